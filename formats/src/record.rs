@@ -1,0 +1,299 @@
+//! The one model of a capture: what the recorder produces, what both file formats hold, and what
+//! the analyzer consumes.
+//!
+//! A capture is a sequence of [`Record`]s. Anything that is not known is `None` or an `Unknown`
+//! variant; nothing here is guessed. Bytes that are missing are never silent: they stand as a
+//! [`Gap`] at their place in the stream, or, where even the place was lost, as a counter in
+//! [`Stats`].
+//!
+//! This module holds types only. Encoding lives in `rawlog` and `pcapng`.
+
+use std::net::SocketAddr;
+
+/// One entry of a capture, in the order in which it was recorded.
+///
+/// A [`Process`] precedes the first [`Connection`] that names it, and a `Connection` precedes the
+/// first record that refers to its number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record<'a> {
+    /// A process, or what has changed about it (its name after an exec). The last one counts.
+    Process(Process),
+    /// A connection, or what has become known about it since (address, server name). The last
+    /// one counts.
+    Connection(Connection),
+    /// Plaintext that a call handed over, whole or a chunk of it.
+    Data(Data<'a>),
+    /// Bytes that the program sent or received and that are not in the capture.
+    Gap(Gap),
+    /// A TLS handshake that ended.
+    Handshake(Handshake<'a>),
+    /// The end of a connection.
+    Close(Close),
+    /// The recorder's counters; the one with `last` set closes a capture.
+    Stats(Stats),
+}
+
+impl Record<'_> {
+    /// The number of the connection that this record belongs to, if it belongs to one.
+    pub fn conn(&self) -> Option<u64> {
+        match self {
+            Record::Connection(c) => Some(c.conn),
+            Record::Data(d) => Some(d.conn),
+            Record::Gap(g) => Some(g.conn),
+            Record::Handshake(h) => Some(h.conn),
+            Record::Close(c) => Some(c.conn),
+            Record::Process(_) | Record::Stats(_) => None,
+        }
+    }
+}
+
+/// What holds for a whole capture. Stands at the head of each file.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CaptureInfo {
+    /// When recording began, nanoseconds since the Unix epoch.
+    pub start_ns: u64,
+    /// Program and version that made the capture, such as `sslrec 0.1.0`.
+    pub tool: String,
+    /// Operating system and kernel, such as `Linux 6.12.1 x86_64`.
+    pub os: String,
+    /// Bytes kept of each call; 0 is no limit.
+    pub snaplen: u64,
+}
+
+/// A recorded process.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Process {
+    /// When this was seen, nanoseconds since the Unix epoch.
+    pub ts_ns: u64,
+    /// Process id (the kernel's tgid) in the initial pid namespace.
+    pub pid: u32,
+    /// Effective user id.
+    pub uid: u32,
+    /// The kernel's short name for it, at most 15 bytes.
+    pub comm: String,
+    /// Path of the executable, where it could be read.
+    pub exe: Option<String>,
+}
+
+/// Which side of the TLS connection the recorded program is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Role {
+    /// It connected.
+    Client,
+    /// It accepted.
+    Server,
+    /// Not known: the handshake was before the recording and no listening socket tells.
+    #[default]
+    Unknown,
+}
+
+/// How the addresses of a connection became known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum AddrKind {
+    /// Seen: a socket operation inside the TLS call, or the descriptor that the program gave to
+    /// the TLS library.
+    Exact,
+    /// Concluded from socket operations around the TLS calls.
+    Inferred,
+    /// Not known; `local` and `remote` are `None`.
+    #[default]
+    Unknown,
+}
+
+/// One end of a TLS connection, as one process saw it.
+///
+/// Where both ends of a connection are recorded there are two of these with mirrored addresses.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Connection {
+    /// Number within the capture, from 1, in order of appearance.
+    pub conn: u64,
+    /// When the connection was first seen, nanoseconds since the Unix epoch.
+    pub ts_ns: u64,
+    /// The process that it belongs to.
+    pub pid: u32,
+    /// Client or server.
+    pub role: Role,
+    /// How `local` and `remote` became known.
+    pub addr: AddrKind,
+    /// The recorded process's own address and port.
+    pub local: Option<SocketAddr>,
+    /// The peer's address and port.
+    pub remote: Option<SocketAddr>,
+    /// Path of the TLS library or executable that was probed.
+    pub lib: Option<String>,
+    /// Server name that the client asked for.
+    pub sni: Option<String>,
+    /// Application protocol that the handshake settled on, such as `h2`.
+    pub alpn: Option<String>,
+    /// The recording began after the connection did: offset 0 is not its first byte.
+    pub joined: bool,
+}
+
+/// Which way bytes went, as the recorded program saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// The program wrote them.
+    Sent,
+    /// The program read them.
+    Received,
+}
+
+/// Plaintext at its place in the stream.
+///
+/// A call larger than one chunk (16 KiB) makes several of these, alike but for `offset`,
+/// `call_offset` and `payload`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Data<'a> {
+    /// Connection number.
+    pub conn: u64,
+    /// When the call returned, nanoseconds since the Unix epoch.
+    pub ts_ns: u64,
+    /// Thread that made the call.
+    pub tid: u32,
+    /// Sent or received.
+    pub dir: Direction,
+    /// Place of the first byte of `payload` in this direction's stream, from 0.
+    pub offset: u64,
+    /// Function that was called, such as `SSL_write`.
+    pub func: &'a str,
+    /// How long the call took, nanoseconds.
+    pub lat_ns: u64,
+    /// Bytes that the whole call handed over.
+    pub call_len: u64,
+    /// Place of `payload` within the call.
+    pub call_offset: u64,
+    /// The bytes. Never empty.
+    pub payload: &'a [u8],
+}
+
+/// Why bytes are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GapCause {
+    /// The kernel's ring buffer was full.
+    RingFull,
+    /// The program's memory could not be read.
+    ReadFault,
+    /// The kernel sent a file (`SSL_sendfile`); the bytes never were in the program's memory.
+    Sendfile,
+    /// Cut off by the capture's snaplen.
+    Snaplen,
+    /// Beyond the most that is copied of a single call.
+    LongCall,
+    /// Missing from the file that was read; the reason is not recorded.
+    Unknown,
+}
+
+/// A hole of known place and size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// Connection number.
+    pub conn: u64,
+    /// When it was noticed, nanoseconds since the Unix epoch.
+    pub ts_ns: u64,
+    /// Sent or received.
+    pub dir: Direction,
+    /// Place of the first missing byte.
+    pub offset: u64,
+    /// Number of bytes missing. Never 0.
+    pub len: u64,
+    /// Why.
+    pub cause: GapCause,
+}
+
+/// A TLS handshake that ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handshake<'a> {
+    /// Connection number.
+    pub conn: u64,
+    /// When it ended, nanoseconds since the Unix epoch.
+    pub ts_ns: u64,
+    /// Thread on which it ended.
+    pub tid: u32,
+    /// Function in which it ended, such as `SSL_do_handshake`.
+    pub func: &'a str,
+    /// From the first handshake call to the end of the last one, nanoseconds.
+    pub lat_ns: u64,
+    /// It succeeded.
+    pub ok: bool,
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CloseCause {
+    /// The program released or reset it (`SSL_free`, `SSL_clear`).
+    Freed,
+    /// The process ended.
+    Exit,
+    /// It was still open when the recording ended.
+    StillOpen,
+}
+
+/// The end of a connection. No record about the connection follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Close {
+    /// Connection number.
+    pub conn: u64,
+    /// When, nanoseconds since the Unix epoch.
+    pub ts_ns: u64,
+    /// How.
+    pub cause: CloseCause,
+    /// Length of the sent stream, missing bytes included.
+    pub sent_bytes: u64,
+    /// Length of the received stream, missing bytes included.
+    pub received_bytes: u64,
+}
+
+/// The recorder's counters since the capture began.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// When they were read, nanoseconds since the Unix epoch.
+    pub ts_ns: u64,
+    /// This closes the capture: recording ended in an orderly way.
+    pub last: bool,
+    /// TLS calls that handed over bytes.
+    pub calls: u64,
+    /// Bytes that those calls handed over, missing ones included.
+    pub bytes: u64,
+    /// Events that the kernel could not hand to the recorder.
+    pub dropped_events: u64,
+    /// Bytes missing from the capture, whatever the cause.
+    pub lost_bytes: u64,
+    /// Everything that went wrong, by name; only what is not 0.
+    pub failures: Vec<(String, u64)>,
+}
+
+/// Gives an enum its name in files, JSON and comments, both ways, so that one list serves all.
+macro_rules! names {
+    ($type:ident { $($variant:ident => $name:literal),+ $(,)? }) => {
+        impl $type {
+            /// The name used in files, comments and JSON.
+            pub fn as_str(self) -> &'static str {
+                match self { $($type::$variant => $name),+ }
+            }
+
+            /// The reverse of [`Self::as_str`].
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name { $($name => Some($type::$variant),)+ _ => None }
+            }
+        }
+
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+names!(Role { Client => "client", Server => "server", Unknown => "unknown" });
+names!(AddrKind { Exact => "exact", Inferred => "inferred", Unknown => "unknown" });
+names!(Direction { Sent => "sent", Received => "received" });
+names!(GapCause {
+    RingFull => "ring_full",
+    ReadFault => "read_fault",
+    Sendfile => "sendfile",
+    Snaplen => "snaplen",
+    LongCall => "long_call",
+    Unknown => "unknown",
+});
+names!(CloseCause { Freed => "freed", Exit => "exit", StillOpen => "still_open" });
