@@ -67,7 +67,7 @@ pub struct Process {
     pub ts_ns: u64,
     /// Process id (the kernel's tgid) in the initial pid namespace.
     pub pid: u32,
-    /// Effective user id.
+    /// User id.
     pub uid: u32,
     /// The kernel's short name for it, at most 15 bytes.
     pub comm: String,
@@ -220,7 +220,9 @@ pub struct Handshake<'a> {
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CloseCause {
-    /// The program released or reset it (`SSL_free`, `SSL_clear`).
+    /// The program said goodbye (`SSL_shutdown`) and released it.
+    Shutdown,
+    /// The program released or reset it (`SSL_free`, `SSL_clear`) without a goodbye.
     Freed,
     /// The process ended.
     Exit,
@@ -296,4 +298,4 @@ names!(GapCause {
     LongCall => "long_call",
     Unknown => "unknown",
 });
-names!(CloseCause { Freed => "freed", Exit => "exit", StillOpen => "still_open" });
+names!(CloseCause { Shutdown => "shutdown", Freed => "freed", Exit => "exit", StillOpen => "still_open" });

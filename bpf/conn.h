@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Connections: which processes count, the table of live TLS objects, how an object comes by its
+ * addresses, and the events that tell the recorder about it.
+ */
+#ifndef SSLREC_CONN_H
+#define SSLREC_CONN_H
+
+#include "maps.h"
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+
+/* ---- Which processes count ---- */
+
+static __always_inline bool is_wanted(__u32 pid)
+{
+	if (pid == settings.own_pid)
+		return false;
+	if (settings.filter_pids && !bpf_map_lookup_elem(&pids, &pid))
+		return false;
+	if (settings.filter_uids) {
+		__u32 uid = bpf_get_current_uid_gid();
+
+		if (!bpf_map_lookup_elem(&uids, &uid))
+			return false;
+	}
+	if (settings.filter_comms) {
+		struct task_struct *task = (void *)bpf_get_current_task();
+		struct comm_key key = {};
+
+		BPF_CORE_READ_STR_INTO(&key.comm, task, group_leader, comm);
+		if (!bpf_map_lookup_elem(&comms, &key))
+			return false;
+	}
+	return true;
+}
+
+/* ---- Events other than data ---- */
+
+/* A wake-up costs more than an event does, so only a ring that fills asks for one: the recorder
+ * looks by itself every few milliseconds. */
+static __always_inline __u64 wakeup_flags(void)
+{
+	__u64 pending = bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA);
+
+	return pending >= settings.ring_size / 4 ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+}
+
+static __always_inline void fill_head(struct event *head, __u16 kind, const struct conn_key *key,
+				      const struct conn *conn)
+{
+	head->kind = kind;
+	head->func = 0;
+	head->pid = key->pid;
+	head->tid = (__u32)bpf_get_current_pid_tgid();
+	head->len = 0;
+	head->ts_ns = bpf_ktime_get_boot_ns();
+	head->ssl = key->ssl;
+	head->born_ns = conn->born_ns;
+}
+
+static __always_inline void announce(const struct conn_key *key, struct conn *conn)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct event_conn *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
+
+	if (!e) {
+		count(COUNT_CONTROL_RING_FULL);
+		return;
+	}
+	fill_head(&e->head, EVENT_CONN, key, conn);
+	e->ends = conn->ends;
+	e->uid = bpf_get_current_uid_gid();
+	e->lib = conn->lib;
+	e->role = conn->role;
+	e->joined = conn->joined;
+	__builtin_memset(e->comm, 0, sizeof(e->comm));
+	BPF_CORE_READ_STR_INTO(&e->comm, task, group_leader, comm);
+	bpf_ringbuf_submit(e, wakeup_flags());
+	conn->announced = 1;
+}
+
+/* ---- The table ---- */
+
+static __always_inline struct conn_key conn_key_of(__u32 pid, __u64 ssl)
+{
+	struct conn_key key = { .ssl = ssl, .pid = pid };
+
+	return key;
+}
+
+/*
+ * After a fork the child goes on with the parent's TLS objects at the same addresses. What was
+ * known of the object holds for the child as well; its streams start anew, as they are recorded
+ * for each process.
+ */
+static __always_inline void inherit(struct conn *conn, __u64 ssl)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct conn_key key = conn_key_of(BPF_CORE_READ(task, real_parent, tgid), ssl);
+	struct conn *parent = bpf_map_lookup_elem(&conns, &key);
+
+	if (!parent)
+		return;
+	conn->ends = parent->ends;
+	conn->fd = parent->fd;
+	conn->role = parent->role;
+}
+
+/* The connection of an object, made on first sight. `joined` says that the call is one that
+ * needs a handshake before it, which was not seen. */
+static __always_inline struct conn *conn_of(const struct conn_key *key, __u64 site, bool joined)
+{
+	struct conn *known = bpf_map_lookup_elem(&conns, key);
+	struct conn fresh = {};
+	__u8 one = 1;
+
+	if (known)
+		return known;
+	fresh.born_ns = bpf_ktime_get_boot_ns();
+	fresh.fd = -1;
+	fresh.lib = site >> SITE_LIB_SHIFT;
+	fresh.joined = joined;
+	if (joined)
+		inherit(&fresh, key->ssl);
+	if (bpf_map_update_elem(&conns, key, &fresh, BPF_NOEXIST))
+		return NULL;
+	bpf_map_update_elem(&tls_pids, &key->pid, &one, BPF_ANY);
+	return bpf_map_lookup_elem(&conns, key);
+}
+
+static __always_inline void fill_close(struct event_close *e, const struct conn_key *key,
+				       const struct conn *conn)
+{
+	fill_head(&e->head, EVENT_CLOSE, key, conn);
+	e->offset[DIR_SENT] = conn->offset[DIR_SENT];
+	e->offset[DIR_RECEIVED] = conn->offset[DIR_RECEIVED];
+	e->shutdown = conn->shutdown;
+	e->pad = 0;
+}
+
+static __always_inline void send_close(const struct conn_key *key, const struct conn *conn)
+{
+	struct close_key late_key = {
+		.ssl = key->ssl,
+		.born_ns = conn->born_ns,
+		.pid = key->pid,
+	};
+	struct event_close late = {};
+	struct event_close *e;
+
+	if (!conn->announced)
+		return;
+	e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
+	if (e) {
+		fill_close(e, key, conn);
+		bpf_ringbuf_submit(e, wakeup_flags());
+		return;
+	}
+	count(COUNT_CONTROL_RING_FULL);
+	fill_close(&late, key, conn);
+	if (bpf_map_update_elem(&late_closes, &late_key, &late, BPF_ANY))
+		count(COUNT_CLOSE_TABLE_FULL);
+}
+
+/* ---- Addresses ---- */
+
+/* False where this is no connected internet socket. */
+static __always_inline bool read_endpoints(struct endpoints *ends, struct sock *sk)
+{
+	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	__u16 remote_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
+
+	if (!remote_port)
+		return false;
+	if (family == AF_INET) {
+		__be32 local = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
+		__be32 remote = BPF_CORE_READ(sk, __sk_common.skc_daddr);
+
+		__builtin_memcpy(ends->local, &local, sizeof(local));
+		__builtin_memcpy(ends->remote, &remote, sizeof(remote));
+	} else if (family == AF_INET6) {
+		BPF_CORE_READ_INTO(&ends->local, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr8);
+		BPF_CORE_READ_INTO(&ends->remote, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr8);
+	} else {
+		return false;
+	}
+	ends->local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	ends->remote_port = remote_port;
+	ends->family = family;
+	return true;
+}
+
+/* A socket operation on this thread: if it happens inside a TLS call, it is that connection's. */
+static __always_inline void socket_used(struct sock *sk)
+{
+	__u64 thread = bpf_get_current_pid_tgid();
+	__u64 *ssl = bpf_map_lookup_elem(&current_ssl, &thread);
+	struct conn_key key;
+	struct conn *conn;
+
+	if (!ssl)
+		return;
+	key = conn_key_of(thread >> 32, *ssl);
+	conn = bpf_map_lookup_elem(&conns, &key);
+	if (!conn || conn->ends.family)
+		return;
+	if (read_endpoints(&conn->ends, sk))
+		announce(&key, conn);
+}
+
+/* The socket behind a descriptor of this process, by way of its table of files. */
+static __always_inline struct sock *socket_of_fd(__s32 fd)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+	struct file **files = BPF_CORE_READ(table, fd);
+	struct file *file = NULL;
+	struct socket *socket;
+
+	if (fd < 0 || (__u32)fd >= BPF_CORE_READ(table, max_fds))
+		return NULL;
+	if (bpf_probe_read_kernel(&file, sizeof(file), files + fd) || !file) {
+		count(COUNT_SOCKET_READ_FAULT);
+		return NULL;
+	}
+	if ((BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
+		return NULL;
+	socket = BPF_CORE_READ(file, private_data);
+	return BPF_CORE_READ(socket, sk);
+}
+
+/* Called before a connection is first reported: the descriptor given to the library may be known
+ * where no socket operation was seen. */
+static __always_inline void resolve_fd(const struct conn_key *key, struct conn *conn)
+{
+	struct sock *sk;
+
+	if (conn->ends.family || conn->fd < 0)
+		return;
+	sk = socket_of_fd(conn->fd);
+	if (sk && read_endpoints(&conn->ends, sk))
+		announce(key, conn);
+}
+
+#endif

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * What the kernel side and the recorder say to each other: events through the ring, the settings
+ * read before load, and the shape of a probe site. This is the one definition; the recorder's
+ * Rust types are generated from it by way of BTF, and both sides assert the sizes.
+ *
+ * All times are CLOCK_BOOTTIME nanoseconds. All integers are in the machine's own byte order:
+ * nothing here is ever written to a file.
+ */
+#ifndef SSLREC_EVENT_H
+#define SSLREC_EVENT_H
+
+#define COMM_LEN 16
+#define NAME_LEN 256
+
+/* Data is sent in chunks of at most this; the smaller classes save ring space. */
+#define CHUNK_MAX 16384
+/* Chunks copied of one call: 64 MiB. What a longer call carries beyond is stated as a gap. */
+#define CALL_CHUNKS_MAX 4096
+
+enum event_kind {
+	EVENT_NONE,
+	EVENT_DATA,
+	EVENT_GAP,
+	EVENT_CONN,
+	EVENT_SERVER_NAME,
+	EVENT_HANDSHAKE,
+	EVENT_CLOSE,
+	EVENT_EXEC,
+	EVENT_EXIT,
+};
+
+enum direction {
+	DIR_SENT,
+	DIR_RECEIVED,
+};
+
+enum role {
+	ROLE_UNKNOWN,
+	ROLE_CLIENT,
+	ROLE_SERVER,
+};
+
+enum gap_cause {
+	GAP_RING_FULL,
+	GAP_READ_FAULT,
+	GAP_SENDFILE,
+	GAP_SNAPLEN,
+	GAP_LONG_CALL,
+};
+
+/* Everything that can go wrong in the kernel, counted. */
+enum counter {
+	COUNT_CALLS,			/* calls that handed over bytes */
+	COUNT_BYTES,			/* the bytes they handed over */
+	COUNT_RING_FULL,		/* data chunks that found no room in the ring */
+	COUNT_CONTROL_RING_FULL,	/* other events that found none */
+	COUNT_CALL_TABLE_FULL,		/* calls not followed: too many in flight */
+	COUNT_CONN_TABLE_FULL,		/* calls not recorded: too many connections */
+	COUNT_CONN_TABLE_FULL_BYTES,	/* the bytes of those calls */
+	COUNT_DATA_READ_FAULT,		/* payload that could not be read */
+	COUNT_LENGTH_READ_FAULT,	/* byte counts that could not be read; size unknown */
+	COUNT_NAME_READ_FAULT,		/* server names that could not be read */
+	COUNT_SOCKET_READ_FAULT,	/* descriptors that could not be followed to a socket */
+	COUNT_THREAD_TABLE_FULL,	/* calls whose socket could not be looked for */
+	COUNT_PID_TABLE_FULL,		/* children not followed */
+	COUNT_CLOSE_TABLE_FULL,		/* closes lost for good */
+	COUNT_UNKNOWN_SITE,		/* probe hits that match no known site */
+	COUNTERS,
+};
+
+/*
+ * A connection is one TLS object of one process between two re-uses of its address: all three of
+ * pid, ssl and born_ns are needed to tell it from any other.
+ */
+struct event {
+	__u16 kind;			/* enum event_kind */
+	__u16 func;			/* index into the recorder's table of functions */
+	__u32 pid;
+	__u32 tid;
+	__u32 len;			/* bytes of payload in use */
+	__u64 ts_ns;
+	__u64 ssl;
+	__u64 born_ns;
+};
+
+struct event_data {
+	struct event head;
+	__u64 offset;			/* place in this direction's stream */
+	__u64 lat_ns;
+	__u64 call_len;
+	__u64 call_offset;
+	__u32 dir;			/* enum direction */
+	__u32 pad;
+	/* head.len bytes follow */
+};
+
+struct event_gap {
+	struct event head;
+	__u64 offset;
+	__u64 len;
+	__u32 dir;
+	__u32 cause;			/* enum gap_cause */
+};
+
+/* Addresses as the kernel keeps them: bytes in network order, ports in host order. */
+struct endpoints {
+	__u8 local[16];
+	__u8 remote[16];
+	__u16 local_port;
+	__u16 remote_port;
+	__u16 family;			/* AF_INET, AF_INET6, or 0: not known */
+	__u16 pad;
+};
+
+/* All that is known of a connection; sent again whenever that grows. */
+struct event_conn {
+	struct event head;
+	struct endpoints ends;
+	__u32 uid;
+	__u16 lib;			/* index into the recorder's list of probed files */
+	__u8 role;			/* enum role */
+	__u8 joined;			/* the first thing seen of it was data, not a handshake */
+	char comm[COMM_LEN];		/* of the process, not of the thread */
+};
+
+struct event_server_name {
+	struct event head;
+	char name[NAME_LEN];		/* head.len bytes, no NUL */
+};
+
+struct event_handshake {
+	struct event head;
+	__u64 lat_ns;			/* from the first handshake call */
+	__s32 result;			/* what the last one returned */
+	__u32 pad;
+};
+
+/* Also the value of the map of closes that found no room in the ring. */
+struct event_close {
+	struct event head;
+	__u64 offset[2];		/* by enum direction: final lengths of both streams */
+	__u32 shutdown;			/* the program sent close_notify */
+	__u32 pad;
+};
+
+/* EVENT_EXEC and EVENT_EXIT: head.ssl and head.born_ns are 0. */
+struct event_process {
+	struct event head;
+	__u32 uid;
+	__u32 pad;
+	char comm[COMM_LEN];
+};
+
+/*
+ * What a probed function does, as the recorder's table of functions says it: the attach cookie
+ * of each probe. One set of programs serves every function of every library.
+ */
+enum site_kind {
+	SITE_NONE,
+	SITE_DATA,			/* (ssl, buf, n, [&count]): bytes went one way */
+	SITE_SENDFILE,			/* (ssl, ...): result bytes went out, unseen */
+	SITE_HANDSHAKE,			/* (ssl): 1 is success */
+	SITE_ROLE,			/* (ssl): fixes the role */
+	SITE_SET_FD,			/* (ssl, fd) */
+	SITE_CTRL,			/* (ssl, cmd, larg, parg): one cmd sets the server name */
+	SITE_SHUTDOWN,			/* (ssl): sends close_notify */
+	SITE_FREE,			/* (ssl): drops a reference */
+	SITE_CLEAR,			/* (ssl): ready for another connection */
+	SITE_UP_REF,			/* (ssl): one more reference */
+};
+
+#define SITE_FUNC_SHIFT 0		/* 16 bits: index into the table of functions */
+#define SITE_LIB_SHIFT 16		/* 16 bits: index into the list of probed files */
+#define SITE_KIND_SHIFT 32		/* 8 bits: enum site_kind */
+#define SITE_ROLE_SHIFT 40		/* 2 bits: enum role */
+#define SITE_DIR_SHIFT 42		/* 1 bit: enum direction */
+#define SITE_COUNT_PTR (1ULL << 43)	/* the byte count is at *arg4, success is > 0 */
+#define SITE_WRAPS (1ULL << 44)		/* calls other probed functions on the same object */
+#define SITE_RESULT_64 (1ULL << 45)	/* the result is a ssize_t, not an int */
+
+/* Read-only data, set by the recorder before load. */
+struct settings {
+	__u64 snaplen;			/* bytes kept of a call; 0 is all */
+	__u64 ring_size;
+	__u64 ring_headroom;		/* bytes of the ring that data leaves to other events */
+	__u32 own_pid;			/* never recorded */
+	__u8 filter_pids;		/* only processes in the map `pids` */
+	__u8 filter_uids;		/* only users in `uids` */
+	__u8 filter_comms;		/* only names in `comms` */
+	__u8 follow_children;		/* children of processes in `pids` join them */
+	__u8 have_cookie;		/* bpf_get_attach_cookie exists: kernel 5.15 */
+	__u8 have_sock_length;		/* raw tracepoints sock_{send,recv}_length: kernel 6.3 */
+	__u8 pad[6];
+};
+
+_Static_assert(sizeof(struct event) == 40, "event");
+_Static_assert(sizeof(struct event_data) == 80, "event_data");
+_Static_assert(sizeof(struct event_gap) == 64, "event_gap");
+_Static_assert(sizeof(struct endpoints) == 40, "endpoints");
+_Static_assert(sizeof(struct event_conn) == 104, "event_conn");
+_Static_assert(sizeof(struct event_server_name) == 296, "event_server_name");
+_Static_assert(sizeof(struct event_handshake) == 56, "event_handshake");
+_Static_assert(sizeof(struct event_close) == 64, "event_close");
+_Static_assert(sizeof(struct event_process) == 64, "event_process");
+_Static_assert(sizeof(struct settings) == 40, "settings");
+
+#endif

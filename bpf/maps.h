@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The maps, and what each holds. All hash tables are preallocated: tracing programs may run in
+ * places where the kernel must not allocate.
+ */
+#ifndef SSLREC_MAPS_H
+#define SSLREC_MAPS_H
+
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include "event.h"
+
+const volatile struct settings settings = {};
+
+/* Never written: these put the event types into the BTF from which the Rust types are made. */
+const volatile struct {
+	struct event_data data;
+	struct event_gap gap;
+	struct event_conn conn;
+	struct event_server_name server_name;
+	struct event_handshake handshake;
+	struct event_close close;
+	struct event_process process;
+	enum event_kind event_kind;
+	enum counter counter;
+	enum direction direction;
+	enum role role;
+	enum gap_cause gap_cause;
+	enum site_kind site_kind;
+} event_types = {};
+
+/* Slots in which a function that calls other probed ones marks its object: one a stream, and
+ * one for handshakes. */
+#define SLOT_HANDSHAKE 2
+#define SLOTS 3
+
+struct conn_key {
+	__u64 ssl;
+	__u32 pid;
+	__u32 pad;
+};
+
+struct conn {
+	__u64 born_ns;
+	__u64 offset[2];		/* by enum direction: bytes so far, missing ones included */
+	__u64 wrapper_sp[SLOTS];	/* stack pointer of the outermost call; 0: none */
+	__u64 wrapper_thread[SLOTS];
+	__u64 handshake_ns;		/* when the first handshake call began */
+	struct endpoints ends;
+	__s32 fd;			/* as given to the library; -1: never */
+	__u32 refs;			/* references beyond the first */
+	__u16 lib;
+	__u8 role;
+	__u8 joined;
+	__u8 announced;			/* an EVENT_CONN was sent, or at least tried */
+	__u8 handshake_done;
+	__u8 shutdown;			/* SSL_shutdown was called */
+	__u8 pad[1];
+};
+
+/* One ring for all: the order in which events were reserved is the order of things. The
+ * recorder sets its size before load. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 16 * 1024 * 1024);
+} ring SEC(".maps");
+
+/* Every live TLS object that did something worth knowing. An entry goes with SSL_free, or with
+ * its process, by the recorder's hand. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct conn_key);
+	__type(value, struct conn);
+} conns SEC(".maps");
+
+/*
+ * Calls in flight. The stack pointer is part of the key because calls nest on a thread: TLS
+ * inside TLS runs SSL_write within SSL_write. It is the stack pointer at function entry; the
+ * return probe knows it too.
+ */
+struct call_key {
+	__u64 thread;			/* pid << 32 | tid */
+	__u64 sp;
+};
+
+struct call {
+	__u64 ssl;
+	__u64 born_ns;			/* of the connection; 0: its table was full */
+	__u64 buf;
+	__u64 count_ptr;
+	__u64 start_ns;
+	__u64 site;
+	__u64 outer_ssl;		/* what current_ssl held before this call */
+	__u8 nested;			/* within a wrapper, which counts; this one does not */
+	__u8 marked;			/* this call wrote to current_ssl */
+	__u8 pad[6];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct call_key);
+	__type(value, struct call);
+} calls SEC(".maps");
+
+/* The object whose call runs on a thread, only while its address is not known: by it a socket
+ * operation finds its connection. Usually empty, so that sockets of others cost one miss. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u64);
+	__type(value, __u64);
+} current_ssl SEC(".maps");
+
+/* Processes to record, where the user named some. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, __u32);
+	__type(value, __u8);
+} pids SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 64);
+	__type(key, __u32);
+	__type(value, __u8);
+} uids SEC(".maps");
+
+struct comm_key {
+	char comm[COMM_LEN];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 64);
+	__type(key, struct comm_key);
+	__type(value, __u8);
+} comms SEC(".maps");
+
+/* Processes of which something was recorded: the end of these is reported. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, __u32);
+	__type(value, __u8);
+} tls_pids SEC(".maps");
+
+/* Closes that found the ring full. The recorder collects them, so that even then the lengths of
+ * the streams come out right. */
+struct close_key {
+	__u64 ssl;
+	__u64 born_ns;
+	__u32 pid;
+	__u32 pad;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct close_key);
+	__type(value, struct event_close);
+} late_closes SEC(".maps");
+
+/* Sites by the low 12 bits of the probed address, which are those of the file offset: for
+ * kernels without attach cookies. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 4096);
+	__type(key, __u32);
+	__type(value, __u64);
+} sites SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, COUNTERS);
+	__type(key, __u32);
+	__type(value, __u64);
+} counters SEC(".maps");
+
+static __always_inline void count_add(__u32 which, __u64 n)
+{
+	__u64 *value = bpf_map_lookup_elem(&counters, &which);
+
+	if (value)
+		__sync_fetch_and_add(value, n);
+}
+
+static __always_inline void count(__u32 which)
+{
+	count_add(which, 1);
+}
+
+#endif

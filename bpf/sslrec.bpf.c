@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * The programs. Three serve every probed function: entry and return of a call, and the entry of
+ * functions that only tell something. The others follow sockets and processes. What they do
+ * stands in the headers: event.h what is sent, maps.h what is kept, conn.h connections, tls.h
+ * calls.
+ */
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_endian.h>
+#include "event.h"
+#include "maps.h"
+#include "conn.h"
+#include "tls.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+SEC("uprobe")
+int call_enter(struct pt_regs *ctx)
+{
+	return enter_call(ctx);
+}
+
+SEC("uretprobe")
+int call_exit(struct pt_regs *ctx)
+{
+	return exit_call(ctx);
+}
+
+SEC("uprobe")
+int note_enter(struct pt_regs *ctx)
+{
+	return enter_note(ctx);
+}
+
+/* Both since kernel 6.3: (struct sock *sk, int result, int flags), after the operation. */
+SEC("raw_tp/sock_send_length")
+int sock_send_length(struct bpf_raw_tracepoint_args *ctx)
+{
+	socket_used((struct sock *)ctx->args[0]);
+	return 0;
+}
+
+SEC("raw_tp/sock_recv_length")
+int sock_recv_length(struct bpf_raw_tracepoint_args *ctx)
+{
+	socket_used((struct sock *)ctx->args[0]);
+	return 0;
+}
+
+/* (struct task_struct *parent, struct task_struct *child), before the child first runs */
+SEC("raw_tp/sched_process_fork")
+int sched_process_fork(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct task_struct *parent = (struct task_struct *)ctx->args[0];
+	struct task_struct *child = (struct task_struct *)ctx->args[1];
+	__u32 parent_pid = BPF_CORE_READ(parent, tgid);
+	__u32 child_pid = BPF_CORE_READ(child, tgid);
+	__u8 one = 1;
+
+	if (!settings.filter_pids || !settings.follow_children || child_pid == parent_pid)
+		return 0;
+	if (!bpf_map_lookup_elem(&pids, &parent_pid))
+		return 0;
+	if (bpf_map_update_elem(&pids, &child_pid, &one, BPF_ANY))
+		count(COUNT_PID_TABLE_FULL);
+	return 0;
+}
+
+static __always_inline void send_process(__u16 kind, __u32 pid)
+{
+	struct event_process *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
+
+	if (!e) {
+		count(COUNT_CONTROL_RING_FULL);
+		return;
+	}
+	__builtin_memset(e, 0, sizeof(*e));
+	e->head.kind = kind;
+	e->head.pid = pid;
+	e->head.tid = pid;
+	e->head.ts_ns = bpf_ktime_get_boot_ns();
+	e->uid = bpf_get_current_uid_gid();
+	bpf_get_current_comm(e->comm, sizeof(e->comm));
+	bpf_ringbuf_submit(e, wakeup_flags());
+}
+
+/* An exec takes all TLS objects of the process with it. */
+SEC("raw_tp/sched_process_exec")
+int sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
+{
+	__u32 pid = bpf_get_current_pid_tgid() >> 32;
+
+	if (bpf_map_lookup_elem(&tls_pids, &pid))
+		send_process(EVENT_EXEC, pid);
+	return 0;
+}
+
+/* Runs for each thread; the last one to go is the process's end. */
+SEC("raw_tp/sched_process_exit")
+int sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct task_struct *task = (struct task_struct *)ctx->args[0];
+	__u32 pid = bpf_get_current_pid_tgid() >> 32;
+
+	if (BPF_CORE_READ(task, signal, live.counter))
+		return 0;
+	bpf_map_delete_elem(&pids, &pid);
+	if (bpf_map_lookup_elem(&tls_pids, &pid)) {
+		send_process(EVENT_EXIT, pid);
+		bpf_map_delete_elem(&tls_pids, &pid);
+	}
+	return 0;
+}
