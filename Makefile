@@ -1,0 +1,58 @@
+# sslrec: build, try, test and install. `make help` lists the targets.
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+DESTDIR ?=
+TARGET_DIR := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+RELEASE := $(TARGET_DIR)/release
+
+# nextest gives each test a process and a time limit of its own; cargo's runner will do.
+NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
+
+.PHONY: all build deps cargo lint test demo install clean help
+
+all: build
+
+help:
+	@echo 'make build      release binaries in $(RELEASE)'
+	@echo 'make demo       record a client of a local TLS server, list what it did'
+	@echo 'make test       format, lints and every test, the live ones too (those want root)'
+	@echo 'make deps       install what building and testing needs (apt, only what is missing)'
+	@echo 'make install    into PREFIX, now $(PREFIX)'
+	@echo 'make clean      remove what was built'
+
+cargo:
+	@command -v $(CARGO) >/dev/null || { \
+	  echo "No cargo here. To get Rust: curl -sSf https://sh.rustup.rs | sh" >&2; exit 1; }
+
+deps: cargo
+	@packaging/install-deps.sh
+
+build: cargo
+	$(CARGO) build --release --workspace
+
+lint: deps
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+# The live tests trace real programs and disturb one another: one at a time. Documentation
+# examples come first, since nextest does not run them and its summary should end the output.
+test: lint
+	$(CARGO) build --workspace --bins
+ifeq ($(NEXTEST),yes)
+	$(CARGO) test --workspace --doc --quiet
+	$(CARGO) nextest run --workspace --no-fail-fast
+else
+	$(CARGO) test --workspace --no-fail-fast
+endif
+
+demo: deps build
+	@SSLREC=$(RELEASE)/sslrec SSLANALYZE=$(RELEASE)/sslanalyze packaging/demo.sh
+
+install: build
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 0755 $(RELEASE)/sslrec $(RELEASE)/sslanalyze $(DESTDIR)$(PREFIX)/bin
+
+clean: cargo
+	$(CARGO) clean
+	rm -f capture.pcapng capture.zst

@@ -1,0 +1,74 @@
+#!/bin/bash
+# Installs what building, testing and the demo need on Debian or Ubuntu, and only what is
+# missing. Starts no service: nginx would otherwise take port 80 of this machine.
+set -euo pipefail
+
+# What must be there -> the package that has it. Headers and libraries are asked for by package.
+commands="
+gcc gcc
+make make
+clang clang
+llvm-strip llvm
+pkg-config pkg-config
+bpftool bpftool
+tshark tshark
+capinfos wireshark-common
+nginx nginx-light
+curl curl
+zstd zstd
+openssl openssl
+readelf binutils
+setpriv util-linux
+"
+packages="libelf-dev zlib1g-dev libssl-dev libc6-dev linux-libc-dev python3 python3-requests"
+
+PATH=$PATH:/usr/sbin:/sbin
+
+if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
+    rustup component add rustfmt clippy
+fi
+
+missing=()
+while read -r command package; do
+    [ -z "$command" ] || command -v "$command" >/dev/null || missing+=("$package")
+done <<<"$commands"
+
+if command -v dpkg-query >/dev/null; then
+    for package in $packages; do
+        state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+        [ "$state" = installed ] || missing+=("$package")
+    done
+fi
+
+if [ ${#missing[@]} -eq 0 ]; then
+    exit 0
+fi
+
+if ! command -v apt-get >/dev/null; then
+    echo "These are missing: ${missing[*]}" >&2
+    echo "They are Debian's package names; install what your system calls them." >&2
+    exit 1
+fi
+
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+    if ! command -v sudo >/dev/null; then
+        echo "Missing: ${missing[*]}. As root: apt-get install ${missing[*]}" >&2
+        exit 1
+    fi
+    as_root=(sudo)
+fi
+
+# invoke-rc.d asks policy-rc.d whether it may start a service; 101 says no. One that the machine
+# has already is left alone.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+    "${as_root[@]}" chmod 0755 "$policy"
+    trap '"${as_root[@]}" rm -f "$policy"' EXIT
+fi
+
+echo "Installing: ${missing[*]}"
+"${as_root[@]}" apt-get update -qq
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+    --no-install-recommends "${missing[@]}" >/dev/null
