@@ -7,4 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod io;
+pub mod pairing;
+pub mod pcapng;
+pub mod rawlog;
 pub mod record;

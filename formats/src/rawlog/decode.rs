@@ -1,0 +1,262 @@
+//! Bytes to records: the reverse of `encode`, on bytes that a checksum has vouched for.
+//!
+//! Fields that a newer writer added at the end of a record are not looked at.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+
+use super::{FRAME_MAGIC, RECORD_HEAD, VERSION, kind};
+use crate::record::{
+    AddrKind, CaptureInfo, Close, CloseCause, Connection, Data, Direction, Gap, GapCause,
+    Handshake, Process, Record, Role, Stats,
+};
+
+/// Why bytes are not what they should be.
+pub(super) type Reason = &'static str;
+
+/// The head of a frame's contents.
+#[derive(Debug)]
+pub(super) struct FrameHead {
+    /// Position of the frame in the file, from 0.
+    pub(super) seq: u64,
+    /// What holds for the whole capture.
+    pub(super) info: CaptureInfo,
+    /// Where the records begin.
+    pub(super) len: usize,
+}
+
+/// Reads the head of a frame's contents.
+pub(super) fn frame_head(contents: &[u8]) -> Result<FrameHead, Reason> {
+    let mut fields = Fields(contents);
+    if fields.take(4)? != FRAME_MAGIC {
+        return Err("a frame without the header of one");
+    }
+    if fields.u16()? != VERSION {
+        return Err("a frame of another version of the format");
+    }
+    fields.u16()?; // reserved
+    let len = fields.u32()? as usize;
+    let mut fields = Fields(fields.take(len)?);
+    fields.u32()?; // record count, for those who seek
+    let seq = fields.u64()?;
+    fields.u64()?; // first time stamp, likewise
+    let info = CaptureInfo {
+        start_ns: fields.u64()?,
+        snaplen: fields.u64()?,
+        tool: fields.str()?.to_owned(),
+        os: fields.str()?.to_owned(),
+    };
+    Ok(FrameHead { seq, info, len: 12 + len })
+}
+
+/// Kind and length of the record at the beginning of `bytes`, if all of it is there.
+pub(super) fn record_head(bytes: &[u8]) -> Option<(u8, usize)> {
+    let head = bytes.first_chunk::<RECORD_HEAD>()?;
+    let len = u32::from_le_bytes([head[1], head[2], head[3], head[4]]) as usize;
+    (bytes.len() - RECORD_HEAD >= len).then_some((head[0], len))
+}
+
+/// Decodes the fields of a record; `None` for kinds that are not known or not records of the
+/// capture.
+pub(super) fn record(kind: u8, fields: &[u8]) -> Result<Option<Record<'_>>, Reason> {
+    let fields = Fields(fields);
+    Ok(Some(match kind {
+        kind::PROCESS => Record::Process(process(fields)?),
+        kind::CONNECTION => Record::Connection(connection(fields)?),
+        kind::DATA => Record::Data(data(fields)?),
+        kind::GAP => Record::Gap(gap(fields)?),
+        kind::HANDSHAKE => Record::Handshake(handshake(fields)?),
+        kind::CLOSE => Record::Close(close(fields)?),
+        kind::STATS => Record::Stats(stats(fields)?),
+        _ => return Ok(None),
+    }))
+}
+
+/// The checksum that a checkpoint holds.
+pub(super) fn checkpoint(fields: &[u8]) -> Result<u32, Reason> {
+    Fields(fields).u32()
+}
+
+fn process(mut fields: Fields<'_>) -> Result<Process, Reason> {
+    Ok(Process {
+        pid: fields.u32()?,
+        ts_ns: fields.u64()?,
+        uid: fields.u32()?,
+        comm: fields.str()?.to_owned(),
+        exe: fields.opt_str()?,
+    })
+}
+
+fn connection(mut fields: Fields<'_>) -> Result<Connection, Reason> {
+    Ok(Connection {
+        conn: fields.u64()?,
+        ts_ns: fields.u64()?,
+        pid: fields.u32()?,
+        role: match fields.u8()? {
+            1 => Role::Client,
+            2 => Role::Server,
+            _ => Role::Unknown,
+        },
+        addr: match fields.u8()? {
+            1 => AddrKind::Exact,
+            2 => AddrKind::Inferred,
+            _ => AddrKind::Unknown,
+        },
+        local: fields.address()?,
+        remote: fields.address()?,
+        lib: fields.opt_str()?,
+        sni: fields.opt_str()?,
+        alpn: fields.opt_str()?,
+        joined: fields.bool()?,
+    })
+}
+
+fn data(mut fields: Fields<'_>) -> Result<Data<'_>, Reason> {
+    Ok(Data {
+        conn: fields.u64()?,
+        ts_ns: fields.u64()?,
+        tid: fields.u32()?,
+        dir: fields.direction()?,
+        offset: fields.u64()?,
+        lat_ns: fields.u64()?,
+        call_len: fields.u64()?,
+        call_offset: fields.u64()?,
+        func: fields.str()?,
+        payload: fields.bytes()?,
+    })
+}
+
+fn gap(mut fields: Fields<'_>) -> Result<Gap, Reason> {
+    Ok(Gap {
+        conn: fields.u64()?,
+        ts_ns: fields.u64()?,
+        dir: fields.direction()?,
+        offset: fields.u64()?,
+        len: fields.u64()?,
+        cause: match fields.u8()? {
+            1 => GapCause::RingFull,
+            2 => GapCause::ReadFault,
+            3 => GapCause::Sendfile,
+            4 => GapCause::Snaplen,
+            5 => GapCause::LongCall,
+            _ => GapCause::Unknown,
+        },
+    })
+}
+
+fn handshake(mut fields: Fields<'_>) -> Result<Handshake<'_>, Reason> {
+    Ok(Handshake {
+        conn: fields.u64()?,
+        ts_ns: fields.u64()?,
+        tid: fields.u32()?,
+        lat_ns: fields.u64()?,
+        ok: fields.bool()?,
+        func: fields.str()?,
+    })
+}
+
+fn close(mut fields: Fields<'_>) -> Result<Close, Reason> {
+    Ok(Close {
+        conn: fields.u64()?,
+        ts_ns: fields.u64()?,
+        cause: match fields.u8()? {
+            1 => CloseCause::Freed,
+            2 => CloseCause::Exit,
+            3 => CloseCause::StillOpen,
+            4 => CloseCause::Shutdown,
+            _ => return Err("an unknown cause of a close"),
+        },
+        sent_bytes: fields.u64()?,
+        received_bytes: fields.u64()?,
+    })
+}
+
+fn stats(mut fields: Fields<'_>) -> Result<Stats, Reason> {
+    let mut stats = Stats {
+        ts_ns: fields.u64()?,
+        last: fields.bool()?,
+        calls: fields.u64()?,
+        bytes: fields.u64()?,
+        dropped_events: fields.u64()?,
+        lost_bytes: fields.u64()?,
+        failures: Vec::new(),
+    };
+    for _ in 0..fields.u32()? {
+        stats.failures.push((fields.str()?.to_owned(), fields.u64()?));
+    }
+    Ok(stats)
+}
+
+/// What has not been read yet of a record.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn take(&mut self, len: usize) -> Result<&'a [u8], Reason> {
+        let (taken, rest) =
+            self.0.split_at_checked(len).ok_or("a record shorter than its fields")?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Reason> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N)?);
+        Ok(array)
+    }
+
+    fn u8(&mut self) -> Result<u8, Reason> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    fn u16(&mut self) -> Result<u16, Reason> {
+        Ok(u16::from_le_bytes(self.array()?))
+    }
+
+    fn u32(&mut self) -> Result<u32, Reason> {
+        Ok(u32::from_le_bytes(self.array()?))
+    }
+
+    fn u64(&mut self) -> Result<u64, Reason> {
+        Ok(u64::from_le_bytes(self.array()?))
+    }
+
+    fn bool(&mut self) -> Result<bool, Reason> {
+        Ok(self.u8()? != 0)
+    }
+
+    fn bytes(&mut self) -> Result<&'a [u8], Reason> {
+        let len = self.u32()? as usize;
+        self.take(len)
+    }
+
+    fn str(&mut self) -> Result<&'a str, Reason> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| "text that is not UTF-8")
+    }
+
+    fn opt_str(&mut self) -> Result<Option<String>, Reason> {
+        Ok(if self.bool()? { Some(self.str()?.to_owned()) } else { None })
+    }
+
+    fn direction(&mut self) -> Result<Direction, Reason> {
+        match self.u8()? {
+            1 => Ok(Direction::Sent),
+            2 => Ok(Direction::Received),
+            _ => Err("an unknown direction"),
+        }
+    }
+
+    fn address(&mut self) -> Result<Option<SocketAddr>, Reason> {
+        match self.u8()? {
+            0 => Ok(None),
+            4 => {
+                let ip = Ipv4Addr::from(self.array::<4>()?);
+                Ok(Some(SocketAddrV4::new(ip, self.u16()?).into()))
+            }
+            6 => {
+                let ip = Ipv6Addr::from(self.array::<16>()?);
+                let port = self.u16()?;
+                Ok(Some(SocketAddrV6::new(ip, port, self.u32()?, self.u32()?).into()))
+            }
+            _ => Err("an unknown family of addresses"),
+        }
+    }
+}

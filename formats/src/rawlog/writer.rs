@@ -1,0 +1,302 @@
+//! Writes a raw log: gathers records into frames, compresses each frame in one go, and hands it to
+//! the output in one write.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use zstd::zstd_safe::{CCtx, CParameter, compress_bound, get_error_name};
+
+use super::{
+    CHECKPOINT_INTERVAL, FRAME_TARGET, OPENING_MAGIC, OPENING_NAME, PAYLOAD_LIMIT, REPEATED,
+    SEEK_TABLE_FOOTER_MAGIC, SEEK_TABLE_MAGIC, VERSION, encode,
+};
+use crate::io::{Error, RecordWriter};
+use crate::record::{CaptureInfo, Connection, Data, Process, Record};
+
+/// How long a frame may stay open: what a killed recorder can lose.
+const FRAME_DURATION: Duration = Duration::from_secs(1);
+
+/// Writes the records of a capture as a raw log.
+///
+/// A frame is closed at 1 MiB, one second after its first record (noticed at the next record), and
+/// by [`RecordWriter::flush`]. The output sees whole frames only. A writer that is dropped without
+/// [`RecordWriter::finish`] leaves out the frame that was open.
+///
+/// Memory: one frame before and after compression, the compressor, and a description of each live
+/// connection and of each process ever seen.
+pub struct RawLogWriter<W: Write> {
+    out: W,
+    info: CaptureInfo,
+    compressor: CCtx<'static>,
+    frame: Frame,
+    compressed: Vec<u8>,
+    processes: HashMap<u32, Described<Process>>,
+    connections: HashMap<u64, Described<Connection>>,
+    /// Compressed and uncompressed size of each frame so far, for the seek table.
+    sizes: Vec<(u32, u32)>,
+    records_total: u64,
+    /// The latest time seen. A description of a connection carries the time of its beginning,
+    /// which says nothing about how long the frame has been open.
+    latest_ts_ns: u64,
+    bytes_written: u64,
+    /// No more may be written: the file is complete, or a write failed half-way.
+    ended: bool,
+}
+
+/// The contents of the frame that is being filled. Empty if there is none.
+#[derive(Default)]
+struct Frame {
+    contents: Vec<u8>,
+    seq: u64,
+    records: u32,
+    first_ts_ns: u64,
+    opened: Option<Instant>,
+    /// Contents before this are covered by a checkpoint.
+    checked: usize,
+}
+
+/// Something that each frame describes before it refers to it.
+struct Described<T> {
+    value: T,
+    /// The last frame that does.
+    frame_seq: u64,
+}
+
+impl<W: Write> RawLogWriter<W> {
+    /// Begins a raw log, compressed at zstd's `level` (1 is the recorder's default).
+    ///
+    /// # Errors
+    /// The output refused the first bytes.
+    pub fn new(out: W, info: CaptureInfo, level: i32) -> Result<Self, Error> {
+        let mut compressor = CCtx::create();
+        compressor.set_parameter(CParameter::CompressionLevel(level)).map_err(zstd_error)?;
+        compressor.set_parameter(CParameter::ChecksumFlag(true)).map_err(zstd_error)?;
+        let mut writer = Self {
+            out,
+            info,
+            compressor,
+            frame: Frame::default(),
+            compressed: Vec::new(),
+            processes: HashMap::new(),
+            connections: HashMap::new(),
+            sizes: Vec::new(),
+            records_total: 0,
+            latest_ts_ns: 0,
+            bytes_written: 0,
+            ended: false,
+        };
+        writer.write_opening()?;
+        // A frame without records, so that even a file without any tells what it is about.
+        writer.open_frame(writer.info.start_ns);
+        writer.close_frame()?;
+        Ok(writer)
+    }
+
+    /// Bytes handed to the output so far, all of them whole frames. After a failed write, the
+    /// output is good up to here.
+    pub fn bytes_written(&self) -> u64 {
+        self.bytes_written
+    }
+
+    /// The output. What was not flushed is lost.
+    pub fn into_inner(self) -> W {
+        self.out
+    }
+
+    fn write_opening(&mut self) -> Result<(), Error> {
+        self.compressed.extend_from_slice(&OPENING_MAGIC.to_le_bytes());
+        self.compressed.extend_from_slice(&8u32.to_le_bytes());
+        self.compressed.extend_from_slice(OPENING_NAME);
+        self.compressed.extend_from_slice(&VERSION.to_le_bytes());
+        self.sizes.push((self.compressed.len() as u32, 0));
+        self.write_compressed()
+    }
+
+    fn open_frame(&mut self, first_ts_ns: u64) {
+        encode::frame_head(&mut self.frame.contents, &self.info, self.frame.seq, first_ts_ns);
+        self.frame.first_ts_ns = first_ts_ns;
+        self.frame.opened = Some(Instant::now());
+    }
+
+    fn close_frame(&mut self) -> Result<(), Error> {
+        if self.frame.contents.is_empty() {
+            return Ok(());
+        }
+        encode::set_record_count(&mut self.frame.contents, self.frame.records);
+        self.compressed.reserve(compress_bound(self.frame.contents.len()));
+        self.compressor
+            .compress2(&mut self.compressed, &self.frame.contents)
+            .map_err(zstd_error)?;
+        self.sizes.push((self.compressed.len() as u32, self.frame.contents.len() as u32));
+        let seq = self.frame.seq + 1;
+        let mut contents = std::mem::take(&mut self.frame.contents);
+        contents.clear();
+        self.frame = Frame { contents, seq, ..Frame::default() };
+        self.write_compressed()
+    }
+
+    /// Hands `compressed` to the output and empties it.
+    fn write_compressed(&mut self) -> Result<(), Error> {
+        // Until this has succeeded the end of the file is in doubt, and nothing may follow.
+        self.ended = true;
+        self.out.write_all(&self.compressed)?;
+        self.ended = false;
+        self.bytes_written += self.compressed.len() as u64;
+        self.compressed.clear();
+        Ok(())
+    }
+
+    /// Makes room for a record of this time: a new frame where one is due.
+    fn prepare_frame(&mut self, ts_ns: u64) -> Result<(), Error> {
+        self.latest_ts_ns = self.latest_ts_ns.max(ts_ns);
+        let ts_ns = self.latest_ts_ns;
+        let is_old = self.frame.opened.is_some_and(|opened| {
+            ts_ns.saturating_sub(self.frame.first_ts_ns) >= FRAME_DURATION.as_nanos() as u64
+                || opened.elapsed() >= FRAME_DURATION
+        });
+        if is_old || self.frame.contents.len() >= FRAME_TARGET {
+            self.close_frame()?;
+        }
+        if self.frame.contents.is_empty() {
+            self.open_frame(ts_ns);
+        }
+        Ok(())
+    }
+
+    /// Describes the connection in this frame, and its process, unless they are already.
+    fn repeat_connection(&mut self, conn: u64) {
+        let Some(described) = self.connections.get_mut(&conn) else { return };
+        if described.frame_seq == self.frame.seq {
+            return;
+        }
+        described.frame_seq = self.frame.seq;
+        let pid = described.value.pid;
+        repeat_process(&mut self.processes, &mut self.frame, pid);
+        encode::connection(&mut self.frame.contents, &described.value, REPEATED);
+    }
+
+    fn add(&mut self, record: &Record<'_>) {
+        let frame_seq = self.frame.seq;
+        match record {
+            Record::Process(process) => {
+                let described = Described { value: process.clone(), frame_seq };
+                self.processes.insert(process.pid, described);
+            }
+            Record::Connection(connection) => {
+                repeat_process(&mut self.processes, &mut self.frame, connection.pid);
+                let described = Described { value: connection.clone(), frame_seq };
+                self.connections.insert(connection.conn, described);
+            }
+            Record::Close(close) => {
+                self.repeat_connection(close.conn);
+                self.connections.remove(&close.conn);
+            }
+            Record::Data(Data { conn, .. }) => self.repeat_connection(*conn),
+            Record::Gap(gap) => self.repeat_connection(gap.conn),
+            Record::Handshake(handshake) => self.repeat_connection(handshake.conn),
+            Record::Stats(_) => {}
+        }
+        encode::record(&mut self.frame.contents, record);
+        self.frame.records += 1;
+        self.records_total += 1;
+        self.frame.checkpoint_if_due();
+    }
+
+    fn add_data(&mut self, data: &Data<'_>) -> Result<(), Error> {
+        let mut done = 0;
+        for payload in data.payload.chunks(PAYLOAD_LIMIT) {
+            self.prepare_frame(data.ts_ns)?;
+            self.add(&Record::Data(Data {
+                payload,
+                offset: data.offset + done,
+                call_offset: data.call_offset + done,
+                ..data.clone()
+            }));
+            done += payload.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn check_open(&self) -> Result<(), Error> {
+        if self.ended {
+            return Err(io::Error::other("the raw log has ended or failed before").into());
+        }
+        Ok(())
+    }
+
+    fn write_seek_table(&mut self) -> Result<(), Error> {
+        let table_len = self.sizes.len() * 8 + 9;
+        let out = &mut self.compressed;
+        out.extend_from_slice(&SEEK_TABLE_MAGIC.to_le_bytes());
+        out.extend_from_slice(&(table_len as u32).to_le_bytes());
+        for (compressed, uncompressed) in &self.sizes {
+            out.extend_from_slice(&compressed.to_le_bytes());
+            out.extend_from_slice(&uncompressed.to_le_bytes());
+        }
+        out.extend_from_slice(&(self.sizes.len() as u32).to_le_bytes());
+        out.push(0); // no checksums here, the frames have them
+        out.extend_from_slice(&SEEK_TABLE_FOOTER_MAGIC.to_le_bytes());
+        self.write_compressed()
+    }
+}
+
+impl<W: Write> RecordWriter for RawLogWriter<W> {
+    fn write(&mut self, record: &Record<'_>) -> Result<(), Error> {
+        self.check_open()?;
+        let ts_ns = match record {
+            Record::Data(data) if data.payload.len() > PAYLOAD_LIMIT => return self.add_data(data),
+            Record::Data(data) => data.ts_ns,
+            Record::Process(process) => process.ts_ns,
+            Record::Connection(connection) => connection.ts_ns,
+            Record::Gap(gap) => gap.ts_ns,
+            Record::Handshake(handshake) => handshake.ts_ns,
+            Record::Close(close) => close.ts_ns,
+            Record::Stats(stats) => stats.ts_ns,
+        };
+        self.prepare_frame(ts_ns)?;
+        self.add(record);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        self.check_open()?;
+        self.close_frame()?;
+        Ok(self.out.flush()?)
+    }
+
+    fn finish(&mut self) -> Result<(), Error> {
+        self.check_open()?;
+        if self.frame.contents.is_empty() {
+            self.open_frame(self.info.start_ns);
+        }
+        encode::end(&mut self.frame.contents, self.records_total);
+        self.close_frame()?;
+        self.write_seek_table()?;
+        self.ended = true;
+        Ok(self.out.flush()?)
+    }
+}
+
+impl Frame {
+    fn checkpoint_if_due(&mut self) {
+        if self.contents.len() - self.checked >= CHECKPOINT_INTERVAL {
+            let crc = crc32fast::hash(&self.contents[self.checked..]);
+            encode::checkpoint(&mut self.contents, crc);
+            self.checked = self.contents.len();
+        }
+    }
+}
+
+/// Describes the process in this frame, unless it is already.
+fn repeat_process(processes: &mut HashMap<u32, Described<Process>>, frame: &mut Frame, pid: u32) {
+    let Some(described) = processes.get_mut(&pid) else { return };
+    if described.frame_seq != frame.seq {
+        described.frame_seq = frame.seq;
+        encode::process(&mut frame.contents, &described.value, REPEATED);
+    }
+}
+
+fn zstd_error(code: usize) -> Error {
+    io::Error::other(format!("zstd: {}", get_error_name(code))).into()
+}
