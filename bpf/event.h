@@ -170,14 +170,17 @@ enum site_kind {
 	SITE_UP_REF,			/* (ssl): one more reference */
 };
 
-#define SITE_FUNC_SHIFT 0		/* 16 bits: index into the table of functions */
-#define SITE_LIB_SHIFT 16		/* 16 bits: index into the list of probed files */
-#define SITE_KIND_SHIFT 32		/* 8 bits: enum site_kind */
-#define SITE_ROLE_SHIFT 40		/* 2 bits: enum role */
-#define SITE_DIR_SHIFT 42		/* 1 bit: enum direction */
-#define SITE_COUNT_PTR (1ULL << 43)	/* the byte count is at *arg4, success is > 0 */
-#define SITE_WRAPS (1ULL << 44)		/* calls other probed functions on the same object */
-#define SITE_RESULT_64 (1ULL << 45)	/* the result is a ssize_t, not an int */
+/* Where each part of it stands, by number of the lowest bit. */
+enum site_layout {
+	SITE_FUNC_SHIFT = 0,		/* 16 bits: index into the table of functions */
+	SITE_LIB_SHIFT = 16,		/* 16 bits: index into the list of probed files */
+	SITE_KIND_SHIFT = 32,		/* 8 bits: enum site_kind */
+	SITE_ROLE_SHIFT = 40,		/* 2 bits: enum role */
+	SITE_DIR_SHIFT = 42,		/* 1 bit: enum direction */
+	SITE_COUNT_PTR_SHIFT = 43,	/* 1 bit: the byte count is at *arg4, success is > 0 */
+	SITE_WRAPS_SHIFT = 44,		/* 1 bit: calls other probed functions on its object */
+	SITE_RESULT_64_SHIFT = 45,	/* 1 bit: the result is a ssize_t, not an int */
+};
 
 /* Read-only data, set by the recorder before load. */
 struct settings {

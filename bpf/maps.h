@@ -27,6 +27,7 @@ const volatile struct {
 	enum role role;
 	enum gap_cause gap_cause;
 	enum site_kind site_kind;
+	enum site_layout site_layout;
 } event_types = {};
 
 /* Slots in which a function that calls other probed ones marks its object: one a stream, and

@@ -50,6 +50,11 @@ static __always_inline __u8 site_dir(__u64 site)
 	return site >> SITE_DIR_SHIFT & 1;
 }
 
+static __always_inline bool site_has(__u64 site, __u32 shift)
+{
+	return site >> shift & 1;
+}
+
 static __always_inline __u32 site_slot(__u64 site)
 {
 	return site_kind(site) == SITE_HANDSHAKE ? SLOT_HANDSHAKE : site_dir(site);
@@ -89,7 +94,7 @@ static __always_inline void enter_conn(struct conn *conn, struct call *call,
 		conn->handshake_ns = call->start_ns;
 	if (within_wrapper(conn, slot, key)) {
 		call->nested = 1;
-	} else if (call->site & SITE_WRAPS && slot < SLOTS) {
+	} else if (site_has(call->site, SITE_WRAPS_SHIFT) && slot < SLOTS) {
 		conn->wrapper_sp[slot] = key->sp;
 		conn->wrapper_thread[slot] = key->thread;
 	}
@@ -242,7 +247,7 @@ static __always_inline __u64 bytes_done(const struct call *call, struct pt_regs 
 {
 	__u64 total = 0;
 
-	if (call->site & SITE_RESULT_64) {
+	if (site_has(call->site, SITE_RESULT_64_SHIFT)) {
 		__s64 result = PT_REGS_RC(ctx);
 
 		return result > 0 ? result : 0;
@@ -252,7 +257,7 @@ static __always_inline __u64 bytes_done(const struct call *call, struct pt_regs 
 
 	if (result <= 0)
 		return 0;
-	if (!(call->site & SITE_COUNT_PTR))
+	if (!site_has(call->site, SITE_COUNT_PTR_SHIFT))
 		return result;
 	if (bpf_probe_read_user(&total, sizeof(total), (void *)call->count_ptr)) {
 		count(COUNT_LENGTH_READ_FAULT);

@@ -1,1 +1,31 @@
-//! x
+//! Records the plaintext of TLS connections from inside running programs.
+//!
+//! A byte's way, module by module: [`cli`] what the user wants; `targets` which files to probe,
+//! by way of `loader` and `symbols`; `functions` what each function does; `kernel` and `probes`
+//! load and attach the kernel side (`bpf/`); `batch` carries events from the ring to the writer's
+//! thread; `event` views them; `tracker` makes them records; `writer` hands those to `output`
+//! and `text`; `stats` says how it went. `session` runs it all, with `child` and `signals`.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("sslrec records on Linux only; sslanalyze reads its files anywhere");
+
+mod batch;
+mod child;
+pub mod cli;
+mod clock;
+mod event;
+mod functions;
+mod kernel;
+mod listeners;
+mod loader;
+mod output;
+mod probes;
+pub mod session;
+mod signals;
+mod skel;
+mod stats;
+mod symbols;
+mod targets;
+mod text;
+mod tracker;
+mod writer;

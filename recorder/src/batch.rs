@@ -1,0 +1,124 @@
+//! Events on their way from the ring to the writer: copied once, in bounded buffers.
+//!
+//! The thread that empties the ring does nothing but copy. When the writer falls behind, that
+//! thread waits; then the ring fills, and the kernel counts what is lost, at its place. So
+//! memory is bounded and there is one kind of loss.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use crate::event::used_len;
+
+/// A batch is handed on when it has this many bytes.
+const BATCH_BYTES: usize = 1 << 20;
+/// Batches on the way. With those being filled and written, about 10 MiB.
+const BATCHES: usize = 8;
+
+/// Events, each after its length.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    bytes: Vec<u8>,
+}
+
+impl Batch {
+    fn push(&mut self, event: &[u8]) {
+        let event = &event[..used_len(event)];
+        // Ring entries are shorter than 2^30.
+        self.bytes.extend_from_slice(&(event.len() as u32).to_ne_bytes());
+        self.bytes.extend_from_slice(event);
+    }
+
+    /// The events in order.
+    pub(crate) fn events(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &self.bytes[..];
+        std::iter::from_fn(move || {
+            let (length, tail) = rest.split_first_chunk()?;
+            let (event, tail) = tail.split_at_checked(u32::from_ne_bytes(*length) as usize)?;
+            rest = tail;
+            Some(event)
+        })
+    }
+}
+
+/// The ring's end.
+#[derive(Debug)]
+pub(crate) struct Filler {
+    batch: Batch,
+    full: SyncSender<Batch>,
+    empty: Receiver<Batch>,
+}
+
+/// The writer's end.
+#[derive(Debug)]
+pub(crate) struct Emptier {
+    /// Batches to write.
+    pub(crate) full: Receiver<Batch>,
+    empty: SyncSender<Batch>,
+}
+
+/// Makes both ends.
+pub(crate) fn queue() -> (Filler, Emptier) {
+    let (full_sender, full) = sync_channel(BATCHES);
+    let (empty_sender, empty) = sync_channel(BATCHES + 2);
+    let filler = Filler { batch: Batch::default(), full: full_sender, empty };
+    (filler, Emptier { full, empty: empty_sender })
+}
+
+impl Filler {
+    /// Adds an event; hands the batch on when it is full, waiting for room if need be.
+    pub(crate) fn push(&mut self, event: &[u8]) {
+        self.batch.push(event);
+        if self.batch.bytes.len() >= BATCH_BYTES {
+            self.flush();
+        }
+    }
+
+    /// Hands on what there is.
+    pub(crate) fn flush(&mut self) {
+        if self.batch.bytes.is_empty() {
+            return;
+        }
+        let next = self.empty.try_recv().unwrap_or_default();
+        let batch = std::mem::replace(&mut self.batch, next);
+        // The writer ends only after this end has been dropped, or by a panic, which its join
+        // reports.
+        let _ = self.full.send(batch);
+    }
+}
+
+impl Emptier {
+    /// Gives a written batch back for re-use.
+    pub(crate) fn recycle(&self, mut batch: Batch) {
+        batch.bytes.clear();
+        // There is room for every batch that exists; if not, it is freed.
+        let _ = self.empty.try_send(batch);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_come_out_as_they_went_in() {
+        let (mut filler, emptier) = queue();
+        let events: Vec<Vec<u8>> = (0..100).map(|i| vec![0xee; 40 + i]).collect();
+        events.iter().for_each(|event| filler.push(event));
+        filler.flush();
+        let batch = emptier.full.recv().unwrap();
+        assert!(batch.events().eq(events.iter().map(Vec::as_slice)));
+    }
+
+    #[test]
+    fn a_full_batch_is_handed_on_at_once() {
+        let (mut filler, emptier) = queue();
+        filler.push(&vec![0xee; BATCH_BYTES]);
+        assert_eq!(emptier.full.try_recv().unwrap().events().count(), 1);
+    }
+
+    #[test]
+    fn nothing_is_handed_on_for_nothing() {
+        let (mut filler, emptier) = queue();
+        filler.flush();
+        assert!(emptier.full.try_recv().is_err());
+    }
+}

@@ -1,0 +1,300 @@
+//! The command line: what a user may say, checked as far as the words alone allow.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+
+/// Record the plaintext of TLS connections from inside running programs.
+///
+/// Hooks the TLS library of the chosen processes with eBPF probes and writes what was sent and
+/// received, before encryption and after decryption, to files or as live text. Needs no proxy,
+/// certificate or restart. Needs root, or CAP_BPF and CAP_PERFMON.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sslrec",
+    version,
+    max_term_width = 100,
+    override_usage = "sslrec [OPTIONS] [-- COMMAND [ARG]...]",
+    after_help = "\
+Examples:
+  sslrec -w capture.pcapng -- ./run-tests     record a command and all that it starts
+  sslrec -p 4242 -w capture.pcapng            record a running process; Ctrl-C ends
+  sslrec -w - -- curl https://localhost/ | wireshark -k -i -
+  sslrec -- curl https://localhost/           show the plaintext as it passes"
+)]
+pub struct Options {
+    /// Write a file: NAME.pcapng, NAME.zst (raw log), or - for pcapng on stdout
+    ///
+    /// May be given twice, once a format. Without it the plaintext is shown as text on stdout.
+    /// The file is created with mode 0600, since it holds secrets; one that exists is replaced.
+    #[arg(short = 'w', long = "write", value_name = "FILE")]
+    pub write: Vec<PathBuf>,
+
+    /// Record these processes, and those they start
+    ///
+    /// Repeatable, or a list with commas. The recording ends when all of them have ended.
+    #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',')]
+    pub pids: Vec<u32>,
+
+    /// With -p: do not follow the processes that they start
+    #[arg(long, requires = "pids")]
+    pub no_children: bool,
+
+    /// Record processes of this user only; repeatable
+    #[arg(short, long = "uid", value_name = "UID|NAME", value_parser = parse_user)]
+    pub uids: Vec<u32>,
+
+    /// Record processes of this name only; repeatable
+    ///
+    /// The name is the kernel's: 15 bytes at most, as `ps -o comm` shows it.
+    #[arg(short, long = "comm", value_name = "NAME", value_parser = parse_comm)]
+    pub comms: Vec<String>,
+
+    /// Probe this library or executable, and no other; repeatable
+    ///
+    /// `openssl:PATH` says what it is; OpenSSL's functions are looked for otherwise too.
+    #[arg(long = "lib", value_name = "[KIND:]PATH", value_parser = Library::from_str)]
+    pub libs: Vec<Library>,
+
+    /// Kernel buffer; K, M and G are understood [default: 16M]
+    ///
+    /// Rounded up to a power of two, at least 64K. What does not fit in it is lost, counted, and
+    /// stated in the files.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "16M",
+          hide_default_value = true)]
+    pub ring_size: u64,
+
+    /// Keep at most this of each call; 0 is no limit [default: 0]
+    ///
+    /// What is cut off is marked as missing.
+    #[arg(long, value_name = "BYTES", value_parser = parse_size, default_value = "0",
+          hide_default_value = true)]
+    pub snaplen: u64,
+
+    /// Write server ports into the pcapng as they are
+    ///
+    /// By default a server's port is written as 80, and the true one into the comment of each
+    /// packet, since Wireshark decodes HTTP/2 without settings only on an HTTP port.
+    #[arg(long)]
+    pub keep_port: bool,
+
+    /// Write server port A as B into the pcapng; repeatable
+    #[arg(long = "map-port", value_name = "A:B", value_parser = parse_port_pair)]
+    pub map_ports: Vec<(u16, u16)>,
+
+    /// Stop after this many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub duration: Option<Duration>,
+
+    /// Stop after this many calls that carried data
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+
+    /// Text: show how long each call took
+    #[arg(short = 'l', long)]
+    pub latency: bool,
+
+    /// Text: show user and thread id
+    #[arg(short = 'x', long)]
+    pub extra: bool,
+
+    /// Text: show data as a hex dump
+    #[arg(long)]
+    pub hexdump: bool,
+
+    /// Text: show handshakes
+    #[arg(long)]
+    pub handshake: bool,
+
+    /// Exit 3 if anything was lost
+    #[arg(long)]
+    pub fail_on_loss: bool,
+
+    /// Exit 4 if nothing was recorded
+    #[arg(long)]
+    pub fail_if_empty: bool,
+
+    /// No messages but errors
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
+
+    /// Say what is probed and what the kernel offers
+    #[arg(short, long)]
+    pub verbose: bool,
+
+    /// Colour the text
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+
+    /// Do without these kernel features, as on an older kernel (for tests)
+    #[arg(long, hide = true, value_enum, value_delimiter = ',')]
+    pub without: Vec<KernelFeature>,
+
+    /// Start this, record it and everything that it starts, and end with its exit status
+    #[arg(last = true, value_name = "COMMAND", conflicts_with = "pids")]
+    pub command: Vec<String>,
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What not every kernel has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KernelFeature {
+    /// One link for many uprobes: kernel 6.6.
+    Multi,
+    /// Attach cookies: kernel 5.15.
+    Cookie,
+    /// Raw tracepoints `sock_send_length` and `sock_recv_length`: kernel 6.3.
+    SockLength,
+}
+
+/// A file that the user wants probed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Library {
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+impl FromStr for Library {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let path = match text.split_once(':') {
+            Some(("openssl", path)) => path,
+            Some((kind, _)) if !kind.is_empty() && !kind.contains('/') => {
+                return Err(format!("unknown kind `{kind}`; known: openssl"));
+            }
+            _ => text,
+        };
+        if path.is_empty() {
+            return Err("expected PATH or openssl:PATH".into());
+        }
+        Ok(Self { path: path.into() })
+    }
+}
+
+fn parse_size(text: &str) -> Result<u64, String> {
+    let form = || format!("`{text}` is not a size; expected a number with K, M or G, such as 16M");
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let number: u64 = digits.parse().map_err(|_| form())?;
+    let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
+        "" | "B" => 0,
+        "K" | "KB" | "KIB" => 10,
+        "M" | "MB" | "MIB" => 20,
+        "G" | "GB" | "GIB" => 30,
+        _ => return Err(form()),
+    };
+    number.checked_mul(1 << shift).ok_or_else(|| format!("`{text}` is too large"))
+}
+
+fn parse_port_pair(text: &str) -> Result<(u16, u16), String> {
+    text.split_once(':')
+        .and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)))
+        .ok_or_else(|| format!("`{text}` is not A:B with two ports, such as 9999:8080"))
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    text.parse()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| format!("`{text}` is not a number of seconds, such as 30 or 0.5"))
+}
+
+fn parse_comm(text: &str) -> Result<String, String> {
+    match text.len() {
+        1..=15 => Ok(text.into()),
+        _ => Err("a process name has 1 to 15 bytes, as `ps -o comm` shows it".into()),
+    }
+}
+
+fn parse_user(text: &str) -> Result<u32, String> {
+    if let Ok(uid) = text.parse() {
+        return Ok(uid);
+    }
+    let passwd = std::fs::read_to_string("/etc/passwd")
+        .map_err(|error| format!("cannot look up `{text}` in /etc/passwd: {error}"))?;
+    passwd
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .find(|fields| fields.first() == Some(&text))
+        .and_then(|fields| fields.get(2)?.parse().ok())
+        .ok_or_else(|| format!("no user `{text}` in /etc/passwd; give the number instead"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Options, clap::Error> {
+        Options::try_parse_from([&["sslrec"], args].concat())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn short_help_fits_a_terminal() {
+        use clap::CommandFactory;
+        let help = Options::command().term_width(79).render_help().to_string();
+        let long: Vec<_> = help.lines().filter(|line| line.chars().count() > 79).collect();
+        assert!(long.is_empty(), "{long:#?}");
+    }
+
+    #[test]
+    fn sizes_take_suffixes() {
+        assert_eq!(parse_size("4096"), Ok(4096));
+        assert_eq!(parse_size("64K"), Ok(65536));
+        assert_eq!(parse_size("16m"), Ok(16 << 20));
+        assert_eq!(parse_size("1GiB"), Ok(1 << 30));
+        for bad in ["", "K", "16X", "-1", "99999999999G"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn everything_after_the_dashes_is_the_command() {
+        let options = parse(&["-w", "a.pcapng", "--", "curl", "-w", "x"]).unwrap();
+        assert_eq!(options.command, ["curl", "-w", "x"]);
+        assert_eq!(options.write, [PathBuf::from("a.pcapng")]);
+    }
+
+    #[test]
+    fn pids_are_repeatable_and_take_lists() {
+        assert_eq!(parse(&["-p", "1,2", "-p", "3"]).unwrap().pids, [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_command_and_pids_exclude_each_other() {
+        assert!(parse(&["-p", "1", "--", "true"]).is_err());
+    }
+
+    #[test]
+    fn libraries_may_say_their_kind() {
+        let path = |text| Library::from_str(text).map(|library| library.path);
+        assert_eq!(path("/lib/libssl.so.3"), Ok("/lib/libssl.so.3".into()));
+        assert_eq!(path("openssl:/x"), Ok("/x".into()));
+        assert_eq!(path("./a:b"), Ok("./a:b".into()));
+        assert!(path("tls:/x").is_err());
+    }
+
+    #[test]
+    fn users_go_by_name_or_number() {
+        assert_eq!(parse_user("1234"), Ok(1234));
+        assert_eq!(parse_user("root"), Ok(0));
+        assert!(parse_user("no-such-user").is_err());
+    }
+}

@@ -1,0 +1,140 @@
+//! Views of the bytes that the kernel side sends.
+//!
+//! The types are generated from `bpf/event.h`; this is the only place where bytes become one of
+//! them.
+
+use crate::skel::types;
+
+/// An event, as it lies in the ring or in a batch.
+#[derive(Debug)]
+pub(crate) enum Event<'a> {
+    Data(types::event_data, &'a [u8]),
+    Gap(types::event_gap),
+    Conn(types::event_conn),
+    ServerName(types::event, &'a [u8]),
+    Handshake(types::event_handshake),
+    Close(types::event_close),
+    Exec(types::event_process),
+    Exit(types::event_process),
+}
+
+impl<'a> Event<'a> {
+    /// Reads an event. `None` if the bytes are not one, which only a mismatch between the two
+    /// sides of this program could bring about.
+    pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
+        use types::event_kind as kind;
+        let head: types::event = view(bytes)?;
+        Some(match types::event_kind(head.kind.into()) {
+            kind::EVENT_DATA => {
+                Self::Data(view(bytes)?, payload::<types::event_data>(bytes, &head)?)
+            }
+            kind::EVENT_GAP => Self::Gap(view(bytes)?),
+            kind::EVENT_CONN => Self::Conn(view(bytes)?),
+            kind::EVENT_SERVER_NAME => {
+                Self::ServerName(head, payload::<types::event>(bytes, &head)?)
+            }
+            kind::EVENT_HANDSHAKE => Self::Handshake(view(bytes)?),
+            kind::EVENT_CLOSE => Self::Close(view(bytes)?),
+            kind::EVENT_EXEC => Self::Exec(view(bytes)?),
+            kind::EVENT_EXIT => Self::Exit(view(bytes)?),
+            _ => return None,
+        })
+    }
+}
+
+/// How much of a ring entry is in use: data is sent in size classes.
+pub(crate) fn used_len(bytes: &[u8]) -> usize {
+    match view::<types::event>(bytes) {
+        Some(head) if u32::from(head.kind) == types::event_kind::EVENT_DATA.0 => {
+            bytes.len().min(size_of::<types::event_data>() + head.len as usize)
+        }
+        _ => bytes.len(),
+    }
+}
+
+fn payload<'a, T>(bytes: &'a [u8], head: &types::event) -> Option<&'a [u8]> {
+    bytes.get(size_of::<T>()..size_of::<T>() + head.len as usize)
+}
+
+/// Types that the kernel side sends or keeps in maps: integers only, so that any bytes of the
+/// right length are one.
+pub(crate) trait FromKernel: Copy {}
+
+impl FromKernel for types::event {}
+impl FromKernel for types::event_data {}
+impl FromKernel for types::event_gap {}
+impl FromKernel for types::event_conn {}
+impl FromKernel for types::event_handshake {}
+impl FromKernel for types::event_close {}
+impl FromKernel for types::event_process {}
+impl FromKernel for types::conn {}
+impl FromKernel for types::conn_key {}
+impl FromKernel for types::call_key {}
+
+/// The value that the first bytes are, if there are enough.
+pub(crate) fn view<T: FromKernel>(bytes: &[u8]) -> Option<T> {
+    if bytes.len() < size_of::<T>() {
+        return None;
+    }
+    // SAFETY: there are enough bytes, the read is unaligned, and `FromKernel` types are made of
+    // integers only, for which every bit pattern is a value.
+    Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+}
+
+/// A C string in a fixed array.
+pub(crate) fn text(chars: &[i8]) -> String {
+    let bytes: Vec<u8> =
+        chars.iter().map(|&c| c.cast_unsigned()).take_while(|&byte| byte != 0).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+// The other side asserts the same in `bpf/event.h`.
+const _: () = {
+    assert!(size_of::<types::event>() == 40);
+    assert!(size_of::<types::event_data>() == 80);
+    assert!(size_of::<types::event_gap>() == 64);
+    assert!(size_of::<types::endpoints>() == 40);
+    assert!(size_of::<types::event_conn>() == 104);
+    assert!(size_of::<types::event_server_name>() == 296);
+    assert!(size_of::<types::event_handshake>() == 56);
+    assert!(size_of::<types::event_close>() == 64);
+    assert!(size_of::<types::event_process>() == 64);
+    assert!(size_of::<types::settings>() == 40);
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data_event(len: u32, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0; size_of::<types::event_data>()];
+        bytes[0] = types::event_kind::EVENT_DATA.0 as u8;
+        bytes[12..16].copy_from_slice(&len.to_ne_bytes());
+        bytes.extend_from_slice(payload);
+        bytes
+    }
+
+    #[test]
+    fn a_data_event_ends_where_it_says() {
+        let bytes = data_event(3, b"abc and the rest of its size class");
+        assert_eq!(used_len(&bytes), size_of::<types::event_data>() + 3);
+        let Some(Event::Data(data, payload)) = Event::parse(&bytes) else { panic!() };
+        assert_eq!((data.head.len, payload), (3, &b"abc"[..]));
+    }
+
+    #[test]
+    fn a_length_beyond_the_bytes_is_refused() {
+        assert!(Event::parse(&data_event(4, b"abc")).is_none());
+    }
+
+    #[test]
+    fn cut_events_are_refused() {
+        let bytes = data_event(3, b"abc");
+        assert!((0..bytes.len()).all(|length| Event::parse(&bytes[..length]).is_none()));
+    }
+
+    #[test]
+    fn an_unknown_kind_is_refused() {
+        assert!(Event::parse(&[0xff; 300]).is_none());
+    }
+}

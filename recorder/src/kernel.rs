@@ -1,0 +1,59 @@
+//! What the running kernel offers, told from its own type information rather than its version:
+//! distributions carry features back.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use libbpf_rs::btf::Btf;
+use libbpf_rs::btf::types::{Struct, Typedef};
+
+use crate::cli::KernelFeature;
+
+/// Kernel features that the recorder uses where they exist and does without elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kernel {
+    /// One link attaches many uprobes (6.6).
+    pub(crate) multi: bool,
+    /// A probe can carry a cookie (5.15).
+    pub(crate) cookie: bool,
+    /// Raw tracepoints tell which socket a call used (6.3).
+    pub(crate) sock_length: bool,
+}
+
+impl Kernel {
+    /// Asks the kernel. Features in `without` are taken as absent.
+    ///
+    /// # Errors
+    /// There is no type information: the programs cannot be fitted to this kernel.
+    pub(crate) fn probe(without: &[KernelFeature]) -> Result<Self> {
+        if !Path::new("/sys/kernel/btf/vmlinux").exists() {
+            bail!(
+                "this kernel has no BTF (/sys/kernel/btf/vmlinux); \
+                 use one built with CONFIG_DEBUG_INFO_BTF, as distributions' are since 2020"
+            );
+        }
+        let btf = Btf::from_vmlinux().context("cannot read /sys/kernel/btf/vmlinux")?;
+        let has_struct = |name| btf.type_by_name::<Struct<'_>>(name).is_some();
+        let has_typedef = |name| btf.type_by_name::<Typedef<'_>>(name).is_some();
+        let wanted = |feature| !without.contains(&feature);
+        let cookie = wanted(KernelFeature::Cookie) && has_struct("bpf_perf_link");
+        Ok(Self {
+            // Multi links tell their sites apart by cookie only.
+            multi: cookie && wanted(KernelFeature::Multi) && has_struct("bpf_uprobe_multi_link"),
+            cookie,
+            sock_length: wanted(KernelFeature::SockLength)
+                && has_typedef("btf_trace_sock_send_length")
+                && has_typedef("btf_trace_sock_recv_length"),
+        })
+    }
+
+    /// One line for `-v`.
+    pub(crate) fn describe(self) -> String {
+        format!(
+            "uprobes by {}, sites by {}, addresses by {}",
+            if self.multi { "one link a file" } else { "single links" },
+            if self.cookie { "cookie" } else { "address" },
+            if self.sock_length { "socket operation or descriptor" } else { "descriptor only" },
+        )
+    }
+}

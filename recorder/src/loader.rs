@@ -1,0 +1,220 @@
+//! What the dynamic loader would load: the libraries that a command needs, without running it.
+//!
+//! The answer need not be perfect. It decides what is probed before the command starts, and
+//! probing one library too many costs nothing but the attach; so every `libssl` that the loader
+//! knows of is a candidate too, for the sake of scripts and of programs that load it later.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use object::elf;
+use object::read::elf::{Dyn, FileHeader};
+use object::{Endianness, FileKind, ReadCache};
+
+/// Scripts name their interpreter, which may be a script again; Linux allows four turns.
+const INTERPRETERS_MAX: usize = 4;
+
+/// Finds a command as the shell would: by path, or in `PATH`.
+///
+/// # Errors
+/// There is no such command, or it may not be executed.
+pub(crate) fn find_command(name: &str) -> Result<PathBuf> {
+    if name.contains('/') {
+        let meta = fs::metadata(name).with_context(|| format!("cannot run {name}"))?;
+        if !meta.is_file() || meta.permissions().mode() & 0o111 == 0 {
+            bail!("cannot run {name}: not an executable file");
+        }
+        return Ok(name.into());
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|file| {
+            fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+        })
+        .with_context(|| format!("cannot run {name}: not found in PATH"))
+}
+
+/// The executables that a command starts with: itself, and the interpreters if it is a script.
+pub(crate) fn executables(command: &Path) -> Vec<PathBuf> {
+    let mut all = vec![command.to_path_buf()];
+    for _ in 0..INTERPRETERS_MAX {
+        let Some(next) = all.last().and_then(|file| interpreter(file)) else { break };
+        all.push(next);
+    }
+    all
+}
+
+/// The interpreter of a script; that behind `env` if the script goes by it.
+fn interpreter(script: &Path) -> Option<PathBuf> {
+    let mut head = [0; 256];
+    let length = File::open(script).ok()?.read(&mut head).ok()?;
+    let line = head[..length].strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;
+    let mut words = std::str::from_utf8(line).ok()?.split_whitespace();
+    let first = words.next()?;
+    if !first.ends_with("/env") {
+        return Some(first.into());
+    }
+    let named = words.find(|word| !word.starts_with('-') && !word.contains('='))?;
+    find_command(named).ok()
+}
+
+/// The libraries that these executables need, directly and through each other.
+pub(crate) fn needed(executables: &[PathBuf], cache: &[PathBuf]) -> Vec<PathBuf> {
+    let mut seen = HashSet::new();
+    let mut queue = executables.to_vec();
+    let mut found = Vec::new();
+    while let Some(file) = queue.pop() {
+        let Some(dynamic) = Dynamic::read(&file) else { continue };
+        for name in &dynamic.needed {
+            let Some(library) = dynamic.resolve(name, cache) else { continue };
+            if seen.insert(library.clone()) {
+                queue.push(library.clone());
+                found.push(library);
+            }
+        }
+    }
+    found
+}
+
+/// The parts of an ELF file's dynamic section that tell what it loads.
+#[derive(Debug, Default)]
+struct Dynamic {
+    needed: Vec<String>,
+    /// `DT_RPATH` and `DT_RUNPATH`, with `$ORIGIN` filled in.
+    run_path: Vec<PathBuf>,
+}
+
+impl Dynamic {
+    fn read(path: &Path) -> Option<Self> {
+        let cache = ReadCache::new(File::open(path).ok()?);
+        match FileKind::parse(&cache).ok()? {
+            FileKind::Elf64 => Self::parse::<elf::FileHeader64<Endianness>>(&cache, path),
+            FileKind::Elf32 => Self::parse::<elf::FileHeader32<Endianness>>(&cache, path),
+            _ => None,
+        }
+    }
+
+    fn parse<H: FileHeader<Endian = Endianness>>(
+        data: &ReadCache<File>,
+        path: &Path,
+    ) -> Option<Self> {
+        let header = H::parse(data).ok()?;
+        let endian = header.endian().ok()?;
+        let sections = header.sections(endian, data).ok()?;
+        let (entries, link) = sections.dynamic(endian, data).ok()??;
+        let strings = sections.strings(endian, data, link).ok()?;
+        let origin = path.parent()?.to_str()?.to_owned();
+        let mut dynamic = Self::default();
+        for entry in entries {
+            let tag = entry.tag(endian);
+            if !matches!(tag, elf::DT_NEEDED | elf::DT_RPATH | elf::DT_RUNPATH) {
+                continue;
+            }
+            let Ok(text) = entry.string(endian, strings) else { continue };
+            let text = String::from_utf8_lossy(text).into_owned();
+            if tag == elf::DT_NEEDED {
+                dynamic.needed.push(text);
+            } else {
+                let text = text.replace("${ORIGIN}", &origin).replace("$ORIGIN", &origin);
+                dynamic.run_path.extend(text.split(':').map(PathBuf::from));
+            }
+        }
+        Some(dynamic)
+    }
+
+    /// In the order of ld.so(8): run path, `LD_LIBRARY_PATH`, cache, default folders.
+    fn resolve(&self, name: &str, cache: &[PathBuf]) -> Option<PathBuf> {
+        if name.contains('/') {
+            return Some(name.into());
+        }
+        let named = |file: &&PathBuf| file.file_name().is_some_and(|n| n == name);
+        let in_folders = |folders: &mut dyn Iterator<Item = PathBuf>| {
+            folders.map(|folder| folder.join(name)).find(|file| file.is_file())
+        };
+        in_folders(&mut self.run_path.iter().cloned())
+            .or_else(|| in_folders(&mut library_path().into_iter()))
+            .or_else(|| cache.iter().find(named).cloned())
+            .or_else(|| {
+                in_folders(&mut ["/lib", "/usr/lib", "/lib64"].map(PathBuf::from).into_iter())
+            })
+    }
+}
+
+/// The folders of `LD_LIBRARY_PATH`, which a command started from here inherits.
+pub(crate) fn library_path() -> Vec<PathBuf> {
+    let path = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+    std::env::split_paths(&path).filter(|folder| !folder.as_os_str().is_empty()).collect()
+}
+
+/// The libraries that the loader's cache knows. Empty where there is no cache (musl), or none of
+/// the format that glibc has written since 2.2 (1999).
+pub(crate) fn cached_libraries() -> Vec<PathBuf> {
+    fs::read("/etc/ld.so.cache").ok().and_then(|bytes| parse_cache(&bytes)).unwrap_or_default()
+}
+
+/// `struct cache_file_new` of glibc's `dl-cache.h`: a 48-byte header with the magic and the
+/// number of entries, then 24-byte entries, whose third word is the offset of the path.
+fn parse_cache(bytes: &[u8]) -> Option<Vec<PathBuf>> {
+    const MAGIC: &[u8] = b"glibc-ld.so.cache1.1";
+    let start = bytes.windows(MAGIC.len()).position(|window| window == MAGIC)?;
+    let table = &bytes[start..];
+    let word = |at: usize| Some(u32::from_ne_bytes(table.get(at..at + 4)?.try_into().ok()?));
+    let count = word(20)? as usize;
+    let mut paths = Vec::new();
+    for entry in 0..count {
+        let at = word(48 + entry.checked_mul(24)? + 8)? as usize;
+        let path = table.get(at..)?.split(|&byte| byte == 0).next()?;
+        paths.push(PathBuf::from(std::str::from_utf8(path).ok()?));
+    }
+    Some(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_of_this_machine_parses() {
+        if !Path::new("/etc/ld.so.cache").exists() {
+            return;
+        }
+        let libraries = cached_libraries();
+        assert!(libraries.iter().any(|path| path.ends_with("libc.so.6")), "{libraries:?}");
+    }
+
+    #[test]
+    fn a_cut_cache_gives_nothing_and_no_panic() {
+        let Ok(bytes) = fs::read("/etc/ld.so.cache") else { return };
+        for length in (0..bytes.len()).step_by(97) {
+            parse_cache(&bytes[..length]);
+        }
+    }
+
+    #[test]
+    fn a_command_needs_libc() {
+        let command = find_command("ls").unwrap();
+        let libraries = needed(&executables(&command), &cached_libraries());
+        assert!(libraries.iter().any(|path| path.ends_with("libc.so.6")), "{libraries:?}");
+    }
+
+    #[test]
+    fn a_script_leads_to_its_interpreter() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = folder.path().join("script");
+        fs::write(&script, "#!/usr/bin/env -S sh -e\n").unwrap();
+        assert_eq!(executables(&script)[1..], [find_command("sh").unwrap()]);
+        fs::write(&script, "#! /bin/sh -e\n").unwrap();
+        assert_eq!(executables(&script)[1], Path::new("/bin/sh"));
+    }
+
+    #[test]
+    fn an_unknown_command_is_named() {
+        let error = find_command("no-such-command").unwrap_err().to_string();
+        assert!(error.contains("no-such-command"), "{error}");
+    }
+}

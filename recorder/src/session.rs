@@ -1,0 +1,280 @@
+//! One recording from beginning to end.
+
+use std::cell::RefCell;
+use std::fs;
+use std::io::{self, BufWriter, Stdout};
+use std::mem::MaybeUninit;
+use std::path::Path;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use libbpf_rs::{
+    ErrorKind, MapCore, MapFlags, MapHandle, PrintLevel, RingBuffer, RingBufferBuilder,
+};
+use sslrec_formats::record::CaptureInfo;
+
+use crate::batch::{Filler, queue};
+use crate::child::{Child, exit_code};
+use crate::cli::Options;
+use crate::clock::{Clock, unix_time_ns};
+use crate::kernel::Kernel;
+use crate::output::Output;
+use crate::probes::Probes;
+use crate::signals::Signals;
+use crate::skel::types::counter;
+use crate::stats::{Counters, is_lossy, summary};
+use crate::targets::Targets;
+use crate::text::Text;
+use crate::tracker::{KernelMaps, Tracker};
+use crate::writer::{Sinks, Writer, Written};
+
+/// How long events may wait in the ring: the kernel side wakes the recorder only when the ring
+/// fills, since a wake-up costs more than an event.
+const POLL: Duration = Duration::from_millis(10);
+
+/// Between looks at whether the recorded processes still live.
+const CHECK_PIDS: Duration = Duration::from_millis(200);
+
+/// Exit status where bytes were lost and `--fail-on-loss` was given.
+const EXIT_LOSS: u8 = 3;
+/// Exit status where nothing was recorded and `--fail-if-empty` was given.
+const EXIT_EMPTY: u8 = 4;
+
+/// Records as the options say, and gives the exit status.
+///
+/// # Errors
+/// The recording could not begin, or an output failed.
+pub fn run(options: &Options) -> Result<u8> {
+    let verbose = |line: String| {
+        if options.verbose {
+            eprintln!("sslrec: {line}");
+        }
+    };
+    libbpf_rs::set_print(Some((PrintLevel::Info, if options.verbose { print } else { ignore })));
+    let targets = Targets::find(options)?;
+    let info = capture_info(options);
+    let files = Output::open_all(options, &info)?;
+    let mut signals = Signals::catch(!options.command.is_empty())?;
+    let kernel = Kernel::probe(&options.without)?;
+    verbose(kernel.describe());
+
+    let mut storage = MaybeUninit::uninit();
+    let mut probes = Probes::load(&mut storage, options, kernel)?;
+    probes.attach_tracepoints()?;
+    let mut child = match options.command.is_empty() {
+        true => None,
+        false => Some(Child::hold(&options.command)?),
+    };
+    if let Some(child) = &child {
+        probes.add_pid(child.pid)?;
+    }
+    for note in &targets.notes {
+        if !options.quiet {
+            eprintln!("sslrec: {note}");
+        }
+    }
+    for (lib, target) in targets.files.iter().enumerate() {
+        let functions = probes.attach(target, u16::try_from(lib)?)?;
+        verbose(format!("{functions} functions probed in {}", target.path.display()));
+    }
+
+    let (filler, emptier) = queue();
+    let gave_up = Arc::new(AtomicBool::new(false));
+    let libs = targets.files.iter().map(|target| target.path.clone()).collect();
+    let mut writer = Writer {
+        queue: emptier,
+        tracker: Tracker::new(Clock::new(), Some(kernel_maps(&probes)?), libs),
+        sinks: Sinks::new(files, text(options, &info)),
+        counters: MapHandle::try_from(&probes.skel.maps.counters)?,
+        gave_up: Arc::clone(&gave_up),
+    };
+    writer.begin()?;
+    if !options.quiet {
+        eprintln!("sslrec: {}", announcement(options, &targets));
+    }
+    let thread = thread::Builder::new().name("writer".into()).spawn(move || writer.run())?;
+    if let Some(child) = &mut child {
+        child.start()?;
+    }
+    let ended = collect(&mut probes, filler, &gave_up, options, &mut signals, child.as_ref());
+    let written = thread.join().map_err(|_| anyhow!("the writer has failed"))??;
+    if !options.quiet {
+        eprintln!("sslrec: {}", summary(&written.stats, written.totals, &written.files));
+    }
+    Ok(exit_status(options, ended?, &written))
+}
+
+fn exit_status(options: &Options, child: Option<ExitStatus>, written: &Written) -> u8 {
+    let child = child.map_or(0, exit_code);
+    if written.failed {
+        1
+    } else if child != 0 {
+        child
+    } else if options.fail_on_loss && is_lossy(&written.stats, written.totals) {
+        EXIT_LOSS
+    } else if options.fail_if_empty && written.stats.calls == 0 {
+        EXIT_EMPTY
+    } else {
+        0
+    }
+}
+
+/// Empties the ring until something ends the recording, and then to its end. Gives the child's
+/// end, if that is what it was.
+fn collect(
+    probes: &mut Probes<'_>,
+    filler: Filler,
+    gave_up: &AtomicBool,
+    options: &Options,
+    signals: &mut Signals,
+    child: Option<&Child>,
+) -> Result<Option<ExitStatus>> {
+    let filler = RefCell::new(filler);
+    let ring_map = MapHandle::try_from(&probes.skel.maps.ring)?;
+    let mut ring = RingBufferBuilder::new();
+    ring.add(&ring_map, |event| {
+        filler.borrow_mut().push(event);
+        0
+    })?;
+    let collector = Collector {
+        ring: ring.build()?,
+        filler: &filler,
+        late_closes: MapHandle::try_from(&probes.skel.maps.late_closes)?,
+        counters: MapHandle::try_from(&probes.skel.maps.counters)?,
+        pids: MapHandle::try_from(&probes.skel.maps.pids)?,
+    };
+    let ended = collector.until_end(gave_up, options, signals, child);
+    probes.detach();
+    collector.drain()?;
+    ended
+}
+
+/// The thread that empties the ring.
+struct Collector<'a> {
+    ring: RingBuffer<'a>,
+    filler: &'a RefCell<Filler>,
+    late_closes: MapHandle,
+    counters: MapHandle,
+    pids: MapHandle,
+}
+
+impl Collector<'_> {
+    fn until_end(
+        &self,
+        gave_up: &AtomicBool,
+        options: &Options,
+        signals: &mut Signals,
+        child: Option<&Child>,
+    ) -> Result<Option<ExitStatus>> {
+        let start = Instant::now();
+        let mut pids_checked = start;
+        loop {
+            self.poll()?;
+            if let Some(child) = child {
+                signals.pass_on(child);
+                if let Some(status) = child.try_wait()? {
+                    return Ok(Some(status));
+                }
+                // The command goes on to its own end, whatever becomes of the recording.
+                continue;
+            }
+            let enough = match options.count {
+                Some(count) => Counters::read(&self.counters)?.of(counter::COUNT_CALLS) >= count,
+                None => false,
+            };
+            let late = options.duration.is_some_and(|duration| start.elapsed() >= duration);
+            if enough || late || signals.came() || gave_up.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            if !options.pids.is_empty() && pids_checked.elapsed() >= CHECK_PIDS {
+                pids_checked = Instant::now();
+                // The kernel side takes each process out when it ends.
+                if self.pids.keys().next().is_none() {
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// Waits for events for a moment, and hands on what there is.
+    fn poll(&self) -> Result<()> {
+        match self.ring.poll(POLL) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error).context("cannot wait for events"),
+        }
+        self.drain()
+    }
+
+    /// Hands on everything that is in the ring. Closes that found no room there come after all
+    /// that was in it before them.
+    fn drain(&self) -> Result<()> {
+        let late = self.take_late_closes()?;
+        self.ring.consume().context("cannot read the ring")?;
+        let mut filler = self.filler.borrow_mut();
+        late.iter().for_each(|event| filler.push(event));
+        filler.flush();
+        Ok(())
+    }
+
+    fn take_late_closes(&self) -> Result<Vec<Vec<u8>>> {
+        let keys: Vec<_> = self.late_closes.keys().collect();
+        let mut events = Vec::new();
+        for key in keys {
+            if let Some(event) = self.late_closes.lookup(&key, MapFlags::ANY)? {
+                self.late_closes.delete(&key)?;
+                events.push(event);
+            }
+        }
+        Ok(events)
+    }
+}
+
+fn capture_info(options: &Options) -> CaptureInfo {
+    let kernel = |file| {
+        let text = fs::read_to_string(Path::new("/proc/sys/kernel").join(file));
+        text.map(|text| text.trim_end().to_owned()).unwrap_or_default()
+    };
+    CaptureInfo {
+        start_ns: unix_time_ns(),
+        tool: concat!("sslrec ", env!("CARGO_PKG_VERSION")).into(),
+        os: format!("{} {} {}", kernel("ostype"), kernel("osrelease"), std::env::consts::ARCH),
+        snaplen: options.snaplen,
+    }
+}
+
+fn kernel_maps(probes: &Probes<'_>) -> Result<KernelMaps> {
+    let maps = &probes.skel.maps;
+    Ok(KernelMaps {
+        conns: MapHandle::try_from(&maps.conns)?,
+        calls: MapHandle::try_from(&maps.calls)?,
+    })
+}
+
+/// Live text, unless the capture goes elsewhere.
+fn text(options: &Options, info: &CaptureInfo) -> Option<Text<BufWriter<Stdout>>> {
+    let out = || BufWriter::with_capacity(1 << 16, io::stdout());
+    options.write.is_empty().then(|| Text::new(out(), options, info.start_ns))
+}
+
+fn announcement(options: &Options, targets: &Targets) -> String {
+    let names: Vec<_> = targets
+        .files
+        .iter()
+        .filter_map(|target| Some(target.path.file_name()?.to_string_lossy().into_owned()))
+        .collect();
+    let files: Vec<_> = options.write.iter().map(|path| path.display().to_string()).collect();
+    let to = if files.is_empty() { String::new() } else { format!(" to {}", files.join(" and ")) };
+    let end = if options.command.is_empty() { "; Ctrl-C ends" } else { "" };
+    format!("recording{to} from {}{end}", names.join(", "))
+}
+
+fn print(_: PrintLevel, text: String) {
+    eprint!("{text}");
+}
+
+fn ignore(_: PrintLevel, _: String) {}

@@ -1,0 +1,170 @@
+//! Which files to probe: libraries and executables with TLS functions in them, found from what
+//! the user asked for.
+
+use std::collections::HashSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::cli::Options;
+use crate::loader;
+use crate::symbols::Symbols;
+
+/// A file to probe.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    /// Where it can be opened from here.
+    pub(crate) open_path: PathBuf,
+    /// What its users call it.
+    pub(crate) path: PathBuf,
+    /// The functions in it.
+    pub(crate) symbols: Symbols,
+}
+
+/// What was found, and what is worth a line to the user.
+#[derive(Debug, Default)]
+pub(crate) struct Targets {
+    pub(crate) files: Vec<Target>,
+    pub(crate) notes: Vec<String>,
+    /// Uprobes belong to inodes, so one file under two names is probed once.
+    seen: HashSet<(u64, u64)>,
+}
+
+impl Targets {
+    /// Finds the files to probe.
+    ///
+    /// # Errors
+    /// A process or file that the user named is not there, or nothing can be probed at all.
+    pub(crate) fn find(options: &Options) -> Result<Self> {
+        let mut targets = Self::default();
+        for &pid in &options.pids {
+            if !Path::new(&format!("/proc/{pid}")).exists() {
+                bail!("no process {pid}; `pgrep -a NAME` finds the number");
+            }
+        }
+        if !options.libs.is_empty() {
+            targets.add_named(options)?;
+        } else if !options.pids.is_empty() {
+            for &pid in &options.pids {
+                targets.add_mapped(pid).with_context(|| {
+                    format!("cannot read what process {pid} has mapped; run as root")
+                })?;
+            }
+            if targets.files.is_empty() {
+                targets.add_known(&loader::cached_libraries());
+            }
+        } else if let Some(command) = options.command.first() {
+            targets.add_command(command)?;
+        } else {
+            targets.add_known(&loader::cached_libraries());
+            targets.add_running();
+        }
+        if targets.files.is_empty() {
+            bail!("no OpenSSL library found to probe; name one with --lib PATH");
+        }
+        Ok(targets)
+    }
+
+    /// Files that the user named: each must be good for something.
+    fn add_named(&mut self, options: &Options) -> Result<()> {
+        for library in &options.libs {
+            let path = &library.path;
+            let symbols = Symbols::read(path)?;
+            if !symbols.carry_data() {
+                bail!(
+                    "{} has none of OpenSSL's functions (SSL_read, SSL_write, ...); \
+                     give the libssl that the program uses, or a build with symbols",
+                    path.display()
+                );
+            }
+            let path = fs::canonicalize(path)?;
+            self.add(path.clone(), path, symbols);
+        }
+        Ok(())
+    }
+
+    /// The command's own ELF file, what it needs, and every libssl that the loader knows.
+    fn add_command(&mut self, command: &str) -> Result<()> {
+        let executables = loader::executables(&loader::find_command(command)?);
+        let cache = loader::cached_libraries();
+        for file in executables.iter().chain(&loader::needed(&executables, &cache)) {
+            self.consider(file, file);
+        }
+        for folder in loader::library_path() {
+            let Ok(entries) = fs::read_dir(&folder) else { continue };
+            let files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+            self.add_known(&files);
+        }
+        self.add_known(&cache);
+        Ok(())
+    }
+
+    /// Those of some libraries that are OpenSSL's by name.
+    fn add_known(&mut self, libraries: &[PathBuf]) {
+        for path in libraries {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.starts_with("libssl.so") {
+                self.consider(path, path);
+            }
+        }
+    }
+
+    /// Whatever executable file a process has mapped, seen from its own root.
+    fn add_mapped(&mut self, pid: u32) -> std::io::Result<()> {
+        let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
+        let mut paths = HashSet::new();
+        for line in maps.lines() {
+            // start-end perms offset device inode path; the path may have spaces.
+            let mut fields = line.splitn(6, ' ');
+            let executable = fields.nth(1).is_some_and(|perms| perms.contains('x'));
+            let path = fields.nth(3).unwrap_or_default().trim_start();
+            if executable && path.starts_with('/') && paths.insert(path) {
+                let outside = format!("/proc/{pid}/root{path}");
+                self.consider(Path::new(&outside), Path::new(path));
+            }
+        }
+        Ok(())
+    }
+
+    /// What all running processes have mapped. Processes come and go: one that cannot be read
+    /// is not an error here.
+    fn add_running(&mut self) {
+        let Ok(entries) = fs::read_dir("/proc") else { return };
+        for entry in entries.flatten() {
+            if let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+                let _ = self.add_mapped(pid);
+            }
+        }
+    }
+
+    /// Adds a file if it has TLS functions; one that does not, or is no ELF file, is passed over
+    /// in silence, since nobody asked for it by name.
+    fn consider(&mut self, open_path: &Path, path: &Path) {
+        let Ok(meta) = fs::metadata(open_path) else { return };
+        if self.seen.contains(&(meta.dev(), meta.ino())) {
+            return;
+        }
+        match Symbols::read(open_path) {
+            Ok(symbols) if symbols.carry_data() => {
+                self.add(open_path.into(), path.into(), symbols);
+            }
+            _ => {
+                self.seen.insert((meta.dev(), meta.ino()));
+            }
+        }
+    }
+
+    fn add(&mut self, open_path: PathBuf, path: PathBuf, symbols: Symbols) {
+        let Ok(meta) = fs::metadata(&open_path) else { return };
+        if !self.seen.insert((meta.dev(), meta.ino())) {
+            return;
+        }
+        let missing = symbols.missing();
+        if !missing.is_empty() {
+            self.notes.push(format!("{} has no {}", path.display(), missing.join(", ")));
+        }
+        self.files.push(Target { open_path, path, symbols });
+    }
+}

@@ -1,0 +1,302 @@
+//! Live text, in the manner of sslsniff: a line for each call, then its data.
+//!
+//! What a peer sent is never let through to the terminal as it is: control characters are
+//! escaped, so that a capture cannot move the cursor or change the title.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+
+use sslrec_formats::io::Error;
+use sslrec_formats::record::{Connection, Data, Direction, Gap, Handshake, Process, Record};
+
+use crate::cli::{Color, Options};
+
+const SENT: &str = "\x1b[36m";
+const RECEIVED: &str = "\x1b[32m";
+const GAP: &str = "\x1b[31m";
+const RESET: &str = "\x1b[0m";
+
+/// Prints records as text.
+#[derive(Debug)]
+pub(crate) struct Text<W> {
+    out: W,
+    style: Style,
+    start_ns: u64,
+    header_printed: bool,
+    processes: HashMap<u32, Process>,
+    connections: HashMap<u64, Connection>,
+    line: String,
+}
+
+#[derive(Debug, Clone, Copy)]
+#[allow(clippy::struct_excessive_bools)] // each is one switch of the command line
+struct Style {
+    latency: bool,
+    extra: bool,
+    hexdump: bool,
+    handshake: bool,
+    color: bool,
+}
+
+impl<W: Write> Text<W> {
+    pub(crate) fn new(out: W, options: &Options, start_ns: u64) -> Self {
+        let color = match options.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+        };
+        let style = Style {
+            latency: options.latency,
+            extra: options.extra,
+            hexdump: options.hexdump,
+            handshake: options.handshake,
+            color,
+        };
+        Self {
+            out,
+            style,
+            start_ns,
+            header_printed: false,
+            processes: HashMap::new(),
+            connections: HashMap::new(),
+            line: String::new(),
+        }
+    }
+
+    /// Prints a record, if it is of a kind that is shown.
+    pub(crate) fn write(&mut self, record: &Record<'_>) -> Result<(), Error> {
+        match record {
+            Record::Process(process) => {
+                self.processes.insert(process.pid, process.clone());
+            }
+            Record::Connection(connection) => {
+                self.connections.insert(connection.conn, connection.clone());
+            }
+            Record::Data(data) => self.data(data)?,
+            Record::Gap(gap) => self.gap(gap)?,
+            Record::Handshake(handshake) if self.style.handshake => self.handshake(handshake)?,
+            Record::Close(close) => {
+                self.connections.remove(&close.conn);
+            }
+            Record::Handshake(_) | Record::Stats(_) => {}
+        }
+        Ok(())
+    }
+
+    pub(crate) fn flush(&mut self) -> Result<(), Error> {
+        Ok(self.out.flush()?)
+    }
+
+    fn data(&mut self, data: &Data<'_>) -> io::Result<()> {
+        let len = data.payload.len() as u64;
+        if data.call_offset == 0 {
+            self.head(data.conn, data.func, data.ts_ns, data.tid, data.call_len, data.lat_ns)?;
+            let color = if data.dir == Direction::Sent { SENT } else { RECEIVED };
+            self.put_line(color)?;
+            writeln!(self.out, "----- DATA -----")?;
+        }
+        self.line.clear();
+        if self.style.hexdump {
+            hexdump(&mut self.line, data.call_offset, data.payload);
+        } else {
+            escape(&mut self.line, data.payload);
+        }
+        self.out.write_all(self.line.as_bytes())?;
+        if data.call_offset + len >= data.call_len {
+            if !self.line.ends_with('\n') {
+                writeln!(self.out)?;
+            }
+            writeln!(self.out, "----- END DATA -----\n")?;
+        }
+        Ok(())
+    }
+
+    fn gap(&mut self, gap: &Gap) -> io::Result<()> {
+        self.line.clear();
+        // Writing to a String cannot fail.
+        let _ = write!(
+            self.line,
+            "----- {} BYTES MISSING: {} at {} of the {} stream of connection {} -----",
+            gap.len, gap.cause, gap.offset, gap.dir, gap.conn
+        );
+        self.put_line(GAP)
+    }
+
+    fn handshake(&mut self, handshake: &Handshake<'_>) -> io::Result<()> {
+        let Handshake { conn, func, ts_ns, tid, lat_ns, .. } = *handshake;
+        self.head(conn, func, ts_ns, tid, 0, lat_ns)?;
+        self.put_line("")
+    }
+
+    /// Begins the line that describes a call.
+    fn head(
+        &mut self,
+        conn: u64,
+        func: &str,
+        ts_ns: u64,
+        tid: u32,
+        len: u64,
+        lat_ns: u64,
+    ) -> io::Result<()> {
+        self.columns()?;
+        let connection = self.connections.get(&conn);
+        let pid = connection.map(|connection| connection.pid);
+        let process = pid.and_then(|pid| self.processes.get(&pid));
+        let seconds = ts_ns.saturating_sub(self.start_ns) as f64 / 1e9;
+        let comm = process.map_or("?", |process| &process.comm);
+        let pid = pid.unwrap_or_default();
+        self.line.clear();
+        let line = &mut self.line;
+        let _ = write!(line, "{func:<20} {seconds:<14.9} {:<16} {pid:<8} {len:<8}", plain(comm));
+        if self.style.latency {
+            let _ = write!(line, " {:<9.3}", lat_ns as f64 / 1e6);
+        }
+        if self.style.extra {
+            let uid = process.map(|process| process.uid).unwrap_or_default();
+            let _ = write!(line, " {uid:<7} {tid:<8}");
+        }
+        Ok(())
+    }
+
+    fn columns(&mut self) -> io::Result<()> {
+        if std::mem::replace(&mut self.header_printed, true) {
+            return Ok(());
+        }
+        write!(
+            self.out,
+            "{:<20} {:<14} {:<16} {:<8} {:<8}",
+            "FUNC", "TIME(s)", "COMM", "PID", "LEN"
+        )?;
+        if self.style.latency {
+            write!(self.out, " {:<9}", "LAT(ms)")?;
+        }
+        if self.style.extra {
+            write!(self.out, " {:<7} {:<8}", "UID", "TID")?;
+        }
+        writeln!(self.out)
+    }
+
+    fn put_line(&mut self, color: &str) -> io::Result<()> {
+        let line = self.line.trim_end();
+        if self.style.color && !color.is_empty() {
+            writeln!(self.out, "{color}{line}{RESET}")
+        } else {
+            writeln!(self.out, "{line}")
+        }
+    }
+}
+
+fn plain(text: &str) -> String {
+    let mut line = String::new();
+    escape(&mut line, text.as_bytes());
+    line
+}
+
+/// Text as it is, with `\n` and `\t`; CR before LF left out; anything else that is not printable
+/// UTF-8 as `\xNN`.
+fn escape(line: &mut String, bytes: &[u8]) {
+    for chunk in bytes.utf8_chunks() {
+        let mut chars = chunk.valid().chars().peekable();
+        while let Some(char) = chars.next() {
+            match char {
+                '\r' if chars.peek() == Some(&'\n') => {}
+                '\n' | '\t' => line.push(char),
+                '\\' => line.push(char),
+                _ if char.is_control() => {
+                    let mut buffer = [0; 4];
+                    escape_bytes(line, char.encode_utf8(&mut buffer).as_bytes());
+                }
+                _ => line.push(char),
+            }
+        }
+        escape_bytes(line, chunk.invalid());
+    }
+}
+
+fn escape_bytes(line: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        let _ = write!(line, "\\x{byte:02x}");
+    }
+}
+
+/// Sixteen bytes a line, after their place in the call.
+fn hexdump(text: &mut String, start: u64, bytes: &[u8]) {
+    for (i, row) in bytes.chunks(16).enumerate() {
+        let _ = write!(text, "{:08x} ", start + 16 * i as u64);
+        for column in 0..16 {
+            let gap = if column == 8 { "  " } else { " " };
+            match row.get(column) {
+                Some(byte) => {
+                    let _ = write!(text, "{gap}{byte:02x}");
+                }
+                None => {
+                    let _ = write!(text, "{gap}  ");
+                }
+            }
+        }
+        let printable = |&byte: &u8| if matches!(byte, 0x20..=0x7e) { byte.into() } else { '.' };
+        let _ = writeln!(text, "  |{}|", row.iter().map(printable).collect::<String>());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn print(args: &[&str], records: &[Record<'_>]) -> String {
+        let options = Options::try_parse_from([&["sslrec"], args].concat()).unwrap();
+        let mut text = Text::new(Vec::new(), &options, 1_000_000_000);
+        for record in records {
+            text.write(record).unwrap();
+        }
+        String::from_utf8(text.out).unwrap()
+    }
+
+    fn call<'a>(payload: &'a [u8]) -> [Record<'a>; 3] {
+        let data = Data {
+            conn: 1,
+            ts_ns: 1_500_000_000,
+            tid: 8,
+            dir: Direction::Sent,
+            offset: 0,
+            func: "SSL_write",
+            lat_ns: 2_000_000,
+            call_len: payload.len() as u64,
+            call_offset: 0,
+            payload,
+        };
+        [
+            Record::Process(Process { pid: 7, comm: "curl".into(), ..Process::default() }),
+            Record::Connection(Connection { conn: 1, pid: 7, ..Connection::default() }),
+            Record::Data(data),
+        ]
+    }
+
+    #[test]
+    fn a_call_is_a_line_and_its_data() {
+        let text = print(&["-l"], &call(b"GET / HTTP/1.1\r\n\r\n"));
+        let lines: Vec<_> = text.lines().collect();
+        let words: Vec<_> = lines[1].split_whitespace().collect();
+        assert_eq!(words, ["SSL_write", "0.500000000", "curl", "7", "18", "2.000"]);
+        assert_eq!(lines[2..5], ["----- DATA -----", "GET / HTTP/1.1", ""]);
+        assert_eq!(lines[5], "----- END DATA -----");
+    }
+
+    #[test]
+    fn a_terminal_is_safe_from_what_peers_send() {
+        let text = print(&[], &call(b"\x1b]0;title\x07\x9b1m \xff \xc2\x9b caf\xc3\xa9"));
+        assert!(text.contains("\\x1b]0;title\\x07\\x9b1m \\xff \\xc2\\x9b café"), "{text}");
+        assert!(!text.contains('\x1b'));
+    }
+
+    #[test]
+    fn bytes_can_be_dumped() {
+        let text = print(&["--hexdump"], &call(b"0123456789abcdef\x00"));
+        assert!(text.contains(
+            "00000000  30 31 32 33 34 35 36 37  38 39 61 62 63 64 65 66  |0123456789abcdef|"
+        ));
+        assert!(text.contains("00000010  00  "), "{text}");
+    }
+}

@@ -1,0 +1,433 @@
+//! From events to records: numbers the connections, keeps what is known of each, and finds the
+//! holes.
+//!
+//! The kernel side counts stream offsets whether or not an event finds room, so a hole is what
+//! lies between the end of one event and the offset of the next, or before the final length.
+//! Every event belongs to a connection by process, object address and time of birth.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
+use sslrec_formats::record::{
+    AddrKind, Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Handshake, Process,
+    Record, Role,
+};
+
+use crate::clock::Clock;
+use crate::event::{Event, FromKernel, text, view};
+use crate::functions::name_of;
+use crate::listeners;
+use crate::skel::types;
+
+/// The kernel maps that hold what an event could not say.
+#[derive(Debug)]
+pub(crate) struct KernelMaps {
+    /// Live connections, by [`types::conn_key`].
+    pub(crate) conns: MapHandle,
+    /// Calls in flight, by [`types::call_key`].
+    pub(crate) calls: MapHandle,
+}
+
+/// Tells a connection from any other, also after its object's address is used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    pid: u32,
+    ssl: u64,
+    born_ns: u64,
+}
+
+impl Key {
+    fn of(head: &types::event) -> Self {
+        Self { pid: head.pid, ssl: head.ssl, born_ns: head.born_ns }
+    }
+}
+
+#[derive(Debug)]
+struct Conn {
+    record: Connection,
+    /// Where the next byte of each direction belongs; indexed by `enum direction`.
+    next: [u64; 2],
+}
+
+/// Turns events into records.
+#[derive(Debug)]
+pub(crate) struct Tracker {
+    clock: Clock,
+    maps: Option<KernelMaps>,
+    /// Probed files, by the number that events name them by.
+    libs: Vec<PathBuf>,
+    conns: HashMap<Key, Conn>,
+    processes: BTreeMap<u32, Process>,
+    /// Names that were set before their connection was first reported.
+    server_names: HashMap<Key, String>,
+    next_number: u64,
+    totals: Totals,
+}
+
+/// What was seen, for the summary.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) connections: u64,
+    pub(crate) processes: u64,
+    /// Bytes in gaps, by whatever cause but the next one.
+    pub(crate) lost_bytes: u64,
+    /// Bytes in gaps because the user asked for a snaplen.
+    pub(crate) cut_bytes: u64,
+    /// Events that are not of our making.
+    pub(crate) bad_events: u64,
+}
+
+/// Receives the records.
+pub(crate) type Emit<'a> = &'a mut dyn FnMut(&Record<'_>);
+
+impl Tracker {
+    pub(crate) fn new(clock: Clock, maps: Option<KernelMaps>, libs: Vec<PathBuf>) -> Self {
+        Self {
+            clock,
+            maps,
+            libs,
+            conns: HashMap::new(),
+            processes: BTreeMap::new(),
+            server_names: HashMap::new(),
+            next_number: 1,
+            totals: Totals::default(),
+        }
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// Takes an event and gives the records that it makes.
+    pub(crate) fn event(&mut self, bytes: &[u8], emit: Emit<'_>) {
+        match Event::parse(bytes) {
+            Some(Event::Data(data, payload)) => self.data(&data, payload, emit),
+            Some(Event::Gap(gap)) => self.gap(&gap, emit),
+            Some(Event::Conn(conn)) => self.conn(&conn, emit),
+            Some(Event::ServerName(head, name)) => self.server_name(&head, name, emit),
+            Some(Event::Handshake(handshake)) => self.handshake(&handshake, emit),
+            Some(Event::Close(close)) => {
+                let cause =
+                    if close.shutdown != 0 { CloseCause::Shutdown } else { CloseCause::Freed };
+                self.close(Key::of(&close.head), close.head.ts_ns, close.offset, cause, emit);
+            }
+            Some(Event::Exec(process) | Event::Exit(process)) => {
+                self.process_ended(process.head.pid, process.head.ts_ns, emit);
+            }
+            None => self.totals.bad_events += 1,
+        }
+    }
+
+    /// Ends what is still open. Nothing may follow; `now_ns` is of the wall clock.
+    pub(crate) fn finish(&mut self, now_ns: u64, emit: Emit<'_>) {
+        let boot_ns = now_ns.saturating_sub(self.clock.unix_ns(0));
+        for key in self.open_keys(None) {
+            self.close_from_map(key, boot_ns, CloseCause::StillOpen, emit);
+        }
+    }
+
+    fn data(&mut self, data: &types::event_data, payload: &[u8], emit: Emit<'_>) {
+        if payload.is_empty() {
+            return;
+        }
+        let key = Key::of(&data.head);
+        let ts_ns = self.clock.unix_ns(data.head.ts_ns);
+        let conn = self.known(key, ts_ns, emit);
+        let dir = direction(data.dir);
+        let (number, missing) = conn.advance(dir, data.offset, payload.len() as u64);
+        if let Some((offset, len)) = missing {
+            self.hole(number, ts_ns, dir, offset, len, GapCause::RingFull, emit);
+        }
+        emit(&Record::Data(Data {
+            conn: number,
+            ts_ns,
+            tid: data.head.tid,
+            dir,
+            offset: data.offset,
+            func: name_of(data.head.func),
+            lat_ns: data.lat_ns,
+            call_len: data.call_len,
+            call_offset: data.call_offset,
+            payload,
+        }));
+    }
+
+    fn gap(&mut self, gap: &types::event_gap, emit: Emit<'_>) {
+        let key = Key::of(&gap.head);
+        let ts_ns = self.clock.unix_ns(gap.head.ts_ns);
+        let conn = self.known(key, ts_ns, emit);
+        let dir = direction(gap.dir);
+        let (number, missing) = conn.advance(dir, gap.offset, gap.len);
+        if let Some((offset, len)) = missing {
+            self.hole(number, ts_ns, dir, offset, len, GapCause::RingFull, emit);
+        }
+        self.hole(number, ts_ns, dir, gap.offset, gap.len, gap_cause(gap.cause), emit);
+    }
+
+    #[allow(clippy::too_many_arguments)] // the fields of a Gap
+    fn hole(
+        &mut self,
+        conn: u64,
+        ts_ns: u64,
+        dir: Direction,
+        offset: u64,
+        len: u64,
+        cause: GapCause,
+        emit: Emit<'_>,
+    ) {
+        if cause == GapCause::Snaplen {
+            self.totals.cut_bytes += len;
+        } else {
+            self.totals.lost_bytes += len;
+        }
+        emit(&Record::Gap(Gap { conn, ts_ns, dir, offset, len, cause }));
+    }
+
+    fn conn(&mut self, event: &types::event_conn, emit: Emit<'_>) {
+        let key = Key::of(&event.head);
+        let ts_ns = self.clock.unix_ns(event.head.ts_ns);
+        self.see_process(event.head.pid, event.uid, text(&event.comm), ts_ns, emit);
+        let lib = self.libs.get(usize::from(event.lib)).map(|path| path.display().to_string());
+        let sni = self.server_names.remove(&key);
+        let conn = self.entry(key, ts_ns);
+        conn.record.lib = lib;
+        conn.record.joined = event.joined != 0;
+        conn.record.sni = sni.or(conn.record.sni.take());
+        conn.record.learn(&event.ends, event.role, event.head.pid);
+        emit(&Record::Connection(conn.record.clone()));
+    }
+
+    fn server_name(&mut self, head: &types::event, name: &[u8], emit: Emit<'_>) {
+        let key = Key::of(head);
+        let name = String::from_utf8_lossy(name).into_owned();
+        match self.conns.get_mut(&key) {
+            Some(conn) if conn.record.sni.as_ref() == Some(&name) => {}
+            Some(conn) => {
+                conn.record.sni = Some(name);
+                emit(&Record::Connection(conn.record.clone()));
+            }
+            None => {
+                self.server_names.insert(key, name);
+            }
+        }
+    }
+
+    fn handshake(&mut self, event: &types::event_handshake, emit: Emit<'_>) {
+        let ts_ns = self.clock.unix_ns(event.head.ts_ns);
+        let conn = self.known(Key::of(&event.head), ts_ns, emit).record.conn;
+        emit(&Record::Handshake(Handshake {
+            conn,
+            ts_ns,
+            tid: event.head.tid,
+            func: name_of(event.head.func),
+            lat_ns: event.lat_ns,
+            ok: event.result == 1,
+        }));
+    }
+
+    /// Exec and exit take all TLS objects of a process with them. What the kernel counted for
+    /// them last is still in its table.
+    fn process_ended(&mut self, pid: u32, boot_ns: u64, emit: Emit<'_>) {
+        for key in self.open_keys(Some(pid)) {
+            self.close_from_map(key, boot_ns, CloseCause::Exit, emit);
+        }
+        self.server_names.retain(|key, _| key.pid != pid);
+        self.processes.remove(&pid);
+        if let Some(maps) = &self.maps {
+            forget(&maps.calls, |key: types::call_key| (key.thread >> 32) as u32 == pid);
+            forget(&maps.conns, |key: types::conn_key| key.pid == pid);
+        }
+    }
+
+    fn close_from_map(&mut self, key: Key, boot_ns: u64, cause: CloseCause, emit: Emit<'_>) {
+        let known = self.maps.as_ref().and_then(|maps| lookup_conn(&maps.conns, key));
+        let next = self.conns.get(&key).map_or([0; 2], |conn| conn.next);
+        let (lengths, shut) = known.map_or((next, false), |conn| (conn.offset, conn.shutdown != 0));
+        let cause = if shut { CloseCause::Shutdown } else { cause };
+        self.close(key, boot_ns, lengths, cause, emit);
+    }
+
+    fn close(
+        &mut self,
+        key: Key,
+        boot_ns: u64,
+        lengths: [u64; 2],
+        cause: CloseCause,
+        emit: Emit<'_>,
+    ) {
+        let ts_ns = self.clock.unix_ns(boot_ns);
+        self.server_names.remove(&key);
+        self.known(key, ts_ns, emit);
+        let Some(mut conn) = self.conns.remove(&key) else { return };
+        let number = conn.record.conn;
+        for dir in [Direction::Sent, Direction::Received] {
+            if let (_, Some((offset, len))) = conn.advance(dir, lengths[index(dir)], 0) {
+                self.hole(number, ts_ns, dir, offset, len, GapCause::RingFull, emit);
+            }
+        }
+        emit(&Record::Close(Close {
+            conn: number,
+            ts_ns,
+            cause,
+            sent_bytes: conn.next[index(Direction::Sent)],
+            received_bytes: conn.next[index(Direction::Received)],
+        }));
+    }
+
+    fn open_keys(&self, pid: Option<u32>) -> Vec<Key> {
+        let mut keys: Vec<_> =
+            self.conns.iter().map(|(key, conn)| (conn.record.conn, *key)).collect();
+        keys.retain(|(_, key)| pid.is_none_or(|pid| key.pid == pid));
+        keys.sort_unstable_by_key(|&(number, _)| number);
+        keys.into_iter().map(|(_, key)| key).collect()
+    }
+
+    /// The connection of an event that does not describe it. If the event that did found no
+    /// room, the kernel's table may still tell.
+    fn known(&mut self, key: Key, ts_ns: u64, emit: Emit<'_>) -> &mut Conn {
+        if !self.conns.contains_key(&key) {
+            let in_kernel = self.maps.as_ref().and_then(|maps| lookup_conn(&maps.conns, key));
+            let comm = read_proc(key.pid, "comm").unwrap_or_default();
+            let uid = proc_uid(key.pid).unwrap_or_default();
+            self.see_process(key.pid, uid, comm, ts_ns, emit);
+            let lib = in_kernel
+                .and_then(|conn| self.libs.get(usize::from(conn.lib)))
+                .map(|path| path.display().to_string());
+            let sni = self.server_names.remove(&key);
+            let conn = self.entry(key, ts_ns);
+            conn.record.lib = lib;
+            conn.record.sni = sni;
+            if let Some(known) = in_kernel {
+                conn.record.joined = known.joined != 0;
+                conn.record.learn(&known.ends, known.role, key.pid);
+            }
+            emit(&Record::Connection(conn.record.clone()));
+        }
+        self.entry(key, ts_ns)
+    }
+
+    fn entry(&mut self, key: Key, ts_ns: u64) -> &mut Conn {
+        self.conns.entry(key).or_insert_with(|| {
+            let conn = self.next_number;
+            self.next_number += 1;
+            self.totals.connections += 1;
+            let record = Connection { conn, ts_ns, pid: key.pid, ..Connection::default() };
+            Conn { record, next: [0; 2] }
+        })
+    }
+
+    fn see_process(&mut self, pid: u32, uid: u32, comm: String, ts_ns: u64, emit: Emit<'_>) {
+        let known = self.processes.get(&pid);
+        if known.is_some_and(|process| process.uid == uid && process.comm == comm) {
+            return;
+        }
+        if known.is_none() {
+            self.totals.processes += 1;
+        }
+        let exe = fs::read_link(format!("/proc/{pid}/exe")).ok();
+        let exe = exe.map(|path| path.display().to_string());
+        let process = Process { ts_ns, pid, uid, comm, exe };
+        emit(&Record::Process(process.clone()));
+        self.processes.insert(pid, process);
+    }
+}
+
+impl Conn {
+    /// Moves on to the end of something at `offset`. Gives the connection's number, and the hole
+    /// before it, if there is one.
+    fn advance(&mut self, dir: Direction, offset: u64, len: u64) -> (u64, Option<(u64, u64)>) {
+        let next = &mut self.next[index(dir)];
+        let hole = (offset > *next).then(|| (*next, offset - *next));
+        *next = (*next).max(offset + len);
+        (self.record.conn, hole)
+    }
+}
+
+/// Adds what the kernel knows to a connection's record.
+trait Learn {
+    fn learn(&mut self, ends: &types::endpoints, role: u8, pid: u32);
+}
+
+impl Learn for Connection {
+    fn learn(&mut self, ends: &types::endpoints, role: u8, pid: u32) {
+        self.role = match types::role(role.into()) {
+            types::role::ROLE_CLIENT => Role::Client,
+            types::role::ROLE_SERVER => Role::Server,
+            _ => self.role,
+        };
+        let local = address(ends.family, &ends.local, ends.local_port);
+        let remote = address(ends.family, &ends.remote, ends.remote_port);
+        if local.is_some() && self.local.is_none() {
+            (self.addr, self.local, self.remote) = (AddrKind::Exact, local, remote);
+        }
+        if self.role == Role::Unknown && listeners::is_listening(pid, ends.local_port) {
+            self.role = Role::Server;
+        }
+    }
+}
+
+/// IPv4 in IPv6 is the same connection as plain IPv4, and is shown as such.
+fn address(family: u16, bytes: &[u8; 16], port: u16) -> Option<SocketAddr> {
+    let ip = match i32::from(family) {
+        libc::AF_INET => IpAddr::from(Ipv4Addr::from([bytes[0], bytes[1], bytes[2], bytes[3]])),
+        libc::AF_INET6 => IpAddr::from(Ipv6Addr::from(*bytes)).to_canonical(),
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, port))
+}
+
+fn index(dir: Direction) -> usize {
+    match dir {
+        Direction::Sent => types::direction::DIR_SENT.0 as usize,
+        Direction::Received => types::direction::DIR_RECEIVED.0 as usize,
+    }
+}
+
+fn direction(dir: u32) -> Direction {
+    if types::direction(dir) == types::direction::DIR_SENT {
+        Direction::Sent
+    } else {
+        Direction::Received
+    }
+}
+
+fn gap_cause(cause: u32) -> GapCause {
+    use types::gap_cause as kernel;
+    match types::gap_cause(cause) {
+        kernel::GAP_RING_FULL => GapCause::RingFull,
+        kernel::GAP_READ_FAULT => GapCause::ReadFault,
+        kernel::GAP_SENDFILE => GapCause::Sendfile,
+        kernel::GAP_SNAPLEN => GapCause::Snaplen,
+        kernel::GAP_LONG_CALL => GapCause::LongCall,
+        _ => GapCause::Unknown,
+    }
+}
+
+fn lookup_conn(conns: &MapHandle, key: Key) -> Option<types::conn> {
+    let mut bytes = [0; size_of::<types::conn_key>()];
+    bytes[..8].copy_from_slice(&key.ssl.to_ne_bytes());
+    bytes[8..12].copy_from_slice(&key.pid.to_ne_bytes());
+    let value = conns.lookup(&bytes, MapFlags::ANY).ok()??;
+    view::<types::conn>(&value).filter(|conn| conn.born_ns == key.born_ns)
+}
+
+/// Deletes the entries whose key says so. One that is gone already is no error.
+fn forget<K: FromKernel>(map: &MapHandle, is_old: impl Fn(K) -> bool) {
+    let old: Vec<_> = map.keys().filter(|key| view::<K>(key).is_some_and(&is_old)).collect();
+    for key in old {
+        let _ = map.delete(&key);
+    }
+}
+
+fn read_proc(pid: u32, file: &str) -> Option<String> {
+    fs::read_to_string(format!("/proc/{pid}/{file}")).ok().map(|text| text.trim_end().to_owned())
+}
+
+fn proc_uid(pid: u32) -> Option<u32> {
+    let status = read_proc(pid, "status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    line.split_whitespace().next()?.parse().ok()
+}

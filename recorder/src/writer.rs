@@ -1,0 +1,168 @@
+//! The writer's thread: events become records, and records go into the files and onto the screen.
+
+use std::io::{self, BufWriter, Stdout};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use libbpf_rs::MapHandle;
+use sslrec_formats::io::Error;
+use sslrec_formats::record::{Record, Stats};
+
+use crate::batch::{Batch, Emptier};
+use crate::clock::unix_time_ns;
+use crate::output::Output;
+use crate::stats::Counters;
+use crate::text::Text;
+use crate::tracker::{Totals, Tracker};
+
+/// Files are brought up to date this often, so that a recorder that is killed leaves at most the
+/// last second unwritten.
+const FLUSH_EVERY: Duration = Duration::from_millis(500);
+
+/// Everything that receives records.
+pub(crate) struct Sinks {
+    files: Vec<Output>,
+    text: Option<Text<BufWriter<Stdout>>>,
+    failed: bool,
+}
+
+impl Sinks {
+    pub(crate) fn new(files: Vec<Output>, text: Option<Text<BufWriter<Stdout>>>) -> Self {
+        Self { files, text, failed: false }
+    }
+
+    /// One that fails is given up, and said so; the others go on.
+    fn each(
+        &mut self,
+        mut file: impl FnMut(&mut Output) -> Result<(), Error>,
+        text: impl FnOnce(&mut Text<BufWriter<Stdout>>) -> Result<(), Error>,
+    ) {
+        let Self { files, failed, .. } = self;
+        files.retain_mut(|output| match file(output) {
+            Ok(()) => true,
+            // Whoever read it has had enough: no failure.
+            Err(error) if output.name == "-" && is_closed_pipe(&error) => false,
+            Err(error) => {
+                eprintln!(
+                    "sslrec: {}: {error}; nothing more goes into this file, \
+                     what it has can be read",
+                    output.name
+                );
+                *failed = true;
+                false
+            }
+        });
+        if let Some(Err(error)) = self.text.as_mut().map(text) {
+            if !is_closed_pipe(&error) {
+                eprintln!("sslrec: stdout: {error}");
+                self.failed = true;
+            }
+            self.text = None;
+        }
+    }
+
+    fn record(&mut self, record: &Record<'_>) {
+        self.each(|file| file.write(record), |text| text.write(record));
+    }
+
+    fn flush_files(&mut self) {
+        self.each(Output::flush, |_| Ok(()));
+    }
+
+    fn flush_text(&mut self) {
+        self.each(|_| Ok(()), Text::flush);
+    }
+
+    fn finish(&mut self) {
+        self.each(Output::finish, Text::flush);
+    }
+
+    fn all_gone(&self) -> bool {
+        self.files.is_empty() && self.text.is_none()
+    }
+}
+
+fn is_closed_pipe(error: &Error) -> bool {
+    matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// How the writing went.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) stats: Stats,
+    pub(crate) totals: Totals,
+    /// Some output could not be written.
+    pub(crate) failed: bool,
+    /// Files that are complete.
+    pub(crate) files: Vec<String>,
+}
+
+/// What the writer's thread owns.
+pub(crate) struct Writer {
+    pub(crate) queue: Emptier,
+    pub(crate) tracker: Tracker,
+    pub(crate) sinks: Sinks,
+    pub(crate) counters: MapHandle,
+    /// Set when nothing can be written any more.
+    pub(crate) gave_up: Arc<AtomicBool>,
+}
+
+impl Writer {
+    /// Puts the heads into the files, before anything is recorded.
+    ///
+    /// # Errors
+    /// One of them cannot be written.
+    pub(crate) fn begin(&mut self) -> Result<()> {
+        for file in &mut self.sinks.files {
+            file.flush().map_err(|error| anyhow::anyhow!("cannot write {}: {error}", file.name))?;
+        }
+        Ok(())
+    }
+
+    /// Writes until the ring's end is dropped, then completes the files.
+    pub(crate) fn run(mut self) -> Result<Written> {
+        let mut flushed = Instant::now();
+        loop {
+            let left = FLUSH_EVERY.saturating_sub(flushed.elapsed());
+            match self.queue.full.recv_timeout(left) {
+                Ok(batch) => self.batch(batch),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if flushed.elapsed() >= FLUSH_EVERY {
+                self.sinks.flush_files();
+                flushed = Instant::now();
+            }
+            if self.sinks.all_gone() {
+                self.gave_up.store(true, Ordering::Relaxed);
+            }
+        }
+        self.finish()
+    }
+
+    fn batch(&mut self, batch: Batch) {
+        for event in batch.events() {
+            self.tracker.event(event, &mut |record| self.sinks.record(record));
+        }
+        self.sinks.flush_text();
+        self.queue.recycle(batch);
+    }
+
+    fn finish(mut self) -> Result<Written> {
+        let now_ns = unix_time_ns();
+        self.tracker.finish(now_ns, &mut |record| self.sinks.record(record));
+        let totals = self.tracker.totals();
+        let stats = Counters::read(&self.counters)?.stats(totals, now_ns, true);
+        self.sinks.record(&Record::Stats(stats.clone()));
+        self.sinks.finish();
+        Ok(Written {
+            stats,
+            totals,
+            failed: self.sinks.failed,
+            files: self.sinks.files.iter().map(|file| file.name.clone()).collect(),
+        })
+    }
+}
