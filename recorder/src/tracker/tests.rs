@@ -1,0 +1,204 @@
+//! Events made by hand, and the records that must come of them.
+
+use super::*;
+
+const DATA: u16 = types::event_kind::EVENT_DATA.0 as u16;
+const GAP: u16 = types::event_kind::EVENT_GAP.0 as u16;
+const CONN: u16 = types::event_kind::EVENT_CONN.0 as u16;
+const NAME: u16 = types::event_kind::EVENT_SERVER_NAME.0 as u16;
+const CLOSE: u16 = types::event_kind::EVENT_CLOSE.0 as u16;
+const EXIT: u16 = types::event_kind::EVENT_EXIT.0 as u16;
+/// No process has it: pids end at 2^22.
+const PID: u32 = 1 << 30;
+
+/// An event field by field, as `bpf/event.h` lays it out.
+struct Bytes(Vec<u8>);
+
+impl Bytes {
+    fn head(kind: u16, ssl: u64, born_ns: u64, len: u32) -> Self {
+        let mut bytes = Self(Vec::new());
+        bytes.0.extend(kind.to_ne_bytes());
+        bytes.0.extend(1u16.to_ne_bytes());
+        bytes.u32(PID).u32(PID).u32(len).u64(1_000).u64(ssl).u64(born_ns)
+    }
+
+    fn u32(mut self, value: u32) -> Self {
+        self.0.extend(value.to_ne_bytes());
+        self
+    }
+
+    fn u64(mut self, value: u64) -> Self {
+        self.0.extend(value.to_ne_bytes());
+        self
+    }
+
+    fn raw(mut self, bytes: &[u8]) -> Self {
+        self.0.extend(bytes);
+        self
+    }
+}
+
+fn conn(ssl: u64, born_ns: u64, local_port: u16, role: u8) -> Bytes {
+    let mut address = [0; 16];
+    address[..4].copy_from_slice(&[127, 0, 0, 1]);
+    let mut comm = [0; 16];
+    comm[..4].copy_from_slice(b"curl");
+    Bytes::head(CONN, ssl, born_ns, 0)
+        .raw(&address)
+        .raw(&address)
+        .raw(&local_port.to_ne_bytes())
+        .raw(&443u16.to_ne_bytes())
+        .raw(&(libc::AF_INET as u16).to_ne_bytes())
+        .raw(&[0; 2])
+        .u32(1000)
+        .raw(&[0, 0, role, 0])
+        .raw(&comm)
+}
+
+fn data(ssl: u64, born_ns: u64, dir: u32, offset: u64, payload: &[u8]) -> Bytes {
+    let len = payload.len();
+    let head = Bytes::head(DATA, ssl, born_ns, len as u32);
+    head.u64(offset).u64(5).u64(len as u64).u64(0).u32(dir).u32(0).raw(payload)
+}
+
+fn close(ssl: u64, born_ns: u64, sent: u64, received: u64) -> Bytes {
+    Bytes::head(CLOSE, ssl, born_ns, 0).u64(sent).u64(received).u32(0).u32(0)
+}
+
+fn tracker() -> Tracker {
+    Tracker::new(Clock::new(), None, vec!["/lib/libssl.so.3".into()])
+}
+
+/// What the events make, each record as one short line.
+fn lines(tracker: &mut Tracker, events: &[Bytes]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for event in events {
+        tracker.event(&event.0, &mut |record| lines.push(line(record)));
+    }
+    lines
+}
+
+fn line(record: &Record<'_>) -> String {
+    match record {
+        Record::Process(p) => format!("process {} {}", p.comm, p.uid),
+        Record::Connection(c) => {
+            let ends = c.local.zip(c.remote).map(|(l, r)| format!(" {l}->{r}")).unwrap_or_default();
+            let sni = c.sni.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
+            format!("conn {} {} {}{ends}{sni}", c.conn, c.role, c.addr)
+        }
+        Record::Data(d) => {
+            let text = String::from_utf8_lossy(d.payload);
+            format!("{} {} {} {} {text}", d.func, d.conn, d.dir, d.offset)
+        }
+        Record::Gap(g) => format!("gap {} {} {}+{} {}", g.conn, g.dir, g.offset, g.len, g.cause),
+        Record::Handshake(h) => format!("handshake {}", h.conn),
+        Record::Close(c) => {
+            format!("close {} {} {} {}", c.conn, c.cause, c.sent_bytes, c.received_bytes)
+        }
+        Record::Stats(_) => "stats".into(),
+    }
+}
+
+#[test]
+fn a_connection_is_described_before_its_data() {
+    let events = [conn(1, 10, 5000, 1), data(1, 10, 0, 0, b"GET"), data(1, 10, 1, 0, b"200")];
+    assert_eq!(
+        lines(&mut tracker(), &events),
+        [
+            "process curl 1000",
+            "conn 1 client exact 127.0.0.1:5000->127.0.0.1:443",
+            "SSL_write 1 sent 0 GET",
+            "SSL_write 1 received 0 200",
+        ]
+    );
+}
+
+#[test]
+fn an_offset_ahead_is_a_hole() {
+    let mut tracker = tracker();
+    let events = [data(1, 10, 0, 0, b"abc"), data(1, 10, 0, 7, b"h")];
+    let lines = lines(&mut tracker, &events);
+    assert_eq!(lines[3..], ["gap 1 sent 3+4 ring_full", "SSL_write 1 sent 7 h"]);
+    assert_eq!(tracker.totals().lost_bytes, 4);
+}
+
+#[test]
+fn a_gap_says_its_cause_and_the_hole_before_it_is_another() {
+    let snaplen = types::gap_cause::GAP_SNAPLEN.0;
+    let gap = Bytes::head(GAP, 1, 10, 0).u64(5).u64(10).u32(1).u32(snaplen);
+    let mut tracker = tracker();
+    let lines = lines(&mut tracker, &[data(1, 10, 1, 0, b"abc"), gap]);
+    assert_eq!(lines[3..], ["gap 1 received 3+2 ring_full", "gap 1 received 5+10 snaplen"]);
+    assert_eq!((tracker.totals().lost_bytes, tracker.totals().cut_bytes), (2, 10));
+}
+
+#[test]
+fn the_final_length_shows_what_was_lost_at_the_end() {
+    let events = [conn(1, 10, 5000, 2), data(1, 10, 0, 0, b"abc"), close(1, 10, 8, 2)];
+    assert_eq!(
+        lines(&mut tracker(), &events)[3..],
+        ["gap 1 sent 3+5 ring_full", "gap 1 received 0+2 ring_full", "close 1 freed 8 2"]
+    );
+}
+
+#[test]
+fn an_object_used_again_is_another_connection() {
+    let events = [
+        conn(1, 10, 5000, 1),
+        data(1, 10, 0, 0, b"a"),
+        close(1, 10, 1, 0),
+        conn(1, 20, 5001, 1),
+        data(1, 20, 0, 0, b"b"),
+    ];
+    let lines = lines(&mut tracker(), &events);
+    assert_eq!(lines[3], "close 1 freed 1 0");
+    assert_eq!(
+        lines[4..],
+        ["conn 2 client exact 127.0.0.1:5001->127.0.0.1:443", "SSL_write 2 sent 0 b"]
+    );
+}
+
+#[test]
+fn a_server_name_may_come_before_or_after() {
+    let name = |name: &str| Bytes::head(NAME, 1, 10, name.len() as u32).raw(name.as_bytes());
+    let events = [name("a.example"), conn(1, 10, 5000, 1), name("b.example"), name("b.example")];
+    assert_eq!(
+        lines(&mut tracker(), &events)[1..],
+        [
+            "conn 1 client exact 127.0.0.1:5000->127.0.0.1:443 a.example",
+            "conn 1 client exact 127.0.0.1:5000->127.0.0.1:443 b.example",
+        ]
+    );
+}
+
+#[test]
+fn a_process_takes_its_connections_along() {
+    let exit = Bytes::head(EXIT, 0, 0, 0).u32(0).u32(0).raw(&[0; 16]);
+    let events = [data(1, 10, 0, 0, b"ab"), data(2, 11, 1, 0, b"c"), exit];
+    assert_eq!(lines(&mut tracker(), &events)[5..], ["close 1 exit 2 0", "close 2 exit 0 1"]);
+}
+
+#[test]
+fn what_is_open_at_the_end_is_closed_as_such() {
+    let mut tracker = tracker();
+    lines(&mut tracker, &[conn(1, 10, 5000, 1)]);
+    let mut last = Vec::new();
+    tracker.finish(crate::clock::unix_time_ns(), &mut |record| last.push(line(record)));
+    assert_eq!(last, ["close 1 still_open 0 0"]);
+}
+
+#[test]
+fn mapped_addresses_are_ipv4() {
+    let mut bytes = [0; 16];
+    bytes[10..].copy_from_slice(&[0xff, 0xff, 10, 0, 0, 5]);
+    let folded = address(libc::AF_INET6 as u16, &bytes, 443);
+    assert_eq!(folded, "10.0.0.5:443".parse().ok());
+    assert_eq!(address(0, &bytes, 443), None);
+}
+
+#[test]
+fn foreign_bytes_are_counted_not_believed() {
+    let mut tracker = tracker();
+    tracker.event(b"nonsense", &mut |_| panic!("no record comes of this"));
+    assert_eq!(tracker.totals().bad_events, 1);
+}
