@@ -1,39 +1,13 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Connections: which processes count, the table of live TLS objects, how an object comes by its
- * addresses, and the events that tell the recorder about it.
+ * Connections: the table of live TLS objects, how an object comes by its addresses, and the
+ * events that tell the recorder about it.
  */
 #ifndef SSLREC_CONN_H
 #define SSLREC_CONN_H
 
-#include "maps.h"
-#include <bpf/bpf_core_read.h>
+#include "process.h"
 #include <bpf/bpf_endian.h>
-
-/* ---- Which processes count ---- */
-
-static __always_inline bool is_wanted(__u32 pid)
-{
-	if (pid == settings.own_pid)
-		return false;
-	if (settings.filter_pids && !bpf_map_lookup_elem(&pids, &pid))
-		return false;
-	if (settings.filter_uids) {
-		__u32 uid = bpf_get_current_uid_gid();
-
-		if (!bpf_map_lookup_elem(&uids, &uid))
-			return false;
-	}
-	if (settings.filter_comms) {
-		struct task_struct *task = (void *)bpf_get_current_task();
-		struct comm_key key = {};
-
-		BPF_CORE_READ_STR_INTO(&key.comm, task, group_leader, comm);
-		if (!bpf_map_lookup_elem(&comms, &key))
-			return false;
-	}
-	return true;
-}
 
 /* ---- Events other than data ---- */
 
@@ -52,7 +26,7 @@ static __always_inline void fill_head(struct event *head, __u16 kind, const stru
 	head->kind = kind;
 	head->func = 0;
 	head->pid = key->pid;
-	head->tid = (__u32)bpf_get_current_pid_tgid();
+	head->tid = (__u32)current_thread();
 	head->len = 0;
 	head->ts_ns = bpf_ktime_get_boot_ns();
 	head->ssl = key->ssl;
@@ -97,7 +71,7 @@ static __always_inline struct conn_key conn_key_of(__u32 pid, __u64 ssl)
 static __always_inline void inherit(struct conn *conn, __u64 ssl)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
-	struct conn_key key = conn_key_of(BPF_CORE_READ(task, real_parent, tgid), ssl);
+	struct conn_key key = conn_key_of(pid_of(BPF_CORE_READ(task, real_parent)), ssl);
 	struct conn *parent = bpf_map_lookup_elem(&conns, &key);
 
 	if (!parent)
@@ -194,7 +168,7 @@ static __always_inline bool read_endpoints(struct endpoints *ends, struct sock *
 /* A socket operation on this thread: if it happens inside a TLS call, it is that connection's. */
 static __always_inline void socket_used(struct sock *sk)
 {
-	__u64 thread = bpf_get_current_pid_tgid();
+	__u64 thread = current_thread();
 	__u64 *ssl = bpf_map_lookup_elem(&current_ssl, &thread);
 	struct conn_key key;
 	struct conn *conn;

@@ -187,14 +187,15 @@ struct settings {
 	__u64 snaplen;			/* bytes kept of a call; 0 is all */
 	__u64 ring_size;
 	__u64 ring_headroom;		/* bytes of the ring that data leaves to other events */
-	__u32 own_pid;			/* never recorded */
+	__u64 pid_ns_dev;		/* the recorder's pid namespace, as stat(2) names it */
+	__u64 pid_ns_ino;		/* 0: the first one */
 	__u8 filter_pids;		/* only processes in the map `pids` */
 	__u8 filter_uids;		/* only users in `uids` */
 	__u8 filter_comms;		/* only names in `comms` */
 	__u8 follow_children;		/* children of processes in `pids` join them */
 	__u8 have_cookie;		/* bpf_get_attach_cookie exists: kernel 5.15 */
 	__u8 have_sock_length;		/* raw tracepoints sock_{send,recv}_length: kernel 6.3 */
-	__u8 pad[6];
+	__u8 pad[2];
 };
 
 _Static_assert(sizeof(struct event) == 40, "event");
@@ -206,6 +207,6 @@ _Static_assert(sizeof(struct event_server_name) == 296, "event_server_name");
 _Static_assert(sizeof(struct event_handshake) == 56, "event_handshake");
 _Static_assert(sizeof(struct event_close) == 64, "event_close");
 _Static_assert(sizeof(struct event_process) == 64, "event_process");
-_Static_assert(sizeof(struct settings) == 40, "settings");
+_Static_assert(sizeof(struct settings) == 48, "settings");
 
 #endif

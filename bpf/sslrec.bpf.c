@@ -2,14 +2,15 @@
 /*
  * The programs. Three serve every probed function: entry and return of a call, and the entry of
  * functions that only tell something. The others follow sockets and processes. What they do
- * stands in the headers: event.h what is sent, maps.h what is kept, conn.h connections, tls.h
- * calls.
+ * stands in the headers: event.h what is sent, maps.h what is kept, process.h who is recorded,
+ * conn.h connections, tls.h calls.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_endian.h>
 #include "event.h"
 #include "maps.h"
+#include "process.h"
 #include "conn.h"
 #include "tls.h"
 
@@ -52,18 +53,7 @@ int sock_recv_length(struct bpf_raw_tracepoint_args *ctx)
 SEC("raw_tp/sched_process_fork")
 int sched_process_fork(struct bpf_raw_tracepoint_args *ctx)
 {
-	struct task_struct *parent = (struct task_struct *)ctx->args[0];
-	struct task_struct *child = (struct task_struct *)ctx->args[1];
-	__u32 parent_pid = BPF_CORE_READ(parent, tgid);
-	__u32 child_pid = BPF_CORE_READ(child, tgid);
-	__u8 one = 1;
-
-	if (!settings.filter_pids || !settings.follow_children || child_pid == parent_pid)
-		return 0;
-	if (!bpf_map_lookup_elem(&pids, &parent_pid))
-		return 0;
-	if (bpf_map_update_elem(&pids, &child_pid, &one, BPF_ANY))
-		count(COUNT_PID_TABLE_FULL);
+	follow_child((struct task_struct *)ctx->args[0], (struct task_struct *)ctx->args[1]);
 	return 0;
 }
 
@@ -89,7 +79,7 @@ static __always_inline void send_process(__u16 kind, __u32 pid)
 SEC("raw_tp/sched_process_exec")
 int sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
 {
-	__u32 pid = bpf_get_current_pid_tgid() >> 32;
+	__u32 pid = current_thread() >> 32;
 
 	if (bpf_map_lookup_elem(&tls_pids, &pid))
 		send_process(EVENT_EXEC, pid);
@@ -101,7 +91,7 @@ SEC("raw_tp/sched_process_exit")
 int sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct task_struct *task = (struct task_struct *)ctx->args[0];
-	__u32 pid = bpf_get_current_pid_tgid() >> 32;
+	__u32 pid = current_thread() >> 32;
 
 	if (BPF_CORE_READ(task, signal, live.counter))
 		return 0;

@@ -104,7 +104,7 @@ static __always_inline void enter_conn(struct conn *conn, struct call *call,
 
 static __always_inline int enter_call(struct pt_regs *ctx)
 {
-	struct call_key key = { .thread = bpf_get_current_pid_tgid(), .sp = PT_REGS_SP(ctx) };
+	struct call_key key = { .thread = current_thread(), .sp = PT_REGS_SP(ctx) };
 	struct call call = {};
 	struct conn_key conn_key;
 	struct conn *conn;
@@ -192,7 +192,7 @@ static __always_inline void send_chunk(struct call *call, const struct conn_key 
  */
 __noinline int chunk_of_call(__u64 sp, __u64 at, __u64 rest, __u64 call_len)
 {
-	struct call_key key = { .thread = bpf_get_current_pid_tgid(), .sp = sp };
+	struct call_key key = { .thread = current_thread(), .sp = sp };
 	struct call *call = bpf_map_lookup_elem(&calls, &key);
 	struct conn_key conn_key;
 	struct conn *conn;
@@ -334,7 +334,7 @@ static __always_inline void unmark_thread(const struct call *call, const struct 
 static __always_inline int exit_call(struct pt_regs *ctx)
 {
 	struct call_key key = {
-		.thread = bpf_get_current_pid_tgid(),
+		.thread = current_thread(),
 		.sp = PT_REGS_SP(ctx) - RETURN_POPS,
 	};
 	struct call *call = bpf_map_lookup_elem(&calls, &key);
@@ -432,7 +432,7 @@ static __always_inline bool creates_conn(__u64 site, struct pt_regs *ctx)
 
 static __always_inline int enter_note(struct pt_regs *ctx)
 {
-	__u32 pid = bpf_get_current_pid_tgid() >> 32;
+	__u32 pid = current_thread() >> 32;
 	struct conn_key key;
 	struct conn *conn;
 	__u64 site;

@@ -55,6 +55,12 @@ enum {
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
 
+/* What bpf_get_ns_current_pid_tgid fills in. */
+struct bpf_pidns_info {
+	__u32 pid;
+	__u32 tgid;
+};
+
 struct bpf_raw_tracepoint_args {
 	__u64 args[0];
 };
@@ -137,22 +143,31 @@ struct signal_struct {
 	atomic_t live;
 };
 
-typedef struct {
-	unsigned int val;
-} kuid_t;
+struct ns_common {
+	unsigned int inum;
+};
 
-struct cred {
-	kuid_t euid;
+struct pid_namespace {
+	struct ns_common ns;
+};
+
+struct upid {
+	int nr;
+	struct pid_namespace *ns;
+};
+
+struct pid {
+	unsigned int level;
+	struct upid numbers[0];
 };
 
 struct task_struct {
-	int pid;
 	int tgid;
+	struct pid *thread_pid;
 	struct task_struct *group_leader;
 	struct task_struct *real_parent;
 	struct files_struct *files;
 	struct signal_struct *signal;
-	const struct cred *cred;
 	char comm[16];
 };
 

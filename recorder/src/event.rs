@@ -99,7 +99,7 @@ const _: () = {
     assert!(size_of::<types::event_handshake>() == 56);
     assert!(size_of::<types::event_close>() == 64);
     assert!(size_of::<types::event_process>() == 64);
-    assert!(size_of::<types::settings>() == 40);
+    assert!(size_of::<types::settings>() == 48);
 };
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 //!
 //! What is attached goes with this process, however it ends: links are file descriptors.
 
+use std::fs;
 use std::mem::MaybeUninit;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -53,7 +55,7 @@ impl<'obj> Probes<'obj> {
         settings.snaplen = options.snaplen;
         settings.ring_size = u64::from(ring_size);
         settings.ring_headroom = u64::from(ring_size / 8);
-        settings.own_pid = std::process::id();
+        (settings.pid_ns_dev, settings.pid_ns_ino) = pid_namespace()?;
         settings.filter_pids = (!options.pids.is_empty() || !options.command.is_empty()).into();
         settings.filter_uids = (!options.uids.is_empty()).into();
         settings.filter_comms = (!options.comms.is_empty()).into();
@@ -209,6 +211,15 @@ impl<'obj> Probes<'obj> {
     pub(crate) fn detach(&mut self) {
         self.links.clear();
     }
+}
+
+/// Device and inode of this process's pid namespace; 0 and 0 for the first one, where the
+/// kernel's own numbers serve.
+fn pid_namespace() -> Result<(u64, u64)> {
+    /// `PROC_PID_INIT_INO` of the kernel's `linux/proc_ns.h`.
+    const FIRST: u64 = 0xefff_fffc;
+    let meta = fs::metadata("/proc/self/ns/pid").context("cannot read /proc/self/ns/pid")?;
+    Ok(if meta.ino() == FIRST { (0, 0) } else { (meta.dev(), meta.ino()) })
 }
 
 fn ring_size(wanted: u64) -> Result<u32> {
