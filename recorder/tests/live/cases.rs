@@ -1,0 +1,167 @@
+//! Every way of using the library that `tls_cases` knows, against what the program says itself:
+//! nothing lost, nothing doubled, the right end and the right address.
+
+use crate::listing::Listing;
+use crate::peers::{End, case, truth};
+use crate::support::{Live, Recorded};
+
+/// The ends as recorded, in an order that does not depend on time.
+fn recorded_ends(listing: &Listing) -> Vec<End> {
+    let exchanges = &listing.exchanges;
+    assert!(exchanges.is_empty(), "the messages of the cases are not HTTP: {exchanges:?}");
+    let mut ends: Vec<End> = listing.streams.iter().map(End::from_stream).collect();
+    ends.sort();
+    ends
+}
+
+/// What is listed by default of a connection with both ends recorded: the client's end.
+fn primaries(truth: &[End]) -> Vec<End> {
+    let hidden = |end: &End| {
+        end.role == "server"
+            && end.client.is_some()
+            && truth.iter().any(|o| o.role == "client" && o.client == end.client)
+    };
+    truth.iter().filter(|end| !hidden(end)).cloned().collect()
+}
+
+/// Addresses are compared only where the program has a socket to ask.
+fn assert_ends(recorded: &[End], mut expected: Vec<End>, what: &str) {
+    expected.sort();
+    let key = |end: &End| (end.role.clone(), end.from_client.clone(), end.from_server.clone());
+    let keys = |ends: &[End]| ends.iter().map(key).collect::<Vec<_>>();
+    assert_eq!(keys(recorded), keys(&expected), "{what}");
+    for (recorded, expected) in recorded.iter().zip(&expected) {
+        if expected.client.is_some() {
+            let addresses = |end: &End| (end.client.clone(), end.server.clone());
+            assert_eq!(addresses(recorded), addresses(expected), "{what}: {}", expected.name);
+        }
+    }
+}
+
+/// Records a case; `None` where it cannot run here.
+fn record(live: &Live, arguments: &[&str]) -> Option<(Recorded, Vec<End>)> {
+    let recorded = live.record(&[], &case(arguments)).succeeded();
+    match truth(&recorded.output.stdout) {
+        Ok(ends) => Some((recorded, ends)),
+        Err(reason) => {
+            eprintln!("skipped: {reason}");
+            None
+        }
+    }
+}
+
+fn assert_nothing_lost(listing: &Listing) {
+    assert_eq!(listing.summary["lost_bytes"], 0, "{}", listing.summary);
+    assert_eq!(listing.summary["dropped_events"], 0, "{}", listing.summary);
+    for stream in &listing.streams {
+        assert_eq!(stream["complete"], true, "{}", stream["notes"]);
+    }
+}
+
+/// The common shape: both ends in the raw log, the primaries in the pcapng, all as the truth.
+fn matches_the_truth(arguments: &[&str]) {
+    let Some(live) = Live::start() else { return };
+    let Some((recorded, truth)) = record(&live, arguments) else { return };
+    assert!(!truth.is_empty());
+    let both = live.list(&recorded.raw, &["--bodies", "--both-ends"]);
+    assert_nothing_lost(&both);
+    assert_ends(&recorded_ends(&both), truth.clone(), "raw log, both ends");
+    let once = live.list_both(&recorded.pcapng, &recorded.raw, &["--bodies"]);
+    assert_nothing_lost(&once);
+    assert_ends(&recorded_ends(&once), primaries(&truth), "pcapng");
+}
+
+macro_rules! cases {
+    ($($test:ident: $($argument:literal)+;)+) => {
+        $(#[test]
+        fn $test() {
+            matches_the_truth(&[$($argument),+]);
+        })+
+    };
+}
+
+cases! {
+    one_write_of_a_mebibyte: "big-write";
+    the_ex_functions: "ex";
+    partial_writes: "partial";
+    repeated_writes_after_want_write: "want-write";
+    many_want_reads: "want-read";
+    handshake_inside_read_and_write: "handshake-in-read";
+    early_data: "early-data";
+    key_update_in_mid_stream: "key-update";
+    renegotiation_in_mid_stream: "renegotiate";
+    two_threads_share_one_connection: "two-threads";
+    forked_workers: "prefork";
+    objects_freed_and_made_anew: "reuse";
+    one_object_cleared_and_used_again: "clear";
+    a_peek_is_no_read: "peek";
+    an_object_outlives_a_free: "up-ref";
+    ipv6: "ipv6";
+    many_connections_at_once: "many" "50";
+}
+
+#[test]
+fn memory_bios_have_no_address() {
+    let Some(live) = Live::start() else { return };
+    let Some((recorded, truth)) = record(&live, &["memory-bio"]) else { return };
+    let listing = live.list_both(&recorded.pcapng, &recorded.raw, &["--bodies"]);
+    assert_nothing_lost(&listing);
+    let ends = recorded_ends(&listing);
+    assert_ends(&ends, truth, "memory BIOs");
+    assert!(ends.iter().all(|end| end.client.is_none() && end.server.is_none()));
+    assert!(listing.streams.iter().all(|s| s["addr"] == "unknown"));
+}
+
+/// Outer and inner connection on one thread: every message of both levels.
+#[test]
+fn tls_inside_tls_on_one_thread() {
+    let Some(live) = Live::start() else { return };
+    let Some((recorded, truth)) = record(&live, &["tls-in-tls"]) else { return };
+    assert_eq!(truth.len(), 4);
+    let both = live.list(&recorded.raw, &["--bodies", "--both-ends"]);
+    assert_nothing_lost(&both);
+    assert_ends(&recorded_ends(&both), truth.clone(), "raw log, both ends");
+    // In the pcapng both levels are there, whether or not the inner one has found its address.
+    let pcapng = recorded_ends(&live.list(&recorded.pcapng, &["--bodies"]));
+    for end in truth.iter().filter(|end| end.role == "client") {
+        let same =
+            |o: &&End| (&o.from_client, &o.from_server) == (&end.from_client, &end.from_server);
+        assert_eq!(pcapng.iter().filter(same).filter(|o| o.role == "client").count(), 1, "{end:?}");
+    }
+}
+
+/// A connection that a child inherits belongs to two processes; each has its own bytes.
+#[test]
+fn a_child_goes_on_with_its_parents_connection() {
+    let Some(live) = Live::start() else { return };
+    let Some((recorded, truth)) = record(&live, &["fork"]) else { return };
+    let both = live.list(&recorded.raw, &["--bodies", "--both-ends"]);
+    assert_nothing_lost(&both);
+    // The child has seen no handshake, so that its role need not be known. Compare its bytes in
+    // the direction of the program.
+    let server = truth.iter().find(|end| end.role == "server").unwrap();
+    let parts: Vec<&End> = truth.iter().filter(|end| end.role == "client").collect();
+    let ends = recorded_ends(&both);
+    assert_eq!(ends.len(), 3, "{ends:?}");
+    assert!(ends.iter().any(|end| end.from_client == server.from_client && end.role == "server"));
+    for part in parts {
+        let found = ends.iter().any(|end| {
+            end.from_client == part.from_client
+                && end.from_server == part.from_server
+                && end.client == part.client
+        });
+        assert!(found, "{}: {ends:?}", part.name);
+    }
+}
+
+/// The kernel reads the file itself: the length is known, the bytes are a hole.
+#[test]
+fn a_file_sent_by_the_kernel_is_a_hole_of_its_length() {
+    let Some(live) = Live::start() else { return };
+    let Some((recorded, truth)) = record(&live, &["sendfile"]) else { return };
+    let client = truth.iter().find(|end| end.role == "client").unwrap();
+    let listing = live.list(&recorded.raw, &["--bodies", "--both-ends"]);
+    let stream = listing.streams.iter().find(|s| s["role"] == "client").unwrap();
+    assert_eq!(stream["lost_bytes"], client.from_client.0 - 1000);
+    assert_eq!(stream["complete"], false);
+}

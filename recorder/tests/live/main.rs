@@ -1,0 +1,27 @@
+//! Live tests: the real recorder on real programs, and what other people's tools say about the
+//! files.
+//!
+//! Each test starts the programs that it traces itself, on loopback, and compares the capture
+//! with a truth that comes from elsewhere: the file served, nginx's access log, or what the C
+//! program under `testdata/peers` says that it sent and received. They want root and BTF; without
+//! these a test says why and passes, except in CI, where it fails.
+#![cfg(target_os = "linux")]
+// Everything here is test code, support functions included, which clippy.toml does not cover.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod addresses;
+mod bad_input;
+mod cases;
+mod demo;
+mod h2_peer;
+mod leftovers;
+mod lifecycle;
+mod listing;
+mod loss;
+mod nginx;
+mod output;
+mod peers;
+mod python;
+mod server;
+mod support;
+mod two_ends;

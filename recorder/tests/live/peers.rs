@@ -1,0 +1,107 @@
+//! The C programs under `testdata/peers`: built once, and what they say about themselves.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::listing::sha256_of;
+
+const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/peers");
+
+/// The program with a case for each way of using the library.
+pub(crate) fn tls_cases() -> String {
+    build("tls_cases", &["tls_cases.c", "nested.c", "peer.c"])
+}
+
+/// The program that holds a probe which the recorder's cannot share a function with.
+pub(crate) fn rival_tracer() -> String {
+    build("rival_tracer", &["rival_tracer.c"])
+}
+
+/// Compiles if any source is newer. The name changes at once, so that a test which runs beside
+/// this one never starts half a program.
+fn build(name: &str, sources: &[&str]) -> String {
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let modified = |path: &Path| fs::metadata(path).and_then(|m| m.modified());
+    let newest =
+        fs::read_dir(SOURCES).unwrap().map(|f| modified(&f.unwrap().path()).unwrap()).max();
+    if modified(&program).ok() < newest {
+        let new = program.with_extension(std::process::id().to_string());
+        let mut gcc = Command::new("gcc");
+        gcc.args(["-O2", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-o"]).arg(&new);
+        gcc.args(sources).args(["-lssl", "-lcrypto"]).current_dir(SOURCES);
+        assert!(gcc.status().unwrap().success(), "{gcc:?}");
+        fs::rename(&new, &program).unwrap();
+    }
+    program.into_os_string().into_string().unwrap()
+}
+
+/// One end of a connection with what went through it, either as the program says or as recorded.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct End {
+    pub(crate) role: String,
+    pub(crate) from_client: (u64, String),
+    pub(crate) from_server: (u64, String),
+    pub(crate) client: Option<String>,
+    pub(crate) server: Option<String>,
+    /// The program's name for it; empty for what was recorded.
+    pub(crate) name: String,
+}
+
+impl End {
+    fn from_truth(line: &Value) -> Self {
+        let text = |field: &str| line[field].as_str().unwrap().to_owned();
+        let address = |field: &str| Some(text(field)).filter(|a| !a.is_empty());
+        let bytes = |field: &str| (line[field].as_u64().unwrap(), text(&format!("{field}_sha256")));
+        let mut end = End {
+            role: text("role"),
+            from_client: bytes("sent"),
+            from_server: bytes("received"),
+            client: address("local"),
+            server: address("remote"),
+            name: text("end"),
+        };
+        if end.role == "server" {
+            std::mem::swap(&mut end.from_client, &mut end.from_server);
+            std::mem::swap(&mut end.client, &mut end.server);
+        }
+        end
+    }
+
+    /// From a `stream` object with bodies.
+    pub(crate) fn from_stream(stream: &Value) -> Self {
+        let text = |field: &str| stream[field].as_str().map(str::to_owned);
+        let bytes =
+            |count: &str, data: &str| (stream[count].as_u64().unwrap(), sha256_of(stream, data));
+        End {
+            role: text("role").unwrap_or_else(|| "unknown".to_owned()),
+            from_client: bytes("client_bytes", "client_data"),
+            from_server: bytes("server_bytes", "server_data"),
+            client: text("client"),
+            server: text("server"),
+            name: String::new(),
+        }
+    }
+}
+
+/// What a `tls_cases` run says about the ends of its connections, or the reason why the case
+/// cannot run on this machine.
+pub(crate) fn truth(stdout: &str) -> Result<Vec<End>, String> {
+    let lines: Vec<Value> = stdout.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    if let Some(reason) = lines.iter().find_map(|line| line["skipped"].as_str()) {
+        return Err(reason.to_owned());
+    }
+    Ok(lines.iter().map(End::from_truth).collect())
+}
+
+/// Command line of a case.
+pub(crate) fn case(arguments: &[&str]) -> Vec<String> {
+    [tls_cases()].into_iter().chain(arguments.iter().map(|&a| a.to_owned())).collect()
+}
+
+/// A path as text, for command lines.
+pub(crate) fn text(path: PathBuf) -> String {
+    path.into_os_string().into_string().unwrap()
+}
