@@ -10,8 +10,6 @@
 mod decode;
 mod encode;
 mod reader;
-#[cfg(test)]
-mod tests;
 mod writer;
 
 pub use reader::RawLogReader;

@@ -1,0 +1,155 @@
+//! The grammar of comments: `key=value` pairs with one space between them.
+//!
+//! In keys and values, space, `%` and control characters are percent-escaped byte by byte, in keys
+//! `=` too. Everything else, other scripts included, stands as it is.
+
+use std::borrow::Cow;
+use std::fmt::{Display, Write};
+
+/// Text values are cut here, and end with `…` then, so that a hostile name cannot overflow a block.
+/// Linux paths have at most 4096 bytes.
+const TEXT_LIMIT: usize = 4096;
+
+/// Appends a pair whose value is text.
+pub(super) fn push_text(out: &mut String, key: &str, value: &str) {
+    push_key(out, key);
+    let mut end = value.len().min(TEXT_LIMIT);
+    while !value.is_char_boundary(end) {
+        end -= 1;
+    }
+    escape(out, &value[..end], false);
+    if end < value.len() {
+        out.push('…');
+    }
+}
+
+/// Appends a pair whose value needs no escapes, such as a number.
+pub(super) fn push(out: &mut String, key: &str, value: impl Display) {
+    push_key(out, key);
+    // Writing to a String cannot fail.
+    let _ = write!(out, "{value}");
+}
+
+fn push_key(out: &mut String, key: &str) {
+    if !out.is_empty() {
+        out.push(' ');
+    }
+    escape(out, key, true);
+    out.push('=');
+}
+
+fn escape(out: &mut String, text: &str, in_key: bool) {
+    let is_special = |c: char| c == ' ' || c == '%' || c.is_control() || (in_key && c == '=');
+    let mut rest = text;
+    while let Some(at) = rest.find(is_special) {
+        let (plain, special) = rest.split_at(at);
+        out.push_str(plain);
+        let len = special.chars().next().map_or(0, char::len_utf8);
+        for byte in &special.as_bytes()[..len] {
+            let _ = write!(out, "%{byte:02X}");
+        }
+        rest = &special[len..];
+    }
+    out.push_str(rest);
+}
+
+/// A comment that is being read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pairs<'a>(pub(super) &'a str);
+
+impl<'a> Pairs<'a> {
+    /// All pairs in order, still escaped. What is not a pair is left out.
+    pub(super) fn iter(self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.0.split(' ').filter_map(|pair| pair.split_once('='))
+    }
+
+    /// The value of the first pair with this key, still escaped.
+    pub(super) fn raw(self, key: &str) -> Option<&'a str> {
+        self.iter().find_map(|(k, value)| (k == key).then_some(value))
+    }
+
+    /// A value that has no escapes, such as a number.
+    ///
+    /// # Errors
+    /// The pair is there and its value is not of the type: the key.
+    pub(super) fn value<T: std::str::FromStr>(
+        self,
+        key: &'static str,
+    ) -> Result<Option<T>, &'static str> {
+        self.raw(key).map(|value| value.parse().map_err(|_| key)).transpose()
+    }
+
+    /// A value that is text.
+    ///
+    /// # Errors
+    /// The pair is there and its escapes are wrong: the key.
+    pub(super) fn text(self, key: &'static str) -> Result<Option<Cow<'a, str>>, &'static str> {
+        self.raw(key).map(|value| unescape(value).ok_or(key)).transpose()
+    }
+}
+
+/// Undoes the escapes; `None` if they are wrong.
+pub(super) fn unescape(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains('%') {
+        return Some(Cow::Borrowed(text));
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        if first != b'%' {
+            bytes.push(first);
+            rest = after;
+            continue;
+        }
+        let [high, low] = *after.first_chunk::<2>()?;
+        let digit = |byte: u8| (byte as char).to_digit(16);
+        bytes.push((digit(high)? * 16 + digit(low)?) as u8);
+        rest = &after[2..];
+    }
+    String::from_utf8(bytes).ok().map(Cow::Owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_survives_escaping() {
+        for text in
+            ["", "plain", "a b%c\n\u{85}\u{7f}", "crypto/tls.(*Conn).Write", "名前=x", "%41"]
+        {
+            let mut comment = String::new();
+            push(&mut comment, "n", 1);
+            push_text(&mut comment, "text", text);
+            push(&mut comment, "after", "z");
+            assert!(!comment.chars().any(char::is_control), "{comment:?}");
+            assert_eq!(Pairs(&comment).text("text").unwrap().unwrap(), text);
+            assert_eq!(Pairs(&comment).value::<u8>("n"), Ok(Some(1)));
+            assert_eq!(Pairs(&comment).raw("after"), Some("z"));
+        }
+    }
+
+    #[test]
+    fn keys_are_escaped_too() {
+        let mut comment = String::new();
+        push(&mut comment, "a=b c", 7);
+        assert_eq!(comment, "a%3Db%20c=7");
+    }
+
+    #[test]
+    fn long_text_is_cut_and_says_so() {
+        let mut comment = String::new();
+        push_text(&mut comment, "k", &"é".repeat(3000));
+        let value = Pairs(&comment).text("k").unwrap().unwrap();
+        assert!(value.ends_with('…') && value.len() <= TEXT_LIMIT + '…'.len_utf8());
+    }
+
+    #[test]
+    fn wrong_escapes_are_errors() {
+        for text in ["%", "%4", "%zz", "%ff"] {
+            assert_eq!(Pairs(&format!("k={text}")).text("k"), Err("k"), "{text}");
+        }
+        assert_eq!(Pairs("k=x").value::<u64>("k"), Err("k"));
+        assert_eq!(Pairs("k=1").value::<u64>("other"), Ok(None));
+    }
+}

@@ -1,0 +1,100 @@
+//! Words the comments: what is known of a process, a connection, a capture.
+
+use super::VERSION;
+use super::comment::{push, push_text};
+use crate::record::{CaptureInfo, Connection, Direction, Process, Stats};
+
+/// The section header's comment, which also marks the file as ours.
+pub(super) fn capture(info: &CaptureInfo) -> String {
+    let mut out = String::new();
+    push(&mut out, "sslrec", VERSION);
+    push(&mut out, "start_ns", info.start_ns);
+    push(&mut out, "snaplen", info.snaplen);
+    push_text(&mut out, "tool", &info.tool);
+    push_text(&mut out, "os", &info.os);
+    out
+}
+
+/// An interface's comment.
+pub(super) fn process(process: &Process) -> String {
+    let mut out = String::new();
+    push(&mut out, "pid", process.pid);
+    push_text(&mut out, "comm", &process.comm);
+    push(&mut out, "uid", process.uid);
+    push(&mut out, "ts_ns", process.ts_ns);
+    if let Some(exe) = &process.exe {
+        push_text(&mut out, "exe", exe);
+    }
+    out
+}
+
+/// An interface's description: executable and library.
+pub(super) fn executable(process: &Process, lib: Option<&str>) -> String {
+    let exe = process.exe.as_deref().unwrap_or(&process.comm);
+    match lib {
+        Some(lib) if lib != exe => format!("{exe}, {lib}"),
+        _ => exe.to_owned(),
+    }
+}
+
+/// What the comments of all packets of a connection in one direction begin with.
+pub(super) fn connection(connection: &Connection, process: &Process, dir: Direction) -> String {
+    let mut out = String::new();
+    push(&mut out, "pid", connection.pid);
+    push_text(&mut out, "comm", &process.comm);
+    push(&mut out, "uid", process.uid);
+    if let Some(lib) = &connection.lib {
+        push_text(&mut out, "lib", file_name(lib));
+    }
+    push(&mut out, "conn", connection.conn);
+    push(&mut out, "role", connection.role);
+    push(&mut out, "addr", connection.addr);
+    if connection.local.is_some() || connection.remote.is_some() {
+        let text = |address: Option<std::net::SocketAddr>| {
+            address.map_or_else(|| "?".to_owned(), |known| known.to_string())
+        };
+        let (local, remote) = (text(connection.local), text(connection.remote));
+        let real = match dir {
+            Direction::Sent => format!("{local}->{remote}"),
+            Direction::Received => format!("{remote}->{local}"),
+        };
+        push_text(&mut out, "real", &real);
+    }
+    if let Some(sni) = &connection.sni {
+        push_text(&mut out, "sni", sni);
+    }
+    if let Some(alpn) = &connection.alpn {
+        push_text(&mut out, "alpn", alpn);
+    }
+    if connection.joined {
+        push(&mut out, "joined", 1);
+    }
+    push(&mut out, "dir", dir);
+    out
+}
+
+/// What is said once, not with each packet.
+pub(super) fn push_details(out: &mut String, connection: &Connection) {
+    push(out, "since_ns", connection.ts_ns);
+    if let Some(lib) = &connection.lib {
+        push_text(out, "lib_path", lib);
+    }
+}
+
+/// The comment of a statistics block.
+pub(super) fn stats(stats: &Stats) -> String {
+    let mut out = String::new();
+    push(&mut out, "last", u8::from(stats.last));
+    push(&mut out, "calls", stats.calls);
+    push(&mut out, "bytes", stats.bytes);
+    push(&mut out, "dropped_events", stats.dropped_events);
+    push(&mut out, "lost_bytes", stats.lost_bytes);
+    for (name, count) in &stats.failures {
+        push(&mut out, &format!("failure.{name}"), count);
+    }
+    out
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}

@@ -1,0 +1,173 @@
+//! A connection as the packets show it: its addresses and ports, and its sequence numbers.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::PcapngOptions;
+use super::segment::{Headers, LOCAL_MAC, REMOTE_MAC};
+use crate::record::{Connection, Direction, Role};
+
+/// Ports for which Wireshark looks for HTTP/2, in the order in which they are tried.
+const HTTP_PORTS: [u16; 4] = [80, 8080, 8088, 3128];
+
+/// Written for addresses that are not known: TEST-NET-1 (RFC 5737), which nothing real uses.
+const UNKNOWN_LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+const UNKNOWN_REMOTE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
+
+/// First of the ports that are handed out where the client's is not known (RFC 6335 section 6).
+const FIRST_DYNAMIC_PORT: u16 = 49152;
+
+/// A port that stands in for a server's that is not known.
+const UNKNOWN_SERVER_PORT: u16 = 443;
+
+/// The addresses that are in use by live connections of the file.
+#[derive(Debug, Default)]
+pub(super) struct Addresses {
+    /// Client and server.
+    live: HashSet<(SocketAddr, SocketAddr)>,
+    synthetic: u16,
+}
+
+/// One direction of a flow.
+#[derive(Debug)]
+pub(super) struct Half {
+    pub(super) headers: Headers,
+    /// Sequence number of the byte at stream offset 0.
+    first_seq: u32,
+    /// Stream offset that comes next.
+    pub(super) next: u64,
+    /// Bytes written since the other direction acknowledged any.
+    pub(super) unacked: u64,
+}
+
+/// A connection as the packets show it.
+#[derive(Debug)]
+pub(super) struct Flow {
+    halves: [Half; 2],
+    /// The direction of what the client sends.
+    pub(super) from_client: Direction,
+    /// Client and server, as written.
+    pub(super) written: (SocketAddr, SocketAddr),
+    /// The addresses are not the real ones.
+    pub(super) is_synthetic: bool,
+}
+
+impl Addresses {
+    /// Chooses what is written for a connection. `None` if every port of the server's address is
+    /// in use with this client.
+    pub(super) fn open(
+        &mut self,
+        connection: &Connection,
+        options: &PcapngOptions,
+    ) -> Option<Flow> {
+        let known = connection.local.zip(connection.remote);
+        let (local, remote) = known.unwrap_or_else(|| self.next_synthetic(connection.role));
+        let local_is_client = match connection.role {
+            Role::Client => true,
+            Role::Server => false,
+            Role::Unknown => remote.port() <= local.port(),
+        };
+        let (client, server) = if local_is_client { (local, remote) } else { (remote, local) };
+        let written = server_ports(server.port(), options)
+            .map(|port| (client, SocketAddr::new(server.ip(), port)))
+            .find(|pair| !self.live.contains(pair))?;
+        self.live.insert(written);
+        let from_client = if local_is_client { Direction::Sent } else { Direction::Received };
+        Some(Flow::new(connection.conn, written, from_client, known.is_none()))
+    }
+
+    /// The connection is closed, and its addresses may be used again.
+    pub(super) fn close(&mut self, flow: &Flow) {
+        self.live.remove(&flow.written);
+    }
+
+    fn next_synthetic(&mut self, role: Role) -> (SocketAddr, SocketAddr) {
+        let dynamic_ports = u16::MAX - FIRST_DYNAMIC_PORT + 1;
+        let client_port = FIRST_DYNAMIC_PORT + self.synthetic % dynamic_ports;
+        self.synthetic = self.synthetic.wrapping_add(1);
+        let (local_port, remote_port) = match role {
+            Role::Server => (UNKNOWN_SERVER_PORT, client_port),
+            Role::Client | Role::Unknown => (client_port, UNKNOWN_SERVER_PORT),
+        };
+        let local = SocketAddr::new(UNKNOWN_LOCAL, local_port);
+        (local, SocketAddr::new(UNKNOWN_REMOTE, remote_port))
+    }
+}
+
+/// The ports to try for a server, best first.
+fn server_ports(real: u16, options: &PcapngOptions) -> impl Iterator<Item = u16> {
+    let mapped = options.map_ports.iter().find(|(from, _)| *from == real).map(|(_, to)| *to);
+    let kept = options.keep_port.then_some(real);
+    mapped.or(kept).into_iter().chain(HTTP_PORTS).chain(8081..=u16::MAX).chain(1..8081)
+}
+
+impl Flow {
+    fn new(
+        conn: u64,
+        written: (SocketAddr, SocketAddr),
+        from_client: Direction,
+        is_synthetic: bool,
+    ) -> Self {
+        let (client, server) = written;
+        let (local, remote) = match from_client {
+            Direction::Sent => (client, server),
+            Direction::Received => (server, client),
+        };
+        let (local, remote) = ((local, LOCAL_MAC), (remote, REMOTE_MAC));
+        // Different for each connection: Wireshark takes a SYN on known addresses for a
+        // retransmission if its sequence number is that of the earlier one.
+        let seed = (conn as u32).wrapping_mul(0x9E37_79B1);
+        let half = |headers, first_seq| Half { headers, first_seq, next: 0, unacked: 0 };
+        Self {
+            halves: [
+                half(Headers::new(local, remote), seed.wrapping_add(1)),
+                half(Headers::new(remote, local), (!seed).wrapping_add(1)),
+            ],
+            from_client,
+            written,
+            is_synthetic,
+        }
+    }
+
+    pub(super) fn half(&self, dir: Direction) -> &Half {
+        &self.halves[index(dir)]
+    }
+
+    pub(super) fn half_mut(&mut self, dir: Direction) -> &mut Half {
+        &mut self.halves[index(dir)]
+    }
+
+    /// The sequence number that this direction has reached.
+    pub(super) fn next_seq(&self, dir: Direction) -> u32 {
+        let half = self.half(dir);
+        half.seq(half.next)
+    }
+}
+
+impl Half {
+    /// The sequence number of a place in the stream.
+    pub(super) fn seq(&self, offset: u64) -> u32 {
+        self.first_seq.wrapping_add(offset as u32)
+    }
+
+    /// Makes room in the sequence for bytes that are not part of the stream.
+    pub(super) fn insert(&mut self, len: u32) {
+        self.first_seq = self.first_seq.wrapping_add(len);
+    }
+}
+
+/// The other direction.
+pub(super) fn reverse(dir: Direction) -> Direction {
+    match dir {
+        Direction::Sent => Direction::Received,
+        Direction::Received => Direction::Sent,
+    }
+}
+
+/// Place of a direction in arrays.
+pub(super) fn index(dir: Direction) -> usize {
+    match dir {
+        Direction::Sent => 0,
+        Direction::Received => 1,
+    }
+}

@@ -1,0 +1,373 @@
+//! Gives back the records of a pcapng of ours, from the comments of its packets.
+
+use std::collections::{HashMap, VecDeque};
+use std::io::Read;
+use std::ops::Range;
+
+use pcap_file::pcapng::blocks::Block;
+use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
+use pcap_file::pcapng::blocks::interface_description::InterfaceDescriptionOption;
+use pcap_file::pcapng::blocks::interface_statistics::InterfaceStatisticsOption;
+use pcap_file::pcapng::blocks::opt_common::CommonOption;
+
+use super::comment::Pairs;
+use super::flow::index;
+use super::input::Blocks;
+use super::parse::{self, BadKey, required};
+use crate::io::{Error, RecordReader};
+use crate::record::{
+    CaptureInfo, Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Handshake, Process,
+    Record,
+};
+
+/// Where the packet begins in an enhanced packet block.
+const PACKET_AT: usize = 28;
+
+/// Gives back the records of a pcapng that [`PcapngWriter`](super::PcapngWriter) wrote, also after
+/// another program has taken packets out of it: bytes that are missing then become gaps of unknown
+/// cause.
+///
+/// Records come back as they were written, with the differences that `FORMAT.md` lists. What is not
+/// a packet of ours is passed over.
+///
+/// Memory: one block, and what is known of each live connection and each process.
+pub struct PcapngReader<R: Read> {
+    blocks: Blocks<R>,
+    info: CaptureInfo,
+    known: Known,
+    pending: VecDeque<Pending>,
+    /// Function of the record at hand, kept for its memory.
+    func: String,
+    ended: bool,
+}
+
+/// What earlier blocks said.
+#[derive(Default)]
+struct Known {
+    processes: HashMap<u32, Process>,
+    connections: HashMap<u64, Flow>,
+}
+
+/// A live connection.
+struct Flow {
+    connection: Connection,
+    /// What the last comment of each direction began with, to notice quickly that nothing changed.
+    prefix: [String; 2],
+    /// Stream offset that comes next in each direction.
+    next: [u64; 2],
+}
+
+/// A record that is about to be handed out.
+enum Pending {
+    Owned(Record<'static>),
+    /// The function stands in the reader, the payload in the block.
+    Data(Data<'static>, Range<usize>),
+    Handshake(Handshake<'static>),
+}
+
+impl<R: Read> PcapngReader<R> {
+    /// Begins to read a pcapng of ours.
+    ///
+    /// # Errors
+    /// [`Error::Foreign`] if something else wrote it, [`Error::Damaged`] if not even its first
+    /// block is whole.
+    pub fn new(input: R) -> Result<Self, Error> {
+        let mut blocks = Blocks::new(input);
+        let info = blocks.section()?;
+        Ok(Self {
+            blocks,
+            info,
+            known: Known::default(),
+            pending: VecDeque::new(),
+            func: String::new(),
+            ended: false,
+        })
+    }
+
+    /// Reads blocks until there is a record to hand out. `false` at the end of the file.
+    fn advance(&mut self) -> Result<bool, Error> {
+        while self.pending.is_empty() {
+            let Self { known, pending, func, .. } = self;
+            let found = match self.blocks.next()? {
+                None => return Ok(false),
+                Some(Block::SectionHeader(_)) => {
+                    return Err(self.blocks.damaged("another capture begins here".into()));
+                }
+                Some(Block::InterfaceDescription(block)) => {
+                    let comments = block.options.iter().filter_map(|option| match option {
+                        InterfaceDescriptionOption::Common(common) => comment(common),
+                        _ => None,
+                    });
+                    known.interface(Pairs(&join(comments)), pending)
+                }
+                Some(Block::InterfaceStatistics(block)) => {
+                    let comments = block.options.iter().filter_map(|option| match option {
+                        InterfaceStatisticsOption::Common(common) => comment(common),
+                        _ => None,
+                    });
+                    let ts_ns = block.timestamp.as_nanos() as u64;
+                    parse::stats(Pairs(&join(comments)), ts_ns).map(|stats| {
+                        pending.extend(stats.map(|stats| Pending::Owned(Record::Stats(stats))));
+                    })
+                }
+                Some(Block::EnhancedPacket(block)) => known.packet(&block, pending, func),
+                Some(_) => Ok(()),
+            };
+            found.map_err(|key| self.blocks.damaged(parse::bad_key(key)))?;
+        }
+        Ok(true)
+    }
+}
+
+impl<R: Read> RecordReader for PcapngReader<R> {
+    fn info(&self) -> &CaptureInfo {
+        &self.info
+    }
+
+    fn next(&mut self) -> Result<Option<Record<'_>>, Error> {
+        if self.ended {
+            return Ok(None);
+        }
+        match self.advance() {
+            Ok(true) => {}
+            Ok(false) => {
+                self.ended = true;
+                return Ok(None);
+            }
+            Err(error) => {
+                self.ended = true;
+                return Err(error);
+            }
+        }
+        Ok(self.pending.pop_front().map(|pending| match pending {
+            Pending::Owned(record) => record,
+            Pending::Data(data, range) => Record::Data(Data {
+                func: &self.func,
+                payload: &self.blocks.bytes()[range],
+                ..data
+            }),
+            Pending::Handshake(handshake) => {
+                Record::Handshake(Handshake { func: &self.func, ..handshake })
+            }
+        }))
+    }
+}
+
+impl Known {
+    fn interface(
+        &mut self,
+        pairs: Pairs<'_>,
+        pending: &mut VecDeque<Pending>,
+    ) -> Result<(), BadKey> {
+        if pairs.raw("pid").is_some() {
+            let process = parse::process(pairs)?;
+            if self.processes.get(&process.pid) != Some(&process) {
+                self.processes.insert(process.pid, process.clone());
+                pending.push_back(Pending::Owned(Record::Process(process)));
+            }
+        }
+        Ok(())
+    }
+
+    fn packet(
+        &mut self,
+        block: &EnhancedPacketBlock<'_>,
+        pending: &mut VecDeque<Pending>,
+        func: &mut String,
+    ) -> Result<(), BadKey> {
+        let mut comments = block.options.iter().filter_map(|option| match option {
+            EnhancedPacketOption::Common(common) => comment(common),
+            _ => None,
+        });
+        let Some(first) = comments.next() else { return Ok(()) };
+        let joined;
+        let text = match comments.next() {
+            None => first,
+            Some(second) => {
+                joined = join([first, second].into_iter().chain(comments));
+                &joined
+            }
+        };
+        let pairs = Pairs(text);
+        if pairs.raw("conn").is_none() || pairs.raw("dir").is_none() {
+            return Ok(()); // not ours, or synthetic
+        }
+        let ts_ns = block.timestamp.as_nanos() as u64;
+        let dir = parse::direction(pairs)?;
+        let conn = self.describe(pairs, dir, ts_ns, pending)?;
+        let Some(flow) = self.connections.get_mut(&conn) else { return Ok(()) };
+        let mut packet = Packet { pairs, conn, dir, ts_ns, flow, pending };
+        match pairs.raw("ev") {
+            None => packet.data(&block.data, func),
+            Some("gap") => packet.gap(),
+            Some("handshake") => packet.handshake(func),
+            Some("close") => {
+                packet.close()?;
+                self.connections.remove(&conn);
+                Ok(())
+            }
+            // `open`, which says no more than the description, and what a later version adds.
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Takes in what a comment says of its process and connection.
+    fn describe(
+        &mut self,
+        pairs: Pairs<'_>,
+        dir: Direction,
+        ts_ns: u64,
+        pending: &mut VecDeque<Pending>,
+    ) -> Result<u64, BadKey> {
+        let conn = required(pairs, "conn")?;
+        // What comes before `dir` is the same in all comments of a direction.
+        let prefix = pairs.0.split_once(" dir=").map_or("", |(prefix, _)| prefix);
+        let known = self.connections.get(&conn);
+        if known.is_some_and(|flow| flow.prefix[index(dir)] == prefix)
+            && pairs.raw("since_ns").is_none()
+        {
+            return Ok(conn);
+        }
+        let process = parse::process_of_packet(pairs, ts_ns)?;
+        let is_known = self
+            .processes
+            .get(&process.pid)
+            .is_some_and(|known| known.comm == process.comm && known.uid == process.uid);
+        if !is_known {
+            self.processes.insert(process.pid, process.clone());
+            pending.push_back(Pending::Owned(Record::Process(process)));
+        }
+        let before = known.map(|flow| &flow.connection);
+        let connection = parse::connection(pairs, dir, ts_ns, before)?;
+        if before != Some(&connection) {
+            pending.push_back(Pending::Owned(Record::Connection(connection.clone())));
+        }
+        let flow = self.connections.entry(conn).or_insert_with(|| Flow {
+            connection: Connection::default(),
+            prefix: [String::new(), String::new()],
+            next: [0; 2],
+        });
+        flow.connection = connection;
+        prefix.clone_into(&mut flow.prefix[index(dir)]);
+        Ok(conn)
+    }
+}
+
+/// A packet of ours that is being read.
+struct Packet<'a> {
+    pairs: Pairs<'a>,
+    conn: u64,
+    dir: Direction,
+    ts_ns: u64,
+    flow: &'a mut Flow,
+    pending: &'a mut VecDeque<Pending>,
+}
+
+impl Packet<'_> {
+    fn data(&mut self, packet: &[u8], func: &mut String) -> Result<(), BadKey> {
+        let offset: u64 = required(self.pairs, "off")?;
+        let whole = parse::payload_range(packet).unwrap_or_default();
+        let end = whole.end.min(packet.len()).max(whole.start);
+        let (len, cut) = ((end - whole.start) as u64, (whole.end - end) as u64);
+        self.expect(self.dir, offset);
+        func.clear();
+        func.push_str(&self.pairs.text("fn")?.ok_or("fn")?);
+        let data = Data {
+            conn: self.conn,
+            ts_ns: self.ts_ns,
+            tid: required(self.pairs, "tid")?,
+            dir: self.dir,
+            offset,
+            func: "",
+            lat_ns: required(self.pairs, "lat_ns")?,
+            call_len: self.pairs.value("call_len")?.unwrap_or(len + cut),
+            call_offset: self.pairs.value("call_off")?.unwrap_or(0),
+            payload: &[],
+        };
+        if len > 0 {
+            let range = PACKET_AT + whole.start..PACKET_AT + end;
+            self.pending.push_back(Pending::Data(data, range));
+            self.reach(offset.saturating_add(len));
+        }
+        // A packet that was cut short.
+        self.expect(self.dir, offset.saturating_add(len + cut));
+        Ok(())
+    }
+
+    fn gap(&mut self) -> Result<(), BadKey> {
+        let gap = Gap {
+            conn: self.conn,
+            ts_ns: self.ts_ns,
+            dir: self.dir,
+            offset: required(self.pairs, "off")?,
+            len: required(self.pairs, "len")?,
+            cause: self.pairs.raw("cause").and_then(GapCause::from_name).ok_or("cause")?,
+        };
+        self.expect(self.dir, gap.offset);
+        self.reach(gap.offset.saturating_add(gap.len));
+        self.pending.push_back(Pending::Owned(Record::Gap(gap)));
+        Ok(())
+    }
+
+    fn handshake(&mut self, func: &mut String) -> Result<(), BadKey> {
+        func.clear();
+        func.push_str(&self.pairs.text("fn")?.ok_or("fn")?);
+        self.pending.push_back(Pending::Handshake(Handshake {
+            conn: self.conn,
+            ts_ns: self.ts_ns,
+            tid: required(self.pairs, "tid")?,
+            func: "",
+            lat_ns: required(self.pairs, "lat_ns")?,
+            ok: required::<u8>(self.pairs, "ok")? == 1,
+        }));
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), BadKey> {
+        let close = Close {
+            conn: self.conn,
+            ts_ns: self.ts_ns,
+            cause: self.pairs.raw("cause").and_then(CloseCause::from_name).ok_or("cause")?,
+            sent_bytes: required(self.pairs, "sent_bytes")?,
+            received_bytes: required(self.pairs, "received_bytes")?,
+        };
+        self.expect(Direction::Sent, close.sent_bytes);
+        self.expect(Direction::Received, close.received_bytes);
+        self.pending.push_back(Pending::Owned(Record::Close(close)));
+        Ok(())
+    }
+
+    /// The stream of this direction goes on at `offset`; what is missing before it is a gap.
+    fn expect(&mut self, dir: Direction, offset: u64) {
+        let next = &mut self.flow.next[index(dir)];
+        if offset > *next {
+            self.pending.push_back(Pending::Owned(Record::Gap(Gap {
+                conn: self.conn,
+                ts_ns: self.ts_ns,
+                dir,
+                offset: *next,
+                len: offset - *next,
+                cause: GapCause::Unknown,
+            })));
+            *next = offset;
+        }
+    }
+
+    /// The stream of this packet's direction is known up to `offset`.
+    fn reach(&mut self, offset: u64) {
+        let next = &mut self.flow.next[index(self.dir)];
+        *next = offset.max(*next);
+    }
+}
+
+fn comment<'a>(option: &'a CommonOption<'_>) -> Option<&'a str> {
+    match option {
+        CommonOption::Comment(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// One comment that was spread over several options.
+fn join<'a>(comments: impl Iterator<Item = &'a str>) -> String {
+    comments.collect::<Vec<_>>().join(" ")
+}

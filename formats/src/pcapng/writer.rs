@@ -1,0 +1,609 @@
+//! Turns records into the packets that would have carried them.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{self, Write};
+use std::net::IpAddr;
+
+use super::comment::{push, push_text};
+use super::flow::{Addresses, Flow, index, reverse};
+use super::output::{Output, Packet};
+use super::segment::{ACK, FIN, PSH, SYN, Segment};
+use super::{PcapngOptions, SYNTHETIC, describe, http2};
+use crate::io::{Error, RecordWriter};
+use crate::pairing::Pairing;
+use crate::record::{
+    CaptureInfo, Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Handshake, Process,
+    Record, Stats,
+};
+
+/// An acknowledgement is written after this many bytes in one direction.
+const ACK_INTERVAL: u64 = 1 << 20;
+
+/// A step of the sequence number that everybody takes for one forwards: less than half of its
+/// range (RFC 1982).
+const GAP_STEP: u64 = 1 << 30;
+
+/// Gaps beyond this are shown shorter by multiples of the sequence number's range, which no reader
+/// of packets can tell. The comment has the true length.
+const SEQ_RANGE: u64 = 1 << 32;
+
+/// Handshakes that are held back per connection; see [`Entry::held`].
+const HELD_LIMIT: usize = 8;
+
+/// Most name resolution blocks. Later names stand in the comments only, so that a peer which asks
+/// for ever new names cannot fill the memory.
+const NAMES_LIMIT: usize = 65_536;
+
+/// Writes the records of a capture as a pcapng.
+///
+/// Where both ends of a connection were recorded, only one is written; see [`Pairing`]. The
+/// handshake of a connection waits for its first data, gap or close, as only then it is settled
+/// which end that is.
+///
+/// Memory: 256 KiB of blocks, what is known of each live connection, each process, and each pair
+/// of address and server name up to 65,536 of them.
+pub struct PcapngWriter<W: Write> {
+    output: Output<W>,
+    options: PcapngOptions,
+    pairing: Pairing,
+    addresses: Addresses,
+    processes: HashMap<u32, ProcessEntry>,
+    connections: HashMap<u64, Entry>,
+    names: HashSet<(IpAddr, String)>,
+    /// The comment at hand, kept for its memory.
+    comment: String,
+    latest_ts_ns: u64,
+    closing_stats: bool,
+    ended: bool,
+}
+
+/// A process and the interface that stands for it.
+struct ProcessEntry {
+    process: Process,
+    interface: Option<u32>,
+    /// Raised with each change, so that connections notice.
+    generation: u64,
+}
+
+/// A live connection.
+struct Entry {
+    connection: Connection,
+    flow: Option<Flow>,
+    /// Handshakes that came before the connection was opened in the file.
+    held: Vec<HeldHandshake>,
+    /// What the comments of each direction begin with.
+    prefix: [String; 2],
+    /// The process generation that `prefix` is of; `None` if it must be worded again.
+    prefix_generation: Option<u64>,
+    interface: u32,
+    /// The next comment says everything about the connection.
+    details_due: bool,
+    preface_settled: bool,
+}
+
+struct HeldHandshake {
+    ts_ns: u64,
+    tid: u32,
+    func: String,
+    lat_ns: u64,
+    ok: bool,
+}
+
+/// Where and when a packet belongs.
+#[derive(Clone, Copy)]
+struct At {
+    ts_ns: u64,
+    tid: u32,
+    dir: Direction,
+}
+
+impl<W: Write> PcapngWriter<W> {
+    /// Begins a pcapng.
+    ///
+    /// # Errors
+    /// What stands in `info` does not fit into a block.
+    pub fn new(out: W, info: CaptureInfo, options: PcapngOptions) -> Result<Self, Error> {
+        Ok(Self {
+            output: Output::new(out, &info, &describe::capture(&info))?,
+            options,
+            pairing: Pairing::new(),
+            addresses: Addresses::default(),
+            processes: HashMap::new(),
+            connections: HashMap::new(),
+            names: HashSet::new(),
+            comment: String::new(),
+            latest_ts_ns: info.start_ns,
+            closing_stats: false,
+            ended: false,
+        })
+    }
+
+    /// Bytes handed to the output so far, all of them whole blocks. After a failed write, the
+    /// output is good up to here.
+    pub fn bytes_written(&self) -> u64 {
+        self.output.bytes_written()
+    }
+
+    /// The output. What was not flushed is lost.
+    pub fn into_inner(self) -> W {
+        self.output.into_inner()
+    }
+
+    fn process(&mut self, process: &Process) {
+        match self.processes.get_mut(&process.pid) {
+            Some(entry) if is_same(&entry.process, process) => {}
+            Some(entry) => {
+                entry.process = process.clone();
+                entry.interface = None;
+                entry.generation += 1;
+            }
+            None => {
+                self.processes.insert(process.pid, ProcessEntry::new(process.clone()));
+            }
+        }
+    }
+
+    fn connection(&mut self, connection: &Connection) {
+        let entry = self
+            .connections
+            .entry(connection.conn)
+            .or_insert_with(|| Entry::new(connection.clone()));
+        if entry.connection != *connection {
+            entry.connection = connection.clone();
+            entry.prefix_generation = None;
+            entry.details_due = true;
+        }
+    }
+
+    /// Runs `write` on a connection once its description is up to date and it is open in the file.
+    fn with_open(
+        &mut self,
+        conn: u64,
+        ts_ns: u64,
+        write: impl FnOnce(&mut Line<'_, W>),
+    ) -> Result<(), Error> {
+        let entry = self
+            .connections
+            .entry(conn)
+            .or_insert_with(|| Entry::new(Connection { conn, ts_ns, ..Connection::default() }));
+        let pid = entry.connection.pid;
+        let process = self
+            .processes
+            .entry(pid)
+            .or_insert_with(|| ProcessEntry::new(Process { ts_ns, pid, ..Process::default() }));
+        if entry.prefix_generation != Some(process.generation) {
+            entry.reword(process, &mut self.output)?;
+        }
+        let is_new = entry.flow.is_none();
+        if is_new {
+            let flow = self.addresses.open(&entry.connection, &self.options);
+            entry.flow = Some(flow.ok_or_else(|| {
+                io::Error::other("all ports of a server's address are in use by one client")
+            })?);
+        }
+        if entry.details_due {
+            name_server(entry, &mut self.names, &mut self.output)?;
+        }
+        let Entry {
+            flow: Some(flow), connection, held, prefix, details_due, preface_settled, ..
+        } = entry
+        else {
+            return Ok(());
+        };
+        let mut line = Line {
+            output: &mut self.output,
+            comment: &mut self.comment,
+            options: &self.options,
+            interface: entry.interface,
+            connection,
+            flow,
+            prefix,
+            details_due,
+            preface_settled,
+        };
+        if is_new {
+            line.open(ts_ns, std::mem::take(held));
+        }
+        write(&mut line);
+        Ok(())
+    }
+
+    fn handshake(&mut self, handshake: &Handshake<'_>) -> Result<(), Error> {
+        let held = HeldHandshake {
+            ts_ns: handshake.ts_ns,
+            tid: handshake.tid,
+            func: handshake.func.to_owned(),
+            lat_ns: handshake.lat_ns,
+            ok: handshake.ok,
+        };
+        if let Some(entry) = self.connections.get_mut(&handshake.conn)
+            && entry.flow.is_none()
+            && entry.held.len() < HELD_LIMIT
+        {
+            entry.held.push(held);
+            return Ok(());
+        }
+        self.with_open(handshake.conn, handshake.ts_ns, |line| line.handshake(&held))
+    }
+
+    fn close(&mut self, close: &Close) -> Result<(), Error> {
+        self.with_open(close.conn, close.ts_ns, |line| line.close(close))?;
+        if let Some(flow) = self.connections.remove(&close.conn).and_then(|entry| entry.flow) {
+            self.addresses.close(&flow);
+        }
+        Ok(())
+    }
+
+    fn stats(&mut self, stats: &Stats) -> Result<(), Error> {
+        if stats.last {
+            self.closing_stats = true;
+            self.remaining_processes()?;
+        }
+        if self.output.interface_count() == 0 {
+            self.output.interface("sslrec", "", "capture=1")?;
+        }
+        if stats.last {
+            for interface in 1..self.output.interface_count() {
+                self.output.statistics(interface, stats.ts_ns, None, "")?;
+            }
+        }
+        let comment = describe::stats(stats);
+        self.output.statistics(0, stats.ts_ns, Some(stats.dropped_events), &comment)
+    }
+
+    /// Gives an interface to processes that have none yet, so that they are in the file too.
+    fn remaining_processes(&mut self) -> Result<(), Error> {
+        let mut waiting: Vec<_> =
+            self.processes.values_mut().filter(|entry| entry.interface.is_none()).collect();
+        waiting.sort_by_key(|entry| (entry.process.ts_ns, entry.process.pid));
+        waiting.into_iter().try_for_each(|entry| entry.interface(None, &mut self.output).map(drop))
+    }
+
+    fn check_open(&self) -> Result<(), Error> {
+        if self.ended {
+            return Err(io::Error::other("the pcapng has ended").into());
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, record: &Record<'_>) -> Result<(), Error> {
+        match record {
+            Record::Process(process) => self.process(process),
+            Record::Connection(connection) => self.connection(connection),
+            Record::Data(data) => {
+                self.with_open(data.conn, data.ts_ns, |line| line.data(data))?;
+            }
+            Record::Gap(gap) => {
+                self.with_open(gap.conn, gap.ts_ns, |line| line.gap(gap))?;
+            }
+            Record::Handshake(handshake) => self.handshake(handshake)?,
+            Record::Close(close) => self.close(close)?,
+            Record::Stats(stats) => self.stats(stats)?,
+        }
+        Ok(())
+    }
+}
+
+impl<W: Write> RecordWriter for PcapngWriter<W> {
+    fn write(&mut self, record: &Record<'_>) -> Result<(), Error> {
+        self.check_open()?;
+        self.latest_ts_ns = self.latest_ts_ns.max(time_of(record));
+        self.pairing.observe(record);
+        match record {
+            Record::Data(_) | Record::Gap(_) | Record::Handshake(_) | Record::Close(_)
+                if record.conn().is_some_and(|conn| self.pairing.is_shadow(conn)) =>
+            {
+                if let Record::Close(close) = record {
+                    self.connections.remove(&close.conn);
+                }
+            }
+            _ => self.add(record)?,
+        }
+        self.output.drain_if_full()
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        self.output.flush()
+    }
+
+    fn finish(&mut self) -> Result<(), Error> {
+        self.check_open()?;
+        if !self.closing_stats {
+            self.remaining_processes()?;
+            for interface in 0..self.output.interface_count() {
+                self.output.statistics(interface, self.latest_ts_ns, None, "")?;
+            }
+        }
+        self.ended = true;
+        self.output.flush()
+    }
+}
+
+impl ProcessEntry {
+    fn new(process: Process) -> Self {
+        Self { process, interface: None, generation: 0 }
+    }
+
+    fn interface<W: Write>(
+        &mut self,
+        lib: Option<&str>,
+        output: &mut Output<W>,
+    ) -> Result<u32, Error> {
+        if let Some(interface) = self.interface {
+            return Ok(interface);
+        }
+        let name = format!("{}[{}]", self.process.comm, self.process.pid);
+        let description = describe::executable(&self.process, lib);
+        let number = output.interface(&name, &description, &describe::process(&self.process))?;
+        self.interface = Some(number);
+        Ok(number)
+    }
+}
+
+impl Entry {
+    fn new(connection: Connection) -> Self {
+        Self {
+            connection,
+            flow: None,
+            held: Vec::new(),
+            prefix: [String::new(), String::new()],
+            prefix_generation: None,
+            interface: 0,
+            details_due: true,
+            preface_settled: false,
+        }
+    }
+
+    fn reword<W: Write>(
+        &mut self,
+        process: &mut ProcessEntry,
+        output: &mut Output<W>,
+    ) -> Result<(), Error> {
+        self.interface = process.interface(self.connection.lib.as_deref(), output)?;
+        for dir in [Direction::Sent, Direction::Received] {
+            self.prefix[index(dir)] = describe::connection(&self.connection, &process.process, dir);
+        }
+        self.prefix_generation = Some(process.generation);
+        Ok(())
+    }
+}
+
+/// An open connection and the file that it is written to.
+struct Line<'a, W> {
+    output: &'a mut Output<W>,
+    comment: &'a mut String,
+    options: &'a PcapngOptions,
+    interface: u32,
+    connection: &'a Connection,
+    flow: &'a mut Flow,
+    prefix: &'a [String; 2],
+    details_due: &'a mut bool,
+    preface_settled: &'a mut bool,
+}
+
+impl<W: Write> Line<'_, W> {
+    /// The handshake of TCP, and those of TLS that were held back.
+    fn open(&mut self, ts_ns: u64, held: Vec<HeldHandshake>) {
+        let dir = self.flow.from_client;
+        let ts_ns = held.first().map_or(ts_ns, |handshake| handshake.ts_ns);
+        let at = At { ts_ns, tid: 0, dir };
+        let back = At { dir: reverse(dir), ..at };
+        // A SYN takes the place before the first byte of the stream.
+        let client_syn = self.flow.next_seq(dir).wrapping_sub(1);
+        let server_syn = self.flow.next_seq(back.dir).wrapping_sub(1);
+        self.begin_comment(dir, "open");
+        self.packet(at, Segment { seq: client_syn, ack: 0, flags: SYN, payload: &[] });
+        self.comment.clear();
+        let ack = client_syn.wrapping_add(1);
+        let syn_ack = Segment { seq: server_syn, ack, flags: SYN | ACK, payload: &[] };
+        self.packet(back, syn_ack);
+        if held.is_empty() {
+            self.empty(at);
+        }
+        for handshake in held {
+            self.handshake(&handshake);
+        }
+    }
+
+    fn handshake(&mut self, handshake: &HeldHandshake) {
+        let dir = self.flow.from_client;
+        self.begin_comment(dir, "handshake");
+        push_text(self.comment, "fn", &handshake.func);
+        push(self.comment, "lat_ns", handshake.lat_ns);
+        push(self.comment, "ok", u8::from(handshake.ok));
+        push(self.comment, "tid", handshake.tid);
+        self.empty(At { ts_ns: handshake.ts_ns, tid: handshake.tid, dir });
+    }
+
+    fn data(&mut self, data: &Data<'_>) {
+        let at = At { ts_ns: data.ts_ns, tid: data.tid, dir: data.dir };
+        self.settle_preface(at, data.payload);
+        self.hole_before(at, data.offset);
+        let limit = self.flow.half(data.dir).headers.payload_limit();
+        let mut done = 0;
+        for payload in data.payload.chunks(limit) {
+            self.data_segment(at, data, payload, done);
+            done += payload.len() as u64;
+        }
+        self.output.count(self.interface, 1, 0);
+        let half = self.flow.half_mut(data.dir);
+        half.next = half.next.max(data.offset.saturating_add(done));
+        half.unacked += done;
+        let is_long = half.unacked >= ACK_INTERVAL;
+        self.flow.half_mut(reverse(data.dir)).unacked = 0;
+        if is_long {
+            self.flow.half_mut(data.dir).unacked = 0;
+            self.comment.clear();
+            self.empty(At { dir: reverse(data.dir), ..at });
+        }
+    }
+
+    fn data_segment(&mut self, at: At, data: &Data<'_>, payload: &[u8], done: u64) {
+        let offset = data.offset.saturating_add(done);
+        self.begin_comment(at.dir, "data");
+        push(self.comment, "tid", data.tid);
+        push_text(self.comment, "fn", data.func);
+        push(self.comment, "off", offset);
+        push(self.comment, "lat_ns", data.lat_ns);
+        let call_offset = data.call_offset.saturating_add(done);
+        if call_offset != 0 || data.call_len != payload.len() as u64 {
+            push(self.comment, "call_len", data.call_len);
+            push(self.comment, "call_off", call_offset);
+        }
+        let seq = self.flow.half(at.dir).seq(offset);
+        let ack = self.flow.next_seq(reverse(at.dir));
+        self.packet(at, Segment { seq, ack, flags: PSH | ACK, payload });
+    }
+
+    fn gap(&mut self, gap: &Gap) {
+        let at = At { ts_ns: gap.ts_ns, tid: 0, dir: gap.dir };
+        self.settle_preface(at, &[]);
+        self.hole_before(at, gap.offset);
+        self.hole(at, gap.offset, gap.len, gap.cause);
+    }
+
+    /// Bytes that are missing without anything being said about them.
+    fn hole_before(&mut self, at: At, offset: u64) {
+        let next = self.flow.half(at.dir).next;
+        if offset > next {
+            self.hole(at, next, offset - next, GapCause::Unknown);
+        }
+    }
+
+    fn hole(&mut self, at: At, offset: u64, len: u64, cause: GapCause) {
+        self.output.count(self.interface, 0, 1);
+        let half = self.flow.half_mut(at.dir);
+        let end = offset.saturating_add(len);
+        half.next = half.next.max(end);
+        let shown = if len > SEQ_RANGE { SEQ_RANGE + len % SEQ_RANGE } else { len };
+        // The last step is the packet with the comment.
+        let mut left = shown;
+        while left > GAP_STEP {
+            left -= GAP_STEP;
+            self.comment.clear();
+            self.empty_at(at, end.wrapping_sub(left));
+        }
+        self.begin_comment(at.dir, "gap");
+        push(self.comment, "off", offset);
+        push(self.comment, "len", len);
+        push(self.comment, "cause", cause);
+        self.empty_at(at, end);
+    }
+
+    fn close(&mut self, close: &Close) {
+        let at = At { ts_ns: close.ts_ns, tid: 0, dir: Direction::Sent };
+        let back = At { dir: Direction::Received, ..at };
+        self.hole_before(at, close.sent_bytes);
+        self.hole_before(back, close.received_bytes);
+        self.begin_comment(at.dir, "close");
+        push(self.comment, "cause", close.cause);
+        push(self.comment, "sent_bytes", close.sent_bytes);
+        push(self.comment, "received_bytes", close.received_bytes);
+        if close.cause == CloseCause::StillOpen {
+            self.empty(at);
+            return;
+        }
+        let (seq, ack) = (self.flow.next_seq(at.dir), self.flow.next_seq(back.dir));
+        self.packet(at, Segment { seq, ack, flags: FIN | ACK, payload: &[] });
+        self.comment.clear();
+        let after = seq.wrapping_add(1);
+        self.packet(back, Segment { seq: ack, ack: after, flags: FIN | ACK, payload: &[] });
+        let ack = ack.wrapping_add(1);
+        self.packet(at, Segment { seq: after, ack, flags: ACK, payload: &[] });
+    }
+
+    /// Writes the preface of HTTP/2 if this is where it belongs. `payload` is empty at a gap.
+    fn settle_preface(&mut self, at: At, payload: &[u8]) {
+        if *self.preface_settled {
+            return;
+        }
+        let is_h2 = self.connection.alpn.as_deref() == Some("h2");
+        // A gap says nothing about the protocol.
+        *self.preface_settled = is_h2 || !payload.is_empty();
+        let wanted = self.options.http2_preface
+            && self.connection.joined
+            && (is_h2 || http2::is_frame(payload));
+        if !wanted || payload.starts_with(http2::PREFACE) {
+            return;
+        }
+        let dir = self.flow.from_client;
+        let at = At { tid: 0, dir, ..at };
+        let (seq, ack) = (self.flow.next_seq(dir), self.flow.next_seq(reverse(dir)));
+        self.comment.clear();
+        self.comment.push_str(SYNTHETIC);
+        self.packet(at, Segment { seq, ack, flags: PSH | ACK, payload: http2::PREFACE });
+        self.flow.half_mut(dir).insert(http2::PREFACE.len() as u32);
+    }
+
+    /// Begins a comment: what the packet is, and what holds for the connection.
+    fn begin_comment(&mut self, dir: Direction, event: &str) {
+        self.comment.clear();
+        self.comment.push_str(&self.prefix[index(dir)]);
+        if event != "data" {
+            push(self.comment, "ev", event);
+        }
+        if std::mem::take(self.details_due) {
+            describe::push_details(self.comment, self.connection);
+        }
+    }
+
+    /// An empty segment at the place that the stream has reached.
+    fn empty(&mut self, at: At) {
+        self.empty_at(at, self.flow.half(at.dir).next);
+    }
+
+    fn empty_at(&mut self, at: At, offset: u64) {
+        let seq = self.flow.half(at.dir).seq(offset);
+        let ack = self.flow.next_seq(reverse(at.dir));
+        self.packet(at, Segment { seq, ack, flags: ACK, payload: &[] });
+    }
+
+    fn packet(&mut self, at: At, segment: Segment<'_>) {
+        let packet = Packet {
+            interface: self.interface,
+            ts_ns: at.ts_ns,
+            pid: self.connection.pid,
+            tid: at.tid,
+            dir: at.dir,
+            comment: self.comment,
+        };
+        self.output.packet(&packet, &self.flow.half(at.dir).headers, &segment);
+    }
+}
+
+/// Names the server's address, once for each pair.
+fn name_server<W: Write>(
+    entry: &Entry,
+    names: &mut HashSet<(IpAddr, String)>,
+    output: &mut Output<W>,
+) -> Result<(), Error> {
+    let (Some(sni), Some(flow)) = (&entry.connection.sni, &entry.flow) else { return Ok(()) };
+    let is_host_name = !sni.is_empty()
+        && sni.len() <= 253
+        && sni.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    if flow.is_synthetic || !is_host_name || names.len() >= NAMES_LIMIT {
+        return Ok(());
+    }
+    let address = flow.written.1.ip();
+    if names.insert((address, sni.clone())) {
+        output.name(address, sni)?;
+    }
+    Ok(())
+}
+
+/// Nothing but the time differs.
+fn is_same(a: &Process, b: &Process) -> bool {
+    (a.pid, a.uid, &a.comm, &a.exe) == (b.pid, b.uid, &b.comm, &b.exe)
+}
+
+fn time_of(record: &Record<'_>) -> u64 {
+    match record {
+        Record::Process(process) => process.ts_ns,
+        Record::Connection(connection) => connection.ts_ns,
+        Record::Data(data) => data.ts_ns,
+        Record::Gap(gap) => gap.ts_ns,
+        Record::Handshake(handshake) => handshake.ts_ns,
+        Record::Close(close) => close.ts_ns,
+        Record::Stats(stats) => stats.ts_ns,
+    }
+}
