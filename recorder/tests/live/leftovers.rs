@@ -1,6 +1,7 @@
 //! Nothing stays in the kernel when the recorder has ended, however it ended.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -8,22 +9,25 @@ use serde_json::Value;
 use crate::server::Nginx;
 use crate::support::{Live, within};
 
-fn ids(live: &Live, kind: &str) -> Vec<(u64, Value)> {
-    let objects: Value =
-        serde_json::from_str(&live.succeed("/usr/sbin/bpftool", &["-j", kind, "show"])).unwrap();
-    let objects = objects.as_array().unwrap().clone();
-    objects.into_iter().map(|object| (object["id"].as_u64().unwrap(), object)).collect()
+const KINDS: [&str; 3] = ["prog", "map", "link"];
+
+/// Ids of what the kernel has now, whoever holds it.
+fn present(live: &Live, kind: &str) -> BTreeSet<u64> {
+    let output = live.succeed("/usr/sbin/bpftool", &["-j", kind, "show"]);
+    let objects: Vec<Value> = serde_json::from_str(&output).unwrap();
+    objects.iter().map(|object| object["id"].as_u64().unwrap()).collect()
 }
 
-/// Ids of the programs, maps and links that a process holds.
-fn held_by(live: &Live, pid: u32) -> BTreeSet<(&'static str, u64)> {
+/// Ids of the programs, maps and links whose descriptors a process holds.
+fn held_by(pid: u32) -> BTreeSet<(&'static str, u64)> {
     let mut held = BTreeSet::new();
-    for kind in ["prog", "map", "link"] {
-        for (id, object) in ids(live, kind) {
-            let holders = object["pids"].as_array().cloned().unwrap_or_default();
-            if holders.iter().any(|holder| holder["pid"] == pid) {
-                held.insert((kind, id));
-            }
+    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo")).unwrap() {
+        // A descriptor may be closed while we read.
+        let Ok(info) = fs::read_to_string(entry.unwrap().path()) else { continue };
+        for kind in KINDS {
+            let label = format!("{kind}_id:");
+            let ids = info.lines().filter_map(|line| line.strip_prefix(&label));
+            held.extend(ids.map(|id| (kind, id.trim().parse::<u64>().unwrap())));
         }
     }
     held
@@ -31,8 +35,8 @@ fn held_by(live: &Live, pid: u32) -> BTreeSet<(&'static str, u64)> {
 
 fn still_there(live: &Live, held: &BTreeSet<(&'static str, u64)>) -> Vec<(&'static str, u64)> {
     let mut left = Vec::new();
-    for kind in ["prog", "map", "link"] {
-        let now: BTreeSet<u64> = ids(live, kind).into_iter().map(|(id, _)| id).collect();
+    for kind in KINDS {
+        let now = present(live, kind);
         left.extend(held.iter().filter(|(k, id)| *k == kind && now.contains(id)).copied());
     }
     left
@@ -42,9 +46,10 @@ fn leaves_nothing(signal: i32) {
     let Some(live) = Live::start() else { return };
     let nginx = Nginx::start(&live);
     let running = live.attach(&["-p", &nginx.master_pid().to_string()]);
-    let held = held_by(&live, running.started().pid());
-    for kind in ["prog", "map", "link"] {
-        assert!(held.iter().any(|(k, _)| *k == kind), "bpftool names the recorder's {kind}s");
+    let held = held_by(running.started().pid());
+    assert_eq!(still_there(&live, &held).len(), held.len(), "bpftool sees them all");
+    for kind in KINDS {
+        assert!(held.iter().any(|(k, _)| *k == kind), "it holds a {kind}");
     }
     running.stop(signal);
     // The kernel releases programs after a grace period.

@@ -74,7 +74,7 @@ fn one_summary_line_ends_the_run() {
     let Some(live) = Live::start() else { return };
     let recorded = live.record(&[], &case(&["exchange"])).succeeded();
     let last = recorded.output.stderr.lines().last().unwrap_or("").to_owned();
-    for part in ["1 process", "2 connections", "8000 bytes", "0 lost"] {
+    for part in ["1 process", "2 connections", "8000 bytes", "lost 0 events and 0 bytes"] {
         assert!(last.contains(part), "no {part:?}: {last}");
     }
 }
