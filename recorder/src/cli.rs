@@ -32,13 +32,14 @@ pub struct Options {
     #[arg(short = 'w', long = "write", value_name = "FILE")]
     pub write: Vec<PathBuf>,
 
-    /// Record these processes, and those they start
+    /// Record these processes, and their children
     ///
-    /// Repeatable, or a list with commas. The recording ends when all of them have ended.
+    /// Children are those that run already and those started later. Repeatable, or a list with
+    /// commas. The recording ends when all of them have ended.
     #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',')]
     pub pids: Vec<u32>,
 
-    /// With -p: do not follow the processes that they start
+    /// With -p: without their children
     #[arg(long, requires = "pids")]
     pub no_children: bool,
 

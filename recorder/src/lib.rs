@@ -20,6 +20,7 @@ mod listeners;
 mod loader;
 mod output;
 mod probes;
+mod processes;
 pub mod session;
 mod signals;
 mod skel;

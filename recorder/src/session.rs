@@ -24,6 +24,7 @@ use crate::clock::{Clock, unix_time_ns};
 use crate::kernel::Kernel;
 use crate::output::Output;
 use crate::probes::Probes;
+use crate::processes;
 use crate::signals::Signals;
 use crate::skel::types::counter;
 use crate::stats::{Counters, is_lossy, summary};
@@ -65,6 +66,12 @@ pub fn run(options: &Options) -> Result<u8> {
     let mut storage = MaybeUninit::uninit();
     let mut probes = Probes::load(&mut storage, options, kernel)?;
     probes.attach_tracepoints()?;
+    // After the tracepoints, so that no child falls between.
+    if !options.no_children {
+        for pid in processes::with_descendants(&options.pids) {
+            probes.add_pid(pid)?;
+        }
+    }
     let mut child = match options.command.is_empty() {
         true => None,
         false => Some(Child::hold(&options.command)?),

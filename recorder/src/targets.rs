@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::cli::Options;
 use crate::loader;
+use crate::processes;
 use crate::symbols::Symbols;
 
 /// A file to probe.
@@ -52,6 +53,9 @@ impl Targets {
                     format!("cannot read what process {pid} has mapped; run as root")
                 })?;
             }
+            if !options.no_children {
+                targets.add_running(&processes::with_descendants(&options.pids));
+            }
             if targets.files.is_empty() {
                 targets.add_known(&loader::cached_libraries());
             }
@@ -59,7 +63,7 @@ impl Targets {
             targets.add_command(command)?;
         } else {
             targets.add_known(&loader::cached_libraries());
-            targets.add_running();
+            targets.add_running(&processes::all());
         }
         if targets.files.is_empty() {
             bail!("no OpenSSL library found to probe; name one with --lib PATH");
@@ -128,14 +132,11 @@ impl Targets {
         Ok(())
     }
 
-    /// What all running processes have mapped. Processes come and go: one that cannot be read
-    /// is not an error here.
-    fn add_running(&mut self) {
-        let Ok(entries) = fs::read_dir("/proc") else { return };
-        for entry in entries.flatten() {
-            if let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
-                let _ = self.add_mapped(pid);
-            }
+    /// What these processes have mapped. They come and go: one that cannot be read is not an
+    /// error here.
+    fn add_running(&mut self, pids: &[u32]) {
+        for &pid in pids {
+            let _ = self.add_mapped(pid);
         }
     }
 

@@ -6,7 +6,6 @@
 //! Every event belongs to a connection by process, object address and time of birth.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -20,6 +19,7 @@ use crate::clock::Clock;
 use crate::event::{Event, FromKernel, text, view};
 use crate::functions::name_of;
 use crate::listeners;
+use crate::processes;
 use crate::skel::types;
 
 /// The kernel maps that hold what an event could not say.
@@ -290,9 +290,9 @@ impl Tracker {
     fn known(&mut self, key: Key, ts_ns: u64, emit: Emit<'_>) -> &mut Conn {
         if !self.conns.contains_key(&key) {
             let in_kernel = self.maps.as_ref().and_then(|maps| lookup_conn(&maps.conns, key));
-            let comm = read_proc(key.pid, "comm").unwrap_or_default();
-            let uid = proc_uid(key.pid).unwrap_or_default();
-            self.see_process(key.pid, uid, comm, ts_ns, emit);
+            if !self.processes.contains_key(&key.pid) {
+                self.add_process(processes::describe(key.pid, ts_ns), emit);
+            }
             let lib = in_kernel
                 .and_then(|conn| self.libs.get(usize::from(conn.lib)))
                 .map(|path| path.display().to_string());
@@ -324,14 +324,15 @@ impl Tracker {
         if known.is_some_and(|process| process.uid == uid && process.comm == comm) {
             return;
         }
-        if known.is_none() {
+        let exe = processes::executable(pid);
+        self.add_process(Process { ts_ns, pid, uid, comm, exe }, emit);
+    }
+
+    fn add_process(&mut self, process: Process, emit: Emit<'_>) {
+        emit(&Record::Process(process.clone()));
+        if self.processes.insert(process.pid, process).is_none() {
             self.totals.processes += 1;
         }
-        let exe = fs::read_link(format!("/proc/{pid}/exe")).ok();
-        let exe = exe.map(|path| path.display().to_string());
-        let process = Process { ts_ns, pid, uid, comm, exe };
-        emit(&Record::Process(process.clone()));
-        self.processes.insert(pid, process);
     }
 }
 
@@ -420,16 +421,6 @@ fn forget<K: FromKernel>(map: &MapHandle, is_old: impl Fn(K) -> bool) {
     for key in old {
         let _ = map.delete(&key);
     }
-}
-
-fn read_proc(pid: u32, file: &str) -> Option<String> {
-    fs::read_to_string(format!("/proc/{pid}/{file}")).ok().map(|text| text.trim_end().to_owned())
-}
-
-fn proc_uid(pid: u32) -> Option<u32> {
-    let status = read_proc(pid, "status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
-    line.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]
