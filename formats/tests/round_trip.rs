@@ -1,5 +1,8 @@
 //! What is written into a file comes back out of it.
 
+// A panic is how a test fails.
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::collections::BTreeMap;

@@ -27,9 +27,12 @@ pub(super) fn frame_head(out: &mut Vec<u8>, info: &CaptureInfo, seq: u64, first_
     out[len_at..len_at + 4].copy_from_slice(&(len as u32).to_le_bytes());
 }
 
-/// Fills in the number of records, at its fixed place in the head of a frame's contents.
+/// Fills in the number of records, at its fixed place in the head of a frame's contents, if they
+/// are long enough to have one.
 pub(super) fn set_record_count(frame: &mut [u8], records: u32) {
-    frame[12..16].copy_from_slice(&records.to_le_bytes());
+    if let Some(count) = frame.get_mut(12..16) {
+        count.copy_from_slice(&records.to_le_bytes());
+    }
 }
 
 /// Appends a record.

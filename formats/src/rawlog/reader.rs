@@ -5,8 +5,8 @@ use std::io::{ErrorKind, Read};
 use zstd::zstd_safe::{DCtx, InBuffer, OutBuffer, ResetDirective, get_error_name};
 
 use super::{
-    FORMAT_NAME, FRAME_LIMIT, OPENING_LEN, RECORD_HEAD, VERSION, ZSTD_MAGIC, decode, is_raw_log,
-    kind,
+    FORMAT_NAME, FRAME_LIMIT, OPENING_LEN, RECORD_HEAD, VERSION, ZSTD_MAGIC, decode, encode,
+    is_raw_log, kind,
 };
 use crate::io::{Error, RecordReader};
 use crate::record::{CaptureInfo, Record};
@@ -157,6 +157,8 @@ impl<R: Read> RawLogReader<R> {
         self.position = 0;
         if let Err(reason) = self.decompress()? {
             self.failure = Some(damaged(self.frame_offset, reason));
+            // The writer fills this in at the end, after the checkpoints.
+            encode::set_record_count(&mut self.contents, 0);
             self.contents.truncate(verified_len(&self.contents));
             if self.contents.is_empty() {
                 return Ok(());

@@ -1,0 +1,378 @@
+//! Other people's tools read what is written here.
+
+// A panic is how a test fails.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use common::{
+    REQUEST, RESPONSE, close, connection, data, gap, last_stats, process, random, small_capture,
+    to_pcapng, to_pcapng_with, to_rawlog,
+};
+use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+use pcap_file::pcapng::{Block, PcapNgReader};
+use sslrec_formats::pcapng::PcapngOptions;
+use sslrec_formats::record::{Connection, Direction, GapCause, Record, Role};
+use tempfile::TempDir;
+
+/// Runs a tool on a file with an empty home, so that nobody's preferences apply. `None` if the tool
+/// is not installed, which is an error where `CI` is set.
+fn run(tool: &str, arguments: &[&str], file: &[u8]) -> Option<String> {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("capture");
+    fs::write(&path, file).unwrap();
+    run_on(tool, arguments, &path, dir.path())
+}
+
+fn run_on(tool: &str, arguments: &[&str], path: &Path, home: &Path) -> Option<String> {
+    let output = Command::new(tool)
+        .args(arguments)
+        .arg(path)
+        .env("HOME", home)
+        .env_remove("XDG_CONFIG_HOME")
+        .output();
+    let output = match output {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            assert!(std::env::var_os("CI").is_none(), "{tool} is not installed");
+            eprintln!("skipped: {tool} is not installed");
+            return None;
+        }
+        other => other.unwrap(),
+    };
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{tool} {arguments:?}: {stderr}");
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+/// The values of these fields, one packet a line.
+fn fields(filter: &str, fields: &[&str], file: &[u8]) -> Option<Vec<String>> {
+    let mut arguments = vec!["-Y", filter, "-T", "fields"];
+    for field in fields {
+        arguments.extend(["-e", field]);
+    }
+    arguments.push("-r");
+    run("tshark", &arguments, file).map(|text| text.lines().map(str::to_owned).collect())
+}
+
+/// The expert information of severity warning and error.
+fn experts(file: &[u8]) -> Option<String> {
+    let text = run("tshark", &["-q", "-z", "expert,warn", "-r"], file)?;
+    Some(text.trim().to_owned())
+}
+
+fn client(conn: u64, local: &str, remote: &str) -> Connection {
+    connection(conn, 1, Role::Client, local, remote)
+}
+
+/// One exchange on each of these connections, all live at once.
+fn exchanges(connections: Vec<Connection>) -> Vec<Record<'static>> {
+    use Direction::{Received, Sent};
+    let mut records = vec![process(1, "curl")];
+    records.extend(connections.iter().cloned().map(Record::Connection));
+    let (request_len, response_len) = (REQUEST.len() as u64, RESPONSE.len() as u64);
+    for connection in &connections {
+        let is_server = connection.role == Role::Server;
+        let dir = if is_server { Received } else { Sent };
+        records.push(data(connection.conn, dir, 0, REQUEST));
+    }
+    for connection in &connections {
+        let is_server = connection.role == Role::Server;
+        let dir = if is_server { Sent } else { Received };
+        records.push(data(connection.conn, dir, 0, RESPONSE));
+    }
+    for Connection { conn, role, .. } in &connections {
+        records.push(match role {
+            Role::Server => close(*conn, response_len, request_len),
+            _ => close(*conn, request_len, response_len),
+        });
+    }
+    records.push(last_stats());
+    records
+}
+
+#[test]
+fn a_gapless_capture_has_no_warnings_and_shows_its_requests() {
+    let records = exchanges(vec![
+        client(1, "10.0.0.5:51234", "93.184.216.34:443"),
+        client(2, "[2001:db8::5]:51234", "[2001:db8::1]:8443"),
+        connection(3, 1, Role::Server, "10.0.0.5:443", "10.0.0.9:40000"),
+    ]);
+    let file = to_pcapng(&records);
+    let Some(warnings) = experts(&file) else { return };
+    assert_eq!(warnings, "");
+    let requests = fields("http.request", &["http.request.full_uri", "tcp.dstport"], &file);
+    assert_eq!(requests.unwrap(), vec!["http://example.org/a?b=1\t80"; 3]);
+    let responses = fields("http.response", &["http.response.code", "http.file_data"], &file);
+    assert_eq!(responses.unwrap(), vec!["200\thello"; 3]);
+    let interfaces = fields("http.request", &["frame.interface_name"], &file).unwrap();
+    assert_eq!(interfaces, vec!["curl[1]"; 3]);
+}
+
+#[test]
+fn a_long_one_way_transfer_has_no_warnings() {
+    let payload = vec![b'x'; 16384];
+    let mut records = vec![process(1, "curl")];
+    records.push(Record::Connection(client(1, "10.0.0.5:51234", "10.0.0.6:443")));
+    for n in 0..400 {
+        records.push(data(1, Direction::Received, n * 16384, &payload));
+    }
+    records.push(close(1, 0, 400 * 16384));
+    let file = to_pcapng(&records);
+    let Some(warnings) = experts(&file) else { return };
+    assert_eq!(warnings, "");
+    let acks =
+        fields("tcp.len == 0 && ip.src == 10.0.0.5 && tcp.flags == 0x10", &["tcp.ack"], &file);
+    let acks = acks.unwrap().len();
+    assert!((6..=9).contains(&acks), "one for about each MiB: {acks}");
+}
+
+#[test]
+fn a_gap_shows_as_a_missing_segment_at_its_place() {
+    for len in [1, 300, 1 << 30, (1 << 32) + 5] {
+        let records = [
+            process(1, "curl"),
+            Record::Connection(client(1, "10.0.0.5:51234", "10.0.0.6:443")),
+            data(1, Direction::Sent, 0, REQUEST),
+            gap(1, Direction::Received, 0, len, GapCause::RingFull),
+            data(1, Direction::Received, len, RESPONSE),
+            close(1, REQUEST.len() as u64, len + RESPONSE.len() as u64),
+            last_stats(),
+        ];
+        let file = to_pcapng(&records);
+        let Some(lost) = fields("tcp.analysis.lost_segment", &["frame.comment"], &file) else {
+            return;
+        };
+        let expected = format!("off=0 len={len} cause=ring_full");
+        assert!(lost.iter().any(|comment| comment.contains(&expected)), "{len}: {lost:?}");
+        let data = fields("tcp.len > 0 && ip.dst == 10.0.0.5", &["tcp.seq"], &file).unwrap();
+        assert_eq!(data, [((1 + len) as u32).to_string()], "{len}");
+    }
+}
+
+#[test]
+fn live_connections_on_one_pair_of_addresses_stay_apart() {
+    let pair = ("10.0.0.5:51234", "93.184.216.34:443");
+    let file = to_pcapng(&exchanges((1..=7).map(|conn| client(conn, pair.0, pair.1)).collect()));
+    let ports: Vec<u16> = syn_ports(&file);
+    assert_eq!(ports, [80, 8080, 8088, 3128, 8081, 8082, 8083]);
+    let Some(warnings) = experts(&file) else { return };
+    assert_eq!(warnings, "");
+    assert_eq!(
+        fields("http.request", &["tcp.stream"], &file).unwrap(),
+        ["0", "1", "2", "3", "4", "5", "6"]
+    );
+}
+
+#[test]
+fn ports_are_kept_and_mapped_on_request() {
+    let records = exchanges(vec![
+        client(1, "10.0.0.5:51234", "93.184.216.34:443"),
+        client(2, "10.0.0.5:51235", "93.184.216.34:9999"),
+    ]);
+    let map_ports = vec![(9999, 8088)];
+    let keep = PcapngOptions { keep_port: true, map_ports, ..PcapngOptions::default() };
+    assert_eq!(syn_ports(&to_pcapng_with(&records, keep.clone())), [443, 8088]);
+    let map = PcapngOptions { keep_port: false, ..keep };
+    assert_eq!(syn_ports(&to_pcapng_with(&records, map)), [80, 8088]);
+}
+
+#[test]
+fn a_closed_connection_gives_its_addresses_back() {
+    let pair = ("10.0.0.5:51234", "93.184.216.34:443");
+    let mut records = exchanges(vec![client(1, pair.0, pair.1)]);
+    records.pop();
+    records.extend(exchanges(vec![client(2, pair.0, pair.1)]));
+    let file = to_pcapng(&records);
+    assert_eq!(syn_ports(&file), [80, 80]);
+    let Some(warnings) = experts(&file) else { return };
+    assert_eq!(warnings, "");
+    assert_eq!(fields("http.request", &["tcp.stream"], &file).unwrap(), ["0", "1"]);
+}
+
+/// Destination ports of the SYN packets, after checking every packet's checksums.
+fn syn_ports(file: &[u8]) -> Vec<u16> {
+    let mut ports = Vec::new();
+    let mut reader = PcapNgReader::new(file).unwrap();
+    while let Some(block) = reader.next_block() {
+        if let (Block::EnhancedPacket(packet), _) = block.unwrap() {
+            ports.extend(check_packet(&packet.data));
+        }
+    }
+    ports
+}
+
+/// Checks the checksums; the destination port if it is a SYN.
+fn check_packet(bytes: &[u8]) -> Option<u16> {
+    let packet = SlicedPacket::from_ethernet(bytes).unwrap();
+    let Some(TransportSlice::Tcp(tcp)) = packet.transport else { panic!("not TCP") };
+    let checksum = match packet.net.unwrap() {
+        NetSlice::Ipv4(ip) => {
+            let header = ip.header();
+            assert_eq!(header.header_checksum(), header.to_header().calc_header_checksum());
+            tcp.calc_checksum_ipv4(header.source(), header.destination()).unwrap()
+        }
+        NetSlice::Ipv6(ip) => {
+            let header = ip.header();
+            tcp.calc_checksum_ipv6(header.source(), header.destination()).unwrap()
+        }
+        NetSlice::Arp(_) => panic!("ARP"),
+    };
+    assert_eq!(tcp.checksum(), checksum);
+    (tcp.syn() && !tcp.ack()).then(|| tcp.destination_port())
+}
+
+#[test]
+fn all_checksums_of_random_captures_are_valid() {
+    for seed in 100..110 {
+        let records = random::capture(seed, 200);
+        let syns = syn_ports(&to_pcapng(&records)).len();
+        let connections =
+            records.iter().filter(|record| matches!(record, Record::Close(_))).count();
+        assert_eq!(syns, connections, "seed {seed}");
+    }
+}
+
+/// HTTP/2 after the preface: SETTINGS, then GET https://example.org/ in a HEADERS frame whose
+/// fields are all in the static table or literal (RFC 7541).
+fn h2_client_bytes() -> Vec<u8> {
+    let mut bytes = vec![0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let block = [&[0x82, 0x84, 0x87, 0x01, 11][..], b"example.org"].concat();
+    bytes.extend_from_slice(&[0, 0, block.len() as u8, 1, 5, 0, 0, 0, 3]);
+    bytes.extend_from_slice(&block);
+    bytes
+}
+
+fn joined_h2(alpn: Option<&str>) -> Vec<Record<'static>> {
+    let bytes = h2_client_bytes();
+    let answer = [0, 0, 1, 1, 5, 0, 0, 0, 3, 0x88];
+    let joined = Connection {
+        joined: true,
+        alpn: alpn.map(str::to_owned),
+        ..connection(1, 1, Role::Client, "10.0.0.5:51234", "93.184.216.34:443")
+    };
+    vec![
+        process(1, "curl"),
+        Record::Connection(joined),
+        data(1, Direction::Sent, 0, &bytes),
+        data(1, Direction::Received, 0, &answer),
+        close(1, bytes.len() as u64, answer.len() as u64),
+        last_stats(),
+    ]
+}
+
+#[test]
+fn http2_joined_in_mid_stream_is_dissected() {
+    for alpn in [None, Some("h2")] {
+        let records = joined_h2(alpn);
+        let file = to_pcapng(&records);
+        assert_eq!(common::read_pcapng(&file).0, records, "the preface is not a record");
+        let Some(paths) = fields("http2.headers.path", &["http2.headers.path"], &file) else {
+            return;
+        };
+        assert_eq!(paths, ["/"]);
+        assert_eq!(
+            fields("http2.headers.status", &["http2.headers.status"], &file).unwrap(),
+            ["200"]
+        );
+        assert_eq!(experts(&file).unwrap(), "");
+        let synthetic =
+            fields("frame.comment == \"synthetic, not observed\"", &["tcp.len"], &file).unwrap();
+        assert_eq!(synthetic, ["24"]);
+    }
+}
+
+#[test]
+fn the_synthetic_preface_can_be_switched_off() {
+    let off = PcapngOptions { http2_preface: false, ..PcapngOptions::default() };
+    let file = to_pcapng_with(&joined_h2(Some("h2")), off);
+    assert!(!file.windows(9).any(|window| window == b"synthetic"));
+    assert_eq!(common::read_pcapng(&file).0, joined_h2(Some("h2")));
+}
+
+#[test]
+fn server_names_are_in_the_name_resolution_block() {
+    let mut named = connection(1, 1, Role::Client, "10.0.0.5:51234", "93.184.216.34:443");
+    named.sni = Some("example.org".into());
+    let file = to_pcapng(&exchanges(vec![named]));
+    let arguments = ["-Nn", "-Y", "http.request", "-T", "fields", "-e", "ip.dst_host", "-r"];
+    let Some(names) = run("tshark", &arguments, &file) else { return };
+    assert_eq!(names.trim(), "example.org");
+}
+
+#[test]
+fn capinfos_reads_what_holds_for_the_capture() {
+    let file = to_pcapng(&small_capture());
+    let Some(text) = run("capinfos", &[], &file) else { return };
+    for expected in [
+        "pcapng",
+        "Ethernet",
+        "sslrec 0.1.0",
+        "Linux 6.12.1 x86_64",
+        "curl[1234]",
+        "Time precision = nanoseconds (9)",
+        "sslrec=1 start_ns=",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+}
+
+#[test]
+fn a_capture_that_wireshark_saved_again_reads_the_same() {
+    let records = small_capture();
+    let dir = TempDir::new().unwrap();
+    let (original, saved) = (dir.path().join("original"), dir.path().join("saved"));
+    fs::write(&original, to_pcapng(&records)).unwrap();
+    let saved_path = saved.to_str().unwrap();
+    let arguments = ["-F", "pcapng", "-w", saved_path, "-r"];
+    if run_on("tshark", &arguments, &original, dir.path()).is_none() {
+        return;
+    }
+    let (read, error) = common::read_pcapng(&fs::read(&saved).unwrap());
+    assert!(error.is_none(), "{error:?}");
+    // It does not keep statistics.
+    let (stats, kept) = records.split_last().unwrap();
+    assert!(matches!(stats, Record::Stats(_)));
+    assert_eq!(read, kept);
+}
+
+#[test]
+fn zstd_accepts_a_finished_raw_log() {
+    for records in [Vec::new(), small_capture(), random::capture(3, 500)] {
+        let file = to_rawlog(&records);
+        if run("zstd", &["-t", "-q"], &file).is_none() {
+            return;
+        }
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("capture.zst");
+        fs::write(&path, &file).unwrap();
+        let output = Command::new("zstd").arg("-dc").arg(&path).output().unwrap();
+        assert!(output.status.success());
+        assert_eq!(output.stdout, zstd::decode_all(&file[..]).unwrap());
+        assert!(output.stdout.starts_with(b"SLRF"));
+    }
+}
+
+#[test]
+fn the_seek_table_leads_to_every_frame() {
+    let file = to_rawlog(&random::capture(3, 500));
+    let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap()) as usize;
+    let end = file.len();
+    assert_eq!(word(end - 4), 0x8F92_EAB1);
+    let frames = word(end - 9);
+    let table = end - 9 - frames * 8;
+    assert_eq!((word(table - 8), word(table - 4)), (0x184D_2A5E, frames * 8 + 9));
+    let mut at = 0;
+    for frame in 0..frames {
+        let (compressed, plain) = (word(table + frame * 8), word(table + frame * 8 + 4));
+        let contents = zstd::decode_all(&file[at..at + compressed]).unwrap();
+        assert_eq!(contents.len(), plain);
+        assert!(frame == 0 || contents.starts_with(b"SLRF"));
+        at += compressed;
+    }
+    assert_eq!(at, table - 8);
+    assert!(frames > 5);
+}
