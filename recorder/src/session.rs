@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use libbpf_rs::{
-    ErrorKind, MapCore, MapFlags, MapHandle, PrintLevel, RingBuffer, RingBufferBuilder,
+    ErrorKind, MapCore, MapFlags, MapHandle, OpenObject, PrintLevel, RingBuffer, RingBufferBuilder,
 };
 use sslrec_formats::record::CaptureInfo;
 
@@ -50,45 +50,20 @@ const EXIT_EMPTY: u8 = 4;
 /// # Errors
 /// The recording could not begin, or an output failed.
 pub fn run(options: &Options) -> Result<u8> {
-    let verbose = |line: String| {
-        if options.verbose {
-            eprintln!("sslrec: {line}");
-        }
-    };
     libbpf_rs::set_print(Some((PrintLevel::Info, if options.verbose { print } else { ignore })));
     let targets = Targets::find(options)?;
+    if !options.quiet {
+        targets.notes.iter().for_each(|note| eprintln!("sslrec: {note}"));
+    }
     let info = capture_info(options);
     let files = Output::open_all(options, &info)?;
     let mut signals = Signals::catch(!options.command.is_empty())?;
     let kernel = Kernel::probe(&options.without)?;
-    verbose(kernel.describe());
-
+    if options.verbose {
+        eprintln!("sslrec: {}", kernel.describe());
+    }
     let mut storage = MaybeUninit::uninit();
-    let mut probes = Probes::load(&mut storage, options, kernel)?;
-    probes.attach_tracepoints()?;
-    // After the tracepoints, so that no child falls between.
-    if !options.no_children {
-        for pid in processes::with_descendants(&options.pids) {
-            probes.add_pid(pid)?;
-        }
-    }
-    let mut child = match options.command.is_empty() {
-        true => None,
-        false => Some(Child::hold(&options.command)?),
-    };
-    if let Some(child) = &child {
-        probes.add_pid(child.pid)?;
-    }
-    for note in &targets.notes {
-        if !options.quiet {
-            eprintln!("sslrec: {note}");
-        }
-    }
-    for (lib, target) in targets.files.iter().enumerate() {
-        let functions = probes.attach(target, u16::try_from(lib)?)?;
-        verbose(format!("{functions} functions probed in {}", target.path.display()));
-    }
-
+    let (mut probes, mut child) = attach_all(&mut storage, options, kernel, &targets)?;
     let (filler, emptier) = queue();
     let gave_up = Arc::new(AtomicBool::new(false));
     let libs = targets.files.iter().map(|target| target.path.clone()).collect();
@@ -112,15 +87,62 @@ pub fn run(options: &Options) -> Result<u8> {
     if !options.quiet {
         eprintln!("sslrec: {}", summary(&written.stats, written.totals, &written.files));
     }
-    Ok(exit_status(options, ended?, &written))
+    // The recording may have ended first; the command goes on to its own end.
+    let status = match (ended?, &child) {
+        (None, Some(child)) => Some(wait(child, &mut signals)?),
+        (ended, _) => ended,
+    };
+    Ok(exit_status(options, status, &written))
+}
+
+/// Loads and attaches the kernel side. The command, if there is one, is left waiting for its
+/// start.
+fn attach_all<'obj>(
+    storage: &'obj mut MaybeUninit<OpenObject>,
+    options: &Options,
+    kernel: Kernel,
+    targets: &Targets,
+) -> Result<(Probes<'obj>, Option<Child>)> {
+    let mut probes = Probes::load(storage, options, kernel)?;
+    probes.attach_tracepoints()?;
+    // After the tracepoints, so that no child falls between.
+    if !options.no_children {
+        for pid in processes::with_descendants(&options.pids) {
+            probes.add_pid(pid)?;
+        }
+    }
+    let mut child = None;
+    if !options.command.is_empty() {
+        let held = Child::hold(&options.command)?;
+        probes.add_pid(held.pid)?;
+        child = Some(held);
+    }
+    for (lib, target) in targets.files.iter().enumerate() {
+        let functions = probes.attach(target, u16::try_from(lib)?)?;
+        if options.verbose {
+            eprintln!("sslrec: {functions} functions probed in {}", target.path.display());
+        }
+    }
+    Ok((probes, child))
+}
+
+/// Waits for the child, passing signals on.
+fn wait(child: &Child, signals: &mut Signals) -> Result<ExitStatus> {
+    loop {
+        signals.pass_on(child);
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        thread::sleep(POLL);
+    }
 }
 
 fn exit_status(options: &Options, child: Option<ExitStatus>, written: &Written) -> u8 {
     let child = child.map_or(0, exit_code);
-    if written.failed {
-        1
-    } else if child != 0 {
+    if child != 0 {
         child
+    } else if written.failed {
+        1
     } else if options.fail_on_loss && is_lossy(&written.stats, written.totals) {
         EXIT_LOSS
     } else if options.fail_if_empty && written.stats.calls == 0 {
@@ -186,15 +208,15 @@ impl Collector<'_> {
                 if let Some(status) = child.try_wait()? {
                     return Ok(Some(status));
                 }
-                // The command goes on to its own end, whatever becomes of the recording.
-                continue;
+            } else if signals.came() {
+                return Ok(None);
             }
             let enough = match options.count {
                 Some(count) => Counters::read(&self.counters)?.of(counter::COUNT_CALLS) >= count,
                 None => false,
             };
             let late = options.duration.is_some_and(|duration| start.elapsed() >= duration);
-            if enough || late || signals.came() || gave_up.load(Ordering::Relaxed) {
+            if enough || late || gave_up.load(Ordering::Relaxed) {
                 return Ok(None);
             }
             if !options.pids.is_empty() && pids_checked.elapsed() >= CHECK_PIDS {
