@@ -360,3 +360,24 @@ void duo_join(struct duo *d)
 	pthread_join(d->thread, NULL);
 	close(d->listener);
 }
+
+void serve_exchange(struct duo *d)
+{
+	end_handshake(&d->server);
+	read_all(&d->server, 1000, 300);
+	write_message(&d->server, "reply", d->count, 3000);
+	read_to_end(&d->server, 100);
+	end_close(&d->server);
+}
+
+void exchange(const char *host, uint64_t number)
+{
+	struct duo d = { .count = number };
+
+	duo_start(&d, host, serve_exchange);
+	end_handshake(&d.client);
+	write_message(&d.client, "request", number, 1000);
+	read_all(&d.client, 3000, 4096);
+	end_close(&d.client);
+	duo_join(&d);
+}

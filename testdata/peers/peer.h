@@ -73,4 +73,8 @@ void write_message(struct end *e, const char *tag, uint64_t number, size_t len);
 void duo_start(struct duo *d, const char *host, void (*serve)(struct duo *));
 void duo_join(struct duo *d);
 
+/* The plain exchange: a message of 1000 bytes there, one of 3000 back. */
+void serve_exchange(struct duo *d);
+void exchange(const char *host, uint64_t number);
+
 #endif

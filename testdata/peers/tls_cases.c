@@ -4,53 +4,20 @@
  * prints the truth: a JSON line for every end of a connection with its role, addresses, byte
  * counts and the sha256 of each direction. The live tests record it and compare.
  *
- * Build: gcc -O2 -g -o tls_cases tls_cases.c nested.c peer.c -lssl -lcrypto -pthread
+ * Build: gcc -O2 -g -o tls_cases tls_cases.c nested.c shared.c volume.c peer.c -lssl -lcrypto -pthread
  */
 #define _GNU_SOURCE
 #include "nested.h"
 #include "peer.h"
+#include "shared.h"
+#include "volume.h"
 
-#include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define MIB ((size_t)1 << 20)
-
-static uint64_t now_ns(clockid_t clock)
-{
-	struct timespec t;
-
-	clock_gettime(clock, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-/* ---- a plain exchange: a message there, a message back ---- */
-
-static void serve_exchange(struct duo *d)
-{
-	end_handshake(&d->server);
-	read_all(&d->server, 1000, 300);
-	write_message(&d->server, "reply", d->count, 3000);
-	read_to_end(&d->server, 100);
-	end_close(&d->server);
-}
-
-static void exchange(const char *host, uint64_t number)
-{
-	struct duo d = { .count = number };
-
-	duo_start(&d, host, serve_exchange);
-	end_handshake(&d.client);
-	write_message(&d.client, "request", number, 1000);
-	read_all(&d.client, 3000, 4096);
-	end_close(&d.client);
-	duo_join(&d);
-}
 
 /* ---- sizes and variants of the calls ---- */
 
@@ -331,145 +298,6 @@ static void renegotiate(void)
 	duo_join(&d);
 }
 
-/* ---- threads and processes ---- */
-
-struct shared {
-	struct end *end;
-	pthread_mutex_t lock;
-	size_t to_read;
-	int thread;
-};
-
-enum { SHARED_MESSAGES = 100, SHARED_LEN = 700 };
-
-static void serve_echo(struct duo *d)
-{
-	char buffer[999];
-	int n;
-
-	end_handshake(&d->server);
-	while ((n = SSL_read(d->server.ssl, buffer, sizeof(buffer))) > 0) {
-		note_received(&d->server, buffer, n);
-		write_all(&d->server, buffer, n);
-	}
-	end_close(&d->server);
-}
-
-/* Writes its messages, and reads whatever is there, in turn with the other thread. */
-static void *share_end(void *argument)
-{
-	struct shared *s = argument;
-	char buffer[500];
-	bool more = true;
-
-	pthread_mutex_lock(&s->lock);
-	int thread = s->thread++;
-	pthread_mutex_unlock(&s->lock);
-	for (int i = 0; more; i++) {
-		int n, error = SSL_ERROR_NONE;
-
-		pthread_mutex_lock(&s->lock);
-		if (i < SHARED_MESSAGES)
-			write_message(s->end, thread ? "thread-1" : "thread-0", i, SHARED_LEN);
-		n = s->to_read ? SSL_read(s->end->ssl, buffer, sizeof(buffer)) : 0;
-		if (n > 0) {
-			note_received(s->end, buffer, n);
-			s->to_read -= n;
-		} else if (s->to_read) {
-			error = SSL_get_error(s->end->ssl, n);
-		}
-		more = s->to_read > 0 || i + 1 < SHARED_MESSAGES;
-		pthread_mutex_unlock(&s->lock);
-		if (error != SSL_ERROR_NONE && error != SSL_ERROR_WANT_READ)
-			die("shared read: SSL error %d", error);
-		if (error == SSL_ERROR_WANT_READ)
-			usleep(200);
-	}
-	return NULL;
-}
-
-static void two_threads(void)
-{
-	struct duo d = { 0 };
-	struct shared s = { .end = &d.client, .to_read = 2 * SHARED_MESSAGES * SHARED_LEN };
-	pthread_t threads[2];
-
-	pthread_mutex_init(&s.lock, NULL);
-	duo_start(&d, "127.0.0.1", serve_echo);
-	end_handshake(&d.client);
-	set_blocking(d.client.fd, false); /* 140 kB fit into the socket's buffers: no WANT_WRITE */
-	for (int i = 0; i < 2; i++)
-		pthread_create(&threads[i], NULL, share_end, &s);
-	for (int i = 0; i < 2; i++)
-		pthread_join(threads[i], NULL);
-	set_blocking(d.client.fd, true);
-	end_close(&d.client);
-	duo_join(&d);
-}
-
-static void wait_child(pid_t pid)
-{
-	int status;
-
-	if (waitpid(pid, &status, 0) != pid || status)
-		die("child: status %d", status);
-}
-
-/* The handshake and one message in the parent, the rest in the child. */
-static void fork_client(void)
-{
-	struct duo d = { 0 };
-	pid_t pid;
-
-	duo_start(&d, "127.0.0.1", serve_echo);
-	d.client.name = "parent";
-	end_handshake(&d.client);
-	write_message(&d.client, "parent", 1, 800);
-	read_all(&d.client, 800, 800);
-	pid = fork();
-	if (pid == 0) {
-		alarm(60);
-		d.client.name = "child";
-		end_reset_truth(&d.client);
-		write_message(&d.client, "child", 1, 900);
-		read_all(&d.client, 900, 100);
-		end_close(&d.client);
-		_exit(0);
-	}
-	wait_child(pid);
-	end_abandon(&d.client);
-	duo_join(&d);
-}
-
-/* Workers that inherit the listening socket and the context. */
-static void prefork(void)
-{
-	enum { WORKERS = 3 };
-	struct duo d = { .server_ctx = new_server_ctx(), .client_ctx = new_client_ctx() };
-	pid_t pids[WORKERS];
-
-	d.listener = listen_on("127.0.0.1");
-	for (int i = 0; i < WORKERS; i++) {
-		pids[i] = fork();
-		if (pids[i] == 0) {
-			alarm(60);
-			d.count = i;
-			end_open(&d.server, d.server_ctx, accept_from(d.listener), true, "worker");
-			serve_exchange(&d);
-			_exit(0);
-		}
-	}
-	for (int i = 0; i < WORKERS; i++) {
-		end_open(&d.client, d.client_ctx, connect_to(d.listener), false, "client");
-		end_handshake(&d.client);
-		write_message(&d.client, "request", i, 1000);
-		read_all(&d.client, 3000, 4096);
-		end_close(&d.client);
-	}
-	for (int i = 0; i < WORKERS; i++)
-		wait_child(pids[i]);
-}
-
 /* ---- the life of an SSL object ---- */
 
 static void reuse(void)
@@ -538,131 +366,54 @@ static void up_ref(void)
 	duo_join(&d);
 }
 
-/* ---- volume ---- */
-
-static void serve_flood(struct duo *d)
-{
-	end_handshake(&d->server);
-	read_to_end(&d->server, 65536);
-	end_close(&d->server);
-}
-
-/* Each 8 bytes hold their own place in the stream, so that a hole can be measured. */
-static void flood(uint64_t count, uint64_t size)
-{
-	struct duo d = { 0 };
-	uint64_t *words = malloc(size);
-	uint64_t place = 0;
-
-	if (size % 8)
-		die("SIZE must be a multiple of 8");
-	duo_start(&d, "127.0.0.1", serve_flood);
-	end_handshake(&d.client);
-	for (uint64_t i = 0; i < count; i++) {
-		for (uint64_t j = 0; j < size / 8; j++, place += 8)
-			words[j] = place;
-		write_all(&d.client, words, size);
-	}
-	end_close(&d.client);
-	duo_join(&d);
-	free(words);
-}
-
-/* Messages that begin with the time at which they were sent, decimal nanoseconds, 20 digits. */
-static void pace(uint64_t seconds, uint64_t interval_us, uint64_t size)
-{
-	uint64_t end = now_ns(CLOCK_MONOTONIC) + seconds * 1000000000;
-	unsigned char *data = malloc(size + 32);
-	struct duo d = { 0 };
-
-	duo_start(&d, "127.0.0.1", serve_flood);
-	end_handshake(&d.client);
-	memset(data, '.', size);
-	while (now_ns(CLOCK_MONOTONIC) < end) {
-		char stamp[32];
-
-		snprintf(stamp, sizeof(stamp), "%020llu ",
-			 (unsigned long long)now_ns(CLOCK_REALTIME));
-		memcpy(data, stamp, 21);
-		write_all(&d.client, data, size);
-		usleep(interval_us);
-	}
-	end_close(&d.client);
-	duo_join(&d);
-	free(data);
-}
-
-static pthread_barrier_t all_connected;
-
-static void *one_of_many(void *argument)
-{
-	struct duo *d = argument;
-
-	duo_start(d, "127.0.0.1", serve_exchange);
-	end_handshake(&d->client);
-	pthread_barrier_wait(&all_connected);
-	write_message(&d->client, "request", d->count, 1000);
-	read_all(&d->client, 3000, 4096);
-	pthread_barrier_wait(&all_connected);
-	end_close(&d->client);
-	duo_join(d);
-	return NULL;
-}
-
-static void many(uint64_t count)
-{
-	SSL_CTX *client_ctx = new_client_ctx(), *server_ctx = new_server_ctx();
-	pthread_t *threads = calloc(count, sizeof(*threads));
-	struct duo *duos = calloc(count, sizeof(*duos));
-
-	pthread_barrier_init(&all_connected, NULL, count);
-	for (uint64_t i = 0; i < count; i++) {
-		duos[i].client_ctx = client_ctx;
-		duos[i].server_ctx = server_ctx;
-		duos[i].count = i;
-		if (pthread_create(&threads[i], NULL, one_of_many, &duos[i]))
-			die("pthread_create");
-	}
-	for (uint64_t i = 0; i < count; i++)
-		pthread_join(threads[i], NULL);
-	free(threads);
-	free(duos);
-}
-
-/* The kernel reads the file; its bytes never are in this program's memory. */
-static void sendfile_ktls(void)
-{
-	struct duo d = { .client_ctx = new_client_ctx() };
-	unsigned char data[50000];
-	FILE *file = tmpfile();
-
-	SSL_CTX_set_options(d.client_ctx, SSL_OP_ENABLE_KTLS);
-	duo_start(&d, "127.0.0.1", serve_flood);
-	end_handshake(&d.client);
-	if (!BIO_get_ktls_send(SSL_get_wbio(d.client.ssl))) {
-		end_close(&d.client);
-		duo_join(&d);
-		printf("{\"skipped\":\"no kernel TLS\"}\n");
-		return;
-	}
-	fill(data, sizeof(data), "file", 1);
-	if (fwrite(data, 1, sizeof(data), file) != sizeof(data) || fflush(file))
-		die("temporary file");
-	write_message(&d.client, "before", 1, 500);
-	for (size_t done = 0; done < sizeof(data);) {
-		ossl_ssize_t n = SSL_sendfile(d.client.ssl, fileno(file), done, sizeof(data) - done, 0);
-
-		if (n <= 0)
-			die("SSL_sendfile");
-		note_sent(&d.client, data + done, n);
-		done += n;
-	}
-	write_message(&d.client, "after", 2, 500);
-	end_close(&d.client);
-	duo_join(&d);
-}
-
 /* ---- */
+
+static void plain_exchange(void)
+{
+	exchange("127.0.0.1", 1);
+}
+
+static void over_ipv6(void)
+{
+	exchange("::1", 1);
+}
+
+static void partial(void)
+{
+	nonblocking_writer(SSL_MODE_ENABLE_PARTIAL_WRITE);
+}
+
+static void want_write(void)
+{
+	nonblocking_writer(0);
+}
+
+static const struct {
+	const char *name;
+	void (*run)(void);
+} cases[] = {
+	{ "exchange", plain_exchange },
+	{ "ipv6", over_ipv6 },
+	{ "big-write", big_write },
+	{ "ex", ex },
+	{ "partial", partial },
+	{ "want-write", want_write },
+	{ "want-read", want_read },
+	{ "handshake-in-read", handshake_in_read },
+	{ "early-data", early_data },
+	{ "key-update", key_update },
+	{ "renegotiate", renegotiate },
+	{ "two-threads", two_threads },
+	{ "fork", fork_client },
+	{ "prefork", prefork },
+	{ "reuse", reuse },
+	{ "clear", ssl_clear },
+	{ "peek", peek },
+	{ "up-ref", up_ref },
+	{ "sendfile", sendfile_ktls },
+	{ "memory-bio", memory_bio },
+	{ "tls-in-tls", tls_in_tls },
+};
 
 static uint64_t number(char **argv, int index)
 {
@@ -671,53 +422,9 @@ static uint64_t number(char **argv, int index)
 	return strtoull(argv[index], NULL, 10);
 }
 
-static void run(char **argv)
+static bool run_with_numbers(const char *name, char **argv)
 {
-	const char *name = argv[1];
-
-	if (!strcmp(name, "exchange"))
-		exchange("127.0.0.1", 1);
-	else if (!strcmp(name, "ipv6"))
-		exchange("::1", 1);
-	else if (!strcmp(name, "big-write"))
-		big_write();
-	else if (!strcmp(name, "ex"))
-		ex();
-	else if (!strcmp(name, "partial"))
-		nonblocking_writer(SSL_MODE_ENABLE_PARTIAL_WRITE);
-	else if (!strcmp(name, "want-write"))
-		nonblocking_writer(0);
-	else if (!strcmp(name, "want-read"))
-		want_read();
-	else if (!strcmp(name, "handshake-in-read"))
-		handshake_in_read();
-	else if (!strcmp(name, "early-data"))
-		early_data();
-	else if (!strcmp(name, "key-update"))
-		key_update();
-	else if (!strcmp(name, "renegotiate"))
-		renegotiate();
-	else if (!strcmp(name, "two-threads"))
-		two_threads();
-	else if (!strcmp(name, "fork"))
-		fork_client();
-	else if (!strcmp(name, "prefork"))
-		prefork();
-	else if (!strcmp(name, "reuse"))
-		reuse();
-	else if (!strcmp(name, "clear"))
-		ssl_clear();
-	else if (!strcmp(name, "peek"))
-		peek();
-	else if (!strcmp(name, "up-ref"))
-		up_ref();
-	else if (!strcmp(name, "sendfile"))
-		sendfile_ktls();
-	else if (!strcmp(name, "memory-bio"))
-		memory_bio();
-	else if (!strcmp(name, "tls-in-tls"))
-		tls_in_tls();
-	else if (!strcmp(name, "bench-bio"))
+	if (!strcmp(name, "bench-bio"))
 		bench_bio(number(argv, 2), number(argv, 3));
 	else if (!strcmp(name, "flood"))
 		flood(number(argv, 2), number(argv, 3));
@@ -726,25 +433,32 @@ static void run(char **argv)
 	else if (!strcmp(name, "many"))
 		many(number(argv, 2));
 	else
-		die("no such case: %s", name);
+		return false;
+	return true;
 }
 
 int main(int argc, char **argv)
 {
-	if (argc < 2)
-		die("usage: tls_cases CASE [NUMBER]...");
+	const char *name = argc > 1 ? argv[1] : "";
+
 	alarm(60);
 	signal(SIGPIPE, SIG_IGN);
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	if (!strcmp(argv[1], "exit-code")) {
-		exchange("127.0.0.1", 1);
+	if (!strcmp(name, "exit-code")) {
+		plain_exchange();
 		return number(argv, 2);
 	}
-	if (!strcmp(argv[1], "kill-self")) {
-		exchange("127.0.0.1", 1);
+	if (!strcmp(name, "kill-self")) {
+		plain_exchange();
 		kill(getpid(), number(argv, 2));
 		pause();
 	}
-	run(argv);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		if (!strcmp(name, cases[i].name)) {
+			cases[i].run();
+			return 0;
+		}
+	}
+	if (!run_with_numbers(name, argv))
+		die("no such case: %s; usage: tls_cases CASE [NUMBER]...", name);
 	return 0;
 }

@@ -12,6 +12,7 @@
 mod addresses;
 mod bad_input;
 mod cases;
+mod choice;
 mod demo;
 mod h2_peer;
 mod leftovers;

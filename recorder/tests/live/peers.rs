@@ -10,19 +10,27 @@ use crate::listing::sha256_of;
 
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/peers");
 
+const TLS_CASES: [&str; 5] = ["tls_cases.c", "nested.c", "shared.c", "volume.c", "peer.c"];
+
 /// The program with a case for each way of using the library.
 pub(crate) fn tls_cases() -> String {
-    build("tls_cases", &["tls_cases.c", "nested.c", "peer.c"])
+    build("tls_cases", &TLS_CASES, &["-lssl", "-lcrypto"])
+}
+
+/// The same with the library linked into it.
+pub(crate) fn tls_cases_static() -> String {
+    let libraries = ["-Wl,-Bstatic", "-lssl", "-lcrypto", "-Wl,-Bdynamic", "-ldl"];
+    build("tls_cases_static", &TLS_CASES, &libraries)
 }
 
 /// The program that holds a probe which the recorder's cannot share a function with.
 pub(crate) fn rival_tracer() -> String {
-    build("rival_tracer", &["rival_tracer.c"])
+    build("rival_tracer", &["rival_tracer.c"], &[])
 }
 
 /// Compiles if any source is newer. The name changes at once, so that a test which runs beside
 /// this one never starts half a program.
-fn build(name: &str, sources: &[&str]) -> String {
+fn build(name: &str, sources: &[&str], libraries: &[&str]) -> String {
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let modified = |path: &Path| fs::metadata(path).and_then(|m| m.modified());
     let newest =
@@ -31,7 +39,7 @@ fn build(name: &str, sources: &[&str]) -> String {
         let new = program.with_extension(std::process::id().to_string());
         let mut gcc = Command::new("gcc");
         gcc.args(["-O2", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-o"]).arg(&new);
-        gcc.args(sources).args(["-lssl", "-lcrypto"]).current_dir(SOURCES);
+        gcc.args(sources).args(libraries).current_dir(SOURCES);
         assert!(gcc.status().unwrap().success(), "{gcc:?}");
         fs::rename(&new, &program).unwrap();
     }

@@ -19,6 +19,7 @@ const REQUESTS: &str = "
 import requests, sys
 port, ca = int(sys.argv[1]), sys.argv[2]
 with requests.Session() as session:
+    session.trust_env = False
     session.verify = ca
     base = 'https://localhost:%d' % port
     assert len(session.get(base + '/page').content) == 50000

@@ -57,8 +57,7 @@ impl Live {
     /// records.
     pub(crate) fn attach(&self, options: &[&str]) -> Running {
         let (files, mut sslrec) = self.sslrec(options);
-        let started = self.spawn(&mut sslrec);
-        let running = Running { files, started: Some(started) };
+        let running = Running { files, started: self.spawn(&mut sslrec) };
         running.wait_for_stderr("recording");
         running
     }
@@ -80,6 +79,9 @@ impl Live {
         let number = self.runs.fetch_add(1, Ordering::Relaxed);
         let stdout = self.path(&format!("run-{number}.stdout"));
         let stderr = self.path(&format!("run-{number}.stderr"));
+        for proxy in ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+            command.env_remove(proxy);
+        }
         let child = command
             .stdin(Stdio::null())
             .stdout(File::create(&stdout).unwrap())
@@ -240,12 +242,12 @@ impl Drop for Started {
 /// A recorder that runs.
 pub(crate) struct Running {
     files: Files,
-    started: Option<Started>,
+    started: Started,
 }
 
 impl Running {
     pub(crate) fn started(&self) -> &Started {
-        self.started.as_ref().unwrap()
+        &self.started
     }
 
     pub(crate) fn wait_for_stderr(&self, text: &str) {
@@ -256,10 +258,14 @@ impl Running {
     }
 
     /// Sends a signal and waits for the end.
-    pub(crate) fn stop(mut self, number: i32) -> Recorded {
-        let started = self.started.take().unwrap();
-        started.signal(number);
-        self.files.finish(started.wait())
+    pub(crate) fn stop(self, number: i32) -> Recorded {
+        self.started.signal(number);
+        self.wait()
+    }
+
+    /// Waits for an end that comes by itself.
+    pub(crate) fn wait(self) -> Recorded {
+        self.files.finish(self.started.wait())
     }
 }
 

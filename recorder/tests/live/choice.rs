@@ -1,0 +1,201 @@
+//! What is recorded and what is not: filters, the ways to name a process or a library, and
+//! programs that were there before.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::listing::bytes_of;
+use crate::peers::{case, text, tls_cases, tls_cases_static};
+use crate::support::{Live, Recorded, Started};
+
+const SIGINT: i32 = 2;
+const NOBODY: &str = "65534";
+
+/// Names of the processes whose connections are in the raw log, each end counted.
+fn recorded_comms(live: &Live, recorded: &Recorded) -> Vec<String> {
+    let listing = live.list(&recorded.raw, &["--both-ends"]);
+    let comm = |stream: &serde_json::Value| stream["comm"].as_str().unwrap().to_owned();
+    let mut comms: Vec<String> = listing.streams.iter().map(comm).collect();
+    comms.sort();
+    comms
+}
+
+/// The peer under another name, where any user can run it.
+fn peer_named(folder: &Path, name: &str) -> String {
+    let program = folder.join(name);
+    std::fs::copy(tls_cases(), &program).unwrap();
+    text(program)
+}
+
+fn folder_for_all() -> tempfile::TempDir {
+    let folder = tempfile::Builder::new().prefix("sslrec-open").tempdir_in("/tmp").unwrap();
+    let status = Command::new("chmod").arg("0755").arg(folder.path()).status().unwrap();
+    assert!(status.success());
+    folder
+}
+
+#[test]
+fn only_processes_of_the_name_are_recorded() {
+    let Some(live) = Live::start() else { return };
+    let (wanted, other) = (peer_named(live.dir(), "wanted"), peer_named(live.dir(), "other"));
+    let script = format!("{other} exchange && {wanted} exchange && {other} exchange");
+    let recorded = live.record(&["-c", "wanted"], &["sh", "-c", &script]).succeeded();
+    assert_eq!(recorded_comms(&live, &recorded), ["wanted", "wanted"]);
+}
+
+#[test]
+fn only_processes_of_the_user_are_recorded() {
+    let Some(live) = Live::start() else { return };
+    let folder = folder_for_all();
+    let (theirs, ours) = (peer_named(folder.path(), "theirs"), peer_named(folder.path(), "ours"));
+    let as_nobody = format!("setpriv --reuid={NOBODY} --clear-groups {theirs} exchange");
+    let script = format!("cd /; {ours} exchange && {as_nobody} && {ours} exchange");
+    for user in [NOBODY, "nobody"] {
+        let recorded = live.record(&["-u", user], &["sh", "-c", &script]).succeeded();
+        assert_eq!(recorded_comms(&live, &recorded), ["theirs", "theirs"], "-u {user}");
+    }
+}
+
+/// A shell that waits, so that it can be named by pid, and then runs a script.
+fn waiting_shell(live: &Live, script: &str) -> (Started, PathBuf) {
+    let go = live.path("go");
+    let script = format!("while [ ! -e {} ]; do sleep 0.05; done; {script}", go.display());
+    (live.spawn(Command::new("sh").args(["-c", &script])), go)
+}
+
+#[test]
+fn children_of_a_process_are_followed_unless_told_otherwise() {
+    for (options, expected) in [(&[][..], 4), (&["--no-children"], 0)] {
+        let Some(live) = Live::start() else { return };
+        let peer = tls_cases();
+        let (shell, go) =
+            waiting_shell(&live, &format!("{peer} exchange; ({peer} exchange; true)"));
+        let pid = shell.pid().to_string();
+        let running = live.attach(&[&["-p", &pid], options].concat());
+        std::fs::write(&go, "").unwrap();
+        assert_eq!(shell.wait().code(), 0);
+        let recorded = running.stop(SIGINT).succeeded();
+        assert_eq!(recorded_comms(&live, &recorded).len(), expected, "{options:?}");
+    }
+}
+
+#[test]
+fn a_process_that_becomes_another_program_is_followed() {
+    let Some(live) = Live::start() else { return };
+    let (shell, go) = waiting_shell(&live, &format!("exec {} exchange", tls_cases()));
+    let running = live.attach(&["--no-children", "-p", &shell.pid().to_string()]);
+    std::fs::write(&go, "").unwrap();
+    assert_eq!(shell.wait().code(), 0);
+    let recorded = running.stop(SIGINT).succeeded();
+    assert_eq!(recorded_comms(&live, &recorded), ["tls_cases", "tls_cases"]);
+}
+
+/// Whole messages from the first one on: what was under way when probes were attached is left
+/// out, not cut.
+#[test]
+fn a_connection_older_than_the_recording_is_joined() {
+    const SIZE: usize = 100;
+    let Some(live) = Live::start() else { return };
+    let peer = live.spawn(Command::new(tls_cases()).args(["pace", "4", "2000", "100"]));
+    std::thread::sleep(Duration::from_millis(500));
+    let running = live.attach(&["-p", &peer.pid().to_string()]);
+    std::thread::sleep(Duration::from_millis(1000));
+    let recorded = running.stop(SIGINT).succeeded();
+    assert_eq!(peer.wait().code(), 0, "the traced program goes on");
+    let listing = live.list(&recorded.raw, &["--bodies", "--both-ends"]);
+    assert_eq!(listing.streams.len(), 2, "both ends of one connection");
+    for stream in &listing.streams {
+        assert_eq!(stream["lost_bytes"], 0);
+        let (a, b) = (&bytes_of(stream, "client_data"), &bytes_of(stream, "server_data"));
+        let data = if a.is_empty() { b } else { a };
+        assert!(data.len() > 50 * SIZE, "{} bytes of a second", data.len());
+        assert_eq!(data.len() % SIZE, 0);
+        let times: Vec<u64> = data
+            .chunks_exact(SIZE)
+            .map(|message| std::str::from_utf8(&message[..20]).unwrap().parse().unwrap())
+            .collect();
+        assert!(times.is_sorted());
+        // At 2 ms a message, one left out would show as a step; a busy machine makes small ones.
+        let longest = times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+        assert!(longest < 500_000_000, "a hole of {longest} ns");
+    }
+}
+
+#[test]
+fn two_recorders_see_the_same_program() {
+    let Some(live) = Live::start() else { return };
+    let (shell, go) = waiting_shell(&live, &format!("{} exchange", tls_cases()));
+    let pid = shell.pid().to_string();
+    let (one, other) = (live.attach(&["-p", &pid]), live.attach(&["-p", &pid]));
+    std::fs::write(&go, "").unwrap();
+    assert_eq!(shell.wait().code(), 0);
+    for running in [one, other] {
+        let recorded = running.stop(SIGINT).succeeded();
+        assert_eq!(recorded_comms(&live, &recorded).len(), 2);
+    }
+}
+
+#[test]
+fn a_private_library_is_found_by_what_the_command_will_load() {
+    let Some(live) = Live::start() else { return };
+    let folder = live.private_libssl();
+    let (files, mut sslrec) = live.sslrec(&[]);
+    let command = sslrec.arg("--").args(case(&["exchange"])).env("LD_LIBRARY_PATH", &folder);
+    let recorded = files.finish(live.run(command)).succeeded();
+    assert_eq!(recorded_comms(&live, &recorded).len(), 2, "{}", recorded.output.stderr);
+}
+
+#[test]
+fn a_library_linked_into_the_program_is_recorded() {
+    let Some(live) = Live::start() else { return };
+    let recorded = live.record(&[], &[tls_cases_static().as_str(), "exchange"]).succeeded();
+    assert_eq!(recorded_comms(&live, &recorded).len(), 2, "{}", recorded.output.stderr);
+}
+
+#[test]
+fn a_recording_ends_when_its_processes_have_ended() {
+    let Some(live) = Live::start() else { return };
+    let (shell, go) = waiting_shell(&live, &format!("{} exchange", tls_cases()));
+    let running = live.attach(&["-p", &shell.pid().to_string()]);
+    std::fs::write(&go, "").unwrap();
+    assert_eq!(shell.wait().code(), 0);
+    let recorded = running.wait().succeeded();
+    assert_eq!(recorded_comms(&live, &recorded).len(), 2);
+}
+
+#[test]
+fn a_recording_ends_after_so_many_calls() {
+    let Some(live) = Live::start() else { return };
+    let peer = live.spawn(Command::new(tls_cases()).args(["pace", "5", "2000", "100"]));
+    let (files, mut sslrec) = live.sslrec(&["--count", "20", "-p", &peer.pid().to_string()]);
+    let recorded = files.finish(live.run(&mut sslrec)).succeeded();
+    let ended = std::fs::read_dir(format!("/proc/{}", peer.pid())).is_err();
+    assert!(!ended, "long before the program did");
+    let listing = live.list(&recorded.raw, &["--both-ends"]);
+    let bytes =
+        |field: &str| listing.streams.iter().map(|s| s[field].as_u64().unwrap()).sum::<u64>();
+    let total = bytes("client_bytes") + bytes("server_bytes");
+    // Each call carries 100 bytes. The count is looked at now and then, so that some follow.
+    assert!((20 * 100..20_000).contains(&total), "{total} bytes");
+}
+
+/// How the server's port is written for Wireshark.
+#[test]
+fn ports_are_written_as_asked() {
+    let Some(live) = Live::start() else { return };
+    for (options, expected) in [(&[][..], Some("80")), (&["--keep-port"], None)] {
+        let recorded = live.record(options, &case(&["exchange"])).succeeded();
+        let truth = crate::peers::truth(&recorded.output.stdout).unwrap();
+        let server = truth[0].server.clone().unwrap();
+        let real = server.rsplit_once(':').unwrap().1.to_owned();
+        let ports = live.tshark_fields(
+            &recorded.pcapng,
+            "tcp.flags.syn == 1 && tcp.flags.ack == 0",
+            "tcp.dstport",
+        );
+        assert_eq!(ports, [expected.unwrap_or(&real)]);
+        let comment = format!("frame.comment contains \"->127.0.0.1:{real} \"");
+        assert!(!live.tshark_fields(&recorded.pcapng, &comment, "frame.number").is_empty());
+    }
+}
