@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fs;
 use std::io::{self, BufWriter, Stdout};
 use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -13,8 +14,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use libbpf_rs::{
-    ErrorKind, MapCore, MapFlags, MapHandle, OpenObject, PrintLevel, RingBuffer, RingBufferBuilder,
+    MapCore, MapFlags, MapHandle, OpenObject, PrintLevel, RingBuffer, RingBufferBuilder,
 };
+use rustix::event::{Timespec, epoll};
 use sslrec_formats::record::CaptureInfo;
 
 use crate::batch::{Filler, queue};
@@ -171,6 +173,7 @@ fn collect(
     })?;
     let collector = Collector {
         ring: ring.build()?,
+        wakeups: Wakeups::of(&ring_map).context("cannot watch the ring")?,
         filler: &filler,
         late_closes: MapHandle::try_from(&probes.skel.maps.late_closes)?,
         counters: MapHandle::try_from(&probes.skel.maps.counters)?,
@@ -185,6 +188,7 @@ fn collect(
 /// The thread that empties the ring.
 struct Collector<'a> {
     ring: RingBuffer<'a>,
+    wakeups: Wakeups,
     filler: &'a RefCell<Filler>,
     late_closes: MapHandle,
     counters: MapHandle,
@@ -229,11 +233,11 @@ impl Collector<'_> {
         }
     }
 
-    /// Waits for events for a moment, and hands on what there is.
+    /// Waits a moment, or until the ring asks for attention, and hands on what there is.
     fn poll(&self) -> Result<()> {
-        match self.ring.poll(POLL) {
+        match self.wakeups.wait(POLL) {
             Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error).context("cannot wait for events"),
         }
         self.drain()
@@ -260,6 +264,31 @@ impl Collector<'_> {
             }
         }
         Ok(events)
+    }
+}
+
+/// The ring's wake-ups. Edge-triggered: a ring is readable as long as anything is in it, and
+/// waiting for that would be waiting for each event.
+struct Wakeups {
+    epoll: OwnedFd,
+}
+
+impl Wakeups {
+    fn of(ring: &MapHandle) -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        epoll::add(&epoll, ring, epoll::EventData::new_u64(0), flags)?;
+        Ok(Self { epoll })
+    }
+
+    fn wait(&self, most: Duration) -> io::Result<()> {
+        let most = Timespec { tv_sec: 0, tv_nsec: most.subsec_nanos().into() };
+        let mut events = [epoll::Event {
+            flags: epoll::EventFlags::empty(),
+            data: epoll::EventData::new_u64(0),
+        }];
+        epoll::wait(&self.epoll, &mut events, Some(&most))?;
+        Ok(())
     }
 }
 
