@@ -58,10 +58,11 @@ pub(super) fn direction(pairs: Pairs<'_>) -> Result<Direction, BadKey> {
     pairs.raw("dir").and_then(Direction::from_name).ok_or("dir")
 }
 
-/// The connection that a packet's comment describes. What only some comments say is taken over
+/// The connection that a packet's comment describes, before `dir` and after it. What only some comments say is taken over
 /// from what is known already.
 pub(super) fn connection(
     pairs: Pairs<'_>,
+    about_packet: Pairs<'_>,
     dir: Direction,
     ts_ns: u64,
     known: Option<&Connection>,
@@ -77,13 +78,13 @@ pub(super) fn connection(
     let known_since = known.map_or(ts_ns, |known| known.ts_ns);
     Ok(Connection {
         conn: required(pairs, "conn")?,
-        ts_ns: pairs.value("since_ns")?.unwrap_or(known_since),
+        ts_ns: about_packet.value("since_ns")?.unwrap_or(known_since),
         pid: required(pairs, "pid")?,
         role: pairs.raw("role").and_then(Role::from_name).ok_or("role")?,
         addr: pairs.raw("addr").and_then(AddrKind::from_name).ok_or("addr")?,
         local,
         remote,
-        lib: library(pairs, known)?,
+        lib: library(pairs, about_packet, known)?,
         sni: pairs.text("sni")?.map(|sni| sni.into_owned()),
         alpn: pairs.text("alpn")?.map(|alpn| alpn.into_owned()),
         joined: pairs.value::<u8>("joined")? == Some(1),
@@ -91,8 +92,12 @@ pub(super) fn connection(
 }
 
 /// The library's path where this comment or an earlier one has it, else its name.
-fn library(pairs: Pairs<'_>, known: Option<&Connection>) -> Result<Option<String>, BadKey> {
-    if let Some(path) = pairs.text("lib_path")? {
+fn library(
+    pairs: Pairs<'_>,
+    about_packet: Pairs<'_>,
+    known: Option<&Connection>,
+) -> Result<Option<String>, BadKey> {
+    if let Some(path) = about_packet.text("lib_path")? {
         return Ok(Some(path.into_owned()));
     }
     let Some(name) = pairs.text("lib")? else { return Ok(None) };

@@ -188,13 +188,15 @@ impl Known {
                 &joined
             }
         };
-        let pairs = Pairs(text);
-        if pairs.raw("conn").is_none() || pairs.raw("dir").is_none() {
-            return Ok(()); // not ours, or synthetic
+        // What comes before `dir` is about the connection, and seldom changes.
+        let Some((about_connection, _)) = text.split_once(" dir=") else { return Ok(()) };
+        let pairs = Pairs(&text[about_connection.len() + 1..]);
+        if Pairs(about_connection).raw("conn").is_none() {
+            return Ok(());
         }
         let ts_ns = block.timestamp.as_nanos() as u64;
         let dir = parse::direction(pairs)?;
-        let conn = self.describe(pairs, dir, ts_ns, pending)?;
+        let conn = self.describe(about_connection, pairs, dir, ts_ns, pending)?;
         let Some(flow) = self.connections.get_mut(&conn) else { return Ok(()) };
         let mut packet = Packet { pairs, conn, dir, ts_ns, flow, pending };
         match pairs.raw("ev") {
@@ -214,17 +216,17 @@ impl Known {
     /// Takes in what a comment says of its process and connection.
     fn describe(
         &mut self,
-        pairs: Pairs<'_>,
+        about_connection: &str,
+        about_packet: Pairs<'_>,
         dir: Direction,
         ts_ns: u64,
         pending: &mut VecDeque<Pending>,
     ) -> Result<u64, BadKey> {
+        let pairs = Pairs(about_connection);
         let conn = required(pairs, "conn")?;
-        // What comes before `dir` is the same in all comments of a direction.
-        let prefix = pairs.0.split_once(" dir=").map_or("", |(prefix, _)| prefix);
         let known = self.connections.get(&conn);
-        if known.is_some_and(|flow| flow.prefix[index(dir)] == prefix)
-            && pairs.raw("since_ns").is_none()
+        if known.is_some_and(|flow| flow.prefix[index(dir)] == about_connection)
+            && about_packet.raw("since_ns").is_none()
         {
             return Ok(conn);
         }
@@ -238,7 +240,7 @@ impl Known {
             pending.push_back(Pending::Owned(Record::Process(process)));
         }
         let before = known.map(|flow| &flow.connection);
-        let connection = parse::connection(pairs, dir, ts_ns, before)?;
+        let connection = parse::connection(pairs, about_packet, dir, ts_ns, before)?;
         if before != Some(&connection) {
             pending.push_back(Pending::Owned(Record::Connection(connection.clone())));
         }
@@ -248,13 +250,14 @@ impl Known {
             next: [0; 2],
         });
         flow.connection = connection;
-        prefix.clone_into(&mut flow.prefix[index(dir)]);
+        about_connection.clone_into(&mut flow.prefix[index(dir)]);
         Ok(conn)
     }
 }
 
 /// A packet of ours that is being read.
 struct Packet<'a> {
+    /// What the comment says from `dir` on.
     pairs: Pairs<'a>,
     conn: u64,
     dir: Direction,
