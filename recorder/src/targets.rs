@@ -115,18 +115,24 @@ impl Targets {
         }
     }
 
-    /// Whatever executable file a process has mapped, seen from its own root.
+    /// Whatever executable file a process has mapped, seen from its own root. One that was
+    /// deleted or replaced meanwhile, as an upgrade does, is still to be had by way of the mapping.
     fn add_mapped(&mut self, pid: u32) -> std::io::Result<()> {
         let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
         let mut paths = HashSet::new();
-        for line in maps.lines() {
-            // start-end perms offset device inode path; the path may have spaces.
-            let mut fields = line.splitn(6, ' ');
-            let executable = fields.nth(1).is_some_and(|perms| perms.contains('x'));
-            let path = fields.nth(3).unwrap_or_default().trim_start();
-            if executable && path.starts_with('/') && paths.insert(path) {
-                let outside = format!("/proc/{pid}/root{path}");
-                self.consider(Path::new(&outside), Path::new(path));
+        for (range, path) in maps.lines().filter_map(executable_mapping) {
+            if !paths.insert(path) {
+                continue;
+            }
+            match path.strip_suffix(" (deleted)") {
+                None => {
+                    let outside = format!("/proc/{pid}/root{path}");
+                    self.consider(Path::new(&outside), Path::new(path));
+                }
+                Some(path) => {
+                    let mapping = format!("/proc/{pid}/map_files/{range}");
+                    self.consider(Path::new(&mapping), Path::new(path));
+                }
             }
         }
         Ok(())
@@ -167,5 +173,37 @@ impl Targets {
             self.notes.push(format!("{} has no {}", path.display(), missing.join(", ")));
         }
         self.files.push(Target { open_path, path, symbols });
+    }
+}
+
+/// The address range and the file of a line of `/proc/PID/maps` (range, permissions, offset,
+/// device, inode, path), if the file is mapped to be executed. The path may have spaces.
+fn executable_mapping(line: &str) -> Option<(&str, &str)> {
+    let mut fields = line.splitn(6, ' ');
+    let range = fields.next()?;
+    let executable = fields.next()?.contains('x');
+    let path = fields.nth(3)?.trim_start();
+    (executable && path.starts_with('/')).then_some((range, path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_files_mapped_to_be_executed_count() {
+        let line = "7f00-7f10 r-xp 00001000 fe:00 1234                       /usr/lib/a b.so";
+        assert_eq!(executable_mapping(line), Some(("7f00-7f10", "/usr/lib/a b.so")));
+        assert_eq!(executable_mapping(&line.replace("r-xp", "r--p")), None);
+        assert_eq!(executable_mapping("7f00-7f10 r-xp 0 00:00 0      [vdso]"), None);
+        assert_eq!(executable_mapping("7f00-7f10 r-xp 0 00:00 0"), None);
+        assert_eq!(executable_mapping(""), None);
+    }
+
+    #[test]
+    fn the_own_mappings_are_readable() {
+        let mut targets = Targets::default();
+        targets.add_mapped(std::process::id()).unwrap();
+        assert!(targets.files.is_empty(), "{:?}", targets.files);
     }
 }
