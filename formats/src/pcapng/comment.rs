@@ -13,14 +13,19 @@ const TEXT_LIMIT: usize = 4096;
 /// Appends a pair whose value is text.
 pub(super) fn push_text(out: &mut String, key: &str, value: &str) {
     push_key(out, key);
-    let mut end = value.len().min(TEXT_LIMIT);
-    while !value.is_char_boundary(end) {
+    escape(out, &cut(value), false);
+}
+
+/// The text, or as much of it as is written.
+pub(super) fn cut(text: &str) -> Cow<'_, str> {
+    if text.len() <= TEXT_LIMIT {
+        return Cow::Borrowed(text);
+    }
+    let mut end = TEXT_LIMIT;
+    while !text.is_char_boundary(end) {
         end -= 1;
     }
-    escape(out, &value[..end], false);
-    if end < value.len() {
-        out.push('…');
-    }
+    Cow::Owned(format!("{}…", &text[..end]))
 }
 
 /// Appends a pair whose value needs no escapes, such as a number.

@@ -5,13 +5,15 @@
 //! a contract: [`PcapngReader`] gives back from it the records that [`PcapngWriter`] was given.
 //!
 //! `segment` makes packets, `flow` keeps the addresses and sequence numbers of one connection,
-//! `output` lays blocks out, `describe` words the comments, `writer` ties them together.
+//! `line` writes a connection, `output` lays blocks out, `describe` words the comments, `writer` ties
+//! them together.
 
 mod comment;
 mod describe;
 mod flow;
 mod http2;
 mod input;
+mod line;
 mod output;
 mod parse;
 mod reader;

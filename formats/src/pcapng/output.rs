@@ -23,6 +23,7 @@ use pcap_file::pcapng::blocks::{Block, ENHANCED_PACKET_BLOCK};
 use pcap_file::pcapng::{PcapNgWriteError, PcapNgWriter};
 use pcap_file::{DataLink, Endianness};
 
+use super::comment::cut;
 use super::segment::{Headers, Segment};
 use crate::io::Error;
 use crate::record::{CaptureInfo, Direction};
@@ -79,10 +80,10 @@ impl<W: Write> Output<W> {
         let mut options = vec![SectionHeaderOption::Common(CommonOption::Comment(comment.into()))];
         // `Linux 6.12.1 x86_64`: the machine is the last of three words, if there are three.
         if let [_, _, .., machine] = info.os.split(' ').collect::<Vec<_>>()[..] {
-            options.push(SectionHeaderOption::Hardware(machine.to_owned().into()));
+            options.push(SectionHeaderOption::Hardware(cut(machine)));
         }
-        options.push(SectionHeaderOption::OS(info.os.as_str().into()));
-        options.push(SectionHeaderOption::UserApplication(info.tool.as_str().into()));
+        options.push(SectionHeaderOption::OS(cut(&info.os)));
+        options.push(SectionHeaderOption::UserApplication(cut(&info.tool)));
         let section =
             SectionHeaderBlock { endianness: Endianness::Little, options, ..Default::default() };
         let blocks = PcapNgWriter::with_section_header(Vec::new(), section).map_err(refused)?;
@@ -119,10 +120,10 @@ impl<W: Write> Output<W> {
         let mut block = InterfaceDescriptionBlock::new(DataLink::ETHERNET, 0);
         block.options = vec![
             InterfaceDescriptionOption::Common(CommonOption::Comment(comment.into())),
-            InterfaceDescriptionOption::IfName(name.into()),
-            InterfaceDescriptionOption::IfDescription(description.into()),
+            InterfaceDescriptionOption::IfName(cut(name)),
+            InterfaceDescriptionOption::IfDescription(cut(description)),
             InterfaceDescriptionOption::IfTsResol(InterfaceTsResolution::NANO),
-            InterfaceDescriptionOption::IfOs(Cow::Borrowed(&self.os)),
+            InterfaceDescriptionOption::IfOs(cut(&self.os)),
         ];
         let block = Block::InterfaceDescription(block).into_owned();
         self.blocks.write_block(&block).map_err(refused)?;

@@ -1,31 +1,17 @@
-//! Turns records into the packets that would have carried them.
+//! Takes records and keeps the books: which connections are live, which are shown, what is known of
+//! them and their processes. The packets are `line`'s.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 use std::net::IpAddr;
 
-use super::comment::{push, push_text};
-use super::flow::{Addresses, Flow, index, reverse};
-use super::output::{Output, Packet};
-use super::segment::{ACK, FIN, PSH, SYN, Segment};
-use super::{PcapngOptions, SYNTHETIC, describe, http2};
+use super::flow::{Addresses, Flow, index};
+use super::line::{HeldHandshake, Line};
+use super::output::Output;
+use super::{PcapngOptions, describe};
 use crate::io::{Error, RecordWriter};
 use crate::pairing::Pairing;
-use crate::record::{
-    CaptureInfo, Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Handshake, Process,
-    Record, Stats,
-};
-
-/// An acknowledgement is written after this many bytes in one direction.
-const ACK_INTERVAL: u64 = 1 << 20;
-
-/// A step of the sequence number that everybody takes for one forwards: less than half of its
-/// range (RFC 1982).
-const GAP_STEP: u64 = 1 << 30;
-
-/// Gaps beyond this are shown shorter by multiples of the sequence number's range, which no reader
-/// of packets can tell. The comment has the true length.
-const SEQ_RANGE: u64 = 1 << 32;
+use crate::record::{CaptureInfo, Close, Connection, Direction, Handshake, Process, Record, Stats};
 
 /// Handshakes that are held back per connection; see [`Entry::held`].
 const HELD_LIMIT: usize = 8;
@@ -79,22 +65,6 @@ struct Entry {
     /// The next comment says everything about the connection.
     details_due: bool,
     preface_settled: bool,
-}
-
-struct HeldHandshake {
-    ts_ns: u64,
-    tid: u32,
-    func: String,
-    lat_ns: u64,
-    ok: bool,
-}
-
-/// Where and when a packet belongs.
-#[derive(Clone, Copy)]
-struct At {
-    ts_ns: u64,
-    tid: u32,
-    dir: Direction,
 }
 
 impl<W: Write> PcapngWriter<W> {
@@ -365,209 +335,6 @@ impl Entry {
         }
         self.prefix_generation = Some(process.generation);
         Ok(())
-    }
-}
-
-/// An open connection and the file that it is written to.
-struct Line<'a, W> {
-    output: &'a mut Output<W>,
-    comment: &'a mut String,
-    options: &'a PcapngOptions,
-    interface: u32,
-    connection: &'a Connection,
-    flow: &'a mut Flow,
-    prefix: &'a [String; 2],
-    details_due: &'a mut bool,
-    preface_settled: &'a mut bool,
-}
-
-impl<W: Write> Line<'_, W> {
-    /// The handshake of TCP, and those of TLS that were held back.
-    fn open(&mut self, ts_ns: u64, held: Vec<HeldHandshake>) {
-        let dir = self.flow.from_client;
-        let ts_ns = held.first().map_or(ts_ns, |handshake| handshake.ts_ns);
-        let at = At { ts_ns, tid: 0, dir };
-        let back = At { dir: reverse(dir), ..at };
-        // A SYN takes the place before the first byte of the stream.
-        let client_syn = self.flow.next_seq(dir).wrapping_sub(1);
-        let server_syn = self.flow.next_seq(back.dir).wrapping_sub(1);
-        self.begin_comment(dir, "open");
-        self.packet(at, Segment { seq: client_syn, ack: 0, flags: SYN, payload: &[] });
-        self.comment.clear();
-        let ack = client_syn.wrapping_add(1);
-        let syn_ack = Segment { seq: server_syn, ack, flags: SYN | ACK, payload: &[] };
-        self.packet(back, syn_ack);
-        if held.is_empty() {
-            self.empty(at);
-        }
-        for handshake in held {
-            self.handshake(&handshake);
-        }
-    }
-
-    fn handshake(&mut self, handshake: &HeldHandshake) {
-        let dir = self.flow.from_client;
-        self.begin_comment(dir, "handshake");
-        push_text(self.comment, "fn", &handshake.func);
-        push(self.comment, "lat_ns", handshake.lat_ns);
-        push(self.comment, "ok", u8::from(handshake.ok));
-        push(self.comment, "tid", handshake.tid);
-        self.empty(At { ts_ns: handshake.ts_ns, tid: handshake.tid, dir });
-    }
-
-    fn data(&mut self, data: &Data<'_>) {
-        let at = At { ts_ns: data.ts_ns, tid: data.tid, dir: data.dir };
-        self.settle_preface(at, data.payload);
-        self.hole_before(at, data.offset);
-        let limit = self.flow.half(data.dir).headers.payload_limit();
-        let mut done = 0;
-        for payload in data.payload.chunks(limit) {
-            self.data_segment(at, data, payload, done);
-            done += payload.len() as u64;
-        }
-        self.output.count(self.interface, 1, 0);
-        let half = self.flow.half_mut(data.dir);
-        half.next = half.next.max(data.offset.saturating_add(done));
-        half.unacked += done;
-        let is_long = half.unacked >= ACK_INTERVAL;
-        self.flow.half_mut(reverse(data.dir)).unacked = 0;
-        if is_long {
-            self.flow.half_mut(data.dir).unacked = 0;
-            self.comment.clear();
-            self.empty(At { dir: reverse(data.dir), ..at });
-        }
-    }
-
-    fn data_segment(&mut self, at: At, data: &Data<'_>, payload: &[u8], done: u64) {
-        let offset = data.offset.saturating_add(done);
-        self.begin_comment(at.dir, "data");
-        push(self.comment, "tid", data.tid);
-        push_text(self.comment, "fn", data.func);
-        push(self.comment, "off", offset);
-        push(self.comment, "lat_ns", data.lat_ns);
-        let call_offset = data.call_offset.saturating_add(done);
-        if call_offset != 0 || data.call_len != payload.len() as u64 {
-            push(self.comment, "call_len", data.call_len);
-            push(self.comment, "call_off", call_offset);
-        }
-        let seq = self.flow.half(at.dir).seq(offset);
-        let ack = self.flow.next_seq(reverse(at.dir));
-        self.packet(at, Segment { seq, ack, flags: PSH | ACK, payload });
-    }
-
-    fn gap(&mut self, gap: &Gap) {
-        let at = At { ts_ns: gap.ts_ns, tid: 0, dir: gap.dir };
-        self.settle_preface(at, &[]);
-        self.hole_before(at, gap.offset);
-        self.hole(at, gap.offset, gap.len, gap.cause);
-    }
-
-    /// Bytes that are missing without anything being said about them.
-    fn hole_before(&mut self, at: At, offset: u64) {
-        let next = self.flow.half(at.dir).next;
-        if offset > next {
-            self.hole(at, next, offset - next, GapCause::Unknown);
-        }
-    }
-
-    fn hole(&mut self, at: At, offset: u64, len: u64, cause: GapCause) {
-        self.output.count(self.interface, 0, 1);
-        let half = self.flow.half_mut(at.dir);
-        let end = offset.saturating_add(len);
-        half.next = half.next.max(end);
-        let shown = if len > SEQ_RANGE { SEQ_RANGE + len % SEQ_RANGE } else { len };
-        // The last step is the packet with the comment.
-        let mut left = shown;
-        while left > GAP_STEP {
-            left -= GAP_STEP;
-            self.comment.clear();
-            self.empty_at(at, end.wrapping_sub(left));
-        }
-        self.begin_comment(at.dir, "gap");
-        push(self.comment, "off", offset);
-        push(self.comment, "len", len);
-        push(self.comment, "cause", cause);
-        self.empty_at(at, end);
-    }
-
-    fn close(&mut self, close: &Close) {
-        let at = At { ts_ns: close.ts_ns, tid: 0, dir: Direction::Sent };
-        let back = At { dir: Direction::Received, ..at };
-        self.hole_before(at, close.sent_bytes);
-        self.hole_before(back, close.received_bytes);
-        self.begin_comment(at.dir, "close");
-        push(self.comment, "cause", close.cause);
-        push(self.comment, "sent_bytes", close.sent_bytes);
-        push(self.comment, "received_bytes", close.received_bytes);
-        if close.cause == CloseCause::StillOpen {
-            self.empty(at);
-            return;
-        }
-        let (seq, ack) = (self.flow.next_seq(at.dir), self.flow.next_seq(back.dir));
-        self.packet(at, Segment { seq, ack, flags: FIN | ACK, payload: &[] });
-        self.comment.clear();
-        let after = seq.wrapping_add(1);
-        self.packet(back, Segment { seq: ack, ack: after, flags: FIN | ACK, payload: &[] });
-        let ack = ack.wrapping_add(1);
-        self.packet(at, Segment { seq: after, ack, flags: ACK, payload: &[] });
-    }
-
-    /// Writes the preface of HTTP/2 if this is where it belongs. `payload` is empty at a gap.
-    fn settle_preface(&mut self, at: At, payload: &[u8]) {
-        if *self.preface_settled {
-            return;
-        }
-        let is_h2 = self.connection.alpn.as_deref() == Some("h2");
-        // A gap says nothing about the protocol.
-        *self.preface_settled = is_h2 || !payload.is_empty();
-        let wanted = self.options.http2_preface
-            && self.connection.joined
-            && (is_h2 || http2::is_frame(payload));
-        if !wanted || payload.starts_with(http2::PREFACE) {
-            return;
-        }
-        let dir = self.flow.from_client;
-        let at = At { tid: 0, dir, ..at };
-        let (seq, ack) = (self.flow.next_seq(dir), self.flow.next_seq(reverse(dir)));
-        self.comment.clear();
-        self.comment.push_str(SYNTHETIC);
-        self.packet(at, Segment { seq, ack, flags: PSH | ACK, payload: http2::PREFACE });
-        self.flow.half_mut(dir).insert(http2::PREFACE.len() as u32);
-    }
-
-    /// Begins a comment: what the packet is, and what holds for the connection.
-    fn begin_comment(&mut self, dir: Direction, event: &str) {
-        self.comment.clear();
-        self.comment.push_str(&self.prefix[index(dir)]);
-        if event != "data" {
-            push(self.comment, "ev", event);
-        }
-        if std::mem::take(self.details_due) {
-            describe::push_details(self.comment, self.connection);
-        }
-    }
-
-    /// An empty segment at the place that the stream has reached.
-    fn empty(&mut self, at: At) {
-        self.empty_at(at, self.flow.half(at.dir).next);
-    }
-
-    fn empty_at(&mut self, at: At, offset: u64) {
-        let seq = self.flow.half(at.dir).seq(offset);
-        let ack = self.flow.next_seq(reverse(at.dir));
-        self.packet(at, Segment { seq, ack, flags: ACK, payload: &[] });
-    }
-
-    fn packet(&mut self, at: At, segment: Segment<'_>) {
-        let packet = Packet {
-            interface: self.interface,
-            ts_ns: at.ts_ns,
-            pid: self.connection.pid,
-            tid: at.tid,
-            dir: at.dir,
-            comment: self.comment,
-        };
-        self.output.packet(&packet, &self.flow.half(at.dir).headers, &segment);
     }
 }
 

@@ -209,8 +209,8 @@ impl<W: Write> RawLogWriter<W> {
             self.prepare_frame(data.ts_ns)?;
             self.add(&Record::Data(Data {
                 payload,
-                offset: data.offset + done,
-                call_offset: data.call_offset + done,
+                offset: data.offset.saturating_add(done),
+                call_offset: data.call_offset.saturating_add(done),
                 ..data.clone()
             }));
             done += payload.len() as u64;
