@@ -320,23 +320,80 @@ fn capinfos_reads_what_holds_for_the_capture() {
     }
 }
 
+/// What a tool makes of the file in `original`, which it writes into the file that it is told.
+fn rewritten(tool: &str, arguments: &[&str], original: &[u8]) -> Option<Vec<u8>> {
+    let dir = TempDir::new().unwrap();
+    let (from, to) = (dir.path().join("original"), dir.path().join("rewritten"));
+    fs::write(&from, original).unwrap();
+    let (from, to) = (from.to_str().unwrap(), to.to_str().unwrap());
+    let arguments: Vec<&str> = arguments
+        .iter()
+        .map(|argument| match *argument {
+            "ORIGINAL" => from,
+            "REWRITTEN" => to,
+            other => other,
+        })
+        .collect();
+    let (last, arguments) = arguments.split_last().unwrap();
+    run_on(tool, arguments, Path::new(last), dir.path())?;
+    Some(fs::read(to).unwrap())
+}
+
 #[test]
 fn a_capture_that_wireshark_saved_again_reads_the_same() {
     let records = small_capture();
-    let dir = TempDir::new().unwrap();
-    let (original, saved) = (dir.path().join("original"), dir.path().join("saved"));
-    fs::write(&original, to_pcapng(&records)).unwrap();
-    let saved_path = saved.to_str().unwrap();
-    let arguments = ["-F", "pcapng", "-w", saved_path, "-r"];
-    if run_on("tshark", &arguments, &original, dir.path()).is_none() {
-        return;
+    let file = to_pcapng(&records);
+    for (tool, arguments) in [
+        ("tshark", &["-F", "pcapng", "-w", "REWRITTEN", "-r", "ORIGINAL"][..]),
+        ("editcap", &["ORIGINAL", "REWRITTEN"]),
+        ("mergecap", &["-w", "REWRITTEN", "ORIGINAL"]),
+    ] {
+        let Some(rewritten) = rewritten(tool, arguments, &file) else { return };
+        let (read, error) = common::read_pcapng(&rewritten);
+        assert!(error.is_none(), "{tool}: {error:?}");
+        // They do not keep statistics. mergecap sorts by time, which moves the gap.
+        if tool == "mergecap" {
+            assert_eq!(read.len(), records.len() - 1);
+        } else {
+            assert_eq!(read, records[..records.len() - 1], "{tool}");
+        }
     }
-    let (read, error) = common::read_pcapng(&fs::read(&saved).unwrap());
+}
+
+#[test]
+fn packets_that_editcap_cut_short_leave_gaps() {
+    let payload = vec![b'x'; 1000];
+    let records = [
+        process(1, "curl"),
+        Record::Connection(client(1, "10.0.0.5:51234", "10.0.0.6:443")),
+        data(1, Direction::Sent, 0, &payload),
+        data(1, Direction::Sent, 1000, &payload),
+        close(1, 2000, 0),
+    ];
+    let arguments = ["-s", "154", "ORIGINAL", "REWRITTEN"];
+    let Some(cut) = rewritten("editcap", &arguments, &to_pcapng(&records)) else { return };
+    let (read, error) = common::read_pcapng(&cut);
     assert!(error.is_none(), "{error:?}");
-    // It does not keep statistics.
-    let (stats, kept) = records.split_last().unwrap();
-    assert!(matches!(stats, Record::Stats(_)));
-    assert_eq!(read, kept);
+    let places: Vec<_> = read
+        .iter()
+        .filter_map(|record| match record {
+            Record::Data(data) => Some(("data", data.offset, data.payload.len() as u64)),
+            Record::Gap(gap) => Some(("gap", gap.offset, gap.len)),
+            _ => None,
+        })
+        .collect();
+    let expected = [("data", 0, 100), ("gap", 100, 900), ("data", 1000, 100), ("gap", 1100, 900)];
+    assert_eq!(places, expected);
+}
+
+#[test]
+fn two_captures_that_were_merged_are_not_mixed_up() {
+    let arguments = ["-w", "REWRITTEN", "ORIGINAL", "ORIGINAL"];
+    let file = to_pcapng(&small_capture());
+    let Some(merged) = rewritten("mergecap", &arguments, &file) else { return };
+    let (read, error) = common::read_pcapng(&merged);
+    assert!(error.unwrap().to_string().contains("merged"));
+    assert_eq!(read, small_capture()[..3]);
 }
 
 #[test]

@@ -13,7 +13,10 @@ pub(super) type BadKey = &'static str;
 
 /// Says in an error message what is wrong.
 pub(super) fn bad_key(key: BadKey) -> String {
-    format!("a comment whose `{key}` is missing or wrong")
+    match key {
+        "ev" => "a connection that opens twice: several captures were merged into this file".into(),
+        key => format!("a comment whose `{key}` is missing or wrong"),
+    }
 }
 
 /// A value that must be there.
