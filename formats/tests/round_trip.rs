@@ -318,3 +318,28 @@ fn gaps_of_any_size_keep_their_place() {
     records.push(close(1, 0, offset));
     assert_eq!(read_pcapng(&to_pcapng(&records)).0, records);
 }
+
+#[test]
+fn a_frame_ends_by_itself_after_a_second_and_at_its_size() {
+    let mut writer = RawLogWriter::new(Vec::new(), info(), 1).unwrap();
+    let shown = connection(1, 1, Role::Client, "10.0.0.1:5000", "10.0.0.2:443");
+    writer.write(&process(1, "p")).unwrap();
+    writer.write(&Record::Connection(shown)).unwrap();
+    let at = |ts_ns, offset, payload| {
+        let Record::Data(data) = data(1, Direction::Sent, offset, payload) else { panic!("data") };
+        Record::Data(Data { ts_ns, ..data })
+    };
+    let opening = writer.bytes_written();
+    writer.write(&at(common::START_NS + 999_000_000, 0, b"x")).unwrap();
+    assert_eq!(writer.bytes_written(), opening, "within a second");
+    writer.write(&at(common::START_NS + 1_100_000_000, 1, b"y")).unwrap();
+    let after_a_second = writer.bytes_written();
+    assert!(after_a_second > opening, "the first frame is out");
+    let payload = vec![b'z'; 16384];
+    for n in 0..64 {
+        writer.write(&at(common::START_NS + 1_100_000_000, 2 + n * 16384, &payload)).unwrap();
+        assert_eq!(writer.bytes_written(), after_a_second, "below 1 MiB");
+    }
+    writer.write(&at(common::START_NS + 1_100_000_000, 2 + 64 * 16384, b"z")).unwrap();
+    assert!(writer.bytes_written() > after_a_second);
+}
