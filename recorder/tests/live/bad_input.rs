@@ -43,7 +43,7 @@ fn bad_usage_is_status_2() {
         &["--no-such-option"][..],
         &["-p", "abc"],
         &["--ring-size", "lots", "-p", "1"],
-        &["-w", "capture.txt", "-p", "1"],
+        &["-w", "capture.txt", "--", "true"],
     ] {
         let output = live.run(Command::new(SSLREC).args(arguments).current_dir(live.dir()));
         assert_eq!(output.code(), 2, "{arguments:?}: {}", output.stderr);
@@ -88,6 +88,32 @@ fn an_output_that_cannot_be_written() {
         let output = live.run(sslrec.arg("-w").arg(file).args(["--", "touch"]).arg(&ran));
         assert_refused(&output, &[name]);
         assert!(!ran.exists(), "the output is opened before the command starts");
+    }
+}
+
+/// A run that fails before anything is recorded leaves an earlier capture as it was, and no new
+/// file.
+#[test]
+fn an_earlier_capture_survives_a_run_that_fails() {
+    let Some(live) = Live::start() else { return };
+    let (earlier, new) = (live.path("earlier.pcapng"), live.path("new.zst"));
+    let library = text(system_library("libz.so.1"));
+    let failing: [&[&str]; 3] = [
+        &["--lib", &library, "--", "true"],
+        &["-w", "/no/such/folder/capture.zst", "--", "true"],
+        &["--", "/no/such/command"],
+    ];
+    for arguments in failing {
+        std::fs::write(&earlier, "an earlier capture").unwrap();
+        let mut sslrec = Command::new(SSLREC);
+        let output = live.run(sslrec.arg("-w").arg(&earlier).args(arguments));
+        assert_eq!(output.code(), 1, "{arguments:?}: {}", output.stderr);
+        assert_eq!(read_lossy(&earlier), "an earlier capture", "{arguments:?}");
+        if arguments[0] != "-w" {
+            let output = live.run(Command::new(SSLREC).arg("-w").arg(&new).args(arguments));
+            assert_eq!(output.code(), 1);
+            assert_no_file(&new);
+        }
     }
 }
 
