@@ -1,1 +1,27 @@
-//! x
+//! Reads captures of `sslrec`, and packet captures of plaintext, and lists what was exchanged.
+//!
+//! Data flows one way:
+//!
+//! ```text
+//! input -> records -> capture -> stream -> http1 -> exchange -> timeline -> output
+//!   \-> tcp ->/
+//! ```
+//!
+//! [`input`] makes records of any capture file, with [`tcp`] where it holds packets of the wire.
+//! [`capture`] hands them to the connections that they belong to, which find out what protocol
+//! they carry. What the parsers finish is put in order and given to an [`output`]. Parsers do no
+//! input or output, and outputs only read the [`exchange`] model.
+
+#![forbid(unsafe_code)]
+
+pub mod capture;
+pub mod cli;
+pub mod exchange;
+mod http1;
+pub mod input;
+pub mod output;
+pub mod run;
+mod stream;
+pub mod tcp;
+pub mod text;
+mod timeline;

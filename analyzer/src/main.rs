@@ -1,2 +1,17 @@
-//! x
-fn main() {}
+//! `sslanalyze`: lists the HTTP exchanges of a capture.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use sslanalyze::cli::Cli;
+use sslanalyze::run::{report, run};
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

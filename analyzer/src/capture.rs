@@ -1,0 +1,240 @@
+//! Turns the records of a capture into the items of a listing, in order, and counts.
+
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
+use sslrec_formats::pairing::Pairing;
+use sslrec_formats::record::{self, Record, Stats};
+
+use crate::exchange::{ConnectionInfo, Item};
+use crate::input::RecordSink;
+use crate::stream::Connection;
+use crate::timeline::Timeline;
+
+/// What is done with a capture.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// List both ends of a connection where both were recorded, rather than the client's.
+    pub both_ends: bool,
+    /// Keep the contents of messages and streams.
+    pub bodies: bool,
+    /// The capture is of plaintext from the wire, not from inside TLS.
+    pub plaintext: bool,
+}
+
+/// Takes the items of a listing.
+pub trait ItemSink {
+    /// One more item, in the order of the listing.
+    fn item(&mut self, item: Item);
+
+    /// Nobody wants what would follow.
+    fn is_done(&self) -> bool {
+        false
+    }
+}
+
+impl<F: FnMut(Item)> ItemSink for F {
+    fn item(&mut self, item: Item) {
+        self(item);
+    }
+}
+
+/// Totals of a capture, counted over what was listed.
+#[derive(Debug, Clone, Default)]
+pub struct Summary {
+    /// Exchanges.
+    pub exchanges: u64,
+    /// Connections, or rests of connections, that are not HTTP.
+    pub streams: u64,
+    /// Connections.
+    pub connections: u64,
+    /// Processes with at least one of these connections.
+    pub processes: u64,
+    /// Items that are not complete.
+    pub incomplete: u64,
+    /// Bytes that are known to be missing.
+    pub lost_bytes: u64,
+    /// Events that the recorder lost; `None` where the capture does not say.
+    pub dropped_events: Option<u64>,
+    /// When the capture began, nanoseconds since the Unix epoch; `None` if nothing is in it.
+    pub start_ns: Option<u64>,
+    /// Time of the last record.
+    pub end_ns: Option<u64>,
+    /// The capture was ended in an orderly way. Other programs' captures do not say; they count
+    /// as closed when they were read to their end.
+    pub closed: bool,
+    /// What was unusual about the capture as a whole.
+    pub notes: Vec<String>,
+}
+
+/// A capture that is being read.
+#[derive(Debug)]
+pub struct Capture<S> {
+    options: Options,
+    pairing: Pairing,
+    /// Short names of processes.
+    comms: HashMap<u32, Rc<str>>,
+    connections: HashMap<u64, Connection>,
+    /// Processes of listed connections.
+    pids: HashSet<u32>,
+    timeline: Timeline,
+    stats: Option<Stats>,
+    summary: Summary,
+    sink: S,
+}
+
+impl<S: ItemSink> Capture<S> {
+    /// A capture whose items go to `sink`.
+    pub fn new(options: Options, sink: S) -> Self {
+        Self {
+            options,
+            pairing: Pairing::new(),
+            comms: HashMap::new(),
+            connections: HashMap::new(),
+            pids: HashSet::new(),
+            timeline: Timeline::default(),
+            stats: None,
+            summary: Summary::default(),
+            sink,
+        }
+    }
+
+    /// Where the items go.
+    pub fn sink(&mut self) -> &mut S {
+        &mut self.sink
+    }
+
+    /// All was read. `start_ns` is what the head of the file says; `to_end` that no damage cut it
+    /// short.
+    pub fn finish(mut self, start_ns: u64, to_end: bool) -> (Summary, S) {
+        let mut open: Vec<_> = std::mem::take(&mut self.connections).into_iter().collect();
+        open.sort_by_key(|(conn, _)| *conn);
+        let end_ns = self.summary.end_ns.unwrap_or(start_ns);
+        for (conn, connection) in open {
+            let shadow = self.is_shadow(conn);
+            self.end(connection, shadow, None, end_ns);
+        }
+        self.release(true);
+        let mut summary = self.summary;
+        summary.processes = self.pids.len() as u64;
+        summary.start_ns = Some(start_ns).filter(|&ns| ns > 0).or(summary.start_ns);
+        summary.dropped_events = self.stats.as_ref().map(|stats| stats.dropped_events);
+        summary.closed = match &self.stats {
+            _ if !to_end => false,
+            Some(stats) => stats.last,
+            None => self.options.plaintext,
+        };
+        if self.timeline.late() > 0 {
+            let late = self.timeline.late();
+            summary.notes.push(format!("{late} items are listed after one that began later"));
+        }
+        (summary, self.sink)
+    }
+
+    fn is_shadow(&self, conn: u64) -> bool {
+        !self.options.both_ends && self.pairing.is_shadow(conn)
+    }
+
+    fn describe(&mut self, record: &record::Connection) {
+        let comm = self.comms.get(&record.pid).cloned();
+        if let Some(connection) = self.connections.get(&record.conn) {
+            let mut info = connection.info().borrow_mut();
+            let started_ns = info.record.ts_ns;
+            info.record = record.clone();
+            info.record.ts_ns = started_ns;
+            info.comm = comm.or(info.comm.take());
+            return;
+        }
+        let tls = !self.options.plaintext;
+        let info = Rc::new(ConnectionInfo { record: record.clone(), comm, tls }.into());
+        let connection = Connection::new(info, self.options.bodies, &mut self.timeline);
+        self.connections.insert(record.conn, connection);
+    }
+
+    fn end(&mut self, connection: Connection, shadow: bool, close: Option<&record::Close>, ts_ns: u64) {
+        if shadow {
+            return connection.discard(&mut self.timeline);
+        }
+        self.summary.connections += 1;
+        self.pids.extend(connection.info().borrow().pid());
+        self.summary.lost_bytes += connection.finish(close, ts_ns, &mut self.timeline);
+    }
+
+    fn release(&mut self, at_end: bool) {
+        while let Some(mut item) = self.timeline.release(at_end) {
+            let complete = match &mut item {
+                Item::Exchange(exchange) => {
+                    self.summary.exchanges += 1;
+                    exchange.id = self.summary.exchanges;
+                    exchange.complete
+                }
+                Item::Stream(stream) => {
+                    self.summary.streams += 1;
+                    stream.complete
+                }
+            };
+            self.summary.incomplete += u64::from(!complete);
+            self.sink.item(item);
+        }
+    }
+
+    fn see(&mut self, ts_ns: u64) {
+        self.summary.start_ns.get_or_insert(ts_ns);
+        self.summary.end_ns = self.summary.end_ns.max(Some(ts_ns));
+        self.timeline.advance(ts_ns);
+    }
+}
+
+impl<S: ItemSink> RecordSink for Capture<S> {
+    fn record(&mut self, record: &Record<'_>) {
+        // The pairing forgets a connection at its end, so it is asked first then.
+        let closing = matches!(record, Record::Close(_));
+        let shadow = closing && record.conn().is_some_and(|conn| self.is_shadow(conn));
+        self.pairing.observe(record);
+        let shadow = shadow || (!closing && record.conn().is_some_and(|conn| self.is_shadow(conn)));
+        match record {
+            Record::Process(process) => {
+                self.see(process.ts_ns);
+                self.comms.insert(process.pid, process.comm.as_str().into());
+            }
+            Record::Connection(connection) => {
+                self.see(connection.ts_ns);
+                self.describe(connection);
+            }
+            Record::Data(data) => {
+                self.see(data.ts_ns);
+                if !shadow && let Some(connection) = self.connections.get_mut(&data.conn) {
+                    self.summary.lost_bytes += connection.data(data, &mut self.timeline);
+                }
+            }
+            Record::Gap(gap) => {
+                self.see(gap.ts_ns);
+                if !shadow && let Some(connection) = self.connections.get_mut(&gap.conn) {
+                    self.summary.lost_bytes += connection.gap(gap, &mut self.timeline);
+                }
+            }
+            Record::Handshake(handshake) => self.see(handshake.ts_ns),
+            Record::Close(close) => {
+                self.see(close.ts_ns);
+                if let Some(connection) = self.connections.remove(&close.conn) {
+                    self.end(connection, shadow, Some(close), close.ts_ns);
+                }
+            }
+            Record::Stats(stats) => {
+                self.see(stats.ts_ns);
+                self.stats = Some(stats.clone());
+            }
+        }
+        self.release(false);
+    }
+
+    fn is_done(&self) -> bool {
+        self.sink.is_done()
+    }
+
+    fn note(&mut self, conn: u64, note: &str) {
+        if let Some(connection) = self.connections.get_mut(&conn) {
+            connection.note(note);
+        }
+    }
+}

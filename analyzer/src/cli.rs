@@ -1,0 +1,77 @@
+//! The command line of `sslanalyze`.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+/// List the HTTP exchanges of a capture of sslrec, or of any plaintext pcap
+#[derive(Debug, Parser)]
+#[command(
+    name = "sslanalyze",
+    version,
+    after_help = "Exit status: 0 success; 1 FILE cannot be read or is damaged; 2 bad usage."
+)]
+pub struct Cli {
+    /// Capture to read: raw log, pcapng or pcap; `-` is standard input
+    ///
+    /// The kind is told by the content, never by the name. A damaged file is listed up to the
+    /// damage.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Print one JSON object a line, and a summary as the last one
+    ///
+    /// Header octets above 0x7F become the code points of the same number. Example:
+    /// `sslanalyze --json capture.pcapng | jq 'select(.response.status >= 500)'`
+    #[arg(long)]
+    pub json: bool,
+
+    /// Add the contents of messages and streams to the JSON, as base64
+    #[arg(long, requires = "json")]
+    pub bodies: bool,
+
+    /// List both ends of a connection where both were recorded
+    ///
+    /// By default such a connection is listed once, from the client's end.
+    #[arg(long)]
+    pub both_ends: bool,
+
+    /// Colour the listing: auto, always or never
+    ///
+    /// `auto`, the default, colours on a terminal unless NO_COLOR is set.
+    #[arg(long, value_name = "WHEN", default_value = "auto", hide_possible_values = true, hide_default_value = true)]
+    pub color: Color,
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn short_help_fits_79_columns() {
+        let mut command = Cli::command().term_width(79);
+        command.build();
+        for line in command.render_help().to_string().lines() {
+            assert!(line.chars().count() <= 79, "{line}");
+        }
+    }
+
+    #[test]
+    fn bodies_need_json() {
+        assert!(Cli::try_parse_from(["sslanalyze", "--bodies", "f"]).is_err());
+        assert!(Cli::try_parse_from(["sslanalyze", "--json", "--bodies", "-"]).is_ok());
+    }
+}

@@ -1,0 +1,348 @@
+//! Message heads: start line and fields (RFC 9112 sections 2 to 5).
+//!
+//! `httparse` reads the heads that are well formed, and those with the deviations that its
+//! switches know. What it refuses is read line by line here: an observer must show what was sent,
+//! and say what is wrong with it, where an endpoint would answer 400.
+
+use memchr::{memchr, memmem};
+
+use crate::exchange::Fields;
+
+/// The most that is buffered of one head. Servers stop at 8 KiB to 256 KiB.
+pub(crate) const MAX_HEAD: usize = 1 << 20;
+
+/// The most fields that are kept of one head or trailer section; each costs the peer two bytes
+/// and us many more.
+const MAX_FIELDS: usize = 10_000;
+
+/// Fields that fit without an allocation.
+const USUAL_FIELDS: usize = 64;
+
+/// Which kind of message a direction carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Request,
+    Response,
+}
+
+/// The start line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Line {
+    Request { method: String, target: Vec<u8> },
+    Response { status: u16, reason: Vec<u8> },
+}
+
+/// A head that was read.
+#[derive(Debug, Clone)]
+pub(crate) struct Head {
+    pub(crate) line: Line,
+    /// The x of HTTP/1.x.
+    pub(crate) minor: u8,
+    pub(crate) fields: Fields,
+    /// What was wrong with it.
+    pub(crate) anomalies: Vec<&'static str>,
+}
+
+/// Length of the head that `bytes` begins with, empty line included; `bytes[..scanned]` are known
+/// not to hold its end.
+pub(crate) fn find_end(bytes: &[u8], scanned: usize) -> Option<usize> {
+    // The end is LF LF or LF CR LF, and may have begun in the scanned part.
+    let mut at = scanned.saturating_sub(2);
+    while let Some(found) = memchr(b'\n', &bytes[at..]) {
+        at += found + 1;
+        match bytes[at..] {
+            [b'\n', ..] => return Some(at + 1),
+            [b'\r', b'\n', ..] => return Some(at + 2),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Reads a head. `whole` says that it ends with its empty line; otherwise it was cut, and what is
+/// complete of it is read.
+///
+/// Returns `None` where there is no start line of HTTP/1.
+pub(crate) fn parse(kind: Kind, bytes: &[u8], whole: bool) -> Option<Head> {
+    if whole && let Some(head) = parse_strict(kind, bytes) {
+        return Some(head);
+    }
+    parse_lenient(kind, bytes)
+}
+
+/// Reads a trailer section, empty line included.
+pub(crate) fn parse_trailers(bytes: &[u8]) -> (Fields, Vec<&'static str>) {
+    let mut fields = Fields::default();
+    let mut anomalies = Vec::new();
+    read_fields(bytes, &mut fields, &mut anomalies);
+    (fields, anomalies)
+}
+
+fn parse_strict(kind: Kind, bytes: &[u8]) -> Option<Head> {
+    let mut usual = [httparse::EMPTY_HEADER; USUAL_FIELDS];
+    match strict_with(kind, bytes, &mut usual) {
+        Err(httparse::Error::TooManyHeaders) => {}
+        other => return other.ok().flatten(),
+    }
+    let lines = memchr::memchr_iter(b'\n', bytes).count();
+    let mut many = vec![httparse::EMPTY_HEADER; lines.min(MAX_FIELDS)];
+    strict_with(kind, bytes, &mut many).ok().flatten()
+}
+
+fn strict_with<'b>(
+    kind: Kind,
+    bytes: &'b [u8],
+    room: &mut [httparse::Header<'b>],
+) -> Result<Option<Head>, httparse::Error> {
+    let mut config = httparse::ParserConfig::default();
+    config
+        .allow_multiple_spaces_in_request_line_delimiters(true)
+        .allow_multiple_spaces_in_response_status_delimiters(true);
+    let (line, minor, headers) = match kind {
+        Kind::Request => {
+            let mut request = httparse::Request::new(room);
+            if config.parse_request(&mut request, bytes)? != httparse::Status::Complete(bytes.len()) {
+                return Ok(None);
+            }
+            let (Some(method), Some(target)) = (request.method, request.path) else {
+                return Ok(None);
+            };
+            let line = Line::Request { method: method.to_owned(), target: target.into() };
+            (line, request.version, request.headers)
+        }
+        Kind::Response => {
+            let mut response = httparse::Response::new(room);
+            if config.parse_response(&mut response, bytes)? != httparse::Status::Complete(bytes.len()) {
+                return Ok(None);
+            }
+            // An empty reason may stand for one that holds obs-text; the other reader keeps it.
+            let (Some(status), Some(reason @ [_, ..])) =
+                (response.code, response.reason.map(str::as_bytes))
+            else {
+                return Ok(None);
+            };
+            (Line::Response { status, reason: reason.to_vec() }, response.version, response.headers)
+        }
+    };
+    let mut fields = Fields::default();
+    for header in headers.iter() {
+        fields.push(header.name.as_bytes(), header.value);
+    }
+    Ok(minor.map(|minor| Head { line, minor, fields, anomalies: Vec::new() }))
+}
+
+fn parse_lenient(kind: Kind, bytes: &[u8]) -> Option<Head> {
+    let start = bytes.iter().position(|b| !b"\r\n".contains(b))?;
+    let bytes = &bytes[start..];
+    let end = memchr(b'\n', bytes)?;
+    let mut anomalies = Vec::new();
+    let (line, minor) = match kind {
+        Kind::Request => request_line(trim_cr(&bytes[..end]), &mut anomalies)?,
+        Kind::Response => status_line(trim_cr(&bytes[..end]))?,
+    };
+    let mut fields = Fields::default();
+    read_fields(&bytes[end + 1..], &mut fields, &mut anomalies);
+    Some(Head { line, minor, fields, anomalies })
+}
+
+/// The line, without its line feed, can begin a message.
+pub(crate) fn is_start_line(kind: Kind, line: &[u8]) -> bool {
+    match kind {
+        Kind::Request => request_line(trim_cr(line), &mut Vec::new()).is_some(),
+        Kind::Response => status_line(trim_cr(line)).is_some(),
+    }
+}
+
+fn request_line(line: &[u8], anomalies: &mut Vec<&'static str>) -> Option<(Line, u8)> {
+    let method_end = memchr(b' ', line)?;
+    let version_at = memmem::rfind(line, b" HTTP/1.")?;
+    let minor = minor_version(&line[version_at + 8..])?;
+    let target = line.get(method_end..version_at)?.trim_ascii();
+    let method = &line[..method_end];
+    if !method.iter().copied().all(is_token) || method.is_empty() || target.is_empty() {
+        return None;
+    }
+    if target.iter().any(|b| b.is_ascii_whitespace() || b.is_ascii_control()) {
+        anomalies.push("whitespace or control character in the request target");
+    }
+    let method = String::from_utf8_lossy(method).into_owned();
+    Some((Line::Request { method, target: target.to_vec() }, minor))
+}
+
+fn status_line(line: &[u8]) -> Option<(Line, u8)> {
+    let rest = line.strip_prefix(b"HTTP/1.")?;
+    let minor = minor_version(rest.get(..1)?)?;
+    let rest = rest[1..].strip_prefix(b" ")?.trim_ascii_start();
+    let code = rest.get(..3).filter(|code| code.iter().all(u8::is_ascii_digit))?;
+    let reason = match &rest[3..] {
+        [] => &[][..],
+        [b' ', reason @ ..] => reason.trim_ascii(),
+        _ => return None,
+    };
+    let status = code.iter().fold(0, |n, digit| n * 10 + u16::from(digit - b'0'));
+    Some((Line::Response { status, reason: reason.to_vec() }, minor))
+}
+
+fn minor_version(text: &[u8]) -> Option<u8> {
+    match text.trim_ascii_end() {
+        [digit @ b'0'..=b'9'] => Some(digit - b'0'),
+        _ => None,
+    }
+}
+
+/// Reads field lines up to the empty line or the last complete one.
+fn read_fields(mut bytes: &[u8], fields: &mut Fields, anomalies: &mut Vec<&'static str>) {
+    let mut say = |what: &'static str| {
+        if !anomalies.contains(&what) {
+            anomalies.push(what);
+        }
+    };
+    while let Some(end) = memchr(b'\n', bytes) {
+        let line = trim_cr(&bytes[..end]);
+        bytes = &bytes[end + 1..];
+        if line.is_empty() {
+            return;
+        }
+        if fields.len() >= MAX_FIELDS {
+            say("more than 10000 header fields; the rest was left out");
+            return;
+        }
+        if matches!(line[0], b' ' | b'\t') {
+            // RFC 9112 section 5.2; before the first field it is a smuggling attempt (2.2).
+            let known = fields.fold(line.trim_ascii());
+            say(if known { "folded header field" } else { "whitespace before the first header field" });
+            continue;
+        }
+        let Some(colon) = memchr(b':', line) else {
+            say("header line without a colon");
+            fields.push(line, b"");
+            continue;
+        };
+        let name = line[..colon].trim_ascii_end();
+        if name.len() != colon {
+            say("whitespace between header name and colon");
+        } else if name.is_empty() || !name.iter().copied().all(is_token) {
+            say("invalid character in a header name");
+        }
+        let value = line[colon + 1..].trim_ascii();
+        if value.iter().any(|b| matches!(b, 0 | b'\r')) {
+            say("control character in a header value");
+        }
+        fields.push(name, value);
+    }
+}
+
+fn trim_cr(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// RFC 9110 section 5.6.2.
+pub(crate) fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(bytes: &[u8]) -> Head {
+        assert_eq!(find_end(bytes, 0), Some(bytes.len()));
+        parse(Kind::Request, bytes, true).unwrap()
+    }
+
+    fn fields(head: &Head) -> Vec<(&[u8], &[u8])> {
+        head.fields.iter().collect()
+    }
+
+    #[test]
+    fn end_is_found_wherever_the_scan_resumes() {
+        for (bytes, end) in [
+            (&b"GET / HTTP/1.1\r\nA: b\r\n\r\nbody"[..], 24),
+            (b"GET / HTTP/1.1\nA: b\n\nbody", 21),
+            (b"GET / HTTP/1.1\nA: b\n\r\nbody", 22),
+        ] {
+            for scanned in 0..end {
+                assert_eq!(find_end(bytes, scanned), Some(end), "{scanned}");
+                assert_eq!(find_end(&bytes[..scanned], 0), None, "{scanned}");
+            }
+        }
+    }
+
+    #[test]
+    fn folded_fields_are_joined_in_requests_too() {
+        let head = request(b"GET / HTTP/1.1\r\nA: b\r\n  c\r\n\td\r\nE: f\r\n\r\n");
+        assert_eq!(fields(&head), [(&b"A"[..], &b"b c d"[..]), (b"E", b"f")]);
+        assert_eq!(head.anomalies, ["folded header field"]);
+    }
+
+    #[test]
+    fn malformed_heads_are_shown_and_noted() {
+        let head = request(b"GET /a b HTTP/1.0\nHost : x\nnocolon\nB\xe9: \xff\n\n");
+        assert_eq!(head.line, Line::Request { method: "GET".into(), target: b"/a b".to_vec() });
+        assert_eq!(head.minor, 0);
+        assert_eq!(
+            fields(&head),
+            [(&b"Host"[..], &b"x"[..]), (b"nocolon", b""), (b"B\xe9", b"\xff")]
+        );
+        assert_eq!(head.anomalies.len(), 4, "{:?}", head.anomalies);
+    }
+
+    #[test]
+    fn reason_is_kept_whatever_it_holds() {
+        for (line, expected) in [
+            (&b"HTTP/1.1 200 OK\r\n\r\n"[..], &b"OK"[..]),
+            (b"HTTP/1.1 200\r\n\r\n", b""),
+            (b"HTTP/1.1 200 \r\n\r\n", b""),
+            (b"HTTP/1.0 404 N\xe4n\r\n\r\n", b"N\xe4n"),
+        ] {
+            let head = parse(Kind::Response, line, true).unwrap();
+            let Line::Response { reason, .. } = head.line else { panic!("not a response") };
+            assert_eq!(reason, expected);
+        }
+    }
+
+    #[test]
+    fn more_fields_than_usual_are_all_read() {
+        let mut bytes = b"GET / HTTP/1.1\r\n".to_vec();
+        for i in 0..1000 {
+            bytes.extend_from_slice(format!("x-{i}: {i}\r\n").as_bytes());
+        }
+        bytes.extend_from_slice(b"\r\n");
+        assert_eq!(request(&bytes).fields.len(), 1000);
+    }
+
+    #[test]
+    fn fields_beyond_the_cap_are_left_out_with_a_note() {
+        let mut bytes = b"GET / HTTP/1.1\r\n".to_vec();
+        for _ in 0..=MAX_FIELDS {
+            bytes.extend_from_slice(b"a:\r\n");
+        }
+        bytes.extend_from_slice(b"\r\n");
+        let head = request(&bytes);
+        assert_eq!(head.fields.len(), MAX_FIELDS);
+        assert_eq!(head.anomalies, ["more than 10000 header fields; the rest was left out"]);
+    }
+
+    #[test]
+    fn what_is_whole_of_a_cut_head_is_read() {
+        let whole = b"GET /a HTTP/1.1\r\nHost: x\r\nA: b\r\n\r\n";
+        for cut in 0..whole.len() {
+            match parse(Kind::Request, &whole[..cut], false) {
+                None => assert!(cut < 17, "{cut}"),
+                Some(head) => assert_eq!(
+                    head.fields.len(),
+                    usize::from(cut >= 26) + usize::from(cut >= 32),
+                    "{cut}"
+                ),
+            }
+        }
+    }
+
+    #[test]
+    fn other_protocols_have_no_head() {
+        assert!(parse(Kind::Request, b"PRI * HTTP/2.0\r\n\r\n", true).is_none());
+        assert!(parse(Kind::Response, b"HTTP/1.1 20 OK\r\n\r\n", true).is_none());
+        assert!(parse(Kind::Response, b"HTTP/1.1 2000 OK\r\n\r\n", true).is_none());
+        assert!(parse(Kind::Request, b"SSH-2.0-OpenSSH\r\n\r\n", true).is_none());
+    }
+}

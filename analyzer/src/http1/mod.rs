@@ -1,0 +1,14 @@
+//! HTTP/1.0 and HTTP/1.1 (RFC 9112): both directions of a connection into exchanges.
+//!
+//! [`parser`] reads one direction. Here responses are paired with requests, by order, as the
+//! protocol has it. After a gap the order alone does not tell, so what is known is said in the
+//! notes of the exchanges.
+
+mod framing;
+mod head;
+mod parser;
+mod pairs;
+pub(crate) mod start;
+
+pub(crate) use head::Kind;
+pub(crate) use pairs::{Chunk, Connection, opposite};

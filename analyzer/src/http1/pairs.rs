@@ -1,0 +1,530 @@
+//! Pairs the messages of the two directions of a connection, and builds the exchanges.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+
+use sslrec_formats::record::Direction;
+
+use super::framing::{self, Framing};
+use super::head::{Head, Kind, Line};
+use super::parser::{Event, Parser};
+use crate::exchange::{
+    Body, Exchange, Interim, Item, Message, Request, Response, SharedConnection, Stream,
+};
+use crate::text::latin1;
+use crate::timeline::{Ticket, Timeline};
+
+/// When bytes were handed over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Chunk {
+    /// The first of them: when the call that sent them began, or the one that received them
+    /// returned.
+    pub(crate) first_ns: u64,
+    /// The last of them: when the call returned.
+    pub(crate) last_ns: u64,
+}
+
+/// An exchange that is not finished.
+#[derive(Debug)]
+struct Open {
+    exchange: Box<Exchange>,
+    ticket: Ticket,
+    request_done: bool,
+    response_done: bool,
+    /// No message of it was cut.
+    whole: bool,
+}
+
+/// What is known of one direction besides its parser.
+#[derive(Debug, Default)]
+struct Side {
+    /// When the message that is being read began.
+    began_ns: u64,
+    /// Its head was read.
+    has_head: bool,
+    /// Bytes that are missing, or were skipped, before the next message.
+    lost: u64,
+    skipped: u64,
+    notes: Vec<Cow<'static, str>>,
+    /// Messages may have been lost since the last one that was paired.
+    desynced: bool,
+}
+
+/// A connection of HTTP/1.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    info: SharedConnection,
+    request_direction: Direction,
+    keep: bool,
+    requests: Parser,
+    responses: Parser,
+    asking: Side,
+    answering: Side,
+    /// Place of the request whose head is being read.
+    request_ticket: Option<Ticket>,
+    /// Exchanges with a request, oldest first.
+    queue: VecDeque<Open>,
+    /// A response without a request.
+    orphan: Option<Open>,
+    /// The response that is being read is not the final one.
+    interim: bool,
+    /// When the first byte was held that follows a CONNECT.
+    held: Option<Chunk>,
+    /// What came after the connection stopped being HTTP.
+    tunnel: Option<(Ticket, Box<Stream>)>,
+    tunnel_note: Option<String>,
+    exchanges: u64,
+}
+
+impl Connection {
+    /// A connection whose requests go in this direction. A direction in `searching` does not
+    /// begin with a message.
+    pub(crate) fn new(
+        info: &SharedConnection,
+        request_direction: Direction,
+        searching: impl Fn(Direction) -> bool,
+        keep: bool,
+    ) -> Self {
+        let parser = |kind, direction| {
+            if searching(direction) { Parser::searching(kind) } else { Parser::new(kind) }
+        };
+        Self {
+            info: info.clone(),
+            request_direction,
+            keep,
+            requests: parser(Kind::Request, request_direction),
+            responses: parser(Kind::Response, opposite(request_direction)),
+            asking: Side::default(),
+            answering: Side::default(),
+            request_ticket: None,
+            queue: VecDeque::new(),
+            orphan: None,
+            interim: false,
+            held: None,
+            tunnel: None,
+            tunnel_note: None,
+            exchanges: 0,
+        }
+    }
+
+    /// How many exchanges were found.
+    pub(crate) fn exchanges(&self) -> u64 {
+        self.exchanges
+    }
+
+    /// Bytes of one direction.
+    pub(crate) fn data(
+        &mut self,
+        direction: Direction,
+        chunk: Chunk,
+        bytes: &[u8],
+        timeline: &mut Timeline,
+    ) {
+        if direction == self.request_direction {
+            if self.requests.is_held() {
+                self.held.get_or_insert(chunk);
+            }
+            self.read_requests(chunk, bytes, timeline);
+        } else {
+            self.read_responses(chunk, bytes, timeline);
+        }
+    }
+
+    /// Bytes of one direction are missing.
+    pub(crate) fn gap(&mut self, direction: Direction, ts_ns: u64, len: u64, timeline: &mut Timeline) {
+        let chunk = Chunk { first_ns: ts_ns, last_ns: ts_ns };
+        if direction == self.request_direction {
+            self.requests.gap(len);
+            self.read_requests(chunk, &[], timeline);
+        } else {
+            self.responses.gap(len);
+            self.read_responses(chunk, &[], timeline);
+        }
+    }
+
+    /// Something about the bytes that come next.
+    pub(crate) fn note(&mut self, note: String) {
+        let current = self.orphan.as_mut().or(self.queue.front_mut());
+        match (current, &mut self.tunnel) {
+            (_, Some((_, stream))) => stream.note(note),
+            (Some(open), None) => open.exchange.note(note),
+            (None, None) => self.asking.notes.push(note.into()),
+        }
+    }
+
+    /// The connection ended (`closed`), or its recording did.
+    pub(crate) fn finish(&mut self, closed: bool, ts_ns: u64, timeline: &mut Timeline) {
+        let chunk = Chunk { first_ns: ts_ns, last_ns: ts_ns };
+        self.requests.finish(closed);
+        self.read_requests(chunk, &[], timeline);
+        self.responses.finish(closed);
+        self.read_responses(chunk, &[], timeline);
+        let missing = match closed {
+            true => "no response before the connection ended",
+            false => "no response before the recording ended",
+        };
+        for mut open in std::mem::take(&mut self.queue) {
+            if open.exchange.response.is_none() {
+                self.answering.hand_over(&mut open);
+                open.exchange.note(missing);
+            }
+            emit(open, timeline);
+        }
+        if let Some(open) = self.orphan.take() {
+            emit(open, timeline);
+        }
+        if let Some((ticket, mut stream)) = self.tunnel.take() {
+            stream.complete = closed && stream.lost_bytes == 0;
+            timeline.close(ticket, Item::Stream(stream));
+        }
+        self.list_leftovers(chunk, timeline);
+    }
+
+    /// What was lost or skipped after the last message has no exchange to stand in; it becomes a
+    /// stream of its own, so that it is not silent.
+    fn list_leftovers(&mut self, chunk: Chunk, timeline: &mut Timeline) {
+        let sides = [&mut self.asking, &mut self.answering].map(std::mem::take);
+        if self.exchanges == 0 || sides.iter().all(|side| side.lost == 0 && side.skipped == 0) {
+            return;
+        }
+        let mut stream = Stream::new(&self.info, chunk.first_ns, false);
+        let (client, server) = match self.request_direction {
+            Direction::Sent => (&mut stream.sent, &mut stream.received),
+            Direction::Received => (&mut stream.received, &mut stream.sent),
+        };
+        client.bytes = sides[0].skipped;
+        server.bytes = sides[1].skipped;
+        stream.complete = false;
+        stream.note("bytes after the last message that are no message of HTTP/1");
+        for side in sides {
+            stream.lost_bytes += side.lost;
+            side.notes.into_iter().for_each(|note| stream.note(note));
+        }
+        let ticket = timeline.open(chunk.first_ns);
+        timeline.close(ticket, Item::Stream(Box::new(stream)));
+    }
+
+    fn read_requests(&mut self, chunk: Chunk, mut input: &[u8], timeline: &mut Timeline) {
+        while let Some(event) = self.requests.next(&mut input) {
+            self.request_event(event, chunk, timeline);
+        }
+    }
+
+    fn read_responses(&mut self, chunk: Chunk, mut input: &[u8], timeline: &mut Timeline) {
+        while let Some(event) = self.responses.next(&mut input) {
+            self.response_event(event, chunk, timeline);
+        }
+    }
+
+    fn request_event(&mut self, event: Event<'_>, chunk: Chunk, timeline: &mut Timeline) {
+        if let Event::Head { head, cut } = event {
+            return self.request_head(*head, cut, chunk, timeline);
+        }
+        if let Event::Tunnel(bytes) = event {
+            return self.tunnel(self.request_direction, bytes, chunk, timeline);
+        }
+        let side = &mut self.asking;
+        let current = self.queue.back_mut().filter(|_| side.has_head);
+        let Some(open) = current else {
+            if let Event::Begin = event {
+                side.began_ns = chunk.first_ns;
+                self.request_ticket = Some(timeline.open(chunk.first_ns));
+            } else if let Event::Abandoned(_) = event {
+                self.request_ticket.take().into_iter().for_each(|ticket| timeline.cancel(ticket));
+            }
+            if let (Event::Lost(len), Some((_, stream))) = (&event, &mut self.tunnel) {
+                stream.lost_bytes += len;
+                return;
+            }
+            return side.between(event);
+        };
+        let message = open.exchange.request.as_mut().map(|request| &mut request.message);
+        match apply(event, message, chunk) {
+            Applied::Message => {}
+            Applied::Lost(len) => open.lose(len),
+            Applied::Note(note) => open.exchange.note(note),
+            Applied::End => {
+                open.request_done = true;
+                side.has_head = false;
+            }
+            Applied::Abandoned(why) => {
+                open.request_done = true;
+                open.whole = false;
+                open.exchange.note(format!("request: {why}"));
+                side.has_head = false;
+                side.desynced = true;
+            }
+        }
+        self.settle(timeline);
+    }
+
+    fn request_head(&mut self, mut head: Head, cut: bool, chunk: Chunk, timeline: &mut Timeline) {
+        let framing = framing::of_request(&mut head);
+        let Line::Request { method, target } = head.line else { return };
+        self.drop_unanswered(timeline);
+        let ticket = match self.request_ticket.take() {
+            Some(ticket) => ticket,
+            None => timeline.open(self.asking.began_ns),
+        };
+        let mut open = self.new_exchange(ticket);
+        open.exchange.proto = proto(head.minor);
+        head.anomalies.into_iter().for_each(|what| open.exchange.note(format!("request: {what}")));
+        if self.asking.desynced && !self.queue.is_empty() {
+            open.exchange.note("paired by order after a gap in a pipeline");
+        }
+        self.asking.desynced = false;
+        self.asking.hand_over(&mut open);
+        let message = message(head.fields, self.asking.began_ns, chunk, self.keep);
+        open.exchange.request = Some(Request { method, target, message });
+        self.asking.has_head = true;
+        self.queue.push_back(open);
+        if !cut {
+            self.requests.set_framing(framing);
+        }
+    }
+
+    /// Without pipelining, a new request means that the one before it was answered. If that
+    /// answer may have been lost in a gap, it was.
+    fn drop_unanswered(&mut self, timeline: &mut Timeline) {
+        if !self.answering.desynced || self.queue.len() != 1 {
+            return;
+        }
+        if self.queue.iter().all(|open| open.request_done && open.exchange.response.is_none())
+            && let Some(mut open) = self.queue.pop_front()
+        {
+            open.exchange.note("response lost in a gap");
+            self.answering.hand_over(&mut open);
+            self.answering.desynced = false;
+            emit(open, timeline);
+        }
+    }
+
+    fn response_event(&mut self, event: Event<'_>, chunk: Chunk, timeline: &mut Timeline) {
+        match event {
+            Event::Head { head, cut } => return self.response_head(*head, cut, chunk, timeline),
+            Event::Tunnel(bytes) => {
+                return self.tunnel(opposite(self.request_direction), bytes, chunk, timeline);
+            }
+            Event::Begin => {
+                self.answering.began_ns = chunk.first_ns;
+                if self.orphan.is_none() && self.awaiting().is_none() {
+                    let ticket = timeline.open(chunk.first_ns);
+                    self.orphan = Some(self.new_exchange(ticket));
+                }
+                return;
+            }
+            Event::Lost(len) if self.tunnel.is_some() && !self.answering.has_head => {
+                self.tunnel.iter_mut().for_each(|(_, stream)| stream.lost_bytes += len);
+                return;
+            }
+            _ => {}
+        }
+        let has_head = self.answering.has_head;
+        let Some(open) = self.orphan.as_mut().or(self.queue.front_mut()).filter(|_| has_head) else {
+            if let Event::Abandoned(_) = event
+                && let Some(open) = self.orphan.take_if(|open| open.exchange.interim.is_empty())
+            {
+                // The first byte of it is all that was known.
+                timeline.cancel(open.ticket);
+                self.exchanges -= 1;
+            }
+            return self.answering.between(event);
+        };
+        let message = open.exchange.response.as_mut().map(|response| &mut response.message);
+        match apply(event, message.filter(|_| !self.interim), chunk) {
+            Applied::Message => return,
+            Applied::Lost(len) => return open.lose(len),
+            Applied::Note(note) => return open.exchange.note(note),
+            Applied::End => open.response_done = !self.interim,
+            Applied::Abandoned(why) => {
+                open.response_done = !self.interim;
+                open.whole = false;
+                open.exchange.note(format!("response: {why}"));
+                self.answering.desynced = true;
+            }
+        }
+        self.answering.has_head = false;
+        self.interim = false;
+        self.settle(timeline);
+    }
+
+    fn response_head(&mut self, mut head: Head, cut: bool, chunk: Chunk, timeline: &mut Timeline) {
+        if self.orphan.is_none() && self.awaiting().is_none() {
+            // The request that was waiting at the first byte of this head is gone.
+            let ticket = timeline.open(self.answering.began_ns);
+            self.orphan = Some(self.new_exchange(ticket));
+        }
+        let Some(open) = self.orphan.as_mut().or(self.queue.front_mut()) else { return };
+        let method = open.exchange.request.as_ref().map(|request| request.method.as_str());
+        let is_connect = method == Some("CONNECT");
+        let framing = framing::of_response(&mut head, method);
+        let Line::Response { status, reason } = head.line else { return };
+        head.anomalies.into_iter().for_each(|what| open.exchange.note(format!("response: {what}")));
+        self.answering.has_head = true;
+        self.answering.desynced = false;
+        self.interim = (100..200).contains(&status) && status != 101;
+        if self.interim {
+            open.exchange.interim.push(Interim { status, headers: head.fields });
+        } else {
+            self.answering.hand_over(open);
+            if open.exchange.request.is_none() {
+                open.exchange.proto = proto(head.minor);
+                self.asking.hand_over(open);
+                if std::mem::take(&mut self.asking.desynced) {
+                    open.exchange.note("request lost in a gap");
+                }
+            }
+            if framing == Framing::Tunnel && !cut {
+                let to = head.fields.first("upgrade").filter(|_| status == 101).map(latin1);
+                let note = match to {
+                    Some(protocol) => format!("upgraded to {protocol}"),
+                    None => "tunnel".to_owned(),
+                };
+                open.exchange.note(note.clone());
+                self.tunnel_note = Some(note);
+            }
+            let message = message(head.fields, self.answering.began_ns, chunk, self.keep);
+            open.exchange.response = Some(Response { status, reason, message });
+        }
+        if !cut {
+            self.responses.set_framing(framing);
+            self.end_wait(framing, is_connect, chunk, timeline);
+        }
+    }
+
+    /// The response tells whether what follows the request is a tunnel.
+    fn end_wait(&mut self, framing: Framing, is_connect: bool, chunk: Chunk, timeline: &mut Timeline) {
+        let is_tunnel = framing == Framing::Tunnel;
+        if is_tunnel || (is_connect && !self.interim && self.requests.is_held()) {
+            let bytes = self.requests.release(is_tunnel);
+            let chunk = self.held.take().unwrap_or(chunk);
+            self.read_requests(chunk, &bytes, timeline);
+        }
+    }
+
+    fn tunnel(&mut self, direction: Direction, bytes: &[u8], chunk: Chunk, timeline: &mut Timeline) {
+        let (_, stream) = self.tunnel.get_or_insert_with(|| {
+            let mut stream = Stream::new(&self.info, chunk.first_ns, self.keep);
+            self.tunnel_note.take().into_iter().for_each(|note| stream.note(note));
+            (timeline.open(chunk.first_ns), Box::new(stream))
+        });
+        stream.push(direction, bytes, chunk.last_ns);
+    }
+
+    /// The oldest exchange that has no response yet.
+    fn awaiting(&self) -> Option<&Open> {
+        self.queue.front().filter(|open| !open.response_done && open.exchange.response.is_none())
+    }
+
+    fn new_exchange(&mut self, ticket: Ticket) -> Open {
+        self.exchanges += 1;
+        let exchange = Exchange::new(&self.info, self.request_direction, self.exchanges);
+        Open {
+            exchange: Box::new(exchange),
+            ticket,
+            request_done: false,
+            response_done: false,
+            whole: true,
+        }
+    }
+
+    /// Lists what is finished.
+    fn settle(&mut self, timeline: &mut Timeline) {
+        while self.queue.front().is_some_and(|open| open.request_done && open.response_done) {
+            self.queue.pop_front().into_iter().for_each(|open| emit(open, timeline));
+        }
+        if let Some(open) = self.orphan.take_if(|open| open.response_done) {
+            emit(open, timeline);
+        }
+    }
+}
+
+impl Open {
+    fn lose(&mut self, len: u64) {
+        self.exchange.lost_bytes += len;
+        self.whole = false;
+    }
+}
+
+impl Side {
+    /// An event that belongs to no message whose head is known.
+    fn between(&mut self, event: Event<'_>) {
+        match event {
+            Event::Missing(len) | Event::Lost(len) => {
+                self.lost += len;
+                self.desynced = true;
+            }
+            Event::Skipped(len) => self.skipped += len,
+            Event::Abandoned(why) => {
+                self.notes.push(why.into());
+                self.desynced = true;
+            }
+            _ => {}
+        }
+    }
+
+    /// What went wrong before a message goes into its exchange.
+    fn hand_over(&mut self, open: &mut Open) {
+        let (lost, skipped) = (std::mem::take(&mut self.lost), std::mem::take(&mut self.skipped));
+        if lost > 0 {
+            open.lose(lost);
+            open.exchange.note(format!("{lost} bytes missing before it"));
+        }
+        if skipped > 0 {
+            open.exchange.note(format!("{skipped} bytes before it skipped: no message of HTTP/1"));
+        }
+        self.notes.drain(..).for_each(|note| open.exchange.note(note));
+    }
+}
+
+/// What an event means for the exchange, beyond its message.
+enum Applied {
+    Message,
+    Lost(u64),
+    Note(&'static str),
+    End,
+    Abandoned(&'static str),
+}
+
+/// Applies an event to the message that it belongs to.
+fn apply(event: Event<'_>, message: Option<&mut Message>, chunk: Chunk) -> Applied {
+    let mut ignored = Message::default();
+    let message = message.unwrap_or(&mut ignored);
+    match event {
+        Event::Lost(len) | Event::Missing(len) => return Applied::Lost(len),
+        Event::Note(note) => return Applied::Note(note),
+        Event::End => return Applied::End,
+        Event::Abandoned(why) => return Applied::Abandoned(why),
+        Event::Body(bytes) => message.body.push(bytes),
+        Event::Trailers(fields) => message.trailers = fields,
+        Event::Begin | Event::Head { .. } | Event::Skipped(_) | Event::Tunnel(_) => {}
+    }
+    message.last_ns = message.last_ns.max(chunk.last_ns);
+    Applied::Message
+}
+
+fn message(headers: crate::exchange::Fields, first_ns: u64, chunk: Chunk, keep: bool) -> Message {
+    let last_ns = chunk.last_ns.max(first_ns);
+    Message { headers, body: Body::new(keep), first_ns, last_ns, ..Message::default() }
+}
+
+fn emit(open: Open, timeline: &mut Timeline) {
+    let Open { mut exchange, ticket, request_done, response_done, whole } = open;
+    exchange.complete = whole
+        && request_done
+        && response_done
+        && exchange.request.is_some()
+        && exchange.response.is_some();
+    timeline.close(ticket, Item::Exchange(exchange));
+}
+
+fn proto(minor: u8) -> &'static str {
+    if minor == 0 { "http/1.0" } else { "http/1.1" }
+}
+
+pub(crate) fn opposite(direction: Direction) -> Direction {
+    match direction {
+        Direction::Sent => Direction::Received,
+        Direction::Received => Direction::Sent,
+    }
+}

@@ -1,0 +1,198 @@
+//! Where a message of HTTP/1 begins: at the first bytes of a connection, and in the middle of
+//! bytes whose framing was lost.
+
+use memchr::{memchr, memmem};
+
+use super::head::{Kind, is_start_line, is_token};
+
+/// Methods that are recognised although no line break stands before them, which is where a body
+/// without a final line break ended.
+const KNOWN_METHODS: [&[u8]; 16] = [
+    b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH",
+    b"PROPFIND", b"PROPPATCH", b"MKCOL", b"COPY", b"MOVE", b"LOCK", b"UNLOCK",
+];
+
+/// The longest method that is looked for.
+const MAX_METHOD: usize = 32;
+
+/// The longest first line that is waited for.
+pub(crate) const MAX_LINE: usize = 64 << 10;
+
+/// What the bytes at the start of a direction look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// HTTP/1 messages of this kind.
+    Http1(Kind),
+    /// HTTP/2.
+    Http2,
+    /// Something else.
+    Other,
+    /// More bytes are needed.
+    Unsure,
+}
+
+/// Judges the first bytes of a direction.
+pub(crate) fn judge(bytes: &[u8]) -> Verdict {
+    // RFC 9112 section 2.2: empty lines before a request are ignored.
+    let blank = bytes.iter().take_while(|b| b"\r\n".contains(b)).count();
+    let text = &bytes[blank..];
+    if blank > 16 {
+        return Verdict::Other;
+    }
+    if text.is_empty() || b"PRI * HTTP/2.".starts_with(text) || b"HTTP/1.".starts_with(text) {
+        return Verdict::Unsure;
+    }
+    if text.starts_with(b"PRI * HTTP/2.") {
+        return Verdict::Http2;
+    }
+    if text.starts_with(b"HTTP/1.") {
+        return if text[7].is_ascii_digit() { Verdict::Http1(Kind::Response) } else { Verdict::Other };
+    }
+    if text[0] == 0 {
+        return judge_settings(bytes);
+    }
+    match memchr(b'\n', text) {
+        Some(end) if is_start_line(Kind::Request, &text[..end]) => Verdict::Http1(Kind::Request),
+        None if may_be_request(text) => Verdict::Unsure,
+        _ => Verdict::Other,
+    }
+}
+
+/// An HTTP/2 server begins with a SETTINGS frame on stream 0 (RFC 9113 section 3.4), whose length
+/// is a multiple of 6.
+fn judge_settings(bytes: &[u8]) -> Verdict {
+    match bytes {
+        [0, 0, len, 4, 0, 0, 0, 0, 0, ..] if len % 6 == 0 => Verdict::Http2,
+        [_, _, _, _, _, _, _, _, _, ..] => Verdict::Other,
+        _ => Verdict::Unsure,
+    }
+}
+
+/// The beginning of a line can become a request line.
+pub(crate) fn may_be_request(line: &[u8]) -> bool {
+    let method = line.iter().take_while(|&&b| is_token(b)).count();
+    method > 0
+        && method <= MAX_METHOD
+        && line.get(method).is_none_or(|&b| b == b' ')
+        && line.len() <= MAX_LINE
+}
+
+/// A buffered head that is not complete can still become one of this kind.
+pub(crate) fn may_be_head(kind: Kind, bytes: &[u8]) -> bool {
+    match (kind, memchr(b'\n', bytes)) {
+        (_, Some(end)) => is_start_line(kind, &bytes[..end]),
+        (Kind::Response, None) => bytes.starts_with(b"HTTP/1.") || b"HTTP/1.".starts_with(bytes),
+        (Kind::Request, None) => may_be_request(bytes),
+    }
+}
+
+/// Place of the first start line of this kind that ends, or for a response begins, at or after
+/// `from`. What lies before `from` is looked at for the beginning of it only.
+pub(crate) fn find(kind: Kind, bytes: &[u8], from: usize) -> Option<usize> {
+    let needle: &[u8] = match kind {
+        Kind::Request => b" HTTP/1.",
+        Kind::Response => b"HTTP/1.",
+    };
+    let from = from.min(bytes.len());
+    memmem::find_iter(&bytes[from..], needle).map(|at| from + at).find_map(|at| match kind {
+        Kind::Response => is_status_line(&bytes[at..]).then_some(at),
+        Kind::Request => {
+            let end = memchr(b'\n', &bytes[at..])?;
+            request_line_at(bytes, at + end)
+        }
+    })
+}
+
+/// `HTTP/1.x NNN` and then a space or the end of the line.
+fn is_status_line(bytes: &[u8]) -> bool {
+    match bytes {
+        [_, _, _, _, _, _, _, minor, b' ', a, b, c, b' ' | b'\r' | b'\n', ..] => {
+            [minor, a, b, c].iter().all(|b| b.is_ascii_digit())
+        }
+        _ => false,
+    }
+}
+
+/// Where the request line begins that ends at the line feed `end`, if one does.
+fn request_line_at(bytes: &[u8], end: usize) -> Option<usize> {
+    let line = &bytes[..end];
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let (rest, version) = line.split_at(line.len().checked_sub(9)?);
+    if !version.starts_with(b" HTTP/1.") || !version[8].is_ascii_digit() {
+        return None;
+    }
+    let target = rest.iter().rev().take_while(|b| !b.is_ascii_whitespace() && !b.is_ascii_control());
+    let method_end = rest.len() - target.count();
+    let before = rest[..method_end].strip_suffix(b" ").filter(|_| method_end < rest.len())?;
+    let is_method = |b: &&u8| b.is_ascii_uppercase() || matches!(b, b'-' | b'_');
+    let len = before.iter().rev().take_while(is_method).count();
+    let method = &before[before.len() - len..];
+    let known = KNOWN_METHODS.iter().filter(|known| method.ends_with(known));
+    let known = known.map(|known| known.len()).max();
+    let fits = (1..=MAX_METHOD).contains(&len);
+    let at = match &before[..before.len() - len] {
+        [.., b'\n'] if fits => len,
+        // The first byte that is there need not be the first of a line.
+        [] if fits => known.unwrap_or(len),
+        _ => known?,
+    };
+    Some(before.len() - at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_bytes_tell_the_protocol() {
+        use Verdict::{Http1, Http2, Other, Unsure};
+        for (bytes, verdict) in [
+            (&b"GET / HTTP/1.1\r\n"[..], Http1(Kind::Request)),
+            (b"\r\n\r\nPURGE * HTTP/1.0\n", Http1(Kind::Request)),
+            (b"HTTP/1.1", Http1(Kind::Response)),
+            (b"HTTP/1.", Unsure),
+            (b"HTTP/2", Other),
+            (b"GE", Unsure),
+            (b"GET key\r\n", Other),
+            (b"GET / HTTP/2.0\r\n", Other),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Http2),
+            (b"PRI * HT", Unsure),
+            (b"\x00\x00\x12\x04\x00\x00\x00\x00\x00", Http2),
+            (b"\x00\x00\x12\x04\x00", Unsure),
+            (b"\x00\x00\x12\x05\x00\x00\x00\x00\x00", Other),
+            (b"\x16\x03\x01", Other),
+            (b"SSH-2.0-x\r\n", Other),
+            (b"* OK IMAP4rev1\r\n", Other),
+        ] {
+            assert_eq!(judge(bytes), verdict, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn no_prefix_of_a_start_line_is_taken_for_something_else() {
+        for (line, verdict) in [
+            (&b"VERSION-CONTROL /a?b HTTP/1.1\r\n"[..], Verdict::Http1(Kind::Request)),
+            (b"HTTP/1.0 200 OK\r\n", Verdict::Http1(Kind::Response)),
+        ] {
+            for end in 0..line.len() {
+                let got = judge(&line[..end]);
+                assert!(got == Verdict::Unsure || got == verdict, "{end} {got:?}");
+            }
+            assert_eq!(judge(line), verdict);
+        }
+    }
+
+    #[test]
+    fn start_lines_are_found_amid_other_bytes() {
+        let find_in = |kind, bytes: &[u8]| find(kind, bytes, 0);
+        assert_eq!(find_in(Kind::Request, b"}GET /b HTTP/1.1\r\n"), Some(1));
+        assert_eq!(find_in(Kind::Request, b"ABCPOST /b HTTP/1.1\r\n"), Some(3));
+        assert_eq!(find_in(Kind::Request, b"abc\nFOO /b HTTP/1.1\n"), Some(4));
+        assert_eq!(find_in(Kind::Request, b"abc FOO /b HTTP/1.1\n"), None);
+        assert_eq!(find_in(Kind::Request, b"spoke HTTP/1.1\r\n GET / HTTP/1.1\r\n"), Some(17));
+        assert_eq!(find_in(Kind::Request, b"GET /b HTTP/1.1"), None);
+        assert_eq!(find_in(Kind::Response, b"xHTTP/1.1 200 OK"), Some(1));
+        assert_eq!(find_in(Kind::Response, b"GET / HTTP/1.1\r\nHTTP/1.0 404\r\n"), Some(16));
+        assert_eq!(find_in(Kind::Response, b"HTTP/1.1 20x OK\r\n"), None);
+    }
+}

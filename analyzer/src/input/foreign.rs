@@ -1,0 +1,224 @@
+//! Packet captures of other programs: pcap and pcapng.
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::time::Duration;
+
+use pcap_file::pcap::{PcapReadError, PcapReader};
+use pcap_file::pcapng::blocks::interface_statistics::InterfaceStatisticsOption;
+use pcap_file::pcapng::{Block, PcapNgReadError, PcapNgReader};
+use sslrec_formats::io::Error;
+use sslrec_formats::record::{Record, Stats};
+
+use super::link::{self, Packet};
+use super::{Outcome, RecordSink};
+use crate::tcp::Reassembler;
+
+/// The largest packet or block that is read. Snaplens end at 256 KiB; blocks that hold secrets or
+/// names can be longer.
+const BUFFER: usize = 16 << 20;
+
+/// Length of the header of a pcap, and of each of its packets.
+const PCAP_HEADER: u64 = 24;
+const PCAP_PACKET_HEADER: u64 = 16;
+
+/// Takes packets and counts what cannot be used of them.
+struct Packets<'s> {
+    tcp: Reassembler,
+    sink: &'s mut dyn RecordSink,
+    packets: u64,
+    segments: u64,
+    fragments: u64,
+    cut: u64,
+    other: u64,
+    /// Packets of each link type that is not known.
+    links: HashMap<u32, u64>,
+    first_ns: Option<u64>,
+    last_ns: u64,
+}
+
+impl<'s> Packets<'s> {
+    fn new(sink: &'s mut dyn RecordSink) -> Self {
+        Self {
+            tcp: Reassembler::new(),
+            sink,
+            packets: 0,
+            segments: 0,
+            fragments: 0,
+            cut: 0,
+            other: 0,
+            links: HashMap::new(),
+            first_ns: None,
+            last_ns: 0,
+        }
+    }
+
+    fn packet(&mut self, link: u32, ts_ns: u64, bytes: &[u8], original_len: u32) {
+        self.packets += 1;
+        self.first_ns.get_or_insert(ts_ns);
+        self.last_ns = self.last_ns.max(ts_ns);
+        match link::dissect(link, ts_ns, bytes, original_len as usize) {
+            Packet::Tcp(segment) => {
+                self.segments += 1;
+                self.tcp.segment(&segment, self.sink);
+            }
+            Packet::Fragment => self.fragments += 1,
+            Packet::Cut => self.cut += 1,
+            Packet::UnknownLink => *self.links.entry(link).or_default() += 1,
+            Packet::Other => self.other += 1,
+        }
+    }
+
+    fn finish(mut self, dropped: Option<u64>, damage: Option<Error>) -> Outcome {
+        self.tcp.finish(self.sink);
+        if let Some(dropped_events) = dropped {
+            let stats = Stats { ts_ns: self.last_ns, last: true, dropped_events, ..Stats::default() };
+            self.sink.record(&Record::Stats(stats));
+        }
+        let mut notes = Vec::new();
+        let mut say = |count: u64, what: &str| {
+            if count > 0 {
+                notes.push(format!("{count} {what}"));
+            }
+        };
+        say(self.fragments, "IP fragments of TCP segments are not reassembled; their bytes are missing");
+        say(self.cut, "packets were cut before the end of their headers; see the capture's snaplen");
+        if self.segments == 0 {
+            say(self.other, "packets, none of which is TCP");
+        }
+        let mut links: Vec<_> = self.links.into_iter().collect();
+        links.sort_unstable();
+        for (link, count) in links {
+            say(count, &format!("packets of link type {link}, which is not supported"));
+        }
+        Outcome { start_ns: self.first_ns.unwrap_or(0), notes, damage }
+    }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Reads a pcap.
+pub(super) fn read_pcap(reader: impl Read, sink: &mut dyn RecordSink) -> Result<Outcome, Error> {
+    let mut reader = PcapReader::with_capacity(reader, BUFFER).map_err(|error| match error {
+        PcapReadError::Io(error) => at_end(error, 0, "the header is not complete"),
+        error => damaged(0, error),
+    })?;
+    let header = reader.header();
+    // The upper bits tell of a frame check sequence, which is dropped as padding.
+    let link = u32::from(header.datalink) & 0x0fff_ffff;
+    let unit_ns = match header.ts_resolution {
+        pcap_file::pcap::PcapTsResolution::MicroSecond => 1000,
+        pcap_file::pcap::PcapTsResolution::NanoSecond => 1,
+    };
+    let mut packets = Packets::new(sink);
+    let mut offset = PCAP_HEADER;
+    let mut damage = None;
+    while !packets.sink.is_done() {
+        // Raw packets: files whose packets exceed their own snaplen exist and can be read.
+        match reader.next_raw_packet() {
+            None => break,
+            Some(Ok(packet)) => {
+                let fraction_ns = u64::from(packet.ts_frac) * unit_ns;
+                let ts_ns = u64::from(packet.ts_sec) * 1_000_000_000 + fraction_ns;
+                packets.packet(link, ts_ns, &packet.data, packet.orig_len);
+                offset += PCAP_PACKET_HEADER + packet.data.len() as u64;
+            }
+            Some(Err(PcapReadError::Io(error))) => {
+                damage = Some(at_end(error, offset, "the last packet is not complete"));
+                break;
+            }
+            Some(Err(error)) => {
+                damage = Some(damaged(offset, error));
+                break;
+            }
+        }
+    }
+    Ok(packets.finish(None, damage))
+}
+
+/// Reads a pcapng.
+pub(super) fn read_pcapng(reader: impl Read, sink: &mut dyn RecordSink) -> Result<Outcome, Error> {
+    let mut reader = PcapNgReader::with_capacity(reader, BUFFER).map_err(|error| match error {
+        PcapNgReadError::Io(error) => at_end(error, 0, "the section header is not complete"),
+        error => damaged(0, error),
+    })?;
+    let mut packets = Packets::new(sink);
+    // Drop counters of each interface; the last ones count.
+    let mut drops: HashMap<u32, u64> = HashMap::new();
+    let mut total_drops = None;
+    let mut damage = None;
+    while !packets.sink.is_done() {
+        let offset = reader.bytes_parsed();
+        match reader.next_block() {
+            None => break,
+            Some(Ok((block, state))) => {
+                let link_of = |interface: u32| {
+                    let interface = state.interfaces().get(interface as usize);
+                    interface.map_or(u32::MAX, |interface| interface.linktype.into())
+                };
+                match block {
+                    Block::EnhancedPacket(packet) => {
+                        let ts_ns = nanoseconds(packet.timestamp);
+                        let link = link_of(packet.interface_id);
+                        packets.packet(link, ts_ns, &packet.data, packet.original_len);
+                    }
+                    Block::Packet(packet) => {
+                        let ts_ns = nanoseconds(packet.timestamp);
+                        let link = link_of(packet.interface_id.into());
+                        packets.packet(link, ts_ns, &packet.data, packet.original_len);
+                    }
+                    // It has no time of its own.
+                    Block::SimplePacket(packet) => {
+                        let ts_ns = packets.last_ns;
+                        packets.packet(link_of(0), ts_ns, &packet.data, packet.original_len);
+                    }
+                    Block::InterfaceStatistics(statistics) => {
+                        let counted = drop_counters(&statistics.options);
+                        drops.insert(statistics.interface_id, counted);
+                        total_drops = Some(drops.values().sum());
+                    }
+                    _ => {}
+                }
+            }
+            Some(Err(PcapNgReadError::Io(error))) => {
+                damage = Some(at_end(error, offset, "the last block is not complete"));
+                break;
+            }
+            Some(Err(error)) => {
+                damage = Some(damaged(offset, error));
+                break;
+            }
+        }
+    }
+    Ok(packets.finish(total_drops, damage))
+}
+
+/// Packets that the interface and the operating system dropped.
+fn drop_counters(options: &[InterfaceStatisticsOption<'_>]) -> u64 {
+    let counters = options.iter().map(|option| match option {
+        InterfaceStatisticsOption::IsbIfDrop(count) | InterfaceStatisticsOption::IsbOsDrop(count) => *count,
+        _ => 0,
+    });
+    counters.fold(0, u64::saturating_add)
+}
+
+/// A file that ends too early is damaged there; other failures are the system's.
+fn at_end(error: io::Error, offset: u64, reason: &str) -> Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => Error::Damaged { offset, reason: reason.into() },
+        _ => Error::Io(error),
+    }
+}
+
+fn damaged(offset: u64, error: impl std::error::Error) -> Error {
+    let mut reason = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        reason.push_str(": ");
+        reason.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    Error::Damaged { offset, reason }
+}

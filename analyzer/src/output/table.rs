@@ -1,0 +1,232 @@
+//! The listing for people: one line for each exchange or stream, and a summary.
+//!
+//! On a terminal, lines are cut to its width; anywhere else nothing is cut, so that the output of
+//! a pipe does not depend on a window. Bytes from the network are escaped
+//! ([`crate::text::Printable`]).
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use sslrec_formats::record::Direction;
+
+use super::Output;
+use crate::capture::Summary;
+use crate::exchange::{ConnectionInfo, Exchange, Item, Stream};
+use crate::text::{Duration, Printable, Size, TimeOfDay, latin1};
+
+/// Everything but the URL column: widths and the spaces between them.
+const OTHER_COLUMNS: usize = 12 + 2 + 7 + 1 + 15 + 1 + 7 + 1 + 4 + 1 + 1 + 16 + 1 + 6 + 1 + 7;
+
+/// Width of the URL column where nothing is cut, and the least on a terminal.
+const URL_WIDTH: usize = 48;
+const MIN_URL_WIDTH: usize = 16;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Table<W> {
+    out: W,
+    color: bool,
+    /// Columns of the terminal.
+    width: Option<usize>,
+    started: bool,
+    /// Reused for each line.
+    line: String,
+    cell: String,
+}
+
+/// The cells of a line.
+struct Row<'a> {
+    first_ns: u64,
+    info: &'a ConnectionInfo,
+    method: &'a str,
+    status: Option<u16>,
+    complete: bool,
+    url: &'a dyn std::fmt::Display,
+    content_type: &'a str,
+    bytes: Option<u64>,
+    duration_ns: Option<u64>,
+}
+
+impl<W: Write> Table<W> {
+    /// Writes to `out`, in colours or not; to a terminal of `width` columns, or to something that
+    /// takes lines of any length.
+    pub fn new(out: W, color: bool, width: Option<usize>) -> Self {
+        Self { out, color, width, started: false, line: String::new(), cell: String::new() }
+    }
+
+    fn url_width(&self) -> usize {
+        self.width.map_or(URL_WIDTH, |width| width.saturating_sub(OTHER_COLUMNS).max(MIN_URL_WIDTH))
+    }
+
+    fn header(&mut self) -> io::Result<()> {
+        if std::mem::replace(&mut self.started, true) {
+            return Ok(());
+        }
+        let url = self.url_width();
+        writeln!(
+            self.out,
+            "{:12}  {:>7} {:15} {:7} {:4} {:url$} {:16} {:>6} {:>7}",
+            "TIME", "PID", "COMM", "METHOD", "CODE", "URL", "TYPE", "SIZE", "TOOK"
+        )
+    }
+
+    fn row(&mut self, row: &Row<'_>) -> io::Result<()> {
+        self.header()?;
+        self.line.clear();
+        let pid = row.info.pid().map(|pid| pid.to_string());
+        let pid = pid.as_deref().unwrap_or("-");
+        let _ = write!(self.line, "{}  {pid:>7} ", TimeOfDay(row.first_ns));
+        self.cell(&Printable(row.info.comm.as_deref().unwrap_or("-")), 15);
+        self.cell(&Printable(row.method), 7);
+        self.status(row);
+        self.cell(row.url, self.url_width());
+        self.cell(&Printable(row.content_type), 16);
+        let size = row.bytes.map_or_else(|| "-".to_owned(), |bytes| Size(bytes).to_string());
+        let took = row.duration_ns.map_or_else(|| "-".to_owned(), |ns| Duration(ns).to_string());
+        let _ = write!(self.line, "{size:>6} {took:>7}");
+        self.line.push('\n');
+        self.out.write_all(self.line.as_bytes())
+    }
+
+    /// A cell of at least `width` columns, and on a terminal at most.
+    fn cell(&mut self, text: &dyn std::fmt::Display, width: usize) {
+        self.cell.clear();
+        let _ = write!(self.cell, "{text}");
+        if self.width.is_some()
+            && let Some((cut, _)) = self.cell.char_indices().nth(width)
+        {
+            let before = self.cell[..cut].char_indices().next_back().map_or(0, |(at, _)| at);
+            self.cell.truncate(before);
+            self.cell.push('…');
+        }
+        let _ = write!(self.line, "{:width$} ", self.cell);
+    }
+
+    fn status(&mut self, row: &Row<'_>) {
+        let code = row.status.map_or_else(|| "-".to_owned(), |status| status.to_string());
+        let mark = if row.complete { " " } else { "!" };
+        let color = match row.status {
+            Some(200..=299) => "32",
+            Some(300..=399) => "36",
+            Some(400..=499) => "33",
+            Some(500..) => "31",
+            _ => "2",
+        };
+        let pad = 3usize.saturating_sub(code.len());
+        let _ = match self.color {
+            true => write!(self.line, "\x1b[{color}m{code}{mark}\x1b[0m{:pad$} ", ""),
+            false => write!(self.line, "{code}{mark}{:pad$} ", ""),
+        };
+    }
+
+    fn exchange(&mut self, exchange: &Exchange) -> io::Result<()> {
+        let info = exchange.connection.borrow();
+        let response = exchange.response.as_ref();
+        let content_type = response.and_then(|r| r.message.headers.first("content-type"));
+        // Parameters are left out.
+        let content_type = content_type.and_then(|value| value.split(|&b| b == b';').next());
+        self.row(&Row {
+            first_ns: exchange.first_ns(),
+            info: &info,
+            method: exchange.request.as_ref().map_or("-", |request| request.method.as_str()),
+            status: response.map(|response| response.status),
+            complete: exchange.complete,
+            url: &Place { exchange, info: &info },
+            content_type: &latin1(content_type.unwrap_or(b"-").trim_ascii()),
+            bytes: response.map(|response| response.message.body.bytes),
+            duration_ns: exchange.duration_ns(),
+        })
+    }
+
+    fn stream(&mut self, stream: &Stream) -> io::Result<()> {
+        let info = stream.connection.borrow();
+        self.row(&Row {
+            first_ns: stream.first_ns,
+            info: &info,
+            method: "-",
+            status: None,
+            complete: stream.complete,
+            url: &Peer(&info, info.client_direction()),
+            content_type: "stream",
+            bytes: Some(stream.sent.bytes + stream.received.bytes),
+            duration_ns: stream.last_ns.checked_sub(stream.first_ns),
+        })
+    }
+}
+
+/// Host and path of an exchange.
+struct Place<'a> {
+    exchange: &'a Exchange,
+    info: &'a ConnectionInfo,
+}
+
+impl std::fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let request = self.exchange.request.as_ref();
+        match request.and_then(|request| request.authority()) {
+            Some(authority) => Printable(&authority).fmt(f)?,
+            None => Peer(self.info, Some(self.exchange.request_direction)).fmt(f)?,
+        }
+        match request.and_then(|request| request.path()) {
+            Some(path) => Printable(&path).fmt(f),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The server of a connection: its name, else its address; without a role, both addresses.
+struct Peer<'a>(&'a ConnectionInfo, Option<Direction>);
+
+impl std::fmt::Display for Peer<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Peer(info, client) = self;
+        let server = client.and_then(|client| info.ends(client).1);
+        match (&info.record.sni, server, info.record.local.zip(info.record.remote)) {
+            (Some(name), ..) => Printable(name).fmt(f),
+            (None, Some(server), _) => server.fmt(f),
+            (None, None, Some((local, remote))) => write!(f, "{local} - {remote}"),
+            (None, None, None) => f.write_str("-"),
+        }
+    }
+}
+
+impl<W: Write> Output for Table<W> {
+    fn item(&mut self, item: &Item) -> io::Result<()> {
+        match item {
+            Item::Exchange(exchange) => self.exchange(exchange),
+            Item::Stream(stream) => self.stream(stream),
+        }
+    }
+
+    fn summary(&mut self, summary: &Summary) -> io::Result<()> {
+        let count = |n: u64, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
+        write!(self.out, "{}", count(summary.exchanges, "exchange", "exchanges"))?;
+        if summary.streams > 0 {
+            write!(self.out, ", {}", count(summary.streams, "stream", "streams"))?;
+        }
+        write!(self.out, " on {}", count(summary.connections, "connection", "connections"))?;
+        if summary.processes > 0 {
+            write!(self.out, " of {}", count(summary.processes, "process", "processes"))?;
+        }
+        write!(self.out, "; {} incomplete (!)", summary.incomplete)?;
+        write!(self.out, ", {} lost", count(summary.lost_bytes, "byte", "bytes"))?;
+        if let Some(dropped) = summary.dropped_events.filter(|&dropped| dropped > 0) {
+            write!(self.out, ", {} dropped", count(dropped, "event", "events"))?;
+        }
+        if let Some((start, end)) = summary.start_ns.zip(summary.end_ns) {
+            write!(self.out, "; {} in all", Duration(end.saturating_sub(start)))?;
+        }
+        if !summary.closed {
+            write!(self.out, "; the capture was not closed")?;
+        }
+        writeln!(self.out)?;
+        for note in &summary.notes {
+            writeln!(self.out, "note: {}", Printable(note))?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}

@@ -1,0 +1,308 @@
+//! One connection: keeps its two byte streams in order and gives them to the protocol that they
+//! turn out to be.
+//!
+//! A connection stays undecided until its bytes tell what it is. A few bytes are held meanwhile;
+//! a connection that never tells is listed as a stream.
+
+use sslrec_formats::record::{Close, CloseCause, Data, Direction, Gap};
+
+use crate::exchange::{Item, SharedConnection, Stream};
+use crate::http1::start::{self, MAX_LINE, Verdict};
+use crate::http1::{self, Chunk, Kind};
+use crate::timeline::{Ticket, Timeline};
+
+/// A connection that is being read.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    info: SharedConnection,
+    protocol: Protocol,
+    /// Everything that went over it, for the case that it is not HTTP.
+    raw: Box<Stream>,
+    /// Its place in the listing while it may become a stream.
+    ticket: Option<Ticket>,
+    keep: bool,
+    started: bool,
+    sent: Half,
+    received: Half,
+    /// Notes that came before it was known whom they concern.
+    notes: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Protocol {
+    Undecided,
+    Http1(Box<http1::Connection>),
+    Opaque,
+}
+
+/// One direction.
+#[derive(Debug, Default)]
+struct Half {
+    /// Place of the next byte.
+    offset: u64,
+    /// Bytes that are held while the protocol is not known.
+    held: Vec<u8>,
+    /// When they were handed over.
+    chunk: Option<Chunk>,
+    /// It begins in the middle of something.
+    searching: bool,
+    /// Its first bytes are of no known protocol.
+    other: bool,
+}
+
+impl Half {
+    fn of<'a>(sent: &'a mut Half, received: &'a mut Half, direction: Direction) -> &'a mut Half {
+        match direction {
+            Direction::Sent => sent,
+            Direction::Received => received,
+        }
+    }
+}
+
+impl Connection {
+    pub(crate) fn new(info: SharedConnection, keep: bool, timeline: &mut Timeline) -> Self {
+        let (first_ns, joined) = {
+            let info = info.borrow();
+            (info.record.ts_ns, info.record.joined)
+        };
+        let half = || Half { searching: joined, ..Half::default() };
+        Self {
+            raw: Box::new(Stream::new(&info, first_ns, keep)),
+            info,
+            protocol: Protocol::Undecided,
+            ticket: Some(timeline.open(first_ns)),
+            keep,
+            started: false,
+            sent: half(),
+            received: half(),
+            notes: Vec::new(),
+        }
+    }
+
+    pub(crate) fn info(&self) -> &SharedConnection {
+        &self.info
+    }
+
+    /// Bytes that were read or written. Returns how many turned out to be missing before them.
+    pub(crate) fn data(&mut self, data: &Data<'_>, timeline: &mut Timeline) -> u64 {
+        let first_ns = match data.dir {
+            Direction::Sent => data.ts_ns.saturating_sub(data.lat_ns),
+            Direction::Received => data.ts_ns,
+        };
+        let chunk = Chunk { first_ns, last_ns: data.ts_ns };
+        let expected = self.half(data.dir).offset;
+        // A file that was put together from damaged parts can leave bytes out or repeat them.
+        let missing = data.offset.saturating_sub(expected);
+        self.missing(data.dir, data.ts_ns, missing, timeline);
+        let known = usize::try_from(expected.saturating_sub(data.offset)).unwrap_or(usize::MAX);
+        let Some(bytes) = data.payload.get(known..).filter(|bytes| !bytes.is_empty()) else {
+            return missing;
+        };
+        self.begin(first_ns, timeline);
+        self.half(data.dir).offset += bytes.len() as u64;
+        self.raw.push(data.dir, bytes, data.ts_ns);
+        match &mut self.protocol {
+            Protocol::Http1(http1) => http1.data(data.dir, chunk, bytes, timeline),
+            Protocol::Undecided => self.undecided(data.dir, chunk, bytes, timeline),
+            Protocol::Opaque => {}
+        }
+        missing
+    }
+
+    /// Bytes that are missing. Returns how many of them were not known to be yet.
+    pub(crate) fn gap(&mut self, gap: &Gap, timeline: &mut Timeline) -> u64 {
+        let end = gap.offset.saturating_add(gap.len);
+        let len = end.saturating_sub(self.half(gap.dir).offset);
+        self.missing(gap.dir, gap.ts_ns, len, timeline);
+        len
+    }
+
+    /// Something about the bytes that come next.
+    pub(crate) fn note(&mut self, note: &str) {
+        match &mut self.protocol {
+            Protocol::Http1(http1) => http1.note(note.to_owned()),
+            Protocol::Undecided => self.notes.push(note.to_owned()),
+            Protocol::Opaque => self.raw.note(note.to_owned()),
+        }
+    }
+
+    /// The connection ended, or with `None` the capture did. Returns how many bytes turned out to
+    /// be missing.
+    pub(crate) fn finish(mut self, close: Option<&Close>, ts_ns: u64, timeline: &mut Timeline) -> u64 {
+        let mut missing = 0;
+        let lengths = close.map(|c| [(Direction::Sent, c.sent_bytes), (Direction::Received, c.received_bytes)]);
+        for (direction, length) in lengths.into_iter().flatten() {
+            let len = length.saturating_sub(self.half(direction).offset);
+            self.missing(direction, ts_ns, len, timeline);
+            missing += len;
+        }
+        let closed = close.is_some_and(|close| close.cause != CloseCause::StillOpen);
+        if let Protocol::Http1(http1) = &mut self.protocol {
+            http1.finish(closed, ts_ns, timeline);
+            if http1.exchanges() > 0 {
+                return missing;
+            }
+            self.raw.note("http/1 without a whole head");
+        }
+        self.list_as_stream(closed, timeline);
+        missing
+    }
+
+    /// It is the other end of one that is listed.
+    pub(crate) fn discard(self, timeline: &mut Timeline) {
+        self.ticket.into_iter().for_each(|ticket| timeline.cancel(ticket));
+    }
+
+    fn list_as_stream(mut self, closed: bool, timeline: &mut Timeline) {
+        self.notes.into_iter().for_each(|note| self.raw.note(note));
+        if self.info.borrow().record.alpn.as_deref() == Some("h2") {
+            self.raw.note(HTTP2_NOTE);
+        }
+        let joined = self.info.borrow().record.joined;
+        if joined {
+            self.raw.note("joined in mid-stream");
+        }
+        if !closed {
+            self.raw.note("still open when the recording ended");
+        }
+        self.raw.complete = closed && !joined && self.raw.lost_bytes == 0;
+        let ticket = self.ticket.unwrap_or_else(|| timeline.open(self.raw.first_ns));
+        timeline.close(ticket, Item::Stream(self.raw));
+    }
+
+    /// The first byte, present or missing, moves the connection from when it was made to when it
+    /// was used.
+    fn begin(&mut self, first_ns: u64, timeline: &mut Timeline) {
+        if std::mem::replace(&mut self.started, true) {
+            return;
+        }
+        self.raw.first_ns = first_ns;
+        if let Some(ticket) = self.ticket.take() {
+            timeline.cancel(ticket);
+            self.ticket = Some(timeline.open(first_ns));
+        }
+    }
+
+    fn half(&mut self, direction: Direction) -> &mut Half {
+        Half::of(&mut self.sent, &mut self.received, direction)
+    }
+
+    fn missing(&mut self, direction: Direction, ts_ns: u64, len: u64, timeline: &mut Timeline) {
+        if len == 0 {
+            return;
+        }
+        self.begin(ts_ns, timeline);
+        self.raw.lost_bytes += len;
+        let half = self.half(direction);
+        half.offset = half.offset.saturating_add(len);
+        half.searching = true;
+        half.held.clear();
+        half.chunk = None;
+        if let Protocol::Http1(http1) = &mut self.protocol {
+            http1.gap(direction, ts_ns, len, timeline);
+        }
+    }
+
+    fn undecided(&mut self, direction: Direction, chunk: Chunk, bytes: &[u8], timeline: &mut Timeline) {
+        let role = self.info.borrow().client_direction();
+        let half = self.half(direction);
+        if half.other {
+            return;
+        }
+        let chunk = *half.chunk.get_or_insert(chunk);
+        // Usually the first call tells, and then nothing needs to be held.
+        let mut held = std::mem::take(&mut half.held);
+        if !held.is_empty() {
+            held.extend_from_slice(bytes);
+        }
+        let view = if held.is_empty() { bytes } else { &held[..] };
+        let (verdict, at) = if half.searching {
+            search(view, role.map(|client| kind_of(direction, client)))
+        } else {
+            (start::judge(view), 0)
+        };
+        match verdict {
+            Verdict::Http1(kind) => {
+                let skipped = at as u64;
+                self.become_http1(direction, kind, skipped, timeline);
+                if let Protocol::Http1(http1) = &mut self.protocol {
+                    http1.data(direction, chunk, &view[at..], timeline);
+                }
+            }
+            Verdict::Http2 => {
+                self.raw.note(HTTP2_NOTE);
+                self.become_opaque();
+            }
+            Verdict::Unsure => {
+                if held.is_empty() {
+                    held.extend_from_slice(bytes);
+                }
+                // Only a search goes beyond one line, and it needs no more than the last one.
+                let excess = held.len().saturating_sub(2 * MAX_LINE);
+                held.drain(..if excess > 0 { held.len() - MAX_LINE } else { 0 });
+                self.half(direction).held = held;
+            }
+            Verdict::Other => {
+                half.other = true;
+                half.chunk = None;
+                if self.sent.other && self.received.other {
+                    self.become_opaque();
+                }
+            }
+        }
+    }
+
+    fn become_opaque(&mut self) {
+        self.protocol = Protocol::Opaque;
+        for half in [&mut self.sent, &mut self.received] {
+            half.held = Vec::new();
+        }
+    }
+
+    /// The bytes of this direction are messages of this kind.
+    fn become_http1(&mut self, direction: Direction, kind: Kind, skipped: u64, timeline: &mut Timeline) {
+        let requests = match kind {
+            Kind::Request => direction,
+            Kind::Response => http1::opposite(direction),
+        };
+        let searching = |d| match d {
+            d if d == direction => false,
+            Direction::Sent => self.sent.searching || self.sent.other,
+            Direction::Received => self.received.searching || self.received.other,
+        };
+        let mut http1 = http1::Connection::new(&self.info, requests, searching, self.keep);
+        // From here on the exchanges have the data.
+        self.raw.sent.data = None;
+        self.raw.received.data = None;
+        self.ticket.take().into_iter().for_each(|ticket| timeline.cancel(ticket));
+        self.notes.drain(..).for_each(|note| http1.note(note));
+        if skipped > 0 {
+            http1.note(format!("joined in mid-stream: {skipped} bytes before it are not decoded"));
+        }
+        let other = http1::opposite(direction);
+        let half = self.half(other);
+        let held = std::mem::take(&mut half.held);
+        if let Some(chunk) = half.chunk.take().filter(|_| !held.is_empty()) {
+            http1.data(other, chunk, &held, timeline);
+        }
+        self.protocol = Protocol::Http1(Box::new(http1));
+    }
+}
+
+/// Said of connections whose protocol this version does not decode.
+const HTTP2_NOTE: &str = "http/2 was recognised and is not decoded yet";
+
+fn kind_of(direction: Direction, client: Direction) -> Kind {
+    if direction == client { Kind::Request } else { Kind::Response }
+}
+
+/// Looks for a start line in bytes that begin in the middle of something: for one of the kind that
+/// the direction carries, or of either where the role is not known.
+fn search(bytes: &[u8], kind: Option<Kind>) -> (Verdict, usize) {
+    let kinds = kind.map_or([Kind::Request, Kind::Response], |kind| [kind, kind]);
+    let found = kinds.map(|kind| start::find(kind, bytes, 0).map(|at| (at, kind)));
+    match found.into_iter().flatten().min_by_key(|(at, _)| *at) {
+        Some((at, kind)) => (Verdict::Http1(kind), at),
+        None => (Verdict::Unsure, 0),
+    }
+}

@@ -1,0 +1,267 @@
+//! One direction of a TCP connection: segments in any order become bytes in order, and holes.
+
+use std::collections::BTreeMap;
+
+/// What is kept of the bytes handed on, so that a retransmission with other data is noticed.
+const HISTORY: usize = 32 << 10;
+
+/// What comes out.
+pub(super) enum Output<'a> {
+    /// Bytes at this place in the stream, captured at this time.
+    Data { offset: u64, ts_ns: u64, bytes: &'a [u8] },
+    /// So many bytes are missing at this place.
+    Gap { offset: u64, len: u64 },
+    /// A retransmission did not hold the same bytes; the ones that came first were kept.
+    Overlap,
+}
+
+/// A piece that came before its turn.
+#[derive(Debug)]
+struct Piece {
+    ts_ns: u64,
+    bytes: Vec<u8>,
+    /// Bytes after it that the snaplen cut off.
+    missing: u64,
+}
+
+impl Piece {
+    fn len(&self) -> u64 {
+        self.bytes.len() as u64 + self.missing
+    }
+}
+
+/// See the module. Places are counted in 64 bits from the first byte of the stream, so that
+/// sequence numbers may wrap around as often as they like.
+#[derive(Debug, Default)]
+pub(super) struct Half {
+    /// Sequence number of the byte at `offset`, once known.
+    next_seq: Option<u32>,
+    offset: u64,
+    pending: BTreeMap<u64, Piece>,
+    pending_bytes: usize,
+    /// The end that the other side acknowledged.
+    acked: u64,
+    /// Segments seen since it became known that the byte at `offset` was acknowledged.
+    since_acked: u32,
+    /// Length of the stream, once its FIN was seen.
+    end: Option<u64>,
+    /// The last bytes before `offset`, none of which were missing.
+    history: Vec<u8>,
+}
+
+impl Half {
+    /// The stream begins with this sequence number.
+    pub(super) fn begin(&mut self, seq: u32) {
+        self.next_seq.get_or_insert(seq);
+    }
+
+    pub(super) fn is_known(&self) -> bool {
+        self.next_seq.is_some()
+    }
+
+    /// Distance of a sequence number from the next byte; negative is before it.
+    pub(super) fn distance(&self, seq: u32) -> Option<i32> {
+        Some(seq.wrapping_sub(self.next_seq?).cast_signed())
+    }
+
+    /// Nothing more is expected; only the place stays known.
+    pub(super) fn retire(&mut self) {
+        self.history = Vec::new();
+        self.pending = BTreeMap::new();
+        self.pending_bytes = 0;
+    }
+
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    pub(super) fn pending_bytes(&self) -> usize {
+        self.pending_bytes
+    }
+
+    /// Everything up to the FIN was handed on.
+    pub(super) fn is_ended(&self) -> bool {
+        self.end.is_some_and(|end| self.offset >= end)
+    }
+
+    /// The stream ends at this sequence number.
+    pub(super) fn fin(&mut self, seq: u32) {
+        let Some(distance) = self.distance(seq) else { return };
+        if let Some(end) = self.offset.checked_add_signed(i64::from(distance)) {
+            self.end.get_or_insert(end);
+        }
+    }
+
+    /// The other side has everything before this sequence number.
+    pub(super) fn acknowledge(&mut self, seq: u32) {
+        let Some(distance) = self.distance(seq) else { return };
+        let Ok(ahead) = u64::try_from(distance) else { return };
+        // The FIN takes a number, too, and is no byte.
+        let acked = (self.offset + ahead).min(self.end.unwrap_or(u64::MAX));
+        if acked > self.acked.max(self.offset) {
+            if self.acked <= self.offset {
+                self.since_acked = 0;
+            }
+            self.acked = acked;
+        }
+    }
+
+    /// A segment of the connection was seen. After enough of them, an acknowledged byte that is
+    /// not there will not come any more: `patience` is how far captures are taken to be out of
+    /// order.
+    pub(super) fn tick(&mut self, patience: u32, output: &mut dyn FnMut(Output<'_>)) {
+        if self.acked <= self.offset {
+            return;
+        }
+        self.since_acked += 1;
+        if self.since_acked > patience {
+            self.give_up_before(self.acked, output);
+        }
+    }
+
+    /// The bytes of a segment, of which the last `missing` were not captured.
+    pub(super) fn segment(
+        &mut self,
+        seq: u32,
+        ts_ns: u64,
+        bytes: &[u8],
+        missing: u64,
+        output: &mut dyn FnMut(Output<'_>),
+    ) {
+        let Some(distance) = self.distance(seq) else { return };
+        if distance > 0 {
+            return self.keep(self.offset + u64::from(distance.unsigned_abs()), ts_ns, bytes, missing, output);
+        }
+        let known = u64::from(distance.unsigned_abs());
+        let seen = usize::try_from(known).unwrap_or(usize::MAX).min(bytes.len());
+        // A keep-alive probe repeats the last byte, often as a 0 (RFC 9293 section 3.8.4).
+        let is_probe = known == 1 && bytes.len() == 1;
+        if !is_probe && self.differs_from_history(known, &bytes[..seen]) {
+            output(Output::Overlap);
+        }
+        let missing = missing.saturating_sub(known.saturating_sub(bytes.len() as u64));
+        self.hand_on(ts_ns, &bytes[seen..], missing, output);
+        self.drain(output);
+    }
+
+    /// Hands everything on that is held, with gaps for what is not there.
+    pub(super) fn flush(&mut self, output: &mut dyn FnMut(Output<'_>)) {
+        let last = self.pending.last_key_value().map_or(0, |(at, piece)| at + piece.len());
+        let end = self.end.unwrap_or(0).max(last).max(self.acked);
+        self.give_up_before(end, output);
+    }
+
+    /// Declares what is missing before the first piece that is held.
+    pub(super) fn skip_hole(&mut self, output: &mut dyn FnMut(Output<'_>)) {
+        if let Some((&at, _)) = self.pending.first_key_value() {
+            self.give_up_before(at, output);
+        }
+    }
+
+    /// Moves to `end`, with gaps for what is not there.
+    fn give_up_before(&mut self, end: u64, output: &mut dyn FnMut(Output<'_>)) {
+        while self.offset < end {
+            let hole_end = self.pending.first_key_value().map_or(end, |(&at, _)| at.min(end));
+            if hole_end > self.offset {
+                self.lose(hole_end - self.offset, output);
+            }
+            self.drain(output);
+        }
+    }
+
+    /// Keeps bytes whose turn has not come. Those that came first win, as they do on most
+    /// receivers.
+    fn keep(&mut self, at: u64, ts_ns: u64, bytes: &[u8], missing: u64, output: &mut dyn FnMut(Output<'_>)) {
+        let (mut at, mut bytes, mut missing) = (at, bytes, missing);
+        while !bytes.is_empty() || missing > 0 {
+            let before = self.pending.range(..=at).next_back().filter(|(start, p)| *start + p.len() > at);
+            if let Some((start, piece)) = before {
+                let skip = usize::try_from(at - start).unwrap_or(usize::MAX);
+                let same = piece.bytes.get(skip..).unwrap_or(&[]).iter().zip(bytes).all(|(a, b)| a == b);
+                if !same {
+                    output(Output::Overlap);
+                }
+                let covered = start + piece.len() - at;
+                let cut = usize::try_from(covered).unwrap_or(usize::MAX).min(bytes.len());
+                bytes = &bytes[cut..];
+                missing = missing.saturating_sub(covered - cut as u64);
+                at += covered;
+                continue;
+            }
+            let room = self.pending.range(at..).next().map_or(u64::MAX, |(next, _)| next - at);
+            let take = usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len());
+            let take_missing = if take == bytes.len() { missing.min(room - take as u64) } else { 0 };
+            let piece = Piece { ts_ns, bytes: bytes[..take].to_vec(), missing: take_missing };
+            self.pending_bytes += take;
+            let len = piece.len();
+            self.pending.insert(at, piece);
+            bytes = &bytes[take..];
+            missing -= take_missing;
+            at += len;
+        }
+    }
+
+    /// Hands on what is held and has its turn now.
+    fn drain(&mut self, output: &mut dyn FnMut(Output<'_>)) {
+        while let Some(first) = self.pending.first_entry() {
+            let at = *first.key();
+            if at > self.offset {
+                return;
+            }
+            let piece = first.remove();
+            self.pending_bytes -= piece.bytes.len();
+            let known = self.offset - at;
+            let seen = usize::try_from(known).unwrap_or(usize::MAX).min(piece.bytes.len());
+            if self.differs_from_history(known, &piece.bytes[..seen]) {
+                output(Output::Overlap);
+            }
+            let missing = piece.missing.saturating_sub(known.saturating_sub(piece.bytes.len() as u64));
+            self.hand_on(piece.ts_ns, &piece.bytes[seen..], missing, output);
+        }
+    }
+
+    fn hand_on(&mut self, ts_ns: u64, bytes: &[u8], missing: u64, output: &mut dyn FnMut(Output<'_>)) {
+        if !bytes.is_empty() {
+            output(Output::Data { offset: self.offset, ts_ns, bytes });
+            self.remember(bytes);
+            self.advance(bytes.len() as u64);
+        }
+        // What the snaplen cut off may have been captured by a retransmission.
+        let hole = self.pending.first_key_value().map_or(missing, |(at, _)| missing.min(at.saturating_sub(self.offset)));
+        if hole > 0 {
+            self.lose(hole, output);
+        }
+    }
+
+    fn lose(&mut self, len: u64, output: &mut dyn FnMut(Output<'_>)) {
+        output(Output::Gap { offset: self.offset, len });
+        self.history.clear();
+        self.advance(len);
+    }
+
+    fn advance(&mut self, len: u64) {
+        self.offset += len;
+        // Sequence numbers count modulo 2^32.
+        self.next_seq = self.next_seq.map(|seq| seq.wrapping_add(len as u32));
+        self.since_acked = 0;
+    }
+
+    fn remember(&mut self, bytes: &[u8]) {
+        if bytes.len() >= HISTORY {
+            self.history.clear();
+        } else if self.history.len() > HISTORY {
+            self.history.drain(..self.history.len() - HISTORY / 2);
+        }
+        self.history.extend_from_slice(&bytes[bytes.len().saturating_sub(HISTORY)..]);
+    }
+
+    /// `bytes` begin `back` bytes before the next one, and are not what was handed on there, as
+    /// far as that is remembered.
+    fn differs_from_history(&self, back: u64, bytes: &[u8]) -> bool {
+        let back = usize::try_from(back).unwrap_or(usize::MAX);
+        let forgotten = back.saturating_sub(self.history.len());
+        let from = self.history.len().saturating_sub(back);
+        let Some(bytes) = bytes.get(forgotten..) else { return false };
+        self.history[from..].iter().zip(bytes).any(|(kept, new)| kept != new)
+    }
+}

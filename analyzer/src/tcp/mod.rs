@@ -1,0 +1,316 @@
+//! TCP reassembly: the segments of a packet capture into the records of connections.
+//!
+//! A capture is not the wire: it may begin and end in the middle of a connection, be out of order
+//! by a few packets, hold packets twice, and lack some. What was sent and is not there becomes a
+//! gap at its place, once it is known that it will not come:
+//!
+//! - the other side acknowledged it, and [`REORDERED`] further segments did not bring it; or
+//! - more than [`MAX_PENDING`] bytes wait behind it; or
+//! - the connection or the capture ended.
+//!
+//! Where segments overlap, the bytes that came first are kept, and a difference is noted.
+
+mod half;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use sslrec_formats::record::{
+    AddrKind, Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Record, Role,
+};
+
+use self::half::{Half, Output};
+use crate::input::RecordSink;
+use crate::http1::opposite;
+
+/// How many segments of a connection a capture may be out of order. Captures from several queues
+/// of a network card swap neighbours.
+const REORDERED: u32 = 4;
+
+/// The most that is held of one direction while a segment before it is missing: more than a
+/// default Linux receiver takes in (6 MiB), so that a whole window survives one hole.
+const MAX_PENDING: usize = 8 << 20;
+
+/// The most that is held over all connections.
+const MAX_PENDING_TOTAL: usize = 256 << 20;
+
+/// Sequence numbers further apart than the largest window (RFC 7323) are of another connection.
+const MAX_WINDOW: u32 = 1 << 30;
+
+/// A TCP segment.
+#[derive(Debug, Clone)]
+pub struct Segment<'a> {
+    /// When it was captured, nanoseconds since the Unix epoch.
+    pub ts_ns: u64,
+    /// Sender.
+    pub src: SocketAddr,
+    /// Receiver.
+    pub dst: SocketAddr,
+    /// Sequence number.
+    pub seq: u32,
+    /// Acknowledgment number, if its flag is set.
+    pub ack: Option<u32>,
+    /// Flag.
+    pub syn: bool,
+    /// Flag.
+    pub fin: bool,
+    /// Flag.
+    pub rst: bool,
+    /// Payload, as far as it was captured.
+    pub payload: &'a [u8],
+    /// How many bytes of payload followed that were not captured.
+    pub missing: usize,
+}
+
+/// A connection; the two directions are named after its local end, the client.
+#[derive(Debug)]
+struct Flow {
+    conn: u64,
+    local: SocketAddr,
+    sent: Half,
+    received: Half,
+    /// Sequence number of the first SYN of each direction.
+    syn_sent: Option<u32>,
+    syn_received: Option<u32>,
+    closed: bool,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Reassembler {
+    flows: HashMap<(SocketAddr, SocketAddr), Flow>,
+    connections: u64,
+    pending_bytes: usize,
+    last_ns: u64,
+}
+
+impl Reassembler {
+    /// No segment seen yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The next segment of the capture.
+    pub fn segment(&mut self, segment: &Segment<'_>, sink: &mut dyn RecordSink) {
+        self.last_ns = self.last_ns.max(segment.ts_ns);
+        let (a, b) = (segment.src, segment.dst);
+        let key = if a <= b { (a, b) } else { (b, a) };
+        if self.flows.get(&key).is_some_and(|flow| flow.is_other(segment))
+            && let Some(mut old) = self.flows.remove(&key)
+        {
+            self.pending_bytes -= old.pending_bytes();
+            old.close(CloseCause::StillOpen, segment.ts_ns, sink);
+        }
+        let has_bytes = !segment.payload.is_empty() || segment.missing > 0;
+        if !self.flows.contains_key(&key) {
+            // What belongs to no connection and carries nothing would make one without content.
+            if !segment.syn && !has_bytes {
+                return;
+            }
+            self.connections += 1;
+            self.flows.insert(key, Flow::new(self.connections, segment, sink));
+        }
+        let Some(flow) = self.flows.get_mut(&key) else { return };
+        let before = flow.pending_bytes();
+        flow.segment(segment, sink);
+        if flow.pending_bytes() > 0 && self.pending_bytes > MAX_PENDING_TOTAL {
+            flow.flush(segment.ts_ns, sink);
+        }
+        self.pending_bytes = self.pending_bytes + flow.pending_bytes() - before;
+    }
+
+    /// The capture ended.
+    pub fn finish(&mut self, sink: &mut dyn RecordSink) {
+        let mut flows: Vec<Flow> = std::mem::take(&mut self.flows).into_values().collect();
+        flows.sort_by_key(|flow| flow.conn);
+        for mut flow in flows {
+            flow.close(CloseCause::StillOpen, self.last_ns, sink);
+        }
+        self.pending_bytes = 0;
+    }
+}
+
+impl Flow {
+    fn new(conn: u64, segment: &Segment<'_>, sink: &mut dyn RecordSink) -> Self {
+        let (sender_is_local, role) = match (segment.syn, segment.ack) {
+            (true, None) => (true, Role::Client),
+            (true, Some(_)) => (false, Role::Client),
+            // Servers listen on low ports as a rule. That is no more than a rule, so the role
+            // stays unknown.
+            (false, _) => (segment.src.port() > segment.dst.port(), Role::Unknown),
+        };
+        let (local, remote) = match sender_is_local {
+            true => (segment.src, segment.dst),
+            false => (segment.dst, segment.src),
+        };
+        sink.record(&Record::Connection(Connection {
+            conn,
+            ts_ns: segment.ts_ns,
+            pid: 0,
+            role,
+            addr: AddrKind::Exact,
+            local: Some(local),
+            remote: Some(remote),
+            joined: !segment.syn,
+            ..Connection::default()
+        }));
+        Self {
+            conn,
+            local,
+            sent: Half::default(),
+            received: Half::default(),
+            syn_sent: None,
+            syn_received: None,
+            closed: false,
+        }
+    }
+
+    fn direction(&self, segment: &Segment<'_>) -> Direction {
+        if segment.src == self.local { Direction::Sent } else { Direction::Received }
+    }
+
+    /// The segment's own direction, and the other.
+    fn halves(&mut self, direction: Direction) -> (&mut Half, &mut Half) {
+        match direction {
+            Direction::Sent => (&mut self.sent, &mut self.received),
+            Direction::Received => (&mut self.received, &mut self.sent),
+        }
+    }
+
+    fn pending_bytes(&self) -> usize {
+        self.sent.pending_bytes() + self.received.pending_bytes()
+    }
+
+    /// The segment is of another connection on the same addresses.
+    fn is_other(&self, segment: &Segment<'_>) -> bool {
+        let (half, syn) = match self.direction(segment) {
+            Direction::Sent => (&self.sent, self.syn_sent),
+            Direction::Received => (&self.received, self.syn_received),
+        };
+        if segment.syn {
+            // The same number again is the same SYN again.
+            return match syn {
+                Some(seq) => seq != segment.seq,
+                None => half.is_known() && half.distance(segment.seq.wrapping_add(1)) != Some(0),
+            };
+        }
+        let has_bytes = !segment.payload.is_empty() || segment.missing > 0;
+        let Some(distance) = half.distance(segment.seq).filter(|_| has_bytes) else { return false };
+        distance.unsigned_abs() > MAX_WINDOW
+    }
+
+    fn segment(&mut self, segment: &Segment<'_>, sink: &mut dyn RecordSink) {
+        // What comes after the end is retransmitted, or was under way when the other side reset.
+        if self.closed {
+            return;
+        }
+        let direction = self.direction(segment);
+        let payload_seq = segment.seq.wrapping_add(u32::from(segment.syn));
+        if segment.syn {
+            match direction {
+                Direction::Sent => self.syn_sent = Some(segment.seq),
+                Direction::Received => self.syn_received = Some(segment.seq),
+            }
+        }
+        let conn = self.conn;
+        let (half, other) = self.halves(direction);
+        half.begin(payload_seq);
+        let len = segment.payload.len() as u64 + segment.missing as u64;
+        {
+            let mut output = records(conn, direction, segment.ts_ns, GapCause::Snaplen, sink);
+            half.segment(payload_seq, segment.ts_ns, segment.payload, segment.missing as u64, &mut output);
+        }
+        if segment.fin {
+            half.fin(payload_seq.wrapping_add(len as u32));
+        }
+        {
+            let mut lost = records(conn, direction, segment.ts_ns, GapCause::Unknown, sink);
+            while half.pending_bytes() > MAX_PENDING {
+                half.skip_hole(&mut lost);
+            }
+            half.tick(REORDERED, &mut lost);
+        }
+        if let Some(ack) = segment.ack.filter(|_| !segment.rst) {
+            other.begin(ack);
+            other.acknowledge(ack);
+        }
+        other.tick(
+            REORDERED,
+            &mut records(conn, opposite(direction), segment.ts_ns, GapCause::Unknown, sink),
+        );
+        if segment.rst {
+            self.reset(direction, segment, sink);
+        } else if self.sent.is_ended() && self.received.is_ended() {
+            self.close(CloseCause::Shutdown, segment.ts_ns, sink);
+        }
+    }
+
+    /// A reset counts only where the receiver would accept it, near the expected place: others
+    /// are forged or late.
+    fn reset(&mut self, direction: Direction, segment: &Segment<'_>, sink: &mut dyn RecordSink) {
+        let (half, _) = self.halves(direction);
+        let near = half.distance(segment.seq).is_none_or(|d| d.unsigned_abs() as usize <= MAX_PENDING);
+        // The answer to a SYN on a closed port has the number 0.
+        if near || segment.seq == 0 {
+            sink.note(self.conn, "connection reset");
+            self.close(CloseCause::Freed, segment.ts_ns, sink);
+        }
+    }
+
+    fn flush(&mut self, ts_ns: u64, sink: &mut dyn RecordSink) {
+        let conn = self.conn;
+        for direction in [Direction::Sent, Direction::Received] {
+            let (half, _) = self.halves(direction);
+            half.flush(&mut records(conn, direction, ts_ns, GapCause::Unknown, sink));
+        }
+    }
+
+    fn close(&mut self, cause: CloseCause, ts_ns: u64, sink: &mut dyn RecordSink) {
+        if std::mem::replace(&mut self.closed, true) {
+            return;
+        }
+        self.flush(ts_ns, sink);
+        sink.record(&Record::Close(Close {
+            conn: self.conn,
+            ts_ns,
+            cause,
+            sent_bytes: self.sent.offset(),
+            received_bytes: self.received.offset(),
+        }));
+        self.sent.retire();
+        self.received.retire();
+    }
+}
+
+/// Makes records of what comes out of a half.
+fn records<'a>(
+    conn: u64,
+    dir: Direction,
+    now_ns: u64,
+    cause: GapCause,
+    sink: &'a mut dyn RecordSink,
+) -> impl FnMut(Output<'_>) + 'a {
+    move |output| match output {
+        Output::Data { offset, ts_ns, bytes } => sink.record(&Record::Data(Data {
+            conn,
+            ts_ns,
+            tid: 0,
+            dir,
+            offset,
+            func: "",
+            lat_ns: 0,
+            call_len: bytes.len() as u64,
+            call_offset: 0,
+            payload: bytes,
+        })),
+        Output::Gap { offset, len } => {
+            sink.record(&Record::Gap(Gap { conn, ts_ns: now_ns, dir, offset, len, cause }));
+        }
+        Output::Overlap => {
+            sink.note(conn, "a retransmission held other data; the first was kept");
+        }
+    }
+}

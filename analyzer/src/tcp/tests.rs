@@ -1,0 +1,323 @@
+//! Reassembly is compared with the bytes that were sent.
+
+use std::collections::BTreeMap;
+
+use super::*;
+
+/// What came out.
+#[derive(Debug, Default)]
+struct Seen {
+    connections: Vec<Connection>,
+    /// Bytes of each connection and direction; missing ones are `None`.
+    streams: BTreeMap<(u64, bool), Vec<Option<u8>>>,
+    closes: Vec<Close>,
+    notes: Vec<String>,
+}
+
+impl Seen {
+    fn stream(&self, conn: u64, sent: bool) -> &[Option<u8>] {
+        self.streams.get(&(conn, sent)).map_or(&[], Vec::as_slice)
+    }
+}
+
+impl RecordSink for Seen {
+    fn record(&mut self, record: &Record<'_>) {
+        match record {
+            Record::Connection(connection) => self.connections.push(connection.clone()),
+            Record::Data(data) => {
+                let stream = self.streams.entry((data.conn, data.dir == Direction::Sent)).or_default();
+                assert_eq!(stream.len() as u64, data.offset);
+                stream.extend(data.payload.iter().copied().map(Some));
+            }
+            Record::Gap(gap) => {
+                let stream = self.streams.entry((gap.conn, gap.dir == Direction::Sent)).or_default();
+                assert_eq!(stream.len() as u64, gap.offset);
+                stream.resize(stream.len() + gap.len as usize, None);
+            }
+            Record::Close(close) => self.closes.push(close.clone()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn note(&mut self, _: u64, note: &str) {
+        self.notes.push(note.to_owned());
+    }
+}
+
+/// Numbers that look random and are the same in each run (xorshift64).
+struct Seeded(u64);
+
+impl Seeded {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % n as u64) as usize
+    }
+}
+
+const CLIENT: &str = "10.0.0.1:40000";
+const SERVER: &str = "10.0.0.2:80";
+
+fn from(client: bool, seq: u32, payload: &[u8]) -> Segment<'_> {
+    let (src, dst) = if client { (CLIENT, SERVER) } else { (SERVER, CLIENT) };
+    Segment {
+        ts_ns: 1,
+        src: src.parse().unwrap(),
+        dst: dst.parse().unwrap(),
+        seq,
+        ack: None,
+        syn: false,
+        fin: false,
+        rst: false,
+        payload,
+        missing: 0,
+    }
+}
+
+fn syn(client: bool, seq: u32, ack: Option<u32>) -> Segment<'static> {
+    Segment { syn: true, ack, ..from(client, seq, &[]) }
+}
+
+fn reassemble(segments: &[Segment<'_>]) -> Seen {
+    let mut seen = Seen::default();
+    let mut tcp = Reassembler::new();
+    for segment in segments {
+        tcp.segment(segment, &mut seen);
+    }
+    tcp.finish(&mut seen);
+    assert_eq!(seen.connections.len(), seen.closes.len());
+    assert_eq!(tcp.pending_bytes, 0);
+    seen
+}
+
+fn bytes(n: usize) -> Vec<u8> {
+    let mut seeded = Seeded(n as u64 + 1);
+    (0..n).map(|_| seeded.below(256) as u8).collect()
+}
+
+fn all(bytes: &[u8]) -> Vec<Option<u8>> {
+    bytes.iter().copied().map(Some).collect()
+}
+
+/// Cuts a stream into segments, some of which overlap.
+fn cut(stream: &[u8], first_seq: u32, seeded: &mut Seeded) -> Vec<(u32, Vec<u8>)> {
+    let mut segments = Vec::new();
+    let mut at = 0;
+    while at < stream.len() {
+        let len = 1 + seeded.below(200);
+        let back = if seeded.below(4) == 0 { seeded.below(50).min(at) } else { 0 };
+        let end = (at + len).min(stream.len());
+        segments.push((first_seq.wrapping_add((at - back) as u32), stream[at - back..end].to_vec()));
+        at = end;
+    }
+    segments
+}
+
+#[test]
+fn shuffled_doubled_and_overlapping_segments_give_the_stream() {
+    let stream = bytes(20_000);
+    for seed in 1..200 {
+        let mut seeded = Seeded(seed);
+        // Most runs wrap around.
+        let isn = u32::MAX - seeded.below(20_000) as u32;
+        let mut parts = cut(&stream, isn.wrapping_add(1), &mut seeded);
+        for _ in 0..20 {
+            let doubled = parts[seeded.below(parts.len())].clone();
+            let place = seeded.below(parts.len());
+            parts.insert(place, doubled);
+        }
+        for _ in 0..parts.len() {
+            let (a, b) = (seeded.below(parts.len()), seeded.below(parts.len()));
+            parts.swap(a, b);
+        }
+        let mut segments = vec![syn(true, isn, None)];
+        segments.extend(parts.iter().map(|(seq, part)| from(true, *seq, part)));
+        let seen = reassemble(&segments);
+        assert_eq!(seen.connections.len(), 1);
+        assert_eq!(seen.stream(1, true), all(&stream), "seed {seed}");
+        assert!(seen.notes.is_empty(), "{:?}", seen.notes);
+    }
+}
+
+#[test]
+fn missing_segments_become_gaps_of_their_size_at_their_place() {
+    let stream = bytes(5_000);
+    for seed in 1..200 {
+        let mut seeded = Seeded(seed);
+        let mut expected = all(&stream);
+        let mut segments = vec![syn(true, 99, None), syn(false, 7, Some(100))];
+        for (i, part) in stream.chunks(100).enumerate() {
+            let at = i * 100;
+            if seeded.below(4) == 0 {
+                expected[at..at + 100].fill(None);
+            } else {
+                segments.push(from(true, 100 + at as u32, part));
+            }
+            // The server acknowledges what was not captured, too.
+            let ack = 100 + (at + 100) as u32;
+            segments.push(Segment { ack: Some(ack), ..from(false, 8, &[]) });
+        }
+        let seen = reassemble(&segments);
+        assert_eq!(seen.stream(1, true), expected, "seed {seed}");
+        assert_eq!(seen.closes[0].sent_bytes, 5_000);
+    }
+}
+
+#[test]
+fn a_gap_is_declared_while_the_connection_goes_on() {
+    let mut tcp = Reassembler::new();
+    let mut seen = Seen::default();
+    tcp.segment(&syn(true, 0, None), &mut seen);
+    tcp.segment(&from(true, 11, b"after"), &mut seen);
+    for i in 0..10 {
+        tcp.segment(&Segment { ack: Some(16), ..from(false, 1 + i, b"x") }, &mut seen);
+    }
+    assert_eq!(&seen.stream(1, true)[10..], all(b"after"));
+    assert_eq!(seen.stream(1, false), all(b"xxxxxxxxxx"));
+}
+
+#[test]
+fn neighbours_that_a_capture_swapped_are_no_gap() {
+    let segments = [
+        syn(true, 0, None),
+        // The acknowledgment stands before what it acknowledges.
+        Segment { ack: Some(6), ..from(false, 1, b"") },
+        from(true, 6, b"world"),
+        from(true, 1, b"hello"),
+    ];
+    assert_eq!(reassemble(&segments).stream(1, true), all(b"helloworld"));
+}
+
+#[test]
+fn more_than_the_cap_behind_a_hole_declares_it() {
+    let part = bytes(60_000);
+    let mut tcp = Reassembler::new();
+    let mut seen = Seen::default();
+    tcp.segment(&syn(true, 0, None), &mut seen);
+    let count = MAX_PENDING as u32 / 60_000 + 2;
+    for i in 0..count {
+        tcp.segment(&from(true, 101 + i * 60_000, &part), &mut seen);
+    }
+    assert_eq!(seen.stream(1, true).iter().position(Option::is_some), Some(100));
+}
+
+#[test]
+fn what_the_snaplen_cut_off_is_a_gap_unless_it_comes_again() {
+    let cut = Segment { missing: 5, ..from(true, 1, b"hello") };
+    let seen = reassemble(&[syn(true, 0, None), cut.clone(), from(true, 11, b"!")]);
+    assert_eq!(seen.stream(1, true), [&all(b"hello")[..], &[None; 5], &[Some(b'!')]].concat());
+    let later = [syn(true, 0, None), from(true, 11, b"!"), cut];
+    assert_eq!(reassemble(&later).stream(1, true).len(), 11);
+}
+
+#[test]
+fn retransmission_with_other_data_loses_and_is_noted() {
+    let segments = [syn(true, 0, None), from(true, 1, b"hello"), from(true, 3, b"LLO world")];
+    let seen = reassemble(&segments);
+    assert_eq!(seen.stream(1, true), all(b"hello world"));
+    assert_eq!(seen.notes.len(), 1);
+    // The same among segments that wait for an earlier one.
+    let segments = [
+        syn(true, 0, None),
+        from(true, 4, b"lo"),
+        from(true, 3, b"xLO world"),
+        from(true, 1, b"hel"),
+    ];
+    let seen = reassemble(&segments);
+    assert_eq!(seen.stream(1, true), all(b"hello world"));
+    assert_eq!(seen.notes.len(), 2, "{:?}", seen.notes);
+}
+
+#[test]
+fn keep_alive_probes_are_neither_data_nor_noted() {
+    let segments =
+        [syn(true, 0, None), from(true, 1, b"hello"), from(true, 5, b"\0"), from(true, 5, b""), from(true, 6, b"!")];
+    let seen = reassemble(&segments);
+    assert_eq!(seen.stream(1, true), all(b"hello!"));
+    assert!(seen.notes.is_empty());
+}
+
+#[test]
+fn a_new_syn_with_another_number_is_a_new_connection() {
+    let segments = [
+        syn(true, 0, None),
+        syn(true, 0, None),
+        from(true, 1, b"first"),
+        syn(true, 5000, None),
+        from(true, 5001, b"second"),
+    ];
+    let seen = reassemble(&segments);
+    assert_eq!(seen.stream(1, true), all(b"first"));
+    assert_eq!(seen.stream(2, true), all(b"second"));
+    assert_eq!(seen.connections.len(), 2);
+}
+
+#[test]
+fn both_ends_finished_closes_and_what_follows_is_ignored() {
+    let segments = [
+        syn(true, 0, None),
+        syn(false, 50, Some(1)),
+        Segment { fin: true, ..from(true, 1, b"ask") },
+        Segment { fin: true, ack: Some(5), ..from(false, 51, b"answer") },
+        Segment { ack: Some(58), ..from(true, 5, b"") },
+        Segment { fin: true, ..from(true, 1, b"ask") },
+    ];
+    let seen = reassemble(&segments);
+    assert_eq!((seen.connections.len(), seen.closes.len()), (1, 1));
+    let close = &seen.closes[0];
+    assert_eq!((close.cause, close.sent_bytes, close.received_bytes), (CloseCause::Shutdown, 3, 6));
+}
+
+#[test]
+fn a_reset_closes_but_a_forged_one_does_not() {
+    let forged = Segment { rst: true, ..from(true, 0x7000_0000, b"") };
+    let real = Segment { rst: true, ..from(true, 6, b"") };
+    let segments = [syn(true, 0, None), from(true, 1, b"hello"), forged, from(true, 6, b"!"), real];
+    let seen = reassemble(&segments);
+    assert_eq!(seen.stream(1, true), all(b"hello!"));
+    assert_eq!((seen.closes[0].cause, &seen.notes[..]), (CloseCause::Freed, &["connection reset".to_owned()][..]));
+}
+
+#[test]
+fn without_a_syn_the_role_is_unknown_and_the_connection_joined() {
+    let seen = reassemble(&[from(false, 700, b"middle"), from(true, 3, b"go")]);
+    let connection = &seen.connections[0];
+    assert_eq!((connection.role, connection.joined), (Role::Unknown, true));
+    assert_eq!(connection.local, Some(CLIENT.parse().unwrap()));
+    assert_eq!((seen.stream(1, false), seen.stream(1, true)), (&all(b"middle")[..], &all(b"go")[..]));
+}
+
+#[test]
+fn a_syn_ack_alone_tells_the_server() {
+    let seen = reassemble(&[syn(false, 9, Some(1)), from(false, 10, b"hi"), from(true, 1, b"yo")]);
+    assert_eq!(seen.connections[0].role, Role::Client);
+    assert_eq!(seen.connections[0].local, Some(CLIENT.parse().unwrap()));
+    assert_eq!(seen.stream(1, false), all(b"hi"));
+    assert_eq!(seen.stream(1, true), all(b"yo"));
+}
+
+#[test]
+fn any_sequence_of_segments_is_survived() {
+    let payload = bytes(300);
+    let mut seeded = Seeded(42);
+    for _ in 0..300 {
+        let mut segments = Vec::new();
+        for _ in 0..60 {
+            let near = seeded.below(3) > 0;
+            let seq = if near { seeded.below(600) as u32 } else { (seeded.below(8) as u32) << 16 };
+            let ack = (seeded.below(2) == 0).then(|| seeded.below(2000) as u32);
+            let len = seeded.below(payload.len());
+            segments.push(Segment {
+                ack,
+                syn: seeded.below(12) == 0,
+                fin: seeded.below(12) == 0,
+                rst: seeded.below(30) == 0,
+                missing: if seeded.below(8) == 0 { seeded.below(50) } else { 0 },
+                ..from(seeded.below(2) == 0, seq, &payload[..len])
+            });
+        }
+        // Order and contiguity are asserted by the sink.
+        reassemble(&segments);
+    }
+}
