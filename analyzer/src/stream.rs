@@ -46,6 +46,8 @@ struct Half {
     chunk: Option<Chunk>,
     /// It begins in the middle of something.
     searching: bool,
+    /// Bytes that are missing so far.
+    lost: u64,
     /// Its first bytes are of no known protocol.
     other: bool,
 }
@@ -196,6 +198,7 @@ impl Connection {
         let half = self.half(direction);
         half.offset = half.offset.saturating_add(len);
         half.searching = true;
+        half.lost += len;
         half.held.clear();
         half.chunk = None;
         if let Protocol::Http1(http1) = &mut self.protocol {
@@ -275,6 +278,13 @@ impl Connection {
         self.raw.sent.data = None;
         self.raw.received.data = None;
         self.ticket.take().into_iter().for_each(|ticket| timeline.cancel(ticket));
+        for (direction, lost) in
+            [(Direction::Sent, self.sent.lost), (Direction::Received, self.received.lost)]
+        {
+            if lost > 0 {
+                http1.gap(direction, self.raw.first_ns, lost, timeline);
+            }
+        }
         self.notes.drain(..).for_each(|note| http1.note(note));
         if skipped > 0 {
             http1.note(format!("joined in mid-stream: {skipped} bytes before it are not decoded"));

@@ -133,7 +133,6 @@ fn request_line_at(bytes: &[u8], end: usize) -> Option<usize> {
     let at = match &before[..before.len() - len] {
         [.., b'\n'] if fits => len,
         // The first byte that is there need not be the first of a line.
-        [] if fits => known.unwrap_or(len),
         _ => known?,
     };
     Some(before.len() - at)

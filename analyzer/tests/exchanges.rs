@@ -1,0 +1,281 @@
+//! From records to exchanges, through everything but files and text.
+
+mod records;
+
+use records::{Script, list};
+use sslanalyze::exchange::{Exchange, Item, Stream};
+use sslrec_formats::record::Direction::{Received, Sent};
+
+fn exchanges(items: &[Item]) -> Vec<&Exchange> {
+    let exchanges = items.iter().filter_map(|item| match item {
+        Item::Exchange(exchange) => Some(&**exchange),
+        Item::Stream(_) => None,
+    });
+    exchanges.collect()
+}
+
+fn streams(items: &[Item]) -> Vec<&Stream> {
+    let streams = items.iter().filter_map(|item| match item {
+        Item::Stream(stream) => Some(&**stream),
+        Item::Exchange(_) => None,
+    });
+    streams.collect()
+}
+
+/// `METHOD target status request-body response-body complete`.
+fn brief(exchange: &Exchange) -> String {
+    let request = exchange.request.as_ref();
+    let response = exchange.response.as_ref();
+    format!(
+        "{} {} {} {} {} {}",
+        request.map_or("-", |r| &r.method),
+        request.map_or("-".into(), |r| String::from_utf8_lossy(&r.target)),
+        response.map_or(0, |r| r.status),
+        request.map_or(0, |r| r.message.body.bytes),
+        response.map_or(0, |r| r.message.body.bytes),
+        exchange.complete,
+    )
+}
+
+fn briefs(items: &[Item]) -> Vec<String> {
+    exchanges(items).into_iter().map(brief).collect()
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")
+}
+
+fn ok(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+#[test]
+fn keep_alive_and_pipelining_pair_in_order() {
+    let script = Script::client()
+        .sent(get("/1")).received(ok("one"))
+        .sent(get("/2") + &get("/3") + "HEAD /4 HTTP/1.1\r\n\r\n" + &get("/5"))
+        .received(ok("two") + &ok("three!") + "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n")
+        .received("HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n")
+        .close();
+    let (items, summary) = list(&script);
+    assert_eq!(
+        briefs(&items),
+        ["GET /1 200 0 3 true", "GET /2 200 0 3 true", "GET /3 200 0 6 true", "HEAD /4 200 0 0 true", "GET /5 304 0 0 true"]
+    );
+    assert_eq!((summary.exchanges, summary.connections, summary.incomplete), (5, 1, 0));
+    let numbers: Vec<_> = exchanges(&items).iter().map(|e| (e.id, e.stream)).collect();
+    assert_eq!(numbers, [(1, 1), (2, 2), (3, 3), (4, 4), (5, 5)]);
+}
+
+#[test]
+fn interim_responses_are_attached_to_the_final_one() {
+    let (items, _) = list(
+        &Script::client()
+            .sent("POST /u HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+            .received("HTTP/1.1 100 Continue\r\n\r\n")
+            .sent("abc")
+            .received("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".to_owned() + &ok(""))
+            .close(),
+    );
+    assert_eq!(briefs(&items), ["POST /u 200 3 0 true"]);
+    let interim: Vec<_> =
+        exchanges(&items)[0].interim.iter().map(|i| (i.status, i.headers.len())).collect();
+    assert_eq!(interim, [(100, 0), (103, 1)]);
+}
+
+#[test]
+fn result_does_not_depend_on_how_the_calls_split_the_streams() {
+    let sides = [
+        (Sent, get("/1") + "POST /2 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nT: u\r\n\r\n" + &get("/3")),
+        (Received, ok("one") + &ok("") + "HTTP/1.1 200 OK\r\n\r\nuntil the end"),
+    ];
+    let expected = ["GET /1 200 0 3 true", "POST /2 200 3 0 true", "GET /3 200 0 13 true"];
+    for at in 0..sides[0].1.len().max(sides[1].1.len()) {
+        let mut script = Script::client();
+        for (direction, bytes) in &sides {
+            let (a, b) = bytes.split_at(at.min(bytes.len()));
+            script = script.data(*direction, a).data(*direction, b);
+        }
+        assert_eq!(briefs(&list(&script.close()).0), expected, "split at {at}");
+    }
+}
+
+#[test]
+fn any_truncation_is_incomplete_and_said() {
+    let request = get("/1") + "POST /2 HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc";
+    let response = ok("one") + "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    for cut in 0..request.len() {
+        let (items, summary) = list(&Script::client().sent(&request[..cut]).close());
+        assert!(!items.is_empty(), "{cut}");
+        assert_eq!(summary.exchanges + summary.streams, items.len() as u64);
+        for exchange in exchanges(&items) {
+            assert!(!exchange.complete && !exchange.notes.is_empty(), "{cut}: {exchange:?}");
+        }
+    }
+    for cut in 0..response.len() {
+        let script = Script::client().sent(&*request).received(&response[..cut]);
+        for script in [script.clone(), script.close()] {
+            let (items, _) = list(&script);
+            let all = exchanges(&items);
+            assert_eq!(all.len(), 2, "{cut}");
+            assert_eq!(all[0].complete, cut >= ok("one").len(), "{cut}");
+            assert!(!all[1].complete && !all[1].notes.is_empty(), "{cut}: {:?}", all[1]);
+        }
+    }
+}
+
+/// A hole at every place of either stream: what it did not touch is as if there were none.
+#[test]
+fn a_gap_anywhere_leaves_the_other_exchange_right() {
+    let requests = ["POST /1 HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", "POST /2 HTTP/1.1\r\nContent-Length: 3\r\n\r\ndef"];
+    let responses = [ok("one"), "HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n3\r\ntwo\r\n0\r\n\r\n".to_owned()];
+    let whole = ["POST /1 200 3 3 true", "POST /2 201 3 3 true"];
+    for direction in [Sent, Received] {
+        let first = if direction == Sent { requests[0].len() } else { responses[0].len() };
+        let total = first + if direction == Sent { requests[1].len() } else { responses[1].len() };
+        for len in 1..=8 {
+            for at in 0..=total - len {
+                let script = Script::client()
+                    .sent(requests[0]).received(&*responses[0])
+                    .sent(requests[1]).received(&*responses[1])
+                    .close()
+                    .without(direction, at as u64, len as u64);
+                let (items, summary) = list(&script);
+                let notes: Vec<_> = exchanges(&items).iter().map(|e| (e.lost_bytes, &e.notes)).collect();
+                let place = format!("{direction} {at}+{len}: {:?} {notes:?}", briefs(&items));
+                assert_eq!(summary.lost_bytes, len as u64, "{place}");
+                assert!(summary.incomplete > 0, "{place}");
+                let all = briefs(&items);
+                if at >= first {
+                    assert_eq!(all.first().map(String::as_str), Some(whole[0]), "{place}");
+                } else if at + len <= first {
+                    assert!(all.iter().any(|brief| brief == whole[1]), "{place}");
+                }
+                let lost: u64 = items.iter().map(|item| match item {
+                    Item::Exchange(exchange) => exchange.lost_bytes,
+                    Item::Stream(stream) => stream.lost_bytes,
+                }).sum();
+                assert_eq!(lost, len as u64, "{place}");
+            }
+        }
+    }
+}
+
+#[test]
+fn gap_in_a_body_that_lasts_until_the_close_is_counted() {
+    let script = Script::client()
+        .sent(get("/"))
+        .received("HTTP/1.0 200 OK\r\n\r\n0123456789")
+        .close()
+        .without(Received, 21, 4);
+    let (items, _) = list(&script);
+    assert_eq!(briefs(&items), ["GET / 200 0 6 false"]);
+    assert_eq!(exchanges(&items)[0].lost_bytes, 4);
+}
+
+#[test]
+fn a_lost_response_is_not_taken_from_the_next_request() {
+    let script = Script::client()
+        .sent(get("/1")).received(ok("one"))
+        .sent(get("/2")).received(ok("two"))
+        .sent(get("/3")).received(ok("three"))
+        .close();
+    let one = ok("one").len() as u64;
+    let (items, _) = list(&script.clone().without(Received, one, ok("two").len() as u64));
+    assert_eq!(briefs(&items), ["GET /1 200 0 3 true", "GET /2 0 0 0 false", "GET /3 200 0 5 true"]);
+    let two = get("/1").len() as u64;
+    let (items, _) = list(&script.without(Sent, two, two));
+    assert_eq!(briefs(&items), ["GET /1 200 0 3 true", "- - 200 0 3 false", "GET /3 200 0 5 true"]);
+}
+
+#[test]
+fn connect_makes_a_tunnel_only_if_it_succeeds() {
+    let connect = "CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n";
+    let (items, _) = list(
+        &Script::client()
+            .sent(connect.to_owned() + "early")
+            .received("HTTP/1.1 200 Connection established\r\n\r\nhello")
+            .sent(" bytes")
+            .close(),
+    );
+    assert_eq!(briefs(&items), ["CONNECT h:443 200 0 0 true"]);
+    let stream = streams(&items)[0];
+    assert_eq!((stream.sent.bytes, stream.received.bytes), (11, 5));
+    assert_eq!(stream.sent.first_bytes, b"early bytes");
+    let (items, _) = list(
+        &Script::client()
+            .sent(connect.to_owned() + &get("/next"))
+            .received("HTTP/1.1 407 Auth\r\nContent-Length: 2\r\n\r\nno".to_owned() + &ok("yes"))
+            .close(),
+    );
+    assert_eq!(briefs(&items), ["CONNECT h:443 407 0 2 true", "GET /next 200 0 3 true"]);
+}
+
+#[test]
+fn an_upgrade_leaves_http() {
+    let (items, _) = list(
+        &Script::client()
+            .sent("GET /ws HTTP/1.1\r\nUpgrade: websocket\r\n\r\n")
+            .received("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x01\x02")
+            .sent("GET / HTTP/1.1\r\n\r\n")
+            .close(),
+    );
+    assert_eq!(briefs(&items), ["GET /ws 101 0 0 true"]);
+    assert!(exchanges(&items)[0].notes.contains(&"upgraded to websocket".into()));
+    assert_eq!((streams(&items)[0].sent.bytes, streams(&items)[0].received.bytes), (18, 2));
+}
+
+#[test]
+fn what_is_not_http_is_a_stream() {
+    let cases: [(&[u8], &[u8], &str); 4] = [
+        (b"\x00\x01\x02", b"", ""),
+        (b"", b"220 mail ESMTP\r\n", ""),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x00\x00\x00\x04\x00\x00\x00\x00\x00", "http/2 was recognised and is not decoded yet"),
+        (b"", b"", ""),
+    ];
+    for (sent, received, note) in cases {
+        let (items, summary) = list(&Script::client().sent(sent).received(received).close());
+        assert_eq!((summary.exchanges, summary.streams, summary.connections), (0, 1, 1));
+        let stream = streams(&items)[0];
+        assert_eq!((&stream.sent.first_bytes[..], &stream.received.first_bytes[..]), (sent, received));
+        assert_eq!(stream.notes.first().map_or("", |note| note), note);
+        assert!(stream.complete);
+    }
+}
+
+#[test]
+fn a_connection_joined_in_mid_stream_resumes_at_the_next_message() {
+    let (items, _) = list(
+        &Script::client()
+            .joined()
+            .received("the rest of a body")
+            .sent("ader: x\r\n\r\n".to_owned() + &get("/2"))
+            .received(ok("two"))
+            .close(),
+    );
+    assert_eq!(briefs(&items), ["GET /2 200 0 3 true"]);
+    let (items, _) = list(&Script::server().joined().sent("rest".to_owned() + &ok("x")).received(get("/3")).close());
+    assert_eq!(briefs(&items).len(), 2, "{items:#?}");
+}
+
+#[test]
+fn times_are_those_of_the_calls() {
+    // In a script, calls return at 1000, 2000, ... and take 100.
+    let (items, summary) = list(&Script::client().sent(get("/")).received(ok("a")).close());
+    let exchange = exchanges(&items)[0];
+    assert_eq!(exchange.first_ns(), 900);
+    assert_eq!((exchange.ttfb_ns(), exchange.duration_ns()), (Some(1100), Some(1100)));
+    assert_eq!(summary.end_ns, Some(3000));
+    let (items, _) = list(&Script::server().received(get("/")).sent(ok("a")).close());
+    let exchange = exchanges(&items)[0];
+    assert_eq!(exchange.first_ns(), 1000);
+    assert_eq!((exchange.ttfb_ns(), exchange.duration_ns()), (Some(900), Some(1000)));
+}
+
+#[test]
+fn smuggling_shapes_are_noted() {
+    let both = "POST / HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n";
+    let (items, _) = list(&Script::client().sent(both.to_owned() + &get("/2")).received(ok("") + &ok("")).close());
+    assert_eq!(briefs(&items), ["POST / 200 2 0 true", "GET /2 200 0 0 true"]);
+    assert!(exchanges(&items)[0].notes.iter().any(|note| note.contains("both Transfer-Encoding")));
+}

@@ -1,0 +1,146 @@
+//! Captures made by hand, and what is listed of them.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use sslanalyze::capture::{Capture, Options, Summary};
+use sslanalyze::exchange::Item;
+use sslanalyze::input::RecordSink;
+use sslrec_formats::record::{
+    AddrKind, Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Process, Record, Role,
+    Stats,
+};
+
+/// One connection: what was called, in order. The n-th call returns at n * 1000 ns and takes 100.
+#[derive(Debug, Clone)]
+pub(crate) struct Script {
+    role: Role,
+    joined: bool,
+    calls: Vec<(Direction, Vec<u8>)>,
+    closed: bool,
+    hole: Option<(Direction, u64, u64)>,
+}
+
+impl Script {
+    pub(crate) fn client() -> Self {
+        Self { role: Role::Client, joined: false, calls: vec![], closed: false, hole: None }
+    }
+
+    pub(crate) fn server() -> Self {
+        Self { role: Role::Server, ..Self::client() }
+    }
+
+    pub(crate) fn joined(mut self) -> Self {
+        self.joined = true;
+        self
+    }
+
+    pub(crate) fn data(mut self, direction: Direction, bytes: impl AsRef<[u8]>) -> Self {
+        if !bytes.as_ref().is_empty() {
+            self.calls.push((direction, bytes.as_ref().to_vec()));
+        }
+        self
+    }
+
+    pub(crate) fn sent(self, bytes: impl AsRef<[u8]>) -> Self {
+        self.data(Direction::Sent, bytes)
+    }
+
+    pub(crate) fn received(self, bytes: impl AsRef<[u8]>) -> Self {
+        self.data(Direction::Received, bytes)
+    }
+
+    pub(crate) fn close(mut self) -> Self {
+        self.closed = true;
+        self
+    }
+
+    /// Takes bytes away and puts a gap in their place.
+    pub(crate) fn without(mut self, direction: Direction, offset: u64, len: u64) -> Self {
+        self.hole = Some((direction, offset, len));
+        self
+    }
+
+    /// The records of it.
+    pub(crate) fn records(&self) -> Vec<Record<'_>> {
+        let mut records = vec![
+            Record::Process(Process { ts_ns: 1, pid: 42, comm: "prog".into(), ..Process::default() }),
+            Record::Connection(Connection {
+                conn: 1,
+                ts_ns: 2,
+                pid: 42,
+                role: self.role,
+                addr: AddrKind::Exact,
+                local: Some("10.0.0.1:1000".parse().unwrap()),
+                remote: Some("10.0.0.2:443".parse().unwrap()),
+                lib: Some("/usr/lib/libssl.so.3".into()),
+                joined: self.joined,
+                ..Connection::default()
+            }),
+        ];
+        let mut offsets = [0u64; 2];
+        let mut ts_ns = 0;
+        for (dir, bytes) in &self.calls {
+            ts_ns += 1000;
+            let offset = &mut offsets[usize::from(*dir == Direction::Received)];
+            self.call(*dir, *offset, ts_ns, bytes, &mut records);
+            *offset += bytes.len() as u64;
+        }
+        if self.closed {
+            let ts_ns = ts_ns + 1000;
+            let [sent_bytes, received_bytes] = offsets;
+            let cause = CloseCause::Shutdown;
+            records.push(Record::Close(Close { conn: 1, ts_ns, cause, sent_bytes, received_bytes }));
+        }
+        records.push(Record::Stats(Stats { ts_ns, last: true, ..Stats::default() }));
+        records
+    }
+
+    fn call<'a>(&self, dir: Direction, start: u64, ts_ns: u64, bytes: &'a [u8], records: &mut Vec<Record<'a>>) {
+        let data = |from: u64, to: u64| {
+            Record::Data(Data {
+                conn: 1,
+                ts_ns,
+                tid: 42,
+                dir,
+                offset: start + from,
+                func: if dir == Direction::Sent { "SSL_write" } else { "SSL_read" },
+                lat_ns: 100,
+                call_len: bytes.len() as u64,
+                call_offset: from,
+                payload: &bytes[from as usize..to as usize],
+            })
+        };
+        let len = bytes.len() as u64;
+        let (from, to) = match self.hole {
+            Some((d, at, hole)) if d == dir => {
+                (at.saturating_sub(start).min(len), (at + hole).saturating_sub(start).min(len))
+            }
+            _ => (len, len),
+        };
+        if from > 0 {
+            records.push(data(0, from));
+        }
+        if to > from {
+            let (offset, len) = (start + from, to - from);
+            records.push(Record::Gap(Gap { conn: 1, ts_ns, dir, offset, len, cause: GapCause::RingFull }));
+        }
+        if to < len {
+            records.push(data(to, len));
+        }
+    }
+}
+
+/// Lists the records of a script.
+pub(crate) fn list(script: &Script) -> (Vec<Item>, Summary) {
+    list_records(&script.records(), Options::default())
+}
+
+pub(crate) fn list_records(records: &[Record<'_>], options: Options) -> (Vec<Item>, Summary) {
+    let mut items = Vec::new();
+    let mut capture = Capture::new(options, |item| items.push(item));
+    for record in records {
+        capture.record(record);
+    }
+    let (summary, _) = capture.finish(0, true);
+    (items, summary)
+}
