@@ -1,5 +1,6 @@
 //! The command line: what a user may say, checked as far as the words alone allow.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -29,8 +30,8 @@ pub struct Options {
     ///
     /// May be given twice, once a format. Without it the plaintext is shown as text on stdout.
     /// The file is created with mode 0600, since it holds secrets; one that exists is replaced.
-    #[arg(short = 'w', long = "write", value_name = "FILE")]
-    pub write: Vec<PathBuf>,
+    #[arg(short = 'w', long = "write", value_name = "FILE", value_parser = Destination::from_str)]
+    pub write: Vec<Destination>,
 
     /// Record these processes, and their children
     ///
@@ -89,7 +90,9 @@ pub struct Options {
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     pub duration: Option<Duration>,
 
-    /// Stop after this many calls that carried data
+    /// Stop once this many calls carried data
+    ///
+    /// Those that come while the probes are taken out are recorded too.
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
 
@@ -158,6 +161,42 @@ pub enum KernelFeature {
     Cookie,
     /// Raw tracepoints `sock_send_length` and `sock_recv_length`: kernel 6.3.
     SockLength,
+}
+
+/// Where a capture goes, and in which format.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// pcapng on standard output.
+    Stdout,
+    /// A pcapng file.
+    Pcapng(PathBuf),
+    /// A raw log.
+    RawLog(PathBuf),
+}
+
+impl FromStr for Destination {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let path = PathBuf::from(text);
+        match path.extension().and_then(|extension| extension.to_str()) {
+            _ if text == "-" => Ok(Self::Stdout),
+            Some("pcapng") => Ok(Self::Pcapng(path)),
+            Some("zst") => Ok(Self::RawLog(path)),
+            _ => {
+                Err("the name must end in .pcapng, or in .zst for the raw log; - is stdout".into())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("-"),
+            Self::Pcapng(path) | Self::RawLog(path) => path.display().fmt(f),
+        }
+    }
 }
 
 /// A file that the user wants probed.
@@ -270,7 +309,16 @@ mod tests {
     fn everything_after_the_dashes_is_the_command() {
         let options = parse(&["-w", "a.pcapng", "--", "curl", "-w", "x"]).unwrap();
         assert_eq!(options.command, ["curl", "-w", "x"]);
-        assert_eq!(options.write, [PathBuf::from("a.pcapng")]);
+        assert_eq!(options.write, [Destination::Pcapng("a.pcapng".into())]);
+    }
+
+    #[test]
+    fn a_file_name_says_its_format() {
+        assert_eq!("-".parse(), Ok(Destination::Stdout));
+        assert_eq!("x/a.zst".parse(), Ok(Destination::RawLog("x/a.zst".into())));
+        for bad in ["", "capture", "capture.pcap", "capture.pcapng.gz", ".zst"] {
+            assert!(Destination::from_str(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

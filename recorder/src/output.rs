@@ -15,7 +15,7 @@ use sslrec_formats::pcapng::{PcapngOptions, PcapngWriter};
 use sslrec_formats::rawlog::RawLogWriter;
 use sslrec_formats::record::{CaptureInfo, Record};
 
-use crate::cli::Options;
+use crate::cli::{Destination, Options};
 
 /// Written to the file in pieces of about this size.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -35,29 +35,29 @@ impl Output {
     /// Opens every file that the options name.
     ///
     /// # Errors
-    /// A name that says no format, or a file that cannot be written.
+    /// A file cannot be written, or is named twice.
     pub(crate) fn open_all(options: &Options, info: &CaptureInfo) -> Result<Vec<Self>> {
-        for (i, path) in options.write.iter().enumerate() {
-            if options.write[..i].contains(path) {
-                bail!("-w {} is given twice", path.display());
+        for (i, destination) in options.write.iter().enumerate() {
+            if options.write[..i].contains(destination) {
+                bail!("-w {destination} is given twice");
             }
         }
-        options.write.iter().map(|path| Self::open(path, options, info)).collect()
+        options.write.iter().map(|destination| Self::open(destination, options, info)).collect()
     }
 
-    fn open(path: &Path, options: &Options, info: &CaptureInfo) -> Result<Self> {
-        let name = path.display().to_string();
-        let extension = path.extension().unwrap_or_default().to_string_lossy();
-        let writer: Box<dyn RecordWriter + Send> = match (name.as_str(), extension.as_ref()) {
-            ("-", _) => Box::new(pcapng(CaptureFile::stdout()?, options, info)?),
-            (_, "pcapng") => Box::new(pcapng(CaptureFile::create(path)?, options, info)?),
-            (_, "zst") => {
-                let file = CaptureFile::create(path)?;
-                Box::new(RawLogWriter::new(file, info.clone(), RAW_LOG_LEVEL)?)
+    fn open(destination: &Destination, options: &Options, info: &CaptureInfo) -> Result<Self> {
+        let writer: Box<dyn RecordWriter + Send> = match destination {
+            Destination::Stdout => Box::new(pcapng(CaptureFile::stdout()?, options, info)?),
+            Destination::Pcapng(path) => {
+                Box::new(pcapng(CaptureFile::create(path)?, options, info)?)
             }
-            _ => bail!("-w {name}: the name must end in .pcapng, or in .zst for the raw log"),
+            Destination::RawLog(path) => Box::new(RawLogWriter::new(
+                CaptureFile::create(path)?,
+                info.clone(),
+                RAW_LOG_LEVEL,
+            )?),
         };
-        Ok(Self { name, writer })
+        Ok(Self { name: destination.to_string(), writer })
     }
 
     /// Adds a record.

@@ -325,7 +325,7 @@ fn announcement(options: &Options, targets: &Targets) -> String {
         .iter()
         .filter_map(|target| Some(target.path.file_name()?.to_string_lossy().into_owned()))
         .collect();
-    let files: Vec<_> = options.write.iter().map(|path| path.display().to_string()).collect();
+    let files: Vec<_> = options.write.iter().map(ToString::to_string).collect();
     let to = if files.is_empty() { String::new() } else { format!(" to {}", files.join(" and ")) };
     let end = if options.command.is_empty() { "; Ctrl-C ends" } else { "" };
     format!("recording{to} from {}{end}", names.join(", "))
