@@ -151,7 +151,13 @@ impl<S: ItemSink> Capture<S> {
         self.connections.insert(record.conn, connection);
     }
 
-    fn end(&mut self, connection: Connection, shadow: bool, close: Option<&record::Close>, ts_ns: u64) {
+    fn end(
+        &mut self,
+        connection: Connection,
+        shadow: bool,
+        close: Option<&record::Close>,
+        ts_ns: u64,
+    ) {
         if shadow {
             return connection.discard(&mut self.timeline);
         }

@@ -39,7 +39,13 @@ pub struct Cli {
     /// Colour the listing: auto, always or never
     ///
     /// `auto`, the default, colours on a terminal unless NO_COLOR is set.
-    #[arg(long, value_name = "WHEN", default_value = "auto", hide_possible_values = true, hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true,
+        hide_default_value = true
+    )]
     pub color: Color,
 }
 

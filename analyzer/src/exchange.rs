@@ -270,7 +270,11 @@ pub struct Exchange {
 
 impl Exchange {
     /// An exchange of which nothing was seen yet.
-    pub(crate) fn new(connection: &SharedConnection, request_direction: Direction, stream: u64) -> Self {
+    pub(crate) fn new(
+        connection: &SharedConnection,
+        request_direction: Direction,
+        stream: u64,
+    ) -> Self {
         Self {
             id: 0,
             connection: Rc::clone(connection),
@@ -419,11 +423,25 @@ mod tests {
     #[test]
     fn url_is_made_of_each_form_of_target() {
         let cases = [
-            ("GET", "/a?b", Some("x:8443"), Some("https://x:8443/a?b"), Some("x:8443"), Some("/a?b")),
+            (
+                "GET",
+                "/a?b",
+                Some("x:8443"),
+                Some("https://x:8443/a?b"),
+                Some("x:8443"),
+                Some("/a?b"),
+            ),
             ("GET", "/a", None, None, None, Some("/a")),
             ("GET", "http://p/q?r", Some("x"), Some("http://p/q?r"), Some("p"), Some("/q?r")),
             ("GET", "http://p", Some("x"), Some("http://p"), Some("p"), Some("/")),
-            ("GET", "/r?u=http://p/", Some("x"), Some("https://x/r?u=http://p/"), Some("x"), Some("/r?u=http://p/")),
+            (
+                "GET",
+                "/r?u=http://p/",
+                Some("x"),
+                Some("https://x/r?u=http://p/"),
+                Some("x"),
+                Some("/r?u=http://p/"),
+            ),
             ("OPTIONS", "*", Some("x"), Some("https://x"), Some("x"), Some("*")),
             ("CONNECT", "p:443", Some("x"), Some("p:443"), Some("p:443"), None),
         ];

@@ -24,7 +24,8 @@ const OUT_BUFFER: usize = 64 << 10;
 /// If the capture cannot be read, or is damaged: then what stands before the damage was listed.
 /// That nobody reads the output any more is no error.
 pub fn run(cli: &Cli) -> Result<()> {
-    let name = if is_stdin(&cli.file) { "standard input".into() } else { cli.file.to_string_lossy() };
+    let name =
+        if is_stdin(&cli.file) { "standard input".into() } else { cli.file.to_string_lossy() };
     let input = Input::open(open(&cli.file)?).map_err(|error| unreadable(&name, &error))?;
     let options = Options {
         both_ends: cli.both_ends,
@@ -77,7 +78,9 @@ fn cut_short(name: &str, listed: u64, error: &Error) -> anyhow::Error {
         Error::Damaged { offset, reason } => anyhow!(
             "{name} is damaged at byte {offset}: {reason}; the {listed} listed come from before that, look there for what is missing"
         ),
-        error => anyhow!("reading {name} failed: {error}; the {listed} listed come from before that"),
+        error => {
+            anyhow!("reading {name} failed: {error}; the {listed} listed come from before that")
+        }
     }
 }
 

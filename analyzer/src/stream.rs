@@ -130,9 +130,15 @@ impl Connection {
 
     /// The connection ended, or with `None` the capture did. Returns how many bytes turned out to
     /// be missing.
-    pub(crate) fn finish(mut self, close: Option<&Close>, ts_ns: u64, timeline: &mut Timeline) -> u64 {
+    pub(crate) fn finish(
+        mut self,
+        close: Option<&Close>,
+        ts_ns: u64,
+        timeline: &mut Timeline,
+    ) -> u64 {
         let mut missing = 0;
-        let lengths = close.map(|c| [(Direction::Sent, c.sent_bytes), (Direction::Received, c.received_bytes)]);
+        let lengths = close
+            .map(|c| [(Direction::Sent, c.sent_bytes), (Direction::Received, c.received_bytes)]);
         for (direction, length) in lengths.into_iter().flatten() {
             let len = length.saturating_sub(self.half(direction).offset);
             self.missing(direction, ts_ns, len, timeline);
@@ -206,7 +212,13 @@ impl Connection {
         }
     }
 
-    fn undecided(&mut self, direction: Direction, chunk: Chunk, bytes: &[u8], timeline: &mut Timeline) {
+    fn undecided(
+        &mut self,
+        direction: Direction,
+        chunk: Chunk,
+        bytes: &[u8],
+        timeline: &mut Timeline,
+    ) {
         let role = self.info.borrow().client_direction();
         let half = self.half(direction);
         if half.other {
@@ -263,7 +275,13 @@ impl Connection {
     }
 
     /// The bytes of this direction are messages of this kind.
-    fn become_http1(&mut self, direction: Direction, kind: Kind, skipped: u64, timeline: &mut Timeline) {
+    fn become_http1(
+        &mut self,
+        direction: Direction,
+        kind: Kind,
+        skipped: u64,
+        timeline: &mut Timeline,
+    ) {
         let requests = match kind {
             Kind::Request => direction,
             Kind::Response => http1::opposite(direction),

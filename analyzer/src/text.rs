@@ -103,7 +103,9 @@ impl Display for Printable<'_> {
         for c in self.0.chars() {
             match c {
                 // Bidirectional overrides reorder what stands around them on the line.
-                '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => write!(f, "{}", c.escape_unicode())?,
+                '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                    write!(f, "{}", c.escape_unicode())?
+                }
                 c if c.is_control() => write!(f, "{}", c.escape_default())?,
                 c => f.write_char(c)?,
             }
@@ -161,7 +163,10 @@ mod tests {
             Rfc3339(1_795_407_694_123_456_789).to_string(),
             "2026-11-23T04:21:34.123456789Z"
         );
-        assert_eq!(Rfc3339(4_107_542_399_999_999_999).to_string(), "2100-02-28T23:59:59.999999999Z");
+        assert_eq!(
+            Rfc3339(4_107_542_399_999_999_999).to_string(),
+            "2100-02-28T23:59:59.999999999Z"
+        );
         assert_eq!(TimeOfDay(1_795_407_694_123_456_789).to_string(), "04:21:34.123");
     }
 
@@ -199,8 +204,10 @@ mod tests {
 
     #[test]
     fn sizes_and_durations_are_short() {
-        let sizes: Vec<String> =
-            [0, 999, 1000, 1024, 10_240, 1_048_576, 20 << 20].iter().map(|&n| Size(n).to_string()).collect();
+        let sizes: Vec<String> = [0, 999, 1000, 1024, 10_240, 1_048_576, 20 << 20]
+            .iter()
+            .map(|&n| Size(n).to_string())
+            .collect();
         assert_eq!(sizes, ["0", "999", "1.0K", "1.0K", "10K", "1.0M", "20M"]);
         let durations: Vec<String> =
             [800_000, 14_100_000, 3_200_000_000].iter().map(|&n| Duration(n).to_string()).collect();

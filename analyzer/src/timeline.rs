@@ -88,10 +88,12 @@ mod tests {
 
     fn released(timeline: &mut Timeline, at_end: bool) -> Vec<u64> {
         let times = std::iter::from_fn(|| timeline.release(at_end));
-        times.map(|item| match item {
-            Item::Stream(stream) => stream.first_ns,
-            Item::Exchange(_) => unreachable!(),
-        }).collect()
+        times
+            .map(|item| match item {
+                Item::Stream(stream) => stream.first_ns,
+                Item::Exchange(_) => unreachable!(),
+            })
+            .collect()
     }
 
     #[test]

@@ -52,7 +52,8 @@ fn ok(body: &str) -> String {
 #[test]
 fn keep_alive_and_pipelining_pair_in_order() {
     let script = Script::client()
-        .sent(get("/1")).received(ok("one"))
+        .sent(get("/1"))
+        .received(ok("one"))
         .sent(get("/2") + &get("/3") + "HEAD /4 HTTP/1.1\r\n\r\n" + &get("/5"))
         .received(ok("two") + &ok("three!") + "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n")
         .received("HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n")
@@ -60,7 +61,13 @@ fn keep_alive_and_pipelining_pair_in_order() {
     let (items, summary) = list(&script);
     assert_eq!(
         briefs(&items),
-        ["GET /1 200 0 3 true", "GET /2 200 0 3 true", "GET /3 200 0 6 true", "HEAD /4 200 0 0 true", "GET /5 304 0 0 true"]
+        [
+            "GET /1 200 0 3 true",
+            "GET /2 200 0 3 true",
+            "GET /3 200 0 6 true",
+            "HEAD /4 200 0 0 true",
+            "GET /5 304 0 0 true"
+        ]
     );
     assert_eq!((summary.exchanges, summary.connections, summary.incomplete), (5, 1, 0));
     let numbers: Vec<_> = exchanges(&items).iter().map(|e| (e.id, e.stream)).collect();
@@ -86,7 +93,12 @@ fn interim_responses_are_attached_to_the_final_one() {
 #[test]
 fn result_does_not_depend_on_how_the_calls_split_the_streams() {
     let sides = [
-        (Sent, get("/1") + "POST /2 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nT: u\r\n\r\n" + &get("/3")),
+        (
+            Sent,
+            get("/1")
+                + "POST /2 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nT: u\r\n\r\n"
+                + &get("/3"),
+        ),
         (Received, ok("one") + &ok("") + "HTTP/1.1 200 OK\r\n\r\nuntil the end"),
     ];
     let expected = ["GET /1 200 0 3 true", "POST /2 200 3 0 true", "GET /3 200 0 13 true"];
@@ -103,7 +115,8 @@ fn result_does_not_depend_on_how_the_calls_split_the_streams() {
 #[test]
 fn any_truncation_is_incomplete_and_said() {
     let request = get("/1") + "POST /2 HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc";
-    let response = ok("one") + "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    let response =
+        ok("one") + "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
     for cut in 0..request.len() {
         let (items, summary) = list(&Script::client().sent(&request[..cut]).close());
         assert!(!items.is_empty(), "{cut}");
@@ -127,8 +140,15 @@ fn any_truncation_is_incomplete_and_said() {
 /// A hole at every place of either stream: what it did not touch is as if there were none.
 #[test]
 fn a_gap_anywhere_leaves_the_other_exchange_right() {
-    let requests = ["POST /1 HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", "POST /2 HTTP/1.1\r\nContent-Length: 3\r\n\r\ndef"];
-    let responses = [ok("one"), "HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n3\r\ntwo\r\n0\r\n\r\n".to_owned()];
+    let requests = [
+        "POST /1 HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+        "POST /2 HTTP/1.1\r\nContent-Length: 3\r\n\r\ndef",
+    ];
+    let responses = [
+        ok("one"),
+        "HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n3\r\ntwo\r\n0\r\n\r\n"
+            .to_owned(),
+    ];
     let whole = ["POST /1 200 3 3 true", "POST /2 201 3 3 true"];
     for direction in [Sent, Received] {
         let first = if direction == Sent { requests[0].len() } else { responses[0].len() };
@@ -136,12 +156,15 @@ fn a_gap_anywhere_leaves_the_other_exchange_right() {
         for len in 1..=8 {
             for at in 0..=total - len {
                 let script = Script::client()
-                    .sent(requests[0]).received(&*responses[0])
-                    .sent(requests[1]).received(&*responses[1])
+                    .sent(requests[0])
+                    .received(&*responses[0])
+                    .sent(requests[1])
+                    .received(&*responses[1])
                     .close()
                     .without(direction, at as u64, len as u64);
                 let (items, summary) = list(&script);
-                let notes: Vec<_> = exchanges(&items).iter().map(|e| (e.lost_bytes, &e.notes)).collect();
+                let notes: Vec<_> =
+                    exchanges(&items).iter().map(|e| (e.lost_bytes, &e.notes)).collect();
                 let place = format!("{direction} {at}+{len}: {:?} {notes:?}", briefs(&items));
                 assert_eq!(summary.lost_bytes, len as u64, "{place}");
                 assert!(summary.incomplete > 0, "{place}");
@@ -151,10 +174,13 @@ fn a_gap_anywhere_leaves_the_other_exchange_right() {
                 } else if at + len <= first {
                     assert!(all.iter().any(|brief| brief == whole[1]), "{place}");
                 }
-                let lost: u64 = items.iter().map(|item| match item {
-                    Item::Exchange(exchange) => exchange.lost_bytes,
-                    Item::Stream(stream) => stream.lost_bytes,
-                }).sum();
+                let lost: u64 = items
+                    .iter()
+                    .map(|item| match item {
+                        Item::Exchange(exchange) => exchange.lost_bytes,
+                        Item::Stream(stream) => stream.lost_bytes,
+                    })
+                    .sum();
                 assert_eq!(lost, len as u64, "{place}");
             }
         }
@@ -176,13 +202,19 @@ fn gap_in_a_body_that_lasts_until_the_close_is_counted() {
 #[test]
 fn a_lost_response_is_not_taken_from_the_next_request() {
     let script = Script::client()
-        .sent(get("/1")).received(ok("one"))
-        .sent(get("/2")).received(ok("two"))
-        .sent(get("/3")).received(ok("three"))
+        .sent(get("/1"))
+        .received(ok("one"))
+        .sent(get("/2"))
+        .received(ok("two"))
+        .sent(get("/3"))
+        .received(ok("three"))
         .close();
     let one = ok("one").len() as u64;
     let (items, _) = list(&script.clone().without(Received, one, ok("two").len() as u64));
-    assert_eq!(briefs(&items), ["GET /1 200 0 3 true", "GET /2 0 0 0 false", "GET /3 200 0 5 true"]);
+    assert_eq!(
+        briefs(&items),
+        ["GET /1 200 0 3 true", "GET /2 0 0 0 false", "GET /3 200 0 5 true"]
+    );
     let two = get("/1").len() as u64;
     let (items, _) = list(&script.without(Sent, two, two));
     assert_eq!(briefs(&items), ["GET /1 200 0 3 true", "- - 200 0 3 false", "GET /3 200 0 5 true"]);
@@ -230,14 +262,21 @@ fn what_is_not_http_is_a_stream() {
     let cases: [(&[u8], &[u8], &str); 4] = [
         (b"\x00\x01\x02", b"", ""),
         (b"", b"220 mail ESMTP\r\n", ""),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x00\x00\x00\x04\x00\x00\x00\x00\x00", "http/2 was recognised and is not decoded yet"),
+        (
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            b"\x00\x00\x00\x04\x00\x00\x00\x00\x00",
+            "http/2 was recognised and is not decoded yet",
+        ),
         (b"", b"", ""),
     ];
     for (sent, received, note) in cases {
         let (items, summary) = list(&Script::client().sent(sent).received(received).close());
         assert_eq!((summary.exchanges, summary.streams, summary.connections), (0, 1, 1));
         let stream = streams(&items)[0];
-        assert_eq!((&stream.sent.first_bytes[..], &stream.received.first_bytes[..]), (sent, received));
+        assert_eq!(
+            (&stream.sent.first_bytes[..], &stream.received.first_bytes[..]),
+            (sent, received)
+        );
         assert_eq!(stream.notes.first().map_or("", |note| note), note);
         assert!(stream.complete);
     }
@@ -254,7 +293,9 @@ fn a_connection_joined_in_mid_stream_resumes_at_the_next_message() {
             .close(),
     );
     assert_eq!(briefs(&items), ["GET /2 200 0 3 true"]);
-    let (items, _) = list(&Script::server().joined().sent("rest".to_owned() + &ok("x")).received(get("/3")).close());
+    let (items, _) = list(
+        &Script::server().joined().sent("rest".to_owned() + &ok("x")).received(get("/3")).close(),
+    );
     assert_eq!(briefs(&items).len(), 2, "{items:#?}");
 }
 
@@ -275,7 +316,9 @@ fn times_are_those_of_the_calls() {
 #[test]
 fn smuggling_shapes_are_noted() {
     let both = "POST / HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n";
-    let (items, _) = list(&Script::client().sent(both.to_owned() + &get("/2")).received(ok("") + &ok("")).close());
+    let (items, _) = list(
+        &Script::client().sent(both.to_owned() + &get("/2")).received(ok("") + &ok("")).close(),
+    );
     assert_eq!(briefs(&items), ["POST / 200 2 0 true", "GET /2 200 0 0 true"]);
     assert!(exchanges(&items)[0].notes.iter().any(|note| note.contains("both Transfer-Encoding")));
 }

@@ -101,7 +101,8 @@ fn strict_with<'b>(
     let (line, minor, headers) = match kind {
         Kind::Request => {
             let mut request = httparse::Request::new(room);
-            if config.parse_request(&mut request, bytes)? != httparse::Status::Complete(bytes.len()) {
+            if config.parse_request(&mut request, bytes)? != httparse::Status::Complete(bytes.len())
+            {
                 return Ok(None);
             }
             let (Some(method), Some(target)) = (request.method, request.path) else {
@@ -112,7 +113,9 @@ fn strict_with<'b>(
         }
         Kind::Response => {
             let mut response = httparse::Response::new(room);
-            if config.parse_response(&mut response, bytes)? != httparse::Status::Complete(bytes.len()) {
+            if config.parse_response(&mut response, bytes)?
+                != httparse::Status::Complete(bytes.len())
+            {
                 return Ok(None);
             }
             // An empty reason may stand for one that holds obs-text; the other reader keeps it.
@@ -210,7 +213,11 @@ fn read_fields(mut bytes: &[u8], fields: &mut Fields, anomalies: &mut Vec<&'stat
         if matches!(line[0], b' ' | b'\t') {
             // RFC 9112 section 5.2; before the first field it is a smuggling attempt (2.2).
             let known = fields.fold(line.trim_ascii());
-            say(if known { "folded header field" } else { "whitespace before the first header field" });
+            say(if known {
+                "folded header field"
+            } else {
+                "whitespace before the first header field"
+            });
             continue;
         }
         let Some(colon) = memchr(b':', line) else {

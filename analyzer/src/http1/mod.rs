@@ -6,8 +6,8 @@
 
 mod framing;
 mod head;
-mod parser;
 mod pairs;
+mod parser;
 pub(crate) mod start;
 
 pub(crate) use head::Kind;

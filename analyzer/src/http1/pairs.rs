@@ -131,7 +131,13 @@ impl Connection {
     }
 
     /// Bytes of one direction are missing.
-    pub(crate) fn gap(&mut self, direction: Direction, ts_ns: u64, len: u64, timeline: &mut Timeline) {
+    pub(crate) fn gap(
+        &mut self,
+        direction: Direction,
+        ts_ns: u64,
+        len: u64,
+        timeline: &mut Timeline,
+    ) {
         let chunk = Chunk { first_ns: ts_ns, last_ns: ts_ns };
         if direction == self.request_direction {
             self.requests.gap(len);
@@ -320,7 +326,8 @@ impl Connection {
             _ => {}
         }
         let has_head = self.answering.has_head;
-        let Some(open) = self.orphan.as_mut().or(self.queue.front_mut()).filter(|_| has_head) else {
+        let Some(open) = self.orphan.as_mut().or(self.queue.front_mut()).filter(|_| has_head)
+        else {
             if let Event::Abandoned(_) = event
                 && let Some(open) = self.orphan.take_if(|open| open.exchange.interim.is_empty())
             {
@@ -393,7 +400,13 @@ impl Connection {
     }
 
     /// The response tells whether what follows the request is a tunnel.
-    fn end_wait(&mut self, framing: Framing, is_connect: bool, chunk: Chunk, timeline: &mut Timeline) {
+    fn end_wait(
+        &mut self,
+        framing: Framing,
+        is_connect: bool,
+        chunk: Chunk,
+        timeline: &mut Timeline,
+    ) {
         let is_tunnel = framing == Framing::Tunnel;
         if is_tunnel || (is_connect && !self.interim && self.requests.is_held()) {
             let bytes = self.requests.release(is_tunnel);
@@ -402,7 +415,13 @@ impl Connection {
         }
     }
 
-    fn tunnel(&mut self, direction: Direction, bytes: &[u8], chunk: Chunk, timeline: &mut Timeline) {
+    fn tunnel(
+        &mut self,
+        direction: Direction,
+        bytes: &[u8],
+        chunk: Chunk,
+        timeline: &mut Timeline,
+    ) {
         let (_, stream) = self.tunnel.get_or_insert_with(|| {
             let mut stream = Stream::new(&self.info, chunk.first_ns, self.keep);
             self.tunnel_note.take().into_iter().for_each(|note| stream.note(note));

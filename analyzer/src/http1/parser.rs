@@ -65,24 +65,35 @@ enum State {
     /// Between messages.
     Start,
     /// `buffer` holds the head so far, of which `scanned` bytes do not hold its end.
-    Head { scanned: usize },
+    Head {
+        scanned: usize,
+    },
     /// The head was handed out and its framing is not set yet.
     AwaitFraming,
-    Length { left: u64 },
+    Length {
+        left: u64,
+    },
     /// `buffer` holds the line with the chunk size so far.
     ChunkSize,
-    ChunkData { left: u64 },
+    ChunkData {
+        left: u64,
+    },
     /// Before the line break after chunk data.
     ChunkEnd,
     /// `buffer` holds a line feed and the trailer section so far.
-    Trailers { scanned: usize },
+    Trailers {
+        scanned: usize,
+    },
     UntilClose,
     /// `buffer` holds what followed a CONNECT.
     Held,
     Tunnel,
     /// `buffer` holds the bytes in which the next start line may have begun; it is looked for from
     /// `from`.
-    Search { from: usize, skipped: u64 },
+    Search {
+        from: usize,
+        skipped: u64,
+    },
 }
 
 /// See the module.
@@ -620,7 +631,9 @@ mod tests {
     #[test]
     fn heads_and_trailers_without_end_are_given_up_at_the_cap() {
         let line = [b"a: ", &[b'x'; 8000][..], b"\r\n"].concat();
-        for start in ["GET / HTTP/1.1\r\n", "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"] {
+        for start in
+            ["GET / HTTP/1.1\r\n", "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"]
+        {
             let mut pieces: Vec<&[u8]> = vec![start.as_bytes()];
             pieces.extend(std::iter::repeat_n(&line[..], 200));
             pieces.push(b"\r\n\r\nGET /next HTTP/1.1\r\n\r\n");

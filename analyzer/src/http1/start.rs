@@ -8,8 +8,22 @@ use super::head::{Kind, is_start_line, is_token};
 /// Methods that are recognised although no line break stands before them, which is where a body
 /// without a final line break ended.
 const KNOWN_METHODS: [&[u8]; 16] = [
-    b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH",
-    b"PROPFIND", b"PROPPATCH", b"MKCOL", b"COPY", b"MOVE", b"LOCK", b"UNLOCK",
+    b"GET",
+    b"HEAD",
+    b"POST",
+    b"PUT",
+    b"DELETE",
+    b"CONNECT",
+    b"OPTIONS",
+    b"TRACE",
+    b"PATCH",
+    b"PROPFIND",
+    b"PROPPATCH",
+    b"MKCOL",
+    b"COPY",
+    b"MOVE",
+    b"LOCK",
+    b"UNLOCK",
 ];
 
 /// The longest method that is looked for.
@@ -46,7 +60,11 @@ pub(crate) fn judge(bytes: &[u8]) -> Verdict {
         return Verdict::Http2;
     }
     if text.starts_with(b"HTTP/1.") {
-        return if text[7].is_ascii_digit() { Verdict::Http1(Kind::Response) } else { Verdict::Other };
+        return if text[7].is_ascii_digit() {
+            Verdict::Http1(Kind::Response)
+        } else {
+            Verdict::Other
+        };
     }
     if text[0] == 0 {
         return judge_settings(bytes);
@@ -121,7 +139,8 @@ fn request_line_at(bytes: &[u8], end: usize) -> Option<usize> {
     if !version.starts_with(b" HTTP/1.") || !version[8].is_ascii_digit() {
         return None;
     }
-    let target = rest.iter().rev().take_while(|b| !b.is_ascii_whitespace() && !b.is_ascii_control());
+    let target =
+        rest.iter().rev().take_while(|b| !b.is_ascii_whitespace() && !b.is_ascii_control());
     let method_end = rest.len() - target.count();
     let before = rest[..method_end].strip_suffix(b" ").filter(|_| method_end < rest.len())?;
     let is_method = |b: &&u8| b.is_ascii_uppercase() || matches!(b, b'-' | b'_');

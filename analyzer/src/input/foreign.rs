@@ -72,7 +72,8 @@ impl<'s> Packets<'s> {
     fn finish(mut self, dropped: Option<u64>, damage: Option<Error>) -> Outcome {
         self.tcp.finish(self.sink);
         if let Some(dropped_events) = dropped {
-            let stats = Stats { ts_ns: self.last_ns, last: true, dropped_events, ..Stats::default() };
+            let stats =
+                Stats { ts_ns: self.last_ns, last: true, dropped_events, ..Stats::default() };
             self.sink.record(&Record::Stats(stats));
         }
         let mut notes = Vec::new();
@@ -81,8 +82,14 @@ impl<'s> Packets<'s> {
                 notes.push(format!("{count} {what}"));
             }
         };
-        say(self.fragments, "IP fragments of TCP segments are not reassembled; their bytes are missing");
-        say(self.cut, "packets were cut before the end of their headers; see the capture's snaplen");
+        say(
+            self.fragments,
+            "IP fragments of TCP segments are not reassembled; their bytes are missing",
+        );
+        say(
+            self.cut,
+            "packets were cut before the end of their headers; see the capture's snaplen",
+        );
         if self.segments == 0 {
             say(self.other, "packets, none of which is TCP");
         }
@@ -198,7 +205,8 @@ pub(super) fn read_pcapng(reader: impl Read, sink: &mut dyn RecordSink) -> Resul
 /// Packets that the interface and the operating system dropped.
 fn drop_counters(options: &[InterfaceStatisticsOption<'_>]) -> u64 {
     let counters = options.iter().map(|option| match option {
-        InterfaceStatisticsOption::IsbIfDrop(count) | InterfaceStatisticsOption::IsbOsDrop(count) => *count,
+        InterfaceStatisticsOption::IsbIfDrop(count)
+        | InterfaceStatisticsOption::IsbOsDrop(count) => *count,
         _ => 0,
     });
     counters.fold(0, u64::saturating_add)

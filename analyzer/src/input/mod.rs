@@ -80,7 +80,8 @@ impl<'r> Input<'r> {
         let kind = loop {
             let wanted = head_len(&head);
             if head.len() < wanted {
-                let more = (&mut reader).take((wanted - head.len()) as u64).read_to_end(&mut head)?;
+                let more =
+                    (&mut reader).take((wanted - head.len()) as u64).read_to_end(&mut head)?;
                 if more > 0 {
                     continue;
                 }

@@ -199,7 +199,8 @@ impl<W: Write> Output for Table<W> {
     }
 
     fn summary(&mut self, summary: &Summary) -> io::Result<()> {
-        let count = |n: u64, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
+        let count =
+            |n: u64, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
         write!(self.out, "{}", count(summary.exchanges, "exchange", "exchanges"))?;
         if summary.streams > 0 {
             write!(self.out, ", {}", count(summary.streams, "stream", "streams"))?;

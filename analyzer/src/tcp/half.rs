@@ -130,7 +130,13 @@ impl Half {
     ) {
         let Some(distance) = self.distance(seq) else { return };
         if distance > 0 {
-            return self.keep(self.offset + u64::from(distance.unsigned_abs()), ts_ns, bytes, missing, output);
+            return self.keep(
+                self.offset + u64::from(distance.unsigned_abs()),
+                ts_ns,
+                bytes,
+                missing,
+                output,
+            );
         }
         let known = u64::from(distance.unsigned_abs());
         let seen = usize::try_from(known).unwrap_or(usize::MAX).min(bytes.len());
@@ -171,13 +177,22 @@ impl Half {
 
     /// Keeps bytes whose turn has not come. Those that came first win, as they do on most
     /// receivers.
-    fn keep(&mut self, at: u64, ts_ns: u64, bytes: &[u8], missing: u64, output: &mut dyn FnMut(Output<'_>)) {
+    fn keep(
+        &mut self,
+        at: u64,
+        ts_ns: u64,
+        bytes: &[u8],
+        missing: u64,
+        output: &mut dyn FnMut(Output<'_>),
+    ) {
         let (mut at, mut bytes, mut missing) = (at, bytes, missing);
         while !bytes.is_empty() || missing > 0 {
-            let before = self.pending.range(..=at).next_back().filter(|(start, p)| *start + p.len() > at);
+            let before =
+                self.pending.range(..=at).next_back().filter(|(start, p)| *start + p.len() > at);
             if let Some((start, piece)) = before {
                 let skip = usize::try_from(at - start).unwrap_or(usize::MAX);
-                let same = piece.bytes.get(skip..).unwrap_or(&[]).iter().zip(bytes).all(|(a, b)| a == b);
+                let same =
+                    piece.bytes.get(skip..).unwrap_or(&[]).iter().zip(bytes).all(|(a, b)| a == b);
                 if !same {
                     output(Output::Overlap);
                 }
@@ -190,7 +205,8 @@ impl Half {
             }
             let room = self.pending.range(at..).next().map_or(u64::MAX, |(next, _)| next - at);
             let take = usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len());
-            let take_missing = if take == bytes.len() { missing.min(room - take as u64) } else { 0 };
+            let take_missing =
+                if take == bytes.len() { missing.min(room - take as u64) } else { 0 };
             let piece = Piece { ts_ns, bytes: bytes[..take].to_vec(), missing: take_missing };
             self.pending_bytes += take;
             let len = piece.len();
@@ -215,19 +231,29 @@ impl Half {
             if self.differs_from_history(known, &piece.bytes[..seen]) {
                 output(Output::Overlap);
             }
-            let missing = piece.missing.saturating_sub(known.saturating_sub(piece.bytes.len() as u64));
+            let missing =
+                piece.missing.saturating_sub(known.saturating_sub(piece.bytes.len() as u64));
             self.hand_on(piece.ts_ns, &piece.bytes[seen..], missing, output);
         }
     }
 
-    fn hand_on(&mut self, ts_ns: u64, bytes: &[u8], missing: u64, output: &mut dyn FnMut(Output<'_>)) {
+    fn hand_on(
+        &mut self,
+        ts_ns: u64,
+        bytes: &[u8],
+        missing: u64,
+        output: &mut dyn FnMut(Output<'_>),
+    ) {
         if !bytes.is_empty() {
             output(Output::Data { offset: self.offset, ts_ns, bytes });
             self.remember(bytes);
             self.advance(bytes.len() as u64);
         }
         // What the snaplen cut off may have been captured by a retransmission.
-        let hole = self.pending.first_key_value().map_or(missing, |(at, _)| missing.min(at.saturating_sub(self.offset)));
+        let hole = self
+            .pending
+            .first_key_value()
+            .map_or(missing, |(at, _)| missing.min(at.saturating_sub(self.offset)));
         if hole > 0 {
             self.lose(hole, output);
         }

@@ -23,8 +23,8 @@ use sslrec_formats::record::{
 };
 
 use self::half::{Half, Output};
-use crate::input::RecordSink;
 use crate::http1::opposite;
+use crate::input::RecordSink;
 
 /// How many segments of a connection a capture may be out of order. Captures from several queues
 /// of a network card swap neighbours.
@@ -221,7 +221,13 @@ impl Flow {
         let len = segment.payload.len() as u64 + segment.missing as u64;
         {
             let mut output = records(conn, direction, segment.ts_ns, GapCause::Snaplen, sink);
-            half.segment(payload_seq, segment.ts_ns, segment.payload, segment.missing as u64, &mut output);
+            half.segment(
+                payload_seq,
+                segment.ts_ns,
+                segment.payload,
+                segment.missing as u64,
+                &mut output,
+            );
         }
         if segment.fin {
             half.fin(payload_seq.wrapping_add(len as u32));
@@ -252,7 +258,8 @@ impl Flow {
     /// are forged or late.
     fn reset(&mut self, direction: Direction, segment: &Segment<'_>, sink: &mut dyn RecordSink) {
         let (half, _) = self.halves(direction);
-        let near = half.distance(segment.seq).is_none_or(|d| d.unsigned_abs() as usize <= MAX_PENDING);
+        let near =
+            half.distance(segment.seq).is_none_or(|d| d.unsigned_abs() as usize <= MAX_PENDING);
         // The answer to a SYN on a closed port has the number 0.
         if near || segment.seq == 0 {
             sink.note(self.conn, "connection reset");

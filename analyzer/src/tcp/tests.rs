@@ -25,12 +25,14 @@ impl RecordSink for Seen {
         match record {
             Record::Connection(connection) => self.connections.push(connection.clone()),
             Record::Data(data) => {
-                let stream = self.streams.entry((data.conn, data.dir == Direction::Sent)).or_default();
+                let stream =
+                    self.streams.entry((data.conn, data.dir == Direction::Sent)).or_default();
                 assert_eq!(stream.len() as u64, data.offset);
                 stream.extend(data.payload.iter().copied().map(Some));
             }
             Record::Gap(gap) => {
-                let stream = self.streams.entry((gap.conn, gap.dir == Direction::Sent)).or_default();
+                let stream =
+                    self.streams.entry((gap.conn, gap.dir == Direction::Sent)).or_default();
                 assert_eq!(stream.len() as u64, gap.offset);
                 stream.resize(stream.len() + gap.len as usize, None);
             }
@@ -108,7 +110,8 @@ fn cut(stream: &[u8], first_seq: u32, seeded: &mut Seeded) -> Vec<(u32, Vec<u8>)
         let len = 1 + seeded.below(200);
         let back = if seeded.below(4) == 0 { seeded.below(50).min(at) } else { 0 };
         let end = (at + len).min(stream.len());
-        segments.push((first_seq.wrapping_add((at - back) as u32), stream[at - back..end].to_vec()));
+        segments
+            .push((first_seq.wrapping_add((at - back) as u32), stream[at - back..end].to_vec()));
         at = end;
     }
     segments
@@ -231,8 +234,13 @@ fn retransmission_with_other_data_loses_and_is_noted() {
 
 #[test]
 fn keep_alive_probes_are_neither_data_nor_noted() {
-    let segments =
-        [syn(true, 0, None), from(true, 1, b"hello"), from(true, 5, b"\0"), from(true, 5, b""), from(true, 6, b"!")];
+    let segments = [
+        syn(true, 0, None),
+        from(true, 1, b"hello"),
+        from(true, 5, b"\0"),
+        from(true, 5, b""),
+        from(true, 6, b"!"),
+    ];
     let seen = reassemble(&segments);
     assert_eq!(seen.stream(1, true), all(b"hello!"));
     assert!(seen.notes.is_empty());
@@ -276,7 +284,10 @@ fn a_reset_closes_but_a_forged_one_does_not() {
     let segments = [syn(true, 0, None), from(true, 1, b"hello"), forged, from(true, 6, b"!"), real];
     let seen = reassemble(&segments);
     assert_eq!(seen.stream(1, true), all(b"hello!"));
-    assert_eq!((seen.closes[0].cause, &seen.notes[..]), (CloseCause::Freed, &["connection reset".to_owned()][..]));
+    assert_eq!(
+        (seen.closes[0].cause, &seen.notes[..]),
+        (CloseCause::Freed, &["connection reset".to_owned()][..])
+    );
 }
 
 #[test]
@@ -285,7 +296,10 @@ fn without_a_syn_the_role_is_unknown_and_the_connection_joined() {
     let connection = &seen.connections[0];
     assert_eq!((connection.role, connection.joined), (Role::Unknown, true));
     assert_eq!(connection.local, Some(CLIENT.parse().unwrap()));
-    assert_eq!((seen.stream(1, false), seen.stream(1, true)), (&all(b"middle")[..], &all(b"go")[..]));
+    assert_eq!(
+        (seen.stream(1, false), seen.stream(1, true)),
+        (&all(b"middle")[..], &all(b"go")[..])
+    );
 }
 
 #[test]

@@ -63,7 +63,12 @@ impl Script {
     /// The records of it.
     pub(crate) fn records(&self) -> Vec<Record<'_>> {
         let mut records = vec![
-            Record::Process(Process { ts_ns: 1, pid: 42, comm: "prog".into(), ..Process::default() }),
+            Record::Process(Process {
+                ts_ns: 1,
+                pid: 42,
+                comm: "prog".into(),
+                ..Process::default()
+            }),
             Record::Connection(Connection {
                 conn: 1,
                 ts_ns: 2,
@@ -89,13 +94,26 @@ impl Script {
             let ts_ns = ts_ns + 1000;
             let [sent_bytes, received_bytes] = offsets;
             let cause = CloseCause::Shutdown;
-            records.push(Record::Close(Close { conn: 1, ts_ns, cause, sent_bytes, received_bytes }));
+            records.push(Record::Close(Close {
+                conn: 1,
+                ts_ns,
+                cause,
+                sent_bytes,
+                received_bytes,
+            }));
         }
         records.push(Record::Stats(Stats { ts_ns, last: true, ..Stats::default() }));
         records
     }
 
-    fn call<'a>(&self, dir: Direction, start: u64, ts_ns: u64, bytes: &'a [u8], records: &mut Vec<Record<'a>>) {
+    fn call<'a>(
+        &self,
+        dir: Direction,
+        start: u64,
+        ts_ns: u64,
+        bytes: &'a [u8],
+        records: &mut Vec<Record<'a>>,
+    ) {
         let data = |from: u64, to: u64| {
             Record::Data(Data {
                 conn: 1,
@@ -122,7 +140,14 @@ impl Script {
         }
         if to > from {
             let (offset, len) = (start + from, to - from);
-            records.push(Record::Gap(Gap { conn: 1, ts_ns, dir, offset, len, cause: GapCause::RingFull }));
+            records.push(Record::Gap(Gap {
+                conn: 1,
+                ts_ns,
+                dir,
+                offset,
+                len,
+                cause: GapCause::RingFull,
+            }));
         }
         if to < len {
             records.push(data(to, len));
