@@ -1,5 +1,7 @@
 //! Runs the real binary on real files.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
 mod records;
 
 use std::io::Write;

@@ -1,5 +1,7 @@
 //! From records to exchanges, through everything but files and text.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
 mod records;
 
 use records::{Script, list};

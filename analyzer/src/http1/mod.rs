@@ -6,9 +6,11 @@
 
 mod framing;
 mod head;
+mod open;
 mod pairs;
 mod parser;
 pub(crate) mod start;
 
 pub(crate) use head::Kind;
-pub(crate) use pairs::{Chunk, Connection, opposite};
+pub(crate) use open::Chunk;
+pub(crate) use pairs::{Connection, opposite};

@@ -1,0 +1,126 @@
+//! An exchange whose messages are still being read, and what becomes of the events about them.
+
+use std::borrow::Cow;
+
+use super::parser::Event;
+use crate::exchange::{Body, Exchange, Fields, Item, Message};
+use crate::timeline::{Ticket, Timeline};
+
+/// When bytes were handed over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Chunk {
+    /// The first of them: when the call that sent them began, or the one that received them
+    /// returned.
+    pub(crate) first_ns: u64,
+    /// The last of them: when the call returned.
+    pub(crate) last_ns: u64,
+}
+
+/// An exchange that is not finished.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) exchange: Box<Exchange>,
+    pub(super) ticket: Ticket,
+    pub(super) request_done: bool,
+    pub(super) response_done: bool,
+    /// No message of it was cut.
+    pub(super) whole: bool,
+}
+
+/// What is known of one direction besides its parser.
+#[derive(Debug, Default)]
+pub(super) struct Side {
+    /// When the message that is being read began.
+    pub(super) began_ns: u64,
+    /// Its head was read.
+    pub(super) has_head: bool,
+    /// Bytes that are missing, or were skipped, before the next message.
+    pub(super) lost: u64,
+    pub(super) skipped: u64,
+    pub(super) notes: Vec<Cow<'static, str>>,
+    /// Messages may have been lost since the last one that was paired.
+    pub(super) desynced: bool,
+}
+
+impl Open {
+    pub(super) fn lose(&mut self, len: u64) {
+        self.exchange.lost_bytes += len;
+        self.whole = false;
+    }
+}
+
+impl Side {
+    /// An event that belongs to no message whose head is known.
+    pub(super) fn between(&mut self, event: Event<'_>) {
+        match event {
+            Event::Missing(len) | Event::Lost(len) => {
+                self.lost += len;
+                self.desynced = true;
+            }
+            Event::Skipped(len) => self.skipped += len,
+            Event::Abandoned(why) => {
+                self.notes.push(why.into());
+                self.desynced = true;
+            }
+            _ => {}
+        }
+    }
+
+    /// What went wrong before a message goes into its exchange.
+    pub(super) fn hand_over(&mut self, open: &mut Open) {
+        let (lost, skipped) = (std::mem::take(&mut self.lost), std::mem::take(&mut self.skipped));
+        if lost > 0 {
+            open.lose(lost);
+            open.exchange.note(format!("{lost} bytes missing before it"));
+        }
+        if skipped > 0 {
+            open.exchange.note(format!("{skipped} bytes before it skipped: no message of HTTP/1"));
+        }
+        self.notes.drain(..).for_each(|note| open.exchange.note(note));
+    }
+}
+
+/// What an event means for the exchange, beyond its message.
+pub(super) enum Applied {
+    Message,
+    Lost(u64),
+    Note(&'static str),
+    End,
+    Abandoned(&'static str),
+}
+
+/// Applies an event to the message that it belongs to.
+pub(super) fn apply(event: Event<'_>, message: Option<&mut Message>, chunk: Chunk) -> Applied {
+    let mut ignored = Message::default();
+    let message = message.unwrap_or(&mut ignored);
+    match event {
+        Event::Lost(len) | Event::Missing(len) => return Applied::Lost(len),
+        Event::Note(note) => return Applied::Note(note),
+        Event::End => return Applied::End,
+        Event::Abandoned(why) => return Applied::Abandoned(why),
+        Event::Body(bytes) => message.body.push(bytes),
+        Event::Trailers(fields) => message.trailers = fields,
+        Event::Begin | Event::Head { .. } | Event::Skipped(_) | Event::Tunnel(_) => {}
+    }
+    message.last_ns = message.last_ns.max(chunk.last_ns);
+    Applied::Message
+}
+
+pub(super) fn message(headers: Fields, first_ns: u64, chunk: Chunk, keep: bool) -> Message {
+    let last_ns = chunk.last_ns.max(first_ns);
+    Message { headers, body: Body::new(keep), first_ns, last_ns, ..Message::default() }
+}
+
+pub(super) fn emit(open: Open, timeline: &mut Timeline) {
+    let Open { mut exchange, ticket, request_done, response_done, whole } = open;
+    exchange.complete = whole
+        && request_done
+        && response_done
+        && exchange.request.is_some()
+        && exchange.response.is_some();
+    timeline.close(ticket, Item::Exchange(exchange));
+}
+
+pub(super) fn proto(minor: u8) -> &'static str {
+    if minor == 0 { "http/1.0" } else { "http/1.1" }
+}
