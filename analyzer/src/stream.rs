@@ -104,7 +104,14 @@ impl Connection {
         self.half(data.dir).offset += bytes.len() as u64;
         self.raw.push(data.dir, bytes, data.ts_ns);
         match &mut self.protocol {
-            Protocol::Http1(http1) => http1.data(data.dir, chunk, bytes, timeline),
+            Protocol::Http1(http1) => {
+                http1.data(data.dir, chunk, bytes, timeline);
+                if http1.exchanges() > 0 {
+                    // From here on the exchanges have the contents.
+                    self.raw.sent.data = None;
+                    self.raw.received.data = None;
+                }
+            }
             Protocol::Undecided => self.undecided(data.dir, chunk, bytes, timeline),
             Protocol::Opaque => {}
         }
@@ -292,9 +299,6 @@ impl Connection {
             Direction::Received => self.received.searching || self.received.other,
         };
         let mut http1 = http1::Connection::new(&self.info, requests, searching, self.keep);
-        // From here on the exchanges have the data.
-        self.raw.sent.data = None;
-        self.raw.received.data = None;
         self.ticket.take().into_iter().for_each(|ticket| timeline.cancel(ticket));
         for (direction, lost) in
             [(Direction::Sent, self.sent.lost), (Direction::Received, self.received.lost)]

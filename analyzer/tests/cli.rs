@@ -286,3 +286,12 @@ fn every_kind_of_pcap_lists_the_same() {
     assert_eq!((&first["role"], &first["complete"]), (&Value::from("client"), &Value::from(true)));
     assert_eq!(first["server"], "10.0.0.2:80");
 }
+
+#[test]
+fn a_kept_capture_lists_as_it_did() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/analyzer");
+    let output = analyze(&["--json", "--bodies", "http-server.pcapng"], &dir);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let expected = std::fs::read_to_string(dir.join("http-server.json")).unwrap();
+    assert_eq!(stdout(&output), expected);
+}

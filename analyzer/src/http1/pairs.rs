@@ -346,6 +346,9 @@ impl Connection {
             if framing == Framing::Tunnel && !cut {
                 let to = head.fields.first("upgrade").filter(|_| status == 101).map(latin1);
                 let note = match to {
+                    Some(protocol) if protocol.eq_ignore_ascii_case("h2c") => {
+                        "upgraded to http/2, which is not decoded yet".to_owned()
+                    }
                     Some(protocol) => format!("upgraded to {protocol}"),
                     None => "tunnel".to_owned(),
                 };

@@ -1,0 +1,16 @@
+//! Any file: it is listed, or refused, or damaged somewhere.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use sslanalyze::capture::{Capture, Options};
+use sslanalyze::exchange::Item;
+use sslanalyze::input::Input;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(input) = Input::open(bytes) else { return };
+    let plaintext = input.kind().is_foreign();
+    let mut capture = Capture::new(Options { plaintext, ..Options::default() }, |_: Item| {});
+    if let Ok(outcome) = input.read(&mut capture) {
+        let _ = capture.finish(outcome.start_ns, outcome.damage.is_none());
+    }
+});
