@@ -79,6 +79,8 @@ pub struct Capture<S> {
     pids: HashSet<u32>,
     timeline: Timeline,
     stats: Option<Stats>,
+    /// Records of connections that the file does not describe, which only damage can cause.
+    undescribed: u64,
     summary: Summary,
     sink: S,
 }
@@ -94,6 +96,7 @@ impl<S: ItemSink> Capture<S> {
             pids: HashSet::new(),
             timeline: Timeline::default(),
             stats: None,
+            undescribed: 0,
             summary: Summary::default(),
             sink,
         }
@@ -127,6 +130,12 @@ impl<S: ItemSink> Capture<S> {
         if self.timeline.late() > 0 {
             let late = self.timeline.late();
             summary.notes.push(format!("{late} items are listed after one that began later"));
+        }
+        if self.undescribed > 0 {
+            let count = self.undescribed;
+            summary
+                .notes
+                .push(format!("{count} records are of connections that are not described"));
         }
         (summary, self.sink)
     }
@@ -209,14 +218,22 @@ impl<S: ItemSink> RecordSink for Capture<S> {
             }
             Record::Data(data) => {
                 self.see(data.ts_ns);
-                if !shadow && let Some(connection) = self.connections.get_mut(&data.conn) {
-                    self.summary.lost_bytes += connection.data(data, &mut self.timeline);
+                match self.connections.get_mut(&data.conn) {
+                    _ if shadow => {}
+                    Some(connection) => {
+                        self.summary.lost_bytes += connection.data(data, &mut self.timeline);
+                    }
+                    None => self.undescribed += 1,
                 }
             }
             Record::Gap(gap) => {
                 self.see(gap.ts_ns);
-                if !shadow && let Some(connection) = self.connections.get_mut(&gap.conn) {
-                    self.summary.lost_bytes += connection.gap(gap, &mut self.timeline);
+                match self.connections.get_mut(&gap.conn) {
+                    _ if shadow => {}
+                    Some(connection) => {
+                        self.summary.lost_bytes += connection.gap(gap, &mut self.timeline);
+                    }
+                    None => self.undescribed += 1,
                 }
             }
             Record::Handshake(handshake) => self.see(handshake.ts_ns),

@@ -4,9 +4,11 @@
 
 mod records;
 
-use records::{Script, list};
+use records::{Script, list, list_records};
+use sslanalyze::capture::Options;
 use sslanalyze::exchange::{Exchange, Item, Stream};
 use sslrec_formats::record::Direction::{Received, Sent};
+use sslrec_formats::record::{Record, Role};
 
 fn exchanges(items: &[Item]) -> Vec<&Exchange> {
     let exchanges = items.iter().filter_map(|item| match item {
@@ -323,4 +325,85 @@ fn smuggling_shapes_are_noted() {
     );
     assert_eq!(briefs(&items), ["POST / 200 2 0 true", "GET /2 200 0 0 true"]);
     assert!(exchanges(&items)[0].notes.iter().any(|note| note.contains("both Transfer-Encoding")));
+}
+
+/// The records of a script as those of another connection, some time later.
+fn moved(script: &Script, conn: u64, by_ns: u64, mirrored: bool) -> Vec<Record<'_>> {
+    let mut records = script.records();
+    for record in &mut records {
+        match record {
+            Record::Connection(c) => {
+                c.conn = conn;
+                c.ts_ns += by_ns;
+                if mirrored {
+                    std::mem::swap(&mut c.local, &mut c.remote);
+                }
+            }
+            Record::Data(d) => (d.conn, d.ts_ns) = (conn, d.ts_ns + by_ns),
+            Record::Gap(g) => (g.conn, g.ts_ns) = (conn, g.ts_ns + by_ns),
+            Record::Close(c) => (c.conn, c.ts_ns) = (conn, c.ts_ns + by_ns),
+            Record::Process(_) | Record::Handshake(_) | Record::Stats(_) => {}
+        }
+    }
+    records
+}
+
+#[test]
+fn a_connection_with_both_ends_recorded_is_listed_from_the_clients() {
+    let client = Script::client().sent(get("/")).received(ok("a")).close();
+    let server = Script::server().received(get("/")).sent(ok("a")).close();
+    let ends = [moved(&client, 1, 0, false), moved(&server, 2, 50, true)];
+    for order in [[0, 1], [1, 0]] {
+        // Both are described before either is used.
+        let mut records: Vec<Record<'_>> =
+            order.iter().flat_map(|&end| ends[end][..2].to_vec()).collect();
+        records.extend(order.iter().flat_map(|&end| ends[end][2..].to_vec()));
+        let (items, summary) = list_records(&records, Options::default());
+        let conns: Vec<_> =
+            exchanges(&items).iter().map(|e| e.connection.borrow().record.conn).collect();
+        assert_eq!(conns, [1], "{order:?}");
+        assert_eq!((summary.connections, summary.streams), (1, 0));
+        let both = Options { both_ends: true, ..Options::default() };
+        let (items, summary) = list_records(&records, both);
+        assert_eq!((items.len(), summary.connections), (2, 2));
+    }
+}
+
+#[test]
+fn the_listing_is_in_the_order_of_the_first_bytes() {
+    // The first connection is the last to end, and its call was entered before all others.
+    let slow = Script::client().sent(get("/slow")).received(ok("s")).close();
+    let quick = Script::client().sent(get("/quick")).received(ok("q")).close();
+    let (a, b) = (moved(&slow, 1, 20_000_000_000, false), moved(&quick, 2, 20_000_000_500, false));
+    let mut records = a[..2].to_vec();
+    records.extend(b);
+    let mut late = a[2..].to_vec();
+    if let Record::Data(data) = &mut late[0] {
+        data.lat_ns = 9_000_000_000;
+    }
+    records.extend(late);
+    let (items, summary) = list_records(&records, Options::default());
+    assert_eq!(briefs(&items), ["GET /slow 200 0 1 true", "GET /quick 200 0 1 true"]);
+    assert_eq!(summary.notes, Vec::<String>::new());
+}
+
+#[test]
+fn without_a_role_the_sender_of_requests_is_the_client() {
+    let mut records = Script::client().sent(ok("a")).received(get("/")).close();
+    records = records.joined();
+    let mut records = records.records();
+    if let Record::Connection(connection) = &mut records[1] {
+        connection.role = Role::Unknown;
+    }
+    let (items, _) = list_records(&records, Options::default());
+    assert!(!items.is_empty());
+    assert!(exchanges(&items).iter().all(|e| e.request_direction == Received));
+}
+
+#[test]
+fn records_of_a_connection_that_is_not_described_are_said() {
+    let script = Script::client().sent(get("/")).close();
+    let (items, summary) = list_records(&script.records()[2..], Options::default());
+    assert!(items.is_empty());
+    assert_eq!(summary.notes, ["1 records are of connections that are not described"]);
 }
