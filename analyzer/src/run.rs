@@ -76,10 +76,10 @@ fn unreadable(name: &str, error: &Error) -> anyhow::Error {
 fn cut_short(name: &str, listed: u64, error: &Error) -> anyhow::Error {
     match error {
         Error::Damaged { offset, reason } => anyhow!(
-            "{name} is damaged at byte {offset}: {reason}; the {listed} listed come from before that, look there for what is missing"
+            "{name} is damaged at byte {offset}: {reason}; what was listed ({listed}) stands before that; if the file was copied, copy it again"
         ),
         error => {
-            anyhow!("reading {name} failed: {error}; the {listed} listed come from before that")
+            anyhow!("reading {name} failed: {error}; what was listed ({listed}) stands before that")
         }
     }
 }

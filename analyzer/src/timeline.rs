@@ -6,7 +6,7 @@
 //!
 //! Something can still begin before what was recorded last, since a record is made when a call
 //! returns and a sent message begins when it was entered. So a finished exchange is also held
-//! until the capture is [`SETTLE_NS`] past its beginning. A call that blocks for longer than that
+//! until the capture is `SETTLE_NS` past its beginning. A call that blocks for longer than that
 //! and carries the first byte of a request is listed late, and counted.
 
 use std::collections::BTreeMap;

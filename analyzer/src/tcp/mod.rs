@@ -4,8 +4,8 @@
 //! by a few packets, hold packets twice, and lack some. What was sent and is not there becomes a
 //! gap at its place, once it is known that it will not come:
 //!
-//! - the other side acknowledged it, and [`REORDERED`] further segments did not bring it; or
-//! - more than [`MAX_PENDING`] bytes wait behind it; or
+//! - the other side acknowledged it, and `REORDERED` further segments did not bring it; or
+//! - more than `MAX_PENDING` bytes wait behind it; or
 //! - the connection or the capture ended.
 //!
 //! Where segments overlap, the bytes that came first are kept, and a difference is noted.
