@@ -164,12 +164,21 @@ struct {
 	__type(value, struct event_close);
 } late_closes SEC(".maps");
 
-/* Sites by the low 12 bits of the probed address, which are those of the file offset: for
- * kernels without attach cookies. */
+/*
+ * Sites by what the code at the probe looks like, for kernels without attach cookies: the low 12
+ * bits of the address, which are those of the file offset, and some of the function's bytes. The
+ * first of them are the breakpoint's, so those from 8 on are taken.
+ */
+struct site_key {
+	__u64 code;
+	__u32 page_offset;
+	__u32 pad;
+};
+
 struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 4096);
-	__type(key, __u32);
+	__type(key, struct site_key);
 	__type(value, __u64);
 } sites SEC(".maps");
 

@@ -18,18 +18,21 @@
 
 #define SSL_CTRL_SET_TLSEXT_HOSTNAME 55	/* openssl/tls1.h, the same since 1.0.0 */
 
+static __always_inline __u64 site_by_code(struct pt_regs *ctx)
+{
+	struct site_key key = { .page_offset = PT_REGS_IP(ctx) & 0xfff };
+	__u64 *site;
+
+	if (bpf_probe_read_user(&key.code, sizeof(key.code), (void *)PT_REGS_IP(ctx) + 8))
+		return 0;
+	site = bpf_map_lookup_elem(&sites, &key);
+	return site ? *site : 0;
+}
+
 static __always_inline __u64 site_of(struct pt_regs *ctx)
 {
-	__u64 site;
+	__u64 site = settings.have_cookie ? bpf_get_attach_cookie(ctx) : site_by_code(ctx);
 
-	if (settings.have_cookie) {
-		site = bpf_get_attach_cookie(ctx);
-	} else {
-		__u32 index = PT_REGS_IP(ctx) & 0xfff;
-		__u64 *known = bpf_map_lookup_elem(&sites, &index);
-
-		site = known ? *known : 0;
-	}
 	if (!site)
 		count(COUNT_UNKNOWN_SITE);
 	return site;

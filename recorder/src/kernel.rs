@@ -52,7 +52,7 @@ impl Kernel {
         format!(
             "uprobes by {}, sites by {}, addresses by {}",
             if self.multi { "one link a file" } else { "single links" },
-            if self.cookie { "cookie" } else { "address" },
+            if self.cookie { "cookie" } else { "their code" },
             if self.sock_length { "socket operation or descriptor" } else { "descriptor only" },
         )
     }

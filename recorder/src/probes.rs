@@ -2,9 +2,9 @@
 //!
 //! What is attached goes with this process, however it ends: links are file descriptors.
 
-use std::fs;
+use std::fs::{self, File};
 use std::mem::MaybeUninit;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -17,7 +17,7 @@ use libbpf_rs::{
 use crate::cli::Options;
 use crate::functions::{OPENSSL, site};
 use crate::kernel::Kernel;
-use crate::skel::types::comm_key;
+use crate::skel::types;
 use crate::skel::{SslrecSkel, SslrecSkelBuilder};
 use crate::targets::Target;
 
@@ -78,7 +78,7 @@ impl<'obj> Probes<'obj> {
             probes.skel.maps.uids.update(&uid.to_ne_bytes(), &[1], MapFlags::ANY)?;
         }
         for comm in &options.comms {
-            let mut key = [0; size_of::<comm_key>()];
+            let mut key = [0; size_of::<types::comm_key>()];
             key[..comm.len()].copy_from_slice(comm.as_bytes());
             probes.skel.maps.comms.update(&key, &[1], MapFlags::ANY)?;
         }
@@ -173,7 +173,7 @@ impl<'obj> Probes<'obj> {
     fn attach_single(&mut self, target: &Target, index: u16, offset: u64, lib: u16) -> Result<()> {
         let function = &OPENSSL[usize::from(index)];
         if !self.kernel.cookie {
-            self.register_site(offset, site(index, lib), function.name)?;
+            self.register_site(target, offset, site(index, lib), function.name)?;
         }
         let progs = &self.skel.progs;
         let programs: &[(&ProgramMut<'_>, bool)] = if function.needs_return() {
@@ -192,15 +192,22 @@ impl<'obj> Probes<'obj> {
         Ok(())
     }
 
-    /// Without cookies a site is known by the low 12 bits of its address.
-    fn register_site(&self, offset: u64, site: u64, name: &str) -> Result<()> {
+    /// Without cookies a site is known by its code; see `struct site_key`.
+    fn register_site(&self, target: &Target, offset: u64, site: u64, name: &str) -> Result<()> {
+        let mut code = [0; 8];
+        File::open(&target.open_path)
+            .and_then(|file| file.read_exact_at(&mut code, offset + 8))
+            .with_context(|| format!("cannot read {}", target.path.display()))?;
+        let mut key = [0; size_of::<types::site_key>()];
+        key[..8].copy_from_slice(&code);
+        key[8..12].copy_from_slice(&((offset & 0xfff) as u32).to_ne_bytes());
         let sites = &self.skel.maps.sites;
-        let key = ((offset & 0xfff) as u32).to_ne_bytes();
-        let known = sites.lookup(&key, MapFlags::ANY)?.unwrap_or_default();
-        if known.iter().any(|&byte| byte != 0) && known != site.to_ne_bytes() {
+        let known = sites.lookup(&key, MapFlags::ANY)?;
+        if known.is_some_and(|known| known != site.to_ne_bytes()) {
             bail!(
-                "{name} cannot be told from another function on this kernel (before 5.15); \
-                 probe fewer files with --lib"
+                "{name} in {} cannot be told from another probed function, for which this \
+                 kernel is too old (before 5.15); probe fewer files with --lib",
+                target.path.display()
             );
         }
         sites.update(&key, &site.to_ne_bytes(), MapFlags::ANY)?;

@@ -40,7 +40,11 @@ fn assert_ends(recorded: &[End], mut expected: Vec<End>, what: &str) {
 
 /// Records a case; `None` where it cannot run here.
 fn record(live: &Live, arguments: &[&str]) -> Option<(Recorded, Vec<End>)> {
-    let recorded = live.record(&[], &case(arguments)).succeeded();
+    record_with(live, &[], arguments)
+}
+
+fn record_with(live: &Live, options: &[&str], arguments: &[&str]) -> Option<(Recorded, Vec<End>)> {
+    let recorded = live.record(options, &case(arguments)).succeeded();
     match truth(&recorded.output.stdout) {
         Ok(ends) => Some((recorded, ends)),
         Err(reason) => {
@@ -60,8 +64,13 @@ fn assert_nothing_lost(listing: &Listing) {
 
 /// The common shape: both ends in the raw log, the primaries in the pcapng, all as the truth.
 fn matches_the_truth(arguments: &[&str]) {
+    matches_the_truth_with(&[], arguments);
+}
+
+/// The same with options for the recorder.
+pub(crate) fn matches_the_truth_with(options: &[&str], arguments: &[&str]) {
     let Some(live) = Live::start() else { return };
-    let Some((recorded, truth)) = record(&live, arguments) else { return };
+    let Some((recorded, truth)) = record_with(&live, options, arguments) else { return };
     assert!(!truth.is_empty());
     let both = live.list(&recorded.raw, &["--bodies", "--both-ends"]);
     assert_nothing_lost(&both);
