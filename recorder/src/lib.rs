@@ -2,8 +2,8 @@
 //!
 //! A byte's way, module by module: [`cli`] what the user wants; `targets` which files to probe,
 //! by way of `loader` and `symbols`; `functions` what each function does; `kernel` and `probes`
-//! load and attach the kernel side (`bpf/`); `batch` carries events from the ring to the writer's
-//! thread; `event` views them; `tracker` makes them records; `writer` hands those to `output`
+//! load and attach the kernel side (`bpf/`); `collector` empties the ring into a `batch` for the
+//! writer's thread; `event` views them; `tracker` makes them records; `writer` hands those to `output`
 //! and `text`; `stats` says how it went. `session` runs it all, with `child` and `signals`.
 
 #[cfg(not(target_os = "linux"))]
@@ -13,6 +13,7 @@ mod batch;
 mod child;
 pub mod cli;
 mod clock;
+mod collector;
 mod event;
 mod functions;
 mod kernel;
