@@ -3,8 +3,9 @@
 //! A byte's way, module by module: [`cli`] what the user wants; `targets` which files to probe,
 //! by way of `loader` and `symbols`; `functions` what each function does; `kernel` and `probes`
 //! load and attach the kernel side (`bpf/`); `collector` empties the ring into a `batch` for the
-//! writer's thread; `event` views them; `tracker` makes them records; `writer` hands those to `output`
-//! and `text`; `stats` says how it went. `session` runs it all, with `child` and `signals`.
+//! writer's thread; `event` views them; `tracker` makes them records; `writer` hands those to
+//! `output` and `text`; `stats` says how it went. `session` runs it all, with `child` and
+//! `signals`; [`messages`] is how all of them speak.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("sslrec records on Linux only; sslanalyze reads its files anywhere");
@@ -19,6 +20,7 @@ mod functions;
 mod kernel;
 mod listeners;
 mod loader;
+pub mod messages;
 mod output;
 mod probes;
 mod processes;

@@ -4,12 +4,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use sslrec::cli::Options;
+use sslrec::messages::say;
 
 fn main() -> ExitCode {
     match sslrec::session::run(&Options::parse()) {
         Ok(code) => code.into(),
         Err(error) => {
-            eprintln!("sslrec: {error:#}");
+            say(format_args!("{error:#}"));
             ExitCode::FAILURE
         }
     }

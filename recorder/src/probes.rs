@@ -17,6 +17,7 @@ use libbpf_rs::{
 use crate::cli::Options;
 use crate::functions::{OPENSSL, site};
 use crate::kernel::Kernel;
+use crate::messages::say;
 use crate::skel::types;
 use crate::skel::{SslrecSkel, SslrecSkelBuilder};
 use crate::targets::Target;
@@ -133,7 +134,7 @@ impl<'obj> Probes<'obj> {
             match self.attach_single(target, index, offset, lib) {
                 Ok(()) => functions += 1,
                 Err(error) if OPENSSL[usize::from(index)].carries_data() => return Err(error),
-                Err(error) => eprintln!("sslrec: {error:#}; recording without it"),
+                Err(error) => say(format_args!("{error:#}; recording without it")),
             }
         }
         Ok(functions)

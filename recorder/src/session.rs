@@ -20,6 +20,7 @@ use crate::cli::Options;
 use crate::clock::{Clock, unix_time_ns};
 use crate::collector::collect;
 use crate::kernel::Kernel;
+use crate::messages::{self, say};
 use crate::output::Output;
 use crate::probes::Probes;
 use crate::processes;
@@ -46,14 +47,14 @@ pub fn run(options: &Options) -> Result<u8> {
     libbpf_rs::set_print(Some((PrintLevel::Info, if options.verbose { print } else { ignore })));
     let targets = Targets::find(options)?;
     if !options.quiet {
-        targets.notes.iter().for_each(|note| eprintln!("sslrec: {note}"));
+        targets.notes.iter().for_each(say);
     }
     let info = capture_info(options);
     let files = Output::open_all(options, &info)?;
     let mut signals = Signals::catch(!options.command.is_empty())?;
     let kernel = Kernel::probe(&options.without)?;
     if options.verbose {
-        eprintln!("sslrec: {}", kernel.describe());
+        say(kernel.describe());
     }
     let mut storage = MaybeUninit::uninit();
     let (mut probes, mut child) = attach_all(&mut storage, options, kernel, &targets)?;
@@ -69,7 +70,7 @@ pub fn run(options: &Options) -> Result<u8> {
     };
     writer.begin()?;
     if !options.quiet {
-        eprintln!("sslrec: {}", announcement(options, &targets));
+        say(announcement(options, &targets));
     }
     let thread = thread::Builder::new().name("writer".into()).spawn(move || writer.run())?;
     if let Some(child) = &mut child {
@@ -78,7 +79,7 @@ pub fn run(options: &Options) -> Result<u8> {
     let ended = collect(&mut probes, filler, &gave_up, options, &mut signals, child.as_ref());
     let written = thread.join().map_err(|_| anyhow!("the writer has failed"))??;
     if !options.quiet {
-        eprintln!("sslrec: {}", summary(&written.stats, written.totals, &written.files));
+        say(summary(&written.stats, written.totals, &written.files));
     }
     // The recording may have ended first; the command goes on to its own end.
     let status = match (ended?, &child) {
@@ -113,7 +114,7 @@ fn attach_all<'obj>(
     for (lib, target) in targets.files.iter().enumerate() {
         let functions = probes.attach(target, u16::try_from(lib)?)?;
         if options.verbose {
-            eprintln!("sslrec: {functions} functions probed in {}", target.path.display());
+            say(format_args!("{functions} functions probed in {}", target.path.display()));
         }
     }
     Ok((probes, child))
@@ -185,7 +186,7 @@ fn announcement(options: &Options, targets: &Targets) -> String {
 }
 
 fn print(_: PrintLevel, text: String) {
-    eprint!("{text}");
+    messages::print(text);
 }
 
 fn ignore(_: PrintLevel, _: String) {}
