@@ -33,16 +33,12 @@ static __always_inline void fill_head(struct event *head, __u16 kind, const stru
 	head->born_ns = conn->born_ns;
 }
 
-static __always_inline void announce(const struct conn_key *key, struct conn *conn)
+static __always_inline void fill_conn(struct event_conn *e, __u16 kind,
+				      const struct conn_key *key, const struct conn *conn)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
-	struct event_conn *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
 
-	if (!e) {
-		count(COUNT_CONTROL_RING_FULL);
-		return;
-	}
-	fill_head(&e->head, EVENT_CONN, key, conn);
+	fill_head(&e->head, kind, key, conn);
 	e->ends = conn->ends;
 	e->uid = bpf_get_current_uid_gid();
 	e->lib = conn->lib;
@@ -50,15 +46,26 @@ static __always_inline void announce(const struct conn_key *key, struct conn *co
 	e->joined = conn->joined;
 	__builtin_memset(e->comm, 0, sizeof(e->comm));
 	BPF_CORE_READ_STR_INTO(&e->comm, task, group_leader, comm);
+}
+
+static __always_inline void announce(const struct conn_key *key, struct conn *conn)
+{
+	struct event_conn *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
+
+	if (!e) {
+		count(COUNT_CONTROL_RING_FULL);
+		return;
+	}
+	fill_conn(e, EVENT_CONN, key, conn);
 	bpf_ringbuf_submit(e, wakeup_flags());
 	conn->announced = 1;
 }
 
 /* ---- The table ---- */
 
-static __always_inline struct conn_key conn_key_of(__u32 pid, __u64 ssl)
+static __always_inline struct conn_key conn_key_of(__u32 pid, __u64 object)
 {
-	struct conn_key key = { .ssl = ssl, .pid = pid };
+	struct conn_key key = { .ssl = object, .pid = pid };
 
 	return key;
 }
@@ -87,7 +94,7 @@ static __always_inline struct conn *conn_of(const struct conn_key *key, __u64 si
 {
 	struct conn *known = bpf_map_lookup_elem(&conns, key);
 	struct conn fresh = {};
-	__u8 one = 1;
+	__u64 alive = 0;
 
 	if (known)
 		return known;
@@ -99,14 +106,20 @@ static __always_inline struct conn *conn_of(const struct conn_key *key, __u64 si
 		inherit(&fresh, key->ssl);
 	if (bpf_map_update_elem(&conns, key, &fresh, BPF_NOEXIST))
 		return NULL;
-	bpf_map_update_elem(&tls_pids, &key->pid, &one, BPF_ANY);
+	if (bpf_map_update_elem(&tls_pids, &key->pid, &alive, BPF_ANY))
+		count(COUNT_TLS_PID_TABLE_FULL);
 	return bpf_map_lookup_elem(&conns, key);
 }
 
-static __always_inline void fill_close(struct event_close *e, const struct conn_key *key,
-				       const struct conn *conn)
+static __always_inline bool has_data(const struct conn *conn)
 {
-	fill_head(&e->head, EVENT_CLOSE, key, conn);
+	return conn->offset[DIR_SENT] || conn->offset[DIR_RECEIVED];
+}
+
+static __always_inline void fill_close(struct event_close *e, __u16 kind,
+				       const struct conn_key *key, const struct conn *conn)
+{
+	fill_conn(&e->conn, kind, key, conn);
 	e->offset[DIR_SENT] = conn->offset[DIR_SENT];
 	e->offset[DIR_RECEIVED] = conn->offset[DIR_RECEIVED];
 	e->shutdown = conn->shutdown;
@@ -123,16 +136,17 @@ static __always_inline void send_close(const struct conn_key *key, const struct 
 	struct event_close late = {};
 	struct event_close *e;
 
-	if (!conn->announced)
+	/* An object that came to nothing. */
+	if (!conn->announced && !has_data(conn))
 		return;
 	e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
 	if (e) {
-		fill_close(e, key, conn);
+		fill_close(e, EVENT_CLOSE, key, conn);
 		bpf_ringbuf_submit(e, wakeup_flags());
 		return;
 	}
 	count(COUNT_CONTROL_RING_FULL);
-	fill_close(&late, key, conn);
+	fill_close(&late, EVENT_LATE_CLOSE, key, conn);
 	if (bpf_map_update_elem(&late_closes, &late_key, &late, BPF_ANY))
 		count(COUNT_CLOSE_TABLE_FULL);
 }
@@ -173,7 +187,8 @@ static __always_inline void socket_used(struct sock *sk)
 	struct conn_key key;
 	struct conn *conn;
 
-	if (!ssl)
+	/* Not TCP: a name server or a log, asked from within the call. */
+	if (!ssl || BPF_CORE_READ(sk, sk_type) != SOCK_STREAM)
 		return;
 	key = conn_key_of(thread >> 32, *ssl);
 	conn = bpf_map_lookup_elem(&conns, &key);

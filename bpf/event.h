@@ -26,6 +26,7 @@ enum event_kind {
 	EVENT_SERVER_NAME,
 	EVENT_HANDSHAKE,
 	EVENT_CLOSE,
+	EVENT_LATE_CLOSE,		/* never in the ring: see the map late_closes */
 	EVENT_EXEC,
 	EVENT_EXIT,
 };
@@ -64,6 +65,7 @@ enum counter {
 	COUNT_SOCKET_READ_FAULT,	/* descriptors that could not be followed to a socket */
 	COUNT_THREAD_TABLE_FULL,	/* calls whose socket could not be looked for */
 	COUNT_PID_TABLE_FULL,		/* children not followed */
+	COUNT_TLS_PID_TABLE_FULL,	/* processes whose end will not be noticed */
 	COUNT_CLOSE_TABLE_FULL,		/* closes lost for good */
 	COUNT_UNKNOWN_SITE,		/* probe hits that match no known site */
 	COUNTERS,
@@ -71,7 +73,8 @@ enum counter {
 
 /*
  * A connection is one TLS object of one process between two re-uses of its address: all three of
- * pid, ssl and born_ns are needed to tell it from any other.
+ * pid, ssl and born_ns are needed to tell it from any other. EVENT_EXEC and EVENT_EXIT are of a
+ * process, have only this, and leave ssl and born_ns 0.
  */
 struct event {
 	__u16 kind;			/* enum event_kind */
@@ -80,7 +83,7 @@ struct event {
 	__u32 tid;
 	__u32 len;			/* bytes of payload in use */
 	__u64 ts_ns;
-	__u64 ssl;
+	__u64 ssl;			/* address of the object, see object_of() */
 	__u64 born_ns;
 };
 
@@ -132,24 +135,14 @@ struct event_server_name {
 struct event_handshake {
 	struct event head;
 	__u64 lat_ns;			/* from the first handshake call */
-	__s32 result;			/* what the last one returned */
-	__u32 pad;
 };
 
-/* Also the value of the map of closes that found no room in the ring. */
+/* Says all once more, for the case that no EVENT_CONN found room. */
 struct event_close {
-	struct event head;
+	struct event_conn conn;
 	__u64 offset[2];		/* by enum direction: final lengths of both streams */
 	__u32 shutdown;			/* the program sent close_notify */
 	__u32 pad;
-};
-
-/* EVENT_EXEC and EVENT_EXIT: head.ssl and head.born_ns are 0. */
-struct event_process {
-	struct event head;
-	__u32 uid;
-	__u32 pad;
-	char comm[COMM_LEN];
 };
 
 /*
@@ -187,15 +180,14 @@ struct settings {
 	__u64 snaplen;			/* bytes kept of a call; 0 is all */
 	__u64 ring_size;
 	__u64 ring_headroom;		/* bytes of the ring that data leaves to other events */
-	__u64 pid_ns_dev;		/* the recorder's pid namespace, as stat(2) names it */
-	__u64 pid_ns_ino;		/* 0: the first one */
+	__u32 pid_ns_ino;		/* the recorder's pid namespace; 0: the first one */
 	__u8 filter_pids;		/* only processes in the map `pids` */
 	__u8 filter_uids;		/* only users in `uids` */
 	__u8 filter_comms;		/* only names in `comms` */
 	__u8 follow_children;		/* children of processes in `pids` join them */
 	__u8 have_cookie;		/* bpf_get_attach_cookie exists: kernel 5.15 */
 	__u8 have_sock_length;		/* raw tracepoints sock_{send,recv}_length: kernel 6.3 */
-	__u8 pad[2];
+	__u8 pad[6];
 };
 
 _Static_assert(sizeof(struct event) == 40, "event");
@@ -204,9 +196,8 @@ _Static_assert(sizeof(struct event_gap) == 64, "event_gap");
 _Static_assert(sizeof(struct endpoints) == 40, "endpoints");
 _Static_assert(sizeof(struct event_conn) == 104, "event_conn");
 _Static_assert(sizeof(struct event_server_name) == 296, "event_server_name");
-_Static_assert(sizeof(struct event_handshake) == 56, "event_handshake");
-_Static_assert(sizeof(struct event_close) == 64, "event_close");
-_Static_assert(sizeof(struct event_process) == 64, "event_process");
-_Static_assert(sizeof(struct settings) == 48, "settings");
+_Static_assert(sizeof(struct event_handshake) == 48, "event_handshake");
+_Static_assert(sizeof(struct event_close) == 128, "event_close");
+_Static_assert(sizeof(struct settings) == 40, "settings");
 
 #endif

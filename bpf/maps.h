@@ -12,6 +12,10 @@
 
 const volatile struct settings settings = {};
 
+/* Set by the recorder once every probe is in, and cleared before the first is taken out: all
+ * functions are recorded from one moment to another. */
+bool recording = false;
+
 /* Never written: these put the event types into the BTF from which the Rust types are made. */
 const volatile struct {
 	struct event_data data;
@@ -20,7 +24,6 @@ const volatile struct {
 	struct event_server_name server_name;
 	struct event_handshake handshake;
 	struct event_close close;
-	struct event_process process;
 	enum event_kind event_kind;
 	enum counter counter;
 	enum direction direction;
@@ -53,7 +56,7 @@ struct conn {
 	__u16 lib;
 	__u8 role;
 	__u8 joined;
-	__u8 announced;			/* an EVENT_CONN was sent, or at least tried */
+	__u8 announced;			/* an EVENT_CONN found room */
 	__u8 handshake_done;
 	__u8 shutdown;			/* SSL_shutdown was called */
 	__u8 pad[1];
@@ -66,8 +69,8 @@ struct {
 	__uint(max_entries, 16 * 1024 * 1024);
 } ring SEC(".maps");
 
-/* Every live TLS object that did something worth knowing. An entry goes with SSL_free, or with
- * its process, by the recorder's hand. */
+/* Every live TLS object that did something worth knowing. An entry goes with SSL_free, or, by the
+ * recorder's hand, after an exec or the end of its process. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
@@ -87,7 +90,6 @@ struct call_key {
 
 struct call {
 	__u64 ssl;
-	__u64 born_ns;			/* of the connection; 0: its table was full */
 	__u64 buf;
 	__u64 count_ptr;
 	__u64 start_ns;
@@ -140,16 +142,17 @@ struct {
 	__type(value, __u8);
 } comms SEC(".maps");
 
-/* Processes of which something was recorded: the end of these is reported. */
+/* Processes of which something was recorded, with 0. Their end is reported; where that found no
+ * room, the time of the end stays here for the recorder to find. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
 	__type(key, __u32);
-	__type(value, __u8);
+	__type(value, __u64);
 } tls_pids SEC(".maps");
 
-/* Closes that found the ring full. The recorder collects them, so that even then the lengths of
- * the streams come out right. */
+/* Closes that found the ring full, as EVENT_LATE_CLOSE. The recorder collects them, so that even
+ * then the lengths of the streams come out right. */
 struct close_key {
 	__u64 ssl;
 	__u64 born_ns;
@@ -167,7 +170,8 @@ struct {
 /*
  * Sites by what the code at the probe looks like, for kernels without attach cookies: the low 12
  * bits of the address, which are those of the file offset, and some of the function's bytes. The
- * first of them are the breakpoint's, so those from 8 on are taken.
+ * first of them are the breakpoint's, so those from 8 on are taken. A function so short that the
+ * next one's breakpoint lies there is not recognised, which is counted.
  */
 struct site_key {
 	__u64 code;

@@ -12,36 +12,17 @@
 /* Namespaces nest at most this deep: MAX_PID_NS_LEVEL. */
 #define PID_NS_LEVELS 32
 
-/* pid << 32 | tid of the caller. 0, which is nobody's: not in the recorder's namespace. */
-static __always_inline __u64 current_thread(void)
+/* The number of a task in the recorder's namespace; 0 where it is not in there. */
+static __always_inline __u32 number_of(struct task_struct *task)
 {
-	struct bpf_pidns_info in_ns = {};
+	struct pid *pid = BPF_CORE_READ(task, thread_pid);
+	__u32 level = BPF_CORE_READ(pid, level);
 
-	if (!settings.pid_ns_ino)
-		return bpf_get_current_pid_tgid();
-	if (bpf_get_ns_current_pid_tgid(settings.pid_ns_dev, settings.pid_ns_ino, &in_ns,
-					sizeof(in_ns)))
-		return 0;
-	return (__u64)in_ns.tgid << 32 | in_ns.pid;
-}
-
-/* The number of another process; 0 where it is not in the recorder's namespace. */
-static __always_inline __u32 pid_of(struct task_struct *task)
-{
-	struct pid *pid;
-	__u32 level;
-
-	if (!settings.pid_ns_ino)
-		return BPF_CORE_READ(task, tgid);
-	pid = BPF_CORE_READ(task, group_leader, thread_pid);
-	level = BPF_CORE_READ(pid, level);
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < PID_NS_LEVELS; i++) {
 		struct upid number;
 
-		if (i > level)
-			break;
-		if (bpf_core_read(&number, sizeof(number), &pid->numbers[i]))
+		if (i > level || bpf_core_read(&number, sizeof(number), &pid->numbers[i]))
 			break;
 		if (BPF_CORE_READ(number.ns, ns.inum) == settings.pid_ns_ino)
 			return number.nr;
@@ -49,9 +30,38 @@ static __always_inline __u32 pid_of(struct task_struct *task)
 	return 0;
 }
 
+/* The number of a task's process. */
+static __always_inline __u32 pid_of(struct task_struct *task)
+{
+	if (!settings.pid_ns_ino)
+		return BPF_CORE_READ(task, tgid);
+	return number_of(BPF_CORE_READ(task, group_leader));
+}
+
+/* pid << 32 | tid of the caller; 0, which is nobody's, where it is not in the namespace. */
+static __always_inline __u64 current_thread(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	if (!settings.pid_ns_ino)
+		return bpf_get_current_pid_tgid();
+	return (__u64)pid_of(task) << 32 | number_of(task);
+}
+
+/*
+ * What tells a TLS object of the calling process from those at the same address in the images
+ * that it executed before: user addresses leave the upper bits free.
+ */
+static __always_inline __u64 object_of(__u64 ssl)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	return ssl ^ (__u64)BPF_CORE_READ(task, self_exec_id) << 48;
+}
+
 static __always_inline bool is_wanted(__u32 pid)
 {
-	if (!pid)
+	if (!recording || !pid)
 		return false;
 	if (settings.filter_pids && !bpf_map_lookup_elem(&pids, &pid))
 		return false;

@@ -57,25 +57,25 @@ int sched_process_fork(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-static __always_inline void send_process(__u16 kind, __u32 pid)
+static __always_inline bool send_process(__u16 kind, __u32 pid)
 {
-	struct event_process *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
+	struct event *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
 
 	if (!e) {
 		count(COUNT_CONTROL_RING_FULL);
-		return;
+		return false;
 	}
 	__builtin_memset(e, 0, sizeof(*e));
-	e->head.kind = kind;
-	e->head.pid = pid;
-	e->head.tid = pid;
-	e->head.ts_ns = bpf_ktime_get_boot_ns();
-	e->uid = bpf_get_current_uid_gid();
-	bpf_get_current_comm(e->comm, sizeof(e->comm));
+	e->kind = kind;
+	e->pid = pid;
+	e->tid = pid;
+	e->ts_ns = bpf_ktime_get_boot_ns();
 	bpf_ringbuf_submit(e, wakeup_flags());
+	return true;
 }
 
-/* An exec takes all TLS objects of the process with it. */
+/* An exec takes all TLS objects of the process with it. If this finds no room, they are closed
+ * with the process. */
 SEC("raw_tp/sched_process_exec")
 int sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -92,13 +92,16 @@ int sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct task_struct *task = (struct task_struct *)ctx->args[0];
 	__u32 pid = current_thread() >> 32;
+	__u64 now_ns = bpf_ktime_get_boot_ns();
 
 	if (BPF_CORE_READ(task, signal, live.counter))
 		return 0;
 	bpf_map_delete_elem(&pids, &pid);
-	if (bpf_map_lookup_elem(&tls_pids, &pid)) {
-		send_process(EVENT_EXIT, pid);
+	if (!bpf_map_lookup_elem(&tls_pids, &pid))
+		return 0;
+	if (send_process(EVENT_EXIT, pid))
 		bpf_map_delete_elem(&tls_pids, &pid);
-	}
+	else
+		bpf_map_update_elem(&tls_pids, &pid, &now_ns, BPF_EXIST);
 	return 0;
 }

@@ -90,9 +90,10 @@ static __always_inline void enter_conn(struct conn *conn, struct call *call,
 {
 	__u32 slot = site_slot(call->site);
 
-	call->born_ns = conn->born_ns;
 	if (site_role(call->site))
 		conn->role = site_role(call->site);
+	if (site_kind(call->site) == SITE_HANDSHAKE && !has_data(conn))
+		conn->joined = 0;
 	if (site_kind(call->site) == SITE_HANDSHAKE && !conn->handshake_ns)
 		conn->handshake_ns = call->start_ns;
 	if (within_wrapper(conn, slot, key)) {
@@ -103,6 +104,20 @@ static __always_inline void enter_conn(struct conn *conn, struct call *call,
 	}
 	if (settings.have_sock_length && !conn->ends.family)
 		mark_thread(call, key);
+}
+
+/*
+ * True where another probe has just taken this very call: one file on two overlay mounts looks
+ * like two, and is probed as both. A call that was left without returning would have the same
+ * file.
+ */
+static __always_inline bool is_second_probe(const struct call_key *key, const struct call *call)
+{
+	struct call *known = bpf_map_lookup_elem(&calls, key);
+	__u16 lib = call->site >> SITE_LIB_SHIFT;
+
+	return known && known->ssl == call->ssl && known->buf == call->buf &&
+	       lib != (__u16)(known->site >> SITE_LIB_SHIFT);
 }
 
 static __always_inline int enter_call(struct pt_regs *ctx)
@@ -118,7 +133,7 @@ static __always_inline int enter_call(struct pt_regs *ctx)
 	call.site = site_of(ctx);
 	if (!call.site)
 		return 0;
-	call.ssl = PT_REGS_PARM1(ctx);
+	call.ssl = object_of(PT_REGS_PARM1(ctx));
 	call.buf = PT_REGS_PARM2(ctx);
 	call.count_ptr = PT_REGS_PARM4(ctx);
 	call.start_ns = bpf_ktime_get_boot_ns();
@@ -126,6 +141,8 @@ static __always_inline int enter_call(struct pt_regs *ctx)
 	/* Data on an object never seen before, unless by a function that begins a connection. */
 	joined = site_kind(call.site) != SITE_HANDSHAKE && !site_role(call.site);
 	conn = conn_of(&conn_key, call.site, joined);
+	if (is_second_probe(&key, &call))
+		return 0;
 	if (conn)
 		enter_conn(conn, &call, &key);
 	if (bpf_map_update_elem(&calls, &key, &call, BPF_ANY))
@@ -319,8 +336,6 @@ static __always_inline void finish_handshake(const struct call *call, const stru
 	fill_head(&e->head, EVENT_HANDSHAKE, key, conn);
 	e->head.func = call->site >> SITE_FUNC_SHIFT;
 	e->lat_ns = e->head.ts_ns - (conn->handshake_ns ?: call->start_ns);
-	e->result = result;
-	e->pad = 0;
 	bpf_ringbuf_submit(e, wakeup_flags());
 }
 
@@ -351,7 +366,8 @@ static __always_inline int exit_call(struct pt_regs *ctx)
 	conn = bpf_map_lookup_elem(&conns, &conn_key);
 	slot = site_slot(call->site);
 	unmark_thread(call, &key);
-	if (conn && slot < SLOTS && conn->wrapper_sp[slot] == key.sp)
+	if (conn && slot < SLOTS && conn->wrapper_sp[slot] == key.sp &&
+	    conn->wrapper_thread[slot] == key.thread)
 		conn->wrapper_sp[slot] = 0;
 	if (!call->nested) {
 		if (site_kind(call->site) == SITE_HANDSHAKE)
@@ -395,7 +411,7 @@ static __always_inline void server_name(const struct conn_key *key, struct conn 
  */
 static __always_inline void clear(const struct conn_key *key, struct conn *conn)
 {
-	if (!conn->handshake_done && !conn->offset[DIR_SENT] && !conn->offset[DIR_RECEIVED])
+	if (!conn->handshake_done && !has_data(conn))
 		return;
 	send_close(key, conn);
 	conn->born_ns = bpf_ktime_get_boot_ns();
@@ -425,6 +441,7 @@ static __always_inline bool creates_conn(__u64 site, struct pt_regs *ctx)
 	switch (site_kind(site)) {
 	case SITE_ROLE:
 	case SITE_SET_FD:
+	case SITE_UP_REF:
 		return true;
 	case SITE_CTRL:
 		return (__u32)PT_REGS_PARM2(ctx) == SSL_CTRL_SET_TLSEXT_HOSTNAME;
@@ -445,14 +462,17 @@ static __always_inline int enter_note(struct pt_regs *ctx)
 	site = site_of(ctx);
 	if (!site)
 		return 0;
-	key = conn_key_of(pid, PT_REGS_PARM1(ctx));
-	conn = creates_conn(site, ctx) ? conn_of(&key, site, false)
+	key = conn_key_of(pid, object_of(PT_REGS_PARM1(ctx)));
+	/* A reference may be added at any time in a connection's life. */
+	conn = creates_conn(site, ctx) ? conn_of(&key, site, site_kind(site) == SITE_UP_REF)
 				       : bpf_map_lookup_elem(&conns, &key);
 	if (!conn)
 		return 0;
 	switch (site_kind(site)) {
 	case SITE_ROLE:
 		conn->role = site_role(site);
+		if (!has_data(conn))
+			conn->joined = 0;
 		break;
 	case SITE_SET_FD:
 		conn->fd = PT_REGS_PARM2(ctx);

@@ -55,12 +55,6 @@ enum {
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
 
-/* What bpf_get_ns_current_pid_tgid fills in. */
-struct bpf_pidns_info {
-	__u32 pid;
-	__u32 tgid;
-};
-
 struct bpf_raw_tracepoint_args {
 	__u64 args[0];
 };
@@ -110,10 +104,10 @@ struct sock_common {
 
 struct sock {
 	struct sock_common __sk_common;
+	__u16 sk_type;
 };
 
 struct socket {
-	short type;
 	struct sock *sk;
 };
 
@@ -163,6 +157,7 @@ struct pid {
 
 struct task_struct {
 	int tgid;
+	__u32 self_exec_id;
 	struct pid *thread_pid;
 	struct task_struct *group_leader;
 	struct task_struct *real_parent;

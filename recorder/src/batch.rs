@@ -1,10 +1,10 @@
 //! Events on their way from the ring to the writer: copied once, in bounded buffers.
 //!
 //! The thread that empties the ring does nothing but copy. When the writer falls behind, that
-//! thread waits; then the ring fills, and the kernel counts what is lost, at its place. So
-//! memory is bounded and there is one kind of loss.
+//! thread leaves the ring alone; then it fills, and the kernel counts what is lost, at its place.
+//! So memory is bounded and there is one kind of loss.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use crate::event::used_len;
 
@@ -64,24 +64,41 @@ pub(crate) fn queue() -> (Filler, Emptier) {
 }
 
 impl Filler {
-    /// Adds an event; hands the batch on when it is full, waiting for room if need be.
+    /// Adds an event.
     pub(crate) fn push(&mut self, event: &[u8]) {
         self.batch.push(event);
-        if self.batch.bytes.len() >= BATCH_BYTES {
-            self.flush();
+    }
+
+    /// Whether it is time to hand the batch on.
+    pub(crate) fn is_full(&self) -> bool {
+        self.batch.bytes.len() >= BATCH_BYTES
+    }
+
+    /// Hands on what there is. False if the writer is behind: then the batch stays.
+    pub(crate) fn offer(&mut self) -> bool {
+        if self.batch.bytes.is_empty() {
+            return true;
+        }
+        match self.full.try_send(std::mem::take(&mut self.batch)) {
+            Ok(()) => {
+                self.batch = self.empty.try_recv().unwrap_or_default();
+                true
+            }
+            Err(TrySendError::Full(batch)) => {
+                self.batch = batch;
+                false
+            }
+            // The writer ends before this end only by a panic, which its join reports.
+            Err(TrySendError::Disconnected(_)) => true,
         }
     }
 
-    /// Hands on what there is.
+    /// Hands on what there is, waiting for the writer if need be.
     pub(crate) fn flush(&mut self) {
-        if self.batch.bytes.is_empty() {
-            return;
+        if !self.batch.bytes.is_empty() {
+            // As above.
+            let _ = self.full.send(std::mem::take(&mut self.batch));
         }
-        let next = self.empty.try_recv().unwrap_or_default();
-        let batch = std::mem::replace(&mut self.batch, next);
-        // The writer ends only after this end has been dropped, or by a panic, which its join
-        // reports.
-        let _ = self.full.send(batch);
     }
 }
 
@@ -109,16 +126,35 @@ mod tests {
     }
 
     #[test]
-    fn a_full_batch_is_handed_on_at_once() {
+    fn a_writer_that_is_behind_is_not_waited_for() {
         let (mut filler, emptier) = queue();
+        let mut handed_on = 0;
+        loop {
+            filler.push(&[0xee; 40]);
+            if !filler.offer() {
+                break;
+            }
+            handed_on += 1;
+        }
+        assert_eq!(handed_on, BATCHES);
+        let batch = emptier.full.recv().unwrap();
+        emptier.recycle(batch);
+        assert!(filler.offer(), "there is room again, and the batch was kept");
+    }
+
+    #[test]
+    fn a_large_batch_is_full() {
+        let (mut filler, _emptier) = queue();
+        assert!(!filler.is_full());
         filler.push(&vec![0xee; BATCH_BYTES]);
-        assert_eq!(emptier.full.try_recv().unwrap().events().count(), 1);
+        assert!(filler.is_full());
     }
 
     #[test]
     fn nothing_is_handed_on_for_nothing() {
         let (mut filler, emptier) = queue();
         filler.flush();
+        assert!(filler.offer());
         assert!(emptier.full.try_recv().is_err());
     }
 }

@@ -36,7 +36,8 @@ pub(crate) fn unix_time_ns() -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn boot_time_ns() -> u64 {
+/// The kernel side's clock, now.
+pub(crate) fn boot_time_ns() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is to a timespec of ours. The call cannot fail for this clock.
     unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };

@@ -2,10 +2,12 @@
 //! events but hand them on.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -15,6 +17,7 @@ use rustix::event::{Timespec, epoll};
 use crate::batch::Filler;
 use crate::child::Child;
 use crate::cli::Options;
+use crate::event::exit_event;
 use crate::probes::Probes;
 use crate::signals::Signals;
 use crate::skel::types::counter;
@@ -23,6 +26,18 @@ use crate::stats::Counters;
 /// How long events may wait in the ring: the kernel side wakes the recorder only when the ring
 /// fills, since a wake-up costs more than an event.
 const POLL: Duration = Duration::from_millis(10);
+
+/// How long events are moved before anything else is looked at.
+const TURN: Duration = Duration::from_millis(20);
+
+/// Events copied at once: at most 1 MiB of them.
+const BURST: usize = 64;
+
+/// For the writer, when it is behind.
+const WRITER_WAIT: Duration = Duration::from_millis(1);
+
+/// Between looks for ends of processes that found no room in the ring.
+const SEEK_EXITS: Duration = Duration::from_secs(1);
 
 /// Between looks at whether the recorded processes still live.
 const CHECK_PIDS: Duration = Duration::from_millis(200);
@@ -48,13 +63,19 @@ pub(crate) fn collect(
         ring: ring.build()?,
         wakeups: Wakeups::of(&ring_map).context("cannot watch the ring")?,
         filler: &filler,
-        late_closes: MapHandle::try_from(&probes.skel.maps.late_closes)?,
         counters: MapHandle::try_from(&probes.skel.maps.counters)?,
         pids: MapHandle::try_from(&probes.skel.maps.pids)?,
     };
-    let ended = collector.until_end(gave_up, options, signals, child);
+    let mut stragglers = Stragglers::of(probes)?;
+    let ended = collector.until_end(&mut stragglers, gave_up, options, signals, child);
+    // Taking the probes out takes time, and nobody empties the ring meanwhile.
+    probes.record(false)?;
+    collector.drain()?;
     probes.detach();
     collector.drain()?;
+    stragglers.find()?;
+    stragglers.hand_over(&mut filler.borrow_mut());
+    filler.borrow_mut().flush();
     ended
 }
 
@@ -63,7 +84,6 @@ struct Collector<'a> {
     ring: RingBuffer<'a>,
     wakeups: Wakeups,
     filler: &'a RefCell<Filler>,
-    late_closes: MapHandle,
     counters: MapHandle,
     pids: MapHandle,
 }
@@ -71,6 +91,7 @@ struct Collector<'a> {
 impl Collector<'_> {
     fn until_end(
         &self,
+        stragglers: &mut Stragglers,
         gave_up: &AtomicBool,
         options: &Options,
         signals: &mut Signals,
@@ -79,7 +100,7 @@ impl Collector<'_> {
         let start = Instant::now();
         let mut pids_checked = start;
         loop {
-            self.poll()?;
+            self.turn(stragglers)?;
             if let Some(child) = child {
                 signals.pass_on(child);
                 if let Some(status) = child.try_wait()? {
@@ -106,37 +127,105 @@ impl Collector<'_> {
         }
     }
 
-    /// Waits a moment, or until the ring asks for attention, and hands on what there is.
-    fn poll(&self) -> Result<()> {
-        match self.wakeups.wait(POLL) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error).context("cannot wait for events"),
+    /// Hands on what is in the ring, or waits a moment for something to be there. Never for long:
+    /// a flood must not keep the recording from ending.
+    fn turn(&self, stragglers: &mut Stragglers) -> Result<()> {
+        let end = Instant::now() + TURN;
+        while Instant::now() < end {
+            if self.filler.borrow().is_full() && !self.filler.borrow_mut().offer() {
+                thread::sleep(WRITER_WAIT);
+            } else if self.burst()? < BURST {
+                // Caught up with all that was there when the stragglers were found, which was
+                // in an earlier turn.
+                stragglers.hand_over(&mut self.filler.borrow_mut());
+                stragglers.find()?;
+                self.filler.borrow_mut().offer();
+                return match self.wakeups.wait() {
+                    Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                        Err(error).context("cannot wait for events")
+                    }
+                    _ => Ok(()),
+                };
+            }
         }
-        self.drain()
-    }
-
-    /// Hands on everything that is in the ring. Closes that found no room there come after all
-    /// that was in it before them.
-    fn drain(&self) -> Result<()> {
-        let late = self.take_late_closes()?;
-        self.ring.consume().context("cannot read the ring")?;
-        let mut filler = self.filler.borrow_mut();
-        late.iter().for_each(|event| filler.push(event));
-        filler.flush();
         Ok(())
     }
 
-    fn take_late_closes(&self) -> Result<Vec<Vec<u8>>> {
-        let keys: Vec<_> = self.late_closes.keys().collect();
-        let mut events = Vec::new();
+    /// Copies some events out of the ring, and says how many.
+    fn burst(&self) -> Result<usize> {
+        let count = self.ring.consume_raw_n(BURST);
+        usize::try_from(count).with_context(|| format!("cannot read the ring: error {count}"))
+    }
+
+    /// Hands on everything that is in the ring.
+    fn drain(&self) -> Result<()> {
+        while self.burst()? > 0 {
+            self.filler.borrow_mut().flush();
+        }
+        Ok(())
+    }
+}
+
+/// Events that found no room in the ring and wait in tables instead.
+struct Stragglers {
+    late_closes: MapHandle,
+    tls_pids: MapHandle,
+    /// Found, to be handed over once the ring has been emptied of what was in it before them.
+    found: Vec<Vec<u8>>,
+    /// Closes that were found, and that the tracker has not taken out yet.
+    known: HashSet<Vec<u8>>,
+    exits_sought: Instant,
+}
+
+impl Stragglers {
+    fn of(probes: &Probes<'_>) -> Result<Self> {
+        Ok(Self {
+            late_closes: MapHandle::try_from(&probes.skel.maps.late_closes)?,
+            tls_pids: MapHandle::try_from(&probes.skel.maps.tls_pids)?,
+            found: Vec::new(),
+            known: HashSet::new(),
+            exits_sought: Instant::now(),
+        })
+    }
+
+    fn hand_over(&mut self, filler: &mut Filler) {
+        self.found.drain(..).for_each(|event| filler.push(&event));
+    }
+
+    fn find(&mut self) -> Result<()> {
+        let keys: HashSet<Vec<u8>> = self.late_closes.keys().collect();
+        self.known.retain(|key| keys.contains(key));
         for key in keys {
+            if self.known.contains(&key) {
+                continue;
+            }
             if let Some(event) = self.late_closes.lookup(&key, MapFlags::ANY)? {
-                self.late_closes.delete(&key)?;
-                events.push(event);
+                self.found.push(event);
+                self.known.insert(key);
             }
         }
-        Ok(events)
+        if self.exits_sought.elapsed() >= SEEK_EXITS {
+            self.exits_sought = Instant::now();
+            self.find_exits()?;
+        }
+        Ok(())
+    }
+
+    /// Processes whose end found no room: their entries hold its time.
+    fn find_exits(&mut self) -> Result<()> {
+        for key in self.tls_pids.keys().collect::<Vec<_>>() {
+            let time = self.tls_pids.lookup(&key, MapFlags::ANY)?.unwrap_or_default();
+            let (Ok(pid), Ok(ts_ns)) = (key.as_slice().try_into(), time.as_slice().try_into())
+            else {
+                continue;
+            };
+            if ts_ns != [0; 8] {
+                self.tls_pids.delete(&key)?;
+                let (pid, ts_ns) = (u32::from_ne_bytes(pid), u64::from_ne_bytes(ts_ns));
+                self.found.push(exit_event(pid, ts_ns));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -154,8 +243,9 @@ impl Wakeups {
         Ok(Self { epoll })
     }
 
-    fn wait(&self, most: Duration) -> io::Result<()> {
-        let most = Timespec { tv_sec: 0, tv_nsec: most.subsec_nanos().into() };
+    /// Until the next one, or for as long as events may wait.
+    fn wait(&self) -> io::Result<()> {
+        let most = Timespec { tv_sec: 0, tv_nsec: POLL.subsec_nanos().into() };
         let mut events = [epoll::Event {
             flags: epoll::EventFlags::empty(),
             data: epoll::EventData::new_u64(0),

@@ -14,8 +14,9 @@ pub(crate) enum Event<'a> {
     ServerName(types::event, &'a [u8]),
     Handshake(types::event_handshake),
     Close(types::event_close),
-    Exec(types::event_process),
-    Exit(types::event_process),
+    LateClose(types::event_close),
+    /// The process executed another image, or ended.
+    ImageGone(types::event),
 }
 
 impl<'a> Event<'a> {
@@ -35,8 +36,8 @@ impl<'a> Event<'a> {
             }
             kind::EVENT_HANDSHAKE => Self::Handshake(view(bytes)?),
             kind::EVENT_CLOSE => Self::Close(view(bytes)?),
-            kind::EVENT_EXEC => Self::Exec(view(bytes)?),
-            kind::EVENT_EXIT => Self::Exit(view(bytes)?),
+            kind::EVENT_LATE_CLOSE => Self::LateClose(view(bytes)?),
+            kind::EVENT_EXEC | kind::EVENT_EXIT => Self::ImageGone(head),
             _ => return None,
         })
     }
@@ -50,6 +51,20 @@ pub(crate) fn used_len(bytes: &[u8]) -> usize {
         }
         _ => bytes.len(),
     }
+}
+
+/// The event of a process's end, as the kernel side would have sent it.
+pub(crate) fn exit_event(pid: u32, ts_ns: u64) -> Vec<u8> {
+    let kind = types::event_kind::EVENT_EXIT.0 as u16;
+    let mut bytes = Vec::with_capacity(size_of::<types::event>());
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend([0; 2]);
+    bytes.extend(pid.to_ne_bytes());
+    bytes.extend(pid.to_ne_bytes());
+    bytes.extend([0; 4]);
+    bytes.extend(ts_ns.to_ne_bytes());
+    bytes.extend([0; 16]);
+    bytes
 }
 
 fn payload<'a, T>(bytes: &'a [u8], head: &types::event) -> Option<&'a [u8]> {
@@ -66,9 +81,9 @@ impl FromKernel for types::event_gap {}
 impl FromKernel for types::event_conn {}
 impl FromKernel for types::event_handshake {}
 impl FromKernel for types::event_close {}
-impl FromKernel for types::event_process {}
 impl FromKernel for types::conn {}
 impl FromKernel for types::conn_key {}
+impl FromKernel for types::call {}
 impl FromKernel for types::call_key {}
 
 /// The value that the first bytes are, if there are enough.
@@ -96,10 +111,9 @@ const _: () = {
     assert!(size_of::<types::endpoints>() == 40);
     assert!(size_of::<types::event_conn>() == 104);
     assert!(size_of::<types::event_server_name>() == 296);
-    assert!(size_of::<types::event_handshake>() == 56);
-    assert!(size_of::<types::event_close>() == 64);
-    assert!(size_of::<types::event_process>() == 64);
-    assert!(size_of::<types::settings>() == 48);
+    assert!(size_of::<types::event_handshake>() == 48);
+    assert!(size_of::<types::event_close>() == 128);
+    assert!(size_of::<types::settings>() == 40);
 };
 
 #[cfg(test)]
@@ -125,6 +139,14 @@ mod tests {
     #[test]
     fn a_length_beyond_the_bytes_is_refused() {
         assert!(Event::parse(&data_event(4, b"abc")).is_none());
+    }
+
+    #[test]
+    fn an_exit_made_here_is_one() {
+        let bytes = exit_event(7, 99);
+        assert_eq!(bytes.len(), size_of::<types::event>());
+        let Some(Event::ImageGone(head)) = Event::parse(&bytes) else { panic!() };
+        assert_eq!((head.pid, head.ts_ns), (7, 99));
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod collector;
 mod event;
 mod functions;
 mod kernel;
+mod kernel_state;
 mod listeners;
 mod loader;
 pub mod messages;

@@ -56,7 +56,7 @@ impl<'obj> Probes<'obj> {
         settings.snaplen = options.snaplen;
         settings.ring_size = u64::from(ring_size);
         settings.ring_headroom = u64::from(ring_size / 8);
-        (settings.pid_ns_dev, settings.pid_ns_ino) = pid_namespace()?;
+        settings.pid_ns_ino = pid_namespace()?;
         settings.filter_pids = (!options.pids.is_empty() || !options.command.is_empty()).into();
         settings.filter_uids = (!options.uids.is_empty()).into();
         settings.filter_comms = (!options.comms.is_empty()).into();
@@ -215,19 +215,28 @@ impl<'obj> Probes<'obj> {
         Ok(())
     }
 
+    /// Turns the recording on or off, for all functions at once: attaching and detaching them one
+    /// by one takes time.
+    pub(crate) fn record(&mut self, on: bool) -> Result<()> {
+        let bss = self.skel.maps.bss_data.as_deref_mut();
+        bss.context("the skeleton has no writable data")?.recording = on;
+        Ok(())
+    }
+
     /// Takes all probes out: after this no event is added.
     pub(crate) fn detach(&mut self) {
         self.links.clear();
     }
 }
 
-/// Device and inode of this process's pid namespace; 0 and 0 for the first one, where the
-/// kernel's own numbers serve.
-fn pid_namespace() -> Result<(u64, u64)> {
+/// The inode of this process's pid namespace; 0 for the first one, where the kernel's own numbers
+/// serve.
+fn pid_namespace() -> Result<u32> {
     /// `PROC_PID_INIT_INO` of the kernel's `linux/proc_ns.h`.
-    const FIRST: u64 = 0xefff_fffc;
+    const FIRST: u32 = 0xefff_fffc;
     let meta = fs::metadata("/proc/self/ns/pid").context("cannot read /proc/self/ns/pid")?;
-    Ok(if meta.ino() == FIRST { (0, 0) } else { (meta.dev(), meta.ino()) })
+    let inode = u32::try_from(meta.ino())?;
+    Ok(if inode == FIRST { 0 } else { inode })
 }
 
 fn ring_size(wanted: u64) -> Result<u32> {

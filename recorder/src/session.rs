@@ -20,6 +20,7 @@ use crate::cli::Options;
 use crate::clock::{Clock, unix_time_ns};
 use crate::collector::collect;
 use crate::kernel::Kernel;
+use crate::kernel_state::KernelMaps;
 use crate::messages::{self, say};
 use crate::output::Output;
 use crate::probes::Probes;
@@ -28,7 +29,7 @@ use crate::signals::Signals;
 use crate::stats::{is_lossy, summary};
 use crate::targets::Targets;
 use crate::text::Text;
-use crate::tracker::{KernelMaps, Tracker};
+use crate::tracker::Tracker;
 use crate::writer::{Sinks, Writer, Written};
 
 /// Between looks at whether a command has ended that is no longer recorded.
@@ -63,7 +64,7 @@ pub fn run(options: &Options) -> Result<u8> {
     let libs = targets.files.iter().map(|target| target.path.clone()).collect();
     let mut writer = Writer {
         queue: emptier,
-        tracker: Tracker::new(Clock::new(), Some(kernel_maps(&probes)?), libs),
+        tracker: Tracker::new(Clock::new(), kernel_maps(&probes)?, libs),
         sinks: Sinks::new(files, text(options, &info)),
         counters: MapHandle::try_from(&probes.skel.maps.counters)?,
         gave_up: Arc::clone(&gave_up),
@@ -73,6 +74,7 @@ pub fn run(options: &Options) -> Result<u8> {
         say(announcement(options, &targets));
     }
     let thread = thread::Builder::new().name("writer".into()).spawn(move || writer.run())?;
+    probes.record(true)?;
     if let Some(child) = &mut child {
         child.start()?;
     }
@@ -164,6 +166,8 @@ fn kernel_maps(probes: &Probes<'_>) -> Result<KernelMaps> {
     Ok(KernelMaps {
         conns: MapHandle::try_from(&maps.conns)?,
         calls: MapHandle::try_from(&maps.calls)?,
+        current_ssl: MapHandle::try_from(&maps.current_ssl)?,
+        late_closes: MapHandle::try_from(&maps.late_closes)?,
     })
 }
 

@@ -25,6 +25,7 @@ const FAILURES: &[(counter, &str)] = &[
     (counter::COUNT_SOCKET_READ_FAULT, "socket_read_fault"),
     (counter::COUNT_THREAD_TABLE_FULL, "thread_table_full"),
     (counter::COUNT_PID_TABLE_FULL, "pid_table_full"),
+    (counter::COUNT_TLS_PID_TABLE_FULL, "tls_pid_table_full"),
     (counter::COUNT_CLOSE_TABLE_FULL, "close_table_full"),
     (counter::COUNT_UNKNOWN_SITE, "unknown_site"),
 ];

@@ -9,41 +9,18 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use sslrec_formats::record::{
     AddrKind, Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Handshake, Process,
     Record, Role,
 };
 
 use crate::clock::Clock;
-use crate::event::{Event, FromKernel, text, view};
+use crate::event::{Event, text};
 use crate::functions::name_of;
+use crate::kernel_state::{KernelState, Key};
 use crate::listeners;
 use crate::processes;
 use crate::skel::types;
-
-/// The kernel maps that hold what an event could not say.
-#[derive(Debug)]
-pub(crate) struct KernelMaps {
-    /// Live connections, by [`types::conn_key`].
-    pub(crate) conns: MapHandle,
-    /// Calls in flight, by [`types::call_key`].
-    pub(crate) calls: MapHandle,
-}
-
-/// Tells a connection from any other, also after its object's address is used again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Key {
-    pid: u32,
-    ssl: u64,
-    born_ns: u64,
-}
-
-impl Key {
-    fn of(head: &types::event) -> Self {
-        Self { pid: head.pid, ssl: head.ssl, born_ns: head.born_ns }
-    }
-}
 
 #[derive(Debug)]
 struct Conn {
@@ -54,9 +31,9 @@ struct Conn {
 
 /// Turns events into records.
 #[derive(Debug)]
-pub(crate) struct Tracker {
+pub(crate) struct Tracker<K> {
     clock: Clock,
-    maps: Option<KernelMaps>,
+    kernel: K,
     /// Probed files, by the number that events name them by.
     libs: Vec<PathBuf>,
     conns: HashMap<Key, Conn>,
@@ -83,11 +60,11 @@ pub(crate) struct Totals {
 /// Receives the records.
 pub(crate) type Emit<'a> = &'a mut dyn FnMut(&Record<'_>);
 
-impl Tracker {
-    pub(crate) fn new(clock: Clock, maps: Option<KernelMaps>, libs: Vec<PathBuf>) -> Self {
+impl<K: KernelState> Tracker<K> {
+    pub(crate) fn new(clock: Clock, kernel: K, libs: Vec<PathBuf>) -> Self {
         Self {
             clock,
-            maps,
+            kernel,
             libs,
             conns: HashMap::new(),
             processes: BTreeMap::new(),
@@ -109,24 +86,21 @@ impl Tracker {
             Some(Event::Conn(conn)) => self.conn(&conn, emit),
             Some(Event::ServerName(head, name)) => self.server_name(&head, name, emit),
             Some(Event::Handshake(handshake)) => self.handshake(&handshake, emit),
-            Some(Event::Close(close)) => {
-                let cause =
-                    if close.shutdown != 0 { CloseCause::Shutdown } else { CloseCause::Freed };
-                self.close(Key::of(&close.head), close.head.ts_ns, close.offset, cause, emit);
+            Some(Event::Close(close)) => self.closed(&close, emit),
+            Some(Event::LateClose(close)) => {
+                // The end of the process may have come first, and taken it.
+                if self.kernel.take_late_close(Key::of(&close.conn.head)).is_some() {
+                    self.closed(&close, emit);
+                }
             }
-            Some(Event::Exec(process) | Event::Exit(process)) => {
-                self.process_ended(process.head.pid, process.head.ts_ns, emit);
-            }
+            Some(Event::ImageGone(head)) => self.image_gone(head.pid, head.ts_ns, emit),
             None => self.totals.bad_events += 1,
         }
     }
 
-    /// Ends what is still open. Nothing may follow; `now_ns` is of the wall clock.
-    pub(crate) fn finish(&mut self, now_ns: u64, emit: Emit<'_>) {
-        let boot_ns = now_ns.saturating_sub(self.clock.unix_ns(0));
-        for key in self.open_keys(None) {
-            self.close_from_map(key, boot_ns, CloseCause::StillOpen, emit);
-        }
+    /// Ends what is still open, known to the tracker or not. Nothing may follow.
+    pub(crate) fn finish(&mut self, boot_ns: u64, emit: Emit<'_>) {
+        self.close_all(None, boot_ns, CloseCause::StillOpen, emit);
     }
 
     fn data(&mut self, data: &types::event_data, payload: &[u8], emit: Emit<'_>) {
@@ -186,18 +160,29 @@ impl Tracker {
         emit(&Record::Gap(Gap { conn, ts_ns, dir, offset, len, cause }));
     }
 
+    /// Takes in all that the kernel side knows of a connection, and says so if it is news.
     fn conn(&mut self, event: &types::event_conn, emit: Emit<'_>) {
         let key = Key::of(&event.head);
         let ts_ns = self.clock.unix_ns(event.head.ts_ns);
         self.see_process(event.head.pid, event.uid, text(&event.comm), ts_ns, emit);
-        let lib = self.libs.get(usize::from(event.lib)).map(|path| path.display().to_string());
+        let known =
+            Known { lib: event.lib, joined: event.joined, role: event.role, ends: event.ends };
+        self.describe(key, ts_ns, &known, emit);
+    }
+
+    fn describe(&mut self, key: Key, ts_ns: u64, known: &Known, emit: Emit<'_>) {
+        let lib = self.libs.get(usize::from(known.lib)).map(|path| path.display().to_string());
         let sni = self.server_names.remove(&key);
-        let conn = self.entry(key, ts_ns);
-        conn.record.lib = lib;
-        conn.record.joined = event.joined != 0;
-        conn.record.sni = sni.or(conn.record.sni.take());
-        conn.record.learn(&event.ends, event.role, event.head.pid);
-        emit(&Record::Connection(conn.record.clone()));
+        let is_new = !self.conns.contains_key(&key);
+        let record = &mut self.entry(key, ts_ns).record;
+        let before = record.clone();
+        record.lib = lib;
+        record.joined = known.joined != 0;
+        record.sni = sni.or(record.sni.take());
+        record.learn(&known.ends, known.role);
+        if is_new || *record != before {
+            emit(&Record::Connection(record.clone()));
+        }
     }
 
     fn server_name(&mut self, head: &types::event, name: &[u8], emit: Emit<'_>) {
@@ -224,30 +209,63 @@ impl Tracker {
             tid: event.head.tid,
             func: name_of(event.head.func),
             lat_ns: event.lat_ns,
-            ok: event.result == 1,
+            ok: true,
         }));
     }
 
-    /// Exec and exit take all TLS objects of a process with them. What the kernel counted for
-    /// them last is still in its table.
-    fn process_ended(&mut self, pid: u32, boot_ns: u64, emit: Emit<'_>) {
-        for key in self.open_keys(Some(pid)) {
-            self.close_from_map(key, boot_ns, CloseCause::Exit, emit);
-        }
-        self.server_names.retain(|key, _| key.pid != pid);
+    fn closed(&mut self, close: &types::event_close, emit: Emit<'_>) {
+        let cause = if close.shutdown != 0 { CloseCause::Shutdown } else { CloseCause::Freed };
+        // It says all about the connection, for the case that no earlier event could.
+        self.conn(&close.conn, emit);
+        let head = &close.conn.head;
+        self.close(Key::of(head), head.ts_ns, close.offset, cause, emit);
+    }
+
+    /// An exec or the end of a process takes all its TLS objects along. What was counted for them
+    /// last is still in the kernel's tables; what is younger belongs to the new image.
+    fn image_gone(&mut self, pid: u32, boot_ns: u64, emit: Emit<'_>) {
+        self.close_all(Some(pid), boot_ns, CloseCause::Exit, emit);
+        self.server_names.retain(|key, _| key.pid != pid || key.born_ns >= boot_ns);
         self.processes.remove(&pid);
-        if let Some(maps) = &self.maps {
-            forget(&maps.calls, |key: types::call_key| (key.thread >> 32) as u32 == pid);
-            forget(&maps.conns, |key: types::conn_key| key.pid == pid);
+        self.kernel.forget(pid, boot_ns);
+    }
+
+    /// Closes the connections of a process, or all, that are older than this. Such as were never
+    /// reported, because the ring was full all their life, are in the kernel's table only.
+    fn close_all(&mut self, pid: Option<u32>, boot_ns: u64, cause: CloseCause, emit: Emit<'_>) {
+        let in_kernel: HashMap<Key, types::conn> = self.kernel.conns(pid).into_iter().collect();
+        for key in self.due(pid, boot_ns, &in_kernel) {
+            if let Some(conn) = in_kernel.get(&key) {
+                let cause = if conn.shutdown != 0 { CloseCause::Shutdown } else { cause };
+                self.close(key, boot_ns, conn.offset, cause, emit);
+            } else if let Some(close) = self.kernel.take_late_close(key) {
+                self.closed(&close, emit);
+            } else {
+                let next = self.conns.get(&key).map_or([0; 2], |conn| conn.next);
+                self.close(key, boot_ns, next, cause, emit);
+            }
         }
     }
 
-    fn close_from_map(&mut self, key: Key, boot_ns: u64, cause: CloseCause, emit: Emit<'_>) {
-        let known = self.maps.as_ref().and_then(|maps| lookup_conn(&maps.conns, key));
-        let next = self.conns.get(&key).map_or([0; 2], |conn| conn.next);
-        let (lengths, shut) = known.map_or((next, false), |conn| (conn.offset, conn.shutdown != 0));
-        let cause = if shut { CloseCause::Shutdown } else { cause };
-        self.close(key, boot_ns, lengths, cause, emit);
+    /// The connections to close: those that have a number in its order, then those that the
+    /// kernel alone knows and that carried bytes.
+    fn due(
+        &self,
+        pid: Option<u32>,
+        boot_ns: u64,
+        in_kernel: &HashMap<Key, types::conn>,
+    ) -> Vec<Key> {
+        let mut numbered: Vec<_> =
+            self.conns.iter().map(|(key, conn)| (conn.record.conn, *key)).collect();
+        numbered.sort_unstable();
+        let mut unknown: Vec<Key> = in_kernel
+            .iter()
+            .filter(|(key, conn)| !self.conns.contains_key(key) && conn.offset != [0; 2])
+            .map(|(key, _)| *key)
+            .collect();
+        unknown.sort_unstable_by_key(|key| key.born_ns);
+        let is_due = |key: &Key| key.born_ns < boot_ns && pid.is_none_or(|pid| key.pid == pid);
+        numbered.into_iter().map(|(_, key)| key).chain(unknown).filter(is_due).collect()
     }
 
     fn close(
@@ -277,34 +295,20 @@ impl Tracker {
         }));
     }
 
-    fn open_keys(&self, pid: Option<u32>) -> Vec<Key> {
-        let mut keys: Vec<_> =
-            self.conns.iter().map(|(key, conn)| (conn.record.conn, *key)).collect();
-        keys.retain(|(_, key)| pid.is_none_or(|pid| key.pid == pid));
-        keys.sort_unstable_by_key(|&(number, _)| number);
-        keys.into_iter().map(|(_, key)| key).collect()
-    }
-
     /// The connection of an event that does not describe it. If the event that did found no
     /// room, the kernel's table may still tell.
     fn known(&mut self, key: Key, ts_ns: u64, emit: Emit<'_>) -> &mut Conn {
         if !self.conns.contains_key(&key) {
-            let in_kernel = self.maps.as_ref().and_then(|maps| lookup_conn(&maps.conns, key));
             if !self.processes.contains_key(&key.pid) {
                 self.add_process(processes::describe(key.pid, ts_ns), emit);
             }
-            let lib = in_kernel
-                .and_then(|conn| self.libs.get(usize::from(conn.lib)))
-                .map(|path| path.display().to_string());
-            let sni = self.server_names.remove(&key);
-            let conn = self.entry(key, ts_ns);
-            conn.record.lib = lib;
-            conn.record.sni = sni;
-            if let Some(known) = in_kernel {
-                conn.record.joined = known.joined != 0;
-                conn.record.learn(&known.ends, known.role, key.pid);
+            match self.kernel.conn(key) {
+                Some(conn) => self.describe(key, ts_ns, &Known::from(&conn), emit),
+                None => {
+                    let record = self.entry(key, ts_ns).record.clone();
+                    emit(&Record::Connection(record));
+                }
             }
-            emit(&Record::Connection(conn.record.clone()));
         }
         self.entry(key, ts_ns)
     }
@@ -347,24 +351,42 @@ impl Conn {
     }
 }
 
-/// Adds what the kernel knows to a connection's record.
+/// What the kernel side knows of a connection, from an event or from its table.
+struct Known {
+    lib: u16,
+    joined: u8,
+    role: u8,
+    ends: types::endpoints,
+}
+
+impl From<&types::conn> for Known {
+    fn from(conn: &types::conn) -> Self {
+        Self { lib: conn.lib, joined: conn.joined, role: conn.role, ends: conn.ends }
+    }
+}
+
+/// Adds to a connection's record what has become known.
 trait Learn {
-    fn learn(&mut self, ends: &types::endpoints, role: u8, pid: u32);
+    fn learn(&mut self, ends: &types::endpoints, role: u8);
 }
 
 impl Learn for Connection {
-    fn learn(&mut self, ends: &types::endpoints, role: u8, pid: u32) {
+    fn learn(&mut self, ends: &types::endpoints, role: u8) {
         self.role = match types::role(role.into()) {
             types::role::ROLE_CLIENT => Role::Client,
             types::role::ROLE_SERVER => Role::Server,
             _ => self.role,
         };
-        let local = address(ends.family, &ends.local, ends.local_port);
-        let remote = address(ends.family, &ends.remote, ends.remote_port);
-        if local.is_some() && self.local.is_none() {
-            (self.addr, self.local, self.remote) = (AddrKind::Exact, local, remote);
+        if self.local.is_some() {
+            return;
         }
-        if self.role == Role::Unknown && listeners::is_listening(pid, ends.local_port) {
+        self.local = address(ends.family, &ends.local, ends.local_port);
+        self.remote = address(ends.family, &ends.remote, ends.remote_port);
+        if self.local.is_none() {
+            return;
+        }
+        self.addr = AddrKind::Exact;
+        if self.role == Role::Unknown && listeners::is_listening(self.pid, ends.local_port) {
             self.role = Role::Server;
         }
     }
@@ -404,22 +426,6 @@ fn gap_cause(cause: u32) -> GapCause {
         kernel::GAP_SNAPLEN => GapCause::Snaplen,
         kernel::GAP_LONG_CALL => GapCause::LongCall,
         _ => GapCause::Unknown,
-    }
-}
-
-fn lookup_conn(conns: &MapHandle, key: Key) -> Option<types::conn> {
-    let mut bytes = [0; size_of::<types::conn_key>()];
-    bytes[..8].copy_from_slice(&key.ssl.to_ne_bytes());
-    bytes[8..12].copy_from_slice(&key.pid.to_ne_bytes());
-    let value = conns.lookup(&bytes, MapFlags::ANY).ok()??;
-    view::<types::conn>(&value).filter(|conn| conn.born_ns == key.born_ns)
-}
-
-/// Deletes the entries whose key says so. One that is gone already is no error.
-fn forget<K: FromKernel>(map: &MapHandle, is_old: impl Fn(K) -> bool) {
-    let old: Vec<_> = map.keys().filter(|key| view::<K>(key).is_some_and(&is_old)).collect();
-    for key in old {
-        let _ = map.delete(&key);
     }
 }
 

@@ -12,7 +12,8 @@ use sslrec_formats::io::Error;
 use sslrec_formats::record::{Record, Stats};
 
 use crate::batch::{Batch, Emptier};
-use crate::clock::unix_time_ns;
+use crate::clock::{boot_time_ns, unix_time_ns};
+use crate::kernel_state::KernelMaps;
 use crate::output::Output;
 use crate::stats::Counters;
 use crate::text::Text;
@@ -103,7 +104,7 @@ pub(crate) struct Written {
 /// What the writer's thread owns.
 pub(crate) struct Writer {
     pub(crate) queue: Emptier,
-    pub(crate) tracker: Tracker,
+    pub(crate) tracker: Tracker<KernelMaps>,
     pub(crate) sinks: Sinks,
     pub(crate) counters: MapHandle,
     /// Set when nothing can be written any more.
@@ -152,10 +153,9 @@ impl Writer {
     }
 
     fn finish(mut self) -> Result<Written> {
-        let now_ns = unix_time_ns();
-        self.tracker.finish(now_ns, &mut |record| self.sinks.record(record));
+        self.tracker.finish(boot_time_ns(), &mut |record| self.sinks.record(record));
         let totals = self.tracker.totals();
-        let stats = Counters::read(&self.counters)?.stats(totals, now_ns, true);
+        let stats = Counters::read(&self.counters)?.stats(totals, unix_time_ns(), true);
         self.sinks.record(&Record::Stats(stats.clone()));
         self.sinks.finish();
         Ok(Written {

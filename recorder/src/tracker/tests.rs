@@ -1,5 +1,7 @@
 //! Events made by hand, and the records that must come of them.
 
+use std::cell::RefCell;
+
 use super::*;
 
 const DATA: u16 = types::event_kind::EVENT_DATA.0 as u16;
@@ -7,7 +9,7 @@ const GAP: u16 = types::event_kind::EVENT_GAP.0 as u16;
 const CONN: u16 = types::event_kind::EVENT_CONN.0 as u16;
 const NAME: u16 = types::event_kind::EVENT_SERVER_NAME.0 as u16;
 const CLOSE: u16 = types::event_kind::EVENT_CLOSE.0 as u16;
-const EXIT: u16 = types::event_kind::EVENT_EXIT.0 as u16;
+const LATE_CLOSE: u16 = types::event_kind::EVENT_LATE_CLOSE.0 as u16;
 /// No process has it: pids end at 2^22.
 const PID: u32 = 1 << 30;
 
@@ -61,16 +63,69 @@ fn data(ssl: u64, born_ns: u64, dir: u32, offset: u64, payload: &[u8]) -> Bytes 
     head.u64(offset).u64(5).u64(len as u64).u64(0).u32(dir).u32(0).raw(payload)
 }
 
-fn close(ssl: u64, born_ns: u64, sent: u64, received: u64) -> Bytes {
-    Bytes::head(CLOSE, ssl, born_ns, 0).u64(sent).u64(received).u32(0).u32(0)
+/// A close says all about the connection once more.
+fn close_of(mut conn: Bytes, kind: u16, sent: u64, received: u64) -> Bytes {
+    conn.0[..2].copy_from_slice(&kind.to_ne_bytes());
+    conn.u64(sent).u64(received).u32(0).u32(0)
 }
 
-fn tracker() -> Tracker {
-    Tracker::new(Clock::new(), None, vec!["/lib/libssl.so.3".into()])
+fn close(ssl: u64, born_ns: u64, sent: u64, received: u64) -> Bytes {
+    close_of(conn(ssl, born_ns, 5000, 0), CLOSE, sent, received)
+}
+
+/// The event that the kernel side would have sent, as it lies in its table.
+fn event_close(bytes: &Bytes) -> types::event_close {
+    let Some(Event::Close(close) | Event::LateClose(close)) = Event::parse(&bytes.0) else {
+        panic!("no close");
+    };
+    close
+}
+
+/// The kernel's tables.
+#[derive(Default)]
+struct Tables {
+    conns: RefCell<Vec<(Key, types::conn)>>,
+    late_closes: RefCell<Vec<(Key, types::event_close)>>,
+}
+
+impl Tables {
+    fn add(&self, ssl: u64, born_ns: u64, offset: [u64; 2]) {
+        let conn = types::conn { born_ns, offset, ..types::conn::default() };
+        self.conns.borrow_mut().push((Key { pid: PID, ssl, born_ns }, conn));
+    }
+}
+
+impl KernelState for Tables {
+    fn conn(&self, key: Key) -> Option<types::conn> {
+        self.conns.borrow().iter().find(|(known, _)| *known == key).map(|(_, conn)| *conn)
+    }
+
+    fn conns(&self, pid: Option<u32>) -> Vec<(Key, types::conn)> {
+        let conns = self.conns.borrow();
+        conns.iter().filter(|(key, _)| pid.is_none_or(|pid| key.pid == pid)).copied().collect()
+    }
+
+    fn take_late_close(&self, key: Key) -> Option<types::event_close> {
+        let mut closes = self.late_closes.borrow_mut();
+        let index = closes.iter().position(|(known, _)| *known == key)?;
+        Some(closes.remove(index).1)
+    }
+
+    fn forget(&self, pid: u32, before_ns: u64) {
+        self.conns.borrow_mut().retain(|(key, _)| key.pid != pid || key.born_ns >= before_ns);
+    }
+}
+
+fn tracker() -> Tracker<Tables> {
+    Tracker::new(Clock::new(), Tables::default(), vec!["/lib/libssl.so.3".into()])
+}
+
+fn exit(ts_ns: u64) -> Bytes {
+    Bytes(crate::event::exit_event(PID, ts_ns))
 }
 
 /// What the events make, each record as one short line.
-fn lines(tracker: &mut Tracker, events: &[Bytes]) -> Vec<String> {
+fn lines(tracker: &mut Tracker<Tables>, events: &[Bytes]) -> Vec<String> {
     let mut lines = Vec::new();
     for event in events {
         tracker.event(&event.0, &mut |record| lines.push(line(record)));
@@ -173,8 +228,7 @@ fn a_server_name_may_come_before_or_after() {
 
 #[test]
 fn a_process_takes_its_connections_along() {
-    let exit = Bytes::head(EXIT, 0, 0, 0).u32(0).u32(0).raw(&[0; 16]);
-    let events = [data(1, 10, 0, 0, b"ab"), data(2, 11, 1, 0, b"c"), exit];
+    let events = [data(1, 10, 0, 0, b"ab"), data(2, 11, 1, 0, b"c"), exit(2_000)];
     assert_eq!(lines(&mut tracker(), &events)[5..], ["close 1 exit 2 0", "close 2 exit 0 1"]);
 }
 
@@ -183,8 +237,74 @@ fn what_is_open_at_the_end_is_closed_as_such() {
     let mut tracker = tracker();
     lines(&mut tracker, &[conn(1, 10, 5000, 1)]);
     let mut last = Vec::new();
-    tracker.finish(crate::clock::unix_time_ns(), &mut |record| last.push(line(record)));
+    tracker.finish(crate::clock::boot_time_ns(), &mut |record| last.push(line(record)));
     assert_eq!(last, ["close 1 still_open 0 0"]);
+}
+
+#[test]
+fn what_the_kernel_counted_last_shows_what_was_lost_at_the_end() {
+    let mut tracker = tracker();
+    tracker.kernel.add(1, 10, [5, 0]);
+    let lines = lines(&mut tracker, &[conn(1, 10, 5000, 1), data(1, 10, 0, 0, b"ab"), exit(2_000)]);
+    assert_eq!(lines[3..], ["gap 1 sent 2+3 ring_full", "close 1 exit 5 0"]);
+    assert!(tracker.kernel.conns(None).is_empty(), "the entry is gone");
+}
+
+/// The ring was full for as long as it lived.
+#[test]
+fn a_connection_of_which_no_event_came_through_is_stated() {
+    let mut tracker = tracker();
+    tracker.kernel.add(1, 10, [700, 30]);
+    tracker.kernel.add(2, 11, [0, 0]);
+    let lines = lines(&mut tracker, &[exit(2_000)]);
+    assert_eq!(
+        lines[1..],
+        [
+            "conn 1 unknown unknown",
+            "gap 1 sent 0+700 ring_full",
+            "gap 1 received 0+30 ring_full",
+            "close 1 exit 700 30",
+        ]
+    );
+    assert_eq!(tracker.totals().lost_bytes, 730);
+}
+
+#[test]
+fn an_exec_leaves_what_the_new_image_has_begun() {
+    let mut tracker = tracker();
+    tracker.kernel.add(1, 10, [2, 0]);
+    tracker.kernel.add(3, 3_000, [9, 0]);
+    let lines =
+        lines(&mut tracker, &[data(1, 10, 0, 0, b"ab"), exit(2_000), data(3, 3_000, 0, 0, b"x")]);
+    assert_eq!(lines[3], "close 1 exit 2 0");
+    assert_eq!(lines.last().unwrap(), "SSL_write 2 sent 0 x");
+    assert_eq!(tracker.kernel.conns(None).len(), 1);
+}
+
+#[test]
+fn a_late_close_counts_once_whichever_way_it_comes() {
+    let key = Key { pid: PID, ssl: 1, born_ns: 10 };
+    let late = || close_of(conn(1, 10, 5000, 1), LATE_CLOSE, 8, 0);
+    for events in [vec![late(), exit(2_000), late()], vec![exit(2_000), late()]] {
+        let mut tracker = tracker();
+        tracker.kernel.late_closes.borrow_mut().push((key, event_close(&late())));
+        let mut all = lines(&mut tracker, &[conn(1, 10, 5000, 1), data(1, 10, 0, 0, b"abc")]);
+        all.extend(lines(&mut tracker, &events));
+        assert_eq!(all[3..], ["gap 1 sent 3+5 ring_full", "close 1 freed 8 0"], "{all:#?}");
+    }
+}
+
+#[test]
+fn a_close_describes_a_connection_that_nothing_else_did() {
+    let events = [close_of(conn(1, 10, 5000, 1), CLOSE, 4, 0)];
+    assert_eq!(
+        lines(&mut tracker(), &events)[1..],
+        [
+            "conn 1 client exact 127.0.0.1:5000->127.0.0.1:443",
+            "gap 1 sent 0+4 ring_full",
+            "close 1 freed 4 0",
+        ]
+    );
 }
 
 #[test]

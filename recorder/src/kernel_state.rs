@@ -1,0 +1,112 @@
+//! What the kernel side still knows when an event could not say it: its tables, read and tidied.
+//!
+//! A trait stands between, so that the tracker can be tested on tables made by hand.
+
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
+
+use crate::event::{FromKernel, view};
+use crate::skel::types;
+
+/// Tells a connection from any other, also after its object's address is used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) pid: u32,
+    pub(crate) ssl: u64,
+    pub(crate) born_ns: u64,
+}
+
+impl Key {
+    pub(crate) fn of(head: &types::event) -> Self {
+        Self { pid: head.pid, ssl: head.ssl, born_ns: head.born_ns }
+    }
+}
+
+/// The kernel side's tables.
+pub(crate) trait KernelState {
+    /// A connection that is still open there.
+    fn conn(&self, key: Key) -> Option<types::conn>;
+
+    /// All connections that are open there, or those of one process.
+    fn conns(&self, pid: Option<u32>) -> Vec<(Key, types::conn)>;
+
+    /// Takes out a close that found no room in the ring.
+    fn take_late_close(&self, key: Key) -> Option<types::event_close>;
+
+    /// Deletes what belongs to a process and is older than this.
+    fn forget(&self, pid: u32, before_ns: u64);
+}
+
+/// The maps themselves.
+#[derive(Debug)]
+pub(crate) struct KernelMaps {
+    pub(crate) conns: MapHandle,
+    pub(crate) calls: MapHandle,
+    pub(crate) current_ssl: MapHandle,
+    pub(crate) late_closes: MapHandle,
+}
+
+impl KernelState for KernelMaps {
+    fn conn(&self, key: Key) -> Option<types::conn> {
+        let mut bytes = [0; size_of::<types::conn_key>()];
+        bytes[..8].copy_from_slice(&key.ssl.to_ne_bytes());
+        bytes[8..12].copy_from_slice(&key.pid.to_ne_bytes());
+        lookup::<types::conn>(&self.conns, &bytes).filter(|conn| conn.born_ns == key.born_ns)
+    }
+
+    fn conns(&self, pid: Option<u32>) -> Vec<(Key, types::conn)> {
+        let of_pid = |key: &types::conn_key| pid.is_none_or(|pid| key.pid == pid);
+        entries::<types::conn_key, types::conn>(&self.conns, of_pid)
+            .into_iter()
+            .map(|(key, conn)| (Key { pid: key.pid, ssl: key.ssl, born_ns: conn.born_ns }, conn))
+            .collect()
+    }
+
+    fn take_late_close(&self, key: Key) -> Option<types::event_close> {
+        let mut bytes = [0; size_of::<types::close_key>()];
+        bytes[..8].copy_from_slice(&key.ssl.to_ne_bytes());
+        bytes[8..16].copy_from_slice(&key.born_ns.to_ne_bytes());
+        bytes[16..20].copy_from_slice(&key.pid.to_ne_bytes());
+        let close = lookup(&self.late_closes, &bytes)?;
+        // Deleting what was just found fails only if it is gone: then somebody else took it.
+        self.late_closes.delete(&bytes).ok().map(|()| close)
+    }
+
+    fn forget(&self, pid: u32, before_ns: u64) {
+        let of_pid = |key: &types::conn_key| key.pid == pid;
+        for (key, conn) in entries::<types::conn_key, types::conn>(&self.conns, of_pid) {
+            if conn.born_ns < before_ns {
+                delete(&self.conns, &[&key.ssl.to_ne_bytes(), &key.pid.to_ne_bytes(), &[0; 4]]);
+            }
+        }
+        let of_pid = |key: &types::call_key| (key.thread >> 32) as u32 == pid;
+        for (key, call) in entries::<types::call_key, types::call>(&self.calls, of_pid) {
+            if call.start_ns < before_ns {
+                delete(&self.calls, &[&key.thread.to_ne_bytes(), &key.sp.to_ne_bytes()]);
+                // If a later image of the process runs on this thread by now, its call loses
+                // the mark, and the next call sets it again.
+                delete(&self.current_ssl, &[&key.thread.to_ne_bytes()]);
+            }
+        }
+    }
+}
+
+fn lookup<T: FromKernel>(map: &MapHandle, key: &[u8]) -> Option<T> {
+    view(&map.lookup(key, MapFlags::ANY).ok()??)
+}
+
+/// The entries whose key is wanted. Those that vanish meanwhile are left out.
+fn entries<K: FromKernel, V: FromKernel>(
+    map: &MapHandle,
+    wanted: impl Fn(&K) -> bool,
+) -> Vec<(K, V)> {
+    map.keys()
+        .filter_map(|bytes| Some((view::<K>(&bytes)?, bytes)))
+        .filter(|(key, _)| wanted(key))
+        .filter_map(|(key, bytes)| Some((key, lookup(map, &bytes)?)))
+        .collect()
+}
+
+/// One that is gone already is no error.
+fn delete(map: &MapHandle, key: &[&[u8]]) {
+    let _ = map.delete(&key.concat());
+}
