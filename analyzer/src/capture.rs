@@ -172,7 +172,12 @@ impl<S: ItemSink> Capture<S> {
         }
         self.summary.connections += 1;
         self.pids.extend(connection.info().borrow().pid());
-        self.summary.lost_bytes += connection.finish(close, ts_ns, &mut self.timeline);
+        let missing = connection.finish(close, ts_ns, &mut self.timeline);
+        self.lose(missing);
+    }
+
+    fn lose(&mut self, len: u64) {
+        self.summary.lost_bytes = self.summary.lost_bytes.saturating_add(len);
     }
 
     fn release(&mut self, at_end: bool) {
@@ -221,7 +226,8 @@ impl<S: ItemSink> RecordSink for Capture<S> {
                 match self.connections.get_mut(&data.conn) {
                     _ if shadow => {}
                     Some(connection) => {
-                        self.summary.lost_bytes += connection.data(data, &mut self.timeline);
+                        let missing = connection.data(data, &mut self.timeline);
+                        self.lose(missing);
                     }
                     None => self.undescribed += 1,
                 }
@@ -231,7 +237,8 @@ impl<S: ItemSink> RecordSink for Capture<S> {
                 match self.connections.get_mut(&gap.conn) {
                     _ if shadow => {}
                     Some(connection) => {
-                        self.summary.lost_bytes += connection.gap(gap, &mut self.timeline);
+                        let missing = connection.gap(gap, &mut self.timeline);
+                        self.lose(missing);
                     }
                     None => self.undescribed += 1,
                 }

@@ -8,8 +8,9 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use sslrec_formats::record::{AddrKind, Connection, Direction, Role};
+use sslrec_formats::record::{AddrKind, Connection, Direction, GapCause, Role};
 
+use crate::losses::Losses;
 use crate::text::latin1;
 
 /// What is known of a connection; shared by all that happened on it, since some of it (addresses,
@@ -349,7 +350,9 @@ pub struct Stream {
     pub complete: bool,
     /// Bytes known to be missing.
     pub lost_bytes: u64,
-    /// What is known about the contents, for people.
+    /// Where and why they are.
+    pub(crate) losses: Losses,
+    /// What is known about the contents, and what is missing, for people.
     pub notes: Vec<Cow<'static, str>>,
 }
 
@@ -364,6 +367,7 @@ impl Stream {
             received: half,
             complete: true,
             lost_bytes: 0,
+            losses: Losses::default(),
             notes: Vec::new(),
         }
     }
@@ -388,6 +392,20 @@ impl Stream {
             data.extend_from_slice(bytes);
         }
         self.last_ns = self.last_ns.max(last_ns);
+    }
+
+    /// Bytes are missing here.
+    pub(crate) fn lose(&mut self, direction: Direction, cause: GapCause, len: u64) {
+        self.lost_bytes = self.lost_bytes.saturating_add(len);
+        self.losses.add(direction, cause, len);
+    }
+
+    /// Nothing follows. `whole` says that its beginning and end were recorded; `client` is the
+    /// direction in which the client's bytes went, where known.
+    pub(crate) fn finish(&mut self, whole: bool, client: Option<Direction>) {
+        self.complete = whole && self.lost_bytes == 0;
+        let losses = std::mem::take(&mut self.losses);
+        losses.notes("missing", client).for_each(|note| self.note(note));
     }
 
     pub(crate) fn note(&mut self, note: impl Into<Cow<'static, str>>) {

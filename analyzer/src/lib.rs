@@ -19,6 +19,7 @@ pub mod cli;
 pub mod exchange;
 mod http1;
 pub mod input;
+mod losses;
 pub mod output;
 pub mod run;
 mod stream;

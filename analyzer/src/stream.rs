@@ -4,7 +4,7 @@
 //! A connection stays undecided until its bytes tell what it is. A few bytes are held meanwhile;
 //! a connection that never tells is listed as a stream.
 
-use sslrec_formats::record::{Close, CloseCause, Data, Direction, Gap};
+use sslrec_formats::record::{Close, CloseCause, Data, Direction, Gap, GapCause};
 
 use crate::exchange::{Item, SharedConnection, Stream};
 use crate::http1::start::{self, MAX_LINE, Verdict};
@@ -46,8 +46,6 @@ struct Half {
     chunk: Option<Chunk>,
     /// It begins in the middle of something.
     searching: bool,
-    /// Bytes that are missing so far.
-    lost: u64,
     /// Its first bytes are of no known protocol.
     other: bool,
 }
@@ -95,13 +93,14 @@ impl Connection {
         let expected = self.half(data.dir).offset;
         // A file that was put together from damaged parts can leave bytes out or repeat them.
         let missing = data.offset.saturating_sub(expected);
-        self.missing(data.dir, data.ts_ns, missing, timeline);
+        self.missing(data.dir, GapCause::Unknown, data.ts_ns, missing, timeline);
         let known = usize::try_from(expected.saturating_sub(data.offset)).unwrap_or(usize::MAX);
         let Some(bytes) = data.payload.get(known..).filter(|bytes| !bytes.is_empty()) else {
             return missing;
         };
         self.begin(first_ns, timeline);
-        self.half(data.dir).offset += bytes.len() as u64;
+        let half = self.half(data.dir);
+        half.offset = half.offset.saturating_add(bytes.len() as u64);
         self.raw.push(data.dir, bytes, data.ts_ns);
         match &mut self.protocol {
             Protocol::Http1(http1) => {
@@ -122,7 +121,7 @@ impl Connection {
     pub(crate) fn gap(&mut self, gap: &Gap, timeline: &mut Timeline) -> u64 {
         let end = gap.offset.saturating_add(gap.len);
         let len = end.saturating_sub(self.half(gap.dir).offset);
-        self.missing(gap.dir, gap.ts_ns, len, timeline);
+        self.missing(gap.dir, gap.cause, gap.ts_ns, len, timeline);
         len
     }
 
@@ -143,13 +142,13 @@ impl Connection {
         ts_ns: u64,
         timeline: &mut Timeline,
     ) -> u64 {
-        let mut missing = 0;
+        let mut missing = 0u64;
         let lengths = close
             .map(|c| [(Direction::Sent, c.sent_bytes), (Direction::Received, c.received_bytes)]);
         for (direction, length) in lengths.into_iter().flatten() {
             let len = length.saturating_sub(self.half(direction).offset);
-            self.missing(direction, ts_ns, len, timeline);
-            missing += len;
+            self.missing(direction, GapCause::Unknown, ts_ns, len, timeline);
+            missing = missing.saturating_add(len);
         }
         let closed = close.is_some_and(|close| close.cause != CloseCause::StillOpen);
         if let Protocol::Http1(http1) = &mut self.protocol {
@@ -180,7 +179,8 @@ impl Connection {
         if !closed {
             self.raw.note("still open when the recording ended");
         }
-        self.raw.complete = closed && !joined && self.raw.lost_bytes == 0;
+        let client = self.info.borrow().client_direction();
+        self.raw.finish(closed && !joined, client);
         let ticket = self.ticket.unwrap_or_else(|| timeline.open(self.raw.first_ns));
         timeline.close(ticket, Item::Stream(self.raw));
     }
@@ -202,20 +202,26 @@ impl Connection {
         Half::of(&mut self.sent, &mut self.received, direction)
     }
 
-    fn missing(&mut self, direction: Direction, ts_ns: u64, len: u64, timeline: &mut Timeline) {
+    fn missing(
+        &mut self,
+        direction: Direction,
+        cause: GapCause,
+        ts_ns: u64,
+        len: u64,
+        timeline: &mut Timeline,
+    ) {
         if len == 0 {
             return;
         }
         self.begin(ts_ns, timeline);
-        self.raw.lost_bytes += len;
+        self.raw.lose(direction, cause, len);
         let half = self.half(direction);
         half.offset = half.offset.saturating_add(len);
         half.searching = true;
-        half.lost += len;
         half.held.clear();
         half.chunk = None;
         if let Protocol::Http1(http1) = &mut self.protocol {
-            http1.gap(direction, ts_ns, len, timeline);
+            http1.gap(direction, cause, ts_ns, len, timeline);
         }
     }
 
@@ -300,12 +306,8 @@ impl Connection {
         };
         let mut http1 = http1::Connection::new(&self.info, requests, searching, self.keep);
         self.ticket.take().into_iter().for_each(|ticket| timeline.cancel(ticket));
-        for (direction, lost) in
-            [(Direction::Sent, self.sent.lost), (Direction::Received, self.received.lost)]
-        {
-            if lost > 0 {
-                http1.gap(direction, self.raw.first_ns, lost, timeline);
-            }
+        for (direction, cause, lost) in self.raw.losses.iter() {
+            http1.gap(direction, cause, self.raw.first_ns, lost, timeline);
         }
         self.notes.drain(..).for_each(|note| http1.note(note));
         if skipped > 0 {

@@ -83,7 +83,16 @@ fn json_has_the_fields_of_the_contract_in_order() {
 fn both_files_list_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let lossy = script().without(sslrec_formats::record::Direction::Received, 90, 2);
-    for script in [script(), lossy] {
+    let stream = Script::server().received(b"\x00ask").sent("answer").close().without(
+        sslrec_formats::record::Direction::Sent,
+        2,
+        3,
+    );
+    for (script, note) in [
+        (script(), None),
+        (lossy, Some("2 bytes missing from the server: ring_full")),
+        (stream, Some("3 bytes missing from the server: ring_full")),
+    ] {
         std::fs::write(dir.path().join("raw"), raw_log(&script.records())).unwrap();
         std::fs::write(dir.path().join("png"), pcapng(&script.records())).unwrap();
         let [mut raw, mut png] =
@@ -93,6 +102,7 @@ fn both_files_list_the_same() {
             end.unwrap().as_object_mut().unwrap().remove("end");
         }
         assert_eq!(raw, png);
+        assert_eq!(raw[0]["notes"].as_array().unwrap().last().and_then(Value::as_str), note);
     }
 }
 

@@ -186,6 +186,16 @@ fn a_gap_anywhere_leaves_the_other_exchange_right() {
                     })
                     .sum();
                 assert_eq!(lost, len as u64, "{place}");
+                let side =
+                    if direction == Sent { "client: ring_full" } else { "server: ring_full" };
+                let said = items.iter().any(|item| {
+                    let notes = match item {
+                        Item::Exchange(exchange) => &exchange.notes,
+                        Item::Stream(stream) => &stream.notes,
+                    };
+                    notes.iter().any(|note| note.contains("missing") && note.ends_with(side))
+                });
+                assert!(said, "{place}");
             }
         }
     }
@@ -201,6 +211,7 @@ fn gap_in_a_body_that_lasts_until_the_close_is_counted() {
     let (items, _) = list(&script);
     assert_eq!(briefs(&items), ["GET / 200 0 6 false"]);
     assert_eq!(exchanges(&items)[0].lost_bytes, 4);
+    assert_eq!(exchanges(&items)[0].notes, ["4 bytes missing from the server: ring_full"]);
 }
 
 #[test]

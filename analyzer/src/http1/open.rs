@@ -2,8 +2,11 @@
 
 use std::borrow::Cow;
 
+use sslrec_formats::record::{Direction, GapCause};
+
 use super::parser::Event;
 use crate::exchange::{Body, Exchange, Fields, Item, Message};
+use crate::losses::Losses;
 use crate::timeline::{Ticket, Timeline};
 
 /// When bytes were handed over.
@@ -25,6 +28,8 @@ pub(super) struct Open {
     pub(super) response_done: bool,
     /// No message of it was cut.
     pub(super) whole: bool,
+    /// What is missing inside of its messages.
+    pub(super) losses: Losses,
 }
 
 /// What is known of one direction besides its parser.
@@ -35,7 +40,7 @@ pub(super) struct Side {
     /// Its head was read.
     pub(super) has_head: bool,
     /// Bytes that are missing, or were skipped, before the next message.
-    pub(super) lost: u64,
+    pub(super) losses: Losses,
     pub(super) skipped: u64,
     pub(super) notes: Vec<Cow<'static, str>>,
     /// Messages may have been lost since the last one that was paired.
@@ -43,18 +48,24 @@ pub(super) struct Side {
 }
 
 impl Open {
-    pub(super) fn lose(&mut self, len: u64) {
-        self.exchange.lost_bytes += len;
+    /// Bytes are missing inside of a message.
+    pub(super) fn lose(&mut self, direction: Direction, cause: GapCause, len: u64) {
+        self.lose_total(len);
+        self.losses.add(direction, cause, len);
+    }
+
+    fn lose_total(&mut self, len: u64) {
+        self.exchange.lost_bytes = self.exchange.lost_bytes.saturating_add(len);
         self.whole = false;
     }
 }
 
 impl Side {
     /// An event that belongs to no message whose head is known.
-    pub(super) fn between(&mut self, event: Event<'_>) {
+    pub(super) fn between(&mut self, event: Event<'_>, direction: Direction, cause: GapCause) {
         match event {
             Event::Missing(len) | Event::Lost(len) => {
-                self.lost += len;
+                self.losses.add(direction, cause, len);
                 self.desynced = true;
             }
             Event::Skipped(len) => self.skipped += len,
@@ -68,10 +79,12 @@ impl Side {
 
     /// What went wrong before a message goes into its exchange.
     pub(super) fn hand_over(&mut self, open: &mut Open) {
-        let (lost, skipped) = (std::mem::take(&mut self.lost), std::mem::take(&mut self.skipped));
-        if lost > 0 {
-            open.lose(lost);
-            open.exchange.note(format!("{lost} bytes missing before it"));
+        let losses = std::mem::take(&mut self.losses);
+        let skipped = std::mem::take(&mut self.skipped);
+        if !losses.is_empty() {
+            open.lose_total(losses.total());
+            let client = Some(open.exchange.request_direction);
+            losses.notes("missing before it", client).for_each(|note| open.exchange.note(note));
         }
         if skipped > 0 {
             open.exchange.note(format!("{skipped} bytes before it skipped: no message of HTTP/1"));
@@ -112,7 +125,9 @@ pub(super) fn message(headers: Fields, first_ns: u64, chunk: Chunk, keep: bool) 
 }
 
 pub(super) fn emit(open: Open, timeline: &mut Timeline) {
-    let Open { mut exchange, ticket, request_done, response_done, whole } = open;
+    let Open { mut exchange, ticket, request_done, response_done, whole, losses } = open;
+    let client = Some(exchange.request_direction);
+    losses.notes("missing", client).for_each(|note| exchange.note(note));
     exchange.complete = whole
         && request_done
         && response_done

@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 
-use sslrec_formats::record::Direction;
+use sslrec_formats::record::{Direction, GapCause};
 
 use super::framing::{self, Framing};
 use super::head::{Head, Kind, Line};
 use super::open::{Applied, Chunk, Open, Side, apply, emit, message, proto};
 use super::parser::{Event, Parser};
 use crate::exchange::{Exchange, Interim, Item, Request, Response, SharedConnection, Stream};
+use crate::losses::Losses;
 use crate::text::latin1;
 use crate::timeline::{Ticket, Timeline};
 
@@ -35,6 +36,8 @@ pub(crate) struct Connection {
     /// What came after the connection stopped being HTTP.
     tunnel: Option<(Ticket, Box<Stream>)>,
     tunnel_note: Option<String>,
+    /// Why the bytes are missing of which the parsers speak now: they do at once, see [`Self::gap`].
+    gap_cause: GapCause,
     exchanges: u64,
 }
 
@@ -65,6 +68,7 @@ impl Connection {
             held: None,
             tunnel: None,
             tunnel_note: None,
+            gap_cause: GapCause::Unknown,
             exchanges: 0,
         }
     }
@@ -96,10 +100,12 @@ impl Connection {
     pub(crate) fn gap(
         &mut self,
         direction: Direction,
+        cause: GapCause,
         ts_ns: u64,
         len: u64,
         timeline: &mut Timeline,
     ) {
+        self.gap_cause = cause;
         let chunk = Chunk { first_ns: ts_ns, last_ns: ts_ns };
         if direction == self.request_direction {
             self.requests.gap(len);
@@ -142,7 +148,7 @@ impl Connection {
             emit(open, timeline);
         }
         if let Some((ticket, mut stream)) = self.tunnel.take() {
-            stream.complete = closed && stream.lost_bytes == 0;
+            stream.finish(closed, Some(self.request_direction));
             timeline.close(ticket, Item::Stream(stream));
         }
         self.list_leftovers(chunk, timeline);
@@ -152,7 +158,9 @@ impl Connection {
     /// stream of its own, so that it is not silent.
     fn list_leftovers(&mut self, chunk: Chunk, timeline: &mut Timeline) {
         let sides = [&mut self.asking, &mut self.answering].map(std::mem::take);
-        if self.exchanges == 0 || sides.iter().all(|side| side.lost == 0 && side.skipped == 0) {
+        if self.exchanges == 0
+            || sides.iter().all(|side| side.losses.is_empty() && side.skipped == 0)
+        {
             return;
         }
         let mut stream = Stream::new(&self.info, chunk.first_ns, false);
@@ -162,12 +170,16 @@ impl Connection {
         };
         client.bytes = sides[0].skipped;
         server.bytes = sides[1].skipped;
-        stream.complete = false;
-        stream.note("bytes after the last message that are no message of HTTP/1");
+        if sides.iter().any(|side| side.skipped > 0) {
+            stream.note("bytes after the last message that are no message of HTTP/1");
+        }
         for side in sides {
-            stream.lost_bytes += side.lost;
+            for (direction, cause, len) in side.losses.iter() {
+                stream.lose(direction, cause, len);
+            }
             side.notes.into_iter().for_each(|note| stream.note(note));
         }
+        stream.finish(false, Some(self.request_direction));
         let ticket = timeline.open(chunk.first_ns);
         timeline.close(ticket, Item::Stream(Box::new(stream)));
     }
@@ -201,15 +213,15 @@ impl Connection {
                 self.request_ticket.take().into_iter().for_each(|ticket| timeline.cancel(ticket));
             }
             if let (Event::Lost(len), Some((_, stream))) = (&event, &mut self.tunnel) {
-                stream.lost_bytes += len;
+                stream.lose(self.request_direction, self.gap_cause, *len);
                 return;
             }
-            return side.between(event);
+            return side.between(event, self.request_direction, self.gap_cause);
         };
         let message = open.exchange.request.as_mut().map(|request| &mut request.message);
         match apply(event, message, chunk) {
             Applied::Message => {}
-            Applied::Lost(len) => open.lose(len),
+            Applied::Lost(len) => open.lose(self.request_direction, self.gap_cause, len),
             Applied::Note(note) => open.exchange.note(note),
             Applied::End => {
                 open.request_done = true;
@@ -282,7 +294,9 @@ impl Connection {
                 return;
             }
             Event::Lost(len) if self.tunnel.is_some() && !self.answering.has_head => {
-                self.tunnel.iter_mut().for_each(|(_, stream)| stream.lost_bytes += len);
+                if let Some((_, stream)) = &mut self.tunnel {
+                    stream.lose(opposite(self.request_direction), self.gap_cause, len);
+                }
                 return;
             }
             _ => {}
@@ -297,12 +311,15 @@ impl Connection {
                 timeline.cancel(open.ticket);
                 self.exchanges -= 1;
             }
-            return self.answering.between(event);
+            let direction = opposite(self.request_direction);
+            return self.answering.between(event, direction, self.gap_cause);
         };
         let message = open.exchange.response.as_mut().map(|response| &mut response.message);
         match apply(event, message.filter(|_| !self.interim), chunk) {
             Applied::Message => return,
-            Applied::Lost(len) => return open.lose(len),
+            Applied::Lost(len) => {
+                return open.lose(opposite(self.request_direction), self.gap_cause, len);
+            }
             Applied::Note(note) => return open.exchange.note(note),
             Applied::End => open.response_done = !self.interim,
             Applied::Abandoned(why) => {
@@ -409,6 +426,7 @@ impl Connection {
             request_done: false,
             response_done: false,
             whole: true,
+            losses: Losses::default(),
         }
     }
 

@@ -1,0 +1,94 @@
+//! What is known to be missing of a message or a stream: how much, which way, and why.
+
+use sslrec_formats::record::{Direction, GapCause};
+
+/// Missing bytes by direction and cause, in the order in which they were first met.
+///
+/// Never longer than the directions times the causes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Losses(Vec<(Direction, GapCause, u64)>);
+
+impl Losses {
+    /// So many more bytes are missing.
+    pub(crate) fn add(&mut self, direction: Direction, cause: GapCause, len: u64) {
+        match self.0.iter_mut().find(|(d, c, _)| (*d, *c) == (direction, cause)) {
+            Some((_, _, known)) => *known = known.saturating_add(len),
+            None => self.0.push((direction, cause, len)),
+        }
+    }
+
+    /// Everything that is missing.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Direction, GapCause, u64)> {
+        self.0.iter().copied()
+    }
+
+    pub(crate) fn total(&self) -> u64 {
+        self.0.iter().fold(0, |total, (_, _, len)| total.saturating_add(*len))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Says it: `300 bytes missing from the client: ring_full`. `what` is `missing`, or more.
+    ///
+    /// Without a `client`, the ends are those of the recorded process, as in `local_bytes`. The
+    /// cause is left out where it is not recorded.
+    pub(crate) fn notes(
+        &self,
+        what: &str,
+        client: Option<Direction>,
+    ) -> impl Iterator<Item = String> {
+        self.0.iter().map(move |(direction, cause, len)| {
+            let end = match client {
+                Some(client) if client == *direction => "client",
+                Some(_) => "server",
+                None if *direction == Direction::Sent => "local end",
+                None => "remote end",
+            };
+            let bytes = if *len == 1 { "byte" } else { "bytes" };
+            match cause {
+                GapCause::Unknown => format!("{len} {bytes} {what} from the {end}"),
+                cause => format!("{len} {bytes} {what} from the {end}: {cause}"),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_added_up_by_direction_and_cause() {
+        let mut losses = Losses::default();
+        for (direction, cause, len) in [
+            (Direction::Sent, GapCause::RingFull, 5),
+            (Direction::Received, GapCause::RingFull, 1),
+            (Direction::Sent, GapCause::Unknown, 7),
+            (Direction::Sent, GapCause::RingFull, 6),
+        ] {
+            losses.add(direction, cause, len);
+        }
+        let notes = |client| losses.notes("missing", client).collect::<Vec<_>>();
+        assert_eq!(
+            notes(Some(Direction::Sent)),
+            [
+                "11 bytes missing from the client: ring_full",
+                "1 byte missing from the server: ring_full",
+                "7 bytes missing from the client"
+            ]
+        );
+        assert_eq!(notes(None)[1], "1 byte missing from the remote end: ring_full");
+        assert_eq!(losses.total(), 19);
+    }
+
+    #[test]
+    fn absurd_lengths_do_not_wrap() {
+        let mut losses = Losses::default();
+        losses.add(Direction::Sent, GapCause::Unknown, u64::MAX);
+        losses.add(Direction::Sent, GapCause::Unknown, 2);
+        losses.add(Direction::Received, GapCause::Unknown, 2);
+        assert_eq!(losses.total(), u64::MAX);
+    }
+}
