@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use sslrec_formats::record::{AddrKind, Connection, Direction, GapCause, Role};
+use sslrec_formats::record::{Connection, Direction, GapCause, Role};
 
 use crate::losses::Losses;
 use crate::text::latin1;
@@ -38,11 +38,6 @@ impl ConnectionInfo {
     pub fn lib(&self) -> Option<&str> {
         let path = self.record.lib.as_deref()?;
         path.rsplit('/').next()
-    }
-
-    /// How the addresses became known, where they are.
-    pub fn addr(&self) -> Option<&'static str> {
-        Some(self.record.addr).filter(|&kind| kind != AddrKind::Unknown).map(AddrKind::as_str)
     }
 
     /// The direction in which the client's bytes went, where the role tells.

@@ -13,7 +13,7 @@ use serde_json::Value;
 use sslrec_formats::io::RecordWriter;
 use sslrec_formats::pcapng::{PcapngOptions, PcapngWriter};
 use sslrec_formats::rawlog::RawLogWriter;
-use sslrec_formats::record::{CaptureInfo, Record};
+use sslrec_formats::record::{AddrKind, CaptureInfo, Record};
 
 fn analyze(args: &[&str], dir: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_sslanalyze")).args(args).current_dir(dir).output().unwrap()
@@ -103,6 +103,26 @@ fn both_files_list_the_same() {
         }
         assert_eq!(raw, png);
         assert_eq!(raw[0]["notes"].as_array().unwrap().last().and_then(Value::as_str), note);
+    }
+}
+
+#[test]
+fn an_address_that_is_not_known_is_said_to_be_unknown() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = Script::client().sent(b"\x00ask").close();
+    let mut records = script.records();
+    for record in &mut records {
+        if let Record::Connection(connection) = record {
+            connection.addr = AddrKind::Unknown;
+            (connection.local, connection.remote) = (None, None);
+        }
+    }
+    std::fs::write(dir.path().join("raw"), raw_log(&records)).unwrap();
+    std::fs::write(dir.path().join("png"), pcapng(&records)).unwrap();
+    for file in ["raw", "png"] {
+        let stream = &json(&analyze(&["--json", file], dir.path()))[0];
+        assert_eq!(stream["addr"], "unknown", "{file}");
+        assert!(stream["client"].is_null() && stream["server"].is_null(), "{file}: {stream}");
     }
 }
 

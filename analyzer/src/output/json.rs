@@ -110,7 +110,7 @@ struct Identity<'a> {
     local: Option<Text<SocketAddr>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     remote: Option<Text<SocketAddr>>,
-    addr: Option<&'static str>,
+    addr: &'static str,
     sni: Option<&'a str>,
     alpn: Option<&'a str>,
 }
@@ -135,7 +135,7 @@ impl<'a> Identity<'a> {
             server: to.map(Text),
             local: record.local.filter(|_| unknown).map(Text),
             remote: record.remote.filter(|_| unknown).map(Text),
-            addr: info.addr(),
+            addr: record.addr.as_str(),
             sni: record.sni.as_deref(),
             alpn: record.alpn.as_deref(),
         }
