@@ -134,18 +134,20 @@ impl Display for Size {
     }
 }
 
-/// A duration for people: `0.8ms`, `14ms`, `3.2s`.
+/// A duration for people: `0.8ms`, `14ms`, `3.20s`; with `{:#}` a space stands before the unit, as
+/// in a sentence.
 #[derive(Debug, Clone, Copy)]
 pub struct Duration(pub u64);
 
 impl Display for Duration {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let millis = self.0 as f64 / 1e6;
+        let space = if f.alternate() { " " } else { "" };
         let text = match millis {
-            m if m < 9.95 => format!("{m:.1}ms"),
-            m if m < 999.5 => format!("{m:.0}ms"),
-            m if m < 9_995.0 => format!("{:.2}s", m / 1e3),
-            m => format!("{:.1}s", m / 1e3),
+            m if m < 9.95 => format!("{m:.1}{space}ms"),
+            m if m < 999.5 => format!("{m:.0}{space}ms"),
+            m if m < 9_995.0 => format!("{:.2}{space}s", m / 1e3),
+            m => format!("{:.1}{space}s", m / 1e3),
         };
         f.pad(&text)
     }
@@ -212,5 +214,6 @@ mod tests {
         let durations: Vec<String> =
             [800_000, 14_100_000, 3_200_000_000].iter().map(|&n| Duration(n).to_string()).collect();
         assert_eq!(durations, ["0.8ms", "14ms", "3.20s"]);
+        assert_eq!(format!("{:#}", Duration(703_000_000)), "703 ms");
     }
 }

@@ -190,6 +190,48 @@ impl std::fmt::Display for Peer<'_> {
     }
 }
 
+/// The totals in one sentence; what went wrong stands there only if something did.
+struct Totals<'a>(&'a Summary);
+
+impl std::fmt::Display for Totals<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Totals(summary) = self;
+        let count =
+            |n: u64, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
+        if summary.exchanges > 0 || summary.streams == 0 {
+            f.write_str(&count(summary.exchanges, "exchange", "exchanges"))?;
+        }
+        if summary.streams > 0 {
+            let separator = if summary.exchanges > 0 { ", " } else { "" };
+            write!(f, "{separator}{}", count(summary.streams, "stream", "streams"))?;
+        }
+        if summary.connections > 0 {
+            write!(f, " on {}", count(summary.connections, "connection", "connections"))?;
+        }
+        if summary.processes > 0 {
+            write!(f, " of {}", count(summary.processes, "process", "processes"))?;
+        }
+        if let Some((start, end)) = summary.start_ns.zip(summary.end_ns) {
+            write!(f, " in {:#}", Duration(end.saturating_sub(start)))?;
+        }
+        if summary.incomplete > 0 {
+            write!(f, "; {} incomplete (!)", summary.incomplete)?;
+        }
+        let lost = (summary.lost_bytes > 0)
+            .then(|| format!("{} lost", count(summary.lost_bytes, "byte", "bytes")));
+        let dropped = summary.dropped_events.filter(|&dropped| dropped > 0);
+        let dropped = dropped.map(|n| format!("{} dropped", count(n, "event", "events")));
+        let losses: Vec<_> = lost.into_iter().chain(dropped).collect();
+        if !losses.is_empty() {
+            write!(f, "; {}", losses.join(", "))?;
+        }
+        if !summary.closed {
+            f.write_str("; the capture was not closed, so its end may be missing")?;
+        }
+        Ok(())
+    }
+}
+
 impl<W: Write> Output for Table<W> {
     fn item(&mut self, item: &Item) -> io::Result<()> {
         match item {
@@ -199,28 +241,7 @@ impl<W: Write> Output for Table<W> {
     }
 
     fn summary(&mut self, summary: &Summary) -> io::Result<()> {
-        let count =
-            |n: u64, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
-        write!(self.out, "{}", count(summary.exchanges, "exchange", "exchanges"))?;
-        if summary.streams > 0 {
-            write!(self.out, ", {}", count(summary.streams, "stream", "streams"))?;
-        }
-        write!(self.out, " on {}", count(summary.connections, "connection", "connections"))?;
-        if summary.processes > 0 {
-            write!(self.out, " of {}", count(summary.processes, "process", "processes"))?;
-        }
-        write!(self.out, "; {} incomplete (!)", summary.incomplete)?;
-        write!(self.out, ", {} lost", count(summary.lost_bytes, "byte", "bytes"))?;
-        if let Some(dropped) = summary.dropped_events.filter(|&dropped| dropped > 0) {
-            write!(self.out, ", {} dropped", count(dropped, "event", "events"))?;
-        }
-        if let Some((start, end)) = summary.start_ns.zip(summary.end_ns) {
-            write!(self.out, "; {} in all", Duration(end.saturating_sub(start)))?;
-        }
-        if !summary.closed {
-            write!(self.out, "; the capture was not closed")?;
-        }
-        writeln!(self.out)?;
+        writeln!(self.out, "{}", Totals(summary))?;
         for note in &summary.notes {
             writeln!(self.out, "note: {}", Printable(note))?;
         }
@@ -229,5 +250,40 @@ impl<W: Write> Output for Table<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_speak_of_trouble_only_where_there_is_some() {
+        let calm = Summary {
+            exchanges: 7,
+            connections: 5,
+            processes: 5,
+            dropped_events: Some(0),
+            start_ns: Some(1_000_000_000),
+            end_ns: Some(1_703_000_000),
+            closed: true,
+            ..Summary::default()
+        };
+        let text = "7 exchanges on 5 connections of 5 processes in 703 ms";
+        assert_eq!(Totals(&calm).to_string(), text);
+        let mut bad = Summary { incomplete: 2, lost_bytes: 1234, ..calm };
+        bad.dropped_events = Some(3);
+        bad.closed = false;
+        assert_eq!(
+            Totals(&bad).to_string(),
+            format!(
+                "{text}; 2 incomplete (!); 1234 bytes lost, 3 events dropped; \
+                 the capture was not closed, so its end may be missing"
+            )
+        );
+        let one = Summary { streams: 1, connections: 1, closed: true, ..Summary::default() };
+        assert_eq!(Totals(&one).to_string(), "1 stream on 1 connection");
+        let none = Summary { closed: true, ..Summary::default() };
+        assert_eq!(Totals(&none).to_string(), "0 exchanges");
     }
 }
