@@ -14,6 +14,7 @@ use sslrec_formats::record::{Record, Stats};
 use crate::batch::{Batch, Emptier};
 use crate::clock::{boot_time_ns, unix_time_ns};
 use crate::kernel_state::KernelMaps;
+use crate::messages::say;
 use crate::output::Output;
 use crate::stats::Counters;
 use crate::text::Text;
@@ -47,18 +48,17 @@ impl Sinks {
             // Whoever read it has had enough: no failure.
             Err(error) if output.name == "-" && is_closed_pipe(&error) => false,
             Err(error) => {
-                eprintln!(
-                    "sslrec: {}: {error}; nothing more goes into this file, \
-                     what it has can be read",
+                say(format_args!(
+                    "{}: {error}; nothing more goes into this file, what it has can be read",
                     output.name
-                );
+                ));
                 *failed = true;
                 false
             }
         });
         if let Some(Err(error)) = self.text.as_mut().map(text) {
             if !is_closed_pipe(&error) {
-                eprintln!("sslrec: stdout: {error}");
+                say(format_args!("stdout: {error}"));
                 self.failed = true;
             }
             self.text = None;

@@ -23,6 +23,7 @@ mod nginx;
 mod output;
 mod peers;
 mod places;
+mod pressure;
 mod python;
 mod server;
 mod support;

@@ -28,6 +28,11 @@ pub(crate) fn rival_tracer() -> String {
     build("rival_tracer", &["rival_tracer.c"], &[])
 }
 
+/// The program with a TLS library of its own that does nothing, quickly.
+pub(crate) fn hollow() -> String {
+    build("hollow", &["hollow.c"], &[])
+}
+
 /// Compiles if any source is newer. The name changes at once, so that a test which runs beside
 /// this one never starts half a program.
 fn build(name: &str, sources: &[&str], libraries: &[&str]) -> String {

@@ -1,0 +1,111 @@
+//! The books are right where the recorder cannot keep up: connections, processes and images of
+//! processes that begin and end while the ring is full. `hollow` makes them, a TLS library
+//! without TLS.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::listing::bytes_of;
+use crate::peers::hollow;
+use crate::support::{Live, Recorded};
+
+const SIGINT: i32 = 2;
+
+fn record(live: &Live, options: &[&str], arguments: &[&str]) -> (Recorded, u64) {
+    let program = hollow();
+    let command: Vec<&str> =
+        [program.as_str()].into_iter().chain(arguments.iter().copied()).collect();
+    let options: Vec<&str> =
+        ["--lib", &program].into_iter().chain(options.iter().copied()).collect();
+    let recorded = live.record(&options, &command).succeeded();
+    let moved = recorded.output.stdout.trim().parse().unwrap();
+    (recorded, moved)
+}
+
+fn number(object: &Value, field: &str) -> u64 {
+    object[field].as_u64().unwrap_or_else(|| panic!("no {field}: {object}"))
+}
+
+/// Bytes in the raw log, and bytes that it says are missing.
+fn kept_and_lost(live: &Live, recorded: &Recorded) -> (u64, u64) {
+    let listing = live.list(&recorded.raw, &["--bodies"]);
+    let length = |stream: &Value, field| bytes_of(stream, field).len() as u64;
+    let kept =
+        listing.streams.iter().map(|s| length(s, "client_data") + length(s, "server_data")).sum();
+    let lost = listing.streams.iter().map(|s| number(s, "lost_bytes")).sum();
+    assert_eq!(number(&listing.summary, "lost_bytes"), lost);
+    (kept, lost)
+}
+
+fn every_byte_is_accounted_for(arguments: &[&str]) {
+    let Some(live) = Live::start() else { return };
+    let (recorded, moved) = record(&live, &["--ring-size", "64K"], arguments);
+    let (kept, lost) = kept_and_lost(&live, &recorded);
+    assert_eq!(kept + lost, moved, "kept {kept}, lost {lost}: {}", recorded.output.stderr);
+    assert!(lost > 0, "this was to overrun the ring: {}", recorded.output.stderr);
+}
+
+#[test]
+fn short_connections() {
+    every_byte_is_accounted_for(&["short", "10000"]);
+}
+
+#[test]
+fn connections_that_are_never_freed() {
+    every_byte_is_accounted_for(&["kept", "10000"]);
+}
+
+#[test]
+fn short_processes() {
+    every_byte_is_accounted_for(&["processes", "30", "300"]);
+}
+
+/// What the old image left must not be taken from the new one, which may have the same addresses.
+#[test]
+fn images_executed_one_after_another() {
+    let Some(live) = Live::start() else { return };
+    for prefix in [&[][..], &["setarch", "-R"]] {
+        let program = hollow();
+        let command: Vec<&str> = prefix.iter().copied().chain([&*program, "exec", "8"]).collect();
+        let recorded = live.record(&["--lib", &program], &command).succeeded();
+        let moved: u64 = recorded.output.stdout.trim().parse().unwrap();
+        assert_eq!(kept_and_lost(&live, &recorded), (moved, 0), "{}", recorded.output.stderr);
+        let listing = live.list(&recorded.raw, &[]);
+        assert_eq!(listing.streams.len(), 9, "one connection for each image");
+    }
+}
+
+/// The ring never is empty, and the recording ends all the same.
+#[test]
+fn a_flood_does_not_keep_the_recording_from_ending() {
+    let Some(live) = Live::start() else { return };
+    let program = hollow();
+    let flood = live.spawn(std::process::Command::new(&program).args(["flood", "15000"]));
+    let pid = flood.pid().to_string();
+    let recorder = live.attach(&["--lib", &program, "-p", &pid, "--ring-size", "64M"]);
+    recorder.wait_for_stderr("recording");
+    std::thread::sleep(Duration::from_secs(1));
+    let asked = Instant::now();
+    let recorded = recorder.stop(SIGINT).succeeded();
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    assert!(recorded.output.stderr.contains("wrote"), "{}", recorded.output.stderr);
+    flood.signal(9);
+    flood.wait();
+}
+
+/// Single links take seconds to detach; what is recorded ends at one moment, and nothing of it is
+/// lost meanwhile.
+#[test]
+fn a_slow_detach_loses_nothing() {
+    let Some(live) = Live::start() else { return };
+    let program = hollow();
+    let flood = live.spawn(std::process::Command::new(&program).args(["flood", "15000"]));
+    let pid = flood.pid().to_string();
+    let options =
+        ["--without", "multi", "--fail-on-loss", "--lib", &program, "-p", &pid, "--count", "20000"];
+    let recorded = live.attach(&options).wait();
+    assert_eq!(recorded.code(), 0, "{}", recorded.output.stderr);
+    flood.signal(9);
+    flood.wait();
+}

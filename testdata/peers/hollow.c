@@ -1,0 +1,150 @@
+/*
+ * A TLS library without TLS, in one file with the program that uses it: the functions that the
+ * recorder probes return at once. So connections come and go far faster than any handshake would
+ * let them, and the recorder's books can be checked where it cannot keep up.
+ *
+ *   hollow short N        N connections, one after another, 200 bytes each
+ *   hollow kept N         the same, never freed
+ *   hollow processes P N  P processes, one after another, N connections each
+ *   hollow exec K         executes itself K times; each image writes, then waits in a read
+ *   hollow flood MS       writes 1 KiB as fast as it goes for so many milliseconds
+ *
+ * Prints the bytes that were written and read, all in all.
+ */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MESSAGE 200
+
+struct ssl {
+	char state[64];
+};
+
+/* The empty statements keep the compiler from seeing through the calls. */
+#define PROBED __attribute__((noinline, noclone, visibility("default")))
+
+PROBED int SSL_write(struct ssl *ssl, const void *buf, int num)
+{
+	__asm__ volatile("" : : "r"(ssl), "r"(buf) : "memory");
+	return num;
+}
+
+PROBED int SSL_read(struct ssl *ssl, void *buf, int num)
+{
+	memset(buf, 'r', num);
+	usleep(150 * 1000);
+	__asm__ volatile("" : : "r"(ssl) : "memory");
+	return num;
+}
+
+PROBED void SSL_set_connect_state(struct ssl *ssl)
+{
+	__asm__ volatile("nop" : : "r"(ssl) : "memory");
+}
+
+PROBED void SSL_free(struct ssl *ssl)
+{
+	__asm__ volatile("" : : "r"(ssl) : "memory");
+	free(ssl);
+}
+
+static char message[1024];
+
+static struct ssl *connection(void)
+{
+	struct ssl *ssl = calloc(1, sizeof(*ssl));
+
+	if (!ssl)
+		exit(1);
+	SSL_set_connect_state(ssl);
+	return ssl;
+}
+
+static unsigned long connections(int count, int freed)
+{
+	for (int i = 0; i < count; i++) {
+		struct ssl *ssl = connection();
+
+		SSL_write(ssl, message, MESSAGE);
+		if (freed)
+			SSL_free(ssl);
+	}
+	return (unsigned long)count * MESSAGE;
+}
+
+static unsigned long processes(int count, int each)
+{
+	for (int i = 0; i < count; i++) {
+		pid_t child = fork();
+
+		if (!child) {
+			connections(each, 0);
+			_exit(0);
+		}
+		if (child < 0 || waitpid(child, NULL, 0) != child)
+			exit(1);
+	}
+	return (unsigned long)count * each * MESSAGE;
+}
+
+static unsigned long execs(char **argv, int left, unsigned long before)
+{
+	struct ssl *ssl = connection();
+	char count[16], total[32];
+	unsigned long sum;
+
+	SSL_write(ssl, message, MESSAGE);
+	SSL_read(ssl, message, MESSAGE);
+	sum = before + 2 * MESSAGE;
+	if (!left)
+		return sum;
+	snprintf(count, sizeof(count), "%d", left - 1);
+	snprintf(total, sizeof(total), "%lu", sum);
+	execl("/proc/self/exe", argv[0], "exec", count, total, NULL);
+	exit(1);
+}
+
+static unsigned long flood(long milliseconds)
+{
+	struct ssl *ssl = connection();
+	struct timespec start, now;
+	unsigned long sum = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	do {
+		for (int i = 0; i < 100; i++)
+			sum += SSL_write(ssl, message, sizeof(message));
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	} while ((now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000 <
+		 milliseconds);
+	return sum;
+}
+
+int main(int argc, char **argv)
+{
+	const char *name = argc > 2 ? argv[1] : "";
+	int number = argc > 2 ? atoi(argv[2]) : 0;
+	unsigned long sum;
+
+	alarm(60);
+	memset(message, 'm', sizeof(message));
+	if (!strcmp(name, "short"))
+		sum = connections(number, 1);
+	else if (!strcmp(name, "kept"))
+		sum = connections(number, 0);
+	else if (!strcmp(name, "processes") && argc > 3)
+		sum = processes(number, atoi(argv[3]));
+	else if (!strcmp(name, "exec"))
+		sum = execs(argv, number, argc > 3 ? strtoul(argv[3], NULL, 10) : 0);
+	else if (!strcmp(name, "flood"))
+		sum = flood(number);
+	else
+		return 2;
+	printf("%lu\n", sum);
+	return 0;
+}
