@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use sslrec_formats::pairing::Pairing;
-use sslrec_formats::record::{self, Record, Stats};
+use sslrec_formats::record::{self, Direction, Record, Stats};
 
 use crate::exchange::{ConnectionInfo, Item};
 use crate::input::RecordSink;
@@ -260,6 +260,12 @@ impl<S: ItemSink> RecordSink for Capture<S> {
 
     fn is_done(&self) -> bool {
         self.sink.is_done()
+    }
+
+    fn reset(&mut self, conn: u64, dir: Direction) {
+        if let Some(connection) = self.connections.get_mut(&conn) {
+            connection.reset(dir);
+        }
     }
 
     fn note(&mut self, conn: u64, note: &str) {

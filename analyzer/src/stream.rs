@@ -8,7 +8,7 @@ use sslrec_formats::record::{Close, CloseCause, Data, Direction, Gap, GapCause};
 
 use crate::exchange::{Item, SharedConnection, Stream};
 use crate::http1::start::{self, MAX_LINE, Verdict};
-use crate::http1::{self, Chunk, Kind};
+use crate::http1::{self, Chunk, End, Kind};
 use crate::timeline::{Ticket, Timeline};
 
 /// A connection that is being read.
@@ -48,6 +48,8 @@ struct Half {
     searching: bool,
     /// Its first bytes are of no known protocol.
     other: bool,
+    /// It was cut off by a reset.
+    reset: bool,
 }
 
 impl Half {
@@ -134,6 +136,11 @@ impl Connection {
         }
     }
 
+    /// This direction was cut off by a reset; the end of the connection follows.
+    pub(crate) fn reset(&mut self, direction: Direction) {
+        self.half(direction).reset = true;
+    }
+
     /// The connection ended, or with `None` the capture did. Returns how many bytes turned out to
     /// be missing.
     pub(crate) fn finish(
@@ -152,7 +159,14 @@ impl Connection {
         }
         let closed = close.is_some_and(|close| close.cause != CloseCause::StillOpen);
         if let Protocol::Http1(http1) = &mut self.protocol {
-            http1.finish(closed, ts_ns, timeline);
+            let (sent, received) = (self.sent.reset, self.received.reset);
+            let end = |direction| match direction {
+                _ if !closed => End::Open,
+                Direction::Sent if sent => End::Reset,
+                Direction::Received if received => End::Reset,
+                _ => End::Closed,
+            };
+            http1.finish(end, ts_ns, timeline);
             if http1.exchanges() > 0 {
                 return missing;
             }

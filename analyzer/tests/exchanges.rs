@@ -5,8 +5,9 @@
 mod records;
 
 use records::{Script, list, list_records};
-use sslanalyze::capture::Options;
+use sslanalyze::capture::{Capture, Options};
 use sslanalyze::exchange::{Exchange, Item, Stream};
+use sslanalyze::tcp::{Reassembler, Segment};
 use sslrec_formats::record::Direction::{Received, Sent};
 use sslrec_formats::record::{Record, Role};
 
@@ -417,4 +418,50 @@ fn records_of_a_connection_that_is_not_described_are_said() {
     let (items, summary) = list_records(&script.records()[2..], Options::default());
     assert!(items.is_empty());
     assert_eq!(summary.notes, ["1 records are of connections that are not described"]);
+}
+
+/// Packets of a connection on which the server sends a body that lasts until the close.
+fn reset_connection(fin_first: bool) -> Vec<Item> {
+    let (client, server) = ("10.0.0.1:4000".parse().unwrap(), "10.0.0.2:80".parse().unwrap());
+    let segment = |src, dst, seq, ack, payload| Segment {
+        ts_ns: 1,
+        src,
+        dst,
+        seq,
+        ack,
+        syn: false,
+        fin: false,
+        rst: false,
+        payload,
+        missing: 0,
+    };
+    let request = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+    let response = b"HTTP/1.1 200 OK\r\n\r\nhalf of it";
+    let (asked, answered) = (101 + request.len() as u32, 501 + response.len() as u32);
+    let mut items = Vec::new();
+    let options = Options { plaintext: true, ..Options::default() };
+    let mut capture = Capture::new(options, |item| items.push(item));
+    let mut tcp = Reassembler::new();
+    for segment in [
+        Segment { syn: true, ..segment(client, server, 100, None, b"") },
+        Segment { syn: true, ..segment(server, client, 500, Some(101), b"") },
+        segment(client, server, 101, Some(501), request),
+        Segment { fin: fin_first, ..segment(server, client, 501, Some(asked), response) },
+        Segment { rst: true, ..segment(client, server, asked, Some(answered), b"") },
+    ] {
+        tcp.segment(&segment, &mut capture);
+    }
+    tcp.finish(&mut capture);
+    let _ = capture.finish(0, true);
+    items
+}
+
+#[test]
+fn a_body_that_lasts_until_the_close_is_not_ended_by_a_reset() {
+    let items = reset_connection(false);
+    assert_eq!(briefs(&items), ["GET / 200 0 10 false"]);
+    let notes = &exchanges(&items)[0].notes;
+    assert!(notes.iter().any(|note| note.contains("it was reset instead")), "{notes:?}");
+    // The server had said that nothing follows.
+    assert_eq!(briefs(&reset_connection(true)), ["GET / 200 0 10 true"]);
 }

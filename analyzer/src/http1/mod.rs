@@ -14,3 +14,14 @@ pub(crate) mod start;
 pub(crate) use head::Kind;
 pub(crate) use open::Chunk;
 pub(crate) use pairs::{Connection, opposite};
+
+/// How the bytes of a direction came to their end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The connection was closed.
+    Closed,
+    /// The connection was reset before the sender had said that nothing follows.
+    Reset,
+    /// It was still open when its recording ended.
+    Open,
+}

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use sslrec_formats::record::{Direction, GapCause};
 
+use super::End;
 use super::framing::{self, Framing};
 use super::head::{Head, Kind, Line};
 use super::open::{Applied, Chunk, Open, Side, apply, emit, message, proto};
@@ -126,12 +127,20 @@ impl Connection {
         }
     }
 
-    /// The connection ended (`closed`), or its recording did.
-    pub(crate) fn finish(&mut self, closed: bool, ts_ns: u64, timeline: &mut Timeline) {
+    /// The connection ended, or its recording did: how is asked for each direction.
+    pub(crate) fn finish(
+        &mut self,
+        end: impl Fn(Direction) -> End,
+        ts_ns: u64,
+        timeline: &mut Timeline,
+    ) {
+        let (asked, answered) =
+            (end(self.request_direction), end(opposite(self.request_direction)));
+        let closed = asked != End::Open;
         let chunk = Chunk { first_ns: ts_ns, last_ns: ts_ns };
-        self.requests.finish(closed);
+        self.requests.finish(asked);
         self.read_requests(chunk, &[], timeline);
-        self.responses.finish(closed);
+        self.responses.finish(answered);
         self.read_responses(chunk, &[], timeline);
         let missing = match closed {
             true => "no response before the connection ended",

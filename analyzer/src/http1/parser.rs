@@ -22,6 +22,7 @@ use std::collections::VecDeque;
 
 use memchr::memchr;
 
+use super::End;
 use super::framing::Framing;
 use super::head::{self, Head, Kind, MAX_HEAD};
 use super::start;
@@ -220,15 +221,21 @@ impl Parser {
         }
     }
 
-    /// Nothing follows. `closed` says that the connection ended, rather than its recording.
-    pub(crate) fn finish(&mut self, closed: bool) {
+    /// Nothing follows.
+    pub(crate) fn finish(&mut self, end: End) {
         match self.state {
             State::Start | State::Tunnel => {}
             State::Held | State::Search { .. } => self.skip_buffer(),
-            State::UntilClose if closed => self.queue.push_back(Event::End),
-            State::UntilClose => self.queue.push_back(Event::Abandoned(
-                "body lasts until the connection closes, which was not recorded",
-            )),
+            State::UntilClose => self.queue.push_back(match end {
+                End::Closed => Event::End,
+                // RFC 9112 section 8: only a close that is no error ends such a body.
+                End::Reset => Event::Abandoned(
+                    "body lasts until the connection closes, and it was reset instead",
+                ),
+                End::Open => Event::Abandoned(
+                    "body lasts until the connection closes, which was not recorded",
+                ),
+            }),
             State::Head { .. } => {
                 let known = self.cut_head();
                 self.queue.push_back(Event::Abandoned("head is not complete"));

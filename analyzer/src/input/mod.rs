@@ -12,7 +12,7 @@ use std::io::{self, Read};
 use sslrec_formats::io::{Error, RecordReader};
 use sslrec_formats::pcapng::{PcapngReader, is_sslrec_pcapng};
 use sslrec_formats::rawlog::{RawLogReader, is_raw_log};
-use sslrec_formats::record::Record;
+use sslrec_formats::record::{Direction, Record};
 
 /// Takes the records of a capture.
 pub trait RecordSink {
@@ -22,6 +22,13 @@ pub trait RecordSink {
     /// Something unusual about a connection, at this place among its records.
     fn note(&mut self, conn: u64, note: &str) {
         let _ = (conn, note);
+    }
+
+    /// This direction of a connection was cut off by a reset, before its sender had ended it: what
+    /// lasts until the end of the connection is not whole. The close is the connection's next
+    /// record.
+    fn reset(&mut self, conn: u64, dir: Direction) {
+        let _ = (conn, dir);
     }
 
     /// Reading may stop: nobody wants what would follow.

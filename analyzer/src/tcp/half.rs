@@ -84,6 +84,11 @@ impl Half {
         self.end.is_some_and(|end| self.offset >= end)
     }
 
+    /// A FIN was seen.
+    pub(super) fn has_fin(&self) -> bool {
+        self.end.is_some()
+    }
+
     /// The stream ends at this sequence number.
     pub(super) fn fin(&mut self, seq: u32) {
         let Some(distance) = self.distance(seq) else { return };

@@ -262,7 +262,17 @@ impl Flow {
             half.distance(segment.seq).is_none_or(|d| d.unsigned_abs() as usize <= MAX_PENDING);
         // The answer to a SYN on a closed port has the number 0.
         if near || segment.seq == 0 {
+            // Gaps come before what is said about the end.
+            self.flush(segment.ts_ns, sink);
             sink.note(self.conn, "connection reset");
+            for (dir, half) in
+                [(Direction::Sent, &self.sent), (Direction::Received, &self.received)]
+            {
+                // A side that had sent its FIN was done; resetting afterwards is common.
+                if !half.has_fin() {
+                    sink.reset(self.conn, dir);
+                }
+            }
             self.close(CloseCause::Freed, segment.ts_ns, sink);
         }
     }

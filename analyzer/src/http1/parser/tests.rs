@@ -11,7 +11,7 @@ fn read(kind: Kind, pieces: &[&[u8]], closed: bool) -> Vec<String> {
         let mut input = *piece;
         drain(&mut parser, &mut input, &mut seen);
     }
-    parser.finish(closed);
+    parser.finish(if closed { End::Closed } else { End::Open });
     drain(&mut parser, &mut &[][..], &mut seen);
     seen
 }
