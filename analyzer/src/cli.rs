@@ -27,6 +27,9 @@ pub struct Cli {
     pub json: bool,
 
     /// Add the contents of messages and streams to the JSON, as base64
+    ///
+    /// There is no limit: the contents of a message are held in memory until it ends, and those of
+    /// a connection that is not HTTP until it closes.
     #[arg(long, requires = "json")]
     pub bodies: bool,
 
