@@ -237,6 +237,31 @@ fn a_lost_response_is_not_taken_from_the_next_request() {
 }
 
 #[test]
+fn after_a_lost_response_a_pipeline_is_paired_by_order_and_says_so() {
+    let script = Script::client()
+        .sent(get("/1") + &get("/2") + &get("/3"))
+        .received(ok("one"))
+        .received(ok("two"))
+        .received(ok("three"))
+        .sent(get("/4"))
+        .received(ok("four"))
+        .close();
+    let doubtful = |script: &Script| -> Vec<bool> {
+        let items = list(script).0;
+        let doubt = |e: &&Exchange| e.notes.iter().any(|note| note.starts_with("paired by order"));
+        exchanges(&items).iter().map(|e| doubt(e)).collect()
+    };
+    assert_eq!(doubtful(&script), [false; 4]);
+    let (one, two) = (ok("one").len() as u64, ok("two").len() as u64);
+    // Which of /2 and /3 was not answered is not known; nor then, whether /3 or /4 was.
+    let lost = script.clone().without(Received, one, two);
+    assert_eq!(doubtful(&lost), [false, true, true, false], "{:?}", briefs(&list(&lost).0));
+    // A gap inside of a body of known length hides no response.
+    let body = script.without(Received, one - 2, 1);
+    assert_eq!(doubtful(&body), [false; 4]);
+}
+
+#[test]
 fn connect_makes_a_tunnel_only_if_it_succeeds() {
     let connect = "CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n";
     let (items, _) = list(

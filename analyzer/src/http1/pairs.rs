@@ -14,6 +14,9 @@ use crate::losses::Losses;
 use crate::text::latin1;
 use crate::timeline::{Ticket, Timeline};
 
+/// Said where messages of a pipeline may have been lost before a pair was made.
+const PAIRED_BY_ORDER: &str = "paired by order after a gap in a pipeline";
+
 /// A connection of HTTP/1.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -39,6 +42,9 @@ pub(crate) struct Connection {
     tunnel_note: Option<String>,
     /// Why the bytes are missing of which the parsers speak now: they do at once, see [`Self::gap`].
     gap_cause: GapCause,
+    /// Responses may have been lost while several requests waited for one. What is paired until
+    /// none waits any more may be off by as many.
+    doubtful: bool,
     exchanges: u64,
 }
 
@@ -70,6 +76,7 @@ impl Connection {
             tunnel: None,
             tunnel_note: None,
             gap_cause: GapCause::Unknown,
+            doubtful: false,
             exchanges: 0,
         }
     }
@@ -259,7 +266,7 @@ impl Connection {
         open.exchange.proto = proto(head.minor);
         head.anomalies.into_iter().for_each(|what| open.exchange.note(format!("request: {what}")));
         if self.asking.desynced && !self.queue.is_empty() {
-            open.exchange.note("paired by order after a gap in a pipeline");
+            open.exchange.note(PAIRED_BY_ORDER);
         }
         self.asking.desynced = false;
         self.asking.hand_over(&mut open);
@@ -349,6 +356,7 @@ impl Connection {
             let ticket = timeline.open(self.answering.began_ns);
             self.orphan = Some(self.new_exchange(ticket));
         }
+        self.doubtful |= self.answering.desynced && self.queue.len() > 1;
         let Some(open) = self.orphan.as_mut().or(self.queue.front_mut()) else { return };
         let method = open.exchange.request.as_ref().map(|request| request.method.as_str());
         let is_connect = method == Some("CONNECT");
@@ -362,6 +370,9 @@ impl Connection {
             open.exchange.interim.push(Interim { status, headers: head.fields });
         } else {
             self.answering.hand_over(open);
+            if self.doubtful && open.exchange.request.is_some() {
+                open.exchange.note(PAIRED_BY_ORDER);
+            }
             if open.exchange.request.is_none() {
                 open.exchange.proto = proto(head.minor);
                 self.asking.hand_over(open);
@@ -447,6 +458,7 @@ impl Connection {
         if let Some(open) = self.orphan.take_if(|open| open.response_done) {
             emit(open, timeline);
         }
+        self.doubtful &= !self.queue.is_empty();
     }
 }
 
