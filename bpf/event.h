@@ -187,7 +187,8 @@ struct settings {
 	__u8 follow_children;		/* children of processes in `pids` join them */
 	__u8 have_cookie;		/* bpf_get_attach_cookie exists: kernel 5.15 */
 	__u8 have_sock_length;		/* raw tracepoints sock_{send,recv}_length: kernel 6.3 */
-	__u8 pad[6];
+	__u8 several_files;		/* more than one file is probed */
+	__u8 pad[5];
 };
 
 _Static_assert(sizeof(struct event) == 40, "event");

@@ -113,9 +113,12 @@ static __always_inline void enter_conn(struct conn *conn, struct call *call,
  */
 static __always_inline bool is_second_probe(const struct call_key *key, const struct call *call)
 {
-	struct call *known = bpf_map_lookup_elem(&calls, key);
+	struct call *known;
 	__u16 lib = call->site >> SITE_LIB_SHIFT;
 
+	if (!settings.several_files)
+		return false;
+	known = bpf_map_lookup_elem(&calls, key);
 	return known && known->ssl == call->ssl && known->buf == call->buf &&
 	       lib != (__u16)(known->site >> SITE_LIB_SHIFT);
 }

@@ -46,6 +46,7 @@ impl<'obj> Probes<'obj> {
         storage: &'obj mut MaybeUninit<OpenObject>,
         options: &Options,
         kernel: Kernel,
+        several_files: bool,
     ) -> Result<Self> {
         let mut open = SslrecSkelBuilder::default().open(storage).map_err(refusal)?;
         let ring_size = ring_size(options.ring_size)?;
@@ -63,6 +64,7 @@ impl<'obj> Probes<'obj> {
         settings.follow_children = (!options.no_children).into();
         settings.have_cookie = kernel.cookie.into();
         settings.have_sock_length = kernel.sock_length.into();
+        settings.several_files = several_files.into();
         if kernel.multi {
             for program in
                 [&mut open.progs.call_enter, &mut open.progs.call_exit, &mut open.progs.note_enter]

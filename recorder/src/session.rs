@@ -99,7 +99,7 @@ fn attach_all<'obj>(
     kernel: Kernel,
     targets: &Targets,
 ) -> Result<(Probes<'obj>, Option<Child>)> {
-    let mut probes = Probes::load(storage, options, kernel)?;
+    let mut probes = Probes::load(storage, options, kernel, targets.files.len() > 1)?;
     probes.attach_tracepoints()?;
     // After the tracepoints, so that no child falls between.
     if !options.no_children {
