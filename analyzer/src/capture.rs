@@ -58,7 +58,9 @@ pub struct Summary {
     pub dropped_events: Option<u64>,
     /// When the capture began, nanoseconds since the Unix epoch; `None` if nothing is in it.
     pub start_ns: Option<u64>,
-    /// Time of the last record.
+    /// When it ended: time of the closing counters or, where they are missing, of the last data, gap
+    /// or close of what is listed. Descriptions and handshakes do not count, since a pcapng can only
+    /// hold those of connections that were used.
     pub end_ns: Option<u64>,
     /// The capture was ended in an orderly way. Other programs' captures do not say; they count
     /// as closed when they were read to their end.
@@ -200,8 +202,13 @@ impl<S: ItemSink> Capture<S> {
 
     fn see(&mut self, ts_ns: u64) {
         self.summary.start_ns.get_or_insert(ts_ns);
-        self.summary.end_ns = self.summary.end_ns.max(Some(ts_ns));
         self.timeline.advance(ts_ns);
+    }
+
+    /// Something that is listed, or that closes the capture.
+    fn see_listed(&mut self, ts_ns: u64) {
+        self.see(ts_ns);
+        self.summary.end_ns = self.summary.end_ns.max(Some(ts_ns));
     }
 }
 
@@ -221,10 +228,11 @@ impl<S: ItemSink> RecordSink for Capture<S> {
                 self.see(connection.ts_ns);
                 self.describe(connection);
             }
+            // The other end of something that is listed; a pcapng does not have it.
+            Record::Data(_) | Record::Gap(_) if shadow => {}
             Record::Data(data) => {
-                self.see(data.ts_ns);
+                self.see_listed(data.ts_ns);
                 match self.connections.get_mut(&data.conn) {
-                    _ if shadow => {}
                     Some(connection) => {
                         let missing = connection.data(data, &mut self.timeline);
                         self.lose(missing);
@@ -233,9 +241,8 @@ impl<S: ItemSink> RecordSink for Capture<S> {
                 }
             }
             Record::Gap(gap) => {
-                self.see(gap.ts_ns);
+                self.see_listed(gap.ts_ns);
                 match self.connections.get_mut(&gap.conn) {
-                    _ if shadow => {}
                     Some(connection) => {
                         let missing = connection.gap(gap, &mut self.timeline);
                         self.lose(missing);
@@ -245,13 +252,15 @@ impl<S: ItemSink> RecordSink for Capture<S> {
             }
             Record::Handshake(handshake) => self.see(handshake.ts_ns),
             Record::Close(close) => {
-                self.see(close.ts_ns);
+                if !shadow {
+                    self.see_listed(close.ts_ns);
+                }
                 if let Some(connection) = self.connections.remove(&close.conn) {
                     self.end(connection, shadow, Some(close), close.ts_ns);
                 }
             }
             Record::Stats(stats) => {
-                self.see(stats.ts_ns);
+                self.see_listed(stats.ts_ns);
                 self.stats = Some(stats.clone());
             }
         }

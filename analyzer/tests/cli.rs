@@ -8,12 +8,12 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use records::Script;
+use records::{Script, moved};
 use serde_json::Value;
 use sslrec_formats::io::RecordWriter;
 use sslrec_formats::pcapng::{PcapngOptions, PcapngWriter};
 use sslrec_formats::rawlog::RawLogWriter;
-use sslrec_formats::record::{AddrKind, CaptureInfo, Record};
+use sslrec_formats::record::{AddrKind, CaptureInfo, Record, Stats};
 
 fn analyze(args: &[&str], dir: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_sslanalyze")).args(args).current_dir(dir).output().unwrap()
@@ -93,17 +93,44 @@ fn both_files_list_the_same() {
         (lossy, Some("2 bytes missing from the server: ring_full")),
         (stream, Some("3 bytes missing from the server: ring_full")),
     ] {
-        std::fs::write(dir.path().join("raw"), raw_log(&script.records())).unwrap();
-        std::fs::write(dir.path().join("png"), pcapng(&script.records())).unwrap();
-        let [mut raw, mut png] =
-            ["raw", "png"].map(|file| json(&analyze(&["--json", "--bodies", file], dir.path())));
-        // The pcapng has no calls, only their bytes; and the close is where its FIN is.
-        for end in [raw.last_mut(), png.last_mut()] {
-            end.unwrap().as_object_mut().unwrap().remove("end");
-        }
+        let [raw, png] = both(&script.records(), dir.path());
         assert_eq!(raw, png);
         assert_eq!(raw[0]["notes"].as_array().unwrap().last().and_then(Value::as_str), note);
     }
+}
+
+/// What only the raw log holds, the other end of a connection and what was never used, does not
+/// move the end of the capture; nor does it where the recorder was killed.
+#[test]
+fn both_files_say_the_same_when_both_ends_were_recorded() {
+    let dir = tempfile::tempdir().unwrap();
+    let client = script();
+    let server = Script::server()
+        .received("POST /a?b=1 HTTP/1.1\r\nHost: example.org\r\nContent-Length: 3\r\n\r\nabc")
+        .sent("HTTP/1.1 204 No Content\r\n\r\n")
+        .close();
+    let (client, server) = (moved(&client, 1, 0, false), moved(&server, 2, 700_000, true));
+    let mut records = [&client[..2], &server[..2]].concat();
+    let is_stats = |record: &Record<'_>| matches!(record, Record::Stats(_));
+    records.extend(client[2..].iter().chain(&server[2..]).filter(|r| !is_stats(r)).cloned());
+    let stats = Stats { ts_ns: 1_000_000, last: true, ..Stats::default() };
+    let closed = [&records[..], &[Record::Stats(stats)]].concat();
+    for records in [&records, &closed] {
+        let [raw, png] = both(records, dir.path());
+        assert_eq!(raw, png);
+    }
+    // A connection that was only described is in the raw log alone.
+    let unused = Script::client();
+    records.extend(moved(&unused, 3, 900_000, false).drain(..2));
+    let [raw, png] = both(&records, dir.path());
+    assert_eq!(raw.last().unwrap()["end"], png.last().unwrap()["end"]);
+}
+
+/// What is listed of the raw log and of the pcapng of these records.
+fn both(records: &[Record<'_>], dir: &Path) -> [Vec<Value>; 2] {
+    std::fs::write(dir.join("raw"), raw_log(records)).unwrap();
+    std::fs::write(dir.join("png"), pcapng(records)).unwrap();
+    ["raw", "png"].map(|file| json(&analyze(&["--json", "--bodies", file], dir)))
 }
 
 #[test]

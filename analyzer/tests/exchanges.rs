@@ -4,7 +4,7 @@
 
 mod records;
 
-use records::{Script, list, list_records};
+use records::{Script, list, list_records, moved};
 use sslanalyze::capture::{Capture, Options};
 use sslanalyze::exchange::{Exchange, Item, Stream};
 use sslanalyze::tcp::{Reassembler, Segment};
@@ -249,7 +249,7 @@ fn after_a_lost_response_a_pipeline_is_paired_by_order_and_says_so() {
     let doubtful = |script: &Script| -> Vec<bool> {
         let items = list(script).0;
         let doubt = |e: &&Exchange| e.notes.iter().any(|note| note.starts_with("paired by order"));
-        exchanges(&items).iter().map(|e| doubt(e)).collect()
+        exchanges(&items).iter().map(doubt).collect()
     };
     assert_eq!(doubtful(&script), [false; 4]);
     let (one, two) = (ok("one").len() as u64, ok("two").len() as u64);
@@ -362,27 +362,6 @@ fn smuggling_shapes_are_noted() {
     );
     assert_eq!(briefs(&items), ["POST / 200 2 0 true", "GET /2 200 0 0 true"]);
     assert!(exchanges(&items)[0].notes.iter().any(|note| note.contains("both Transfer-Encoding")));
-}
-
-/// The records of a script as those of another connection, some time later.
-fn moved(script: &Script, conn: u64, by_ns: u64, mirrored: bool) -> Vec<Record<'_>> {
-    let mut records = script.records();
-    for record in &mut records {
-        match record {
-            Record::Connection(c) => {
-                c.conn = conn;
-                c.ts_ns += by_ns;
-                if mirrored {
-                    std::mem::swap(&mut c.local, &mut c.remote);
-                }
-            }
-            Record::Data(d) => (d.conn, d.ts_ns) = (conn, d.ts_ns + by_ns),
-            Record::Gap(g) => (g.conn, g.ts_ns) = (conn, g.ts_ns + by_ns),
-            Record::Close(c) => (c.conn, c.ts_ns) = (conn, c.ts_ns + by_ns),
-            Record::Process(_) | Record::Handshake(_) | Record::Stats(_) => {}
-        }
-    }
-    records
 }
 
 #[test]

@@ -155,6 +155,27 @@ impl Script {
     }
 }
 
+/// The records of a script as those of another connection, some time later.
+pub(crate) fn moved(script: &Script, conn: u64, by_ns: u64, mirrored: bool) -> Vec<Record<'_>> {
+    let mut records = script.records();
+    for record in &mut records {
+        match record {
+            Record::Connection(c) => {
+                c.conn = conn;
+                c.ts_ns += by_ns;
+                if mirrored {
+                    std::mem::swap(&mut c.local, &mut c.remote);
+                }
+            }
+            Record::Data(d) => (d.conn, d.ts_ns) = (conn, d.ts_ns + by_ns),
+            Record::Gap(g) => (g.conn, g.ts_ns) = (conn, g.ts_ns + by_ns),
+            Record::Close(c) => (c.conn, c.ts_ns) = (conn, c.ts_ns + by_ns),
+            Record::Process(_) | Record::Handshake(_) | Record::Stats(_) => {}
+        }
+    }
+    records
+}
+
 /// Lists the records of a script.
 pub(crate) fn list(script: &Script) -> (Vec<Item>, Summary) {
     list_records(&script.records(), Options::default())
