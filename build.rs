@@ -1,5 +1,5 @@
 //! Compiles `bpf/sslrec.bpf.c` and makes its Rust skeleton in `OUT_DIR`. Does nothing when the
-//! target is not Linux: there the recorder is a program that says so.
+//! target is not Linux: there the recorder does not compile, and says why.
 
 use std::env;
 use std::path::PathBuf;

@@ -4,80 +4,81 @@
 //! it waits on a pipe between fork and exec. If the recorder dies meanwhile the pipe closes and
 //! the child ends: it never hangs.
 
+use std::cell::Cell;
 use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 
 /// A command that waits for [`Child::start`].
 pub(crate) struct Child {
     /// Its process id.
     pub(crate) pid: u32,
+    name: String,
     go: io::PipeWriter,
-    /// How it ended, or that it could not be executed.
+    /// A byte comes when the child goes; the end, if it is gone.
+    answer: io::PipeReader,
+    executed: Receiver<io::Result<()>>,
     ended: Receiver<io::Result<ExitStatus>>,
+    /// How it ended, once that is known.
+    status: Cell<Option<ExitStatus>>,
 }
 
 impl Child {
-    /// Forks the child and leaves it waiting.
-    pub(crate) fn hold(command: &[String]) -> Result<Self> {
-        let (name, args) = command.split_first().context("no command given")?;
-        let (mut pid_reader, mut pid_writer) = io::pipe().context("cannot make a pipe")?;
-        let (mut go_reader, go) = io::pipe().context("cannot make a pipe")?;
-        let go_fd = go.as_raw_fd();
+    /// Forks the child and leaves it waiting. `caught` are the signals that the recorder deals
+    /// with: the child must not. `keep_stdout` is for a recorder that writes there itself.
+    pub(crate) fn hold(words: &[String], caught: &[i32], keep_stdout: bool) -> Result<Self> {
+        let (name, args) = words.split_first().context("no command given")?;
+        let (mut answer, answer_writer) = io::pipe().context("cannot make a pipe")?;
+        let (go_reader, go) = io::pipe().context("cannot make a pipe")?;
         let mut command = Command::new(name);
         command.args(args);
-        // SAFETY: between fork and exec only write(2), read(2) and close(2) are called, which
-        // are async-signal-safe, and nothing is allocated.
-        unsafe {
-            command.pre_exec(move || {
-                // The child's copy of the writing end would keep the pipe open when the
-                // recorder dies.
-                libc::close(go_fd);
-                pid_writer.write_all(&std::process::id().to_ne_bytes())?;
-                let mut start = [0];
-                go_reader.read_exact(&mut start)
-            });
+        if keep_stdout {
+            let stderr = io::stderr().as_fd().try_clone_to_owned().context("cannot use stderr")?;
+            command.stdout(Stdio::from(stderr));
         }
-        let (sender, ended) = mpsc::channel();
-        let spawn = move || {
-            // Blocks until the child has executed, hence the thread.
-            let child = command.spawn();
-            drop(command);
-            // The receiver is gone only when the recorder itself is ending.
-            let _ = sender.send(child.and_then(|mut child| child.wait()));
-        };
-        thread::Builder::new()
-            .name("child".into())
-            .spawn(spawn)
-            .context("cannot start a thread")?;
+        wait_before_exec(&mut command, answer_writer, go_reader, go.as_raw_fd(), caught);
+        let (executed, ended) = spawn(command)?;
         let mut pid = [0; 4];
-        pid_reader.read_exact(&mut pid).map_err(|_| match ended.try_recv() {
-            Ok(Err(error)) => anyhow!("cannot run {name}: {error}"),
-            _ => anyhow!("cannot run {name}: the new process ended at once"),
-        })?;
-        Ok(Self { pid: u32::from_ne_bytes(pid), go, ended })
+        if answer.read_exact(&mut pid).is_err() {
+            executed.recv()?.with_context(|| format!("cannot run {name}"))?;
+            bail!("cannot run {name}: the new process ended at once");
+        }
+        let pid = u32::from_ne_bytes(pid);
+        Ok(Self { pid, name: name.clone(), go, answer, executed, ended, status: Cell::new(None) })
     }
 
-    /// Lets it run.
-    pub(crate) fn start(&mut self) -> Result<()> {
-        self.go.write_all(&[1]).context("the command ended before it began")
+    /// Lets it run, and returns when it does. Gives its end if a signal was faster.
+    ///
+    /// # Errors
+    /// It could not be executed.
+    pub(crate) fn start(&mut self) -> Result<Option<ExitStatus>> {
+        // Fails if a signal ended it, which the lack of an answer tells as well.
+        let _ = self.go.write_all(&[1]);
+        let went = self.answer.read_exact(&mut [0]).is_ok();
+        self.executed.recv()?.with_context(|| format!("cannot run {}", self.name))?;
+        Ok(if went { None } else { Some(self.ended.recv()??) })
     }
 
     /// How it ended, if it has.
     ///
     /// # Errors
-    /// It could not be executed.
+    /// The kernel does not tell.
     pub(crate) fn try_wait(&self) -> Result<Option<ExitStatus>> {
-        match self.ended.try_recv() {
-            Ok(status) => status.map(Some).context("cannot run the command"),
-            Err(TryRecvError::Empty) => Ok(None),
-            Err(TryRecvError::Disconnected) => Err(anyhow!("lost track of the command")),
+        if self.status.get().is_none() {
+            match self.ended.try_recv() {
+                Ok(status) => self.status.set(Some(status.context("cannot wait for the command")?)),
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => {
+                    return Err(anyhow!("lost track of the command"));
+                }
+            }
         }
+        Ok(self.status.get())
     }
 
     /// Passes a signal on. The child may be gone by now, which is no error.
@@ -90,8 +91,96 @@ impl Child {
     }
 }
 
+/// Has the child tell its number, wait for a byte and answer it before it executes.
+fn wait_before_exec(
+    command: &mut Command,
+    mut answer_writer: io::PipeWriter,
+    mut go_reader: io::PipeReader,
+    go_fd: RawFd,
+    caught: &[i32],
+) {
+    let caught = caught.to_vec();
+    // SAFETY: between fork and exec only signal(2), write(2), read(2) and close(2) are called,
+    // which are async-signal-safe, and nothing is allocated.
+    unsafe {
+        command.pre_exec(move || {
+            // Until exec the recorder's handlers are the child's too, and would swallow a Ctrl-C.
+            for &signal in &caught {
+                libc::signal(signal, libc::SIG_DFL);
+            }
+            // The child's copy of the writing end would keep the pipe open when the recorder
+            // dies.
+            libc::close(go_fd);
+            answer_writer.write_all(&std::process::id().to_ne_bytes())?;
+            go_reader.read_exact(&mut [0])?;
+            answer_writer.write_all(&[1])
+        });
+    }
+}
+
+type Ends = (Receiver<io::Result<()>>, Receiver<io::Result<ExitStatus>>);
+
+/// Starts the command on a thread, since that blocks until it has executed. Tells whether it did,
+/// and then how it ended.
+fn spawn(mut command: Command) -> Result<Ends> {
+    let (tell_executed, executed) = mpsc::channel();
+    let (tell_ended, ended) = mpsc::channel();
+    let run = move || {
+        let child = command.spawn();
+        // Our ends of its pipes.
+        drop(command);
+        // A receiver is gone only when the recorder itself is ending.
+        let _ = match child {
+            Err(error) => tell_executed.send(Err(error)).is_ok(),
+            Ok(mut child) => {
+                tell_executed.send(Ok(())).is_ok() && tell_ended.send(child.wait()).is_ok()
+            }
+        };
+    };
+    thread::Builder::new().name("child".into()).spawn(run).context("cannot start a thread")?;
+    Ok((executed, ended))
+}
+
 /// The status with which a shell would report this end.
 pub(crate) fn exit_code(status: ExitStatus) -> u8 {
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
     u8::try_from(code & 0xff).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hold(words: &[&str]) -> Child {
+        let words: Vec<_> = words.iter().map(|&word| word.to_owned()).collect();
+        Child::hold(&words, &[libc::SIGINT], false).unwrap()
+    }
+
+    #[test]
+    fn a_held_child_runs_when_it_is_let() {
+        let mut child = hold(&["sh", "-c", "exit 7"]);
+        assert_eq!(child.try_wait().unwrap(), None);
+        assert_eq!(child.start().unwrap(), None);
+        let status = child.ended.recv().unwrap().unwrap();
+        assert_eq!(exit_code(status), 7);
+    }
+
+    #[test]
+    fn a_signal_ends_a_held_child() {
+        let _signals = crate::signals::Signals::catch(true).unwrap();
+        let mut child = hold(&["true"]);
+        child.signal(libc::SIGINT);
+        while std::fs::read_to_string(format!("/proc/{}/stat", child.pid))
+            .is_ok_and(|stat| !stat.contains(") Z "))
+        {
+            thread::yield_now();
+        }
+        assert_eq!(exit_code(child.start().unwrap().unwrap()), 130);
+    }
+
+    #[test]
+    fn a_command_that_cannot_be_executed_is_named() {
+        let error = format!("{:#}", hold(&["/no/such/command"]).start().unwrap_err());
+        assert!(error.contains("/no/such/command: No such file"), "{error}");
+    }
 }

@@ -11,7 +11,8 @@ use clap::{Parser, ValueEnum};
 ///
 /// Hooks the TLS library of the chosen processes with eBPF probes and writes what was sent and
 /// received, before encryption and after decryption, to files or as live text. Needs no proxy,
-/// certificate or restart. Needs root, or CAP_BPF and CAP_PERFMON.
+/// certificate or restart. Needs root, or CAP_BPF, CAP_PERFMON and
+/// CAP_SYS_PTRACE.
 #[derive(Debug, Parser)]
 #[command(
     name = "sslrec",
@@ -30,6 +31,7 @@ pub struct Options {
     ///
     /// May be given twice, once a format. Without it the plaintext is shown as text on stdout.
     /// The file is created with mode 0600, since it holds secrets; one that exists is replaced.
+    /// With -, what COMMAND prints goes to stderr, so that it does not get into the capture.
     #[arg(short = 'w', long = "write", value_name = "FILE", value_parser = Destination::from_str)]
     pub write: Vec<Destination>,
 

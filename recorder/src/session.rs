@@ -14,9 +14,9 @@ use anyhow::{Result, anyhow};
 use libbpf_rs::{MapHandle, OpenObject, PrintLevel};
 use sslrec_formats::record::CaptureInfo;
 
-use crate::batch::queue;
+use crate::batch::{Filler, queue};
 use crate::child::{Child, exit_code};
-use crate::cli::Options;
+use crate::cli::{Destination, Options};
 use crate::clock::{Clock, unix_time_ns};
 use crate::collector::collect;
 use crate::kernel::Kernel;
@@ -35,6 +35,8 @@ use crate::writer::{Sinks, Writer, Written};
 /// Between looks at whether a command has ended that is no longer recorded.
 const WAIT: Duration = Duration::from_millis(10);
 
+/// Exit status where the recording failed.
+const EXIT_FAILURE: u8 = 1;
 /// Exit status where bytes were lost and `--fail-on-loss` was given.
 const EXIT_LOSS: u8 = 3;
 /// Exit status where nothing was recorded and `--fail-if-empty` was given.
@@ -58,37 +60,68 @@ pub fn run(options: &Options) -> Result<u8> {
         say(kernel.describe());
     }
     let mut storage = MaybeUninit::uninit();
-    let (mut probes, mut child) = attach_all(&mut storage, options, kernel, &targets)?;
+    let (mut probes, mut child) =
+        attach_all(&mut storage, options, kernel, &targets, &signals.caught)?;
     let (filler, emptier) = queue();
     let gave_up = Arc::new(AtomicBool::new(false));
     let libs = targets.files.iter().map(|target| target.path.clone()).collect();
-    let mut writer = Writer {
+    let writer = Writer {
         queue: emptier,
         tracker: Tracker::new(Clock::new(), kernel_maps(&probes)?, libs),
         sinks: Sinks::new(files, text(options, &info)),
         counters: MapHandle::try_from(&probes.skel.maps.counters)?,
         gave_up: Arc::clone(&gave_up),
     };
-    writer.begin()?;
-    if !options.quiet {
-        say(announcement(options, &targets));
-    }
-    let thread = thread::Builder::new().name("writer".into()).spawn(move || writer.run())?;
     probes.record(true)?;
-    if let Some(child) = &mut child {
-        child.start()?;
+    // Before the files are begun: they stay as they were if there is nothing to record. What the
+    // command does until then waits in the ring.
+    if let Some(child) = &mut child
+        && let Some(status) = child.start()?
+    {
+        return Ok(exit_code(status));
     }
-    let ended = collect(&mut probes, filler, &gave_up, options, &mut signals, child.as_ref());
-    let written = thread.join().map_err(|_| anyhow!("the writer has failed"))??;
-    if !options.quiet {
-        say(summary(&written.stats, written.totals, &written.files));
+    let recording = Recording { options, targets: &targets, child: child.as_ref() };
+    let written = recording.run(&mut probes, filler, writer, &gave_up, &mut signals);
+    let written = written.inspect_err(|error| say(format_args!("{error:#}")));
+    // The recording may have ended or failed first; the command goes on to its own end.
+    probes.detach();
+    let code = child.map_or(Ok(0), |child| wait(&child, &mut signals).map(exit_code))?;
+    Ok(match written {
+        _ if code != 0 => code,
+        Ok(written) => exit_status(options, &written),
+        Err(_) => EXIT_FAILURE,
+    })
+}
+
+/// What a recording is of.
+struct Recording<'a> {
+    options: &'a Options,
+    targets: &'a Targets,
+    child: Option<&'a Child>,
+}
+
+impl Recording<'_> {
+    /// Writes down what comes until something ends it, and completes the files.
+    fn run(
+        &self,
+        probes: &mut Probes<'_>,
+        filler: Filler,
+        mut writer: Writer,
+        gave_up: &AtomicBool,
+        signals: &mut Signals,
+    ) -> Result<Written> {
+        writer.begin()?;
+        if !self.options.quiet {
+            say(announcement(self.options, self.targets));
+        }
+        let thread = thread::Builder::new().name("writer".into()).spawn(move || writer.run())?;
+        let ended = collect(probes, filler, gave_up, self.options, signals, self.child);
+        let written = thread.join().map_err(|_| anyhow!("the writer has failed"))??;
+        if !self.options.quiet {
+            say(summary(&written.stats, written.totals, &written.files));
+        }
+        ended.map(|_| written)
     }
-    // The recording may have ended first; the command goes on to its own end.
-    let status = match (ended?, &child) {
-        (None, Some(child)) => Some(wait(child, &mut signals)?),
-        (ended, _) => ended,
-    };
-    Ok(exit_status(options, status, &written))
 }
 
 /// Loads and attaches the kernel side. The command, if there is one, is left waiting for its
@@ -98,6 +131,7 @@ fn attach_all<'obj>(
     options: &Options,
     kernel: Kernel,
     targets: &Targets,
+    caught: &[i32],
 ) -> Result<(Probes<'obj>, Option<Child>)> {
     let mut probes = Probes::load(storage, options, kernel, targets.files.len() > 1)?;
     probes.attach_tracepoints()?;
@@ -109,7 +143,8 @@ fn attach_all<'obj>(
     }
     let mut child = None;
     if !options.command.is_empty() {
-        let held = Child::hold(&options.command)?;
+        let keep_stdout = options.write.contains(&Destination::Stdout);
+        let held = Child::hold(&options.command, caught, keep_stdout)?;
         probes.add_pid(held.pid)?;
         child = Some(held);
     }
@@ -133,12 +168,10 @@ fn wait(child: &Child, signals: &mut Signals) -> Result<ExitStatus> {
     }
 }
 
-fn exit_status(options: &Options, child: Option<ExitStatus>, written: &Written) -> u8 {
-    let child = child.map_or(0, exit_code);
-    if child != 0 {
-        child
-    } else if written.failed {
-        1
+/// The status of a recording whose command, if there was one, succeeded.
+fn exit_status(options: &Options, written: &Written) -> u8 {
+    if written.failed {
+        EXIT_FAILURE
     } else if options.fail_on_loss && is_lossy(&written.stats, written.totals) {
         EXIT_LOSS
     } else if options.fail_if_empty && written.stats.calls == 0 {

@@ -1,4 +1,10 @@
 //! Signals: which end the recording, and which are the child's.
+//!
+//! One that is ignored when the recorder starts stays so, in the recorder and in the child:
+//! `nohup` means what it says.
+
+use std::mem::MaybeUninit;
+use std::ptr;
 
 use anyhow::{Context, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -10,6 +16,8 @@ use crate::child::Child;
 
 /// Signals that arrived and are not yet dealt with.
 pub(crate) struct Signals {
+    /// Those that are caught.
+    pub(crate) caught: Vec<i32>,
     pending: SignalsInfo<WithOrigin>,
 }
 
@@ -19,7 +27,10 @@ impl Signals {
         let ends = [SIGINT, SIGTERM, SIGHUP];
         let passed_on = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2];
         let signals: &[i32] = if child_mode { &passed_on } else { &ends };
-        Ok(Self { pending: SignalsInfo::new(signals).context("cannot catch signals")? })
+        let caught: Vec<_> =
+            signals.iter().copied().filter(|&signal| !is_ignored(signal)).collect();
+        let pending = SignalsInfo::new(&caught).context("cannot catch signals")?;
+        Ok(Self { caught, pending })
     }
 
     /// Whether one came that ends the recording.
@@ -35,5 +46,26 @@ impl Signals {
                 child.signal(origin.signal);
             }
         }
+    }
+}
+
+fn is_ignored(signal: i32) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: sigaction(2) only writes to the structure, for which all zeroes is a value too.
+    unsafe {
+        libc::sigaction(signal, ptr::null(), action.as_mut_ptr());
+        action.assume_init().sa_sigaction == libc::SIG_IGN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ignored_signal_is_told_from_others() {
+        // Rust's own start ignores SIGPIPE; nobody ignores SIGSEGV.
+        assert!(is_ignored(libc::SIGPIPE));
+        assert!(!is_ignored(libc::SIGSEGV));
     }
 }

@@ -15,6 +15,7 @@ mod cases;
 mod choice;
 mod demo;
 mod h2_peer;
+mod habits;
 mod leftovers;
 mod lifecycle;
 mod listing;

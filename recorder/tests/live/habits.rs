@@ -1,0 +1,84 @@
+//! The habits of a good command: what it leaves alone, and what does not upset it. Pipes that
+//! carry the capture or that nobody reads, signals that were ignored, commands that never run.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use crate::peers::tls_cases;
+use crate::support::{Live, SSLREC, read_lossy};
+
+/// `sslrec -w - -- COMMAND | wireshark -k -i -`, where the command prints too.
+#[test]
+fn what_the_command_prints_stays_out_of_a_capture_on_stdout() {
+    let Some(live) = Live::start() else { return };
+    let script = "echo printed; \"$0\" exchange >/dev/null && echo printed again";
+    let mut sslrec = Command::new(SSLREC);
+    let started = live.spawn(sslrec.args(["-w", "-", "--", "sh", "-c", script, &tls_cases()]));
+    let capture = started.stdout.clone();
+    let output = started.wait();
+    assert_eq!(output.code(), 0, "{}", output.stderr);
+    assert!(output.stderr.contains("printed\n") && output.stderr.contains("printed again"));
+    let lengths = live.tshark_fields(&capture, "tcp.len > 0", "tcp.len");
+    assert!(lengths.len() >= 2, "{lengths:?}");
+}
+
+/// `sslrec ... 2>&1 | head -1`
+#[test]
+fn messages_that_nobody_reads_change_nothing() {
+    let Some(live) = Live::start() else { return };
+    let file = live.path("x.pcapng");
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let mut sslrec = Command::new(SSLREC);
+    sslrec.arg("-v").arg("-w").arg(&file).args(["--", "sh", "-c", "exit 7"]);
+    let status = sslrec.stderr(writer).status().unwrap();
+    assert_eq!(status.code(), Some(7));
+    live.tshark(&file, &[]);
+
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let status = Command::new(SSLREC).args(["-p", "4194303"]).stderr(writer).status().unwrap();
+    assert_eq!(status.code(), Some(1));
+}
+
+/// As under `nohup`: neither the recorder nor the command ends of the signal.
+#[test]
+fn ignored_signals_stay_ignored() {
+    let Some(live) = Live::start() else { return };
+    let (files, sslrec) = live.sslrec(&[]);
+    let mut nohup = Command::new("sh");
+    nohup.args(["-c", "trap '' HUP; exec \"$0\" \"$@\"", SSLREC]).args(sslrec.get_args());
+    nohup.args(["--", "sh", "-c", "kill -HUP $PPID; kill -HUP $$; echo survived"]);
+    let recorded = files.finish(live.run(&mut nohup)).succeeded();
+    assert_eq!(recorded.output.stdout, "survived\n");
+    live.list_both(&recorded.pcapng, &recorded.raw, &[]);
+}
+
+/// Those that are not ignored still end the command.
+#[test]
+fn other_signals_end_the_command() {
+    let Some(live) = Live::start() else { return };
+    let recorded = live.record(&[], &["sh", "-c", "kill -HUP $PPID; sleep 30"]);
+    assert_eq!(recorded.code(), 129, "{}", recorded.output.stderr);
+}
+
+/// The kernel finds out only at exec that a script's interpreter is missing.
+#[test]
+fn a_command_that_cannot_be_executed_touches_no_file() {
+    let Some(live) = Live::start() else { return };
+    let script = live.path("script");
+    fs::write(&script, "#!/no/such/interpreter\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let (earlier, new) = (live.path("earlier.pcapng"), live.path("new.zst"));
+    fs::write(&earlier, "an earlier capture").unwrap();
+    let mut sslrec = Command::new(SSLREC);
+    sslrec.arg("-w").arg(&earlier).arg("-w").arg(&new).arg("--").arg(&script);
+    let output = live.run(&mut sslrec);
+    assert_eq!(output.code(), 1, "{}", output.stderr);
+    assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+    assert!(output.stderr.contains("cannot run"), "{}", output.stderr);
+    assert_eq!(read_lossy(&earlier), "an earlier capture");
+    assert!(!new.exists());
+}
