@@ -9,7 +9,8 @@ use sslrec_formats::record::{self, Direction, Record, Stats};
 use crate::exchange::{ConnectionInfo, Item};
 use crate::input::RecordSink;
 use crate::stream::Connection;
-use crate::timeline::Timeline;
+use crate::text::Size;
+use crate::timeline::{MAX_WAITING, Timeline};
 
 /// What is done with a capture.
 #[derive(Debug, Clone, Copy, Default)]
@@ -132,6 +133,12 @@ impl<S: ItemSink> Capture<S> {
         if self.timeline.late() > 0 {
             let late = self.timeline.late();
             summary.notes.push(format!("{late} items are listed after one that began later"));
+        }
+        if self.timeline.overflowed() {
+            let limit = Size(MAX_WAITING as u64);
+            summary.notes.push(format!(
+                "not all is in the order of time: more than {limit} had to wait for what was still open"
+            ));
         }
         if self.undescribed > 0 {
             let count = self.undescribed;

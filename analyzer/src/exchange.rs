@@ -110,6 +110,11 @@ impl Fields {
         self.iter().find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, v)| v)
     }
 
+    /// Memory that they take.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.octets.capacity() + self.lengths.capacity() * size_of::<(u32, u32)>()
+    }
+
     /// Number of fields.
     pub fn len(&self) -> usize {
         self.lengths.len()

@@ -1,20 +1,25 @@
 //! Puts what the parsers finish into the order of the listing: by time of the first byte.
 //!
 //! Exchanges begin and end out of order across connections, so a finished one is held while an
-//! earlier one is not finished. That bounds what is held by what happens during the longest open
-//! exchange or stream; bodies are not in it unless they were asked for.
+//! earlier one is not finished. What is held is bounded: beyond `MAX_WAITING` bytes, the earliest
+//! finished ones are listed although something earlier is still open, which is then listed late,
+//! and counted. One idle connection can last as long as the capture; it must not hold all of it in
+//! memory.
 //!
 //! Something can still begin before what was recorded last, since a record is made when a call
 //! returns and a sent message begins when it was entered. So a finished exchange is also held
 //! until the capture is `SETTLE_NS` past its beginning. A call that blocks for longer than that
 //! and carries the first byte of a request is listed late, and counted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::exchange::Item;
+use crate::exchange::{Exchange, Interim, Item, Message, Stream};
 
 /// How long a call may block before its request can be listed late: 10 seconds.
 const SETTLE_NS: u64 = 10_000_000_000;
+
+/// How many bytes of finished items are held, about: half a million exchanges without bodies.
+pub(crate) const MAX_WAITING: usize = 512 << 20;
 
 /// The place of something that began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,12 +31,16 @@ pub(crate) struct Ticket {
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Timeline {
-    /// What began, in order; `None` is not finished.
-    entries: BTreeMap<Ticket, Option<Item>>,
+    /// What began and is not finished.
+    open: BTreeSet<Ticket>,
+    /// What is finished and not listed, with its size.
+    waiting: BTreeMap<Ticket, (Item, usize)>,
+    waiting_bytes: usize,
     serial: u64,
     now_ns: u64,
     released_ns: u64,
     late: u64,
+    overflowed: bool,
 }
 
 impl Timeline {
@@ -39,18 +48,21 @@ impl Timeline {
     pub(crate) fn open(&mut self, first_ns: u64) -> Ticket {
         self.serial += 1;
         let ticket = Ticket { first_ns, serial: self.serial };
-        self.entries.insert(ticket, None);
+        self.open.insert(ticket);
         ticket
     }
 
     /// It is finished.
     pub(crate) fn close(&mut self, ticket: Ticket, item: Item) {
-        self.entries.insert(ticket, Some(item));
+        self.open.remove(&ticket);
+        let len = memory_bytes(&item);
+        self.waiting_bytes = self.waiting_bytes.saturating_add(len);
+        self.waiting.insert(ticket, (item, len));
     }
 
     /// It turned out to be nothing that is listed.
     pub(crate) fn cancel(&mut self, ticket: Ticket) {
-        self.entries.remove(&ticket);
+        self.open.remove(&ticket);
     }
 
     /// The capture has come to this time.
@@ -58,29 +70,64 @@ impl Timeline {
         self.now_ns = self.now_ns.max(now_ns);
     }
 
-    /// The next item of the listing, if it is certain which one that is. `at_end` says that
-    /// nothing more will begin.
+    /// The next item of the listing, if it is certain which one that is or too much waits.
+    /// `at_end` says that nothing more will begin.
     pub(crate) fn release(&mut self, at_end: bool) -> Option<Item> {
-        let first = self.entries.first_entry()?;
+        let first = self.waiting.first_entry()?;
         let first_ns = first.key().first_ns;
-        if first.get().is_none() || (!at_end && first_ns.saturating_add(SETTLE_NS) > self.now_ns) {
-            return None;
+        let settled = at_end || first_ns.saturating_add(SETTLE_NS) <= self.now_ns;
+        let is_next = self.open.first().is_none_or(|open| open > first.key());
+        if !settled || !is_next {
+            if self.waiting_bytes <= MAX_WAITING {
+                return None;
+            }
+            self.overflowed = true;
         }
+        let (item, len) = first.remove();
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(len);
         self.late += u64::from(first_ns < self.released_ns);
         self.released_ns = self.released_ns.max(first_ns);
-        first.remove()
+        Some(item)
     }
 
     /// How many items were listed after one that began later.
     pub(crate) fn late(&self) -> u64 {
         self.late
     }
+
+    /// Items were listed before it was certain that they were the next ones.
+    pub(crate) fn overflowed(&self) -> bool {
+        self.overflowed
+    }
+}
+
+/// About how much memory an item takes.
+fn memory_bytes(item: &Item) -> usize {
+    let held = |data: &Option<Vec<u8>>| data.as_ref().map_or(0, Vec::capacity);
+    let message = |message: &Message| {
+        let fields = message.headers.memory_bytes() + message.trailers.memory_bytes();
+        fields + held(&message.body.data)
+    };
+    match item {
+        Item::Exchange(exchange) => {
+            let request = exchange.request.as_ref();
+            let interim = exchange.interim.iter();
+            size_of::<Exchange>()
+                + request.map_or(0, |r| r.target.capacity() + message(&r.message))
+                + interim.map(|i| size_of::<Interim>() + i.headers.memory_bytes()).sum::<usize>()
+                + exchange.response.as_ref().map_or(0, |r| message(&r.message))
+        }
+        Item::Stream(stream) => {
+            size_of::<Stream>() + held(&stream.sent.data) + held(&stream.received.data)
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use sslrec_formats::record::Direction;
+
     use super::*;
-    use crate::exchange::Stream;
 
     fn item(first_ns: u64) -> Item {
         Item::Stream(Box::new(Stream::new(&Default::default(), first_ns, false)))
@@ -123,5 +170,29 @@ mod tests {
         timeline.close(late, item(1));
         assert_eq!(released(&mut timeline, true), [1]);
         assert_eq!(timeline.late(), 1);
+    }
+
+    #[test]
+    fn what_waits_for_an_open_connection_is_bounded() {
+        let mut timeline = Timeline::default();
+        let open = timeline.open(1);
+        let large = |first_ns| {
+            let mut stream = Stream::new(&Default::default(), first_ns, true);
+            stream.push(Direction::Sent, &vec![0; 1 << 20], first_ns);
+            Item::Stream(Box::new(stream))
+        };
+        let mut seen = Vec::new();
+        for first_ns in 2..600 {
+            let ticket = timeline.open(first_ns);
+            timeline.close(ticket, large(first_ns));
+            seen.extend(released(&mut timeline, false));
+        }
+        assert!(!timeline.waiting.is_empty() && timeline.waiting_bytes <= MAX_WAITING);
+        assert!(timeline.overflowed() && seen[0] == 2, "{seen:?}");
+        assert_eq!(timeline.late(), 0);
+        timeline.close(open, item(1));
+        seen.extend(released(&mut timeline, true));
+        assert_eq!(timeline.late(), 1);
+        assert_eq!((seen.len(), timeline.waiting_bytes), (599, 0));
     }
 }
