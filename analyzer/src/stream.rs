@@ -42,6 +42,8 @@ struct Half {
     offset: u64,
     /// Bytes that are held while the protocol is not known.
     held: Vec<u8>,
+    /// How many of them are known to hold no start line, and need not be searched again.
+    scanned: usize,
     /// When they were handed over.
     chunk: Option<Chunk>,
     /// It begins in the middle of something.
@@ -233,6 +235,7 @@ impl Connection {
         half.offset = half.offset.saturating_add(len);
         half.searching = true;
         half.held.clear();
+        half.scanned = 0;
         half.chunk = None;
         if let Protocol::Http1(http1) = &mut self.protocol {
             http1.gap(direction, cause, ts_ns, len, timeline);
@@ -259,7 +262,7 @@ impl Connection {
         }
         let view = if held.is_empty() { bytes } else { &held[..] };
         let (verdict, at) = if half.searching {
-            search(view, role.map(|client| kind_of(direction, client)))
+            search(view, half.scanned, role.map(|client| kind_of(direction, client)))
         } else {
             (start::judge(view), 0)
         };
@@ -282,7 +285,9 @@ impl Connection {
                 // Only a search goes beyond one line, and it needs no more than the last one.
                 let excess = held.len().saturating_sub(2 * MAX_LINE);
                 held.drain(..if excess > 0 { held.len() - MAX_LINE } else { 0 });
-                self.half(direction).held = held;
+                let half = self.half(direction);
+                half.scanned = held.len().saturating_sub(start::OVERLAP);
+                half.held = held;
             }
             Verdict::Other => {
                 half.other = true;
@@ -345,10 +350,11 @@ fn kind_of(direction: Direction, client: Direction) -> Kind {
 }
 
 /// Looks for a start line in bytes that begin in the middle of something: for one of the kind that
-/// the direction carries, or of either where the role is not known.
-fn search(bytes: &[u8], kind: Option<Kind>) -> (Verdict, usize) {
+/// the direction carries, or of either where the role is not known. `from` is as in
+/// [`start::find`].
+fn search(bytes: &[u8], from: usize, kind: Option<Kind>) -> (Verdict, usize) {
     let kinds = kind.map_or([Kind::Request, Kind::Response], |kind| [kind, kind]);
-    let found = kinds.map(|kind| start::find(kind, bytes, 0).map(|at| (at, kind)));
+    let found = kinds.map(|kind| start::find(kind, bytes, from).map(|at| (at, kind)));
     match found.into_iter().flatten().min_by_key(|(at, _)| *at) {
         Some((at, kind)) => (Verdict::Http1(kind), at),
         None => (Verdict::Unsure, 0),

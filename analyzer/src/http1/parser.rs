@@ -68,9 +68,11 @@ pub(crate) enum Event<'i> {
 enum State {
     /// Between messages.
     Start,
-    /// `buffer` holds the head so far, of which `scanned` bytes do not hold its end.
+    /// `buffer` holds the head so far, of which `scanned` bytes do not hold its end. `started` says
+    /// that its start line is whole and is one.
     Head {
         scanned: usize,
+        started: bool,
     },
     /// The head was handed out and its framing is not set yet.
     AwaitFraming,
@@ -131,7 +133,7 @@ impl Parser {
             }
             match self.state {
                 State::Start => self.start(input),
-                State::Head { scanned } => self.head(input, scanned),
+                State::Head { scanned, started } => self.head(input, scanned, started),
                 // The caller broke its promise; the safe answer is to look for the next message.
                 State::AwaitFraming => self.state = State::Search { from: 0, skipped: 0 },
                 State::Length { left } => return Some(self.counted(input, left, false)),
@@ -260,10 +262,10 @@ impl Parser {
 
     fn begin(&mut self) {
         self.queue.push_back(Event::Begin);
-        self.state = State::Head { scanned: 0 };
+        self.state = State::Head { scanned: 0, started: false };
     }
 
-    fn head(&mut self, input: &mut &[u8], scanned: usize) {
+    fn head(&mut self, input: &mut &[u8], scanned: usize, started: bool) {
         let before = self.buffer.len();
         if before == 0
             && let Some(end) = head::find_end(input, 0)
@@ -293,8 +295,10 @@ impl Parser {
             }
         } else if self.buffer.len() > MAX_HEAD {
             self.too_long("head is longer than 1 MiB");
-        } else if start::may_be_head(self.kind, &self.buffer) {
-            self.state = State::Head { scanned: self.buffer.len() };
+        } else if started || start::may_be_head(self.kind, &self.buffer) {
+            // The start line is not judged again for each line that follows: it may be long.
+            let started = started || self.buffer.last() == Some(&b'\n');
+            self.state = State::Head { scanned: self.buffer.len(), started };
         } else {
             self.not_a_head();
         }
@@ -465,9 +469,9 @@ impl Parser {
         }
         *input = &[];
         // A request line is recognised at its end, a status line after 13 bytes.
-        let (keep, overlap) = match self.kind {
-            Kind::Request => (start::MAX_LINE, 16),
-            Kind::Response => (16, 16),
+        let keep = match self.kind {
+            Kind::Request => start::MAX_LINE,
+            Kind::Response => start::OVERLAP,
         };
         let mut skipped = skipped;
         if self.buffer.len() > 2 * keep {
@@ -475,7 +479,7 @@ impl Parser {
             self.buffer.drain(..drop);
             skipped += drop as u64;
         }
-        let from = self.buffer.len().saturating_sub(overlap).max(from.min(1));
+        let from = self.buffer.len().saturating_sub(start::OVERLAP).max(from.min(1));
         self.state = State::Search { from, skipped };
     }
 }

@@ -32,6 +32,10 @@ const MAX_METHOD: usize = 32;
 /// The longest first line that is waited for.
 pub(crate) const MAX_LINE: usize = 64 << 10;
 
+/// What must be looked at again when more bytes come: no start line that was not found before ends,
+/// or for a response begins, further back.
+pub(crate) const OVERLAP: usize = 16;
+
 /// What the bytes at the start of a direction look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -107,18 +111,26 @@ pub(crate) fn may_be_head(kind: Kind, bytes: &[u8]) -> bool {
 /// Place of the first start line of this kind that ends, or for a response begins, at or after
 /// `from`. What lies before `from` is looked at for the beginning of it only.
 pub(crate) fn find(kind: Kind, bytes: &[u8], from: usize) -> Option<usize> {
-    let needle: &[u8] = match kind {
-        Kind::Request => b" HTTP/1.",
-        Kind::Response => b"HTTP/1.",
-    };
     let from = from.min(bytes.len());
-    memmem::find_iter(&bytes[from..], needle).map(|at| from + at).find_map(|at| match kind {
-        Kind::Response => is_status_line(&bytes[at..]).then_some(at),
-        Kind::Request => {
-            let end = memchr(b'\n', &bytes[at..])?;
-            request_line_at(bytes, at + end)
+    match kind {
+        Kind::Request => find_request(bytes, from),
+        Kind::Response => memmem::find_iter(&bytes[from..], b"HTTP/1.")
+            .map(|at| from + at)
+            .find(|&at| is_status_line(&bytes[at..])),
+    }
+}
+
+/// Looks at the end of each line once, however often a line repeats what its end should be.
+fn find_request(bytes: &[u8], mut from: usize) -> Option<usize> {
+    let version = memmem::Finder::new(b" HTTP/1.");
+    loop {
+        let at = from + version.find(&bytes[from..])?;
+        let end = at + memchr(b'\n', &bytes[at..])?;
+        if let Some(start) = request_line_at(bytes, end) {
+            return Some(start);
         }
-    })
+        from = end + 1;
+    }
 }
 
 /// `HTTP/1.x NNN` and then a space or the end of the line.
@@ -209,6 +221,7 @@ mod tests {
         assert_eq!(find_in(Kind::Request, b"abc FOO /b HTTP/1.1\n"), None);
         assert_eq!(find_in(Kind::Request, b"spoke HTTP/1.1\r\n GET / HTTP/1.1\r\n"), Some(17));
         assert_eq!(find_in(Kind::Request, b"GET /b HTTP/1.1"), None);
+        assert_eq!(find_in(Kind::Request, b" HTTP/1. HTTP/1.x\nGET / HTTP/1.1\n"), Some(18));
         assert_eq!(find_in(Kind::Response, b"xHTTP/1.1 200 OK"), Some(1));
         assert_eq!(find_in(Kind::Response, b"GET / HTTP/1.1\r\nHTTP/1.0 404\r\n"), Some(16));
         assert_eq!(find_in(Kind::Response, b"HTTP/1.1 20x OK\r\n"), None);
