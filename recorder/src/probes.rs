@@ -18,6 +18,7 @@ use crate::cli::Options;
 use crate::functions::{OPENSSL, site};
 use crate::kernel::Kernel;
 use crate::messages::say;
+use crate::processes;
 use crate::skel::types;
 use crate::skel::{SslrecSkel, SslrecSkelBuilder};
 use crate::targets::Target;
@@ -74,9 +75,6 @@ impl<'obj> Probes<'obj> {
         }
         let skel = open.load().map_err(refusal)?;
         let probes = Self { skel, kernel, links: Vec::new() };
-        for &pid in &options.pids {
-            probes.add_pid(pid)?;
-        }
         for uid in &options.uids {
             probes.skel.maps.uids.update(&uid.to_ne_bytes(), &[1], MapFlags::ANY)?;
         }
@@ -88,10 +86,20 @@ impl<'obj> Probes<'obj> {
         Ok(probes)
     }
 
-    /// Records this process from now on.
+    /// Records this process from now on. Comes after the tracepoints: they take it out when it
+    /// ends.
     pub(crate) fn add_pid(&self, pid: u32) -> Result<()> {
         let pids = &self.skel.maps.pids;
-        pids.update(&pid.to_ne_bytes(), &[1], MapFlags::ANY).context("cannot follow more processes")
+        let key = pid.to_ne_bytes();
+        pids.update(&key, &[1], MapFlags::ANY).context("cannot follow more processes")?;
+        // One that ended before will not end again.
+        if !processes::is_alive(pid)
+            && let Err(error) = pids.delete(&key)
+            && error.kind() != ErrorKind::NotFound
+        {
+            return Err(error).context("cannot leave out a process that has ended");
+        }
+        Ok(())
     }
 
     /// Attaches what follows processes and sockets. Comes before any uprobe, so that no child is

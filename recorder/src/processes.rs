@@ -48,10 +48,30 @@ fn uid(pid: u32) -> Option<u32> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// The second field of `stat` is the name in parentheses, which may hold anything.
+/// The process to which a thread belongs: for a process its own number.
+pub(crate) fn of_thread(tid: u32) -> Option<u32> {
+    let status = read(tid, "status")?;
+    status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()
+}
+
+/// Whether it has not begun to end: not so for a zombie. The first thread may end before others.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    /// In the flags of a task that is past the point of no return, from before the kernel tells
+    /// tracers of it.
+    const PF_EXITING: u32 = 4;
+    let Some(stat) = read(pid, "stat") else { return false };
+    let number = |index| field_after_name(&stat, index).and_then(|text| text.parse::<u32>().ok());
+    let exiting = number(6).is_none_or(|flags| flags & PF_EXITING != 0);
+    !exiting || number(17).is_some_and(|threads| threads > 1)
+}
+
 fn parent(pid: u32) -> Option<u32> {
-    let stat = read(pid, "stat")?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+    field_after_name(&read(pid, "stat")?, 1)?.parse().ok()
+}
+
+/// The second field of `stat` is the name in parentheses, which may hold anything.
+fn field_after_name(stat: &str, index: usize) -> Option<&str> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(index)
 }
 
 fn read(pid: u32, file: &str) -> Option<String> {
@@ -71,6 +91,48 @@ mod tests {
         child.wait().unwrap();
         assert!(family.contains(&child.id()));
         assert!(family.contains(&std::process::id()));
+    }
+
+    #[test]
+    fn a_name_may_hold_parentheses_and_spaces() {
+        let stat = "7 (a) b (c) S 5 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 3 0 1";
+        assert_eq!(field_after_name(stat, 0), Some("S"));
+        assert_eq!(field_after_name(stat, 1), Some("5"));
+        assert_eq!(field_after_name(stat, 17), Some("3"));
+
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("a) b (c");
+        std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
+        let mut child = Command::new(&program).arg("10").spawn().unwrap();
+        let parent = parent(child.id());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(parent, Some(std::process::id()));
+    }
+
+    #[test]
+    fn a_zombie_is_not_alive() {
+        let mut child = Command::new("sleep").arg("10").spawn().unwrap();
+        assert!(is_alive(child.id()));
+        child.kill().unwrap();
+        while is_alive(child.id()) {
+            std::thread::yield_now();
+        }
+        assert_eq!(of_thread(child.id()), Some(child.id()), "not yet reaped");
+        child.wait().unwrap();
+        assert!(!is_alive(child.id()));
+    }
+
+    #[test]
+    fn a_thread_belongs_to_its_process() {
+        let of_this_thread = || {
+            let thread = fs::read_link("/proc/thread-self").unwrap();
+            let tid = thread.file_name().unwrap().to_str().unwrap().parse().unwrap();
+            (tid, of_thread(tid))
+        };
+        let (tid, process) = std::thread::spawn(of_this_thread).join().unwrap();
+        assert_ne!(tid, std::process::id());
+        assert_eq!(process, Some(std::process::id()));
     }
 
     #[test]

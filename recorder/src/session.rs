@@ -136,10 +136,12 @@ fn attach_all<'obj>(
     let mut probes = Probes::load(storage, options, kernel, targets.files.len() > 1)?;
     probes.attach_tracepoints()?;
     // After the tracepoints, so that no child falls between.
-    if !options.no_children {
-        for pid in processes::with_descendants(&options.pids) {
-            probes.add_pid(pid)?;
-        }
+    let pids = match options.no_children {
+        true => options.pids.clone(),
+        false => processes::with_descendants(&options.pids),
+    };
+    for pid in pids {
+        probes.add_pid(pid)?;
     }
     let mut child = None;
     if !options.command.is_empty() {

@@ -41,8 +41,10 @@ impl Targets {
     pub(crate) fn find(options: &Options) -> Result<Self> {
         let mut targets = Self::default();
         for &pid in &options.pids {
-            if !Path::new(&format!("/proc/{pid}")).exists() {
-                bail!("no process {pid}; `pgrep -a NAME` finds the number");
+            match processes::of_thread(pid) {
+                Some(process) if process == pid => {}
+                Some(process) => bail!("{pid} is a thread of process {process}: use -p {process}"),
+                None => bail!("no process {pid}; `pgrep -a NAME` finds the number"),
             }
         }
         if !options.libs.is_empty() {

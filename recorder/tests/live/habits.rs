@@ -5,9 +5,10 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::peers::tls_cases;
-use crate::support::{Live, SSLREC, read_lossy};
+use crate::support::{Live, Running, SSLREC, read_lossy, within};
 
 /// `sslrec -w - -- COMMAND | wireshark -k -i -`, where the command prints too.
 #[test]
@@ -81,4 +82,50 @@ fn a_command_that_cannot_be_executed_touches_no_file() {
     assert!(output.stderr.contains("cannot run"), "{}", output.stderr);
     assert_eq!(read_lossy(&earlier), "an earlier capture");
     assert!(!new.exists());
+}
+
+/// A zombie has ended already, and will not end again.
+#[test]
+fn a_zombie_child_does_not_keep_the_recording_alive() {
+    let Some(live) = Live::start() else { return };
+    let script = "import os, sys, time\nif os.fork() == 0: os._exit(0)\ntime.sleep(30)";
+    let parent = live.spawn(Command::new("/usr/bin/python3").args(["-c", script]));
+    let children = format!("/proc/{0}/task/{0}/children", parent.pid());
+    let zombie = within(Duration::from_secs(10), || {
+        let child = fs::read_to_string(&children).unwrap().trim().to_owned();
+        let stat = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+        stat.contains(") Z ").then_some(child)
+    });
+    assert!(zombie.is_some());
+    let running = live.attach(&["-p", &parent.pid().to_string()]);
+    parent.signal(15);
+    assert_eq!(parent.wait().code(), 128 + 15);
+    ends_by_itself(&running);
+    running.wait().succeeded();
+}
+
+fn ends_by_itself(running: &Running) {
+    let stat = format!("/proc/{}/stat", running.started().pid());
+    let ended = || fs::read_to_string(&stat).unwrap().contains(") Z ").then_some(());
+    within(Duration::from_secs(10), ended).expect("the recording ends with its processes");
+}
+
+#[test]
+fn a_thread_is_not_a_process() {
+    let Some(live) = Live::start() else { return };
+    let script = "import threading, time\n\
+        threading.Thread(target=time.sleep, args=[30], daemon=True).start()\n\
+        print(threading.enumerate()[-1].native_id, flush=True)\n\
+        time.sleep(30)";
+    let python = live.spawn(Command::new("/usr/bin/python3").args(["-c", script]));
+    let tid = within(Duration::from_secs(10), || {
+        let said = read_lossy(&python.stdout);
+        said.ends_with('\n').then(|| said.trim().to_owned())
+    });
+    let tid = tid.unwrap();
+    let (files, mut sslrec) = live.sslrec(&["-p", &tid]);
+    let output = live.run(&mut sslrec);
+    assert_eq!(output.code(), 1, "{}", output.stderr);
+    assert!(output.stderr.contains(&format!("-p {}", python.pid())), "{}", output.stderr);
+    assert!(!files.pcapng.exists());
 }
