@@ -133,6 +133,7 @@ impl Connection {
     pub(crate) fn note(&mut self, note: &str) {
         match &mut self.protocol {
             Protocol::Http1(http1) => http1.note(note.to_owned()),
+            Protocol::Undecided if self.notes.iter().any(|known| known == note) => {}
             Protocol::Undecided => self.notes.push(note.to_owned()),
             Protocol::Opaque => self.raw.note(note.to_owned()),
         }

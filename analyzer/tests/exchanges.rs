@@ -262,6 +262,32 @@ fn after_a_lost_response_a_pipeline_is_paired_by_order_and_says_so() {
 }
 
 #[test]
+fn requests_of_a_capture_of_one_direction_do_not_pile_up() {
+    let mut script = Script::client().sent(get("/first"));
+    for _ in 0..1500 {
+        script = script.sent(get("/"));
+    }
+    let (items, summary) = list(&script.close());
+    assert_eq!((items.len(), summary.incomplete), (1501, 1501));
+    let notes = |at: usize| exchanges(&items)[at].notes.concat();
+    assert_eq!(notes(0), "no response, and 1000 further requests were sent meanwhile");
+    assert_eq!(notes(1500), "no response before the connection ended");
+    assert!(briefs(&items)[0].starts_with("GET /first"));
+}
+
+#[test]
+fn endless_interim_responses_are_left_out_with_a_note() {
+    let mut script = Script::client().sent(get("/"));
+    for _ in 0..1100 {
+        script = script.received("HTTP/1.1 102 Processing\r\n\r\n");
+    }
+    let (items, _) = list(&script.received(ok("a")).close());
+    let exchange = exchanges(&items)[0];
+    assert_eq!((exchange.interim.len(), exchange.complete), (1000, true));
+    assert!(exchange.notes[0].starts_with("more than 1000 interim"), "{:?}", exchange.notes);
+}
+
+#[test]
 fn connect_makes_a_tunnel_only_if_it_succeeds() {
     let connect = "CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n";
     let (items, _) = list(

@@ -70,10 +70,18 @@ impl Side {
             }
             Event::Skipped(len) => self.skipped += len,
             Event::Abandoned(why) => {
-                self.notes.push(why.into());
+                self.note(why);
                 self.desynced = true;
             }
             _ => {}
+        }
+    }
+
+    /// Adds a note about what comes next, once.
+    pub(super) fn note(&mut self, note: impl Into<Cow<'static, str>>) {
+        let note = note.into();
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
         }
     }
 

@@ -14,6 +14,13 @@ use crate::losses::Losses;
 use crate::text::latin1;
 use crate::timeline::{Ticket, Timeline};
 
+/// The most requests that wait for their responses: where only one direction was captured, none of
+/// them ever gets one. Clients pipeline a few, load generators some hundreds.
+const MAX_PIPELINE: usize = 1000;
+
+/// The most interim responses that are kept of an exchange.
+const MAX_INTERIM: usize = 1000;
+
 /// Said where messages of a pipeline may have been lost before a pair was made.
 const PAIRED_BY_ORDER: &str = "paired by order after a gap in a pipeline";
 
@@ -130,7 +137,7 @@ impl Connection {
         match (current, &mut self.tunnel) {
             (_, Some((_, stream))) => stream.note(note),
             (Some(open), None) => open.exchange.note(note),
-            (None, None) => self.asking.notes.push(note.into()),
+            (None, None) => self.asking.note(note),
         }
     }
 
@@ -274,6 +281,7 @@ impl Connection {
         open.exchange.request = Some(Request { method, target, message });
         self.asking.has_head = true;
         self.queue.push_back(open);
+        self.drop_oldest(timeline);
         if !cut {
             self.requests.set_framing(framing);
         }
@@ -291,6 +299,22 @@ impl Connection {
             open.exchange.note("response lost in a gap");
             self.answering.hand_over(&mut open);
             self.answering.desynced = false;
+            emit(open, timeline);
+        }
+    }
+
+    /// Lists the oldest request without a response if too many wait.
+    fn drop_oldest(&mut self, timeline: &mut Timeline) {
+        if self.queue.len() <= MAX_PIPELINE {
+            return;
+        }
+        // The response that is being read belongs to the first.
+        let is_answered =
+            self.awaiting().is_none() || (self.answering.has_head && self.orphan.is_none());
+        if let Some(mut open) = self.queue.remove(usize::from(is_answered)) {
+            open.exchange.note("no response, and 1000 further requests were sent meanwhile");
+            // The one that is missing may still come, and then belongs to this one.
+            self.doubtful = true;
             emit(open, timeline);
         }
     }
@@ -367,7 +391,11 @@ impl Connection {
         self.answering.desynced = false;
         self.interim = (100..200).contains(&status) && status != 101;
         if self.interim {
-            open.exchange.interim.push(Interim { status, headers: head.fields });
+            if open.exchange.interim.len() < MAX_INTERIM {
+                open.exchange.interim.push(Interim { status, headers: head.fields });
+            } else {
+                open.exchange.note("more than 1000 interim responses; the rest was left out");
+            }
         } else {
             self.answering.hand_over(open);
             if self.doubtful && open.exchange.request.is_some() {
