@@ -18,6 +18,9 @@ use crate::tcp::Reassembler;
 /// names can be longer.
 const BUFFER: usize = 16 << 20;
 
+/// How many link types that are not known are named.
+const MAX_LINKS: usize = 8;
+
 /// Length of the header of a pcap, and of each of its packets.
 const PCAP_HEADER: u64 = 24;
 const PCAP_PACKET_HEADER: u64 = 16;
@@ -95,9 +98,11 @@ impl<'s> Packets<'s> {
         }
         let mut links: Vec<_> = self.links.into_iter().collect();
         links.sort_unstable();
-        for (link, count) in links {
+        let further = links.get(MAX_LINKS..).unwrap_or(&[]).iter().map(|(_, count)| count).sum();
+        for &(link, count) in links.iter().take(MAX_LINKS) {
             say(count, &format!("packets of link type {link}, which is not supported"));
         }
+        say(further, "packets of further link types, which are not supported");
         Outcome { start_ns: self.first_ns.unwrap_or(0), notes, damage }
     }
 }
@@ -154,7 +159,6 @@ pub(super) fn read_pcapng(reader: impl Read, sink: &mut dyn RecordSink) -> Resul
     let mut packets = Packets::new(sink);
     // Drop counters of each interface; the last ones count.
     let mut drops: HashMap<u32, u64> = HashMap::new();
-    let mut total_drops = None;
     let mut damage = None;
     while !packets.sink.is_done() {
         let offset = reader.bytes_parsed();
@@ -184,7 +188,6 @@ pub(super) fn read_pcapng(reader: impl Read, sink: &mut dyn RecordSink) -> Resul
                     Block::InterfaceStatistics(statistics) => {
                         let counted = drop_counters(&statistics.options);
                         drops.insert(statistics.interface_id, counted);
-                        total_drops = Some(drops.values().sum());
                     }
                     _ => {}
                 }
@@ -199,7 +202,8 @@ pub(super) fn read_pcapng(reader: impl Read, sink: &mut dyn RecordSink) -> Resul
             }
         }
     }
-    Ok(packets.finish(total_drops, damage))
+    let total = drops.values().fold(0u64, |total, &count| total.saturating_add(count));
+    Ok(packets.finish(Some(total).filter(|_| !drops.is_empty()), damage))
 }
 
 /// Packets that the interface and the operating system dropped.

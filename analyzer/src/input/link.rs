@@ -22,6 +22,10 @@ mod linktype {
     pub(super) const LINUX_SLL2: u32 = 276;
 }
 
+/// The longest segment that Linux hands to a network card to cut up (GSO_MAX_SIZE since 5.19); a
+/// packet that claims to have been longer is damaged.
+const MAX_SEGMENT: usize = 8 * 65_535;
+
 /// What a packet is.
 #[derive(Debug)]
 pub(crate) enum Packet<'a> {
@@ -95,7 +99,8 @@ fn segment<'a>(ts_ns: u64, net: &LaxNetSlice<'_>, tcp: &TcpSlice<'a>, cut: usize
         LaxNetSlice::Arp(_) => (IpAddr::from([0; 4]), IpAddr::from([0; 4]), 0, 0),
     };
     // A length of 0 is left to the network card to fill in.
-    let missing = if declared == 0 { cut } else { declared.saturating_sub(present) };
+    let missing =
+        if declared == 0 { cut.min(MAX_SEGMENT) } else { declared.saturating_sub(present) };
     Segment {
         ts_ns,
         src: SocketAddr::new(src, tcp.source_port()),

@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 /// What is kept of the bytes handed on, so that a retransmission with other data is noticed.
 const HISTORY: usize = 32 << 10;
 
+/// What a piece that is held costs besides its bytes: counted, so that the bound on what is held
+/// also bounds the number of pieces, which may be of one byte or none.
+const PIECE_COST: usize = 512;
+
 /// What comes out.
 pub(super) enum Output<'a> {
     /// Bytes at this place in the stream, captured at this time.
@@ -75,6 +79,7 @@ impl Half {
         self.offset
     }
 
+    /// Memory for what came before its turn, about.
     pub(super) fn pending_bytes(&self) -> usize {
         self.pending_bytes
     }
@@ -213,7 +218,7 @@ impl Half {
             let take_missing =
                 if take == bytes.len() { missing.min(room - take as u64) } else { 0 };
             let piece = Piece { ts_ns, bytes: bytes[..take].to_vec(), missing: take_missing };
-            self.pending_bytes += take;
+            self.pending_bytes += take + PIECE_COST;
             let len = piece.len();
             self.pending.insert(at, piece);
             bytes = &bytes[take..];
@@ -230,7 +235,7 @@ impl Half {
                 return;
             }
             let piece = first.remove();
-            self.pending_bytes -= piece.bytes.len();
+            self.pending_bytes -= piece.bytes.len() + PIECE_COST;
             let known = self.offset - at;
             let seen = usize::try_from(known).unwrap_or(usize::MAX).min(piece.bytes.len());
             if self.differs_from_history(known, &piece.bytes[..seen]) {

@@ -8,7 +8,7 @@
 //! - more than `MAX_PENDING` bytes wait behind it; or
 //! - the connection or the capture ended.
 //!
-//! Where segments overlap, the bytes that came first are kept, and a difference is noted.
+//! Memory is bounded: see the constants. Where segments overlap, the bytes that came first are kept, and a difference is noted.
 
 mod half;
 
@@ -36,6 +36,10 @@ const MAX_PENDING: usize = 8 << 20;
 
 /// The most that is held over all connections.
 const MAX_PENDING_TOTAL: usize = 256 << 20;
+
+/// The most connections that are followed at once; each takes about 1.5 KiB here and in what
+/// follows. A port scan makes one of every packet.
+const MAX_FLOWS: usize = 1 << 18;
 
 /// Sequence numbers further apart than the largest window (RFC 7323) are of another connection.
 const MAX_WINDOW: u32 = 1 << 30;
@@ -75,6 +79,8 @@ struct Flow {
     /// Sequence number of the first SYN of each direction.
     syn_sent: Option<u32>,
     syn_received: Option<u32>,
+    /// Time of the last segment.
+    last_ns: u64,
     closed: bool,
 }
 
@@ -110,6 +116,9 @@ impl Reassembler {
             if !segment.syn && !has_bytes {
                 return;
             }
+            if self.flows.len() >= MAX_FLOWS {
+                self.make_room(sink);
+            }
             self.connections += 1;
             self.flows.insert(key, Flow::new(self.connections, segment, sink));
         }
@@ -120,6 +129,25 @@ impl Reassembler {
             flow.flush(segment.ts_ns, sink);
         }
         self.pending_bytes = self.pending_bytes + flow.pending_bytes() - before;
+    }
+
+    /// Forgets the half of the connections that was not heard of for longest. Those that are closed
+    /// were kept to recognise what still comes of them.
+    fn make_room(&mut self, sink: &mut dyn RecordSink) {
+        let mut idle: Vec<_> = self
+            .flows
+            .iter()
+            .map(|(key, flow)| (!flow.closed, flow.last_ns, flow.conn, *key))
+            .collect();
+        idle.sort_unstable();
+        for (_, _, conn, key) in idle.into_iter().take(MAX_FLOWS / 2) {
+            let Some(mut flow) = self.flows.remove(&key) else { continue };
+            self.pending_bytes -= flow.pending_bytes();
+            if !flow.closed {
+                sink.note(conn, "not followed further: too many connections are open");
+                flow.close(CloseCause::StillOpen, self.last_ns, sink);
+            }
+        }
     }
 
     /// The capture ended.
@@ -164,6 +192,7 @@ impl Flow {
             received: Half::default(),
             syn_sent: None,
             syn_received: None,
+            last_ns: segment.ts_ns,
             closed: false,
         }
     }
@@ -203,6 +232,7 @@ impl Flow {
     }
 
     fn segment(&mut self, segment: &Segment<'_>, sink: &mut dyn RecordSink) {
+        self.last_ns = segment.ts_ns;
         // What comes after the end is retransmitted, or was under way when the other side reset.
         if self.closed {
             return;

@@ -205,6 +205,41 @@ fn more_than_the_cap_behind_a_hole_declares_it() {
     assert_eq!(seen.stream(1, true).iter().position(Option::is_some), Some(100));
 }
 
+/// Pieces of one byte, or of none that were captured, cost far more than their bytes.
+#[test]
+fn tiny_pieces_behind_a_hole_declare_it_too() {
+    for payload in [&b"x"[..], b""] {
+        let mut seen = Seen::default();
+        let mut tcp = Reassembler::new();
+        tcp.segment(&syn(true, 0, None), &mut seen);
+        for i in 0..40_000u32 {
+            let segment = from(true, 3 + 3 * i, payload);
+            tcp.segment(&Segment { missing: 1, ..segment }, &mut seen);
+            assert!(tcp.pending_bytes <= MAX_PENDING + 1024);
+        }
+        assert!(seen.stream(1, true).len() > 3 * 20_000);
+    }
+}
+
+#[test]
+fn a_scan_of_ever_new_connections_does_not_fill_the_memory() {
+    let mut tcp = Reassembler::new();
+    let mut seen = Seen::default();
+    let scan = |i: u32| {
+        let src = std::net::SocketAddr::from((std::net::Ipv4Addr::from(i), 1));
+        Segment { ts_ns: u64::from(i), src, ..syn(true, 7, None) }
+    };
+    let total = MAX_FLOWS as u32 + 10;
+    (0..total).for_each(|i| tcp.segment(&scan(i), &mut seen));
+    assert!(tcp.flows.len() <= MAX_FLOWS / 2 + 10);
+    // The ones that were not heard of for longest.
+    assert_eq!(seen.closes.len(), MAX_FLOWS / 2);
+    assert!(seen.closes.iter().all(|close| close.conn <= MAX_FLOWS as u64 / 2));
+    assert_eq!(seen.notes.len(), MAX_FLOWS / 2);
+    tcp.finish(&mut seen);
+    assert_eq!(seen.closes.len(), total as usize);
+}
+
 #[test]
 fn what_the_snaplen_cut_off_is_a_gap_unless_it_comes_again() {
     let cut = Segment { missing: 5, ..from(true, 1, b"hello") };
