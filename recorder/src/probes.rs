@@ -2,7 +2,7 @@
 //!
 //! What is attached goes with this process, however it ends: links are file descriptors.
 
-use std::fs::{self, File};
+use std::fs;
 use std::mem::MaybeUninit;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
@@ -134,23 +134,37 @@ impl<'obj> Probes<'obj> {
     /// # Errors
     /// The kernel refuses a function without which bytes would be missing.
     pub(crate) fn attach(&mut self, target: &Target, lib: u16) -> Result<usize> {
-        let sites: Vec<_> = target.symbols.offsets.clone();
-        if self.kernel.multi && self.attach_multi(target, &sites, lib).is_ok() {
+        let sites = &target.symbols.offsets;
+        if self.kernel.multi
+            && let Ok(links) = self.multi_links(target, sites, lib)
+        {
+            self.links.extend(links);
             return Ok(sites.len());
         }
-        // Also after a refused multi link: single ones tell which function it was.
+        // A refused link of many does not tell which function it was: one by one does.
+        let mut links = Vec::new();
         let mut functions = 0;
-        for (index, offset) in sites {
-            match self.attach_single(target, index, offset, lib) {
-                Ok(()) => functions += 1,
+        for &(index, offset) in sites {
+            match self.links_of_one(target, index, offset, lib) {
+                Ok(more) => {
+                    links.extend(more);
+                    functions += 1;
+                }
                 Err(error) if OPENSSL[usize::from(index)].carries_data() => return Err(error),
                 Err(error) => say(format_args!("{error:#}; recording without it")),
             }
         }
+        self.links.extend(links);
         Ok(functions)
     }
 
-    fn attach_multi(&mut self, target: &Target, sites: &[(u16, u64)], lib: u16) -> Result<()> {
+    /// Links of many functions each.
+    fn multi_links(
+        &self,
+        target: &Target,
+        sites: &[(u16, u64)],
+        lib: u16,
+    ) -> Result<Vec<Link>, libbpf_rs::Error> {
         let (calls, notes): (Vec<_>, Vec<_>) =
             sites.iter().partition(|(index, _)| OPENSSL[usize::from(*index)].needs_return());
         let progs = &self.skel.progs;
@@ -170,44 +184,60 @@ impl<'obj> Probes<'obj> {
                 retprobe,
                 ..UprobeMultiOpts::default()
             };
-            links.push(program.attach_uprobe_multi_with_opts(
-                ANY_PID,
-                &target.open_path,
-                "",
-                opts,
-            )?);
+            let path = target.open_path();
+            links.push(program.attach_uprobe_multi_with_opts(ANY_PID, &path, "", opts)?);
         }
-        self.links.extend(links);
-        Ok(())
+        Ok(links)
     }
 
-    fn attach_single(&mut self, target: &Target, index: u16, offset: u64, lib: u16) -> Result<()> {
-        let function = &OPENSSL[usize::from(index)];
-        if !self.kernel.cookie {
-            self.register_site(target, offset, site(index, lib), function.name)?;
-        }
+    /// The links of one function. Programs that were loaded for links of many accept no other.
+    fn links_of_one(
+        &self,
+        target: &Target,
+        index: u16,
+        offset: u64,
+        lib: u16,
+    ) -> Result<Vec<Link>> {
+        let name = OPENSSL[usize::from(index)].name;
+        let links = if self.kernel.multi {
+            self.multi_links(target, &[(index, offset)], lib)
+        } else {
+            if !self.kernel.cookie {
+                self.register_site(target, offset, site(index, lib), name)?;
+            }
+            self.single_links(target, index, offset, lib)
+        };
+        links.map_err(|error| attach_refusal(&error, name, &target.path))
+    }
+
+    fn single_links(
+        &self,
+        target: &Target,
+        index: u16,
+        offset: u64,
+        lib: u16,
+    ) -> Result<Vec<Link>, libbpf_rs::Error> {
         let progs = &self.skel.progs;
-        let programs: &[(&ProgramMut<'_>, bool)] = if function.needs_return() {
+        let programs: &[(&ProgramMut<'_>, bool)] = if OPENSSL[usize::from(index)].needs_return() {
             &[(&progs.call_exit, true), (&progs.call_enter, false)]
         } else {
             &[(&progs.note_enter, false)]
         };
-        for &(program, retprobe) in programs {
+        let attach = |&(program, retprobe): &(&ProgramMut<'_>, bool)| {
             let cookie = if self.kernel.cookie { site(index, lib) } else { 0 };
             let opts = UprobeOpts { cookie, retprobe, ..UprobeOpts::default() };
-            let link = program
-                .attach_uprobe_with_opts(ANY_PID, &target.open_path, offset as usize, opts)
-                .map_err(|error| attach_refusal(&error, function.name, &target.path))?;
-            self.links.push(link);
-        }
-        Ok(())
+            let path = target.open_path();
+            program.attach_uprobe_with_opts(ANY_PID, path, offset as usize, opts)
+        };
+        programs.iter().map(attach).collect()
     }
 
     /// Without cookies a site is known by its code; see `struct site_key`.
     fn register_site(&self, target: &Target, offset: u64, site: u64, name: &str) -> Result<()> {
         let mut code = [0; 8];
-        File::open(&target.open_path)
-            .and_then(|file| file.read_exact_at(&mut code, offset + 8))
+        target
+            .file
+            .read_exact_at(&mut code, offset + 8)
             .with_context(|| format!("cannot read {}", target.path.display()))?;
         let mut key = [0; size_of::<types::site_key>()];
         key[..8].copy_from_slice(&code);

@@ -48,7 +48,7 @@ const EXIT_EMPTY: u8 = 4;
 /// The recording could not begin, or an output failed.
 pub fn run(options: &Options) -> Result<u8> {
     libbpf_rs::set_print(Some((PrintLevel::Info, if options.verbose { print } else { ignore })));
-    let targets = Targets::find(options)?;
+    let mut targets = Targets::find(options)?;
     if !options.quiet {
         targets.notes.iter().for_each(say);
     }
@@ -61,7 +61,7 @@ pub fn run(options: &Options) -> Result<u8> {
     }
     let mut storage = MaybeUninit::uninit();
     let (mut probes, mut child) =
-        attach_all(&mut storage, options, kernel, &targets, &signals.caught)?;
+        attach_all(&mut storage, options, kernel, &mut targets, &signals.caught)?;
     let (filler, emptier) = queue();
     let gave_up = Arc::new(AtomicBool::new(false));
     let libs = targets.files.iter().map(|target| target.path.clone()).collect();
@@ -130,7 +130,7 @@ fn attach_all<'obj>(
     storage: &'obj mut MaybeUninit<OpenObject>,
     options: &Options,
     kernel: Kernel,
-    targets: &Targets,
+    targets: &mut Targets,
     caught: &[i32],
 ) -> Result<(Probes<'obj>, Option<Child>)> {
     let mut probes = Probes::load(storage, options, kernel, targets.files.len() > 1)?;
@@ -150,13 +150,38 @@ fn attach_all<'obj>(
         probes.add_pid(held.pid)?;
         child = Some(held);
     }
-    for (lib, target) in targets.files.iter().enumerate() {
-        let functions = probes.attach(target, u16::try_from(lib)?)?;
-        if options.verbose {
-            say(format_args!("{functions} functions probed in {}", target.path.display()));
+    attach_files(&mut probes, options, targets)?;
+    Ok((probes, child))
+}
+
+/// Probes the files. One that nobody named and that cannot be probed is left out, unless it is
+/// the last.
+fn attach_files(probes: &mut Probes<'_>, options: &Options, targets: &mut Targets) -> Result<()> {
+    let mut attached = Vec::new();
+    let mut refused = Vec::new();
+    for target in targets.files.drain(..) {
+        match probes.attach(&target, u16::try_from(attached.len())?) {
+            Ok(functions) => {
+                if options.verbose {
+                    let path = target.path.display();
+                    say(format_args!("{functions} functions probed in {path}"));
+                }
+                attached.push(target);
+            }
+            Err(error) if options.libs.is_empty() => refused.push(error),
+            Err(error) => return Err(error),
         }
     }
-    Ok((probes, child))
+    if attached.is_empty()
+        && let Some(error) = refused.pop()
+    {
+        return Err(error);
+    }
+    for error in refused {
+        say(format_args!("{error:#}; recording without this file"));
+    }
+    targets.files = attached;
+    Ok(())
 }
 
 /// Waits for the child, passing signals on.

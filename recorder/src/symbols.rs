@@ -3,13 +3,38 @@
 //! Probes are attached by file offset, so that a stripped library, a path inside another mount
 //! namespace and a symbol in `.symtab` only are all the same to the kernel.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use object::{Object, ObjectSegment, ObjectSymbol, ReadCache};
+use object::{Architecture, Object, ObjectSegment, ObjectSymbol, ReadCache};
 
 use crate::functions::OPENSSL;
+
+/// What this recorder is built for. Arguments of functions are found by its calling convention,
+/// so that 32-bit programs on a 64-bit machine are not for it.
+#[cfg(target_arch = "x86_64")]
+const HOST: Architecture = Architecture::X86_64;
+#[cfg(target_arch = "aarch64")]
+const HOST: Architecture = Architecture::Aarch64;
+
+/// Opens a file whose symbols are of interest.
+///
+/// # Errors
+/// It cannot be opened, or is no regular file.
+pub(crate) fn open(path: &Path) -> Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        // Without waiting for somebody to write, if it is a pipe.
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
+        .with_context(|| format!("cannot open {}", path.display()))?;
+    if !file.metadata()?.is_file() {
+        bail!("{} is not a file", path.display());
+    }
+    Ok(file)
+}
 
 /// The functions of the table that one file defines.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,18 +44,18 @@ pub(crate) struct Symbols {
 }
 
 impl Symbols {
-    /// Reads the symbols of an ELF file.
+    /// Reads the symbols of an ELF file. `path` is for messages.
     ///
     /// # Errors
-    /// The file cannot be read or is not ELF.
-    pub(crate) fn read(path: &Path) -> Result<Self> {
-        let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-        if !file.metadata()?.is_file() {
-            bail!("{} is not a file", path.display());
-        }
+    /// The file cannot be read, is not ELF, or is for machines of another kind.
+    pub(crate) fn read(file: &File, path: &Path) -> Result<Self> {
         let cache = ReadCache::new(file);
         let elf = object::File::parse(&cache)
             .with_context(|| format!("{} is not an ELF file", path.display()))?;
+        if elf.architecture() != HOST {
+            let other = elf.architecture();
+            bail!("{} is built for {other:?}; only {HOST:?} can be recorded here", path.display());
+        }
         let segments: Vec<_> =
             elf.segments().map(|segment| (segment.address(), segment.file_range())).collect();
         let mut found = vec![None; OPENSSL.len()];
@@ -75,6 +100,11 @@ fn file_offset(segments: &[(u64, (u64, u64))], address: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+
+    fn read(path: impl AsRef<Path>) -> Result<Symbols> {
+        Symbols::read(&open(path.as_ref())?, path.as_ref())
+    }
 
     #[test]
     fn addresses_translate_by_segment() {
@@ -87,14 +117,34 @@ mod tests {
 
     #[test]
     fn a_file_without_tls_has_none() {
-        let symbols = Symbols::read(Path::new("/proc/self/exe")).unwrap();
+        let symbols = read("/proc/self/exe").unwrap();
         assert!(!symbols.carry_data());
         assert_eq!(symbols.missing().len(), OPENSSL.len());
     }
 
     #[test]
     fn what_is_not_elf_is_refused() {
-        let error = Symbols::read(Path::new("/etc/passwd")).unwrap_err();
+        let error = read("/etc/passwd").unwrap_err();
         assert!(error.to_string().contains("not an ELF file"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused() {
+        assert!(read("/tmp").unwrap_err().to_string().contains("not a file"));
+        assert!(read("/no/such/file").unwrap_err().to_string().contains("cannot open"));
+    }
+
+    #[test]
+    fn programs_for_other_machines_are_refused() {
+        /// Where an ELF header says the machine, and 32-bit ARM.
+        const MACHINE: usize = 18;
+        const ARM: u8 = 40;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("program");
+        let mut program = fs::read("/bin/true").unwrap();
+        program[MACHINE] = ARM;
+        fs::write(&path, program).unwrap();
+        let error = read(&path).unwrap_err().to_string();
+        assert!(error.contains("is built for Arm"), "{error}");
     }
 }

@@ -2,7 +2,8 @@
 //! the user asked for.
 
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -11,17 +12,24 @@ use anyhow::{Context, Result, bail};
 use crate::cli::Options;
 use crate::loader;
 use crate::processes;
-use crate::symbols::Symbols;
+use crate::symbols::{self, Symbols};
 
 /// A file to probe.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Target {
-    /// Where it can be opened from here.
-    pub(crate) open_path: PathBuf,
+    /// Kept open, so that what is probed is what was read, whatever happens to the name.
+    pub(crate) file: File,
     /// What its users call it.
     pub(crate) path: PathBuf,
     /// The functions in it.
     pub(crate) symbols: Symbols,
+}
+
+impl Target {
+    /// By what path this process, and the kernel in its name, opens the very file.
+    pub(crate) fn open_path(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.file.as_raw_fd()).into()
+    }
 }
 
 /// What was found, and what is worth a line to the user.
@@ -77,7 +85,8 @@ impl Targets {
     fn add_named(&mut self, options: &Options) -> Result<()> {
         for library in &options.libs {
             let path = &library.path;
-            let symbols = Symbols::read(path)?;
+            let file = symbols::open(path)?;
+            let symbols = Symbols::read(&file, path)?;
             if !symbols.carry_data() {
                 bail!(
                     "{} has none of OpenSSL's functions (SSL_read, SSL_write, ...); \
@@ -85,8 +94,7 @@ impl Targets {
                     path.display()
                 );
             }
-            let path = fs::canonicalize(path)?;
-            self.add(path.clone(), path, symbols);
+            self.add(file, fs::canonicalize(path)?, symbols);
         }
         Ok(())
     }
@@ -148,25 +156,24 @@ impl Targets {
         }
     }
 
-    /// Adds a file if it has TLS functions; one that does not, or is no ELF file, is passed over
-    /// in silence, since nobody asked for it by name.
+    /// Adds a file if it has TLS functions; one that does not, or is no ELF file for this machine, is
+    /// passed over in silence, since nobody asked for it by name.
     fn consider(&mut self, open_path: &Path, path: &Path) {
         let Ok(meta) = fs::metadata(open_path) else { return };
         if self.seen.contains(&(meta.dev(), meta.ino())) {
             return;
         }
-        match Symbols::read(open_path) {
-            Ok(symbols) if symbols.carry_data() => {
-                self.add(open_path.into(), path.into(), symbols);
-            }
+        let Ok(file) = symbols::open(open_path) else { return };
+        match Symbols::read(&file, open_path) {
+            Ok(symbols) if symbols.carry_data() => self.add(file, path.into(), symbols),
             _ => {
                 self.seen.insert((meta.dev(), meta.ino()));
             }
         }
     }
 
-    fn add(&mut self, open_path: PathBuf, path: PathBuf, symbols: Symbols) {
-        let Ok(meta) = fs::metadata(&open_path) else { return };
+    fn add(&mut self, file: File, path: PathBuf, symbols: Symbols) {
+        let Ok(meta) = file.metadata() else { return };
         if !self.seen.insert((meta.dev(), meta.ino())) {
             return;
         }
@@ -174,7 +181,7 @@ impl Targets {
         if !missing.is_empty() {
             self.notes.push(format!("{} has no {}", path.display(), missing.join(", ")));
         }
-        self.files.push(Target { open_path, path, symbols });
+        self.files.push(Target { file, path, symbols });
     }
 }
 

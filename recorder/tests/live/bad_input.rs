@@ -1,8 +1,8 @@
 //! What cannot be recorded is said in one clear line, with exit status 1 and no panic.
 
-use std::io::Write;
+use std::io::Read;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::peers::{case, rival_tracer, text, tls_cases};
@@ -174,23 +174,41 @@ fn offsets(live: &Live, library: &str, function: &str) -> (u64, u64) {
     (offset.unwrap(), counter.unwrap())
 }
 
+/// Another tracer's probe on a function. Dropped, it is gone.
+pub(crate) struct Rival {
+    process: Child,
+}
+
+impl Rival {
+    pub(crate) fn start(live: &Live, library: &str, function: &str) -> Self {
+        let (offset, counter) = offsets(live, library, function);
+        let mut rival = Command::new(rival_tracer());
+        rival.arg(library).arg(offset.to_string()).arg(counter.to_string());
+        let mut process = rival.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = [0; 9];
+        process.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();
+        assert_eq!(&said, b"attached\n");
+        Self { process }
+    }
+}
+
+impl Drop for Rival {
+    fn drop(&mut self) {
+        // It stays until its stdin ends.
+        drop(self.process.stdin.take());
+        self.process.wait().unwrap();
+    }
+}
+
 #[test]
 fn another_tracer_on_the_same_function() {
     let Some(live) = Live::start() else { return };
     let folder = live.private_libssl();
     let library = text(folder.join("libssl.so.3"));
-    let (offset, counter) = offsets(&live, &library, "SSL_read");
-    let mut rival = Command::new(rival_tracer());
-    rival.arg(&library).arg(offset.to_string()).arg(counter.to_string());
-    let mut rival = rival.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut said = [0; 9];
-    std::io::Read::read_exact(rival.stdout.as_mut().unwrap(), &mut said).unwrap();
-    assert_eq!(&said, b"attached\n");
-
+    let rival = Rival::start(&live, &library, "SSL_read");
     let (files, mut sslrec) = live.sslrec(&["--lib", &library]);
     let output = live.run(sslrec.arg("--").arg(tls_cases()).arg("exchange"));
-    rival.stdin.take().unwrap().flush().unwrap();
-    rival.wait().unwrap();
+    drop(rival);
     assert_refused(&output, &["another", "SSL_read"]);
     assert_no_file(&files.pcapng);
 

@@ -7,7 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::peers::tls_cases;
+use crate::bad_input::Rival;
+use crate::peers::{case, text, tls_cases};
 use crate::support::{Live, Running, SSLREC, read_lossy, within};
 
 /// `sslrec -w - -- COMMAND | wireshark -k -i -`, where the command prints too.
@@ -128,4 +129,40 @@ fn a_thread_is_not_a_process() {
     assert_eq!(output.code(), 1, "{}", output.stderr);
     assert!(output.stderr.contains(&format!("-p {}", python.pid())), "{}", output.stderr);
     assert!(!files.pcapng.exists());
+}
+
+/// The kernel refuses the link of all functions at once; those that can be probed still are.
+#[test]
+fn another_tracer_on_a_function_without_data() {
+    let Some(live) = Live::start() else { return };
+    let folder = live.private_libssl();
+    let library = text(folder.join("libssl.so.3"));
+    let _rival = Rival::start(&live, &library, "SSL_up_ref");
+    for options in [&["--lib", &library][..], &["--lib", &library, "--without", "multi"]] {
+        let (files, mut sslrec) = live.sslrec(options);
+        sslrec.arg("--").args(case(&["exchange"])).env("LD_LIBRARY_PATH", &folder);
+        let recorded = files.finish(live.run(&mut sslrec)).succeeded();
+        let stderr = &recorded.output.stderr;
+        assert!(stderr.contains("cannot probe SSL_up_ref"), "{stderr}");
+        assert_eq!(live.list_both(&recorded.pcapng, &recorded.raw, &[]).streams.len(), 1);
+    }
+}
+
+/// A library that nobody named is left out; the others are recorded.
+#[test]
+fn another_tracer_on_a_library_that_was_found() {
+    let Some(live) = Live::start() else { return };
+    let (rivals, ours) = (live.path("rivals"), live.private_libssl());
+    fs::create_dir(&rivals).unwrap();
+    let refused = rivals.join("libssl.so.3");
+    fs::copy(ours.join("libssl.so.3"), &refused).unwrap();
+    let refused = text(refused);
+    let _rival = Rival::start(&live, &refused, "SSL_read");
+    let path = format!("{}:{}", ours.display(), rivals.display());
+    let (files, mut sslrec) = live.sslrec(&[]);
+    sslrec.arg("--").args(case(&["exchange"])).env("LD_LIBRARY_PATH", path);
+    let recorded = files.finish(live.run(&mut sslrec)).succeeded();
+    let stderr = &recorded.output.stderr;
+    assert!(stderr.contains(&format!("cannot probe SSL_read in {refused}")), "{stderr}");
+    assert_eq!(live.list_both(&recorded.pcapng, &recorded.raw, &[]).streams.len(), 1);
 }
