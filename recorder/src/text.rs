@@ -24,9 +24,22 @@ pub(crate) struct Text<W> {
     style: Style,
     start_ns: u64,
     header_printed: bool,
+    /// The call whose data is being printed, and has not come to its end.
+    open: Option<Open>,
     processes: HashMap<u32, Process>,
     connections: HashMap<u64, Connection>,
     line: String,
+}
+
+/// A call in the middle of its data. Calls of several threads come in pieces, in any order.
+#[derive(Debug, PartialEq, Eq)]
+struct Open {
+    conn: u64,
+    dir: Direction,
+    /// Where the next piece of the same call goes on in the stream.
+    next_offset: u64,
+    /// The last piece ended its line.
+    at_line_start: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +71,7 @@ impl<W: Write> Text<W> {
             style,
             start_ns,
             header_printed: false,
+            open: None,
             processes: HashMap::new(),
             connections: HashMap::new(),
             line: String::new(),
@@ -89,12 +103,15 @@ impl<W: Write> Text<W> {
     }
 
     fn data(&mut self, data: &Data<'_>) -> io::Result<()> {
-        let len = data.payload.len() as u64;
-        if data.call_offset == 0 {
+        if !self.goes_on(data) {
+            self.interrupt()?;
             self.head(data.conn, data.func, data.ts_ns, data.tid, data.call_len, data.lat_ns)?;
             let color = if data.dir == Direction::Sent { SENT } else { RECEIVED };
             self.put_line(color)?;
-            writeln!(self.out, "----- DATA -----")?;
+            match data.call_offset {
+                0 => writeln!(self.out, "----- DATA -----")?,
+                offset => writeln!(self.out, "----- DATA from byte {offset} of the call -----")?,
+            }
         }
         self.line.clear();
         if self.style.hexdump {
@@ -103,16 +120,54 @@ impl<W: Write> Text<W> {
             escape(&mut self.line, data.payload);
         }
         self.out.write_all(self.line.as_bytes())?;
+        let len = data.payload.len() as u64;
+        self.open = Some(Open {
+            conn: data.conn,
+            dir: data.dir,
+            next_offset: data.offset + len,
+            at_line_start: self.line.ends_with('\n'),
+        });
         if data.call_offset + len >= data.call_len {
-            if !self.line.ends_with('\n') {
-                writeln!(self.out)?;
-            }
+            self.end_line()?;
             writeln!(self.out, "----- END DATA -----\n")?;
         }
         Ok(())
     }
 
+    /// Whether this is the next piece of the call that is being printed.
+    fn goes_on(&self, data: &Data<'_>) -> bool {
+        data.call_offset > 0 && self.is_next(data.conn, data.dir, data.offset)
+    }
+
+    fn is_next(&self, conn: u64, dir: Direction, offset: u64) -> bool {
+        let next = self.open.as_ref().map(|open| (open.conn, open.dir, open.next_offset));
+        next == Some((conn, dir, offset))
+    }
+
+    /// Leaves the call that is being printed, if there is one: something else comes.
+    fn interrupt(&mut self) -> io::Result<()> {
+        if self.open.is_some() {
+            self.end_line()?;
+            writeln!(self.out, "----- DATA INTERRUPTED -----\n")?;
+        }
+        Ok(())
+    }
+
+    fn end_line(&mut self) -> io::Result<()> {
+        match self.open.take() {
+            Some(Open { at_line_start: false, .. }) => writeln!(self.out),
+            _ => Ok(()),
+        }
+    }
+
+    /// A gap ends the data that it cuts off.
     fn gap(&mut self, gap: &Gap) -> io::Result<()> {
+        let cuts = self.is_next(gap.conn, gap.dir, gap.offset);
+        if cuts {
+            self.end_line()?;
+        } else {
+            self.interrupt()?;
+        }
         self.line.clear();
         // Writing to a String cannot fail.
         let _ = write!(
@@ -120,10 +175,12 @@ impl<W: Write> Text<W> {
             "----- {} BYTES MISSING: {} at {} of the {} stream of connection {} -----",
             gap.len, gap.cause, gap.offset, gap.dir, gap.conn
         );
-        self.put_line(GAP)
+        self.put_line(GAP)?;
+        if cuts { writeln!(self.out, "----- END DATA -----\n") } else { Ok(()) }
     }
 
     fn handshake(&mut self, handshake: &Handshake<'_>) -> io::Result<()> {
+        self.interrupt()?;
         let Handshake { conn, func, ts_ns, tid, lat_ns, .. } = *handshake;
         self.head(conn, func, ts_ns, tid, 0, lat_ns)?;
         self.put_line("")
@@ -244,6 +301,7 @@ fn hexdump(text: &mut String, start: u64, bytes: &[u8]) {
 mod tests {
     use super::*;
     use clap::Parser;
+    use sslrec_formats::record::GapCause;
 
     fn print(args: &[&str], records: &[Record<'_>]) -> String {
         let options = Options::try_parse_from([&["sslrec"], args].concat()).unwrap();
@@ -282,6 +340,76 @@ mod tests {
         assert_eq!(words, ["SSL_write", "0.500000000", "curl", "7", "18", "2.000"]);
         assert_eq!(lines[2..5], ["----- DATA -----", "GET / HTTP/1.1", ""]);
         assert_eq!(lines[5], "----- END DATA -----");
+    }
+
+    /// A piece of a call of eight bytes at the beginning of a connection's stream.
+    fn piece(conn: u64, call_offset: u64, payload: &[u8]) -> Record<'_> {
+        Record::Data(Data {
+            conn,
+            ts_ns: 1_500_000_000,
+            tid: conn as u32,
+            dir: Direction::Sent,
+            offset: call_offset,
+            func: "SSL_write",
+            lat_ns: 0,
+            call_len: 8,
+            call_offset,
+            payload,
+        })
+    }
+
+    fn gap<'a>(offset: u64, len: u64) -> Record<'a> {
+        let (conn, dir, cause) = (1, Direction::Sent, GapCause::Snaplen);
+        Record::Gap(Gap { conn, ts_ns: 0, dir, offset, len, cause })
+    }
+
+    /// Without the line of column names, empty lines, and what a heading says but its name.
+    fn outline(records: &[Record<'_>]) -> Vec<String> {
+        let text = print(&[], records);
+        let first_words = |line: &str| match line.split_once(' ') {
+            Some(("SSL_write", _)) => "SSL_write".to_owned(),
+            _ => line.trim_matches(['-', ' ']).to_owned(),
+        };
+        let shown = |line: &&str| !line.is_empty() && !line.starts_with("FUNC");
+        text.lines().filter(shown).map(first_words).collect()
+    }
+
+    #[test]
+    fn pieces_of_a_call_are_one_block() {
+        let lines = outline(&[piece(1, 0, b"abcd"), piece(1, 4, b"efgh")]);
+        assert_eq!(lines, ["SSL_write", "DATA", "abcdefgh", "END DATA"]);
+    }
+
+    #[test]
+    fn calls_in_pieces_are_told_apart() {
+        let lines = outline(&[
+            piece(1, 0, b"abcd"),
+            piece(2, 0, b"ABCD"),
+            piece(1, 4, b"efgh"),
+            piece(2, 4, b"EFGH"),
+        ]);
+        let first = ["SSL_write", "DATA", "abcd", "DATA INTERRUPTED"];
+        let second = ["SSL_write", "DATA", "ABCD", "DATA INTERRUPTED"];
+        let rest = "DATA from byte 4 of the call";
+        assert_eq!(lines[..8], [first, second].concat());
+        assert_eq!(lines[8..12], ["SSL_write", rest, "efgh", "END DATA"]);
+        assert_eq!(lines[12..], ["SSL_write", rest, "EFGH", "END DATA"]);
+    }
+
+    #[test]
+    fn a_cut_call_ends_with_its_gap() {
+        let lines = outline(&[piece(1, 0, b"abcd"), gap(4, 4)]);
+        assert_eq!(lines[..3], ["SSL_write", "DATA", "abcd"]);
+        assert!(lines[3].starts_with("4 BYTES MISSING"), "{lines:?}");
+        assert_eq!(lines[4..], ["END DATA"]);
+    }
+
+    #[test]
+    fn a_call_whose_beginning_is_lost_has_a_heading() {
+        let lines = outline(&[gap(0, 4), piece(1, 4, b"efgh")]);
+        let rest = "DATA from byte 4 of the call";
+        assert!(lines[0].starts_with("4 BYTES MISSING"), "{lines:?}");
+        assert_eq!(lines[1..], ["SSL_write", rest, "efgh", "END DATA"]);
     }
 
     #[test]
