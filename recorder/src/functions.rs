@@ -168,6 +168,44 @@ mod tests {
         assert_ne!(site & 1 << 43, 0);
     }
 
+    fn site_of(name: &str) -> u64 {
+        site(OPENSSL.iter().position(|f| f.name == name).unwrap() as u16, 0)
+    }
+
+    fn role_in(site: u64) -> u64 {
+        site >> site_layout::SITE_ROLE_SHIFT.0 & 3
+    }
+
+    #[test]
+    fn a_site_carries_the_role_that_a_call_tells() {
+        for name in ["SSL_connect", "SSL_set_connect_state", "SSL_write_early_data"] {
+            assert_eq!(role_in(site_of(name)), u64::from(types::role::ROLE_CLIENT.0), "{name}");
+        }
+        for name in ["SSL_accept", "SSL_set_accept_state", "SSL_read_early_data"] {
+            assert_eq!(role_in(site_of(name)), u64::from(types::role::ROLE_SERVER.0), "{name}");
+        }
+        assert_eq!(role_in(site_of("SSL_write")), u64::from(types::role::ROLE_UNKNOWN.0));
+    }
+
+    #[test]
+    fn a_site_says_whether_other_probed_functions_are_within() {
+        let wraps = |name| site_of(name) >> site_layout::SITE_WRAPS_SHIFT.0 & 1;
+        for name in ["SSL_connect", "SSL_accept", "SSL_read_early_data", "SSL_write_early_data"] {
+            assert_eq!(wraps(name), 1, "{name}");
+        }
+        for name in ["SSL_do_handshake", "SSL_read", "SSL_write_ex"] {
+            assert_eq!(wraps(name), 0, "{name}");
+        }
+    }
+
+    #[test]
+    fn only_what_returns_a_ssize_t_has_a_64_bit_result() {
+        for function in OPENSSL {
+            let wide = site_of(function.name) >> site_layout::SITE_RESULT_64_SHIFT.0 & 1;
+            assert_eq!(wide == 1, function.name == "SSL_sendfile", "{}", function.name);
+        }
+    }
+
     #[test]
     fn no_site_is_zero() {
         assert!((0..OPENSSL.len()).all(|index| site(index as u16, 0) != 0));

@@ -195,6 +195,65 @@ mod tests {
         }
     }
 
+    /// A cache as ldconfig(8) writes it, with an older one in front as on some systems.
+    fn cache_of(paths: &[&str]) -> Vec<u8> {
+        const HEADER: usize = 48;
+        const ENTRY: usize = 24;
+        let mut entries = Vec::new();
+        let mut strings = Vec::new();
+        for path in paths {
+            let at = HEADER + ENTRY * paths.len() + strings.len();
+            // Flags, name, path, and what hardware it is for.
+            entries.extend(1_u32.to_ne_bytes());
+            entries.extend((at as u32).to_ne_bytes());
+            entries.extend((at as u32).to_ne_bytes());
+            entries.extend([0; 12]);
+            strings.extend_from_slice(path.as_bytes());
+            strings.push(0);
+        }
+        let mut cache = b"ld.so-1.7.0\0an older format".to_vec();
+        let start = cache.len();
+        cache.extend_from_slice(b"glibc-ld.so.cache1.1");
+        cache.extend((paths.len() as u32).to_ne_bytes());
+        cache.extend((strings.len() as u32).to_ne_bytes());
+        cache.resize(start + HEADER, 0);
+        [cache, entries, strings].concat()
+    }
+
+    #[test]
+    fn a_cache_gives_its_paths() {
+        let paths = ["/lib/libssl.so.3", "/opt/a b/libssl.so.1.1"];
+        let cache = cache_of(&paths);
+        assert_eq!(parse_cache(&cache).unwrap(), paths.map(PathBuf::from));
+        for length in 0..cache.len() - 1 {
+            assert_ne!(parse_cache(&cache[..length]), Some(paths.map(PathBuf::from).to_vec()));
+        }
+        assert_eq!(parse_cache(b"no cache"), None);
+    }
+
+    /// A command with a run path, linked by the system's compiler.
+    #[test]
+    fn run_paths_go_by_where_the_command_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let (source, lib) = (folder.path().join("x.c"), folder.path().join("lib"));
+        fs::create_dir(&lib).unwrap();
+        fs::write(&source, "int x(void) { return 0; } int main(void) { return x(); }").unwrap();
+        let library = lib.join("libx.so");
+        let gcc = |args: &[&str], output: &Path, more: &[&str]| {
+            let mut gcc = std::process::Command::new("gcc");
+            gcc.args(args).arg("-o").arg(output).arg(&source).args(more);
+            assert!(gcc.status().unwrap().success(), "{gcc:?}");
+        };
+        gcc(&["-shared", "-fPIC"], &library, &[]);
+        let at = format!("-L{}", lib.display());
+        for (name, run_path) in [("a", "-Wl,-rpath,$ORIGIN/lib"), ("b", "-Wl,-rpath,${ORIGIN}/lib")]
+        {
+            let command = folder.path().join(name);
+            gcc(&[], &command, &["-Wl,--no-as-needed", run_path, &at, "-lx"]);
+            assert_eq!(needed(&[command], &[])[0], library);
+        }
+    }
+
     #[test]
     fn a_command_needs_libc() {
         let command = find_command("ls").unwrap();
