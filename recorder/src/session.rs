@@ -14,7 +14,7 @@ use anyhow::{Result, anyhow};
 use libbpf_rs::{MapHandle, OpenObject, PrintLevel};
 use sslrec_formats::record::CaptureInfo;
 
-use crate::batch::{Filler, queue};
+use crate::batch::{Emptier, Filler, queue};
 use crate::child::{Child, exit_code};
 use crate::cli::{Destination, Options};
 use crate::clock::{Clock, unix_time_ns};
@@ -64,14 +64,8 @@ pub fn run(options: &Options) -> Result<u8> {
         attach_all(&mut storage, options, kernel, &mut targets, &signals.caught)?;
     let (filler, emptier) = queue();
     let gave_up = Arc::new(AtomicBool::new(false));
-    let libs = targets.files.iter().map(|target| target.path.clone()).collect();
-    let writer = Writer {
-        queue: emptier,
-        tracker: Tracker::new(Clock::new(), kernel_maps(&probes)?, libs),
-        sinks: Sinks::new(files, text(options, &info)),
-        counters: MapHandle::try_from(&probes.skel.maps.counters)?,
-        gave_up: Arc::clone(&gave_up),
-    };
+    let sinks = Sinks::new(files, text(options, &info));
+    let writer = writer(&probes, &targets, sinks, emptier, &gave_up)?;
     probes.record(true)?;
     // Before the files are begun: they stay as they were if there is nothing to record. What the
     // command does until then waits in the ring.
@@ -219,6 +213,23 @@ fn capture_info(options: &Options) -> CaptureInfo {
         os: format!("{} {} {}", kernel("ostype"), kernel("osrelease"), std::env::consts::ARCH),
         snaplen: options.snaplen,
     }
+}
+
+fn writer(
+    probes: &Probes<'_>,
+    targets: &Targets,
+    sinks: Sinks,
+    queue: Emptier,
+    gave_up: &Arc<AtomicBool>,
+) -> Result<Writer> {
+    let libs = targets.files.iter().map(|target| target.path.clone()).collect();
+    Ok(Writer {
+        queue,
+        tracker: Tracker::new(Clock::new(), kernel_maps(probes)?, libs),
+        sinks,
+        counters: MapHandle::try_from(&probes.skel.maps.counters)?,
+        gave_up: Arc::clone(gave_up),
+    })
 }
 
 fn kernel_maps(probes: &Probes<'_>) -> Result<KernelMaps> {
