@@ -34,10 +34,10 @@ pub(super) struct Line<'a, W> {
 }
 
 impl<W: Write> Line<'_, W> {
-    /// The handshake of TCP, and those of TLS that were held back.
+    /// The handshake of TCP, and those of TLS that were held back, all at the time of the record
+    /// that opens the connection: at their own they would stand behind later packets of others.
     pub(super) fn open(&mut self, ts_ns: u64, held: Vec<HeldHandshake>) {
         let dir = self.flow.from_client;
-        let ts_ns = held.first().map_or(ts_ns, |handshake| handshake.ts_ns);
         let at = At { ts_ns, tid: 0, dir };
         let back = At { dir: reverse(dir), ..at };
         // A SYN takes the place before the first byte of the stream.
@@ -53,18 +53,22 @@ impl<W: Write> Line<'_, W> {
             self.empty(at);
         }
         for handshake in held {
-            self.handshake(&handshake);
+            self.handshake(ts_ns, &handshake);
         }
     }
 
-    pub(super) fn handshake(&mut self, handshake: &HeldHandshake) {
+    /// `ts_ns` is the packet's time; the comment has the handshake's if that is another.
+    pub(super) fn handshake(&mut self, ts_ns: u64, handshake: &HeldHandshake) {
         let dir = self.flow.from_client;
         self.begin_comment(dir, "handshake");
         push_text(self.comment, "fn", &handshake.func);
         push(self.comment, "lat_ns", handshake.lat_ns);
         push(self.comment, "ok", u8::from(handshake.ok));
         push(self.comment, "tid", handshake.tid);
-        self.empty(At { ts_ns: handshake.ts_ns, tid: handshake.tid, dir });
+        if handshake.ts_ns != ts_ns {
+            push(self.comment, "ts_ns", handshake.ts_ns);
+        }
+        self.empty(At { ts_ns, tid: handshake.tid, dir });
     }
 
     pub(super) fn data(&mut self, data: &Data<'_>) {

@@ -323,7 +323,7 @@ impl Packet<'_> {
         func.push_str(&self.pairs.text("fn")?.ok_or("fn")?);
         self.pending.push_back(Pending::Handshake(Handshake {
             conn: self.conn,
-            ts_ns: self.ts_ns,
+            ts_ns: self.pairs.value("ts_ns")?.unwrap_or(self.ts_ns),
             tid: required(self.pairs, "tid")?,
             func: "",
             lat_ns: required(self.pairs, "lat_ns")?,

@@ -193,7 +193,9 @@ impl<W: Write> PcapngWriter<W> {
             entry.held.push(held);
             return Ok(());
         }
-        self.with_open(handshake.conn, handshake.ts_ns, |line| line.handshake(&held))
+        self.with_open(handshake.conn, handshake.ts_ns, |line| {
+            line.handshake(handshake.ts_ns, &held);
+        })
     }
 
     fn close(&mut self, close: &Close) -> Result<(), Error> {
