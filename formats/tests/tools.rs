@@ -181,6 +181,28 @@ fn ports_are_kept_and_mapped_on_request() {
 }
 
 #[test]
+fn connections_that_wireshark_would_take_for_one_get_different_ports() {
+    // One of them goes the other way.
+    let keep = PcapngOptions { keep_port: true, ..PcapngOptions::default() };
+    let there = client(1, "10.0.0.5:8443", "10.0.0.6:8080");
+    let back = client(2, "10.0.0.6:8080", "10.0.0.5:8443");
+    // They differ in what no packet carries.
+    let scopes = [1, 2].map(|scope| {
+        let (local, remote) =
+            (format!("[fe80::1%{scope}]:5000"), format!("[fe80::2%{scope}]:8080"));
+        client(2 + scope, &local, &remote)
+    });
+    let mut connections = vec![there, back];
+    // Two clients on each other's addresses are no pair, so both are shown.
+    connections.extend(scopes);
+    let file = to_pcapng_with(&exchanges(connections), keep);
+    assert_eq!(syn_ports(&file), [8080, 80, 8080, 80]);
+    let Some(streams) = fields("http.request", &["tcp.stream"], &file) else { return };
+    assert_eq!(streams, ["0", "1", "2", "3"]);
+    assert_eq!(experts(&file).unwrap(), "");
+}
+
+#[test]
 fn a_closed_connection_gives_its_addresses_back() {
     let pair = ("10.0.0.5:51234", "93.184.216.34:443");
     let mut records = exchanges(vec![client(1, pair.0, pair.1)]);

@@ -20,11 +20,14 @@ const FIRST_DYNAMIC_PORT: u16 = 49152;
 /// A port that stands in for a server's that is not known.
 const UNKNOWN_SERVER_PORT: u16 = 443;
 
+/// What tells connections apart in Wireshark: both ends' addresses and ports, the lower first. There
+/// is no direction in it, and no scope of an IPv6 address, which no packet carries.
+type Conversation = [(IpAddr, u16); 2];
+
 /// The addresses that are in use by live connections of the file.
 #[derive(Debug, Default)]
 pub(super) struct Addresses {
-    /// Client and server.
-    live: HashSet<(SocketAddr, SocketAddr)>,
+    live: HashSet<Conversation>,
     synthetic: u16,
 }
 
@@ -70,15 +73,14 @@ impl Addresses {
         let (client, server) = if local_is_client { (local, remote) } else { (remote, local) };
         let written = server_ports(server.port(), options)
             .map(|port| (client, SocketAddr::new(server.ip(), port)))
-            .find(|pair| !self.live.contains(pair))?;
-        self.live.insert(written);
+            .find(|pair| self.live.insert(conversation(*pair)))?;
         let from_client = if local_is_client { Direction::Sent } else { Direction::Received };
         Some(Flow::new(connection.conn, written, from_client, known.is_none()))
     }
 
     /// The connection is closed, and its addresses may be used again.
     pub(super) fn close(&mut self, flow: &Flow) {
-        self.live.remove(&flow.written);
+        self.live.remove(&conversation(flow.written));
     }
 
     fn next_synthetic(&mut self, role: Role) -> (SocketAddr, SocketAddr) {
@@ -92,6 +94,11 @@ impl Addresses {
         let local = SocketAddr::new(UNKNOWN_LOCAL, local_port);
         (local, SocketAddr::new(UNKNOWN_REMOTE, remote_port))
     }
+}
+
+fn conversation((a, b): (SocketAddr, SocketAddr)) -> Conversation {
+    let (a, b) = ((a.ip(), a.port()), (b.ip(), b.port()));
+    if a <= b { [a, b] } else { [b, a] }
 }
 
 /// The ports to try for a server, best first.
