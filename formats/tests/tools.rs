@@ -176,8 +176,12 @@ fn ports_are_kept_and_mapped_on_request() {
     let map_ports = vec![(9999, 8088)];
     let keep = PcapngOptions { keep_port: true, map_ports, ..PcapngOptions::default() };
     assert_eq!(syn_ports(&to_pcapng_with(&records, keep.clone())), [443, 8088]);
-    let map = PcapngOptions { keep_port: false, ..keep };
+    let map = PcapngOptions { keep_port: false, ..keep.clone() };
     assert_eq!(syn_ports(&to_pcapng_with(&records, map)), [80, 8088]);
+    // Where the mapped port is taken, the next best is the real one.
+    let twice = [1, 2].map(|conn| client(conn, "10.0.0.5:51235", "93.184.216.34:9999"));
+    let records = exchanges(twice.into());
+    assert_eq!(syn_ports(&to_pcapng_with(&records, keep)), [8088, 9999]);
 }
 
 #[test]

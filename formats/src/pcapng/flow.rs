@@ -105,7 +105,7 @@ fn conversation((a, b): (SocketAddr, SocketAddr)) -> Conversation {
 fn server_ports(real: u16, options: &PcapngOptions) -> impl Iterator<Item = u16> {
     let mapped = options.map_ports.iter().find(|(from, _)| *from == real).map(|(_, to)| *to);
     let kept = options.keep_port.then_some(real);
-    mapped.or(kept).into_iter().chain(HTTP_PORTS).chain(8081..=u16::MAX).chain(1..8081)
+    mapped.into_iter().chain(kept).chain(HTTP_PORTS).chain(8081..=u16::MAX).chain(1..8081)
 }
 
 impl Flow {
