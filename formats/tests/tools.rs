@@ -154,6 +154,33 @@ fn a_gap_shows_as_a_missing_segment_at_its_place() {
 }
 
 #[test]
+fn a_response_after_gigabytes_of_gaps_is_dissected() {
+    use Direction::Received;
+    const GIB: u64 = 1 << 30;
+    for gaps in [&[3 * GIB][..], &[GIB; 3], &[GIB; 9], &[300 << 20; 9], &[6 * GIB, 6 * GIB]] {
+        let mut records = vec![
+            process(1, "curl"),
+            Record::Connection(client(1, "10.0.0.5:51234", "10.0.0.6:443")),
+            data(1, Direction::Sent, 0, REQUEST),
+        ];
+        let mut offset = 0;
+        for len in gaps {
+            records.push(gap(1, Received, offset, *len, GapCause::Sendfile));
+            offset += len;
+        }
+        records.push(data(1, Received, offset, RESPONSE));
+        records.push(close(1, REQUEST.len() as u64, offset + RESPONSE.len() as u64));
+        let file = to_pcapng(&records);
+        assert_eq!(common::read_pcapng(&file).0, records);
+        let again = "tcp.analysis.retransmission || tcp.analysis.spurious_retransmission";
+        let Some(again) = fields(again, &["frame.number"], &file) else { return };
+        assert!(again.is_empty(), "{gaps:?}: {again:?}");
+        let codes = fields("http.response", &["http.response.code"], &file).unwrap();
+        assert_eq!(codes, ["200"], "{gaps:?}");
+    }
+}
+
+#[test]
 fn live_connections_on_one_pair_of_addresses_stay_apart() {
     let pair = ("10.0.0.5:51234", "93.184.216.34:443");
     let file = to_pcapng(&exchanges((1..=7).map(|conn| client(conn, pair.0, pair.1)).collect()));

@@ -9,7 +9,9 @@ use super::segment::{ACK, FIN, PSH, SYN, Segment};
 use super::{PcapngOptions, SYNTHETIC, describe, http2};
 use crate::record::{Close, CloseCause, Connection, Data, Direction, Gap, GapCause};
 
-/// An acknowledgement is written after this many bytes in one direction.
+/// An acknowledgement is written after this many bytes in one direction, missing ones included:
+/// Wireshark takes data that is 2 GiB beyond the last one for a retransmission, and does not
+/// dissect it.
 const ACK_INTERVAL: u64 = 1 << 20;
 
 /// A step of the sequence number that everybody takes for one forwards: less than half of its
@@ -84,14 +86,23 @@ impl<W: Write> Line<'_, W> {
         self.output.count(self.interface, 1, 0);
         let half = self.flow.half_mut(data.dir);
         half.next = half.next.max(data.offset.saturating_add(done));
-        half.unacked += done;
-        let is_long = half.unacked >= ACK_INTERVAL;
+        half.unacked = half.unacked.saturating_add(done);
+        let (end, is_long) = (half.next, half.unacked >= ACK_INTERVAL);
         self.flow.half_mut(reverse(data.dir)).unacked = 0;
         if is_long {
-            self.flow.half_mut(data.dir).unacked = 0;
-            self.comment.clear();
-            self.empty(At { dir: reverse(data.dir), ..at });
+            self.acknowledge(at, end);
         }
+    }
+
+    /// The other side acknowledges the stream of `at`'s direction up to `offset`.
+    fn acknowledge(&mut self, at: At, offset: u64) {
+        let half = self.flow.half_mut(at.dir);
+        half.unacked = 0;
+        let ack = half.seq(offset);
+        let back = At { dir: reverse(at.dir), ..at };
+        let seq = self.flow.next_seq(back.dir);
+        self.comment.clear();
+        self.packet(back, Segment { seq, ack, flags: ACK, payload: &[] });
     }
 
     fn data_segment(&mut self, at: At, data: &Data<'_>, payload: &[u8], done: u64) {
@@ -131,19 +142,26 @@ impl<W: Write> Line<'_, W> {
         let half = self.flow.half_mut(at.dir);
         let end = offset.saturating_add(len);
         half.next = half.next.max(end);
+        half.unacked = half.unacked.saturating_add(len);
+        let is_long = half.unacked >= ACK_INTERVAL;
         let shown = if len > SEQ_RANGE { SEQ_RANGE + len % SEQ_RANGE } else { len };
         // The last step is the packet with the comment.
         let mut left = shown;
         while left > GAP_STEP {
             left -= GAP_STEP;
             self.comment.clear();
-            self.empty_at(at, end.wrapping_sub(left));
+            let reached = end.wrapping_sub(left);
+            self.empty_at(at, reached);
+            self.acknowledge(at, reached);
         }
         self.begin_comment(at.dir, "gap");
         push(self.comment, "off", offset);
         push(self.comment, "len", len);
         push(self.comment, "cause", cause);
         self.empty_at(at, end);
+        if is_long {
+            self.acknowledge(at, end);
+        }
     }
 
     pub(super) fn close(&mut self, close: &Close) {
