@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * A TLS library without TLS, in one file with the program that uses it: the functions that the
  * recorder probes return at once. So connections come and go far faster than any handshake would
@@ -18,6 +19,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "stall.h"
 
 #define MESSAGE 200
 
@@ -65,11 +68,13 @@ static struct ssl *connection(void)
 	return ssl;
 }
 
-static unsigned long connections(int count, int freed)
+static unsigned long connections(int count, int freed, int stalls)
 {
 	for (int i = 0; i < count; i++) {
 		struct ssl *ssl = connection();
 
+		if (stalls)
+			stall_parent(i, count);
 		SSL_write(ssl, message, MESSAGE);
 		if (freed)
 			SSL_free(ssl);
@@ -80,10 +85,12 @@ static unsigned long connections(int count, int freed)
 static unsigned long processes(int count, int each)
 {
 	for (int i = 0; i < count; i++) {
-		pid_t child = fork();
+		pid_t child;
 
+		stall_parent(i, count);
+		child = fork();
 		if (!child) {
-			connections(each, 0);
+			connections(each, 0, 0);
 			_exit(0);
 		}
 		if (child < 0 || waitpid(child, NULL, 0) != child)
@@ -134,9 +141,9 @@ int main(int argc, char **argv)
 	alarm(60);
 	memset(message, 'm', sizeof(message));
 	if (!strcmp(name, "short"))
-		sum = connections(number, 1);
+		sum = connections(number, 1, 1);
 	else if (!strcmp(name, "kept"))
-		sum = connections(number, 0);
+		sum = connections(number, 0, 1);
 	else if (!strcmp(name, "processes") && argc > 3)
 		sum = processes(number, atoi(argv[3]));
 	else if (!strcmp(name, "exec"))

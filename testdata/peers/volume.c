@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "volume.h"
 #include "peer.h"
+#include "stall.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +37,7 @@ void flood(uint64_t count, uint64_t size)
 	duo_start(&d, "127.0.0.1", serve_flood);
 	end_handshake(&d.client);
 	for (uint64_t i = 0; i < count; i++) {
+		stall_parent(i, count);
 		for (uint64_t j = 0; j < size / 8; j++, place += 8)
 			words[j] = place;
 		write_all(&d.client, words, size);

@@ -6,12 +6,13 @@ use crate::listing::bytes_of;
 use crate::peers::{case, truth};
 use crate::support::{Live, Recorded};
 
-/// Far more, far faster than 64 KiB of buffer can hand on.
+/// Far more than 64 KiB of buffer can hold while the recorder is stopped.
 const FLOOD: [&str; 3] = ["flood", "4000", "16384"];
 
 fn flooded(live: &Live, options: &[&str]) -> Recorded {
     let options: Vec<&str> = ["--ring-size", "64K"].iter().chain(options).copied().collect();
-    live.record(&options, &case(&FLOOD))
+    let stalled = ["env", "STALL_PARENT=1"].map(String::from);
+    live.record(&options, &[&stalled[..], &case(&FLOOD)].concat())
 }
 
 fn number(object: &Value, field: &str) -> u64 {

@@ -15,7 +15,7 @@ const SIGINT: i32 = 2;
 fn record(live: &Live, options: &[&str], arguments: &[&str]) -> (Recorded, u64) {
     let program = hollow();
     let command: Vec<&str> =
-        [program.as_str()].into_iter().chain(arguments.iter().copied()).collect();
+        ["env", "STALL_PARENT=1", &program].into_iter().chain(arguments.iter().copied()).collect();
     let options: Vec<&str> =
         ["--lib", &program].into_iter().chain(options.iter().copied()).collect();
     let recorded = live.record(&options, &command).succeeded();
