@@ -8,8 +8,15 @@
 //!
 //! The rule: when both addresses of a connection become known and it has no peer yet, it is paired
 //! with the oldest live connection without a peer whose addresses are the mirror image and whose
-//! role is not the same known role. Oldest first matters: TLS inside TLS puts two connections on
-//! one pair of addresses, and the k-th at one end belongs to the k-th at the other.
+//! role is not the same known role; one that has started comes after all that have not. Oldest
+//! first matters: TLS inside TLS puts two connections on one pair of addresses, and the k-th at one
+//! end belongs to the k-th at the other.
+//!
+//! A client whose beginning was recorded is never paired with an end that had started before the
+//! client was described. That end is a stale one, whose program never released it, on a port that
+//! is in use again: no server carries data before its client's handshake has ended, 0.5-RTT data
+//! (RFC 8446 section 2) apart. The reverse does not hold, since in TLS 1.3 a client may carry data
+//! before the server's handshake has ended.
 //!
 //! | started when the pair is found | primary |
 //! |---|---|
@@ -19,6 +26,9 @@
 //!
 //! An end has *started* with its first `Data` or `Gap`. Where neither role is known, the end that
 //! was described first stands in for the client's; where one is known, the other follows from it.
+//!
+//! When the addresses or the role of an end change while neither end has started, the pair is
+//! dissolved and both are matched again.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -47,10 +57,26 @@ pub struct Pairing {
 struct End {
     role: Role,
     addresses: Option<Addresses>,
+    /// How many were described before this one.
     order: u64,
-    started: bool,
+    /// The recording began after the connection did.
+    joined: bool,
+    /// How many had been described when this one started.
+    started: Option<u64>,
     peer: Option<u64>,
     shadow: bool,
+}
+
+impl End {
+    fn has_started(&self) -> bool {
+        self.started.is_some()
+    }
+
+    /// This is a client from its beginning on, and the other end had started before.
+    fn is_too_young_for(&self, other: &End) -> bool {
+        let is_fresh_client = self.role == Role::Client && !self.joined;
+        is_fresh_client && other.started.is_some_and(|described| described <= self.order)
+    }
 }
 
 impl Pairing {
@@ -74,8 +100,8 @@ impl Pairing {
 
     /// This connection is the other end of one that is shown, and should not be shown itself.
     ///
-    /// The answer for a connection can change from `false` to `true` until its first `Data` or
-    /// `Gap` was observed, and never changes after that. After a connection's `Close` it holds
+    /// The answer for a connection can change until its own or its peer's first `Data` or `Gap` was
+    /// observed. From its own first on it never changes. After a connection's `Close` it holds
     /// until the next record is observed.
     pub fn is_shadow(&self, conn: u64) -> bool {
         self.closed_shadow == Some(conn) || self.live.get(&conn).is_some_and(|end| end.shadow)
@@ -88,7 +114,7 @@ impl Pairing {
 
     fn start(&mut self, conn: u64) {
         if let Some(end) = self.live.get_mut(&conn) {
-            end.started = true;
+            end.started.get_or_insert(self.described);
         }
     }
 
@@ -100,37 +126,78 @@ impl Pairing {
             role: Role::Unknown,
             addresses: None,
             order,
-            started: false,
+            joined: false,
+            started: None,
             peer: None,
             shadow: false,
         });
         self.described += u64::from(end.order == order);
+        end.joined = connection.joined;
+        let (role, addresses_before) = (end.role, end.addresses);
         end.role = connection.role;
-        if end.peer.is_some() {
+        let is_changed = (role, addresses_before) != (end.role, addresses);
+        if let Some(peer) = end.peer {
+            if is_changed && self.is_idle(conn) && self.is_idle(peer) {
+                self.dissolve(conn, peer);
+                self.readdress(conn, addresses);
+                self.find_peer(conn);
+                self.find_peer(peer);
+            }
             return;
         }
-        let before = std::mem::replace(&mut end.addresses, addresses);
-        if before != addresses {
-            if let Some(before) = before {
-                self.withdraw(conn, before);
-            }
-            if let Some(known) = addresses {
-                self.unpaired.entry(known).or_default().push_back(conn);
-            }
+        if addresses_before != addresses {
+            self.readdress(conn, addresses);
         }
-        if let Some(known) = addresses {
-            self.find_peer(conn, known);
+        self.find_peer(conn);
+    }
+
+    /// Live, and not started.
+    fn is_idle(&self, conn: u64) -> bool {
+        self.live.get(&conn).is_some_and(|end| !end.has_started())
+    }
+
+    /// Makes a pair two ends that wait for a peer again.
+    fn dissolve(&mut self, conn: u64, peer: u64) {
+        for one in [conn, peer] {
+            let Some(end) = self.live.get_mut(&one) else { continue };
+            (end.peer, end.shadow) = (None, false);
+            if let Some(addresses) = end.addresses {
+                self.await_peer(one, addresses);
+            }
         }
     }
 
-    /// Pairs `conn` with the oldest fitting end, if there is one.
-    fn find_peer(&mut self, conn: u64, (local, remote): Addresses) {
-        let Some(end) = self.live.get(&conn) else { return };
+    /// Gives an end that waits for a peer other addresses.
+    fn readdress(&mut self, conn: u64, addresses: Option<Addresses>) {
+        let Some(end) = self.live.get_mut(&conn) else { return };
+        if let Some(before) = std::mem::replace(&mut end.addresses, addresses) {
+            self.withdraw(conn, before);
+        }
+        if let Some(known) = addresses {
+            self.await_peer(conn, known);
+        }
+    }
+
+    /// Adds an end to those that wait for a peer, in the order of their description.
+    fn await_peer(&mut self, conn: u64, addresses: Addresses) {
+        let order = |conn: &u64| self.live.get(conn).map(|end| end.order);
+        let waiting = self.unpaired.entry(addresses).or_default();
+        let place = waiting.partition_point(|other| order(other) < order(&conn));
+        waiting.insert(place, conn);
+    }
+
+    /// Pairs `conn` with the best fitting end, if it has no peer and there is one.
+    fn find_peer(&mut self, conn: u64) {
+        let Some(end) = self.live.get(&conn).filter(|end| end.peer.is_none()) else { return };
+        let Some((local, remote)) = end.addresses else { return };
         let Some(candidates) = self.unpaired.get(&(remote, local)) else { return };
-        let fits =
-            |other: &u64| *other != conn && self.live.get(other).is_some_and(|u| can_pair(end, u));
-        let Some(other) = candidates.iter().copied().find(fits) else { return };
-        let Some(other_end) = self.live.get(&other) else { return };
+        let best = candidates
+            .iter()
+            .filter(|other| **other != conn)
+            .filter_map(|other| Some((*other, self.live.get(other)?)))
+            .filter(|(_, other)| can_pair(end, other))
+            .min_by_key(|(_, other)| other.has_started());
+        let Some((other, other_end)) = best else { return };
         let shadow = if conn_is_primary(end, other_end) { other } else { conn };
         self.withdraw(conn, (local, remote));
         self.withdraw(other, (remote, local));
@@ -163,11 +230,12 @@ impl Pairing {
     }
 }
 
-/// The roles of two ends allow them to be one connection, and not both are in use already.
+/// The roles and ages of two ends allow them to be one connection, and not both are in use already.
 fn can_pair(a: &End, b: &End) -> bool {
     let differ_in_role = a.role != b.role || a.role == Role::Unknown;
-    let one_is_idle = !a.started || !b.started;
-    differ_in_role && one_is_idle
+    let one_is_idle = !a.has_started() || !b.has_started();
+    let one_is_stale = a.is_too_young_for(b) || b.is_too_young_for(a);
+    differ_in_role && one_is_idle && !one_is_stale
 }
 
 /// Of the pair (`a`, `b`), `a` is the primary.
@@ -177,7 +245,7 @@ fn conn_is_primary(a: &End, b: &End) -> bool {
         (Role::Server, _) | (_, Role::Client) => false,
         (Role::Unknown, Role::Unknown) => a.order < b.order,
     };
-    match (a.started, b.started) {
+    match (a.has_started(), b.has_started()) {
         (true, false) => true,
         (false, true) => false,
         _ => a_is_client,
@@ -198,12 +266,24 @@ mod tests {
 
     impl Watch {
         fn end(&mut self, conn: u64, role: Role, local: &str, remote: &str) -> &mut Self {
+            self.any_end(conn, role, local, remote, false)
+        }
+
+        fn any_end(
+            &mut self,
+            conn: u64,
+            role: Role,
+            local: &str,
+            remote: &str,
+            joined: bool,
+        ) -> &mut Self {
             let parse = |text: &str| text.parse().ok();
             self.0.observe(&Record::Connection(Connection {
                 conn,
                 role,
                 local: parse(local),
                 remote: parse(remote),
+                joined,
                 ..Connection::default()
             }));
             self
@@ -211,6 +291,10 @@ mod tests {
 
         fn client(&mut self, conn: u64) -> &mut Self {
             self.end(conn, Role::Client, CLIENT, SERVER)
+        }
+
+        fn joined_client(&mut self, conn: u64) -> &mut Self {
+            self.any_end(conn, Role::Client, CLIENT, SERVER, true)
         }
 
         fn server(&mut self, conn: u64) -> &mut Self {
@@ -306,9 +390,59 @@ mod tests {
 
     #[test]
     fn an_end_that_has_started_stays_primary() {
-        Watch::default().server(1).data(1).client(2).paired(1, 2);
-        Watch::default().server(1).gap(1).client(2).data(2).data(1).paired(1, 2);
+        Watch::default().server(1).data(1).joined_client(2).paired(1, 2);
+        Watch::default().server(1).gap(1).joined_client(2).data(2).data(1).paired(1, 2);
         Watch::default().client(1).data(1).server(2).data(2).paired(1, 2);
+    }
+
+    #[test]
+    fn a_new_client_is_not_paired_with_what_an_earlier_one_left_behind() {
+        let mut watch = Watch::default();
+        watch.server(1).data(1).client(2);
+        watch.alone(1);
+        watch.alone(2);
+        watch.server(3).paired(2, 3);
+        watch.alone(1);
+        // A client that was described in time may come to its addresses later.
+        let mut watch = Watch::default();
+        watch.end(1, Role::Client, "", "").server(2).data(2).client(1).paired(2, 1);
+    }
+
+    #[test]
+    fn an_end_that_has_not_started_is_preferred() {
+        let mut watch = Watch::default();
+        watch.client(1).data(1).client(2).server(3).paired(2, 3);
+        watch.alone(1);
+    }
+
+    #[test]
+    fn a_pair_is_dissolved_when_it_turns_out_to_be_none() {
+        let mut watch = Watch::default();
+        watch.client(1).server(2).paired(1, 2);
+        watch.end(1, Role::Client, CLIENT, "127.0.0.1:444").alone(1);
+        watch.alone(2);
+        watch.client(3).paired(3, 2);
+        // A role decides which end is shown.
+        let mut watch = Watch::default();
+        watch.end(1, Role::Unknown, SERVER, CLIENT).end(2, Role::Unknown, CLIENT, SERVER);
+        watch.paired(1, 2);
+        watch.server(1).paired(2, 1);
+        watch.end(2, Role::Server, CLIENT, SERVER).alone(1);
+        watch.alone(2);
+        // Not once a file may hold bytes of it.
+        let mut watch = Watch::default();
+        watch.client(1).server(2).data(1).end(2, Role::Server, SERVER, "127.0.0.1:1").paired(1, 2);
+        watch.close(1).close(2);
+        assert!(watch.0.live.is_empty() && watch.0.unpaired.is_empty());
+    }
+
+    #[test]
+    fn ends_of_dissolved_pairs_keep_their_order() {
+        let mut watch = Watch::default();
+        watch.client(1).client(2).server(3).server(4);
+        watch.end(3, Role::Server, SERVER, "127.0.0.1:1").server(5);
+        watch.paired(1, 5);
+        watch.paired(2, 4);
     }
 
     #[test]

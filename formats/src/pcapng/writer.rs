@@ -262,7 +262,8 @@ impl<W: Write> RecordWriter for PcapngWriter<W> {
         self.latest_ts_ns = self.latest_ts_ns.max(time_of(record));
         self.pairing.observe(record);
         match record {
-            Record::Data(_) | Record::Gap(_) | Record::Handshake(_) | Record::Close(_)
+            // A handshake of a shadow is held like any other: the pair may yet be dissolved.
+            Record::Data(_) | Record::Gap(_) | Record::Close(_)
                 if record.conn().is_some_and(|conn| self.pairing.is_shadow(conn)) =>
             {
                 if let Record::Close(close) = record {
