@@ -218,6 +218,34 @@ fn a_loopback_connection_stands_once_in_the_pcapng_and_twice_in_the_raw_log() {
 }
 
 #[test]
+fn many_handshakes_do_not_open_a_connection_that_turns_out_to_be_a_shadow() {
+    let handshake = |n| {
+        let (ts_ns, func) = (common::START_NS + n, "SSL_do_handshake");
+        Record::Handshake(Handshake { conn: 1, ts_ns, tid: 1, func, lat_ns: 1, ok: true })
+    };
+    let server = connection(1, 1, Role::Server, "127.0.0.1:443", "127.0.0.1:5000");
+    let mut records = vec![process(1, "server"), Record::Connection(server)];
+    records.extend((0..20).map(handshake));
+    let mut paired = records.clone();
+    paired.extend([
+        process(2, "client"),
+        Record::Connection(connection(2, 2, Role::Client, "127.0.0.1:5000", "127.0.0.1:443")),
+        data(2, Direction::Sent, 0, REQUEST),
+        close(1, 0, REQUEST.len() as u64),
+        close(2, REQUEST.len() as u64, 0),
+    ]);
+    let (read, error) = read_pcapng(&to_pcapng(&paired));
+    assert!(error.is_none(), "{error:?}");
+    assert!(read.iter().all(|record| record.conn() != Some(1)), "{read:?}");
+    // Alone it is shown, with the last handshakes and the number of the others.
+    records.push(close(1, 0, 0));
+    let file = to_pcapng(&records);
+    let (read, _) = read_pcapng(&file);
+    assert_eq!(read[2..], records[14..]);
+    assert!(file.windows(22).any(|window| window == b" handshakes_dropped=12"));
+}
+
+#[test]
 fn an_address_that_becomes_known_late_is_kept() {
     let known = connection(1, 1, Role::Client, "10.0.0.1:5000", "10.0.0.2:443");
     let unknown = Connection {

@@ -1,5 +1,6 @@
 //! Writes one connection: turns what happened on it into the packets that would have carried it.
 
+use std::collections::VecDeque;
 use std::io::Write;
 
 use super::comment::{push, push_text};
@@ -38,7 +39,8 @@ pub(super) struct Line<'a, W> {
 impl<W: Write> Line<'_, W> {
     /// The handshake of TCP, and those of TLS that were held back, all at the time of the record
     /// that opens the connection: at their own they would stand behind later packets of others.
-    pub(super) fn open(&mut self, ts_ns: u64, held: Vec<HeldHandshake>) {
+    /// `unheld` is the number of those that were dropped before them.
+    pub(super) fn open(&mut self, ts_ns: u64, held: VecDeque<HeldHandshake>, unheld: u64) {
         let dir = self.flow.from_client;
         let at = At { ts_ns, tid: 0, dir };
         let back = At { dir: reverse(dir), ..at };
@@ -46,6 +48,9 @@ impl<W: Write> Line<'_, W> {
         let client_syn = self.flow.next_seq(dir).wrapping_sub(1);
         let server_syn = self.flow.next_seq(back.dir).wrapping_sub(1);
         self.begin_comment(dir, "open");
+        if unheld > 0 {
+            push(self.comment, "handshakes_dropped", unheld);
+        }
         self.packet(at, Segment { seq: client_syn, ack: 0, flags: SYN, payload: &[] });
         self.comment.clear();
         let ack = client_syn.wrapping_add(1);

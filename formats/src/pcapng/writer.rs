@@ -1,7 +1,7 @@
 //! Takes records and keeps the books: which connections are live, which are shown, what is known of
 //! them and their processes. The packets are `line`'s.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::{self, Write};
 use std::net::IpAddr;
 
@@ -13,7 +13,7 @@ use crate::io::{Error, RecordWriter};
 use crate::pairing::Pairing;
 use crate::record::{CaptureInfo, Close, Connection, Direction, Handshake, Process, Record, Stats};
 
-/// Handshakes that are held back per connection; see [`Entry::held`].
+/// Handshakes that are held back per connection, the last ones; see [`Entry::held`].
 const HELD_LIMIT: usize = 8;
 
 /// Most name resolution blocks. Later names stand in the comments only, so that a peer which asks
@@ -56,7 +56,9 @@ struct Entry {
     connection: Connection,
     flow: Option<Flow>,
     /// Handshakes that came before the connection was opened in the file.
-    held: Vec<HeldHandshake>,
+    held: VecDeque<HeldHandshake>,
+    /// Handshakes for which there was no room there.
+    unheld: u64,
     /// What the comments of each direction begin with.
     prefix: [String; 2],
     /// The process generation that `prefix` is of; `None` if it must be worded again.
@@ -155,7 +157,14 @@ impl<W: Write> PcapngWriter<W> {
             name_server(entry, &mut self.names, &mut self.output)?;
         }
         let Entry {
-            flow: Some(flow), connection, held, prefix, details_due, preface_settled, ..
+            flow: Some(flow),
+            connection,
+            held,
+            unheld,
+            prefix,
+            details_due,
+            preface_settled,
+            ..
         } = entry
         else {
             return Ok(());
@@ -172,7 +181,7 @@ impl<W: Write> PcapngWriter<W> {
             preface_settled,
         };
         if is_new {
-            line.open(ts_ns, std::mem::take(held));
+            line.open(ts_ns, std::mem::take(held), *unheld);
         }
         write(&mut line);
         Ok(())
@@ -188,9 +197,12 @@ impl<W: Write> PcapngWriter<W> {
         };
         if let Some(entry) = self.connections.get_mut(&handshake.conn)
             && entry.flow.is_none()
-            && entry.held.len() < HELD_LIMIT
         {
-            entry.held.push(held);
+            if entry.held.len() == HELD_LIMIT {
+                entry.held.pop_front();
+                entry.unheld += 1;
+            }
+            entry.held.push_back(held);
             return Ok(());
         }
         self.with_open(handshake.conn, handshake.ts_ns, |line| {
@@ -200,10 +212,14 @@ impl<W: Write> PcapngWriter<W> {
 
     fn close(&mut self, close: &Close) -> Result<(), Error> {
         self.with_open(close.conn, close.ts_ns, |line| line.close(close))?;
-        if let Some(flow) = self.connections.remove(&close.conn).and_then(|entry| entry.flow) {
+        self.forget(close.conn);
+        Ok(())
+    }
+
+    fn forget(&mut self, conn: u64) {
+        if let Some(flow) = self.connections.remove(&conn).and_then(|entry| entry.flow) {
             self.addresses.close(&flow);
         }
-        Ok(())
     }
 
     fn stats(&mut self, stats: &Stats) -> Result<(), Error> {
@@ -267,7 +283,7 @@ impl<W: Write> RecordWriter for PcapngWriter<W> {
                 if record.conn().is_some_and(|conn| self.pairing.is_shadow(conn)) =>
             {
                 if let Record::Close(close) = record {
-                    self.connections.remove(&close.conn);
+                    self.forget(close.conn);
                 }
             }
             _ => self.add(record)?,
@@ -318,7 +334,8 @@ impl Entry {
         Self {
             connection,
             flow: None,
-            held: Vec::new(),
+            held: VecDeque::new(),
+            unheld: 0,
             prefix: [String::new(), String::new()],
             prefix_generation: None,
             interface: 0,
