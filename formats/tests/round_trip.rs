@@ -292,6 +292,35 @@ fn what_was_flushed_can_be_read_without_finishing() {
 }
 
 #[test]
+fn the_times_of_frames_never_decrease() {
+    let mut writer = RawLogWriter::new(Vec::new(), info(), 1).unwrap();
+    let mut boundaries = vec![writer.bytes_written() as usize];
+    // A process may have been seen before the capture began.
+    let early = Process { ts_ns: 5, pid: 1, ..Process::default() };
+    let mut records = vec![Record::Process(early)];
+    records.extend(small_capture());
+    for record in &records {
+        writer.write(record).unwrap();
+        writer.flush().unwrap();
+        boundaries.push(writer.bytes_written() as usize);
+    }
+    writer.finish().unwrap();
+    let file = writer.into_inner();
+    // The closing frame reaches up to the seek table: a head of 8, an entry for the opening, frame
+    // 0, each of the records and itself, and a foot of 9.
+    boundaries.push(file.len() - 8 - 8 * (records.len() + 3) - 9);
+    let mut latest = common::START_NS;
+    for pair in boundaries.windows(2) {
+        let contents = zstd::decode_all(&file[pair[0]..pair[1]]).unwrap();
+        let ts_ns = u64::from_le_bytes(contents[24..32].try_into().unwrap());
+        assert!(ts_ns >= latest, "{ts_ns} after {latest}");
+        latest = ts_ns;
+    }
+    assert_eq!(latest, common::START_NS + 950_000_000);
+    assert_eq!(read_rawlog(&file).0, records);
+}
+
+#[test]
 fn a_complete_raw_log_says_so() {
     let file = to_rawlog(&small_capture());
     let mut reader = RawLogReader::new(&file[..]).unwrap();

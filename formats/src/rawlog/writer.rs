@@ -36,7 +36,7 @@ pub struct RawLogWriter<W: Write> {
     /// Compressed and uncompressed size of each frame so far, for the seek table.
     sizes: Vec<(u32, u32)>,
     records_total: u64,
-    /// The latest time seen. A description of a connection carries the time of its beginning,
+    /// The latest time seen, the capture's beginning included. A description of a connection carries the time of its beginning,
     /// which says nothing about how long the frame has been open.
     latest_ts_ns: u64,
     bytes_written: u64,
@@ -74,6 +74,7 @@ impl<W: Write> RawLogWriter<W> {
         compressor.set_parameter(CParameter::ChecksumFlag(true)).map_err(zstd_error)?;
         let mut writer = Self {
             out,
+            latest_ts_ns: info.start_ns,
             info,
             compressor,
             frame: Frame::default(),
@@ -82,7 +83,6 @@ impl<W: Write> RawLogWriter<W> {
             connections: HashMap::new(),
             sizes: Vec::new(),
             records_total: 0,
-            latest_ts_ns: 0,
             bytes_written: 0,
             ended: false,
         };
@@ -268,7 +268,7 @@ impl<W: Write> RecordWriter for RawLogWriter<W> {
     fn finish(&mut self) -> Result<(), Error> {
         self.check_open()?;
         if self.frame.contents.is_empty() {
-            self.open_frame(self.info.start_ns);
+            self.open_frame(self.latest_ts_ns);
         }
         encode::end(&mut self.frame.contents, self.records_total);
         self.close_frame()?;
