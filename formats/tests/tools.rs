@@ -16,7 +16,9 @@ use common::{
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use pcap_file::pcapng::{Block, PcapNgReader};
 use sslrec_formats::pcapng::PcapngOptions;
-use sslrec_formats::record::{Connection, Data, Direction, GapCause, Handshake, Record, Role};
+use sslrec_formats::record::{
+    Close, CloseCause, Connection, Data, Direction, GapCause, Handshake, Record, Role,
+};
 use tempfile::TempDir;
 
 /// Runs a tool on a file with an empty home, so that nobody's preferences apply. `None` if the tool
@@ -110,6 +112,37 @@ fn a_gapless_capture_has_no_warnings_and_shows_its_requests() {
     assert_eq!(responses.unwrap(), vec!["200\thello"; 3]);
     let interfaces = fields("http.request", &["frame.interface_name"], &file).unwrap();
     assert_eq!(interfaces, vec!["curl[1]"; 3]);
+}
+
+#[test]
+fn packets_that_only_carry_comments_are_no_duplicate_acknowledgements() {
+    let handshake = |n| {
+        let (ts_ns, func) = (START_NS + n, "SSL_do_handshake");
+        Record::Handshake(Handshake { conn: 1, ts_ns, tid: 1, func, lat_ns: 1, ok: true })
+    };
+    let mut records =
+        vec![process(1, "curl"), Record::Connection(client(1, "10.0.0.5:51234", "10.0.0.6:443"))];
+    records.extend((1..4).map(handshake));
+    records.push(data(1, Direction::Sent, 0, REQUEST));
+    records.extend((1_000_000_000..1_000_000_005).map(handshake));
+    records.push(data(1, Direction::Received, 0, RESPONSE));
+    let Record::Close(end) = close(1, REQUEST.len() as u64, RESPONSE.len() as u64) else {
+        panic!("close")
+    };
+    // An ACK of what was acknowledged already, twice.
+    records.push(handshake(1_000_000_009));
+    records.push(Record::Close(Close { cause: CloseCause::StillOpen, ..end }));
+    let file = to_pcapng(&records);
+    assert_eq!(common::read_pcapng(&file).0, records);
+    let Some(suspicious) = suspicious(&file) else { return };
+    assert_eq!(suspicious, [""; 0]);
+}
+
+/// What Wireshark's analysis of TCP has to say of packets, window updates apart: those are what our
+/// empty packets are.
+fn suspicious(file: &[u8]) -> Option<Vec<String>> {
+    let filter = "tcp.analysis.flags && !tcp.analysis.window_update";
+    fields(filter, &["frame.number", "_ws.expert.message"], file)
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::PcapngOptions;
-use super::segment::{Headers, LOCAL_MAC, REMOTE_MAC};
+use super::segment::{ACK, FIN, Headers, LOCAL_MAC, REMOTE_MAC, SYN, Segment};
 use crate::record::{Connection, Direction, Role};
 
 /// Ports for which Wireshark looks for HTTP/2, in the order in which they are tried.
@@ -41,6 +41,8 @@ pub(super) struct Half {
     pub(super) next: u64,
     /// Bytes written since the other direction acknowledged any.
     pub(super) unacked: u64,
+    /// Sequence number after the last packet, and what that acknowledged.
+    last: Option<(u32, u32)>,
 }
 
 /// A connection as the packets show it.
@@ -124,7 +126,8 @@ impl Flow {
         // Different for each connection: Wireshark takes a SYN on known addresses for a
         // retransmission if its sequence number is that of the earlier one.
         let seed = (conn as u32).wrapping_mul(0x9E37_79B1);
-        let half = |headers, first_seq| Half { headers, first_seq, next: 0, unacked: 0 };
+        let half =
+            |headers, first_seq| Half { headers, first_seq, next: 0, unacked: 0, last: None };
         Self {
             halves: [
                 half(Headers::new(local, remote), seed.wrapping_add(1)),
@@ -155,6 +158,18 @@ impl Half {
     /// The sequence number of a place in the stream.
     pub(super) fn seq(&self, offset: u64) -> u32 {
         self.first_seq.wrapping_add(offset as u32)
+    }
+
+    /// Takes note of a packet that is about to be written. An empty one that says nothing new would
+    /// show as a duplicate acknowledgement, which stands for loss; with another window it is an
+    /// update of that, which stands for nothing.
+    pub(super) fn tell_apart(&mut self, segment: &Segment<'_>) {
+        let is_empty = segment.flags == ACK && segment.payload.is_empty();
+        if is_empty && self.last == Some((segment.seq, segment.ack)) {
+            self.headers.nudge_window();
+        }
+        let len = segment.payload.len() as u32 + u32::from(segment.flags & (SYN | FIN) != 0);
+        self.last = Some((segment.seq.wrapping_add(len), segment.ack));
     }
 
     /// Makes room in the sequence for bytes that are not part of the stream.

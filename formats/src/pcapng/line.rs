@@ -238,6 +238,7 @@ impl<W: Write> Line<'_, W> {
     }
 
     fn packet(&mut self, at: At, segment: Segment<'_>) {
+        self.flow.half_mut(at.dir).tell_apart(&segment);
         let packet = Packet {
             interface: self.interface,
             ts_ns: at.ts_ns,

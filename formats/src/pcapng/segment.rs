@@ -82,6 +82,11 @@ impl Headers {
         Self { bytes, tcp_at, is_ipv4, pseudo_sum }
     }
 
+    /// Changes the window of the packets from here on by one unit.
+    pub(super) fn nudge_window(&mut self) {
+        self.bytes[self.tcp_at + 15] ^= 1;
+    }
+
     /// Most bytes of payload in one packet: the length fields of IP have 16 bits.
     pub(super) fn payload_limit(&self) -> usize {
         let ip_header = if self.is_ipv4 { IPV4_LEN } else { 0 };
