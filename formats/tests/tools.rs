@@ -60,10 +60,11 @@ fn fields(filter: &str, fields: &[&str], file: &[u8]) -> Option<Vec<String>> {
     run("tshark", &arguments, file).map(|text| text.lines().map(str::to_owned).collect())
 }
 
-/// The expert information of severity warning and error.
+/// The expert information of severity warning and error, and what the analysis of TCP marks. An
+/// ordinary capture has none.
 fn experts(file: &[u8]) -> Option<String> {
     let text = run("tshark", &["-q", "-z", "expert,warn", "-r"], file)?;
-    Some(text.trim().to_owned())
+    Some(text.trim().to_owned() + &suspicious(file)?.join("\n"))
 }
 
 fn client(conn: u64, local: &str, remote: &str) -> Connection {
@@ -138,10 +139,11 @@ fn packets_that_only_carry_comments_are_no_duplicate_acknowledgements() {
     assert_eq!(suspicious, [""; 0]);
 }
 
-/// What Wireshark's analysis of TCP has to say of packets, window updates apart: those are what our
-/// empty packets are.
+/// What Wireshark's analysis of TCP has to say of packets, apart from what is meant so: our empty
+/// packets are window updates, and a later connection may have an earlier one's ports.
 fn suspicious(file: &[u8]) -> Option<Vec<String>> {
-    let filter = "tcp.analysis.flags && !tcp.analysis.window_update";
+    let filter = "tcp.analysis.flags && !tcp.analysis.window_update \
+ && !tcp.analysis.reused_ports";
     fields(filter, &["frame.number", "_ws.expert.message"], file)
 }
 
