@@ -45,6 +45,20 @@ impl Record<'_> {
             Record::Process(_) | Record::Stats(_) => None,
         }
     }
+
+    /// The time of this record, nanoseconds since the Unix epoch. That of a connection is when it
+    /// was first seen, and so may be before the record that precedes it.
+    pub fn ts_ns(&self) -> u64 {
+        match self {
+            Record::Process(p) => p.ts_ns,
+            Record::Connection(c) => c.ts_ns,
+            Record::Data(d) => d.ts_ns,
+            Record::Gap(g) => g.ts_ns,
+            Record::Handshake(h) => h.ts_ns,
+            Record::Close(c) => c.ts_ns,
+            Record::Stats(s) => s.ts_ns,
+        }
+    }
 }
 
 /// What holds for a whole capture. Stands at the head of each file.

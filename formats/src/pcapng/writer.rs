@@ -275,7 +275,7 @@ impl<W: Write> PcapngWriter<W> {
 impl<W: Write> RecordWriter for PcapngWriter<W> {
     fn write(&mut self, record: &Record<'_>) -> Result<(), Error> {
         self.check_open()?;
-        self.latest_ts_ns = self.latest_ts_ns.max(time_of(record));
+        self.latest_ts_ns = self.latest_ts_ns.max(record.ts_ns());
         self.pairing.observe(record);
         match record {
             // A handshake of a shadow is held like any other: the pair may yet be dissolved.
@@ -381,16 +381,4 @@ fn name_server<W: Write>(
 /// Nothing but the time differs.
 fn is_same(a: &Process, b: &Process) -> bool {
     (a.pid, a.uid, &a.comm, &a.exe) == (b.pid, b.uid, &b.comm, &b.exe)
-}
-
-fn time_of(record: &Record<'_>) -> u64 {
-    match record {
-        Record::Process(process) => process.ts_ns,
-        Record::Connection(connection) => connection.ts_ns,
-        Record::Data(data) => data.ts_ns,
-        Record::Gap(gap) => gap.ts_ns,
-        Record::Handshake(handshake) => handshake.ts_ns,
-        Record::Close(close) => close.ts_ns,
-        Record::Stats(stats) => stats.ts_ns,
-    }
 }

@@ -244,17 +244,12 @@ impl<W: Write> RawLogWriter<W> {
 impl<W: Write> RecordWriter for RawLogWriter<W> {
     fn write(&mut self, record: &Record<'_>) -> Result<(), Error> {
         self.check_open()?;
-        let ts_ns = match record {
-            Record::Data(data) if data.payload.len() > PAYLOAD_LIMIT => return self.add_data(data),
-            Record::Data(data) => data.ts_ns,
-            Record::Process(process) => process.ts_ns,
-            Record::Connection(connection) => connection.ts_ns,
-            Record::Gap(gap) => gap.ts_ns,
-            Record::Handshake(handshake) => handshake.ts_ns,
-            Record::Close(close) => close.ts_ns,
-            Record::Stats(stats) => stats.ts_ns,
-        };
-        self.prepare_frame(ts_ns)?;
+        if let Record::Data(data) = record
+            && data.payload.len() > PAYLOAD_LIMIT
+        {
+            return self.add_data(data);
+        }
+        self.prepare_frame(record.ts_ns())?;
         self.add(record);
         Ok(())
     }
