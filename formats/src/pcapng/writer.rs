@@ -233,6 +233,7 @@ impl<W: Write> PcapngWriter<W> {
         if stats.last {
             for interface in 1..self.output.interface_count() {
                 self.output.statistics(interface, stats.ts_ns, None, "")?;
+                self.output.drain_if_full()?;
             }
         }
         let comment = describe::stats(stats);
@@ -244,7 +245,11 @@ impl<W: Write> PcapngWriter<W> {
         let mut waiting: Vec<_> =
             self.processes.values_mut().filter(|entry| entry.interface.is_none()).collect();
         waiting.sort_by_key(|entry| (entry.process.ts_ns, entry.process.pid));
-        waiting.into_iter().try_for_each(|entry| entry.interface(None, &mut self.output).map(drop))
+        for entry in waiting {
+            entry.interface(None, &mut self.output)?;
+            self.output.drain_if_full()?;
+        }
+        Ok(())
     }
 
     fn check_open(&self) -> Result<(), Error> {
@@ -301,6 +306,7 @@ impl<W: Write> RecordWriter for PcapngWriter<W> {
             self.remaining_processes()?;
             for interface in 0..self.output.interface_count() {
                 self.output.statistics(interface, self.latest_ts_ns, None, "")?;
+                self.output.drain_if_full()?;
             }
         }
         self.ended = true;
