@@ -33,6 +33,10 @@ pub trait RecordWriter {
 
     /// Hands everything written so far to the operating system, so that it can be read even if
     /// this process is killed now.
+    ///
+    /// The pcapng writer keeps back connections that have done nothing but their handshake, since
+    /// it is not settled which end of them is to be shown. They come with their first data, gap or
+    /// close.
     fn flush(&mut self) -> Result<(), Error>;
 
     /// Completes the file. Nothing may be written afterwards.

@@ -29,6 +29,10 @@
 //!
 //! When the addresses or the role of an end change while neither end has started, the pair is
 //! dissolved and both are matched again.
+//!
+//! A limit: the primary is chosen before there are bytes to judge by. If its calls are then made
+//! where nothing is recorded (by a process that it handed the socket to, say), it never shows any,
+//! and those of its shadow are not shown. The raw log has them.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
