@@ -8,6 +8,7 @@
  *   hollow kept N         the same, never freed
  *   hollow processes P N  P processes, one after another, N connections each
  *   hollow exec K         executes itself K times; each image writes, then waits in a read
+ *   hollow sendfile SIZE  writes, sends a file of so many bytes, writes again
  *   hollow flood MS       writes 1 KiB as fast as it goes for so many milliseconds
  *
  * Prints the bytes that were written and read, all in all.
@@ -43,6 +44,12 @@ PROBED int SSL_read(struct ssl *ssl, void *buf, int num)
 	usleep(150 * 1000);
 	__asm__ volatile("" : : "r"(ssl) : "memory");
 	return num;
+}
+
+PROBED ssize_t SSL_sendfile(struct ssl *ssl, int fd, off_t offset, size_t size, int flags)
+{
+	__asm__ volatile("" : : "r"(ssl), "r"(fd), "r"(offset), "r"(flags) : "memory");
+	return size;
 }
 
 PROBED void SSL_set_connect_state(struct ssl *ssl)
@@ -116,6 +123,17 @@ static unsigned long execs(char **argv, int left, unsigned long before)
 	exit(1);
 }
 
+static unsigned long send_file(long size)
+{
+	struct ssl *ssl = connection();
+	unsigned long sum = SSL_write(ssl, message, MESSAGE);
+
+	sum += SSL_sendfile(ssl, 0, 0, size, 0);
+	sum += SSL_write(ssl, message, MESSAGE);
+	SSL_free(ssl);
+	return sum;
+}
+
 static unsigned long flood(long milliseconds)
 {
 	struct ssl *ssl = connection();
@@ -148,6 +166,8 @@ int main(int argc, char **argv)
 		sum = processes(number, atoi(argv[3]));
 	else if (!strcmp(name, "exec"))
 		sum = execs(argv, number, argc > 3 ? strtoul(argv[3], NULL, 10) : 0);
+	else if (!strcmp(name, "sendfile"))
+		sum = send_file(atol(argv[2]));
 	else if (!strcmp(name, "flood"))
 		sum = flood(number);
 	else

@@ -76,6 +76,21 @@ fn images_executed_one_after_another() {
     }
 }
 
+/// The kernel sends a file by itself; here of 5 GiB, more than a result of 32 bits can say.
+#[test]
+fn a_file_sent_by_the_kernel_is_a_hole_of_its_length() {
+    let Some(live) = Live::start() else { return };
+    let size = 5u64 << 30;
+    let (recorded, moved) = record(&live, &[], &["sendfile", &size.to_string()]);
+    assert_eq!(moved, size + 400);
+    let listing = live.list_both(&recorded.pcapng, &recorded.raw, &["--bodies"]);
+    let stream = &listing.streams[0];
+    assert_eq!(number(stream, "client_bytes"), 400);
+    assert_eq!(number(stream, "lost_bytes"), size);
+    assert_eq!(stream["complete"], false);
+    assert!(stream["notes"].to_string().contains("sendfile"), "{stream}");
+}
+
 /// The ring never is empty, and the recording ends all the same.
 #[test]
 fn a_flood_does_not_keep_the_recording_from_ending() {
