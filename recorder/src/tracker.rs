@@ -38,8 +38,10 @@ pub(crate) struct Tracker<K> {
     libs: Vec<PathBuf>,
     conns: HashMap<Key, Conn>,
     processes: BTreeMap<u32, Process>,
-    /// Names that were set before their connection was first reported.
-    server_names: HashMap<Key, String>,
+    /// Names that were set before their connection was first reported, with its time of birth, by
+    /// process and object: a later object at the same address takes the place of one that came
+    /// to nothing, which is never reported.
+    server_names: HashMap<(u32, u64), (u64, String)>,
     next_number: u64,
     totals: Totals,
 }
@@ -172,7 +174,7 @@ impl<K: KernelState> Tracker<K> {
 
     fn describe(&mut self, key: Key, ts_ns: u64, known: &Known, emit: Emit<'_>) {
         let lib = self.libs.get(usize::from(known.lib)).map(|path| path.display().to_string());
-        let sni = self.server_names.remove(&key);
+        let sni = self.take_server_name(key);
         let is_new = !self.conns.contains_key(&key);
         let record = &mut self.entry(key, ts_ns).record;
         let before = record.clone();
@@ -195,9 +197,15 @@ impl<K: KernelState> Tracker<K> {
                 emit(&Record::Connection(conn.record.clone()));
             }
             None => {
-                self.server_names.insert(key, name);
+                self.server_names.insert((key.pid, key.ssl), (key.born_ns, name));
             }
         }
+    }
+
+    fn take_server_name(&mut self, key: Key) -> Option<String> {
+        let place = (key.pid, key.ssl);
+        self.server_names.get(&place).filter(|(born_ns, _)| *born_ns == key.born_ns)?;
+        self.server_names.remove(&place).map(|(_, name)| name)
     }
 
     fn handshake(&mut self, event: &types::event_handshake, emit: Emit<'_>) {
@@ -225,7 +233,7 @@ impl<K: KernelState> Tracker<K> {
     /// last is still in the kernel's tables; what is younger belongs to the new image.
     fn image_gone(&mut self, pid: u32, boot_ns: u64, emit: Emit<'_>) {
         self.close_all(Some(pid), boot_ns, CloseCause::Exit, emit);
-        self.server_names.retain(|key, _| key.pid != pid || key.born_ns >= boot_ns);
+        self.server_names.retain(|&(of, _), (born_ns, _)| of != pid || *born_ns >= boot_ns);
         self.processes.remove(&pid);
         self.kernel.forget(pid, boot_ns);
     }
@@ -277,7 +285,6 @@ impl<K: KernelState> Tracker<K> {
         emit: Emit<'_>,
     ) {
         let ts_ns = self.clock.unix_ns(boot_ns);
-        self.server_names.remove(&key);
         self.known(key, ts_ns, emit);
         let Some(mut conn) = self.conns.remove(&key) else { return };
         let number = conn.record.conn;
@@ -305,8 +312,10 @@ impl<K: KernelState> Tracker<K> {
             match self.kernel.conn(key) {
                 Some(conn) => self.describe(key, ts_ns, &Known::from(&conn), emit),
                 None => {
-                    let record = self.entry(key, ts_ns).record.clone();
-                    emit(&Record::Connection(record));
+                    let sni = self.take_server_name(key);
+                    let record = &mut self.entry(key, ts_ns).record;
+                    record.sni = sni;
+                    emit(&Record::Connection(record.clone()));
                 }
             }
         }

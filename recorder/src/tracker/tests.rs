@@ -226,6 +226,19 @@ fn a_server_name_may_come_before_or_after() {
     );
 }
 
+/// A client that sets the name and then fails to connect, for as long as it lives.
+#[test]
+fn names_of_objects_that_came_to_nothing_do_not_pile_up() {
+    let name = |born_ns| Bytes::head(NAME, 1, born_ns, 9).raw(b"a.example");
+    let mut tracker = tracker();
+    for born_ns in 0..100 {
+        assert!(lines(&mut tracker, &[name(born_ns)]).is_empty());
+    }
+    assert_eq!(tracker.server_names.len(), 1);
+    let lines = lines(&mut tracker, &[conn(1, 200, 5000, 1)]);
+    assert!(!lines[1].contains("a.example"), "the name was another object's: {lines:?}");
+}
+
 #[test]
 fn a_process_takes_its_connections_along() {
     let events = [data(1, 10, 0, 0, b"ab"), data(2, 11, 1, 0, b"c"), exit(2_000)];
