@@ -21,7 +21,7 @@ void die(const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	fprintf(stderr, "tls_cases: ");
+	fprintf(stderr, "%s: ", program_invocation_short_name);
 	vfprintf(stderr, format, args);
 	fprintf(stderr, " (errno %d: %s)\n", errno, strerror(errno));
 	va_end(args);

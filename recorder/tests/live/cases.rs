@@ -40,11 +40,11 @@ fn assert_ends(recorded: &[End], mut expected: Vec<End>, what: &str) {
 
 /// Records a case; `None` where it cannot run here.
 fn record(live: &Live, arguments: &[&str]) -> Option<(Recorded, Vec<End>)> {
-    record_with(live, &[], arguments)
+    record_with(live, &[], &case(arguments))
 }
 
-fn record_with(live: &Live, options: &[&str], arguments: &[&str]) -> Option<(Recorded, Vec<End>)> {
-    let recorded = live.record(options, &case(arguments)).succeeded();
+fn record_with(live: &Live, options: &[&str], command: &[String]) -> Option<(Recorded, Vec<End>)> {
+    let recorded = live.record(options, command).succeeded();
     match truth(&recorded.output.stdout) {
         Ok(ends) => Some((recorded, ends)),
         Err(reason) => {
@@ -69,8 +69,13 @@ fn matches_the_truth(arguments: &[&str]) {
 
 /// The same with options for the recorder.
 pub(crate) fn matches_the_truth_with(options: &[&str], arguments: &[&str]) {
+    command_matches_the_truth(options, &case(arguments));
+}
+
+/// The same of any program that prints its truth.
+pub(crate) fn command_matches_the_truth(options: &[&str], command: &[String]) {
     let Some(live) = Live::start() else { return };
-    let Some((recorded, truth)) = record_with(&live, options, arguments) else { return };
+    let Some((recorded, truth)) = record_with(&live, options, command) else { return };
     assert!(!truth.is_empty());
     let both = live.list(&recorded.raw, &["--bodies", "--both-ends"]);
     assert_nothing_lost(&both);

@@ -35,7 +35,7 @@ pub(crate) fn hollow() -> String {
 
 /// Compiles if any source is newer. The name changes at once, so that a test which runs beside
 /// this one never starts half a program.
-fn build(name: &str, sources: &[&str], libraries: &[&str]) -> String {
+pub(crate) fn build(name: &str, sources: &[&str], libraries: &[&str]) -> String {
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let modified = |path: &Path| fs::metadata(path).and_then(|m| m.modified());
     let newest =
