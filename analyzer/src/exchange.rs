@@ -163,71 +163,103 @@ pub struct Message {
     pub last_ns: u64,
 }
 
+/// Where the scheme of a request is known from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// From the connection: `https` over TLS. HTTP/1 sends none.
+    #[default]
+    Implied,
+    /// It was sent, as `:scheme`.
+    Sent(Cow<'static, [u8]>),
+    /// It was sent, and what was sent is not known.
+    Unknown,
+}
+
 /// A request.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
-    /// Method.
-    pub method: String,
-    /// Request target, in whichever of the four forms of RFC 9112 section 3.2 it was sent.
-    pub target: Vec<u8>,
+    /// Method; `None` where what was sent is not known.
+    pub method: Option<Cow<'static, str>>,
+    /// Request target, in whichever of the four forms of RFC 9112 section 3.2 it was sent; for
+    /// HTTP/2 `:path`, or `:authority` where that is all a CONNECT has.
+    pub target: Option<Vec<u8>>,
+    /// Scheme.
+    pub scheme: Scheme,
+    /// `:authority`, with which HTTP/2 replaces Host.
+    pub pseudo_authority: Option<Vec<u8>>,
+    /// `:protocol` of an extended CONNECT (RFC 8441).
+    pub pseudo_protocol: Option<Vec<u8>>,
     /// Everything else.
     pub message: Message,
 }
 
 impl Request {
     /// Host and port that the request is for: from an absolute or authority-form target, else
-    /// from the Host field.
+    /// from `:authority` or the Host field.
     pub fn authority(&self) -> Option<Cow<'_, str>> {
-        if self.method == "CONNECT" {
-            return Some(latin1(&self.target));
+        if self.is_tunnel() {
+            return self.target.as_deref().map(latin1);
         }
         if let Some((_, rest)) = self.absolute() {
             let end = rest.iter().position(|b| b"/?#".contains(b)).unwrap_or(rest.len());
             return Some(latin1(&rest[..end]));
         }
-        self.message.headers.first("host").filter(|host| !host.is_empty()).map(latin1)
+        let host = self.pseudo_authority.as_deref().or(self.message.headers.first("host"));
+        host.filter(|host| !host.is_empty()).map(latin1)
     }
 
     /// Path and query.
     pub fn path(&self) -> Option<Cow<'_, str>> {
-        if self.method == "CONNECT" {
+        if self.is_tunnel() {
             return None;
         }
-        let Some((_, rest)) = self.absolute() else { return Some(latin1(&self.target)) };
+        let Some((_, rest)) = self.absolute() else { return self.target.as_deref().map(latin1) };
         match rest.iter().position(|b| b"/?#".contains(b)) {
             Some(at) => Some(latin1(&rest[at..])),
             None => Some(Cow::Borrowed("/")),
         }
     }
 
-    /// The target URI (RFC 9110 section 7.1), or `None` where the host is not known. For CONNECT
-    /// it is the authority, as sent.
+    /// The target URI (RFC 9110 section 7.1), or `None` where a part of it is not known. For
+    /// CONNECT it is the authority, as sent. `tls` says which scheme a connection implies.
     pub fn url(&self, tls: bool) -> Option<Cow<'_, str>> {
-        if self.method == "CONNECT" || self.absolute().is_some() {
-            return Some(latin1(&self.target));
+        let target = self.target.as_deref()?;
+        if self.is_tunnel() || self.absolute().is_some() {
+            return Some(latin1(target));
         }
-        let scheme = if tls { "https" } else { "http" };
+        let scheme = match &self.scheme {
+            Scheme::Implied if tls => Cow::Borrowed("https"),
+            Scheme::Implied => Cow::Borrowed("http"),
+            Scheme::Sent(scheme) => latin1(scheme),
+            Scheme::Unknown => return None,
+        };
         let authority = self.authority()?;
-        let path = if self.target == b"*" { Cow::Borrowed("") } else { latin1(&self.target) };
-        Some(Cow::Owned(format!("{scheme}://{authority}{path}")))
+        let path = if target == b"*" { Cow::Borrowed("") } else { latin1(target) };
+        Some(Cow::Owned([&*scheme, "://", &authority, &path].concat()))
+    }
+
+    /// It asks for a tunnel to a host, and its target is that host.
+    fn is_tunnel(&self) -> bool {
+        self.method.as_deref() == Some("CONNECT") && self.pseudo_protocol.is_none()
     }
 
     /// Splits an absolute-form target into scheme and what follows `://`.
     fn absolute(&self) -> Option<(&[u8], &[u8])> {
-        let at = self.target.windows(3).position(|w| w == b"://")?;
-        let scheme = &self.target[..at];
+        let target = self.target.as_deref().filter(|target| !target.starts_with(b"/"))?;
+        let at = target.windows(3).position(|w| w == b"://")?;
+        let scheme = &target[..at];
         let valid = scheme.first().is_some_and(u8::is_ascii_alphabetic)
             && scheme.iter().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b));
-        valid.then(|| (scheme, &self.target[at + 3..]))
+        valid.then(|| (scheme, &target[at + 3..]))
     }
 }
 
 /// A response.
 #[derive(Debug, Clone, Default)]
 pub struct Response {
-    /// Status code.
-    pub status: u16,
-    /// Reason phrase.
+    /// Status code; `None` where what was sent is not known.
+    pub status: Option<u16>,
+    /// Reason phrase; HTTP/2 has none.
     pub reason: Vec<u8>,
     /// Everything else.
     pub message: Message,
@@ -430,8 +462,11 @@ mod tests {
     use super::*;
 
     fn request(method: &str, target: &str, host: Option<&str>) -> Request {
-        let mut request =
-            Request { method: method.into(), target: target.into(), ..Request::default() };
+        let mut request = Request {
+            method: Some(method.to_owned().into()),
+            target: Some(target.into()),
+            ..Request::default()
+        };
         if let Some(host) = host {
             request.message.headers.push(b"hOsT", host.as_bytes());
         }

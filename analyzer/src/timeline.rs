@@ -113,7 +113,8 @@ fn memory_bytes(item: &Item) -> usize {
             let request = exchange.request.as_ref();
             let interim = exchange.interim.iter();
             size_of::<Exchange>()
-                + request.map_or(0, |r| r.target.capacity() + message(&r.message))
+                + request
+                    .map_or(0, |r| r.target.as_ref().map_or(0, Vec::capacity) + message(&r.message))
                 + interim.map(|i| size_of::<Interim>() + i.headers.memory_bytes()).sum::<usize>()
                 + exchange.response.as_ref().map_or(0, |r| message(&r.message))
         }

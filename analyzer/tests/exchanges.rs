@@ -33,9 +33,9 @@ fn brief(exchange: &Exchange) -> String {
     let response = exchange.response.as_ref();
     format!(
         "{} {} {} {} {} {}",
-        request.map_or("-", |r| &r.method),
-        request.map_or("-".into(), |r| String::from_utf8_lossy(&r.target)),
-        response.map_or(0, |r| r.status),
+        request.and_then(|r| r.method.as_deref()).unwrap_or("-"),
+        request.and_then(|r| r.target.as_deref()).map_or("-".into(), String::from_utf8_lossy),
+        response.and_then(|r| r.status).unwrap_or(0),
         request.map_or(0, |r| r.message.body.bytes),
         response.map_or(0, |r| r.message.body.bytes),
         exchange.complete,

@@ -278,7 +278,12 @@ impl Connection {
         self.asking.desynced = false;
         self.asking.hand_over(&mut open);
         let message = message(head.fields, self.asking.began_ns, chunk, self.keep);
-        open.exchange.request = Some(Request { method, target, message });
+        open.exchange.request = Some(Request {
+            method: Some(method.into()),
+            target: Some(target),
+            message,
+            ..Request::default()
+        });
         self.asking.has_head = true;
         self.queue.push_back(open);
         self.drop_oldest(timeline);
@@ -382,7 +387,7 @@ impl Connection {
         }
         self.doubtful |= self.answering.desynced && self.queue.len() > 1;
         let Some(open) = self.orphan.as_mut().or(self.queue.front_mut()) else { return };
-        let method = open.exchange.request.as_ref().map(|request| request.method.as_str());
+        let method = open.exchange.request.as_ref().and_then(|request| request.method.as_deref());
         let is_connect = method == Some("CONNECT");
         let framing = framing::of_response(&mut head, method);
         let Line::Response { status, reason } = head.line else { return };
@@ -421,7 +426,7 @@ impl Connection {
                 self.tunnel_note = Some(note);
             }
             let message = message(head.fields, self.answering.began_ns, chunk, self.keep);
-            open.exchange.response = Some(Response { status, reason, message });
+            open.exchange.response = Some(Response { status: Some(status), reason, message });
         }
         if !cut {
             self.responses.set_framing(framing);

@@ -165,7 +165,7 @@ struct ExchangeLine<'a> {
 
 #[derive(Serialize)]
 struct RequestObject<'a> {
-    method: &'a str,
+    method: Option<&'a str>,
     url: Option<Cow<'a, str>>,
     authority: Option<Cow<'a, str>>,
     path: Option<Cow<'a, str>>,
@@ -178,7 +178,7 @@ struct RequestObject<'a> {
 
 #[derive(Serialize)]
 struct ResponseObject<'a> {
-    status: u16,
+    status: Option<u16>,
     reason: Cow<'a, str>,
     #[serde(flatten)]
     message: MessageObject<'a>,
@@ -270,7 +270,7 @@ fn message(message: &Message) -> MessageObject<'_> {
 
 fn request(request: &Request, tls: bool) -> RequestObject<'_> {
     RequestObject {
-        method: &request.method,
+        method: request.method.as_deref(),
         url: request.url(tls),
         authority: request.authority(),
         path: request.path(),

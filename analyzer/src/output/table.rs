@@ -128,8 +128,12 @@ impl<W: Write> Table<W> {
         self.row(&Row {
             first_ns: exchange.first_ns(),
             info: &info,
-            method: exchange.request.as_ref().map_or("-", |request| request.method.as_str()),
-            status: response.map(|response| response.status),
+            method: exchange
+                .request
+                .as_ref()
+                .and_then(|request| request.method.as_deref())
+                .unwrap_or("-"),
+            status: response.and_then(|response| response.status),
             complete: exchange.complete,
             url: &Place { exchange, info: &info },
             content_type: &latin1(content_type.unwrap_or(b"-").trim_ascii()),
