@@ -40,11 +40,14 @@ impl<F: FnMut(Item)> ItemSink for F {
     }
 }
 
-/// Totals of a capture, counted over what was listed.
+/// Totals of a capture: of what is listed where no filter holds something back.
 #[derive(Debug, Clone, Default)]
 pub struct Summary {
     /// Exchanges.
     pub exchanges: u64,
+    /// How many exchanges and streams a filter let through; `None` without one. All other totals
+    /// are of the whole capture.
+    pub listed: Option<u64>,
     /// Connections, or rests of connections, that are not HTTP.
     pub streams: u64,
     /// Connections.

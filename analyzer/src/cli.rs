@@ -19,6 +19,41 @@ pub struct Cli {
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
 
+    /// List only what this asks for, such as 'status>=500 and host~api'
+    ///
+    /// A condition is a field, an operator and a value:
+    ///
+    ///   status>=500            = != < <= > >= on numbers, sizes and times
+    ///   host~"^api[.]"         ~ and !~ search for a regular expression (Rust's regex
+    ///                          crate; upper and lower case differ unless it begins
+    ///                          with (?i)); = and != compare the whole text
+    ///   duration>200ms         us, ms or s;  body_bytes>=1.5M  K, M or G
+    ///   time>=2026-11-23T04:21 UTC, as in the JSON, cut anywhere
+    ///   not complete           a field alone: it is known, or it is true
+    ///
+    /// Join them with and, or, not (also &&, ||, !) and parentheses; `and` binds
+    /// closer than `or`. A value with blanks needs quotes, "..." or '...'.
+    ///
+    /// Fields are those of --json, with a dot for each level: status, method, host
+    /// (authority without port), path, url, authority, duration, ttfb, body_bytes (of
+    /// the response), request.body_bytes, pid, comm, proto, sni, alpn, role, conn,
+    /// stream, id, type, time, client, server, addr, lib, reason, complete,
+    /// lost_bytes, note, client_bytes, server_bytes, request, response.
+    /// header.NAME is a header of the request or the response,
+    /// request.header.NAME and response.header.NAME those of one; trailer.NAME
+    /// likewise. Of several values one has to fulfil = ~ and < >; of != and !~ none may
+    /// fulfil the opposite.
+    ///
+    /// What is not known (null in the JSON, also a header that is not there) makes
+    /// every comparison false, != and !~ too. `not status=200` lists what has no
+    /// response as well, `status!=200` does not.
+    ///
+    /// Examples:
+    ///   sslanalyze capture.pcapng 'status>=500 or not complete'
+    ///   sslanalyze capture.pcapng 'method=POST and header.content-type~json'
+    #[arg(value_name = "FILTER", verbatim_doc_comment)]
+    pub filter: Option<String>,
+
     /// Print one JSON object a line, and a summary as the last one
     ///
     /// Header octets above 0x7F become the code points of the same number. Example:

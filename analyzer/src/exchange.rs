@@ -49,6 +49,17 @@ impl ConnectionInfo {
         }
     }
 
+    /// The recorded program's side: what the recording says, else what the direction of the
+    /// client's bytes tells.
+    pub fn role(&self, client: Option<Direction>) -> Option<Role> {
+        match (self.record.role, client) {
+            (Role::Unknown, Some(Direction::Sent)) => Some(Role::Client),
+            (Role::Unknown, Some(Direction::Received)) => Some(Role::Server),
+            (Role::Unknown, None) => None,
+            (role, _) => Some(role),
+        }
+    }
+
     /// Client's and server's address, given the direction in which the client's bytes went.
     pub fn ends(&self, client: Direction) -> (Option<SocketAddr>, Option<SocketAddr>) {
         match client {

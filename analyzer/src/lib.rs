@@ -3,7 +3,7 @@
 //! Data flows one way:
 //!
 //! ```text
-//! input -> records -> capture -> stream -> http1 -> exchange -> timeline -> output
+//! input -> records -> capture -> stream -> http1 -> exchange -> timeline -> filter -> output
 //!   \-> tcp ->/
 //! ```
 //!
@@ -17,6 +17,7 @@
 pub mod capture;
 pub mod cli;
 pub mod exchange;
+pub mod filter;
 mod http1;
 pub mod input;
 mod losses;

@@ -4,14 +4,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use sslanalyze::cli::Cli;
-use sslanalyze::run::{report, run};
+use sslanalyze::run::{exit_status, report, run};
 
 fn main() -> ExitCode {
     match run(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report(&error);
-            ExitCode::FAILURE
+            ExitCode::from(exit_status(&error))
         }
     }
 }

@@ -10,6 +10,7 @@ use sslrec_formats::io::Error;
 use crate::capture::{Capture, ItemSink, Options};
 use crate::cli::{Cli, Color};
 use crate::exchange::Item;
+use crate::filter::{self, Filter};
 use crate::input::Input;
 use crate::output::Output;
 use crate::output::json::Json;
@@ -21,9 +22,10 @@ const OUT_BUFFER: usize = 64 << 10;
 /// Lists a capture.
 ///
 /// # Errors
-/// If the capture cannot be read, or is damaged: then what stands before the damage was listed.
+/// If the filter is none (a [`filter::Error`]), before anything is read. If the capture cannot be read, or is damaged: then what stands before the damage was listed.
 /// That nobody reads the output any more is no error.
 pub fn run(cli: &Cli) -> Result<()> {
+    let filter = cli.filter.as_deref().map(Filter::parse).transpose()?;
     let name =
         if is_stdin(&cli.file) { "standard input".into() } else { cli.file.to_string_lossy() };
     let input = Input::open(open(&cli.file)?).map_err(|error| unreadable(&name, &error))?;
@@ -32,11 +34,13 @@ pub fn run(cli: &Cli) -> Result<()> {
         bodies: cli.bodies,
         plaintext: input.kind().is_foreign(),
     };
-    let listing = Listing { output: output(cli), failure: None, live: is_stdin(&cli.file) };
+    let live = is_stdin(&cli.file);
+    let listing = Listing { filter, output: output(cli), listed: 0, failure: None, live };
     let mut capture = Capture::new(options, listing);
     let outcome = input.read(&mut capture).map_err(|error| unreadable(&name, &error))?;
     let (mut summary, mut listing) = capture.finish(outcome.start_ns, outcome.damage.is_none());
     summary.notes.extend(outcome.notes);
+    summary.listed = listing.filter.is_some().then_some(listing.listed);
     listing.attempt(|output| output.summary(&summary));
     listing.attempt(|output| output.flush());
     match listing.failure {
@@ -44,8 +48,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Some(error) => return Err(error).context("cannot write the listing"),
         None => {}
     }
-    let listed = summary.exchanges + summary.streams;
-    outcome.damage.map_or(Ok(()), |damage| Err(cut_short(&name, listed, &damage)))
+    outcome.damage.map_or(Ok(()), |damage| Err(cut_short(&name, listing.listed, &damage)))
 }
 
 fn is_stdin(file: &Path) -> bool {
@@ -103,7 +106,10 @@ fn output(cli: &Cli) -> Box<dyn Output> {
 
 /// Writes items as they come.
 struct Listing {
+    filter: Option<Filter>,
     output: Box<dyn Output>,
+    /// Items that were written.
+    listed: u64,
     /// The first failure to write; nothing is written after it.
     failure: Option<io::Error>,
     /// Somebody may be watching what comes through a pipe.
@@ -120,6 +126,10 @@ impl Listing {
 
 impl ItemSink for Listing {
     fn item(&mut self, item: Item) {
+        if self.filter.as_ref().is_some_and(|filter| !filter.matches(&item)) {
+            return;
+        }
+        self.listed += 1;
         self.attempt(|output| output.item(&item));
         if self.live {
             self.attempt(|output| output.flush());
@@ -131,7 +141,12 @@ impl ItemSink for Listing {
     }
 }
 
-/// Writes a failure as one line on standard error.
+/// Exit status of a failure.
+pub fn exit_status(error: &anyhow::Error) -> u8 {
+    if error.is::<filter::Error>() { 2 } else { 1 }
+}
+
+/// Writes a failure on standard error: one line, but for a filter, which is shown.
 pub fn report(error: &anyhow::Error) {
     // If standard error is closed, there is nowhere left to say so.
     let _ = writeln!(io::stderr(), "sslanalyze: {error:#}");

@@ -56,6 +56,7 @@ impl<W: Write> Output for Json<W> {
         self.line(&SummaryLine {
             r#type: "summary",
             exchanges: summary.exchanges,
+            listed: summary.listed,
             streams: summary.streams,
             connections: summary.connections,
             processes: summary.processes,
@@ -119,17 +120,12 @@ impl<'a> Identity<'a> {
     /// `client` is the direction in which the client's bytes went, where known.
     fn new(info: &'a ConnectionInfo, client: Option<Direction>) -> Self {
         let record = &info.record;
-        let role = match (record.role, client) {
-            (Role::Client, _) | (Role::Unknown, Some(Direction::Sent)) => Some("client"),
-            (Role::Server, _) | (Role::Unknown, Some(Direction::Received)) => Some("server"),
-            (Role::Unknown, None) => None,
-        };
         let (from, to) = client.map_or((None, None), |client| info.ends(client));
         let unknown = client.is_none();
         Self {
             pid: info.pid(),
             comm: info.comm.as_deref(),
-            role,
+            role: info.role(client).map(Role::as_str),
             lib: info.lib().map(Cow::Borrowed),
             client: from.map(Text),
             server: to.map(Text),
@@ -240,6 +236,8 @@ struct ByEnd<'a> {
 struct SummaryLine<'a> {
     r#type: &'static str,
     exchanges: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listed: Option<u64>,
     streams: u64,
     connections: u64,
     processes: u64,

@@ -202,6 +202,9 @@ impl std::fmt::Display for Totals<'_> {
         let Totals(summary) = self;
         let count =
             |n: u64, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
+        if let Some(listed) = summary.listed {
+            write!(f, "{listed} listed of ")?;
+        }
         if summary.exchanges > 0 || summary.streams == 0 {
             f.write_str(&count(summary.exchanges, "exchange", "exchanges"))?;
         }
@@ -287,6 +290,8 @@ mod tests {
         );
         let one = Summary { streams: 1, connections: 1, closed: true, ..Summary::default() };
         assert_eq!(Totals(&one).to_string(), "1 stream on 1 connection");
+        let some = Summary { listed: Some(1), exchanges: 2, streams: 1, ..one };
+        assert_eq!(Totals(&some).to_string(), "1 listed of 2 exchanges, 1 stream on 1 connection");
         let none = Summary { closed: true, ..Summary::default() };
         assert_eq!(Totals(&none).to_string(), "0 exchanges");
     }
