@@ -68,6 +68,15 @@ pub struct Cli {
     #[arg(long, requires = "json")]
     pub bodies: bool,
 
+    /// Undo content codings (gzip, deflate, br, zstd) of the bodies
+    ///
+    /// `body` is then what they decode to, and `decoded_bytes` its length. A body is decoded to at
+    /// most 256 MiB, and beyond 16 MiB to 256 times its length; `notes` says where that, damage, or
+    /// an unknown coding left something out. Where nothing could be decoded, `body` is as it was
+    /// sent and `decoded_bytes` is missing.
+    #[arg(long, requires = "bodies")]
+    pub decode: bool,
+
     /// List both ends of a connection where both were recorded
     ///
     /// By default such a connection is listed once, from the client's end.
@@ -117,5 +126,6 @@ mod tests {
     fn bodies_need_json() {
         assert!(Cli::try_parse_from(["sslanalyze", "--bodies", "f"]).is_err());
         assert!(Cli::try_parse_from(["sslanalyze", "--json", "--bodies", "-"]).is_ok());
+        assert!(Cli::try_parse_from(["sslanalyze", "--json", "--decode", "f"]).is_err());
     }
 }

@@ -144,11 +144,14 @@ pub struct Body {
     pub bytes: u64,
     /// The bytes, if they were asked for.
     pub data: Option<Vec<u8>>,
+    /// How many bytes `data` has without its content codings, once these are undone
+    /// ([`crate::coding`]).
+    pub decoded_bytes: Option<u64>,
 }
 
 impl Body {
     pub(crate) fn new(keep: bool) -> Self {
-        Self { bytes: 0, data: keep.then(Vec::new) }
+        Self { data: keep.then(Vec::new), ..Self::default() }
     }
 
     pub(crate) fn push(&mut self, bytes: &[u8]) {

@@ -16,6 +16,7 @@
 
 pub mod capture;
 pub mod cli;
+pub mod coding;
 pub mod exchange;
 pub mod filter;
 mod http1;

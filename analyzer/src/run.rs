@@ -9,6 +9,7 @@ use sslrec_formats::io::Error;
 
 use crate::capture::{Capture, ItemSink, Options};
 use crate::cli::{Cli, Color};
+use crate::coding;
 use crate::exchange::Item;
 use crate::filter::{self, Filter};
 use crate::input::Input;
@@ -35,7 +36,8 @@ pub fn run(cli: &Cli) -> Result<()> {
         plaintext: input.kind().is_foreign(),
     };
     let live = is_stdin(&cli.file);
-    let listing = Listing { filter, output: output(cli), listed: 0, failure: None, live };
+    let decode = cli.decode;
+    let listing = Listing { filter, decode, output: output(cli), listed: 0, failure: None, live };
     let mut capture = Capture::new(options, listing);
     let outcome = input.read(&mut capture).map_err(|error| unreadable(&name, &error))?;
     let (mut summary, mut listing) = capture.finish(outcome.start_ns, outcome.damage.is_none());
@@ -107,6 +109,8 @@ fn output(cli: &Cli) -> Box<dyn Output> {
 /// Writes items as they come.
 struct Listing {
     filter: Option<Filter>,
+    /// Undo content codings.
+    decode: bool,
     output: Box<dyn Output>,
     /// Items that were written.
     listed: u64,
@@ -125,11 +129,16 @@ impl Listing {
 }
 
 impl ItemSink for Listing {
-    fn item(&mut self, item: Item) {
+    fn item(&mut self, mut item: Item) {
         if self.filter.as_ref().is_some_and(|filter| !filter.matches(&item)) {
             return;
         }
         self.listed += 1;
+        if let Item::Exchange(exchange) = &mut item
+            && self.decode
+        {
+            coding::undo(exchange);
+        }
         self.attempt(|output| output.item(&item));
         if self.live {
             self.attempt(|output| output.flush());

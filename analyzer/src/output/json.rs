@@ -185,6 +185,9 @@ struct ResponseObject<'a> {
 struct MessageObject<'a> {
     headers: Pairs<'a>,
     body_bytes: u64,
+    /// Without content codings; only where these were to be undone, and then so is the body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decoded_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<Text<Base64<'a>>>,
 }
@@ -262,6 +265,7 @@ fn message(message: &Message) -> MessageObject<'_> {
     MessageObject {
         headers: Pairs(&message.headers),
         body_bytes: message.body.bytes,
+        decoded_bytes: message.body.decoded_bytes,
         body: message.body.data.as_deref().map(base64),
     }
 }
