@@ -7,7 +7,7 @@ use sslrec_formats::pairing::Pairing;
 use sslrec_formats::record::{self, Direction, Record, Stats};
 
 use crate::exchange::{ConnectionInfo, Item};
-use crate::input::RecordSink;
+use crate::input::{Kind, RecordSink};
 use crate::stream::Connection;
 use crate::text::Size;
 use crate::timeline::{MAX_WAITING, Timeline};
@@ -19,7 +19,10 @@ pub struct Options {
     pub both_ends: bool,
     /// Keep the contents of messages and streams.
     pub bodies: bool,
-    /// The capture is of plaintext from the wire, not from inside TLS.
+    /// The capture is of plaintext from the wire, not from inside TLS. An [`Input`] says so
+    /// itself.
+    ///
+    /// [`Input`]: crate::input::Input
     pub plaintext: bool,
 }
 
@@ -279,6 +282,10 @@ impl<S: ItemSink> RecordSink for Capture<S> {
 
     fn is_done(&self) -> bool {
         self.sink.is_done()
+    }
+
+    fn source(&mut self, kind: Kind) {
+        self.options.plaintext = kind.is_foreign();
     }
 
     fn reset(&mut self, conn: u64, dir: Direction) {

@@ -1,23 +1,32 @@
 //! The command line of `sslanalyze`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
+
+use crate::filter::{self, Filter};
 
 /// List the HTTP exchanges of a capture of sslrec, or of any plaintext pcap
 #[derive(Debug, Parser)]
 #[command(
     name = "sslanalyze",
     version,
+    override_usage = "sslanalyze [OPTIONS] FILE... [FILTER]",
     after_help = "Exit status: 0 success; 1 FILE cannot be read or is damaged; 2 bad usage."
 )]
 pub struct Cli {
-    /// Capture to read: raw log, pcapng or pcap; `-` is standard input
+    /// Captures to read, and what to list of them; `-` is standard input
     ///
-    /// The kind is told by the content, never by the name. A damaged file is listed up to the
-    /// damage.
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
+    /// A capture is a raw log, a pcapng or a pcap, also compressed by gzip or zstd. The kind is told
+    /// by the content, never by the name. A damaged file is listed up to the damage.
+    ///
+    /// Several captures are merged by time, and their connections are numbered anew. The two files
+    /// of one recording count as one.
+    ///
+    /// The last argument is the filter if it follows a file and no file has this name; see
+    /// --filter.
+    #[arg(value_name = "FILE", required = true, num_args = 1..)]
+    pub files: Vec<PathBuf>,
 
     /// List only what this asks for, such as 'status>=500 and host~api'
     ///
@@ -51,7 +60,8 @@ pub struct Cli {
     /// Examples:
     ///   sslanalyze capture.pcapng 'status>=500 or not complete'
     ///   sslanalyze capture.pcapng 'method=POST and header.content-type~json'
-    #[arg(value_name = "FILTER", verbatim_doc_comment)]
+    ///   sslanalyze -Y 'pid=4242' monday.pcapng.gz tuesday.pcapng.gz
+    #[arg(short = 'Y', long, value_name = "FILTER", verbatim_doc_comment)]
     pub filter: Option<String>,
 
     /// Print one JSON object a line, and a summary as the last one
@@ -94,6 +104,35 @@ pub struct Cli {
         hide_default_value = true
     )]
     pub color: Color,
+}
+
+impl Cli {
+    /// The files to read and the filter, which may be the last argument.
+    ///
+    /// # Errors
+    /// If the filter is none.
+    pub fn files_and_filter(&self) -> Result<(&[PathBuf], Option<Filter>), filter::Error> {
+        if let Some(text) = &self.filter {
+            return Ok((&self.files, Some(Filter::parse(text)?)));
+        }
+        match self.files.split_last() {
+            // A link that leads nowhere is a file that is missing, not a filter.
+            Some((last, files))
+                if !files.is_empty() && !is_stdin(last) && last.symlink_metadata().is_err() =>
+            {
+                let text = last.to_string_lossy();
+                let hint = format!("nor is there a file `{text}`");
+                let filter = Filter::parse(&text).map_err(|error| error.with_hint(hint))?;
+                Ok((files, Some(filter)))
+            }
+            _ => Ok((&self.files, None)),
+        }
+    }
+}
+
+/// The name that stands for standard input.
+pub(crate) fn is_stdin(file: &Path) -> bool {
+    file == Path::new("-")
 }
 
 /// When to colour.

@@ -1,18 +1,19 @@
 //! Does what the command line says: input to listing, and failures to messages.
 
+use std::borrow::Cow;
 use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Read, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 use sslrec_formats::io::Error;
 
 use crate::capture::{Capture, ItemSink, Options};
-use crate::cli::{Cli, Color};
+use crate::cli::{Cli, Color, is_stdin};
 use crate::coding;
 use crate::exchange::Item;
 use crate::filter::{self, Filter};
-use crate::input::Input;
+use crate::input::{self, Input, Outcome, RecordSink};
 use crate::output::Output;
 use crate::output::json::Json;
 use crate::output::table::Table;
@@ -26,22 +27,31 @@ const OUT_BUFFER: usize = 64 << 10;
 /// If the filter is none (a [`filter::Error`]), before anything is read. If the capture cannot be read, or is damaged: then what stands before the damage was listed.
 /// That nobody reads the output any more is no error.
 pub fn run(cli: &Cli) -> Result<()> {
-    let filter = cli.filter.as_deref().map(Filter::parse).transpose()?;
-    let name =
-        if is_stdin(&cli.file) { "standard input".into() } else { cli.file.to_string_lossy() };
-    let input = Input::open(open(&cli.file)?).map_err(|error| unreadable(&name, &error))?;
-    let options = Options {
-        both_ends: cli.both_ends,
-        bodies: cli.bodies,
-        plaintext: input.kind().is_foreign(),
+    let (files, filter) = cli.files_and_filter()?;
+    let stdins = files.iter().filter(|file| is_stdin(file)).count();
+    if stdins > 1 {
+        return Err(anyhow!("cannot read standard input {stdins} times; name `-` once"));
+    }
+    let names: Vec<_> = files.iter().map(|file| name(file)).collect();
+    let inputs = files
+        .iter()
+        .zip(&names)
+        .map(|(file, name)| Input::open(open(file)?).map_err(|error| unreadable(name, &error)));
+    let inputs = inputs.collect::<Result<Vec<_>>>()?;
+    let listing = Listing {
+        filter,
+        decode: cli.decode,
+        output: output(cli),
+        listed: 0,
+        failure: None,
+        live: stdins > 0,
     };
-    let live = is_stdin(&cli.file);
-    let decode = cli.decode;
-    let listing = Listing { filter, decode, output: output(cli), listed: 0, failure: None, live };
+    let options = Options { both_ends: cli.both_ends, bodies: cli.bodies, plaintext: false };
     let mut capture = Capture::new(options, listing);
-    let outcome = input.read(&mut capture).map_err(|error| unreadable(&name, &error))?;
-    let (mut summary, mut listing) = capture.finish(outcome.start_ns, outcome.damage.is_none());
-    summary.notes.extend(outcome.notes);
+    let read = Read::all(inputs, &names, &mut capture)?;
+    let (mut summary, mut listing) = capture.finish(read.start_ns, read.damages.is_empty());
+    summary.closed = summary.closed && read.closed;
+    summary.notes.extend(read.notes);
     summary.listed = listing.filter.is_some().then_some(listing.listed);
     listing.attempt(|output| output.summary(&summary));
     listing.attempt(|output| output.flush());
@@ -50,16 +60,93 @@ pub fn run(cli: &Cli) -> Result<()> {
         Some(error) => return Err(error).context("cannot write the listing"),
         None => {}
     }
-    outcome.damage.map_or(Ok(()), |damage| Err(cut_short(&name, listing.listed, &damage)))
+    let listed = listing.listed;
+    let mut errors = read.damages.iter().map(|damage| damage.error(names.len(), listed));
+    let last = errors.next_back();
+    errors.for_each(|error| report(&error));
+    last.map_or(Ok(()), Err)
 }
 
-fn is_stdin(file: &Path) -> bool {
-    file == Path::new("-")
+/// What was read of all files.
+#[derive(Default)]
+struct Read {
+    start_ns: u64,
+    /// None of them says that it was not.
+    closed: bool,
+    notes: Vec<String>,
+    damages: Vec<Damage>,
 }
 
-fn open(file: &Path) -> Result<Box<dyn Read>> {
+impl Read {
+    /// Hands the records of all files to `sink`.
+    fn all(
+        mut inputs: Vec<Input<'_>>,
+        names: &[Cow<'_, str>],
+        sink: &mut dyn RecordSink,
+    ) -> Result<Self> {
+        let compressed: Vec<bool> = inputs.iter().map(Input::is_compressed).collect();
+        let (outcomes, closed) = match inputs.pop() {
+            Some(input) if inputs.is_empty() => (vec![input.read(sink)], true),
+            last => {
+                inputs.extend(last);
+                let merged = input::merge(inputs, sink);
+                (merged.outcomes, merged.closed)
+            }
+        };
+        let mut read = Self { closed, ..Self::default() };
+        let several = names.len() > 1;
+        for ((outcome, name), compressed) in outcomes.into_iter().zip(names).zip(compressed) {
+            let outcome = match outcome {
+                Ok(outcome) => outcome,
+                Err(error) if several => Outcome { damage: Some(error), ..Outcome::default() },
+                Err(error) => return Err(unreadable(name, &error)),
+            };
+            if outcome.start_ns > 0 {
+                let earliest = Some(read.start_ns).filter(|&ns| ns > 0);
+                read.start_ns = earliest.map_or(outcome.start_ns, |ns| ns.min(outcome.start_ns));
+            }
+            let prefix = if several { format!("{name}: ") } else { String::new() };
+            read.notes.extend(outcome.notes.into_iter().map(|note| format!("{prefix}{note}")));
+            let name = name.to_string();
+            read.damages.extend(outcome.damage.map(|error| Damage { name, compressed, error }));
+        }
+        Ok(read)
+    }
+}
+
+/// Where a file broke off.
+struct Damage {
+    name: String,
+    /// The place is one in what the file decompresses to.
+    compressed: bool,
+    error: Error,
+}
+
+impl Damage {
+    /// What is said of it, after so many items of so many files were listed.
+    fn error(&self, files: usize, listed: u64) -> anyhow::Error {
+        let listed = match files {
+            1 => format!("what was listed ({listed}) stands before that"),
+            _ => "it was listed up to that".into(),
+        };
+        let name = &self.name;
+        let of = if self.compressed { " of its decompressed contents" } else { "" };
+        match &self.error {
+            Error::Damaged { offset, reason } => anyhow!(
+                "{name} is damaged at byte {offset}{of}: {reason}; {listed}; if the file was copied, copy it again"
+            ),
+            error => anyhow!("reading {name} failed: {error}; {listed}"),
+        }
+    }
+}
+
+fn name(file: &Path) -> Cow<'_, str> {
+    if is_stdin(file) { "standard input".into() } else { file.to_string_lossy() }
+}
+
+fn open(file: &Path) -> Result<Box<dyn io::Read + Send>> {
     if is_stdin(file) {
-        return Ok(Box::new(io::stdin().lock()));
+        return Ok(Box::new(io::stdin()));
     }
     let name = file.display();
     let opened = File::open(file).with_context(|| format!("cannot open {name}"))?;
@@ -75,17 +162,6 @@ fn unreadable(name: &str, error: &Error) -> anyhow::Error {
             "cannot read {name}: not {expected}: {reason}; give a file that `sslrec -w` or a packet capture program wrote"
         ),
         error => anyhow!("cannot read {name}: {error}"),
-    }
-}
-
-fn cut_short(name: &str, listed: u64, error: &Error) -> anyhow::Error {
-    match error {
-        Error::Damaged { offset, reason } => anyhow!(
-            "{name} is damaged at byte {offset}: {reason}; what was listed ({listed}) stands before that; if the file was copied, copy it again"
-        ),
-        error => {
-            anyhow!("reading {name} failed: {error}; what was listed ({listed}) stands before that")
-        }
     }
 }
 

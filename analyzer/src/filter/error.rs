@@ -14,6 +14,7 @@ pub struct Error {
     place: Range<usize>,
     problem: String,
     allowed: String,
+    hint: Option<String>,
 }
 
 impl Error {
@@ -23,7 +24,19 @@ impl Error {
         problem: impl Into<String>,
         allowed: impl Into<String>,
     ) -> Self {
-        Self { text: text.into(), place, problem: problem.into(), allowed: allowed.into() }
+        Self {
+            text: text.into(),
+            place,
+            problem: problem.into(),
+            allowed: allowed.into(),
+            hint: None,
+        }
+    }
+
+    /// Adds a line: what else may have been meant.
+    pub(crate) fn with_hint(mut self, hint: String) -> Self {
+        self.hint = Some(hint);
+        self
     }
 
     /// Place of the problem, in bytes of the filter's text.
@@ -44,7 +57,8 @@ impl fmt::Display for Error {
         writeln!(f, "  {}", shown(&self.text))?;
         let marks = "^".repeat(marked.chars().count().max(1));
         writeln!(f, "  {}{marks}", " ".repeat(before.chars().count()))?;
-        write!(f, "allowed here: {}", self.allowed)
+        write!(f, "allowed here: {}", self.allowed)?;
+        self.hint.iter().try_for_each(|hint| write!(f, "\n{}", shown(hint)))
     }
 }
 

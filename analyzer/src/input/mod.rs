@@ -1,18 +1,23 @@
 //! Reads a capture of any kind as records.
 //!
 //! The kind is told by the first bytes, never by the name, and nothing is ever sought in the
-//! file, so that a pipe will do. What other programs captured from the wire is reassembled
-//! ([`crate::tcp`]) into the same records that our own files hold.
+//! file, so that a pipe will do. What was compressed by gzip or zstd is decompressed on the way.
+//! What other programs captured from the wire is reassembled ([`crate::tcp`]) into the same
+//! records that our own files hold.
 
 mod foreign;
 mod link;
+mod merge;
+mod packing;
 
 use std::io::{self, Read};
 
+pub use self::merge::{Merged, merge};
+use self::packing::Packing;
 use sslrec_formats::io::{Error, RecordReader};
 use sslrec_formats::pcapng::{PcapngReader, is_sslrec_pcapng};
 use sslrec_formats::rawlog::{RawLogReader, is_raw_log};
-use sslrec_formats::record::{Direction, Record};
+use sslrec_formats::record::{CaptureInfo, Direction, Record};
 
 /// Takes the records of a capture.
 pub trait RecordSink {
@@ -29,6 +34,16 @@ pub trait RecordSink {
     /// record.
     fn reset(&mut self, conn: u64, dir: Direction) {
         let _ = (conn, dir);
+    }
+
+    /// The head of the file, before all else; other programs' captures have none.
+    fn info(&mut self, info: &CaptureInfo) {
+        let _ = info;
+    }
+
+    /// What follows comes from a file of this kind.
+    fn source(&mut self, kind: Kind) {
+        let _ = kind;
     }
 
     /// Reading may stop: nobody wants what would follow.
@@ -71,31 +86,35 @@ pub struct Outcome {
 /// A capture whose kind is known.
 pub struct Input<'r> {
     kind: Kind,
-    reader: Box<dyn Read + 'r>,
+    compressed: bool,
+    reader: Box<dyn Read + Send + 'r>,
 }
+
+/// How many times a file may have been compressed: a capture that is stored compressed may be
+/// compressed once more on its way.
+const MAX_PACKINGS: usize = 2;
 
 /// How much is looked at to tell the kind: the first block of a pcapng with long comments.
 const SNIFF_BYTES: usize = 64 << 10;
 
 impl<'r> Input<'r> {
-    /// Looks at the first bytes.
+    /// Looks at the first bytes, decompressed if need be.
     ///
     /// # Errors
     /// If they cannot be read, or are of no kind that is known.
-    pub fn open(mut reader: impl Read + 'r) -> Result<Self, Error> {
-        let mut head = Vec::new();
-        let kind = loop {
-            let wanted = head_len(&head);
-            if head.len() < wanted {
-                let more =
-                    (&mut reader).take((wanted - head.len()) as u64).read_to_end(&mut head)?;
-                if more > 0 {
-                    continue;
-                }
-            }
-            break sniff(&head)?;
-        };
-        Ok(Self { kind, reader: Box::new(io::Cursor::new(head).chain(reader)) })
+    pub fn open(reader: impl Read + Send + 'r) -> Result<Self, Error> {
+        let mut reader: Box<dyn Read + Send + 'r> = Box::new(reader);
+        for packings in 0..=MAX_PACKINGS {
+            let head = read_head(&mut reader)?;
+            let Some(packing) = Packing::of(&head).filter(|_| !is_raw_log(&head)) else {
+                let kind = sniff(&head)?;
+                let reader = Box::new(io::Cursor::new(head).chain(reader));
+                return Ok(Self { kind, compressed: packings > 0, reader });
+            };
+            reader = packing.unpack(io::Cursor::new(head).chain(reader))?;
+        }
+        let reason = format!("it was compressed more than {MAX_PACKINGS} times");
+        Err(Error::Foreign { expected: EXPECTED, reason })
     }
 
     /// What kind it is.
@@ -103,11 +122,17 @@ impl<'r> Input<'r> {
         self.kind
     }
 
+    /// It was compressed; places in it are those in its decompressed contents.
+    pub fn is_compressed(&self) -> bool {
+        self.compressed
+    }
+
     /// Hands all records to `sink`.
     ///
     /// # Errors
     /// If not even the head of the file can be read. Damage behind that is in the outcome.
     pub fn read(self, sink: &mut dyn RecordSink) -> Result<Outcome, Error> {
+        sink.source(self.kind);
         match self.kind {
             Kind::RawLog => read_own(RawLogReader::new(self.reader)?, sink),
             Kind::Pcapng => read_own(PcapngReader::new(self.reader)?, sink),
@@ -118,6 +143,7 @@ impl<'r> Input<'r> {
 }
 
 fn read_own(mut reader: impl RecordReader, sink: &mut dyn RecordSink) -> Result<Outcome, Error> {
+    sink.info(reader.info());
     let mut outcome = Outcome { start_ns: reader.info().start_ns, ..Outcome::default() };
     while !sink.is_done() {
         match reader.next() {
@@ -130,6 +156,21 @@ fn read_own(mut reader: impl RecordReader, sink: &mut dyn RecordSink) -> Result<
         }
     }
     Ok(outcome)
+}
+
+/// As many of the first bytes as tell the kind.
+fn read_head(reader: &mut impl Read) -> Result<Vec<u8>, Error> {
+    let mut head = Vec::new();
+    loop {
+        let wanted = head_len(&head);
+        if head.len() >= wanted {
+            return Ok(head);
+        }
+        let more = reader.by_ref().take((wanted - head.len()) as u64).read_to_end(&mut head)?;
+        if more == 0 {
+            return Ok(head);
+        }
+    }
 }
 
 /// How many bytes are needed to tell the kind of a file that begins with `head`.
@@ -145,6 +186,8 @@ fn head_len(head: &[u8]) -> usize {
         None => 12,
     }
 }
+
+const EXPECTED: &str = "a raw log, pcapng or pcap";
 
 /// Type of the section header block, the same in either byte order.
 const PCAPNG: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
@@ -164,10 +207,11 @@ fn sniff(head: &[u8]) -> Result<Kind, Error> {
             0xa1b2_cd34 | 0x34cd_b2a1 => {
                 "it is a modified pcap of an old Linux; convert it with `editcap -F pcapng IN OUT`"
             }
-            0x28b5_2ffd => "it is zstd-compressed, but no raw log; decompress it first",
-            magic if magic >> 16 == 0x1f8b => "it is gzip-compressed; decompress it first",
+            0xfd37_7a58 => "it is compressed by xz; decompress it first",
+            0x0422_4d18 => "it is compressed by lz4; decompress it first",
+            magic if magic >> 8 == 0x42_5a68 => "it is compressed by bzip2; decompress it first",
             _ => "it begins like none of these",
         },
     };
-    Err(Error::Foreign { expected: "a raw log, pcapng or pcap", reason: reason.into() })
+    Err(Error::Foreign { expected: EXPECTED, reason: reason.into() })
 }

@@ -1,0 +1,255 @@
+//! Several captures as one, merged by time.
+//!
+//! Each file is read by a thread of its own, which copies its records into batches; here the
+//! record that is earliest comes next. Within a file the order stays, whatever its times say.
+//!
+//! Numbers of connections are those of one capture, so they are given anew, in order of appearance.
+//! Files with the same head are parts or views of one capture (`sslrec -w x.pcapng -w x.zst`),
+//! and share their connections. Process numbers are those of one machine: a connection gets the
+//! name that its own capture gave to the process.
+//!
+//! Memory: per file, a few batches and what its reader holds.
+
+mod batch;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+
+use sslrec_formats::io::Error;
+use sslrec_formats::record::{CaptureInfo, Process, Record, Stats};
+
+use self::batch::{Batch, Event, Sender};
+use super::{Input, Kind, Outcome, RecordSink};
+
+/// Batches of each file that wait for the others.
+const QUEUE: usize = 2;
+
+/// What was read of several captures.
+#[derive(Debug, Default)]
+pub struct Merged {
+    /// What was read of each, in the order in which they were given.
+    pub outcomes: Vec<Result<Outcome, Error>>,
+    /// Each was ended in an orderly way, as far as it says.
+    pub closed: bool,
+}
+
+/// Hands the records of all inputs to `sink`, in the order of time.
+pub fn merge(inputs: Vec<Input<'_>>, sink: &mut dyn RecordSink) -> Merged {
+    thread::scope(|scope| {
+        let mut sources = Vec::new();
+        let mut threads = Vec::new();
+        for input in inputs {
+            let (sender, receiver) = sync_channel(QUEUE);
+            sources.push(Source::new(input.kind(), receiver));
+            threads.push(scope.spawn(move || {
+                let mut sender = Sender::new(sender);
+                let outcome = input.read(&mut sender);
+                sender.finish();
+                outcome
+            }));
+        }
+        let closed = Merger::new(sources).run(sink);
+        // The sources are gone now, so that a thread which still reads has to end.
+        let outcomes = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        Merged { outcomes: outcomes.collect(), closed }
+    })
+}
+
+/// A file on its way in.
+struct Source {
+    kind: Kind,
+    receiver: Receiver<Batch>,
+    /// Head of the file, once it came.
+    info: Option<CaptureInfo>,
+    batch: Batch,
+    /// Next of the events in `batch`.
+    next: usize,
+    /// Latest time so far: a record is never merged in before one that stands before it.
+    now_ns: u64,
+    /// Which capture it is of.
+    capture: usize,
+    stats: Option<Stats>,
+}
+
+impl Source {
+    fn new(kind: Kind, receiver: Receiver<Batch>) -> Self {
+        Self {
+            kind,
+            receiver,
+            info: None,
+            batch: Batch::default(),
+            next: 0,
+            now_ns: 0,
+            capture: 0,
+            stats: None,
+        }
+    }
+
+    /// When its next event was; `None` at its end.
+    fn time(&mut self) -> Option<u64> {
+        while self.next >= self.batch.len() {
+            self.batch = self.receiver.recv().ok()?;
+            self.next = 0;
+            // It says when it began; without that, it is not to be told from others.
+            let info = self.batch.info.take().filter(|info| info.start_ns > 0);
+            self.info = self.info.take().or(info);
+        }
+        self.now_ns = self.now_ns.max(self.batch.ts_ns(self.next));
+        Some(self.now_ns)
+    }
+}
+
+/// See the module.
+struct Merger {
+    sources: Vec<Source>,
+    /// Heads of the captures that were told apart.
+    captures: Vec<Option<CaptureInfo>>,
+    /// New numbers of connections, by capture and number in it.
+    numbers: HashMap<(usize, u64), u64>,
+    processes: HashMap<(usize, u32), Process>,
+    /// The capture whose process the sink knows under a number.
+    known: HashMap<u32, usize>,
+    /// The source whose kind the sink was told.
+    at: Option<usize>,
+}
+
+impl Merger {
+    fn new(sources: Vec<Source>) -> Self {
+        Self {
+            sources,
+            captures: Vec::new(),
+            numbers: HashMap::new(),
+            processes: HashMap::new(),
+            known: HashMap::new(),
+            at: None,
+        }
+    }
+
+    /// Returns whether all captures were closed.
+    fn run(mut self, sink: &mut dyn RecordSink) -> bool {
+        let mut heads = BinaryHeap::new();
+        for (at, source) in self.sources.iter_mut().enumerate() {
+            let time = source.time();
+            source.capture = capture_of(&mut self.captures, source.info.take());
+            heads.extend(time.map(|time| Reverse((time, at))));
+        }
+        while let Some(Reverse((_, at))) = heads.pop() {
+            if sink.is_done() {
+                return false;
+            }
+            self.event(at, sink);
+            heads.extend(self.sources[at].time().map(|time| Reverse((time, at))));
+        }
+        self.finish(sink)
+    }
+
+    fn event(&mut self, at: usize, sink: &mut dyn RecordSink) {
+        let source = &mut self.sources[at];
+        let kind = source.kind;
+        if self.at.replace(at).is_none_or(|before| before != at) {
+            sink.source(kind);
+        }
+        let event = source.next;
+        source.next += 1;
+        let capture = source.capture;
+        let batch = std::mem::take(&mut source.batch);
+        match batch.event(event) {
+            Some(Event::Record(record)) => self.record(at, record, sink),
+            Some(Event::Note { conn, text }) => {
+                sink.note(self.number(capture, conn), text);
+            }
+            Some(Event::Reset { conn, dir }) => sink.reset(self.number(capture, conn), dir),
+            None => {}
+        }
+        self.sources[at].batch = batch;
+    }
+
+    fn record(&mut self, at: usize, mut record: Record<'_>, sink: &mut dyn RecordSink) {
+        let capture = self.sources[at].capture;
+        match &mut record {
+            Record::Process(process) => {
+                self.processes.insert((capture, process.pid), process.clone());
+                self.known.insert(process.pid, capture);
+            }
+            Record::Connection(connection) => {
+                connection.conn = self.number(capture, connection.conn);
+                self.name(capture, connection.pid, sink);
+            }
+            Record::Data(data) => data.conn = self.number(capture, data.conn),
+            Record::Gap(gap) => gap.conn = self.number(capture, gap.conn),
+            Record::Handshake(handshake) => {
+                handshake.conn = self.number(capture, handshake.conn);
+            }
+            Record::Close(close) => close.conn = self.number(capture, close.conn),
+            // The counters of all are added up at the end.
+            Record::Stats(stats) => {
+                self.sources[at].stats = Some(stats.clone());
+                return;
+            }
+        }
+        sink.record(&record);
+    }
+
+    fn number(&mut self, capture: usize, conn: u64) -> u64 {
+        let next = self.numbers.len() as u64 + 1;
+        *self.numbers.entry((capture, conn)).or_insert(next)
+    }
+
+    /// Repeats what a process is called where the sink knows another one under its number.
+    fn name(&mut self, capture: usize, pid: u32, sink: &mut dyn RecordSink) {
+        if self.known.get(&pid).is_some_and(|known| *known != capture)
+            && let Some(process) = self.processes.get(&(capture, pid))
+        {
+            sink.record(&Record::Process(process.clone()));
+            self.known.insert(pid, capture);
+        }
+    }
+
+    /// Adds up the counters: of each capture those that were read last.
+    fn finish(self, sink: &mut dyn RecordSink) -> bool {
+        let mut latest: HashMap<usize, &Stats> = HashMap::new();
+        for source in &self.sources {
+            let Some(stats) = &source.stats else { continue };
+            let entry = latest.entry(source.capture).or_insert(stats);
+            if (entry.last, entry.ts_ns) < (stats.last, stats.ts_ns) {
+                *entry = stats;
+            }
+        }
+        let closed = self.sources.iter().all(|source| {
+            source.kind.is_foreign() || latest.get(&source.capture).is_some_and(|s| s.last)
+        });
+        if !latest.is_empty() {
+            let mut total = Stats { last: closed, ..Stats::default() };
+            for stats in latest.values() {
+                total.ts_ns = total.ts_ns.max(stats.ts_ns);
+                for (sum, count) in [
+                    (&mut total.calls, stats.calls),
+                    (&mut total.bytes, stats.bytes),
+                    (&mut total.dropped_events, stats.dropped_events),
+                    (&mut total.lost_bytes, stats.lost_bytes),
+                ] {
+                    *sum = sum.saturating_add(count);
+                }
+            }
+            sink.record(&Record::Stats(total));
+        }
+        closed
+    }
+}
+
+/// The capture of this head among those that are known, or a new one. Heads that say nothing are
+/// of captures of their own.
+fn capture_of(captures: &mut Vec<Option<CaptureInfo>>, info: Option<CaptureInfo>) -> usize {
+    let same = |known: &Option<CaptureInfo>| info.is_some() && *known == info;
+    captures.iter().position(same).unwrap_or_else(|| {
+        captures.push(info);
+        captures.len() - 1
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! Records on their way from one thread to another: copied, many at a time.
+
+use std::ops::Range;
+use std::sync::mpsc::SyncSender;
+
+use sslrec_formats::record::{CaptureInfo, Data, Direction, Handshake, Record};
+
+use crate::input::RecordSink;
+
+/// When a batch is full: enough that handing it over costs little, and little enough that a
+/// thousand files fit into memory.
+const MAX_BYTES: usize = 128 << 10;
+const MAX_EVENTS: usize = 1024;
+
+/// What a reader said.
+pub(super) enum Event<'a> {
+    Record(Record<'a>),
+    Note { conn: u64, text: &'a str },
+    Reset { conn: u64, dir: Direction },
+}
+
+/// What was said since the last batch, in order.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// Head of the file; in its first batch.
+    pub(super) info: Option<CaptureInfo>,
+    events: Vec<Stored>,
+    /// Payloads.
+    bytes: Vec<u8>,
+    /// Functions and notes.
+    text: String,
+    /// The function that was named last.
+    func: Range<usize>,
+}
+
+/// An event whose borrowed parts stand in the batch.
+#[derive(Debug)]
+enum Stored {
+    Record(Record<'static>),
+    Data { data: Data<'static>, func: Range<usize>, payload: Range<usize> },
+    Handshake { handshake: Handshake<'static>, func: Range<usize> },
+    Note { conn: u64, text: Range<usize> },
+    Reset { conn: u64, dir: Direction },
+}
+
+impl Batch {
+    pub(super) fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// When an event was; 0 where it has no time of its own.
+    pub(super) fn ts_ns(&self, event: usize) -> u64 {
+        match self.events.get(event) {
+            Some(Stored::Record(record)) => record.ts_ns(),
+            Some(Stored::Data { data, .. }) => data.ts_ns,
+            Some(Stored::Handshake { handshake, .. }) => handshake.ts_ns,
+            Some(Stored::Note { .. } | Stored::Reset { .. }) | None => 0,
+        }
+    }
+
+    pub(super) fn event(&self, event: usize) -> Option<Event<'_>> {
+        Some(match self.events.get(event)? {
+            Stored::Record(record) => Event::Record(record.clone()),
+            Stored::Data { data, func, payload } => Event::Record(Record::Data(Data {
+                func: &self.text[func.clone()],
+                payload: &self.bytes[payload.clone()],
+                ..data.clone()
+            })),
+            Stored::Handshake { handshake, func } => Event::Record(Record::Handshake(Handshake {
+                func: &self.text[func.clone()],
+                ..handshake.clone()
+            })),
+            Stored::Note { conn, text } => {
+                Event::Note { conn: *conn, text: &self.text[text.clone()] }
+            }
+            Stored::Reset { conn, dir } => Event::Reset { conn: *conn, dir: *dir },
+        })
+    }
+
+    fn push(&mut self, record: &Record<'_>) {
+        let stored = match record {
+            Record::Data(data) => {
+                let func = self.func(data.func);
+                let start = self.bytes.len();
+                self.bytes.extend_from_slice(data.payload);
+                let payload = start..self.bytes.len();
+                Stored::Data {
+                    data: Data { func: "", payload: &[], ..data.clone() },
+                    func,
+                    payload,
+                }
+            }
+            Record::Handshake(handshake) => {
+                let func = self.func(handshake.func);
+                Stored::Handshake { handshake: Handshake { func: "", ..handshake.clone() }, func }
+            }
+            Record::Process(process) => Stored::Record(Record::Process(process.clone())),
+            Record::Connection(c) => Stored::Record(Record::Connection(c.clone())),
+            Record::Gap(gap) => Stored::Record(Record::Gap(gap.clone())),
+            Record::Close(close) => Stored::Record(Record::Close(close.clone())),
+            Record::Stats(stats) => Stored::Record(Record::Stats(stats.clone())),
+        };
+        self.events.push(stored);
+    }
+
+    /// Keeps the name of a function; mostly it is the same as before.
+    fn func(&mut self, func: &str) -> Range<usize> {
+        if self.text[self.func.clone()] != *func {
+            self.func = self.text(func);
+        }
+        self.func.clone()
+    }
+
+    fn text(&mut self, text: &str) -> Range<usize> {
+        let start = self.text.len();
+        self.text.push_str(text);
+        start..self.text.len()
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes.len() + self.text.len() >= MAX_BYTES || self.events.len() >= MAX_EVENTS
+    }
+}
+
+/// Takes the records of a file and sends them on.
+pub(super) struct Sender {
+    channel: SyncSender<Batch>,
+    batch: Batch,
+    /// Nobody receives any more.
+    closed: bool,
+}
+
+impl Sender {
+    pub(super) fn new(channel: SyncSender<Batch>) -> Self {
+        Self { channel, batch: Batch::default(), closed: false }
+    }
+
+    /// Sends what is left.
+    pub(super) fn finish(mut self) {
+        self.send();
+    }
+
+    fn send(&mut self) {
+        let batch = std::mem::take(&mut self.batch);
+        self.closed |= self.channel.send(batch).is_err();
+    }
+
+    fn push(&mut self, event: impl FnOnce(&mut Batch)) {
+        if self.closed {
+            return;
+        }
+        event(&mut self.batch);
+        if self.batch.is_full() {
+            self.send();
+        }
+    }
+}
+
+impl RecordSink for Sender {
+    fn info(&mut self, info: &CaptureInfo) {
+        self.batch.info = Some(info.clone());
+    }
+
+    fn record(&mut self, record: &Record<'_>) {
+        self.push(|batch| batch.push(record));
+    }
+
+    fn note(&mut self, conn: u64, note: &str) {
+        self.push(|batch| {
+            let text = batch.text(note);
+            batch.events.push(Stored::Note { conn, text });
+        });
+    }
+
+    fn reset(&mut self, conn: u64, dir: Direction) {
+        self.push(|batch| batch.events.push(Stored::Reset { conn, dir }));
+    }
+
+    fn is_done(&self) -> bool {
+        self.closed
+    }
+}

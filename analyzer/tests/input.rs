@@ -1,0 +1,224 @@
+//! Compressed captures and several captures, by the real binary, packed by other people's tools.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
+mod records;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use records::{Script, moved};
+use serde_json::Value;
+use sslrec_formats::io::RecordWriter;
+use sslrec_formats::pcapng::{PcapngOptions, PcapngWriter};
+use sslrec_formats::rawlog::RawLogWriter;
+use sslrec_formats::record::{CaptureInfo, Record};
+use tempfile::TempDir;
+
+fn analyze(args: &[&str], dir: &Path) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_sslanalyze")).args(args).current_dir(dir).output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn json(args: &[&str], dir: &Path) -> Vec<Value> {
+    let output = analyze(&[&["--json"], args].concat(), dir);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn raw_log(start_ns: u64, records: &[Record<'_>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let info = CaptureInfo { start_ns, ..CaptureInfo::default() };
+    let mut writer = RawLogWriter::new(&mut bytes, info, 1).unwrap();
+    records.iter().for_each(|record| writer.write(record).unwrap());
+    writer.finish().unwrap();
+    drop(writer);
+    bytes
+}
+
+fn pcapng(start_ns: u64, records: &[Record<'_>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let info = CaptureInfo { start_ns, ..CaptureInfo::default() };
+    let mut writer = PcapngWriter::new(&mut bytes, info, PcapngOptions::default()).unwrap();
+    records.iter().for_each(|record| writer.write(record).unwrap());
+    writer.finish().unwrap();
+    drop(writer);
+    bytes
+}
+
+fn script(path: &str) -> Script {
+    Script::client()
+        .sent(format!("GET /{path} HTTP/1.1\r\nHost: x\r\n\r\n"))
+        .received("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+        .close()
+}
+
+/// Compresses `dir`/`file` to `dir`/`packed`.
+fn pack(tool: &str, dir: &Path, file: &str, packed: &str) {
+    let output = Command::new(tool).args(["-c", file]).current_dir(dir).output().unwrap();
+    assert!(output.status.success());
+    std::fs::write(dir.join(packed), output.stdout).unwrap();
+}
+
+/// A raw log, our pcapng and another program's, and each as gzip and zstd made it.
+fn kept() -> (TempDir, [&'static str; 3]) {
+    let dir = tempfile::tempdir().unwrap();
+    let records = script("a");
+    std::fs::write(dir.path().join("raw"), raw_log(1, &records.records())).unwrap();
+    std::fs::write(dir.path().join("own"), pcapng(1, &records.records())).unwrap();
+    let foreign =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/analyzer/http-server.pcapng");
+    std::fs::copy(foreign, dir.path().join("other")).unwrap();
+    (dir, ["raw", "own", "other"])
+}
+
+#[test]
+fn a_compressed_capture_lists_the_same() {
+    let (dir, files) = kept();
+    let dir = dir.path();
+    for file in files {
+        let plain = json(&[file], dir);
+        for tool in ["gzip", "zstd"] {
+            pack(tool, dir, file, "once");
+            assert_eq!(json(&["once"], dir), plain, "{file} {tool}");
+            pack("gzip", dir, "once", "twice");
+            assert_eq!(json(&["twice"], dir), plain, "{file} {tool} gzip");
+        }
+        // Of several members and frames.
+        let bytes = std::fs::read(dir.join(file)).unwrap();
+        for tool in ["gzip", "zstd"] {
+            let mut whole = Vec::new();
+            for part in bytes.chunks(bytes.len() / 3 + 1) {
+                std::fs::write(dir.join("part"), part).unwrap();
+                pack(tool, dir, "part", "packed");
+                whole.extend(std::fs::read(dir.join("packed")).unwrap());
+            }
+            std::fs::write(dir.join("parts"), whole).unwrap();
+            assert_eq!(json(&["parts"], dir), plain, "{file} {tool} in parts");
+        }
+    }
+    pack("gzip", dir, "twice", "three");
+    let output = analyze(&["three"], dir);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("compressed more than 2 times"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_compressed_capture_that_is_cut_is_listed_up_to_the_cut() {
+    let (dir, files) = kept();
+    let dir = dir.path();
+    for file in files {
+        for tool in ["gzip", "zstd"] {
+            pack(tool, dir, file, "packed");
+            let whole = std::fs::read(dir.join("packed")).unwrap();
+            for cut in (1..whole.len()).step_by(whole.len() / 40 + 1) {
+                std::fs::write(dir.join("cut"), &whole[..cut]).unwrap();
+                let output = analyze(&["--json", "cut"], dir);
+                let message = stderr(&output);
+                assert_eq!(output.status.code(), Some(1), "{file} {tool} {cut} {message}");
+                assert_eq!(message.lines().count(), 1, "{message}");
+            }
+            let mut damaged = whole.clone();
+            let at = whole.len() * 2 / 3;
+            damaged[at] ^= 0x10;
+            std::fs::write(dir.join("damaged"), damaged).unwrap();
+            let output = analyze(&["--json", "damaged"], dir);
+            assert_eq!(output.status.code(), Some(1), "{file} {tool}");
+            assert!(stderr(&output).contains("damaged"), "{}", stderr(&output));
+        }
+    }
+}
+
+#[test]
+fn other_compressions_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    for (magic, name) in
+        [(&b"\xfd7zXZ\0"[..], "xz"), (b"\x04\x22\x4d\x18", "lz4"), (b"BZh9", "bzip2")]
+    {
+        std::fs::write(dir.path().join("c"), [magic, &[0; 40]].concat()).unwrap();
+        let message = stderr(&analyze(&["c"], dir.path()));
+        assert!(
+            message.contains(&format!("compressed by {name}; decompress it first")),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn several_captures_are_merged_by_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let (first, second) = (script("first"), script("second"));
+    std::fs::write(dir.join("late"), raw_log(2, &moved(&second, 1, 5_000, false))).unwrap();
+    std::fs::write(dir.join("early"), pcapng(1, &first.records())).unwrap();
+    pack("gzip", dir, "late", "late.gz");
+    let lines = json(&["late.gz", "early"], dir);
+    let paths: Vec<_> = lines.iter().filter_map(|line| line["request"]["path"].as_str()).collect();
+    assert_eq!(paths, ["/first", "/second"]);
+    assert_eq!(lines.iter().map(|line| &line["conn"]).collect::<Vec<_>>()[..2], [1, 2]);
+    let summary = lines.last().unwrap();
+    assert_eq!((&summary["exchanges"], &summary["connections"]), (&2.into(), &2.into()));
+    assert_eq!((&summary["closed"], &summary["dropped_events"]), (&true.into(), &0.into()));
+    assert_eq!(summary["start"], "1970-01-01T00:00:00.000000001Z");
+    // With a filter, at the end or as an option.
+    for args in
+        [&["late.gz", "early", "path=/second"][..], &["-Y", "path=/second", "early", "late"]]
+    {
+        let lines = json(args, dir);
+        assert_eq!((lines.len(), &lines[0]["request"]["path"]), (2, &"/second".into()), "{args:?}");
+        assert_eq!(lines[1]["listed"], 1);
+    }
+}
+
+#[test]
+fn captures_of_the_wire_and_of_tls_keep_their_schemes_when_merged() {
+    let (dir, _) = kept();
+    let lines = json(&["other", "raw"], dir.path());
+    let count = |scheme: &str| {
+        let urls = lines.iter().filter_map(|line| line["request"]["url"].as_str());
+        urls.filter(|url| url.starts_with(scheme)).count()
+    };
+    assert_eq!((count("https://"), count("http://")), (1, 5));
+    assert_eq!(lines.last().unwrap()["closed"], true);
+}
+
+#[test]
+fn both_files_of_a_recording_list_what_each_of_them_lists() {
+    let (dir, _) = kept();
+    let dir = dir.path();
+    let once = json(&["raw"], dir);
+    assert_eq!(json(&["raw", "own"], dir), once);
+    assert_eq!(json(&["own", "raw", "own"], dir), once);
+}
+
+#[test]
+fn a_damaged_file_among_several_is_named_and_the_others_are_listed() {
+    let (dir, _) = kept();
+    let dir = dir.path();
+    let whole = std::fs::read(dir.join("other")).unwrap();
+    std::fs::write(dir.join("cut"), &whole[..whole.len() - 5]).unwrap();
+    let output = analyze(&["--json", "cut", "raw"], dir);
+    assert_eq!(output.status.code(), Some(1));
+    let message = stderr(&output);
+    assert!(message.starts_with("sslanalyze: cut is damaged at byte "), "{message}");
+    assert_eq!(message.lines().count(), 1);
+    assert!(String::from_utf8(output.stdout).unwrap().contains("https://x/a"));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_no_silent_filter() {
+    let (dir, _) = kept();
+    let output = analyze(&["raw", "othr.pcapng"], dir.path());
+    assert_eq!(output.status.code(), Some(2));
+    let message = stderr(&output);
+    assert!(message.contains("`othr.pcapng` is no field"), "{message}");
+    assert!(message.ends_with("nor is there a file `othr.pcapng`\n"), "{message}");
+    let output = analyze(&["raw", "absent", "status=200"], dir.path());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("cannot open absent"), "{}", stderr(&output));
+    assert_eq!(analyze(&["-", "-"], dir.path()).status.code(), Some(1));
+}
