@@ -222,3 +222,27 @@ fn a_file_that_is_not_there_is_no_silent_filter() {
     assert!(stderr(&output).contains("cannot open absent"), "{}", stderr(&output));
     assert_eq!(analyze(&["-", "-"], dir.path()).status.code(), Some(1));
 }
+
+#[test]
+fn exported_pdus_that_come_twice_are_listed_once() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/analyzer");
+    let lines = json(&["exported-http.pcapng"], &dir);
+    let brief = |line: &Value| {
+        let (request, response) = (&line["request"], &line["response"]);
+        let sizes = [&request["body_bytes"], &response["body_bytes"]].map(|n| n.as_u64().unwrap());
+        (request["path"].as_str().unwrap().to_owned(), sizes, line["complete"] == true)
+    };
+    let (summary, exchanges) = lines.split_last().unwrap();
+    assert_eq!(
+        exchanges.iter().map(brief).collect::<Vec<_>>(),
+        [
+            ("/a".to_owned(), [0, 5], true),
+            ("/n/20000".to_owned(), [0, 20_000], true),
+            ("/a".to_owned(), [0, 5], true),
+            ("/post".to_owned(), [841, 841], true),
+        ]
+    );
+    assert_eq!(exchanges[3]["interim"][0]["status"], 100);
+    assert_eq!((&summary["connections"], &summary["lost_bytes"]), (&2.into(), &0.into()));
+    assert_eq!(exchanges[0]["server"], "127.0.0.1:28443");
+}

@@ -10,13 +10,17 @@ use pcap_file::pcapng::{Block, PcapNgReadError, PcapNgReader};
 use sslrec_formats::io::Error;
 use sslrec_formats::record::{Record, Stats};
 
-use super::link::{self, Packet};
+use super::exported::{self, Exported, Refused};
+use super::link::{self, Packet, linktype};
 use super::{Outcome, RecordSink};
 use crate::tcp::Reassembler;
 
 /// The largest packet or block that is read. Snaplens end at 256 KiB; blocks that hold secrets or
 /// names can be longer.
 const BUFFER: usize = 16 << 20;
+
+/// The longest payload that Wireshark reassembles; one that claims to have been longer is damaged.
+const MAX_PDU: usize = 16 << 20;
 
 /// How many link types that are not known are named.
 const MAX_LINKS: usize = 8;
@@ -28,6 +32,7 @@ const PCAP_PACKET_HEADER: u64 = 16;
 /// Takes packets and counts what cannot be used of them.
 struct Packets<'s> {
     tcp: Reassembler,
+    exported: Exported,
     sink: &'s mut dyn RecordSink,
     packets: u64,
     segments: u64,
@@ -44,6 +49,7 @@ impl<'s> Packets<'s> {
     fn new(sink: &'s mut dyn RecordSink) -> Self {
         Self {
             tcp: Reassembler::new(),
+            exported: Exported::default(),
             sink,
             packets: 0,
             segments: 0,
@@ -60,6 +66,9 @@ impl<'s> Packets<'s> {
         self.packets += 1;
         self.first_ns.get_or_insert(ts_ns);
         self.last_ns = self.last_ns.max(ts_ns);
+        if link == linktype::WIRESHARK_UPPER_PDU {
+            return self.pdu(ts_ns, bytes, (original_len as usize).saturating_sub(bytes.len()));
+        }
         match link::dissect(link, ts_ns, bytes, original_len as usize) {
             Packet::Tcp(segment) => {
                 self.segments += 1;
@@ -72,7 +81,22 @@ impl<'s> Packets<'s> {
         }
     }
 
+    fn pdu(&mut self, ts_ns: u64, bytes: &[u8], missing: usize) {
+        match exported::parse(bytes) {
+            Ok(pdu) => {
+                self.segments += 1;
+                let missing = missing.min(MAX_PDU);
+                self.exported.pdu(ts_ns, &pdu, missing, &mut |segment| {
+                    self.tcp.segment(segment, self.sink);
+                });
+            }
+            Err(Refused::Cut) => self.cut += 1,
+            Err(Refused::Other) => self.other += 1,
+        }
+    }
+
     fn finish(mut self, dropped: Option<u64>, damage: Option<Error>) -> Outcome {
+        self.exported.finish(self.last_ns, &mut |segment| self.tcp.segment(segment, self.sink));
         self.tcp.finish(self.sink);
         if let Some(dropped_events) = dropped {
             let stats =

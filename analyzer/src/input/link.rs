@@ -10,7 +10,7 @@ use etherparse::{EtherType, IpNumber, LaxNetSlice, LaxSlicedPacket, TcpSlice, Tr
 use crate::tcp::Segment;
 
 /// Link types, by their number in the tcpdump.org registry.
-mod linktype {
+pub(super) mod linktype {
     pub(super) const NULL: u32 = 0;
     pub(super) const ETHERNET: u32 = 1;
     /// LINKTYPE_RAW, and the values that some systems put in its place.
@@ -20,6 +20,8 @@ mod linktype {
     pub(super) const IPV4: u32 = 228;
     pub(super) const IPV6: u32 = 229;
     pub(super) const LINUX_SLL2: u32 = 276;
+    /// Not packets at all: see [`super::super::exported`].
+    pub(in crate::input) const WIRESHARK_UPPER_PDU: u32 = 252;
 }
 
 /// The longest segment that Linux hands to a network card to cut up (GSO_MAX_SIZE since 5.19); a

@@ -5,6 +5,7 @@
 //! What other programs captured from the wire is reassembled ([`crate::tcp`]) into the same
 //! records that our own files hold.
 
+mod exported;
 mod foreign;
 mod link;
 mod merge;
