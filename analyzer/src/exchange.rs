@@ -121,6 +121,12 @@ impl Fields {
         self.iter().find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, v)| v)
     }
 
+    /// Removes all fields and keeps the memory.
+    pub(crate) fn clear(&mut self) {
+        self.octets.clear();
+        self.lengths.clear();
+    }
+
     /// Memory that they take.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.octets.capacity() + self.lengths.capacity() * size_of::<(u32, u32)>()
@@ -175,6 +181,13 @@ pub struct Message {
     pub first_ns: u64,
     /// When its last byte so far was handed over.
     pub last_ns: u64,
+}
+
+impl Message {
+    /// One of which nothing was seen before `first_ns`. `keep` its contents.
+    pub(crate) fn new(first_ns: u64, keep: bool) -> Self {
+        Self { body: Body::new(keep), first_ns, last_ns: first_ns, ..Self::default() }
+    }
 }
 
 /// Where the scheme of a request is known from.
@@ -438,6 +451,12 @@ impl Stream {
             data.extend_from_slice(bytes);
         }
         self.last_ns = self.last_ns.max(last_ns);
+    }
+
+    /// The contents are in exchanges from here on.
+    pub(crate) fn forget_data(&mut self) {
+        self.sent.data = None;
+        self.received.data = None;
     }
 
     /// Bytes are missing here.

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! input -> records -> capture -> stream -> http1 -> exchange -> timeline -> filter -> output
-//!   \-> tcp ->/
+//!   \-> tcp ->/                       \-> http2 ->/
 //! ```
 //!
 //! [`input`] makes records of any capture file, with [`tcp`] where it holds packets of the wire.
@@ -20,6 +20,7 @@ pub mod coding;
 pub mod exchange;
 pub mod filter;
 mod http1;
+mod http2;
 pub mod input;
 mod losses;
 pub mod output;

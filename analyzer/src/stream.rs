@@ -9,6 +9,7 @@ use sslrec_formats::record::{Close, CloseCause, Data, Direction, Gap, GapCause};
 use crate::exchange::{Item, SharedConnection, Stream};
 use crate::http1::start::{self, MAX_LINE, Verdict};
 use crate::http1::{self, Chunk, End, Kind};
+use crate::http2::{self, Place};
 use crate::timeline::{Ticket, Timeline};
 
 /// A connection that is being read.
@@ -32,6 +33,7 @@ pub(crate) struct Connection {
 enum Protocol {
     Undecided,
     Http1(Box<http1::Connection>),
+    Http2(Box<http2::Connection>),
     Opaque,
 }
 
@@ -110,9 +112,13 @@ impl Connection {
             Protocol::Http1(http1) => {
                 http1.data(data.dir, chunk, bytes, timeline);
                 if http1.exchanges() > 0 {
-                    // From here on the exchanges have the contents.
-                    self.raw.sent.data = None;
-                    self.raw.received.data = None;
+                    self.raw.forget_data();
+                }
+            }
+            Protocol::Http2(http2) => {
+                http2.data(data.dir, chunk, bytes, timeline);
+                if http2.exchanges() > 0 {
+                    self.raw.forget_data();
                 }
             }
             Protocol::Undecided => self.undecided(data.dir, chunk, bytes, timeline),
@@ -133,6 +139,7 @@ impl Connection {
     pub(crate) fn note(&mut self, note: &str) {
         match &mut self.protocol {
             Protocol::Http1(http1) => http1.note(note.to_owned()),
+            Protocol::Http2(http2) => http2.note(note.to_owned()),
             Protocol::Undecided if self.notes.iter().any(|known| known == note) => {}
             Protocol::Undecided => self.notes.push(note.to_owned()),
             Protocol::Opaque => self.raw.note(note.to_owned()),
@@ -161,19 +168,29 @@ impl Connection {
             missing = missing.saturating_add(len);
         }
         let closed = close.is_some_and(|close| close.cause != CloseCause::StillOpen);
-        if let Protocol::Http1(http1) = &mut self.protocol {
-            let (sent, received) = (self.sent.reset, self.received.reset);
-            let end = |direction| match direction {
-                _ if !closed => End::Open,
-                Direction::Sent if sent => End::Reset,
-                Direction::Received if received => End::Reset,
-                _ => End::Closed,
-            };
-            http1.finish(end, ts_ns, timeline);
-            if http1.exchanges() > 0 {
-                return missing;
+        let (sent, received) = (self.sent.reset, self.received.reset);
+        let end = |direction| match direction {
+            _ if !closed => End::Open,
+            Direction::Sent if sent => End::Reset,
+            Direction::Received if received => End::Reset,
+            _ => End::Closed,
+        };
+        let (exchanges, nothing) = match &mut self.protocol {
+            Protocol::Http1(http1) => {
+                http1.finish(end, ts_ns, timeline);
+                (http1.exchanges(), "http/1 without a whole head")
             }
-            self.raw.note("http/1 without a whole head");
+            Protocol::Http2(http2) => {
+                http2.finish(closed, ts_ns, timeline);
+                (http2.exchanges(), "http/2 without a request")
+            }
+            Protocol::Undecided | Protocol::Opaque => (0, ""),
+        };
+        if exchanges > 0 {
+            return missing;
+        }
+        if !nothing.is_empty() {
+            self.raw.note(nothing);
         }
         self.list_as_stream(closed, timeline);
         missing
@@ -186,9 +203,6 @@ impl Connection {
 
     fn list_as_stream(mut self, closed: bool, timeline: &mut Timeline) {
         self.notes.into_iter().for_each(|note| self.raw.note(note));
-        if self.info.borrow().record.alpn.as_deref() == Some("h2") {
-            self.raw.note(HTTP2_NOTE);
-        }
         let joined = self.info.borrow().record.joined;
         if joined {
             self.raw.note("joined in mid-stream");
@@ -238,8 +252,10 @@ impl Connection {
         half.held.clear();
         half.scanned = 0;
         half.chunk = None;
-        if let Protocol::Http1(http1) = &mut self.protocol {
-            http1.gap(direction, cause, ts_ns, len, timeline);
+        match &mut self.protocol {
+            Protocol::Http1(http1) => http1.gap(direction, cause, ts_ns, len, timeline),
+            Protocol::Http2(http2) => http2.gap(direction, cause, ts_ns, len, timeline),
+            Protocol::Undecided | Protocol::Opaque => {}
         }
     }
 
@@ -250,20 +266,25 @@ impl Connection {
         bytes: &[u8],
         timeline: &mut Timeline,
     ) {
-        let role = self.info.borrow().client_direction();
+        let (role, alpn) = {
+            let info = self.info.borrow();
+            (info.client_direction(), Alpn::of(info.record.alpn.as_deref()))
+        };
         let half = self.half(direction);
         if half.other {
             return;
         }
-        let chunk = *half.chunk.get_or_insert(chunk);
+        let began = *half.chunk.get_or_insert(chunk);
         // Usually the first call tells, and then nothing needs to be held.
         let mut held = std::mem::take(&mut half.held);
+        let before = held.len();
         if !held.is_empty() {
             held.extend_from_slice(bytes);
         }
         let view = if held.is_empty() { bytes } else { &held[..] };
         let (verdict, at) = if half.searching {
-            search(view, half.scanned, role.map(|client| kind_of(direction, client)))
+            let kind = role.map(|client| kind_of(direction, client));
+            search(view, before, half.scanned, kind, alpn)
         } else {
             (start::judge(view), 0)
         };
@@ -272,12 +293,15 @@ impl Connection {
                 let skipped = at as u64;
                 self.become_http1(direction, kind, skipped, timeline);
                 if let Protocol::Http1(http1) = &mut self.protocol {
-                    http1.data(direction, chunk, &view[at..], timeline);
+                    http1.data(direction, began, &view[at..], timeline);
                 }
             }
             Verdict::Http2 => {
-                self.raw.note(HTTP2_NOTE);
-                self.become_opaque();
+                self.become_http2(direction, at as u64, timeline);
+                if let Protocol::Http2(http2) = &mut self.protocol {
+                    let chunk = if at >= before { chunk } else { began };
+                    http2.data(direction, chunk, &view[at..], timeline);
+                }
             }
             Verdict::Unsure => {
                 if held.is_empty() {
@@ -333,27 +357,90 @@ impl Connection {
         if skipped > 0 {
             http1.note(format!("joined in mid-stream: {skipped} bytes before it are not decoded"));
         }
-        let other = http1::opposite(direction);
-        let half = self.half(other);
-        let held = std::mem::take(&mut half.held);
-        if let Some(chunk) = half.chunk.take().filter(|_| !held.is_empty()) {
+        if let Some((other, chunk, held)) = self.take_held(http1::opposite(direction)) {
             http1.data(other, chunk, &held, timeline);
         }
         self.protocol = Protocol::Http1(Box::new(http1));
     }
+
+    /// The bytes of this direction begin with a frame of HTTP/2, or with its preface.
+    fn become_http2(&mut self, direction: Direction, skipped: u64, timeline: &mut Timeline) {
+        let client = self.info.borrow().client_direction();
+        let place = |d| match d {
+            Direction::Sent if self.sent.searching || self.sent.other => Place::Anywhere,
+            Direction::Received if self.received.searching || self.received.other => {
+                Place::Anywhere
+            }
+            _ => Place::Beginning,
+        };
+        let place = |d| match place(d) {
+            Place::Anywhere if d == direction => Place::Frame,
+            place => place,
+        };
+        let mut http2 = http2::Connection::new(&self.info, client, place, self.keep);
+        self.ticket.take().into_iter().for_each(|ticket| timeline.cancel(ticket));
+        for (direction, cause, lost) in self.raw.losses.iter() {
+            http2.lost_before(direction, cause, lost);
+        }
+        self.notes.drain(..).for_each(|note| http2.note(note));
+        if skipped > 0 {
+            http2.note(format!("joined in mid-stream: {skipped} bytes before it are not decoded"));
+        }
+        if let Some((other, chunk, held)) = self.take_held(http1::opposite(direction)) {
+            http2.data(other, chunk, &held, timeline);
+        }
+        self.protocol = Protocol::Http2(Box::new(http2));
+    }
+
+    /// What was held of a direction while the protocol was not known.
+    fn take_held(&mut self, direction: Direction) -> Option<(Direction, Chunk, Vec<u8>)> {
+        let half = self.half(direction);
+        let held = std::mem::take(&mut half.held);
+        let chunk = half.chunk.take().filter(|_| !held.is_empty())?;
+        Some((direction, chunk, held))
+    }
 }
 
-/// Said of connections whose protocol this version does not decode.
-const HTTP2_NOTE: &str = "http/2 was recognised and is not decoded yet";
+/// What the handshake settled on, as far as it matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Alpn {
+    Http1,
+    Http2,
+    Unknown,
+}
+
+impl Alpn {
+    fn of(name: Option<&str>) -> Self {
+        match name {
+            Some("h2") => Alpn::Http2,
+            Some("http/1.1" | "http/1.0") => Alpn::Http1,
+            _ => Alpn::Unknown,
+        }
+    }
+}
 
 fn kind_of(direction: Direction, client: Direction) -> Kind {
     if direction == client { Kind::Request } else { Kind::Response }
 }
 
-/// Looks for a start line in bytes that begin in the middle of something: for one of the kind that
-/// the direction carries, or of either where the role is not known. `from` is as in
-/// [`start::find`].
-fn search(bytes: &[u8], from: usize, kind: Option<Kind>) -> (Verdict, usize) {
+/// Looks for frames of HTTP/2 in the call that begins at `call`, and for a start line in all of the
+/// bytes, which begin in the middle of something: for one of the kind that the direction carries,
+/// or of either where the role is not known. `from` is as in [`start::find`].
+fn search(
+    bytes: &[u8],
+    call: usize,
+    from: usize,
+    kind: Option<Kind>,
+    alpn: Alpn,
+) -> (Verdict, usize) {
+    if alpn != Alpn::Http1
+        && let Some(at) = http2::find(&bytes[call..])
+    {
+        return (Verdict::Http2, call + at);
+    }
+    if alpn == Alpn::Http2 {
+        return (Verdict::Unsure, 0);
+    }
     let kinds = kind.map_or([Kind::Request, Kind::Response], |kind| [kind, kind]);
     let found = kinds.map(|kind| start::find(kind, bytes, from).map(|at| (at, kind)));
     match found.into_iter().flatten().min_by_key(|(at, _)| *at) {

@@ -28,6 +28,13 @@ pub(crate) struct Ticket {
     serial: u64,
 }
 
+impl Ticket {
+    /// When it began.
+    pub(crate) fn first_ns(self) -> u64 {
+        self.first_ns
+    }
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Timeline {

@@ -332,7 +332,7 @@ fn what_is_not_http_is_a_stream() {
         (
             b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
             b"\x00\x00\x00\x04\x00\x00\x00\x00\x00",
-            "http/2 was recognised and is not decoded yet",
+            "http/2 without a request",
         ),
         (b"", b"", ""),
     ];

@@ -10,6 +10,7 @@ mod open;
 mod pairs;
 mod parser;
 pub(crate) mod start;
+mod tunnel;
 
 pub(crate) use head::Kind;
 pub(crate) use open::Chunk;

@@ -10,6 +10,7 @@ use super::head::{Head, Kind, Line};
 use super::open::{Applied, Chunk, Open, Side, apply, emit, message, proto};
 use super::parser::{Event, Parser};
 use crate::exchange::{Exchange, Interim, Item, Request, Response, SharedConnection, Stream};
+use crate::http2;
 use crate::losses::Losses;
 use crate::text::latin1;
 use crate::timeline::{Ticket, Timeline};
@@ -27,32 +28,34 @@ const PAIRED_BY_ORDER: &str = "paired by order after a gap in a pipeline";
 /// A connection of HTTP/1.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    info: SharedConnection,
-    request_direction: Direction,
-    keep: bool,
+    pub(super) info: SharedConnection,
+    pub(super) request_direction: Direction,
+    pub(super) keep: bool,
     requests: Parser,
-    responses: Parser,
+    pub(super) responses: Parser,
     asking: Side,
-    answering: Side,
+    pub(super) answering: Side,
     /// Place of the request whose head is being read.
     request_ticket: Option<Ticket>,
     /// Exchanges with a request, oldest first.
-    queue: VecDeque<Open>,
+    pub(super) queue: VecDeque<Open>,
     /// A response without a request.
-    orphan: Option<Open>,
+    pub(super) orphan: Option<Open>,
     /// The response that is being read is not the final one.
     interim: bool,
     /// When the first byte was held that follows a CONNECT.
     held: Option<Chunk>,
     /// What came after the connection stopped being HTTP.
-    tunnel: Option<(Ticket, Box<Stream>)>,
-    tunnel_note: Option<String>,
+    pub(super) tunnel: Option<(Ticket, Box<Stream>)>,
+    pub(super) tunnel_note: Option<String>,
+    /// What it became, if that is HTTP/2.
+    pub(super) h2c: Option<Box<http2::Connection>>,
     /// Why the bytes are missing of which the parsers speak now: they do at once, see [`Self::gap`].
-    gap_cause: GapCause,
+    pub(super) gap_cause: GapCause,
     /// Responses may have been lost while several requests waited for one. What is paired until
     /// none waits any more may be off by as many.
     doubtful: bool,
-    exchanges: u64,
+    pub(super) exchanges: u64,
 }
 
 impl Connection {
@@ -82,6 +85,7 @@ impl Connection {
             held: None,
             tunnel: None,
             tunnel_note: None,
+            h2c: None,
             gap_cause: GapCause::Unknown,
             doubtful: false,
             exchanges: 0,
@@ -90,7 +94,7 @@ impl Connection {
 
     /// How many exchanges were found.
     pub(crate) fn exchanges(&self) -> u64 {
-        self.exchanges
+        self.exchanges + self.h2c.as_ref().map_or(0, |h2c| h2c.exchanges())
     }
 
     /// Bytes of one direction.
@@ -133,6 +137,9 @@ impl Connection {
 
     /// Something about the bytes that come next.
     pub(crate) fn note(&mut self, note: String) {
+        if let Some(h2c) = &mut self.h2c {
+            return h2c.note(note);
+        }
         let current = self.orphan.as_mut().or(self.queue.front_mut());
         match (current, &mut self.tunnel) {
             (_, Some((_, stream))) => stream.note(note),
@@ -173,6 +180,9 @@ impl Connection {
         if let Some((ticket, mut stream)) = self.tunnel.take() {
             stream.finish(closed, Some(self.request_direction));
             timeline.close(ticket, Item::Stream(stream));
+        }
+        if let Some(h2c) = &mut self.h2c {
+            h2c.finish(closed, ts_ns, timeline);
         }
         self.list_leftovers(chunk, timeline);
     }
@@ -226,21 +236,22 @@ impl Connection {
         if let Event::Tunnel(bytes) = event {
             return self.tunnel(self.request_direction, bytes, chunk, timeline);
         }
-        let side = &mut self.asking;
-        let current = self.queue.back_mut().filter(|_| side.has_head);
-        let Some(open) = current else {
+        let has_head = self.asking.has_head;
+        let Some(open) = self.queue.back_mut().filter(|_| has_head) else {
             if let Event::Begin = event {
-                side.began_ns = chunk.first_ns;
+                self.asking.began_ns = chunk.first_ns;
                 self.request_ticket = Some(timeline.open(chunk.first_ns));
             } else if let Event::Abandoned(_) = event {
                 self.request_ticket.take().into_iter().for_each(|ticket| timeline.cancel(ticket));
             }
-            if let (Event::Lost(len), Some((_, stream))) = (&event, &mut self.tunnel) {
-                stream.lose(self.request_direction, self.gap_cause, *len);
+            if let Event::Lost(len) = event
+                && self.lost_in_tunnel(self.request_direction, len, chunk, timeline)
+            {
                 return;
             }
-            return side.between(event, self.request_direction, self.gap_cause);
+            return self.asking.between(event, self.request_direction, self.gap_cause);
         };
+        let side = &mut self.asking;
         let message = open.exchange.request.as_mut().map(|request| &mut request.message);
         match apply(event, message, chunk) {
             Applied::Message => {}
@@ -338,11 +349,11 @@ impl Connection {
                 }
                 return;
             }
-            Event::Lost(len) if self.tunnel.is_some() && !self.answering.has_head => {
-                if let Some((_, stream)) = &mut self.tunnel {
-                    stream.lose(opposite(self.request_direction), self.gap_cause, len);
+            Event::Lost(len) if !self.answering.has_head => {
+                let direction = opposite(self.request_direction);
+                if self.lost_in_tunnel(direction, len, chunk, timeline) {
+                    return;
                 }
-                return;
             }
             _ => {}
         }
@@ -415,10 +426,10 @@ impl Connection {
             }
             if framing == Framing::Tunnel && !cut {
                 let to = head.fields.first("upgrade").filter(|_| status == 101).map(latin1);
+                if to.as_deref().is_some_and(|to| to.eq_ignore_ascii_case("h2c")) {
+                    return self.upgrade(head.fields, chunk, timeline);
+                }
                 let note = match to {
-                    Some(protocol) if protocol.eq_ignore_ascii_case("h2c") => {
-                        "upgraded to http/2, which is not decoded yet".to_owned()
-                    }
                     Some(protocol) => format!("upgraded to {protocol}"),
                     None => "tunnel".to_owned(),
                 };
@@ -435,7 +446,7 @@ impl Connection {
     }
 
     /// The response tells whether what follows the request is a tunnel.
-    fn end_wait(
+    pub(super) fn end_wait(
         &mut self,
         framing: Framing,
         is_connect: bool,
@@ -448,21 +459,6 @@ impl Connection {
             let chunk = self.held.take().unwrap_or(chunk);
             self.read_requests(chunk, &bytes, timeline);
         }
-    }
-
-    fn tunnel(
-        &mut self,
-        direction: Direction,
-        bytes: &[u8],
-        chunk: Chunk,
-        timeline: &mut Timeline,
-    ) {
-        let (_, stream) = self.tunnel.get_or_insert_with(|| {
-            let mut stream = Stream::new(&self.info, chunk.first_ns, self.keep);
-            self.tunnel_note.take().into_iter().for_each(|note| stream.note(note));
-            (timeline.open(chunk.first_ns), Box::new(stream))
-        });
-        stream.push(direction, bytes, chunk.last_ns);
     }
 
     /// The oldest exchange that has no response yet.

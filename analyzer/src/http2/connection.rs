@@ -1,0 +1,128 @@
+//! A connection of HTTP/2: gives the bytes of each direction to its [`Half`], and what they tell to
+//! the [`Exchanges`].
+
+use sslrec_formats::record::{Direction, GapCause};
+
+use super::exchanges::{Exchanges, Source};
+use super::half::Half;
+use super::open::Open;
+use crate::exchange::{Exchange, SharedConnection};
+use crate::http1::Chunk;
+use crate::timeline::{Ticket, Timeline};
+
+/// Where in a direction its first bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// At its beginning.
+    Beginning,
+    /// At the beginning of a frame.
+    Frame,
+    /// Anywhere.
+    Anywhere,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    sent: Half,
+    received: Half,
+    exchanges: Exchanges,
+}
+
+impl Connection {
+    /// A connection whose client's bytes go in the direction `client`, where that is known.
+    pub(crate) fn new(
+        info: &SharedConnection,
+        client: Option<Direction>,
+        place: impl Fn(Direction) -> Place,
+        keep: bool,
+    ) -> Self {
+        let half = |direction| match place(direction) {
+            Place::Beginning => Half::new(),
+            Place::Frame => Half::joining(true),
+            Place::Anywhere => Half::joining(false),
+        };
+        let intact = |direction| place(direction) == Place::Beginning;
+        Self {
+            sent: half(Direction::Sent),
+            received: half(Direction::Received),
+            exchanges: Exchanges::new(info, client, intact, keep),
+        }
+    }
+
+    /// A connection that was upgraded from HTTP/1 (RFC 7540 section 3.2). The request that asked
+    /// for it is on stream 1; the last part of `asked` says that all of it is known.
+    pub(crate) fn upgraded(
+        info: &SharedConnection,
+        client: Direction,
+        asked: Option<(Box<Exchange>, Ticket, bool)>,
+        keep: bool,
+    ) -> Self {
+        let mut connection = Self::new(info, Some(client), |_| Place::Beginning, keep);
+        if let Some((exchange, ticket, whole)) = asked {
+            connection.exchanges.adopt(1, Open { whole, ..Open::asked(exchange, ticket) });
+        }
+        connection
+    }
+
+    /// How many exchanges were found.
+    pub(crate) fn exchanges(&self) -> u64 {
+        self.exchanges.count()
+    }
+
+    /// Bytes of one direction.
+    pub(crate) fn data(
+        &mut self,
+        direction: Direction,
+        chunk: Chunk,
+        bytes: &[u8],
+        timeline: &mut Timeline,
+    ) {
+        let source = Source { direction, chunk, cause: GapCause::Unknown };
+        let (half, exchanges) = self.parts(direction);
+        half.data(bytes, chunk.first_ns, &mut |event| exchanges.event(event, source, timeline));
+    }
+
+    /// Bytes of one direction are missing.
+    pub(crate) fn gap(
+        &mut self,
+        direction: Direction,
+        cause: GapCause,
+        ts_ns: u64,
+        len: u64,
+        timeline: &mut Timeline,
+    ) {
+        let chunk = Chunk { first_ns: ts_ns, last_ns: ts_ns };
+        let source = Source { direction, chunk, cause };
+        let (half, exchanges) = self.parts(direction);
+        half.gap(len, &mut |event| exchanges.event(event, source, timeline));
+    }
+
+    /// Something about the bytes that come next.
+    pub(crate) fn note(&mut self, note: String) {
+        self.exchanges.note(note);
+    }
+
+    /// Bytes of one direction were missing before it was known that this is HTTP/2.
+    pub(crate) fn lost_before(&mut self, direction: Direction, cause: GapCause, len: u64) {
+        self.exchanges.lose(direction, cause, len);
+    }
+
+    /// The connection ended, if `closed`, or its recording did.
+    pub(crate) fn finish(&mut self, closed: bool, ts_ns: u64, timeline: &mut Timeline) {
+        let chunk = Chunk { first_ns: ts_ns, last_ns: ts_ns };
+        for direction in [Direction::Sent, Direction::Received] {
+            let source = Source { direction, chunk, cause: GapCause::Unknown };
+            let (half, exchanges) = self.parts(direction);
+            half.finish(&mut |event| exchanges.event(event, source, timeline));
+        }
+        self.exchanges.finish(closed, ts_ns, timeline);
+    }
+
+    fn parts(&mut self, direction: Direction) -> (&mut Half, &mut Exchanges) {
+        match direction {
+            Direction::Sent => (&mut self.sent, &mut self.exchanges),
+            Direction::Received => (&mut self.received, &mut self.exchanges),
+        }
+    }
+}

@@ -1,0 +1,445 @@
+//! What the two directions of a connection tell, as exchanges: one for each stream (RFC 9113
+//! section 8.1).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use sslrec_formats::record::{Direction, GapCause};
+
+use super::frame::error_name;
+use super::half::{Block, Event};
+use super::head::Head;
+use super::message;
+use super::open::{Finished, Open};
+use crate::exchange::{Exchange, Item, SharedConnection, Stream};
+use crate::http1::{Chunk, opposite};
+use crate::losses::Losses;
+use crate::timeline::Timeline;
+
+/// The most streams of a connection that are open at a time. Servers allow 100 to 1000.
+const MAX_OPEN: usize = 4096;
+
+/// The most responses that wait for their request to turn up in the other direction.
+const MAX_UNASKED: usize = 100;
+
+/// Where an event comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Source {
+    pub(super) direction: Direction,
+    pub(super) chunk: Chunk,
+    /// Why bytes are missing, where it tells of some.
+    pub(super) cause: GapCause,
+}
+
+/// What is known of a direction.
+#[derive(Debug, Default)]
+struct Side {
+    /// It was seen from its first byte on, and no frame of it is missing.
+    intact: bool,
+    /// The most that it lets the table of the other side grow to, of all that it ever said.
+    table_limit: usize,
+    /// Bytes that are of no frame.
+    skipped: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Exchanges {
+    info: SharedConnection,
+    keep: bool,
+    request_direction: Option<Direction>,
+    sent: Side,
+    received: Side,
+    open: BTreeMap<u32, Open>,
+    finished: Finished,
+    /// Streams whose response is complete and whose request was not seen.
+    unasked: VecDeque<u32>,
+    /// The stream that was spoken of last.
+    current: u32,
+    /// Notes that wait for the next exchange.
+    notes: Vec<String>,
+    /// Bytes that are missing, and of which exchange is not known.
+    losses: Losses,
+    count: u64,
+}
+
+impl Exchanges {
+    pub(super) fn new(
+        info: &SharedConnection,
+        client: Option<Direction>,
+        intact: impl Fn(Direction) -> bool,
+        keep: bool,
+    ) -> Self {
+        let side = |direction| Side { intact: intact(direction), table_limit: 4096, skipped: 0 };
+        Self {
+            info: info.clone(),
+            keep,
+            request_direction: client,
+            sent: side(Direction::Sent),
+            received: side(Direction::Received),
+            open: BTreeMap::new(),
+            finished: Finished::default(),
+            unasked: VecDeque::new(),
+            current: 0,
+            notes: Vec::new(),
+            losses: Losses::default(),
+            count: 0,
+        }
+    }
+
+    /// How many exchanges were found.
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// An exchange whose request was read elsewhere.
+    pub(super) fn adopt(&mut self, stream: u32, mut open: Open) {
+        open.exchange.stream = u64::from(stream);
+        open.exchange.proto = PROTO;
+        self.count += 1;
+        self.open.insert(stream, open);
+    }
+
+    /// Bytes are missing of which exchange is not known.
+    pub(super) fn lose(&mut self, direction: Direction, cause: GapCause, len: u64) {
+        self.losses.add(direction, cause, len);
+    }
+
+    /// Something about what comes next.
+    pub(super) fn note(&mut self, note: String) {
+        match self.open.get_mut(&self.current) {
+            Some(open) => open.exchange.note(note),
+            None if self.notes.contains(&note) => {}
+            None => self.notes.push(note),
+        }
+    }
+
+    pub(super) fn event(&mut self, event: Event<'_>, source: Source, timeline: &mut Timeline) {
+        match event {
+            Event::Data { stream, bytes, end } => {
+                self.content(stream, bytes, end, source, timeline);
+            }
+            Event::Head(block) => self.head(block, source, timeline),
+            Event::Reset { stream, code } => self.reset(stream, code, source, timeline),
+            Event::GoAway { last, code } => self.go_away(last, code, source, timeline),
+            Event::TableLimit(limit) => {
+                let side = self.side(source.direction);
+                side.table_limit = side.table_limit.max(limit as usize);
+            }
+            Event::Lost { stream, len } => match self.open.get_mut(&stream) {
+                Some(open) => open.lose(source.direction, source.cause, len),
+                None => self.losses.add(source.direction, source.cause, len),
+            },
+            Event::Missing { len, out_of_step } => self.missing(len, out_of_step, source),
+            Event::Skipped(len) => self.side(source.direction).skipped += len,
+            Event::Preface => {
+                self.request_direction.get_or_insert(source.direction);
+            }
+            Event::Anomaly(what) => self.note(what.to_owned()),
+        }
+    }
+
+    /// The connection ended, if `closed`, or its recording did.
+    pub(super) fn finish(&mut self, closed: bool, ts_ns: u64, timeline: &mut Timeline) {
+        let what = if closed { "connection" } else { "recording" };
+        for (_, mut open) in std::mem::take(&mut self.open) {
+            let (asked, answered) = (open.request, open.response);
+            let exchange = &mut open.exchange;
+            if exchange.request.is_some() && !asked.done {
+                exchange.note(format!("the {what} ended before the end of the request"));
+            }
+            if exchange.request.is_none() {
+                exchange.note("the request was not recorded");
+            }
+            if exchange.response.is_none() {
+                exchange.note(format!("no response before the {what} ended"));
+            } else if !answered.done {
+                exchange.note(format!("the {what} ended before the end of the response"));
+            }
+            open.emit(timeline);
+        }
+        self.list_leftovers(ts_ns, timeline);
+    }
+
+    /// What is missing or was skipped, and belongs to no exchange, becomes a stream of its own, so
+    /// that it is not silent.
+    fn list_leftovers(&mut self, ts_ns: u64, timeline: &mut Timeline) {
+        self.hand_over_skipped();
+        if self.count == 0 || (self.losses.is_empty() && self.notes.is_empty()) {
+            return;
+        }
+        let mut stream = Stream::new(&self.info, ts_ns, false);
+        self.notes.drain(..).for_each(|note| stream.note(note));
+        if !self.losses.is_empty() {
+            stream.note("http/2 frames are missing, of which exchange is not known");
+        }
+        for (direction, cause, len) in self.losses.iter() {
+            stream.lose(direction, cause, len);
+        }
+        stream.finish(false, self.request_direction);
+        let ticket = timeline.open(ts_ns);
+        timeline.close(ticket, Item::Stream(Box::new(stream)));
+    }
+
+    fn side(&mut self, direction: Direction) -> &mut Side {
+        match direction {
+            Direction::Sent => &mut self.sent,
+            Direction::Received => &mut self.received,
+        }
+    }
+
+    /// Makes notes of what was skipped.
+    fn hand_over_skipped(&mut self) {
+        let client = self.request_direction;
+        for direction in [Direction::Sent, Direction::Received] {
+            let skipped = std::mem::take(&mut self.side(direction).skipped);
+            if skipped > 0 {
+                let end = end_name(direction, client);
+                self.notes.push(format!(
+                    "{skipped} bytes from the {end} before it skipped: no frame of HTTP/2"
+                ));
+            }
+        }
+    }
+
+    /// Which direction is the client's, where a head tells.
+    fn client(&mut self, direction: Direction, head: &Head) -> Option<Direction> {
+        if self.request_direction.is_none() {
+            self.request_direction = self.info.borrow().client_direction();
+        }
+        if self.request_direction.is_none() && head.is_request() {
+            self.request_direction = Some(direction);
+        } else if self.request_direction.is_none() && head.is_response() {
+            self.request_direction = Some(opposite(direction));
+        }
+        self.request_direction
+    }
+
+    /// The exchange on a stream; it begins at `first_ns` if it was not seen before. `None` if it is
+    /// over.
+    fn exchange(
+        &mut self,
+        stream: u32,
+        client: Direction,
+        first_ns: u64,
+        timeline: &mut Timeline,
+    ) -> Option<&mut Open> {
+        self.current = stream;
+        if !self.open.contains_key(&stream) {
+            if self.finished.contains(stream) {
+                return None;
+            }
+            self.make_room(timeline);
+            self.hand_over_skipped();
+            self.count += 1;
+            let mut exchange = Box::new(Exchange::new(&self.info, client, u64::from(stream)));
+            exchange.proto = PROTO;
+            self.notes.drain(..).for_each(|note| exchange.note(note));
+            self.open.insert(stream, Open::new(exchange, timeline.open(first_ns)));
+        }
+        self.open.get_mut(&stream)
+    }
+
+    /// Lists the oldest exchange if too many are open.
+    fn make_room(&mut self, timeline: &mut Timeline) {
+        if self.open.len() < MAX_OPEN {
+            return;
+        }
+        if let Some((stream, mut open)) = self.open.pop_first() {
+            open.exchange.note("its end was not waited for: 4096 streams are open");
+            open.whole = false;
+            self.finished.insert(stream);
+            open.emit(timeline);
+        }
+    }
+
+    fn content(
+        &mut self,
+        stream: u32,
+        bytes: &[u8],
+        end: bool,
+        source: Source,
+        timeline: &mut Timeline,
+    ) {
+        let keep = self.keep;
+        let Some(client) = self.client(source.direction, &Head::default()) else {
+            self.side(source.direction).skipped += bytes.len() as u64;
+            return;
+        };
+        if stream == 0 {
+            return;
+        }
+        let is_request = source.direction == client;
+        let intact = self.side(source.direction).intact;
+        let first_ns = source.chunk.first_ns;
+        let Some(open) = self.exchange(stream, client, first_ns, timeline) else { return };
+        if !open.progress(is_request).head {
+            open.progress(is_request).head = true;
+            open.whole = false;
+            let side = if is_request { "request" } else { "response" };
+            open.exchange.note(match intact {
+                true => format!("{side}: DATA before HEADERS"),
+                false => format!("{side}: its head was not recorded"),
+            });
+        }
+        let message = open.message(is_request, first_ns, keep);
+        message.body.push(bytes);
+        message.last_ns = message.last_ns.max(source.chunk.last_ns);
+        if end {
+            open.progress(is_request).done = true;
+            self.settle(stream, timeline);
+        }
+    }
+
+    fn head(&mut self, block: Block, source: Source, timeline: &mut Timeline) {
+        let Some(client) = self.client(source.direction, &block.head) else {
+            return self.note("header fields came before it was known who the client is".into());
+        };
+        let other = opposite(source.direction);
+        let (limit, known) = {
+            let side = self.side(other);
+            (side.table_limit, side.intact)
+        };
+        let too_large = known && block.head.table_size.is_some_and(|size| size > limit);
+        let is_request = source.direction == client || block.promised.is_some();
+        let intact = self.side(source.direction).intact;
+        let keep = self.keep;
+        let Block { stream: on, promised, end, first_ns, head } = block;
+        let stream = promised.unwrap_or(on);
+        if stream == 0 {
+            return;
+        }
+        let Some(open) = self.exchange(stream, client, first_ns, timeline) else { return };
+        let side = if is_request { "request" } else { "response" };
+        message::tell(&head, side, open);
+        if too_large {
+            open.exchange.note(format!("{side}: its sender's table is larger than was allowed"));
+        }
+        if promised.is_some() {
+            open.exchange.note(format!("pushed by the server with stream {on}"));
+            open.request.done = true;
+        }
+        let last_ns = source.chunk.last_ns;
+        let known = *open.progress(is_request);
+        if is_request && open.exchange.request.is_none() && promised.is_none() {
+            // The other direction was read first; the exchange began with the request.
+            timeline.cancel(open.ticket);
+            open.ticket = timeline.open(first_ns);
+        }
+        // In a direction of which a part is missing, the first block may be the trailers.
+        let began = !known.head && (intact || !head.is_trailers());
+        match (is_request, began) {
+            (true, true) => message::request(head, open, first_ns, keep),
+            (false, true) if head.status.is_some_and(|status| status < 200) && !end => {
+                return message::interim(head, open);
+            }
+            (false, true) => message::response(head, open, first_ns, keep),
+            (_, false) => message::trailers(head, open, is_request, first_ns, keep),
+        }
+        let message = open.message(is_request, first_ns, keep);
+        message.last_ns = message.last_ns.max(last_ns);
+        if end {
+            open.progress(is_request).done = true;
+        }
+        if end || promised.is_some() {
+            self.settle(stream, timeline);
+        }
+    }
+
+    fn reset(&mut self, stream: u32, code: u32, source: Source, timeline: &mut Timeline) {
+        let Some(mut open) = self.open.remove(&stream) else { return };
+        let end = end_name(source.direction, self.request_direction);
+        open.exchange.note(format!("reset by the {end}: {}", ErrorName(code)));
+        open.whole &= open.request.done && open.response.done;
+        self.finished.insert(stream);
+        open.emit(timeline);
+    }
+
+    fn go_away(&mut self, last: u32, code: u32, source: Source, timeline: &mut Timeline) {
+        let end = end_name(source.direction, self.request_direction);
+        // The number is of streams that the other side began: clients' are odd.
+        let parity = u32::from(Some(source.direction) != self.request_direction);
+        let name = ErrorName(code);
+        let refused: Vec<u32> = self
+            .open
+            .range(last.saturating_add(1)..)
+            .map(|(&stream, _)| stream)
+            .filter(|stream| stream % 2 == parity)
+            .collect();
+        for stream in refused {
+            if let Some(mut open) = self.open.remove(&stream) {
+                open.exchange.note(format!("not processed: GOAWAY of the {end}: {name}"));
+                open.whole = false;
+                self.finished.insert(stream);
+                open.emit(timeline);
+            }
+        }
+        if code != 0 {
+            for open in self.open.values_mut() {
+                open.exchange.note(format!("GOAWAY of the {end}: {name}"));
+            }
+        }
+    }
+
+    fn missing(&mut self, len: u64, out_of_step: bool, source: Source) {
+        self.losses.add(source.direction, source.cause, len);
+        if out_of_step {
+            self.side(source.direction).intact = false;
+            for open in self.open.values_mut() {
+                open.around.add(source.direction, source.cause, len);
+                open.whole = false;
+            }
+        }
+    }
+
+    /// Lists the exchange if both its messages are there.
+    fn settle(&mut self, stream: u32, timeline: &mut Timeline) {
+        let Some(open) = self.open.get(&stream) else { return };
+        if open.request.done && open.response.done {
+            self.finished.insert(stream);
+            self.open.remove(&stream).into_iter().for_each(|open| open.emit(timeline));
+        } else if open.response.done && open.exchange.request.is_none() {
+            self.unasked.push_back(stream);
+            if self.unasked.len() > MAX_UNASKED {
+                self.give_up_request(timeline);
+            }
+        }
+    }
+
+    /// Lists the oldest response whose request did not turn up.
+    fn give_up_request(&mut self, timeline: &mut Timeline) {
+        let Some(stream) = self.unasked.pop_front() else { return };
+        let Some(mut open) = self.open.remove(&stream) else { return };
+        if open.exchange.request.is_some() {
+            self.open.insert(stream, open);
+            return;
+        }
+        open.exchange.note("the request was not recorded");
+        self.finished.insert(stream);
+        open.emit(timeline);
+    }
+}
+
+/// What exchanges of HTTP/2 are listed as.
+const PROTO: &str = "h2";
+
+/// Name of the end that sends in this direction.
+fn end_name(direction: Direction, client: Option<Direction>) -> &'static str {
+    match client {
+        Some(client) if client == direction => "client",
+        Some(_) => "server",
+        None if direction == Direction::Sent => "local end",
+        None => "remote end",
+    }
+}
+
+/// An error code, by name where it has one.
+struct ErrorName(u32);
+
+impl std::fmt::Display for ErrorName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match error_name(self.0) {
+            Some(name) => f.write_str(name),
+            None => write!(f, "error {:#x}", self.0),
+        }
+    }
+}

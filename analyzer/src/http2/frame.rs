@@ -1,0 +1,336 @@
+//! Frames (RFC 9113 sections 4 and 6): their headers, and what their payloads hold.
+//!
+//! Nothing here keeps state. What an endpoint would refuse is told as an anomaly, since an
+//! observer goes on.
+
+/// What a client's side of a connection begins with (section 3.4).
+pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Length of a frame header (section 4.1).
+pub(super) const HEADER_LEN: usize = 9;
+
+/// The largest payload that nobody has to agree on (section 4.2).
+pub(super) const DEFAULT_MAX_LEN: u32 = 16384;
+
+/// Flags; which of them a frame can have depends on its type.
+pub(super) mod flag {
+    pub(in crate::http2) const END_STREAM: u8 = 0x1;
+    pub(in crate::http2) const ACK: u8 = 0x1;
+    pub(in crate::http2) const END_HEADERS: u8 = 0x4;
+    pub(in crate::http2) const PADDED: u8 = 0x8;
+    pub(in crate::http2) const PRIORITY: u8 = 0x20;
+}
+
+/// Type of a frame (section 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Data,
+    Headers,
+    Priority,
+    RstStream,
+    Settings,
+    PushPromise,
+    Ping,
+    GoAway,
+    WindowUpdate,
+    Continuation,
+    /// An extension, which is skipped (section 5.5).
+    Other,
+}
+
+impl Kind {
+    fn of(octet: u8) -> Self {
+        match octet {
+            0 => Kind::Data,
+            1 => Kind::Headers,
+            2 => Kind::Priority,
+            3 => Kind::RstStream,
+            4 => Kind::Settings,
+            5 => Kind::PushPromise,
+            6 => Kind::Ping,
+            7 => Kind::GoAway,
+            8 => Kind::WindowUpdate,
+            9 => Kind::Continuation,
+            _ => Kind::Other,
+        }
+    }
+}
+
+/// A frame header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Frame {
+    /// Length of the payload.
+    pub(super) len: u32,
+    pub(super) kind: Kind,
+    pub(super) flags: u8,
+    /// The stream, without the reserved bit.
+    pub(super) stream: u32,
+    /// The reserved bit, which senders leave unset.
+    reserved: bool,
+}
+
+impl Frame {
+    /// Stands for one of which nothing needs to be known.
+    pub(super) const UNKNOWN: Self =
+        Self { len: 0, kind: Kind::Other, flags: 0, stream: 0, reserved: false };
+
+    /// The header that `bytes` begin with.
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        let &[l2, l1, l0, kind, flags, s3, s2, s1, s0] = bytes.first_chunk::<HEADER_LEN>()?;
+        Some(Self {
+            len: u32::from_be_bytes([0, l2, l1, l0]),
+            kind: Kind::of(kind),
+            flags,
+            stream: u32::from_be_bytes([s3 & 0x7f, s2, s1, s0]),
+            reserved: s3 & 0x80 != 0,
+        })
+    }
+
+    pub(super) fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// What is wrong about length and stream for a frame of this type.
+    pub(super) fn anomaly(&self) -> Option<&'static str> {
+        let on_stream = self.stream != 0;
+        match self.kind {
+            // Sections 6.1, 6.2, 6.6 and 6.10.
+            Kind::Data if !on_stream => Some("DATA on stream 0"),
+            Kind::Headers if !on_stream => Some("HEADERS on stream 0"),
+            Kind::PushPromise if !on_stream => Some("PUSH_PROMISE on stream 0"),
+            Kind::Continuation if !on_stream => Some("CONTINUATION on stream 0"),
+            // Section 6.3.
+            Kind::Priority if !on_stream => Some("PRIORITY on stream 0"),
+            Kind::Priority if self.len != 5 => Some("PRIORITY of another length than 5"),
+            // Section 6.4.
+            Kind::RstStream if !on_stream => Some("RST_STREAM on stream 0"),
+            Kind::RstStream if self.len != 4 => Some("RST_STREAM of another length than 4"),
+            // Section 6.5.
+            Kind::Settings if on_stream => Some("SETTINGS on a stream"),
+            Kind::Settings if self.has(flag::ACK) && self.len != 0 => {
+                Some("acknowledgement of SETTINGS with a payload")
+            }
+            Kind::Settings if !self.len.is_multiple_of(6) => {
+                Some("SETTINGS of a length that is no multiple of 6")
+            }
+            // Section 6.7.
+            Kind::Ping if on_stream => Some("PING on a stream"),
+            Kind::Ping if self.len != 8 => Some("PING of another length than 8"),
+            // Section 6.8.
+            Kind::GoAway if on_stream => Some("GOAWAY on a stream"),
+            Kind::GoAway if self.len < 8 => Some("GOAWAY of less than 8 bytes"),
+            // Section 6.9.
+            Kind::WindowUpdate if self.len != 4 => Some("WINDOW_UPDATE of another length than 4"),
+            _ => None,
+        }
+    }
+
+    /// It is what programs send, and not only something that could be read as a frame: used where
+    /// it is not known that a frame begins here.
+    ///
+    /// Of random bytes one in 2^22 places passes: the length must be at most 2^14 (one in 2^10),
+    /// the type a known one (one in 2^5), the reserved bit and all flags that the type does not
+    /// have unset, and the stream and the length fit the type. Streams must be those of clients,
+    /// hence odd; pushed ones are too rare to widen the rule for. A DATA frame that carries nothing
+    /// and ends nothing is not believed either: runs of zeros look like that.
+    pub(super) fn is_plausible(&self) -> bool {
+        let flags = match self.kind {
+            Kind::Data => flag::END_STREAM | flag::PADDED,
+            Kind::Headers => flag::END_STREAM | flag::END_HEADERS | flag::PADDED | flag::PRIORITY,
+            Kind::Settings | Kind::Ping => flag::ACK,
+            Kind::PushPromise => flag::END_HEADERS | flag::PADDED,
+            Kind::Continuation => flag::END_HEADERS,
+            Kind::Priority | Kind::RstStream | Kind::GoAway | Kind::WindowUpdate => 0,
+            Kind::Other => return false,
+        };
+        let empty = self.len == 0
+            && match self.kind {
+                Kind::Data => !self.has(flag::END_STREAM),
+                Kind::Headers | Kind::PushPromise => true,
+                _ => false,
+            };
+        self.len <= DEFAULT_MAX_LEN
+            && !self.reserved
+            && self.flags & !flags == 0
+            && !empty
+            && (self.stream == 0 || self.stream % 2 == 1)
+            && self.anomaly().is_none()
+    }
+}
+
+/// Removes the padding (sections 6.1, 6.2 and 6.6) of a payload that is there as a whole.
+pub(super) fn unpad<'b>(frame: &Frame, payload: &'b [u8]) -> Option<&'b [u8]> {
+    if !frame.has(flag::PADDED) {
+        return Some(payload);
+    }
+    let (&pad, rest) = payload.split_first()?;
+    rest.get(..rest.len().checked_sub(usize::from(pad))?)
+}
+
+/// The part of a field block that a HEADERS frame holds, after padding and priority (section 6.2).
+pub(super) fn headers<'b>(frame: &Frame, payload: &'b [u8]) -> Option<&'b [u8]> {
+    let rest = unpad(frame, payload)?;
+    if frame.has(flag::PRIORITY) { rest.get(5..) } else { Some(rest) }
+}
+
+/// The promised stream and the part of a field block that a PUSH_PROMISE frame holds (section 6.6).
+pub(super) fn push_promise<'b>(frame: &Frame, payload: &'b [u8]) -> Option<(u32, &'b [u8])> {
+    let (promised, block) = unpad(frame, payload)?.split_first_chunk()?;
+    Some((u32::from_be_bytes(*promised) & 0x7fff_ffff, block))
+}
+
+/// The code of a RST_STREAM frame (section 6.4).
+pub(super) fn reset_code(payload: &[u8]) -> Option<u32> {
+    payload.first_chunk().map(|code| u32::from_be_bytes(*code))
+}
+
+/// The last stream that is or may be processed, and the code, of a GOAWAY frame (section 6.8).
+pub(super) fn go_away(payload: &[u8]) -> Option<(u32, u32)> {
+    let (last, rest) = payload.split_first_chunk()?;
+    Some((u32::from_be_bytes(*last) & 0x7fff_ffff, reset_code(rest)?))
+}
+
+/// The value that a SETTINGS frame gives to SETTINGS_HEADER_TABLE_SIZE (section 6.5.2). Where it
+/// gives several, the last one counts (6.5.3), and the largest one was allowed for a moment; both
+/// are told.
+pub(super) fn table_sizes(payload: &[u8]) -> impl Iterator<Item = u32> {
+    payload.chunks_exact(6).filter_map(|setting| match *setting {
+        [0, 1, a, b, c, d] => Some(u32::from_be_bytes([a, b, c, d])),
+        _ => None,
+    })
+}
+
+/// Name of an error code (section 7).
+pub(super) fn error_name(code: u32) -> Option<&'static str> {
+    const NAMES: [&str; 14] = [
+        "NO_ERROR",
+        "PROTOCOL_ERROR",
+        "INTERNAL_ERROR",
+        "FLOW_CONTROL_ERROR",
+        "SETTINGS_TIMEOUT",
+        "STREAM_CLOSED",
+        "FRAME_SIZE_ERROR",
+        "REFUSED_STREAM",
+        "CANCEL",
+        "COMPRESSION_ERROR",
+        "CONNECT_ERROR",
+        "ENHANCE_YOUR_CALM",
+        "INADEQUATE_SECURITY",
+        "HTTP_1_1_REQUIRED",
+    ];
+    NAMES.get(usize::try_from(code).ok()?).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(len: u32, kind: u8, flags: u8, stream: u32) -> Frame {
+        let mut bytes = len.to_be_bytes()[1..].to_vec();
+        bytes.extend([kind, flags]);
+        bytes.extend(stream.to_be_bytes());
+        Frame::read(&bytes).unwrap()
+    }
+
+    #[test]
+    fn header_is_read_field_by_field() {
+        let read = frame(0x01_0203, 1, 0x25, 0x8000_0005);
+        assert_eq!((read.len, read.kind, read.stream), (0x01_0203, Kind::Headers, 5));
+        assert!(read.has(flag::END_STREAM) && read.has(flag::PRIORITY) && !read.has(flag::PADDED));
+        assert_eq!(Frame::read(&[0; 8]), None);
+    }
+
+    #[test]
+    fn each_rule_about_length_and_stream_is_checked() {
+        for (len, kind, flags, stream, fine) in [
+            (0, 0, 0, 0, false),
+            (0, 0, 0, 1, true),
+            (9, 1, 4, 0, false),
+            (5, 2, 0, 1, true),
+            (4, 2, 0, 1, false),
+            (5, 2, 0, 0, false),
+            (4, 3, 0, 1, true),
+            (5, 3, 0, 1, false),
+            (4, 3, 0, 0, false),
+            (12, 4, 0, 0, true),
+            (12, 4, 0, 1, false),
+            (13, 4, 0, 0, false),
+            (0, 4, 1, 0, true),
+            (6, 4, 1, 0, false),
+            (9, 5, 4, 1, true),
+            (9, 5, 4, 0, false),
+            (8, 6, 0, 0, true),
+            (8, 6, 0, 1, false),
+            (9, 6, 0, 0, false),
+            (8, 7, 0, 0, true),
+            (7, 7, 0, 0, false),
+            (8, 7, 0, 3, false),
+            (4, 8, 0, 0, true),
+            (4, 8, 0, 7, true),
+            (5, 8, 0, 0, false),
+            (1, 9, 0, 1, true),
+            (1, 9, 0, 0, false),
+            (1 << 20, 0xfa, 0xff, 2, true),
+        ] {
+            let got = frame(len, kind, flags, stream).anomaly();
+            assert_eq!(got.is_none(), fine, "{len} {kind} {flags} {stream}: {got:?}");
+        }
+    }
+
+    #[test]
+    fn plausible_is_stricter_than_possible() {
+        for (len, kind, flags, stream, plausible) in [
+            (100, 0, 1, 7, true),
+            (0, 0, 1, 7, true),
+            (0, 0, 0, 7, false),
+            (100, 0, 4, 7, false),
+            (16_385, 0, 0, 7, false),
+            (100, 0, 0, 8, false),
+            (100, 0, 0, 0x8000_0007, false),
+            (100, 1, 0x25, 7, true),
+            (0, 1, 4, 7, false),
+            (0, 9, 4, 7, true),
+            (0, 4, 1, 0, true),
+            (4, 8, 1, 0, false),
+            (10, 10, 0, 1, false),
+        ] {
+            assert_eq!(frame(len, kind, flags, stream).is_plausible(), plausible, "{len} {kind}");
+        }
+    }
+
+    #[test]
+    fn random_places_are_rarely_plausible() {
+        let mut state = 1u64;
+        let mut bytes = Vec::new();
+        for _ in 0..1 << 19 {
+            // xorshift64*.
+            state ^= state >> 12;
+            state ^= state << 25;
+            state ^= state >> 27;
+            bytes.extend(state.wrapping_mul(0x2545_f491_4f6c_dd1d).to_le_bytes());
+        }
+        let found = bytes.windows(HEADER_LEN).filter(|w| Frame::read(w).unwrap().is_plausible());
+        assert!(found.count() <= 6, "of 2^22 places one is expected");
+    }
+
+    #[test]
+    fn payloads_are_taken_apart_and_short_ones_refused() {
+        let padded = frame(0, 1, flag::PADDED | flag::PRIORITY, 1);
+        assert_eq!(headers(&padded, b"\x02prio5blockpp"), Some(&b"block"[..]));
+        assert_eq!(headers(&padded, b"\x00prio5"), Some(&b""[..]));
+        assert_eq!(headers(&padded, b"\x01prio5"), None);
+        assert_eq!(headers(&padded, b"\x07prio5"), None);
+        assert_eq!(headers(&padded, b""), None);
+        let promise = frame(0, 5, 0, 1);
+        assert_eq!(push_promise(&promise, b"\x80\0\0\x02b"), Some((2, &b"b"[..])));
+        assert_eq!(push_promise(&promise, b"\0\0\0"), None);
+        assert_eq!(go_away(b"\x80\0\0\x05\0\0\0\x0bdebug"), Some((5, 11)));
+        assert_eq!(go_away(b"\0\0\0\x05\0\0\0"), None);
+        let settings = b"\0\x03\0\0\0\x64\0\x01\0\0\x20\0\0\x01\0\0\0\0";
+        assert_eq!(table_sizes(settings).collect::<Vec<_>>(), [8192, 0]);
+        assert_eq!(
+            (error_name(8), error_name(13), error_name(14)),
+            (Some("CANCEL"), Some("HTTP_1_1_REQUIRED"), None)
+        );
+    }
+}

@@ -1,0 +1,358 @@
+//! One direction of an HTTP/2 connection: bytes and gaps in, events out.
+//!
+//! Frames come from the [`Splitter`]; where it is out of step, the [`Search`] finds the next ones.
+//! Here fragments are joined to field blocks and decoded. The two directions need nothing of each
+//! other, so they can be read in any interleaving (see [`super::hpack`] for why).
+
+use super::frame::{self, Frame, Kind, flag};
+use super::head::Head;
+use super::hpack::Decoder;
+use super::search::Search;
+use super::splitter::{MAX_PAYLOAD, Piece, Splitter};
+
+/// The most that is held of a field block whose end has not come. Servers stop at 8 KiB to 256 KiB.
+const MAX_BLOCK: usize = MAX_PAYLOAD;
+
+/// What was found.
+#[derive(Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "handed on once; a box would cost an allocation")]
+pub(super) enum Event<'b> {
+    /// The preface of a client.
+    Preface,
+    /// A field block, whole or as far as it could be read.
+    Head(Block),
+    /// Content. `end` says that it is the last of the message.
+    Data { stream: u32, bytes: &'b [u8], end: bool },
+    /// The stream was reset (RFC 9113 section 6.4).
+    Reset { stream: u32, code: u32 },
+    /// No stream of the other side above `last` is or will be processed (section 6.8).
+    GoAway { last: u32, code: u32 },
+    /// This side lets the table of the other one grow to so many bytes.
+    TableLimit(u32),
+    /// So many bytes of content are missing.
+    Lost { stream: u32, len: u64 },
+    /// So many bytes are missing that are not known to be content of a message. `out_of_step` says
+    /// that frames of any stream may be among them.
+    Missing { len: u64, out_of_step: bool },
+    /// So many bytes were passed over since no frames were found in them.
+    Skipped(u64),
+    /// Something that an endpoint would not accept.
+    Anomaly(&'static str),
+}
+
+/// A field block and what the frame says that it began with.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Block {
+    pub(super) stream: u32,
+    /// The stream that is promised, if it came with PUSH_PROMISE.
+    pub(super) promised: Option<u32>,
+    /// Nothing follows in this direction of the stream.
+    pub(super) end: bool,
+    /// When the first byte of the frame came.
+    pub(super) first_ns: u64,
+    pub(super) head: Head,
+}
+
+/// A block that is not complete.
+#[derive(Debug)]
+struct Begun {
+    stream: u32,
+    promised: Option<u32>,
+    end: bool,
+    first_ns: u64,
+    /// Why it cannot be read.
+    lost: Option<&'static str>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Half {
+    splitter: Splitter,
+    /// Looks for frames while the splitter is out of step.
+    search: Option<Search>,
+    /// How many bytes it was given.
+    searched: u64,
+    blocks: Blocks,
+}
+
+impl Half {
+    /// For a direction that is seen from its beginning.
+    pub(super) fn new() -> Self {
+        Self {
+            splitter: Splitter::new(),
+            search: None,
+            searched: 0,
+            blocks: Blocks::new(Decoder::new()),
+        }
+    }
+
+    /// For one that is not. `at_frame` says that its bytes begin with a frame.
+    pub(super) fn joining(at_frame: bool) -> Self {
+        let search = (!at_frame).then(Search::default);
+        Self { search, blocks: Blocks::new(Decoder::joining()), ..Self::new() }
+    }
+
+    /// The bytes of one call, or of a piece of one, that were handed over at `first_ns`.
+    pub(super) fn data(&mut self, bytes: &[u8], first_ns: u64, out: &mut impl FnMut(Event<'_>)) {
+        let Some(search) = &mut self.search else {
+            let blocks = &mut self.blocks;
+            return self.splitter.data(bytes, first_ns, &mut |piece| blocks.piece(piece, out));
+        };
+        self.searched += bytes.len() as u64;
+        let Some(found) = search.data(bytes) else { return };
+        self.search = None;
+        let skipped = std::mem::take(&mut self.searched) - found.len() as u64;
+        if skipped > 0 {
+            out(Event::Skipped(skipped));
+        }
+        self.splitter.at_frame();
+        self.data(&found, first_ns, out);
+    }
+
+    /// So many bytes are missing here.
+    pub(super) fn gap(&mut self, len: u64, out: &mut impl FnMut(Event<'_>)) {
+        if self.search.is_some() {
+            self.give_up(out);
+            self.blocks.forget();
+            out(Event::Missing { len, out_of_step: true });
+        } else {
+            let blocks = &mut self.blocks;
+            let mut lost_step = false;
+            self.splitter.gap(len, &mut |piece| {
+                lost_step |= matches!(piece, Piece::OutOfStep { .. });
+                blocks.piece(piece, out);
+            });
+            if !lost_step {
+                return;
+            }
+        }
+        self.search = Some(Search::default());
+    }
+
+    /// Nothing follows.
+    pub(super) fn finish(&mut self, out: &mut impl FnMut(Event<'_>)) {
+        self.give_up(out);
+        let blocks = &mut self.blocks;
+        self.splitter.finish(&mut |piece| blocks.piece(piece, out));
+        self.blocks.abandon("the field block is not complete", out);
+    }
+
+    fn give_up(&mut self, out: &mut impl FnMut(Event<'_>)) {
+        let searched = std::mem::take(&mut self.searched);
+        if searched > 0 {
+            out(Event::Skipped(searched));
+        }
+    }
+}
+
+/// Joins the fragments of field blocks and decodes them.
+#[derive(Debug)]
+struct Blocks {
+    hpack: Decoder,
+    begun: Option<Begun>,
+    /// The fragments of it.
+    fragments: Vec<u8>,
+    /// Reused for each block.
+    head: Head,
+}
+
+impl Blocks {
+    fn new(hpack: Decoder) -> Self {
+        Self { hpack, begun: None, fragments: Vec::new(), head: Head::default() }
+    }
+
+    /// Field blocks may be missing.
+    fn forget(&mut self) {
+        self.hpack.forget();
+    }
+
+    fn piece(&mut self, piece: Piece<'_>, out: &mut impl FnMut(Event<'_>)) {
+        match piece {
+            Piece::Preface => out(Event::Preface),
+            Piece::Frame { frame, first_ns, payload } => self.frame(frame, first_ns, payload, out),
+            Piece::Data { frame, bytes, last } => {
+                if self.begun.is_some() {
+                    self.interrupted(out);
+                }
+                let end = last && frame.has(flag::END_STREAM);
+                out(Event::Data { stream: frame.stream, bytes, end });
+            }
+            Piece::Broken { frame, first_ns, why } => self.broken(&frame, first_ns, why, out),
+            Piece::Lost { frame, len } if frame.kind == Kind::Data => {
+                out(Event::Lost { stream: frame.stream, len });
+            }
+            Piece::Lost { len, .. } => out(Event::Missing { len, out_of_step: false }),
+            Piece::OutOfStep { len, partial } => {
+                self.abandon("bytes of the field block are missing", out);
+                self.hpack.forget();
+                if partial > 0 {
+                    out(Event::Skipped(partial));
+                }
+                if len > 0 {
+                    out(Event::Missing { len, out_of_step: true });
+                }
+            }
+            Piece::Anomaly(what) => out(Event::Anomaly(what)),
+        }
+    }
+
+    fn frame(
+        &mut self,
+        frame: Frame,
+        first_ns: u64,
+        payload: &[u8],
+        out: &mut impl FnMut(Event<'_>),
+    ) {
+        // Section 6.10: nothing else may come before the block is complete.
+        if self.begun.is_some() && frame.kind != Kind::Continuation {
+            self.interrupted(out);
+        }
+        match frame.kind {
+            Kind::Headers => {
+                let end = frame.has(flag::END_STREAM);
+                let begun =
+                    Begun { stream: frame.stream, promised: None, end, first_ns, lost: None };
+                self.begin(&frame, begun, frame::headers(&frame, payload), out);
+            }
+            Kind::PushPromise => {
+                let promise = frame::push_promise(&frame, payload);
+                let promised = promise.map(|(promised, _)| promised);
+                let begun =
+                    Begun { stream: frame.stream, promised, end: false, first_ns, lost: None };
+                self.begin(&frame, begun, promise.map(|(_, block)| block), out);
+            }
+            Kind::Continuation => self.go_on(&frame, payload, out),
+            Kind::RstStream => {
+                if let Some(code) = frame::reset_code(payload) {
+                    out(Event::Reset { stream: frame.stream, code });
+                }
+            }
+            Kind::GoAway => {
+                if let Some((last, code)) = frame::go_away(payload) {
+                    out(Event::GoAway { last, code });
+                }
+            }
+            Kind::Settings if !frame.has(flag::ACK) => {
+                frame::table_sizes(payload).for_each(|limit| out(Event::TableLimit(limit)));
+            }
+            Kind::Settings
+            | Kind::Data
+            | Kind::Priority
+            | Kind::Ping
+            | Kind::WindowUpdate
+            | Kind::Other => {}
+        }
+    }
+
+    /// A block begins with this fragment; `None` is one whose padding does not fit in.
+    fn begin(
+        &mut self,
+        frame: &Frame,
+        begun: Begun,
+        fragment: Option<&[u8]>,
+        out: &mut impl FnMut(Event<'_>),
+    ) {
+        match fragment {
+            Some(block) if frame.has(flag::END_HEADERS) => self.decode(begun, block, out),
+            Some(fragment) => {
+                self.begun = Some(begun);
+                self.fragments.clear();
+                self.fragments.extend_from_slice(fragment);
+            }
+            None => {
+                self.begun = Some(Begun { lost: Some("invalid padding"), ..begun });
+                if frame.has(flag::END_HEADERS) {
+                    self.abandon("invalid padding", out);
+                }
+            }
+        }
+    }
+
+    fn go_on(&mut self, frame: &Frame, fragment: &[u8], out: &mut impl FnMut(Event<'_>)) {
+        let Some(begun) = &mut self.begun else {
+            // What it goes on with was not seen.
+            self.hpack.forget();
+            return out(Event::Anomaly("CONTINUATION of a field block that was not seen"));
+        };
+        if begun.stream != frame.stream {
+            out(Event::Anomaly("CONTINUATION on another stream than its HEADERS"));
+            return self.abandon("the field block is not complete", out);
+        }
+        if begun.lost.is_none() && self.fragments.len() + fragment.len() > MAX_BLOCK {
+            begun.lost = Some("the field block is longer than 1 MiB");
+            self.fragments = Vec::new();
+        }
+        if begun.lost.is_none() {
+            self.fragments.extend_from_slice(fragment);
+        }
+        if !frame.has(flag::END_HEADERS) {
+            return;
+        }
+        match begun.lost {
+            Some(why) => self.abandon(why, out),
+            None => {
+                let fragments = std::mem::take(&mut self.fragments);
+                if let Some(begun) = self.begun.take() {
+                    self.decode(begun, &fragments, out);
+                }
+            }
+        }
+    }
+
+    fn decode(&mut self, begun: Begun, block: &[u8], out: &mut impl FnMut(Event<'_>)) {
+        let outcome = self.hpack.decode(block, &mut self.head);
+        let mut head = self.head.take();
+        head.cut = outcome.err().map(|error| error.as_str());
+        let Begun { stream, promised, end, first_ns, .. } = begun;
+        out(Event::Head(Block { stream, promised, end, first_ns, head }));
+    }
+
+    fn interrupted(&mut self, out: &mut impl FnMut(Event<'_>)) {
+        out(Event::Anomaly("frame between the parts of a field block"));
+        self.abandon("the field block is not complete", out);
+    }
+
+    /// The block that is being read, if one is, is over without having been read.
+    fn abandon(&mut self, why: &'static str, out: &mut impl FnMut(Event<'_>)) {
+        let Some(Begun { stream, promised, end, first_ns, lost }) = self.begun.take() else {
+            return;
+        };
+        self.hpack.forget();
+        self.fragments = Vec::new();
+        let head = Head::lost(lost.unwrap_or(why));
+        out(Event::Head(Block { stream, promised, end, first_ns, head }));
+    }
+
+    /// The payload of a frame cannot be had.
+    fn broken(
+        &mut self,
+        frame: &Frame,
+        first_ns: u64,
+        why: &'static str,
+        out: &mut impl FnMut(Event<'_>),
+    ) {
+        match frame.kind {
+            Kind::Headers => {
+                self.abandon("the field block is not complete", out);
+                let end = frame.has(flag::END_STREAM);
+                let lost = Some(why);
+                self.begun =
+                    Some(Begun { stream: frame.stream, promised: None, end, first_ns, lost });
+            }
+            Kind::Continuation => match &mut self.begun {
+                Some(begun) => begun.lost = Some(why),
+                None => self.hpack.forget(),
+            },
+            // Which stream it promises is not known.
+            Kind::PushPromise => {
+                self.hpack.forget();
+                return out(Event::Anomaly("PUSH_PROMISE that could not be read"));
+            }
+            Kind::RstStream => return out(Event::Anomaly("RST_STREAM that could not be read")),
+            _ => return,
+        }
+        if frame.has(flag::END_HEADERS) {
+            self.abandon(why, out);
+        }
+    }
+}

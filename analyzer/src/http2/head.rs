@@ -1,0 +1,247 @@
+//! A field block as the head of a message: pseudo-header fields apart (RFC 9113 section 8.3), and
+//! what is wrong with it.
+
+use std::borrow::Cow;
+
+use super::hpack::Sink;
+use crate::exchange::Fields;
+use crate::text::latin1;
+
+/// What is printed for a name or a value that is not known.
+const UNKNOWN: &[u8] = b"<unknown>";
+
+/// What became of the last part of a block.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) method: Option<Cow<'static, str>>,
+    pub(super) scheme: Option<Cow<'static, [u8]>>,
+    pub(super) authority: Option<Vec<u8>>,
+    pub(super) path: Option<Vec<u8>>,
+    pub(super) protocol: Option<Vec<u8>>,
+    pub(super) status: Option<u16>,
+    /// The other fields.
+    pub(super) fields: Fields,
+    /// Fields, pseudo or not, of which the name is not known.
+    pub(super) unknown: u64,
+    /// The first field is not known, and may be a pseudo-header field.
+    pub(super) begins_unknown: bool,
+    /// What was wrong.
+    pub(super) anomalies: Vec<&'static str>,
+    /// The block could not be read to its end, or not at all; and why.
+    pub(super) cut: Option<&'static str>,
+    /// The size that the encoder gave to its table.
+    pub(super) table_size: Option<usize>,
+}
+
+/// The fields of RFC 9113 section 8.2.2, which are about a connection of HTTP/1. Transfer-Encoding
+/// among them is an attempt at request smuggling.
+const CONNECTION_FIELDS: [&[u8]; 5] =
+    [b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"];
+
+impl Head {
+    /// One that could not be read.
+    pub(super) fn lost(why: &'static str) -> Self {
+        Self { cut: Some(why), ..Self::default() }
+    }
+
+    /// It is known to be a request's.
+    pub(super) fn is_request(&self) -> bool {
+        self.method.is_some()
+            || self.path.is_some()
+            || self.scheme.is_some()
+            || self.authority.is_some()
+    }
+
+    /// It is known to be a response's.
+    pub(super) fn is_response(&self) -> bool {
+        self.status.is_some()
+    }
+
+    /// It is known to have no pseudo-header field, which every head has and no trailer section:
+    /// they come first (section 8.3).
+    pub(super) fn is_trailers(&self) -> bool {
+        !self.is_request() && !self.is_response() && !self.begins_unknown && self.cut.is_none()
+    }
+
+    /// Takes what was read; the memory stays here for the next block.
+    pub(super) fn take(&mut self) -> Self {
+        let exact = self.fields.clone();
+        let mut fields = std::mem::take(&mut self.fields);
+        fields.clear();
+        let head = std::mem::replace(self, Self { fields, ..Self::default() });
+        Self { fields: exact, ..head }
+    }
+
+    fn note(&mut self, what: &'static str) {
+        if !self.anomalies.contains(&what) {
+            self.anomalies.push(what);
+        }
+    }
+
+    fn pseudo(&mut self, name: &[u8], value: &[u8]) {
+        if !self.fields.is_empty() {
+            self.note("pseudo-header field after other fields");
+        }
+        let known = match name {
+            b":method" => set(&mut self.method, method(value)),
+            b":scheme" => set(&mut self.scheme, scheme(value)),
+            b":authority" => set(&mut self.authority, value.to_vec()),
+            b":path" => set(&mut self.path, value.to_vec()),
+            b":protocol" => set(&mut self.protocol, value.to_vec()),
+            b":status" => match status(value) {
+                Some(status) => set(&mut self.status, status),
+                None => {
+                    self.fields.push(name, value);
+                    return self.note("invalid :status");
+                }
+            },
+            _ => {
+                self.fields.push(name, value);
+                return self.note("unknown pseudo-header field");
+            }
+        };
+        if !known {
+            self.fields.push(name, value);
+            self.note("repeated pseudo-header field; the first was used");
+        }
+    }
+}
+
+impl Sink for Head {
+    fn field(&mut self, name: Option<&[u8]>, value: Option<&[u8]>) {
+        let Some(name) = name else {
+            self.begins_unknown |=
+                self.fields.is_empty() && !self.is_request() && !self.is_response();
+            self.unknown += 1;
+            return self.fields.push(UNKNOWN, value.unwrap_or(UNKNOWN));
+        };
+        let value = value.unwrap_or(UNKNOWN);
+        match name.first() {
+            Some(b':') => return self.pseudo(name, value),
+            None => self.note("header field without a name"),
+            Some(b'c' | b'p' | b'k' | b't' | b'u') if CONNECTION_FIELDS.contains(&name) => {
+                self.note("connection-specific header field");
+            }
+            _ if name.iter().any(u8::is_ascii_uppercase) => {
+                self.note("upper case in a header name");
+            }
+            _ => {}
+        }
+        self.fields.push(name, value);
+    }
+
+    fn anomaly(&mut self, what: &'static str) {
+        self.note(what);
+    }
+
+    fn table_size(&mut self, len_bytes: usize) {
+        self.table_size = self.table_size.max(Some(len_bytes));
+    }
+}
+
+/// Sets what is not set. Returns whether it was not.
+fn set<T>(place: &mut Option<T>, value: T) -> bool {
+    let free = place.is_none();
+    if free {
+        *place = Some(value);
+    }
+    free
+}
+
+fn method(value: &[u8]) -> Cow<'static, str> {
+    const USUAL: [&str; 8] =
+        ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT"];
+    match USUAL.into_iter().find(|usual| usual.as_bytes() == value) {
+        Some(usual) => Cow::Borrowed(usual),
+        None => Cow::Owned(latin1(value).into_owned()),
+    }
+}
+
+fn scheme(value: &[u8]) -> Cow<'static, [u8]> {
+    match value {
+        b"https" => Cow::Borrowed(b"https"),
+        b"http" => Cow::Borrowed(b"http"),
+        _ => Cow::Owned(value.to_vec()),
+    }
+}
+
+/// Three digits (RFC 9110 section 15).
+fn status(value: &[u8]) -> Option<u16> {
+    match value {
+        [a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9'] => {
+            let digit = |octet: &u8| u16::from(octet - b'0');
+            Some(100 * digit(a) + 10 * digit(b) + digit(c))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(fields: &[(&str, &str)]) -> Head {
+        let mut head = Head::default();
+        for (name, value) in fields {
+            let part = |part: &str| (part != "?").then(|| part.as_bytes().to_vec());
+            head.field(part(name).as_deref(), part(value).as_deref());
+        }
+        head
+    }
+
+    #[test]
+    fn pseudo_header_fields_are_told_apart() {
+        let mut scratch = head(&[
+            (":method", "GET"),
+            (":scheme", "https"),
+            (":authority", "x"),
+            (":path", "/a"),
+            ("b", "1"),
+            ("a", "2"),
+            ("b", ""),
+        ]);
+        let request = scratch.take();
+        assert_eq!(scratch, Head::default());
+        assert!(request.is_request() && !request.is_response() && !request.is_trailers());
+        assert_eq!(request.method.as_deref(), Some("GET"));
+        assert_eq!(request.path.as_deref(), Some(&b"/a"[..]));
+        let fields: Vec<_> = request.fields.iter().collect();
+        assert_eq!(fields, [(&b"b"[..], &b"1"[..]), (b"a", b"2"), (b"b", b"")]);
+        assert!(request.anomalies.is_empty());
+        assert_eq!(head(&[(":status", "103")]).status, Some(103));
+        assert!(head(&[("grpc-status", "0")]).is_trailers());
+    }
+
+    #[test]
+    fn what_is_not_known_is_marked_and_may_be_anything() {
+        let unknown = head(&[("?", "?"), ("a", "b"), ("?", "v")]);
+        assert!(!unknown.is_request() && !unknown.is_response() && !unknown.is_trailers());
+        let fields: Vec<_> = unknown.fields.iter().collect();
+        assert_eq!(fields, [(UNKNOWN, UNKNOWN), (b"a", b"b"), (UNKNOWN, b"v")]);
+        assert_eq!(unknown.unknown, 2);
+        assert!(head(&[("a", "b"), ("?", "?")]).is_trailers());
+        assert!(!head(&[(":status", "200"), ("?", "?")]).begins_unknown);
+    }
+
+    #[test]
+    fn what_an_endpoint_would_refuse_is_said_and_shown() {
+        for (fields, anomaly) in [
+            (&[("a", "b"), (":path", "/")][..], "pseudo-header field after other fields"),
+            (
+                &[(":path", "/"), (":path", "/x")],
+                "repeated pseudo-header field; the first was used",
+            ),
+            (&[(":status", "+20")], "invalid :status"),
+            (&[(":status", "0200")], "invalid :status"),
+            (&[(":version", "2")], "unknown pseudo-header field"),
+            (&[("transfer-encoding", "chunked")], "connection-specific header field"),
+            (&[("Accept", "x")], "upper case in a header name"),
+            (&[("", "x")], "header field without a name"),
+        ] {
+            let head = head(fields);
+            assert_eq!(head.anomalies, [anomaly]);
+            assert!(!head.fields.is_empty());
+        }
+        assert!(head(&[("trailer", "x"), ("te", "trailers")]).anomalies.is_empty());
+    }
+}

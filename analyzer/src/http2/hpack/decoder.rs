@@ -1,0 +1,255 @@
+//! Field blocks into fields (RFC 7541 sections 3 and 6).
+
+use super::static_table::{self, ENTRIES};
+use super::table::{Lookup, Table};
+use super::{huffman, integer};
+
+/// The most that the fields of one block may count: octets of names and values, and 32 for each
+/// field (RFC 9113 section 6.5.2). Browsers take 256 KiB, servers less.
+const MAX_LIST: usize = 1 << 20;
+
+/// How much more than the blocks themselves the fields of a connection may count: one octet can
+/// stand for the largest entry of the table. Real connections stay below a tenth of it.
+const MAX_EXPANSION: u64 = 1000;
+
+/// What is free of that.
+const FREE_EXPANSION: u64 = 16 << 20;
+
+/// Why a block could not be read to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Error {
+    /// It ends inside of a field.
+    Truncated,
+    /// An integer is too large or too long.
+    Integer,
+    /// A Huffman string holds the end of string.
+    EndOfString,
+    /// A Huffman string is padded with something else than less than eight ones.
+    Padding,
+    /// Index 0.
+    IndexZero,
+    /// The fields count more than is read of one block.
+    ListTooLong,
+    /// The fields count far more than the blocks that they were sent in.
+    Expansion,
+}
+
+impl Error {
+    /// For people.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Error::Truncated => "the field block ends inside of a field",
+            Error::Integer => "integer too large in the field block",
+            Error::EndOfString => "end of string inside of a Huffman string",
+            Error::Padding => "invalid padding of a Huffman string",
+            Error::IndexZero => "index 0 in the field block",
+            Error::ListTooLong => "more than 1 MiB of header fields; the rest was left out",
+            Error::Expansion => {
+                "header fields expand to more than a thousand times what was sent; the rest was left out"
+            }
+        }
+    }
+}
+
+/// Takes what a block holds.
+pub(crate) trait Sink {
+    /// A field; `None` is a part of it that is not known.
+    fn field(&mut self, name: Option<&[u8]>, value: Option<&[u8]>);
+
+    /// Something about the block that an endpoint would not accept.
+    fn anomaly(&mut self, what: &'static str);
+
+    /// The encoder changed the size of its table.
+    fn table_size(&mut self, len_bytes: usize);
+}
+
+/// Where a name comes from.
+#[derive(Debug, Clone, Copy)]
+enum Name {
+    Static(&'static str),
+    /// Age of an entry of the table.
+    Dynamic(usize),
+    Literal,
+}
+
+/// Reads the blocks of one direction of a connection.
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    table: Table,
+    /// The name and the value that are being read, where they are Huffman strings.
+    name: Vec<u8>,
+    value: Vec<u8>,
+    /// What all blocks so far may count, and what of it is used up.
+    allowance: u64,
+}
+
+impl Decoder {
+    /// For a connection that is seen from its beginning.
+    pub(crate) fn new() -> Self {
+        Self::with(Table::new())
+    }
+
+    /// For one that is not.
+    pub(crate) fn joining() -> Self {
+        Self::with(Table::unknown())
+    }
+
+    fn with(table: Table) -> Self {
+        Self { table, name: Vec::new(), value: Vec::new(), allowance: FREE_EXPANSION }
+    }
+
+    /// A block was lost, or a part of one.
+    pub(crate) fn forget(&mut self) {
+        self.table.forget();
+    }
+
+    /// Reads a whole block.
+    ///
+    /// # Errors
+    /// If it cannot be read to its end; then what the table holds is not known any more.
+    pub(crate) fn decode(&mut self, block: &[u8], sink: &mut impl Sink) -> Result<(), Error> {
+        let earned = (block.len() as u64).saturating_mul(MAX_EXPANSION);
+        self.allowance = self.allowance.saturating_add(earned);
+        let mut rest = block;
+        let mut room = MAX_LIST;
+        let mut first = true;
+        while let Some(&octet) = rest.first() {
+            let outcome = match octet {
+                0x20..=0x3f => self.resize(&mut rest, first, sink).map(|()| 0),
+                _ => {
+                    first = false;
+                    self.one(octet, &mut rest, room, sink)
+                }
+            };
+            let len = outcome.inspect_err(|_| self.table.forget())?;
+            room -= len;
+            self.allowance -= len as u64;
+        }
+        Ok(())
+    }
+
+    /// Reads a field. Returns what it counts, which is never more than `room` and the allowance.
+    fn one(
+        &mut self,
+        octet: u8,
+        rest: &mut &[u8],
+        room: usize,
+        sink: &mut impl Sink,
+    ) -> Result<usize, Error> {
+        match octet {
+            0x80.. => {
+                let index = integer::read(rest, 7)?;
+                self.indexed(index, room, sink)
+            }
+            0x40..=0x7f => self.literal(rest, 6, true, room, sink),
+            // Whether it may be indexed by others (section 6.2.3) does not matter here.
+            _ => self.literal(rest, 4, false, room, sink),
+        }
+    }
+
+    fn indexed(&self, index: usize, room: usize, sink: &mut impl Sink) -> Result<usize, Error> {
+        let at = index.checked_sub(1).ok_or(Error::IndexZero)?;
+        if let Some((name, value)) = ENTRIES.get(at) {
+            let len = self.count(name.len() + value.len(), room)?;
+            sink.field(Some(name.as_bytes()), Some(value.as_bytes()));
+            return Ok(len);
+        }
+        match self.table.get(at - static_table::LEN) {
+            Lookup::Known((name, value)) => {
+                let len = self.count(name.map_or(0, <[u8]>::len) + value.len(), room)?;
+                sink.field(name, Some(value));
+                return Ok(len);
+            }
+            Lookup::Unknown => {}
+            Lookup::Invalid => sink.anomaly(INVALID_INDEX),
+        }
+        let len = self.count(0, room)?;
+        sink.field(None, None);
+        Ok(len)
+    }
+
+    fn literal(
+        &mut self,
+        rest: &mut &[u8],
+        prefix: u8,
+        insert: bool,
+        room: usize,
+        sink: &mut impl Sink,
+    ) -> Result<usize, Error> {
+        let index = integer::read(rest, prefix)?;
+        let name = match index.checked_sub(1) {
+            None => Name::Literal,
+            Some(at) => match ENTRIES.get(at) {
+                Some((name, _)) => Name::Static(name),
+                None => Name::Dynamic(at - static_table::LEN),
+            },
+        };
+        let mut literal_name: &[u8] = &[];
+        if let Name::Literal = name {
+            literal_name = string(rest, &mut self.name)?.unwrap_or(&self.name);
+        }
+        let value = string(rest, &mut self.value)?.unwrap_or(&self.value);
+        let known = match name {
+            Name::Static(name) => Some(name.as_bytes()),
+            Name::Literal => Some(literal_name),
+            Name::Dynamic(age) => match self.table.get(age) {
+                Lookup::Known((name, _)) => name,
+                Lookup::Unknown => None,
+                Lookup::Invalid => {
+                    sink.anomaly(INVALID_INDEX);
+                    None
+                }
+            },
+        };
+        let len = self.count(known.map_or(0, <[u8]>::len) + value.len(), room)?;
+        sink.field(known, Some(value));
+        match name {
+            _ if !insert => {}
+            Name::Dynamic(age) => self.table.insert_like(age, value),
+            Name::Static(name) => self.table.insert(Some(name.as_bytes()), value),
+            Name::Literal => self.table.insert(Some(literal_name), value),
+        }
+        Ok(len)
+    }
+
+    /// A change of the table's size.
+    fn resize(&mut self, rest: &mut &[u8], first: bool, sink: &mut impl Sink) -> Result<(), Error> {
+        let limit = integer::read(rest, 5)?;
+        if !first {
+            // Section 4.2: only at the beginning of a block.
+            sink.anomaly("change of the table size after a header field");
+        }
+        self.table.resize(limit);
+        sink.table_size(limit);
+        Ok(())
+    }
+
+    /// What a field of so many octets counts, if there is room for it.
+    fn count(&self, octets: usize, room: usize) -> Result<usize, Error> {
+        let len = octets + 32;
+        if len > room {
+            return Err(Error::ListTooLong);
+        }
+        if len as u64 > self.allowance {
+            return Err(Error::Expansion);
+        }
+        Ok(len)
+    }
+}
+
+const INVALID_INDEX: &str = "header field that refers to an entry which does not exist";
+
+/// Takes a string off `bytes` (section 5.2). Returns `None` if it was a Huffman string; then it
+/// stands in `decoded`.
+fn string<'b>(bytes: &mut &'b [u8], decoded: &mut Vec<u8>) -> Result<Option<&'b [u8]>, Error> {
+    let huffman = bytes.first().is_some_and(|first| first & 0x80 != 0);
+    let len = integer::read(bytes, 7)?;
+    let (text, rest) = bytes.split_at_checked(len).ok_or(Error::Truncated)?;
+    *bytes = rest;
+    if !huffman {
+        return Ok(Some(text));
+    }
+    decoded.clear();
+    huffman::decode(text, decoded)?;
+    Ok(None)
+}

@@ -1,0 +1,201 @@
+//! A stream whose exchange is not finished, and the numbers of those that are.
+
+use sslrec_formats::record::{Direction, GapCause};
+
+use crate::exchange::{Exchange, Item, Message, Request, Response};
+use crate::losses::Losses;
+use crate::timeline::{Ticket, Timeline};
+
+/// How far one message of an exchange has come.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Progress {
+    /// Its head was read, or is known to be lost.
+    pub(super) head: bool,
+    /// Nothing follows.
+    pub(super) done: bool,
+}
+
+/// An exchange that is not finished.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) exchange: Box<Exchange>,
+    pub(super) ticket: Ticket,
+    pub(super) request: Progress,
+    pub(super) response: Progress,
+    /// All that was sent of it is known.
+    pub(super) whole: bool,
+    /// What is missing of its contents.
+    pub(super) losses: Losses,
+    /// What is missing of the connection, and may be of it.
+    pub(super) around: Losses,
+}
+
+impl Open {
+    pub(super) fn new(exchange: Box<Exchange>, ticket: Ticket) -> Self {
+        Self {
+            exchange,
+            ticket,
+            request: Progress::default(),
+            response: Progress::default(),
+            whole: true,
+            losses: Losses::default(),
+            around: Losses::default(),
+        }
+    }
+
+    /// One whose request, if it is known, is complete.
+    pub(super) fn asked(exchange: Box<Exchange>, ticket: Ticket) -> Self {
+        let is_known = exchange.request.is_some();
+        let request = Progress { head: is_known, done: is_known };
+        Self { request, ..Self::new(exchange, ticket) }
+    }
+
+    /// Bytes of its contents are missing.
+    pub(super) fn lose(&mut self, direction: Direction, cause: GapCause, len: u64) {
+        self.exchange.lost_bytes = self.exchange.lost_bytes.saturating_add(len);
+        self.losses.add(direction, cause, len);
+        self.whole = false;
+    }
+
+    pub(super) fn progress(&mut self, is_request: bool) -> &mut Progress {
+        if is_request { &mut self.request } else { &mut self.response }
+    }
+
+    /// The message of this side; it is made if nothing of it was seen before `first_ns`.
+    pub(super) fn message(&mut self, is_request: bool, first_ns: u64, keep: bool) -> &mut Message {
+        let new = || Message::new(first_ns, keep);
+        if is_request {
+            let request = &mut self.exchange.request;
+            &mut request
+                .get_or_insert_with(|| Request { message: new(), ..Request::default() })
+                .message
+        } else {
+            let response = &mut self.exchange.response;
+            &mut response
+                .get_or_insert_with(|| Response { message: new(), ..Response::default() })
+                .message
+        }
+    }
+
+    /// Lists it. Nothing of it follows.
+    pub(super) fn emit(self, timeline: &mut Timeline) {
+        let Self { mut exchange, ticket, request, response, whole, losses, around } = self;
+        if exchange.request.is_none() && exchange.response.is_none() {
+            // All that was seen of it are interim responses.
+            let message = Message::new(ticket.first_ns(), false);
+            exchange.response = Some(Response { message, ..Response::default() });
+        }
+        let client = Some(exchange.request_direction);
+        losses.notes("missing", client).for_each(|note| exchange.note(note));
+        around
+            .notes("missing while it was open, which may be of it", client)
+            .for_each(|note| exchange.note(note));
+        exchange.complete = whole
+            && request.done
+            && response.done
+            && exchange.request.is_some()
+            && exchange.response.as_ref().is_some_and(|response| response.status.is_some());
+        if exchange.complete {
+            check_lengths(&mut exchange);
+        }
+        timeline.close(ticket, Item::Exchange(exchange));
+    }
+}
+
+/// RFC 9113 section 8.1.1: contents that are not as long as announced make a message malformed,
+/// and are a way to smuggle requests past a proxy that speaks HTTP/1 behind.
+fn check_lengths(exchange: &mut Exchange) {
+    let differs = |message: &Message| {
+        let announced = message.headers.first("content-length")?;
+        let announced: u64 = std::str::from_utf8(announced).ok()?.parse().ok()?;
+        let came = message.body.bytes;
+        (announced != came).then(|| format!("Content-Length is {announced}, and {came} bytes came"))
+    };
+    let request = exchange.request.as_ref();
+    let is_head = request.is_some_and(|request| request.method.as_deref() == Some("HEAD"));
+    let asked = request.and_then(|request| differs(&request.message));
+    let answered = exchange.response.as_ref().filter(|response| {
+        // RFC 9110 section 8.6: these have no content, and say how long it would be.
+        !is_head && response.status != Some(304)
+    });
+    let answered = answered.and_then(|response| differs(&response.message));
+    for (side, note) in [("request", asked), ("response", answered)] {
+        note.into_iter().for_each(|note| exchange.note(format!("{side}: {note}")));
+    }
+}
+
+/// The most ranges that are kept of the streams of one side. Streams end about in the order in
+/// which they began, so that there are about as many as are open.
+const MAX_RANGES: usize = 4096;
+
+/// Which streams are finished: what still comes for them is nothing new.
+#[derive(Debug, Default)]
+pub(super) struct Finished {
+    /// Ranges of numbers of clients' streams, halved, and of servers'; in order, with gaps between
+    /// them.
+    ranges: [Vec<(u32, u32)>; 2],
+}
+
+impl Finished {
+    pub(super) fn contains(&self, stream: u32) -> bool {
+        let (ranges, number) = (&self.ranges[(stream % 2) as usize], stream / 2);
+        let after = ranges.partition_point(|&(start, _)| start <= number);
+        after > 0 && number <= ranges[after - 1].1
+    }
+
+    pub(super) fn insert(&mut self, stream: u32) {
+        let (ranges, number) = (&mut self.ranges[(stream % 2) as usize], stream / 2);
+        let after = ranges.partition_point(|&(start, _)| start <= number);
+        let joins_next = ranges.get(after).is_some_and(|&(start, _)| start == number + 1);
+        let joins_last = after > 0 && ranges[after - 1].1 + 1 >= number;
+        match (joins_last, joins_next) {
+            (true, true) => {
+                ranges[after - 1].1 = ranges[after].1;
+                ranges.remove(after);
+            }
+            (true, false) => ranges[after - 1].1 = ranges[after - 1].1.max(number),
+            (false, true) => ranges[after].0 = number,
+            (false, false) => ranges.insert(after, (number, number)),
+        }
+        if ranges.len() > MAX_RANGES {
+            // What lies between the two lowest was left out by the client, or is over by now: a
+            // new stream closes all idle ones below it (RFC 9113 section 5.1.1).
+            let (start, _) = ranges.remove(0);
+            ranges[0].0 = start;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finished_streams_are_known_in_whatever_order_they_end() {
+        let mut orders: Vec<Vec<u32>> = vec![(1..60).collect(), (1..60).rev().collect()];
+        orders.push((0..59).map(|i| 1 + i * 25 % 59).collect());
+        for order in orders {
+            let mut finished = Finished::default();
+            for (i, stream) in order.iter().enumerate() {
+                finished.insert(*stream);
+                finished.insert(*stream);
+                for other in &order {
+                    assert_eq!(finished.contains(*other), order[..=i].contains(other));
+                }
+            }
+            assert!(finished.ranges.iter().all(|ranges| ranges.len() == 1));
+        }
+        assert!(!Finished::default().contains(0x7fff_ffff));
+    }
+
+    #[test]
+    fn finished_streams_take_bounded_memory() {
+        let mut finished = Finished::default();
+        for stream in (1..0x7fff_ffff).step_by(100_003) {
+            finished.insert((stream * 2 % 0x7fff_ffff) | 1);
+        }
+        finished.insert(0x7fff_ffff);
+        assert!(finished.contains(0x7fff_ffff));
+        assert!(finished.ranges.iter().all(|ranges| ranges.len() <= MAX_RANGES));
+    }
+}

@@ -1,0 +1,221 @@
+//! Finds where frames begin in bytes that begin in the middle of something.
+//!
+//! The rule: three frame headers, each where the one before it says, all of them such as programs
+//! send ([`Frame::is_plausible`]). Of random bytes one place in 2^22 looks like one header, and so
+//! one in 2^66 like three. Where a call begins, which is where programs begin frames, two are
+//! enough, and so is one whose frame ends with the call: one of 2^36 calls that carry something
+//! else. Bodies are not random, but what imitates a header (runs of zeros) does not imitate the
+//! next ones at the places that the first one gives.
+
+use memchr::memchr_iter;
+
+use super::frame::{Frame, HEADER_LEN, PREFACE};
+
+/// The most that is held: more than three frames of the largest usual size.
+const MAX_HELD: usize = 64 << 10;
+
+/// The most places that wait for further headers; none but hostile bytes come near to it.
+const MAX_CANDIDATES: usize = 64;
+
+/// How many headers are believed anywhere.
+const ENOUGH: usize = 3;
+
+/// Consecutive headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Chain {
+    /// So many, and then something else.
+    Broken,
+    /// So many, and the next one is not there yet. `exact` says that the bytes end with a frame.
+    Open { frames: usize, exact: bool },
+    /// Enough of them.
+    Enough,
+}
+
+/// Follows frame headers from the beginning of `bytes`.
+fn chain(bytes: &[u8]) -> Chain {
+    let mut at = 0usize;
+    for frames in 0..ENOUGH {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let Some(frame) = Frame::read(rest) else {
+            return Chain::Open { frames, exact: at == bytes.len() };
+        };
+        if !frame.is_plausible() {
+            return Chain::Broken;
+        }
+        at += HEADER_LEN + frame.len as usize;
+    }
+    Chain::Enough
+}
+
+/// The chain is believed; `call` says that a call begins with it.
+fn is_enough(chain: Chain, call: bool) -> bool {
+    match chain {
+        Chain::Enough => true,
+        Chain::Open { frames, exact } => call && (frames >= 2 || (frames == 1 && exact)),
+        Chain::Broken => false,
+    }
+}
+
+/// Where in the bytes of one call frames begin.
+pub(crate) fn find(call: &[u8]) -> Option<usize> {
+    if call.starts_with(PREFACE) || is_enough(chain(call), true) {
+        return Some(0);
+    }
+    places(call, 0).find(|&at| is_enough(chain(&call[at..]), false))
+}
+
+/// Places at or after `from` that can be the beginning of a plausible frame: its length is less
+/// than 2^16.
+fn places(bytes: &[u8], from: usize) -> impl Iterator<Item = usize> {
+    memchr_iter(0, &bytes[from..]).map(move |at| from + at)
+}
+
+/// A place where plausible headers begin, but not enough yet.
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    at: usize,
+    /// A call begins here.
+    call: bool,
+}
+
+/// Looks for frames in one direction, call by call.
+#[derive(Debug, Default)]
+pub(super) struct Search {
+    held: Vec<u8>,
+    /// In the order of their places in `held`.
+    candidates: Vec<Candidate>,
+}
+
+impl Search {
+    /// The bytes of one more call, or of a piece of one. If frames were found, returns all bytes
+    /// from there on.
+    pub(super) fn data(&mut self, call: &[u8]) -> Option<Vec<u8>> {
+        let start = self.held.len();
+        self.held.extend_from_slice(call);
+        if call.starts_with(PREFACE) {
+            return Some(self.take(start));
+        }
+        let new = places(&self.held, start).map(|at| Candidate { at, call: at == start });
+        let mut waiting = Vec::new();
+        let mut found = None;
+        for candidate in self.candidates.iter().copied().chain(new) {
+            match chain(&self.held[candidate.at..]) {
+                chain if is_enough(chain, candidate.call) => {
+                    found = Some(candidate.at);
+                    break;
+                }
+                Chain::Broken => {}
+                _ => waiting.push(candidate),
+            }
+        }
+        if let Some(at) = found {
+            return Some(self.take(at));
+        }
+        self.candidates = waiting;
+        self.forget_the_oldest();
+        None
+    }
+
+    fn take(&mut self, at: usize) -> Vec<u8> {
+        let mut bytes = std::mem::take(self).held;
+        bytes.drain(..at);
+        bytes
+    }
+
+    fn forget_the_oldest(&mut self) {
+        let excess = self.candidates.len().saturating_sub(MAX_CANDIDATES);
+        self.candidates.drain(..excess);
+        if self.held.len() <= 2 * MAX_HELD {
+            return;
+        }
+        let cut = self.held.len() - MAX_HELD;
+        self.held.drain(..cut);
+        self.candidates.retain(|candidate| candidate.at >= cut);
+        self.candidates.iter_mut().for_each(|candidate| candidate.at -= cut);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(len: usize, kind: u8, flags: u8, stream: u32) -> Vec<u8> {
+        let mut bytes = (len as u32).to_be_bytes()[1..].to_vec();
+        bytes.extend([kind, flags]);
+        bytes.extend(stream.to_be_bytes());
+        bytes.extend(vec![b'x'; len]);
+        bytes
+    }
+
+    fn frames() -> Vec<u8> {
+        [frame(30, 1, 4, 5), frame(4, 8, 0, 0), frame(500, 0, 1, 5), frame(8, 6, 0, 0)].concat()
+    }
+
+    #[test]
+    fn three_headers_are_enough_wherever_they_stand_and_however_they_come() {
+        let bytes = [b"tail of a frame".to_vec(), frames()].concat();
+        assert_eq!(find(&bytes), Some(15));
+        for split in 1..bytes.len() {
+            let mut search = Search::default();
+            let first = search.data(&bytes[..split]);
+            let found = first.or_else(|| search.data(&bytes[split..])).unwrap();
+            assert!(bytes[15..].starts_with(&found), "{split}");
+        }
+    }
+
+    #[test]
+    fn two_headers_or_a_whole_frame_are_enough_for_a_call() {
+        let whole = frame(30, 1, 4, 5);
+        let two = [&whole[..], &frame(100, 0, 0, 5)[..9]].concat();
+        for call in [&whole, &two] {
+            assert_eq!(find(call), Some(0));
+            assert_eq!(Search::default().data(call), Some(call.clone()));
+            let inside = [b"x", &call[..]].concat();
+            assert_eq!(find(&inside), None);
+            assert_eq!(Search::default().data(&inside), None);
+        }
+        assert_eq!(find(&whole[..38]), None);
+        let mut search = Search::default();
+        assert_eq!(search.data(&whole[..38]), None);
+        assert_eq!(search.data(&whole[38..]), Some(whole.clone()));
+        assert_eq!(find(PREFACE), Some(0));
+    }
+
+    #[test]
+    fn what_looks_like_one_header_is_not_believed() {
+        for bytes in [
+            vec![0; 100_000],
+            [vec![0; 50], frame(10, 1, 4, 5), vec![7; 100]].concat(),
+            (0..20_000u64).flat_map(u64::to_be_bytes).collect(),
+            (0..20_000u32).flat_map(u32::to_be_bytes).collect(),
+            (0..20_000u32).flat_map(u32::to_le_bytes).collect(),
+        ] {
+            assert_eq!(find(&bytes), None);
+            let mut search = Search::default();
+            for call in bytes.chunks(1000) {
+                assert_eq!(search.data(call), None);
+            }
+            assert!(search.candidates.len() <= MAX_CANDIDATES);
+        }
+    }
+
+    #[test]
+    fn what_is_held_is_bounded_and_found_frames_are_whole() {
+        let mut search = Search::default();
+        for _ in 0..100 {
+            assert_eq!(search.data(&[b'x'; 10_000]), None);
+            assert!(search.held.len() <= 2 * MAX_HELD);
+        }
+        assert_eq!(search.data(&[b"x".to_vec(), frames()].concat()), Some(frames()));
+    }
+
+    #[test]
+    fn bytes_that_look_like_headers_everywhere_take_no_time() {
+        // Each header is plausible, and announces what never comes.
+        let hostile = [0, 0x40, 0, 8].map(|_| frame(16_000, 0, 1, 1)[..9].to_vec()).concat();
+        let mut search = Search::default();
+        for octet in hostile.iter().cycle().take(100_000) {
+            assert_eq!(search.data(&[*octet]), None);
+        }
+    }
+}
