@@ -23,6 +23,8 @@ mod listeners;
 mod loader;
 pub mod messages;
 mod output;
+#[allow(dead_code, reason = "nothing is probed where it says, yet")]
+mod placement;
 mod probes;
 mod processes;
 pub mod session;

@@ -1,0 +1,384 @@
+//! What registers hold, told in terms of what they held at some earlier point.
+//!
+//! A [`State`] begins with each register holding its own [`Source`] and is carried over one
+//! instruction at a time, or joined with another where ways meet. It forgets freely: a value is
+//! either proven or [`Value::Unknown`]. It rests on the System V calling convention for the
+//! functions that are called, and on nothing else.
+//!
+//! Memory other than the function's own frame is not modelled. A slot of the frame is only
+//! followed in so far as it still holds what it held at the start; a store through any other
+//! pointer is reported as an [`Effect::Elsewhere`], and whoever asks about slots must not go on
+//! past one.
+
+use std::collections::BTreeSet;
+
+use iced_x86::{
+    Code, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register, UsedMemory,
+};
+
+/// One of the 16 general registers, by its number in the instruction set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Reg(u8);
+
+impl Reg {
+    pub(crate) const RAX: Self = Self(0);
+    pub(crate) const RCX: Self = Self(1);
+    pub(crate) const RDX: Self = Self(2);
+    pub(crate) const RBX: Self = Self(3);
+    pub(crate) const RSP: Self = Self(4);
+    pub(crate) const RBP: Self = Self(5);
+    pub(crate) const RSI: Self = Self(6);
+    pub(crate) const RDI: Self = Self(7);
+    pub(crate) const R8: Self = Self(8);
+    pub(crate) const R9: Self = Self(9);
+    pub(crate) const R12: Self = Self(12);
+    pub(crate) const R13: Self = Self(13);
+    pub(crate) const R14: Self = Self(14);
+    pub(crate) const R15: Self = Self(15);
+
+    const NAMES: [&'static str; 16] = [
+        "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12",
+        "r13", "r14", "r15",
+    ];
+
+    /// All of them, in the order of their numbers.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        (0..16).map(Self)
+    }
+
+    /// For the tests: rax is 0, rcx 1, rdx 2, rbx 3, rsp 4, rbp 5, rsi 6, rdi 7, then r8 to r15.
+    #[cfg(test)]
+    pub(super) fn number(self) -> u8 {
+        self.0
+    }
+
+    /// As it is written, for all 64 bits.
+    pub(crate) fn name(self) -> &'static str {
+        Self::NAMES[usize::from(self.0)]
+    }
+
+    /// Whether a called function may leave anything in it.
+    fn is_lost_in_calls(self) -> bool {
+        // rax, rcx, rdx, rsi, rdi, r8 to r11.
+        matches!(self.0, 0..=2 | 6..=11)
+    }
+
+    /// The register of which `register` is all or a part, if it is a general one.
+    fn containing(register: Register) -> Option<Self> {
+        let full = register.full_register();
+        full.is_gpr64().then(|| Self(full.number() as u8))
+    }
+
+    /// Only if `register` is all 64 bits of it.
+    fn exactly(register: Register) -> Option<Self> {
+        register.is_gpr64().then(|| Self(register.number() as u8))
+    }
+}
+
+/// Something that had a value at the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    Register(Reg),
+    /// The memory at this distance from rsp as it was at the function's first instruction.
+    Slot(i64),
+}
+
+/// What is known of 64 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Value {
+    Unknown,
+    /// An address: this distance from rsp as it was at the function's first instruction.
+    Frame(i64),
+    /// All of what was there at the start.
+    Whole(Source),
+    /// The low 32 bits of what was there at the start; nothing is known of the upper ones.
+    Low(Source),
+}
+
+impl Value {
+    /// What holds whichever of the two it is.
+    pub(super) fn join(self, other: Self) -> Self {
+        match (self, other) {
+            (one, two) if one == two => one,
+            (Self::Whole(one), Self::Low(two)) | (Self::Low(one), Self::Whole(two))
+                if one == two =>
+            {
+                Self::Low(one)
+            }
+            _ => Self::Unknown,
+        }
+    }
+
+    /// What is known after all but the low 32 bits were replaced.
+    fn low(self) -> Self {
+        match self {
+            Self::Whole(source) | Self::Low(source) => Self::Low(source),
+            Self::Frame(_) | Self::Unknown => Self::Unknown,
+        }
+    }
+}
+
+/// What an instruction does to the world outside registers and frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effect {
+    Nothing,
+    /// It calls, or stores to what may be anywhere.
+    Elsewhere,
+}
+
+/// What is known at one point of a function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct State {
+    registers: [Value; 16],
+    /// Parts of the frame that were written since the start, from and to.
+    overwritten: BTreeSet<(i64, i64)>,
+}
+
+impl State {
+    /// At a function's first instruction.
+    pub(super) fn at_entry() -> Self {
+        let mut state = Self::all_sources();
+        state.set(Reg::RSP, Value::Frame(0));
+        state
+    }
+
+    /// A new start here: of what was known only the addresses within the frame remain.
+    pub(super) fn restarted(&self) -> Self {
+        let mut state = Self::all_sources();
+        for register in Reg::all() {
+            if let Value::Frame(_) = self.value(register) {
+                state.set(register, self.value(register));
+            }
+        }
+        state
+    }
+
+    /// Each register is a source of its own, but for rsp: it only matters as an address.
+    fn all_sources() -> Self {
+        let mut state = Self { registers: [Value::Unknown; 16], overwritten: BTreeSet::new() };
+        for register in Reg::all() {
+            state.set(register, Value::Whole(Source::Register(register)));
+        }
+        state
+    }
+
+    pub(super) fn value(&self, register: Reg) -> Value {
+        self.registers[usize::from(register.0)]
+    }
+
+    /// rsp now, less rsp at the function's first instruction. At most 0 in sane code.
+    pub(super) fn stack(&self) -> Option<i64> {
+        match self.value(Reg::RSP) {
+            Value::Frame(offset) => Some(offset),
+            _ => None,
+        }
+    }
+
+    /// Keeps what both know. Says whether this one lost something.
+    pub(super) fn join(&mut self, other: &Self) -> bool {
+        let mut changed = false;
+        for (mine, &theirs) in self.registers.iter_mut().zip(&other.registers) {
+            let joined = mine.join(theirs);
+            changed |= joined != *mine;
+            *mine = joined;
+        }
+        let before = self.overwritten.len();
+        self.overwritten.extend(&other.overwritten);
+        changed || self.overwritten.len() != before
+    }
+
+    /// Carries the state over one instruction, wherever that goes next.
+    pub(super) fn step(
+        &mut self,
+        instruction: &Instruction,
+        facts: &mut InstructionInfoFactory,
+    ) -> Effect {
+        match instruction.mnemonic() {
+            Mnemonic::Call => return self.call(),
+            Mnemonic::Push if instruction.stack_pointer_increment() == -8 => self.push(),
+            Mnemonic::Pop if instruction.stack_pointer_increment() == 8 => {
+                return self.pop(instruction, facts);
+            }
+            Mnemonic::Leave if instruction.code() == Code::Leaveq => self.leave(),
+            Mnemonic::Mov | Mnemonic::Movsxd => return self.transfer(instruction, facts),
+            Mnemonic::Cdqe => self.set(Reg::RAX, self.value(Reg::RAX).low()),
+            Mnemonic::Lea | Mnemonic::Add | Mnemonic::Sub => {
+                return self.arithmetic(instruction, facts);
+            }
+            _ => return self.forget(instruction, facts),
+        }
+        Effect::Nothing
+    }
+
+    fn set(&mut self, register: Reg, value: Value) {
+        // With the return address popped it is no longer certain where a `ret` goes.
+        let popped = register == Reg::RSP && !matches!(value, Value::Frame(..=0));
+        self.registers[usize::from(register.0)] = if popped { Value::Unknown } else { value };
+    }
+
+    fn call(&mut self) -> Effect {
+        for register in Reg::all().filter(|register| register.is_lost_in_calls()) {
+            self.set(register, Value::Unknown);
+        }
+        Effect::Elsewhere
+    }
+
+    fn push(&mut self) {
+        if let Some(stack) = self.stack() {
+            self.overwritten.insert((stack - 8, stack));
+            self.set(Reg::RSP, Value::Frame(stack - 8));
+        }
+    }
+
+    fn pop(&mut self, instruction: &Instruction, facts: &mut InstructionInfoFactory) -> Effect {
+        let Some(target) = Reg::exactly(instruction.op0_register()) else {
+            return self.forget(instruction, facts);
+        };
+        let Some(stack) = self.stack() else { return self.forget(instruction, facts) };
+        self.set(Reg::RSP, Value::Frame(stack + 8));
+        // Into rsp itself: what was read, not the sum.
+        self.set(target, self.slot(stack, 8));
+        Effect::Nothing
+    }
+
+    /// rsp from rbp, then rbp from the stack.
+    fn leave(&mut self) {
+        let Value::Frame(frame) = self.value(Reg::RBP) else {
+            self.set(Reg::RSP, Value::Unknown);
+            self.set(Reg::RBP, Value::Unknown);
+            return;
+        };
+        self.set(Reg::RSP, Value::Frame(frame + 8));
+        self.set(Reg::RBP, self.slot(frame, 8));
+    }
+
+    /// `mov` and `movslq`, with 32 or 64 bits.
+    fn transfer(
+        &mut self,
+        instruction: &Instruction,
+        facts: &mut InstructionInfoFactory,
+    ) -> Effect {
+        let target = instruction.op0_register();
+        if instruction.op0_kind() != OpKind::Register || !(target.is_gpr64() || target.is_gpr32()) {
+            return self.forget(instruction, facts);
+        }
+        let Some(register) = Reg::containing(target) else {
+            return self.forget(instruction, facts);
+        };
+        let value = match instruction.op1_kind() {
+            OpKind::Register => {
+                let source = instruction.op1_register();
+                match Reg::containing(source) {
+                    Some(from) if source.is_gpr64() => self.value(from),
+                    Some(from) if source.is_gpr32() => self.value(from).low(),
+                    _ => Value::Unknown,
+                }
+            }
+            OpKind::Memory => match (self.address(instruction), instruction.memory_size().size()) {
+                (Some(offset), 8) => self.slot(offset, 8),
+                (Some(offset), 4) => self.slot(offset, 4).low(),
+                _ => Value::Unknown,
+            },
+            _ => Value::Unknown,
+        };
+        self.set(register, value);
+        Effect::Nothing
+    }
+
+    /// `lea`, `add` and `sub`, as far as they compute addresses within the frame.
+    fn arithmetic(
+        &mut self,
+        instruction: &Instruction,
+        facts: &mut InstructionInfoFactory,
+    ) -> Effect {
+        let target = match instruction.op0_kind() {
+            OpKind::Register => Reg::exactly(instruction.op0_register()),
+            _ => None,
+        };
+        let Some(target) = target else { return self.forget(instruction, facts) };
+        let address = match (instruction.mnemonic(), self.value(target)) {
+            (Mnemonic::Lea, _) => self.address(instruction),
+            (mnemonic, Value::Frame(offset)) => immediate(instruction).and_then(|amount| {
+                let amount = if mnemonic == Mnemonic::Sub { -amount } else { amount };
+                offset.checked_add(amount)
+            }),
+            _ => None,
+        };
+        self.set(target, address.map_or(Value::Unknown, Value::Frame));
+        Effect::Nothing
+    }
+
+    /// Any other instruction: what it may write is no longer known.
+    fn forget(&mut self, instruction: &Instruction, facts: &mut InstructionInfoFactory) -> Effect {
+        let info = facts.info(instruction);
+        let mut effect = Effect::Nothing;
+        for memory in info.used_memory().iter().filter(|memory| writes(memory.access())) {
+            // A repeated store covers more than the one element that is listed.
+            let repeated = instruction.is_string_instruction()
+                && (instruction.has_rep_prefix() || instruction.has_repne_prefix());
+            match self.own_frame(memory) {
+                Some(range) if !repeated => {
+                    self.overwritten.insert(range);
+                }
+                _ => effect = Effect::Elsewhere,
+            }
+        }
+        for used in info.used_registers().iter().filter(|used| writes(used.access())) {
+            if let Some(register) = Reg::containing(used.register()) {
+                self.set(register, Value::Unknown);
+            }
+        }
+        effect
+    }
+
+    /// Where in the frame a store goes, if it is certain to stay below the return address.
+    fn own_frame(&self, memory: &UsedMemory) -> Option<(i64, i64)> {
+        let base = match memory.base() {
+            base if memory.index() == Register::None && is_flat(memory.segment()) => {
+                Reg::exactly(base)?
+            }
+            _ => return None,
+        };
+        let Value::Frame(offset) = self.value(base) else { return None };
+        let start = offset.checked_add(memory.displacement() as i64)?;
+        let size = i64::try_from(memory.memory_size().size()).ok().filter(|&size| size > 0)?;
+        let end = start.checked_add(size)?;
+        (end <= 0).then_some((start, end))
+    }
+
+    /// The address of a memory operand, as a distance in the frame.
+    fn address(&self, instruction: &Instruction) -> Option<i64> {
+        let plain =
+            instruction.memory_index() == Register::None && is_flat(instruction.memory_segment());
+        let base = Reg::exactly(instruction.memory_base()).filter(|_| plain)?;
+        let Value::Frame(offset) = self.value(base) else { return None };
+        offset.checked_add(instruction.memory_displacement64() as i64)
+    }
+
+    /// What a load from the frame gives.
+    fn slot(&self, offset: i64, size: i64) -> Value {
+        let end = offset.saturating_add(size);
+        let touched = self.overwritten.iter().any(|&(from, to)| from < end && offset < to);
+        if touched { Value::Unknown } else { Value::Whole(Source::Slot(offset)) }
+    }
+}
+
+/// Whether a segment's base is zero, as all are in 64-bit mode but these two.
+fn is_flat(segment: Register) -> bool {
+    !matches!(segment, Register::FS | Register::GS)
+}
+
+fn writes(access: OpAccess) -> bool {
+    matches!(
+        access,
+        OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite
+    )
+}
+
+/// The second operand of 64-bit arithmetic, if it is a number.
+fn immediate(instruction: &Instruction) -> Option<i64> {
+    match instruction.op1_kind() {
+        OpKind::Immediate8to64 | OpKind::Immediate32to64 => Some(instruction.immediate(1) as i64),
+        _ => None,
+    }
+}
