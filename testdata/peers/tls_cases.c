@@ -428,6 +428,8 @@ static bool run_with_numbers(const char *name, char **argv)
 		bench_bio(number(argv, 2), number(argv, 3));
 	else if (!strcmp(name, "flood"))
 		flood(number(argv, 2), number(argv, 3));
+	else if (!strcmp(name, "rush"))
+		rush(number(argv, 2), number(argv, 3));
 	else if (!strcmp(name, "pace"))
 		pace(number(argv, 2), number(argv, 3), number(argv, 4));
 	else if (!strcmp(name, "many"))

@@ -47,6 +47,43 @@ void flood(uint64_t count, uint64_t size)
 	free(words);
 }
 
+static void serve_rush(struct duo *d)
+{
+	unsigned char buffer[65536];
+	int n;
+
+	end_handshake(&d->server);
+	while ((n = SSL_read(d->server.ssl, buffer, sizeof(buffer))) > 0)
+		d->server.received += n;
+	SSL_shutdown(d->server.ssl);
+	SSL_free(d->server.ssl);
+	close(d->server.fd);
+}
+
+/* As fast as two threads go: nothing is computed between the calls, and so there is no truth but
+ * the count. */
+void rush(uint64_t count, uint64_t size)
+{
+	struct duo d = { 0 };
+	unsigned char *data = malloc(size);
+	uint64_t start;
+
+	duo_start(&d, "127.0.0.1", serve_rush);
+	end_handshake(&d.client);
+	fill(data, size, "rush", 1);
+	start = now_ns(CLOCK_MONOTONIC);
+	for (uint64_t i = 0; i < count; i++)
+		if (SSL_write(d.client.ssl, data, size) != (int)size)
+			die("SSL_write");
+	SSL_shutdown(d.client.ssl);
+	duo_join(&d);
+	printf("{\"bytes\":%llu,\"seconds\":%.6f}\n", (unsigned long long)d.server.received,
+	       (now_ns(CLOCK_MONOTONIC) - start) / 1e9);
+	SSL_free(d.client.ssl);
+	close(d.client.fd);
+	free(data);
+}
+
 /* Messages that begin with the time at which they were sent, decimal nanoseconds, 20 digits. */
 void pace(uint64_t seconds, uint64_t interval_us, uint64_t size)
 {

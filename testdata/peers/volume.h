@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 void flood(uint64_t count, uint64_t size);
+void rush(uint64_t count, uint64_t size);
 void pace(uint64_t seconds, uint64_t interval_us, uint64_t size);
 void many(uint64_t count);
 void sendfile_ktls(void);
