@@ -9,7 +9,7 @@ RELEASE := $(TARGET_DIR)/release
 # nextest gives each test a process and a time limit of its own; cargo's runner will do.
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: all build deps cargo lint test demo install clean help
+.PHONY: all build deps cargo lint test bench demo install clean help
 
 all: build
 
@@ -17,6 +17,7 @@ help:
 	@echo 'make build      release binaries in $(RELEASE)'
 	@echo 'make demo       record a client of a local TLS server, list what it did'
 	@echo 'make test       format, lints and every test, the live ones too (those want root)'
+	@echo 'make bench      what recording costs; BENCH="cost nginx" picks sections, QUICK=1 tries it'
 	@echo 'make deps       install what building and testing needs (apt, only what is missing)'
 	@echo 'make install    into PREFIX, now $(PREFIX)'
 	@echo 'make clean      remove what was built'
@@ -45,6 +46,12 @@ ifeq ($(NEXTEST),yes)
 else
 	$(CARGO) test --workspace --no-fail-fast
 endif
+
+# Sections: cost cpu nginx loss files analyzer memory.
+bench: cargo
+	@packaging/install-deps.sh bench
+	$(CARGO) build --release --package sslanalyze
+	$(CARGO) bench --package sslrec --bench bench -- $(BENCH) $(if $(QUICK),--quick)
 
 demo: deps build
 	@SSLREC=$(RELEASE)/sslrec SSLANALYZE=$(RELEASE)/sslanalyze packaging/demo.sh

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Installs what building, testing and the demo need on Debian or Ubuntu, and only what is
-# missing. Starts no service: nginx would otherwise take port 80 of this machine.
+# missing; with `bench`, what the benchmarks need on top. Starts no service: nginx would otherwise
+# take port 80 of this machine.
 set -euo pipefail
 
 # What must be there -> the package that has it. Headers and libraries are asked for by package.
@@ -20,6 +21,12 @@ openssl openssl
 readelf binutils
 setpriv util-linux
 "
+if [ "${1:-}" = bench ]; then
+    commands+="
+wrk wrk
+h2load nghttp2-client
+"
+fi
 packages="libelf-dev zlib1g-dev libssl-dev libc6-dev linux-libc-dev python3 python3-requests"
 
 PATH=$PATH:/usr/sbin:/sbin

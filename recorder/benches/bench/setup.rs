@@ -1,0 +1,134 @@
+//! What every section needs: the programs under test, a private copy of libssl, a folder in memory
+//! for captures, and how long to measure.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::programs::succeed;
+
+/// The recorder under test, with the optimisations of a release.
+pub(crate) const SSLREC: &str = env!("CARGO_BIN_EXE_sslrec");
+
+const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/peers");
+
+/// tmpfs on every Linux: a disk would be measured along with the recorder.
+const MEMORY: &str = "/dev/shm";
+
+/// What the sections share. Dropped, it takes its folder along.
+pub(crate) struct Setup {
+    folder: tempfile::TempDir,
+    /// One short round, for trials.
+    pub(crate) quick: bool,
+    /// For `LD_LIBRARY_PATH`: probes attach to the file, so that those on a copy touch no other
+    /// program.
+    pub(crate) libraries: PathBuf,
+    /// A case for each way of using the library.
+    pub(crate) tls_cases: PathBuf,
+    /// A TLS library of its own that does nothing, quickly.
+    pub(crate) hollow: PathBuf,
+    pub(crate) sslanalyze: PathBuf,
+    /// Where the JSON goes.
+    pub(crate) results: PathBuf,
+    /// Whether the recorder can be told to do without placed probes.
+    pub(crate) has_placement: bool,
+}
+
+impl Setup {
+    /// # Errors
+    /// This machine cannot record, or something is missing; the message says what.
+    pub(crate) fn new(quick: bool) -> Result<Self> {
+        check_machine()?;
+        let folder = tempfile::Builder::new().prefix("sslrec-bench").tempdir_in(MEMORY)?;
+        let libraries = folder.path().join("lib");
+        copy_libraries(&libraries)?;
+        let build = |name: &str, sources: &[&str], libraries: &[&str]| {
+            build_peer(&folder.path().join(name), sources, libraries)
+        };
+        let sources = ["tls_cases.c", "nested.c", "shared.c", "volume.c", "peer.c"];
+        let tls_cases = build("tls_cases", &sources, &["-lssl", "-lcrypto"])?;
+        let hollow = build("hollow", &["hollow.c"], &[])?;
+        let binaries = Path::new(SSLREC).parent().context("the recorder is in no folder")?;
+        let sslanalyze = binaries.join("sslanalyze");
+        if !sslanalyze.exists() {
+            bail!("{} is missing; `make bench` builds it", sslanalyze.display());
+        }
+        let results = binaries.parent().unwrap_or(binaries).join("bench");
+        let has_placement = knows_placement()?;
+        Ok(Self { folder, quick, libraries, tls_cases, hollow, sslanalyze, results, has_placement })
+    }
+
+    /// A path for a file that lives as long as this.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The copy of libssl.
+    pub(crate) fn libssl(&self) -> PathBuf {
+        self.libraries.join("libssl.so.3")
+    }
+
+    /// `usual`, or one round in a trial.
+    pub(crate) fn rounds(&self, usual: usize) -> usize {
+        if self.quick { 1 } else { usual }
+    }
+
+    /// `usual`, or a tenth in a trial.
+    pub(crate) fn count(&self, usual: u64) -> u64 {
+        if self.quick { usual / 10 } else { usual }
+    }
+}
+
+fn check_machine() -> Result<()> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    if !status.lines().any(|line| line.starts_with("Uid:\t0\t0\t")) {
+        bail!("recording needs root");
+    }
+    if !Path::new("/sys/kernel/btf/vmlinux").exists() {
+        bail!("this kernel has no BTF (/sys/kernel/btf/vmlinux)");
+    }
+    for program in ["clang", "gcc", "nginx", "openssl", "tshark", "wrk", "h2load"] {
+        let found = Command::new("sh")
+            .args(["-c", &format!("PATH=$PATH:/usr/sbin:/sbin command -v {program}")])
+            .stdout(Stdio::null())
+            .status()?;
+        if !found.success() {
+            bail!(
+                "{program} is missing; `make bench` installs it (packaging/install-deps.sh bench)"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The system's libssl and libcrypto, where the loader finds them.
+fn copy_libraries(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    let cache = succeed(Command::new("/sbin/ldconfig").arg("-p"))?;
+    for name in ["libssl.so.3", "libcrypto.so.3"] {
+        let path = cache
+            .lines()
+            .filter(|line| line.trim_start().starts_with(name))
+            .find_map(|line| Some(line.split_once(" => ")?.1))
+            .with_context(|| format!("{name} is not in the loader's cache"))?;
+        fs::copy(path, folder.join(name)).with_context(|| format!("cannot copy {path}"))?;
+    }
+    Ok(())
+}
+
+fn build_peer(program: &Path, sources: &[&str], libraries: &[&str]) -> Result<PathBuf> {
+    let mut gcc = Command::new("gcc");
+    gcc.args(["-O2", "-g", "-pthread", "-o"]).arg(program).args(sources).args(libraries);
+    succeed(gcc.current_dir(PEERS))?;
+    Ok(program.to_owned())
+}
+
+/// The command line is refused before anything is done if not, and `--version` does nothing.
+fn knows_placement() -> Result<bool> {
+    let mut sslrec = Command::new(SSLREC);
+    sslrec.args(["--without", "placement", "--version"]);
+    let status = sslrec.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+    Ok(status.success())
+}
