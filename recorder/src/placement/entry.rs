@@ -22,16 +22,14 @@ pub(super) fn find(graph: &Graph, arguments: &[Width]) -> Result<Entry, Unplaced
     let mut best = Entry { address: graph.start, frame: 0, emulated: false };
     let mut line = Vec::new();
     let mut next = Some(graph.start);
-    while let Some((address, node)) = next.and_then(|next| graph.nodes.get_key_value(&next)) {
-        let (address, frame) = (*address, node.frame());
+    while let Some((&address, node)) = next.and_then(|next| graph.nodes.get_key_value(&next)) {
+        if is_entered_again(graph, address, &line) {
+            break;
+        }
         let intact = arguments.iter().zip(ARGUMENTS).all(|(&width, register)| {
             is_intact(node.state.value(register), Source::Register(register), width)
         });
-        let Some(frame) = frame.filter(|_| intact && !is_entered_again(graph, address, &line))
-        else {
-            break;
-        };
-        if node.treatment.is_emulated() {
+        if let Some(frame) = node.frame().filter(|_| intact && node.treatment.is_emulated()) {
             best = Entry { address, frame, emulated: true };
             if node.treatment == Treatment::Emulated {
                 break;

@@ -196,8 +196,8 @@ pub(crate) fn place(
         return Ok(Placement { entry, exits: Vec::new() });
     };
     let graph = graph?;
-    let entry = entry::find(&graph, wanted.arguments)?;
     let exits = exit::find(&graph, width)?;
+    let entry = entry::find(&graph, wanted.arguments)?;
     Ok(Placement { entry, exits })
 }
 
