@@ -13,11 +13,14 @@
 
 /* A wake-up costs more than an event does, so only a ring that fills asks for one: the recorder
  * looks by itself every few milliseconds. */
+static __always_inline __u64 wakeup_at(__u64 pending)
+{
+	return pending >= settings.ring_size / 4 ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+}
+
 static __always_inline __u64 wakeup_flags(void)
 {
-	__u64 pending = bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA);
-
-	return pending >= settings.ring_size / 4 ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+	return wakeup_at(bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA));
 }
 
 static __always_inline void fill_head(struct event *head, __u16 kind, const struct conn_key *key,
@@ -90,7 +93,7 @@ static __always_inline void inherit(struct conn *conn, __u64 ssl)
 
 /* The connection of an object, made on first sight. `joined` says that the call is one that
  * needs a handshake before it, which was not seen. */
-static __always_inline struct conn *conn_of(const struct conn_key *key, __u64 site, bool joined)
+static __always_inline struct conn *conn_of(const struct conn_key *key, __u16 lib, bool joined)
 {
 	struct conn *known = bpf_map_lookup_elem(&conns, key);
 	struct conn fresh = {};
@@ -100,7 +103,7 @@ static __always_inline struct conn *conn_of(const struct conn_key *key, __u64 si
 		return known;
 	fresh.born_ns = bpf_ktime_get_boot_ns();
 	fresh.fd = -1;
-	fresh.lib = site >> SITE_LIB_SHIFT;
+	fresh.lib = lib;
 	fresh.joined = joined;
 	if (joined)
 		inherit(&fresh, key->ssl);
@@ -179,23 +182,39 @@ static __always_inline bool read_endpoints(struct endpoints *ends, struct sock *
 	return true;
 }
 
-/* A socket operation on this thread: if it happens inside a TLS call, it is that connection's. */
+/* The call in flight that began at this stack pointer, if one did. */
+static __always_inline struct call *call_at(const struct call_key *key)
+{
+	struct call *call = bpf_map_lookup_elem(&calls, key);
+
+	if (call && call->in_flight)
+		return call;
+	return bpf_map_lookup_elem(&more_calls, key);
+}
+
+/*
+ * A socket operation on this thread: if it happens inside a TLS call, it is that connection's.
+ * Whether it does is certain only when the call ends: see address_of_call().
+ */
 static __always_inline void socket_used(struct sock *sk)
 {
 	__u64 thread = current_thread();
-	__u64 *ssl = bpf_map_lookup_elem(&current_ssl, &thread);
-	struct conn_key key;
-	struct conn *conn;
+	__u64 *sp = bpf_map_lookup_elem(&current_calls, &thread);
+	struct call_key key = { .pid = thread >> 32 };
+	struct call *call;
 
 	/* Not TCP: a name server or a log, asked from within the call. */
-	if (!ssl || BPF_CORE_READ(sk, sk_type) != SOCK_STREAM)
+	if (!sp || !*sp || BPF_CORE_READ(sk, sk_type) != SOCK_STREAM)
 		return;
-	key = conn_key_of(thread >> 32, *ssl);
-	conn = bpf_map_lookup_elem(&conns, &key);
-	if (!conn || conn->ends.family)
+	key.sp = *sp;
+	call = call_at(&key);
+	/* It may have ended on another thread. */
+	if (!call || call->thread != thread || call->sk == (__u64)sk)
 		return;
-	if (read_endpoints(&conn->ends, sk))
-		announce(&key, conn);
+	if (call->sk)
+		call->doubtful = 1;
+	else if (read_endpoints(&call->ends, sk))
+		call->sk = (__u64)sk;
 }
 
 /* The socket behind a descriptor of this process, by way of its table of files. */

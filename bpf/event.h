@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * What the kernel side and the recorder say to each other: events through the ring, the settings
- * read before load, and the shape of a probe site. This is the one definition; the recorder's
+ * read before load, and what a probed place is. This is the one definition; the recorder's
  * Rust types are generated from it by way of BTF, and both sides assert the sizes.
  *
  * All times are CLOCK_BOOTTIME nanoseconds. All integers are in the machine's own byte order:
@@ -68,6 +68,7 @@ enum counter {
 	COUNT_TLS_PID_TABLE_FULL,	/* processes whose end will not be noticed */
 	COUNT_CLOSE_TABLE_FULL,		/* closes lost for good */
 	COUNT_UNKNOWN_SITE,		/* probe hits that match no known site */
+	COUNT_IMPOSSIBLE_RESULT,	/* calls that gave more bytes than were asked for */
 	COUNTERS,
 };
 
@@ -145,10 +146,8 @@ struct event_close {
 	__u32 pad;
 };
 
-/*
- * What a probed function does, as the recorder's table of functions says it: the attach cookie
- * of each probe. One set of programs serves every function of every library.
- */
+/* What a probed function does, as the recorder's table of functions says it. One set of programs
+ * serves every function of every library. */
 enum site_kind {
 	SITE_NONE,
 	SITE_DATA,			/* (ssl, buf, n, [&count]): bytes went one way */
@@ -163,16 +162,36 @@ enum site_kind {
 	SITE_UP_REF,			/* (ssl): one more reference */
 };
 
-/* Where each part of it stands, by number of the lowest bit. */
-enum site_layout {
-	SITE_FUNC_SHIFT = 0,		/* 16 bits: index into the table of functions */
-	SITE_LIB_SHIFT = 16,		/* 16 bits: index into the list of probed files */
-	SITE_KIND_SHIFT = 32,		/* 8 bits: enum site_kind */
-	SITE_ROLE_SHIFT = 40,		/* 2 bits: enum role */
-	SITE_DIR_SHIFT = 42,		/* 1 bit: enum direction */
-	SITE_COUNT_PTR_SHIFT = 43,	/* 1 bit: the byte count is at *arg4, success is > 0 */
-	SITE_WRAPS_SHIFT = 44,		/* 1 bit: calls other probed functions on its object */
-	SITE_RESULT_64_SHIFT = 45,	/* 1 bit: the result is a ssize_t, not an int */
+/* Where a function's result is while it leaves by an exit site. */
+enum site_result {
+	RESULT_AX,
+	RESULT_BX,
+	RESULT_BP,
+	RESULT_R12,
+	RESULT_R13,
+	RESULT_R14,
+	RESULT_R15,
+	RESULT_STACK,			/* at `slot` */
+	RESULT_GUARDED,			/* at `slot` if ax, as an int, is positive; else in ax */
+};
+
+/*
+ * A probed place in the code. The attach cookie of a probe is its index in the map `sites`; 0 is
+ * none. Not every site is at the beginning of its function: see recorder/src/placement.
+ */
+struct site {
+	__u16 func;			/* index into the table of functions */
+	__u16 lib;			/* index into the list of probed files */
+	__u8 kind;			/* enum site_kind */
+	__u8 role;			/* enum role */
+	__u8 dir;			/* enum direction */
+	__u8 count_ptr;			/* the byte count is at *arg4; success is > 0 */
+	__u8 wraps;			/* calls other probed functions on its object */
+	__u8 result_64;			/* the result is a ssize_t, not an int */
+	__u8 result;			/* exit sites: enum site_result */
+	__u8 pad;
+	__u32 frame;			/* bytes from the stack pointer here up to that at entry */
+	__u32 slot;			/* bytes from the stack pointer here up to the result */
 };
 
 /* Read-only data, set by the recorder before load. */
@@ -187,8 +206,7 @@ struct settings {
 	__u8 follow_children;		/* children of processes in `pids` join them */
 	__u8 have_cookie;		/* bpf_get_attach_cookie exists: kernel 5.15 */
 	__u8 have_sock_length;		/* raw tracepoints sock_{send,recv}_length: kernel 6.3 */
-	__u8 several_files;		/* more than one file is probed */
-	__u8 pad[5];
+	__u8 pad[6];
 };
 
 _Static_assert(sizeof(struct event) == 40, "event");
@@ -199,6 +217,7 @@ _Static_assert(sizeof(struct event_conn) == 104, "event_conn");
 _Static_assert(sizeof(struct event_server_name) == 296, "event_server_name");
 _Static_assert(sizeof(struct event_handshake) == 48, "event_handshake");
 _Static_assert(sizeof(struct event_close) == 128, "event_close");
+_Static_assert(sizeof(struct site) == 20, "site");
 _Static_assert(sizeof(struct settings) == 40, "settings");
 
 #endif

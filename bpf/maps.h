@@ -30,7 +30,7 @@ const volatile struct {
 	enum role role;
 	enum gap_cause gap_cause;
 	enum site_kind site_kind;
-	enum site_layout site_layout;
+	enum site_result site_result;
 } event_types = {};
 
 /* Slots in which a function that calls other probed ones marks its object: one a stream, and
@@ -79,27 +79,45 @@ struct {
 } conns SEC(".maps");
 
 /*
- * Calls in flight. The stack pointer is part of the key because calls nest on a thread: TLS
- * inside TLS runs SSL_write within SSL_write. It is the stack pointer at function entry; the
- * return probe knows it too.
+ * Calls in flight, by the stack pointer at function entry. Nothing else tells them apart for sure:
+ * calls nest on a thread (TLS inside TLS runs SSL_write within SSL_write), and a program that
+ * switches stacks begins other calls meanwhile, or ends this one on another thread.
  */
 struct call_key {
-	__u64 thread;			/* pid << 32 | tid */
 	__u64 sp;
+	__u32 pid;
+	__u32 pad;
+};
+
+enum in_flight {
+	CALL_ENDED,			/* the entry waits for the next one */
+	CALL_IN_CALLS,
+	CALL_IN_MORE_CALLS,
 };
 
 struct call {
 	__u64 ssl;
 	__u64 buf;
+	__u64 asked;			/* the most bytes that the caller wants to see handled */
 	__u64 count_ptr;
 	__u64 start_ns;
-	__u64 site;
-	__u64 outer_ssl;		/* what current_ssl held before this call */
+	__u64 thread;			/* pid << 32 | tid, of the entry */
+	__u64 outer_sp;			/* what current_calls held before this call */
+	__u64 sk;			/* the socket used within this call; 0: none yet */
+	struct endpoints ends;		/* of that socket */
+	__u32 site;
+	__u8 in_flight;			/* enum in_flight */
 	__u8 nested;			/* within a wrapper, which counts; this one does not */
-	__u8 marked;			/* this call wrote to current_ssl */
-	__u8 pad[6];
+	__u8 marked;			/* this call stands in current_calls, or did */
+	__u8 doubtful;			/* several sockets were used, or it is not clear by which call */
 };
 
+/*
+ * Programs call from the same few places, so from the same few stack pointers: an entry stays
+ * when its call has ended, and the next call finds it made. That saves an insertion and a deletion
+ * for each call, which cost more than all else that is done for one. Entries go with their
+ * process, by the recorder's hand.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
@@ -107,14 +125,23 @@ struct {
 	__type(value, struct call);
 } calls SEC(".maps");
 
-/* The object whose call runs on a thread, only while its address is not known: by it a socket
- * operation finds its connection. Usually empty, so that sockets of others cost one miss. */
+/* Calls for which `calls` had no room left. These go when they end. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct call_key);
+	__type(value, struct call);
+} more_calls SEC(".maps");
+
+/* The call that runs on a thread, by its stack pointer, only while the address of its connection
+ * is not known; else 0. By it a socket operation finds its connection. An entry goes with its
+ * thread. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
 	__type(key, __u64);
 	__type(value, __u64);
-} current_ssl SEC(".maps");
+} current_calls SEC(".maps");
 
 /* Processes to record, where the user named some. */
 struct {
@@ -167,6 +194,14 @@ struct {
 	__type(value, struct event_close);
 } late_closes SEC(".maps");
 
+/* What was probed. The entries are written before their probes are attached. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, struct site);
+} sites SEC(".maps");
+
 /*
  * Sites by what the code at the probe looks like, for kernels without attach cookies: the low 12
  * bits of the address, which are those of the file offset, and some of the function's bytes. The
@@ -183,8 +218,8 @@ struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 4096);
 	__type(key, struct site_key);
-	__type(value, __u64);
-} sites SEC(".maps");
+	__type(value, __u32);
+} sites_by_code SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * The programs. Three serve every probed function: entry and return of a call, and the entry of
- * functions that only tell something. The others follow sockets and processes. What they do
- * stands in the headers: event.h what is sent, maps.h what is kept, process.h who is recorded,
- * conn.h connections, tls.h calls.
+ * The programs. Four serve every probed function: the entry of a call; its end, by an exit site
+ * or by a return probe; and the entry of functions that only tell something. The others follow
+ * sockets and processes. What they do stands in the headers: event.h what is sent, maps.h what is
+ * kept, process.h who is recorded, conn.h connections, tls.h calls.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -22,10 +22,16 @@ int call_enter(struct pt_regs *ctx)
 	return enter_call(ctx);
 }
 
-SEC("uretprobe")
+SEC("uprobe")
 int call_exit(struct pt_regs *ctx)
 {
-	return exit_call(ctx);
+	return leave_call(ctx);
+}
+
+SEC("uretprobe")
+int call_return(struct pt_regs *ctx)
+{
+	return return_from_call(ctx);
 }
 
 SEC("uprobe")
@@ -91,9 +97,11 @@ SEC("raw_tp/sched_process_exit")
 int sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct task_struct *task = (struct task_struct *)ctx->args[0];
-	__u32 pid = current_thread() >> 32;
+	__u64 thread = current_thread();
+	__u32 pid = thread >> 32;
 	__u64 now_ns = bpf_ktime_get_boot_ns();
 
+	bpf_map_delete_elem(&current_calls, &thread);
 	if (BPF_CORE_READ(task, signal, live.counter))
 		return 0;
 	bpf_map_delete_elem(&pids, &pid);

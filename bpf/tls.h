@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * TLS calls: what happens at entry and at return of a probed function. The site, not the code,
- * says which function it is and what it does; see enum site_kind.
+ * TLS calls: what happens at the entry and at the exit of a probed function. The site, not the
+ * code, says which function it is and what it does; see struct site.
  */
 #ifndef SSLREC_TLS_H
 #define SSLREC_TLS_H
@@ -18,92 +18,82 @@
 
 #define SSL_CTRL_SET_TLSEXT_HOSTNAME 55	/* openssl/tls1.h, the same since 1.0.0 */
 
-static __always_inline __u64 site_by_code(struct pt_regs *ctx)
+static __always_inline __u32 site_by_code(struct pt_regs *ctx)
 {
 	struct site_key key = { .page_offset = PT_REGS_IP(ctx) & 0xfff };
-	__u64 *site;
+	__u32 *index;
 
 	if (bpf_probe_read_user(&key.code, sizeof(key.code), (void *)PT_REGS_IP(ctx) + 8))
 		return 0;
-	site = bpf_map_lookup_elem(&sites, &key);
-	return site ? *site : 0;
+	index = bpf_map_lookup_elem(&sites_by_code, &key);
+	return index ? *index : 0;
 }
 
-static __always_inline __u64 site_of(struct pt_regs *ctx)
+/* The place of the site in the map `sites`; 0 if it is none. */
+static __always_inline __u32 site_index(struct pt_regs *ctx)
 {
-	__u64 site = settings.have_cookie ? bpf_get_attach_cookie(ctx) : site_by_code(ctx);
+	__u32 index = settings.have_cookie ? bpf_get_attach_cookie(ctx) : site_by_code(ctx);
 
-	if (!site)
+	if (!index)
 		count(COUNT_UNKNOWN_SITE);
-	return site;
+	return index;
 }
 
-static __always_inline __u8 site_kind(__u64 site)
+static __always_inline const struct site *site_at(__u32 index)
 {
-	return site >> SITE_KIND_SHIFT;
+	return index ? bpf_map_lookup_elem(&sites, &index) : NULL;
 }
 
-static __always_inline __u8 site_role(__u64 site)
+static __always_inline __u32 slot_of(const struct site *site)
 {
-	return site >> SITE_ROLE_SHIFT & 3;
-}
-
-static __always_inline __u8 site_dir(__u64 site)
-{
-	return site >> SITE_DIR_SHIFT & 1;
-}
-
-static __always_inline bool site_has(__u64 site, __u32 shift)
-{
-	return site >> shift & 1;
-}
-
-static __always_inline __u32 site_slot(__u64 site)
-{
-	return site_kind(site) == SITE_HANDSHAKE ? SLOT_HANDSHAKE : site_dir(site);
+	return site->kind == SITE_HANDSHAKE ? SLOT_HANDSHAKE : site->dir & 1;
 }
 
 /* ---- Entry ---- */
 
 /* True where an outer call on the same object, thread and slot counts this one's bytes. A stack
  * pointer above the wrapper's means that the wrapper was left without returning. */
-static __always_inline bool within_wrapper(struct conn *conn, __u32 slot, const struct call_key *key)
+static __always_inline bool within_wrapper(const struct conn *conn, const struct site *site,
+					   const struct call *call, __u64 sp)
 {
-	if (slot >= SLOTS)
-		return false;
-	return conn->wrapper_sp[slot] > key->sp && conn->wrapper_thread[slot] == key->thread;
+	__u32 slot = slot_of(site);
+
+	return conn->wrapper_sp[slot] > sp && conn->wrapper_thread[slot] == call->thread;
 }
 
-static __always_inline void mark_thread(struct call *call, const struct call_key *key)
+static __always_inline void enter_conn(struct conn *conn, const struct site *site,
+				       struct call *call, __u64 sp)
 {
-	__u64 *outer = bpf_map_lookup_elem(&current_ssl, &key->thread);
+	__u32 slot = slot_of(site);
 
-	call->outer_ssl = outer ? *outer : 0;
-	if (bpf_map_update_elem(&current_ssl, &key->thread, &call->ssl, BPF_ANY))
-		count(COUNT_THREAD_TABLE_FULL);
-	else
-		call->marked = 1;
-}
-
-static __always_inline void enter_conn(struct conn *conn, struct call *call,
-				       const struct call_key *key)
-{
-	__u32 slot = site_slot(call->site);
-
-	if (site_role(call->site))
-		conn->role = site_role(call->site);
-	if (site_kind(call->site) == SITE_HANDSHAKE && !has_data(conn))
-		conn->joined = 0;
-	if (site_kind(call->site) == SITE_HANDSHAKE && !conn->handshake_ns)
-		conn->handshake_ns = call->start_ns;
-	if (within_wrapper(conn, slot, key)) {
-		call->nested = 1;
-	} else if (site_has(call->site, SITE_WRAPS_SHIFT) && slot < SLOTS) {
-		conn->wrapper_sp[slot] = key->sp;
-		conn->wrapper_thread[slot] = key->thread;
+	if (site->role)
+		conn->role = site->role;
+	if (site->kind == SITE_HANDSHAKE) {
+		if (!has_data(conn))
+			conn->joined = 0;
+		if (!conn->handshake_ns)
+			conn->handshake_ns = call->start_ns;
 	}
-	if (settings.have_sock_length && !conn->ends.family)
-		mark_thread(call, key);
+	if (within_wrapper(conn, site, call, sp)) {
+		call->nested = 1;
+	} else if (site->wraps) {
+		conn->wrapper_sp[slot] = sp;
+		conn->wrapper_thread[slot] = call->thread;
+	}
+}
+
+/* From here on a socket operation on this thread is taken for this call's. */
+static __always_inline void mark_thread(struct call *call, __u64 sp)
+{
+	__u64 *current = bpf_map_lookup_elem(&current_calls, &call->thread);
+
+	call->marked = 1;
+	if (current) {
+		call->outer_sp = *current;
+		*current = sp;
+	} else if (bpf_map_update_elem(&current_calls, &call->thread, &sp, BPF_ANY)) {
+		count(COUNT_THREAD_TABLE_FULL);
+	}
 }
 
 /*
@@ -111,55 +101,87 @@ static __always_inline void enter_conn(struct conn *conn, struct call *call,
  * like two, and is probed as both. A call that was left without returning would have the same
  * file.
  */
-static __always_inline bool is_second_probe(const struct call_key *key, const struct call *call)
+static __always_inline bool is_second_probe(const struct call *known, const struct call *call)
 {
-	struct call *known;
-	__u16 lib = call->site >> SITE_LIB_SHIFT;
+	const struct site *site = site_at(call->site);
+	const struct site *known_site = site_at(known->site);
 
-	if (!settings.several_files)
-		return false;
-	known = bpf_map_lookup_elem(&calls, key);
-	return known && known->ssl == call->ssl && known->buf == call->buf &&
-	       lib != (__u16)(known->site >> SITE_LIB_SHIFT);
+	return known->ssl == call->ssl && known->buf == call->buf && site && known_site &&
+	       site->lib != known_site->lib;
+}
+
+/* Takes a call into the table of those in flight. */
+static __always_inline void begin_call(const struct call_key *key, struct call *call)
+{
+	struct call *known = bpf_map_lookup_elem(&calls, key);
+
+	call->in_flight = CALL_IN_CALLS;
+	if (known) {
+		/* One that is in flight was left without returning. */
+		if (!known->in_flight || !is_second_probe(known, call))
+			*known = *call;
+		return;
+	}
+	if (!bpf_map_update_elem(&calls, key, call, BPF_NOEXIST))
+		return;
+	call->in_flight = CALL_IN_MORE_CALLS;
+	known = bpf_map_lookup_elem(&more_calls, key);
+	if (known && is_second_probe(known, call))
+		return;
+	if (bpf_map_update_elem(&more_calls, key, call, BPF_ANY))
+		count(COUNT_CALL_TABLE_FULL);
+}
+
+static __always_inline void end_call(const struct call_key *key, struct call *call)
+{
+	bool kept = call->in_flight == CALL_IN_CALLS;
+
+	call->in_flight = CALL_ENDED;
+	if (!kept)
+		bpf_map_delete_elem(&more_calls, key);
 }
 
 static __always_inline int enter_call(struct pt_regs *ctx)
 {
-	struct call_key key = { .thread = current_thread(), .sp = PT_REGS_SP(ctx) };
-	struct call call = {};
+	struct call call = { .thread = current_thread() };
+	struct call_key key = { .pid = call.thread >> 32 };
+	const struct site *site;
 	struct conn_key conn_key;
 	struct conn *conn;
 	bool joined;
 
-	if (!is_wanted(key.thread >> 32))
+	if (!is_wanted(key.pid))
 		return 0;
-	call.site = site_of(ctx);
-	if (!call.site)
+	call.site = site_index(ctx);
+	site = site_at(call.site);
+	if (!site)
 		return 0;
+	key.sp = PT_REGS_SP(ctx) + site->frame;
 	call.ssl = object_of(PT_REGS_PARM1(ctx));
 	call.buf = PT_REGS_PARM2(ctx);
+	/* An int or a size_t. */
+	call.asked = site->count_ptr ? PT_REGS_PARM3(ctx) : (__u32)PT_REGS_PARM3(ctx);
 	call.count_ptr = PT_REGS_PARM4(ctx);
 	call.start_ns = bpf_ktime_get_boot_ns();
-	conn_key = conn_key_of(key.thread >> 32, call.ssl);
+	conn_key = conn_key_of(key.pid, call.ssl);
 	/* Data on an object never seen before, unless by a function that begins a connection. */
-	joined = site_kind(call.site) != SITE_HANDSHAKE && !site_role(call.site);
-	conn = conn_of(&conn_key, call.site, joined);
-	if (is_second_probe(&key, &call))
-		return 0;
-	if (conn)
-		enter_conn(conn, &call, &key);
-	if (bpf_map_update_elem(&calls, &key, &call, BPF_ANY))
-		count(COUNT_CALL_TABLE_FULL);
+	joined = site->kind != SITE_HANDSHAKE && !site->role;
+	conn = conn_of(&conn_key, site->lib, joined);
+	if (conn) {
+		enter_conn(conn, site, &call, key.sp);
+		if (settings.have_sock_length && !conn->ends.family)
+			mark_thread(&call, key.sp);
+	}
+	begin_call(&key, &call);
 	return 0;
 }
 
-/* ---- Return: data ---- */
+/* ---- Exit: data ---- */
 
-static __always_inline void send_gap(const struct conn_key *key, struct conn *conn, __u64 site,
+static __always_inline void send_gap(const struct conn_key *key, struct conn *conn, __u32 dir,
 				     __u64 at, __u64 len, __u32 cause)
 {
 	struct event_gap *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
-	__u32 dir = site_dir(site);
 
 	/* Without it the recorder still sees the hole, by the offset of what follows or by the
 	 * final length; only the cause is lost. */
@@ -175,13 +197,22 @@ static __always_inline void send_gap(const struct conn_key *key, struct conn *co
 	bpf_ringbuf_submit(e, wakeup_flags());
 }
 
-/* One chunk into a reservation of constant `size`, as the verifier wants it. */
-static __always_inline void send_chunk(struct call *call, const struct conn_key *key,
-				       struct conn *conn, __u64 at, __u64 len, __u64 call_len,
-				       const __u32 size)
+/* One chunk of a call's bytes. */
+struct chunk {
+	__u64 at;			/* place within the call */
+	__u64 len;
+	__u64 call_len;
+};
+
+/* Into a reservation of constant `size`, as the verifier wants it. */
+static __always_inline void send_chunk_of(const struct call *call, const struct site *site,
+					  const struct conn_key *key, struct conn *conn,
+					  const struct chunk *chunk, const __u32 size)
 {
 	__u64 pending = bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA);
+	__u32 dir = site->dir & 1;
 	struct event_data *e = NULL;
+	__u64 len = chunk->len;
 
 	if (pending + sizeof(*e) + size + settings.ring_headroom <= settings.ring_size)
 		e = bpf_ringbuf_reserve(&ring, sizeof(*e) + size, 0);
@@ -190,22 +221,40 @@ static __always_inline void send_chunk(struct call *call, const struct conn_key 
 		return;
 	}
 	barrier_var(len);
-	if (len > size || bpf_probe_read_user(e + 1, len, (void *)(call->buf + at))) {
+	if (len > size || bpf_probe_read_user(e + 1, len, (void *)(call->buf + chunk->at))) {
 		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
 		count(COUNT_DATA_READ_FAULT);
-		send_gap(key, conn, call->site, at, len, GAP_READ_FAULT);
+		send_gap(key, conn, dir, chunk->at, len, GAP_READ_FAULT);
 		return;
 	}
 	fill_head(&e->head, EVENT_DATA, key, conn);
-	e->head.func = call->site >> SITE_FUNC_SHIFT;
+	e->head.func = site->func;
 	e->head.len = len;
-	e->offset = conn->offset[site_dir(call->site)] + at;
+	e->offset = conn->offset[dir] + chunk->at;
 	e->lat_ns = e->head.ts_ns - call->start_ns;
-	e->call_len = call_len;
-	e->call_offset = at;
-	e->dir = site_dir(call->site);
+	e->call_len = chunk->call_len;
+	e->call_offset = chunk->at;
+	e->dir = dir;
 	e->pad = 0;
-	bpf_ringbuf_submit(e, wakeup_flags());
+	bpf_ringbuf_submit(e, wakeup_at(pending));
+}
+
+static __always_inline void send_chunk(const struct call *call, const struct site *site,
+				       const struct conn_key *key, struct conn *conn,
+				       const struct chunk *chunk)
+{
+	if (chunk->len <= 256)
+		send_chunk_of(call, site, key, conn, chunk, 256);
+	else if (chunk->len <= 1024)
+		send_chunk_of(call, site, key, conn, chunk, 1024);
+	else if (chunk->len <= 2048)
+		send_chunk_of(call, site, key, conn, chunk, 2048);
+	else if (chunk->len <= 4096)
+		send_chunk_of(call, site, key, conn, chunk, 4096);
+	else if (chunk->len <= 8192)
+		send_chunk_of(call, site, key, conn, chunk, 8192);
+	else
+		send_chunk_of(call, site, key, conn, chunk, CHUNK_MAX);
 }
 
 /*
@@ -215,89 +264,85 @@ static __always_inline void send_chunk(struct call *call, const struct conn_key 
  */
 __noinline int chunk_of_call(__u64 sp, __u64 at, __u64 rest, __u64 call_len)
 {
-	struct call_key key = { .thread = current_thread(), .sp = sp };
-	struct call *call = bpf_map_lookup_elem(&calls, &key);
+	struct call_key key = { .sp = sp, .pid = current_thread() >> 32 };
+	struct call *call = call_at(&key);
+	struct chunk chunk = {
+		.at = at,
+		.len = rest < CHUNK_MAX ? rest : CHUNK_MAX,
+		.call_len = call_len,
+	};
+	const struct site *site;
 	struct conn_key conn_key;
 	struct conn *conn;
-	__u64 len = rest < CHUNK_MAX ? rest : CHUNK_MAX;
 
 	if (!call)
 		return 0;
-	conn_key = conn_key_of(key.thread >> 32, call->ssl);
+	site = site_at(call->site);
+	conn_key = conn_key_of(key.pid, call->ssl);
 	conn = bpf_map_lookup_elem(&conns, &conn_key);
-	if (!conn)
-		return 0;
-	if (len <= 256)
-		send_chunk(call, &conn_key, conn, at, len, call_len, 256);
-	else if (len <= 1024)
-		send_chunk(call, &conn_key, conn, at, len, call_len, 1024);
-	else if (len <= 2048)
-		send_chunk(call, &conn_key, conn, at, len, call_len, 2048);
-	else if (len <= 4096)
-		send_chunk(call, &conn_key, conn, at, len, call_len, 4096);
-	else if (len <= 8192)
-		send_chunk(call, &conn_key, conn, at, len, call_len, 8192);
-	else
-		send_chunk(call, &conn_key, conn, at, len, call_len, CHUNK_MAX);
+	if (site && conn)
+		send_chunk(call, site, &conn_key, conn, &chunk);
 	return 0;
 }
 
-static __always_inline void send_data(const struct call_key *key, const struct conn_key *conn_key,
-				      struct conn *conn, __u64 site, __u64 total)
+static __always_inline void send_data(__u64 sp, const struct call *call, const struct site *site,
+				      const struct conn_key *key, struct conn *conn, __u64 total)
 {
 	const __u64 most = (__u64)CALL_CHUNKS_MAX * CHUNK_MAX;
 	__u64 kept = settings.snaplen && settings.snaplen < total ? settings.snaplen : total;
 	__u32 cause = kept < total ? GAP_SNAPLEN : GAP_LONG_CALL;
+	struct chunk whole = { .len = kept, .call_len = total };
 	__u64 at = 0;
 
 	if (kept > most) {
 		kept = most;
 		cause = GAP_LONG_CALL;
 	}
+	if (kept <= CHUNK_MAX) {
+		send_chunk(call, site, key, conn, &whole);
+	} else {
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < CALL_CHUNKS_MAX; i++) {
-		if (at >= kept)
-			break;
-		chunk_of_call(key->sp, at, kept - at, total);
-		at += CHUNK_MAX;
+		for (int i = 0; i < CALL_CHUNKS_MAX; i++) {
+			if (at >= kept)
+				break;
+			chunk_of_call(sp, at, kept - at, total);
+			at += CHUNK_MAX;
+		}
 	}
 	if (kept < total)
-		send_gap(conn_key, conn, site, kept, total - kept, cause);
+		send_gap(key, conn, site->dir & 1, kept, total - kept, cause);
 }
 
 /* The bytes that a call handed over; 0 where it failed or only would have. */
-static __always_inline __u64 bytes_done(const struct call *call, struct pt_regs *ctx)
+static __always_inline __u64 bytes_done(const struct call *call, const struct site *site,
+					__s64 result)
 {
-	__u64 total = 0;
+	__u64 total;
 
-	if (site_has(call->site, SITE_RESULT_64_SHIFT)) {
-		__s64 result = PT_REGS_RC(ctx);
-
-		return result > 0 ? result : 0;
-	}
-
-	__s32 result = PT_REGS_RC(ctx);
-
+	if (!site->result_64)
+		result = (__s32)result;
 	if (result <= 0)
 		return 0;
-	if (!site_has(call->site, SITE_COUNT_PTR_SHIFT))
-		return result;
-	if (bpf_probe_read_user(&total, sizeof(total), (void *)call->count_ptr)) {
+	total = result;
+	if (site->kind == SITE_SENDFILE)
+		return total;
+	if (site->count_ptr &&
+	    bpf_probe_read_user(&total, sizeof(total), (void *)call->count_ptr)) {
 		count(COUNT_LENGTH_READ_FAULT);
+		return 0;
+	}
+	/* A site that is not what it was taken for: better nothing than wrong bytes. */
+	if (total > call->asked) {
+		count(COUNT_IMPOSSIBLE_RESULT);
 		return 0;
 	}
 	return total;
 }
 
-static __always_inline void finish_data(const struct call_key *key, const struct call *call,
-					const struct conn_key *conn_key, struct conn *conn,
-					struct pt_regs *ctx)
+static __always_inline void finish_data(__u64 sp, const struct call *call,
+					const struct site *site, const struct conn_key *key,
+					struct conn *conn, __u64 total)
 {
-	__u64 total = bytes_done(call, ctx);
-	__u32 dir = site_dir(call->site);
-
-	if (!total)
-		return;
 	count(COUNT_CALLS);
 	count_add(COUNT_BYTES, total);
 	if (!conn) {
@@ -305,23 +350,23 @@ static __always_inline void finish_data(const struct call_key *key, const struct
 		count_add(COUNT_CONN_TABLE_FULL_BYTES, total);
 		return;
 	}
-	resolve_fd(conn_key, conn);
+	resolve_fd(key, conn);
 	if (!conn->announced)
-		announce(conn_key, conn);
-	if (site_kind(call->site) == SITE_SENDFILE)
-		send_gap(conn_key, conn, call->site, 0, total, GAP_SENDFILE);
+		announce(key, conn);
+	if (site->kind == SITE_SENDFILE)
+		send_gap(key, conn, DIR_SENT, 0, total, GAP_SENDFILE);
 	else
-		send_data(key, conn_key, conn, call->site, total);
+		send_data(sp, call, site, key, conn, total);
 	/* Counted here, whether or not the events found room: what is missing shows. */
-	conn->offset[dir] += total;
+	conn->offset[site->dir & 1] += total;
 }
 
-/* ---- Return: handshakes, and both ---- */
+/* ---- Exit: handshakes, and all ---- */
 
-static __always_inline void finish_handshake(const struct call *call, const struct conn_key *key,
-					     struct conn *conn, struct pt_regs *ctx)
+static __always_inline void finish_handshake(const struct call *call, const struct site *site,
+					     const struct conn_key *key, struct conn *conn,
+					     __s32 result)
 {
-	__s32 result = PT_REGS_RC(ctx);
 	struct event_handshake *e;
 
 	/* Anything but 1 is "try again" or a failure; only the library can tell which. */
@@ -337,49 +382,124 @@ static __always_inline void finish_handshake(const struct call *call, const stru
 		return;
 	}
 	fill_head(&e->head, EVENT_HANDSHAKE, key, conn);
-	e->head.func = call->site >> SITE_FUNC_SHIFT;
+	e->head.func = site->func;
 	e->lat_ns = e->head.ts_ns - (conn->handshake_ns ?: call->start_ns);
 	bpf_ringbuf_submit(e, wakeup_flags());
 }
 
-static __always_inline void unmark_thread(const struct call *call, const struct call_key *key)
+/*
+ * The thread goes back to the call around this one. Where it is another call's by now, the
+ * program switched stacks in mid-call: a socket operation since then may have been of either.
+ */
+static __always_inline void unmark_thread(const struct call_key *key, struct call *call)
 {
-	if (!call->marked)
+	__u64 *current = bpf_map_lookup_elem(&current_calls, &call->thread);
+	struct call_key other_key = { .pid = key->pid };
+	struct call *other;
+
+	if (!current)
 		return;
-	if (call->outer_ssl)
-		bpf_map_update_elem(&current_ssl, &key->thread, &call->outer_ssl, BPF_ANY);
-	else
-		bpf_map_delete_elem(&current_ssl, &key->thread);
+	if (*current == key->sp) {
+		*current = call->outer_sp;
+		return;
+	}
+	call->doubtful = 1;
+	other_key.sp = *current;
+	other = call_at(&other_key);
+	if (other)
+		other->doubtful = 1;
 }
 
-static __always_inline int exit_call(struct pt_regs *ctx)
+/* The connection's address is that of the one socket that was used within the call. */
+static __always_inline void address_of_call(const struct call *call, const struct conn_key *key,
+					    struct conn *conn)
 {
-	struct call_key key = {
-		.thread = current_thread(),
-		.sp = PT_REGS_SP(ctx) - RETURN_POPS,
-	};
-	struct call *call = bpf_map_lookup_elem(&calls, &key);
+	if (conn->ends.family || !call->sk || call->doubtful)
+		return;
+	conn->ends = call->ends;
+	announce(key, conn);
+}
+
+/* A call that began at `sp` leaves with `result`. Only its first crossing of an exit site finds
+ * it in the table. */
+static __always_inline int exit_call(__u64 sp, __s64 result)
+{
+	struct call_key key = { .sp = sp, .pid = current_thread() >> 32 };
+	struct call *call = call_at(&key);
+	const struct site *site;
 	struct conn_key conn_key;
-	struct conn *conn;
-	__u32 slot;
+	struct conn *conn = NULL;
+	__u64 total = 0;
 
 	if (!call)
 		return 0;
-	conn_key = conn_key_of(key.thread >> 32, call->ssl);
-	conn = bpf_map_lookup_elem(&conns, &conn_key);
-	slot = site_slot(call->site);
-	unmark_thread(call, &key);
-	if (conn && slot < SLOTS && conn->wrapper_sp[slot] == key.sp &&
-	    conn->wrapper_thread[slot] == key.thread)
-		conn->wrapper_sp[slot] = 0;
-	if (!call->nested) {
-		if (site_kind(call->site) == SITE_HANDSHAKE)
-			finish_handshake(call, &conn_key, conn, ctx);
-		else
-			finish_data(&key, call, &conn_key, conn, ctx);
+	site = site_at(call->site);
+	if (!site)
+		return 0;
+	if (call->marked)
+		unmark_thread(&key, call);
+	if (site->kind != SITE_HANDSHAKE)
+		total = bytes_done(call, site, result);
+	/* A read that found nothing has nothing to say of its connection. */
+	if (total || call->sk || site->wraps || site->kind == SITE_HANDSHAKE) {
+		conn_key = conn_key_of(key.pid, call->ssl);
+		conn = bpf_map_lookup_elem(&conns, &conn_key);
+		if (conn) {
+			address_of_call(call, &conn_key, conn);
+			if (site->wraps && conn->wrapper_sp[slot_of(site)] == sp)
+				conn->wrapper_sp[slot_of(site)] = 0;
+		}
+		if (site->kind == SITE_HANDSHAKE && !call->nested)
+			finish_handshake(call, site, &conn_key, conn, result);
+		if (total && !call->nested)
+			finish_data(sp, call, site, &conn_key, conn, total);
 	}
-	bpf_map_delete_elem(&calls, &key);
+	end_call(&key, call);
 	return 0;
+}
+
+static __always_inline __s64 result_at(struct pt_regs *ctx, const struct site *site)
+{
+	__s64 value = 0;
+
+#if defined(__TARGET_ARCH_x86)
+	switch (site->result) {
+	case RESULT_AX:
+		return ctx->ax;
+	case RESULT_BX:
+		return ctx->bx;
+	case RESULT_BP:
+		return ctx->bp;
+	case RESULT_R12:
+		return ctx->r12;
+	case RESULT_R13:
+		return ctx->r13;
+	case RESULT_R14:
+		return ctx->r14;
+	case RESULT_R15:
+		return ctx->r15;
+	case RESULT_GUARDED:
+		if ((__s32)ctx->ax <= 0)
+			return (__s32)ctx->ax;
+	}
+#endif
+	if (bpf_probe_read_user(&value, sizeof(value), (void *)PT_REGS_SP(ctx) + site->slot))
+		count(COUNT_LENGTH_READ_FAULT);
+	return value;
+}
+
+/* By a probe at an exit site. */
+static __always_inline int leave_call(struct pt_regs *ctx)
+{
+	const struct site *site = site_at(site_index(ctx));
+
+	return site ? exit_call(PT_REGS_SP(ctx) + site->frame, result_at(ctx, site)) : 0;
+}
+
+/* By a return probe. */
+static __always_inline int return_from_call(struct pt_regs *ctx)
+{
+	return exit_call(PT_REGS_SP(ctx) - RETURN_POPS, PT_REGS_RC(ctx));
 }
 
 /* ---- Functions of which only the entry matters ---- */
@@ -439,9 +559,9 @@ static __always_inline void release(const struct conn_key *key, struct conn *con
 }
 
 /* Functions that tell something of a fresh object create its entry; the others need one. */
-static __always_inline bool creates_conn(__u64 site, struct pt_regs *ctx)
+static __always_inline bool creates_conn(const struct site *site, struct pt_regs *ctx)
 {
-	switch (site_kind(site)) {
+	switch (site->kind) {
 	case SITE_ROLE:
 	case SITE_SET_FD:
 	case SITE_UP_REF:
@@ -457,23 +577,23 @@ static __always_inline int enter_note(struct pt_regs *ctx)
 {
 	__u32 pid = current_thread() >> 32;
 	struct conn_key key;
+	const struct site *site;
 	struct conn *conn;
-	__u64 site;
 
 	if (!is_wanted(pid))
 		return 0;
-	site = site_of(ctx);
+	site = site_at(site_index(ctx));
 	if (!site)
 		return 0;
 	key = conn_key_of(pid, object_of(PT_REGS_PARM1(ctx)));
 	/* A reference may be added at any time in a connection's life. */
-	conn = creates_conn(site, ctx) ? conn_of(&key, site, site_kind(site) == SITE_UP_REF)
+	conn = creates_conn(site, ctx) ? conn_of(&key, site->lib, site->kind == SITE_UP_REF)
 				       : bpf_map_lookup_elem(&conns, &key);
 	if (!conn)
 		return 0;
-	switch (site_kind(site)) {
+	switch (site->kind) {
 	case SITE_ROLE:
-		conn->role = site_role(site);
+		conn->role = site->role;
 		if (!has_data(conn))
 			conn->joined = 0;
 		break;

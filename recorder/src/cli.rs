@@ -163,6 +163,9 @@ pub enum KernelFeature {
     Cookie,
     /// Raw tracepoints `sock_send_length` and `sock_recv_length`: kernel 6.3.
     SockLength,
+    /// Probes within functions rather than at their first instruction and their return. No
+    /// feature, but like one that is absent wherever the code cannot be read.
+    Placement,
 }
 
 /// Where a capture goes, and in which format.

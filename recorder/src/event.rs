@@ -86,6 +86,15 @@ impl FromKernel for types::conn_key {}
 impl FromKernel for types::call {}
 impl FromKernel for types::call_key {}
 
+impl FromKernel for types::site {}
+
+/// The bytes of a value for one of the kernel side's maps.
+pub(crate) fn bytes_of<T: FromKernel>(value: &T) -> &[u8] {
+    // SAFETY: the bytes of a value that lives as long as the slice; `FromKernel` types are made of
+    // integers only and spell out their padding, so every byte is initialised.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of::<T>()) }
+}
+
 /// The value that the first bytes are, if there are enough.
 pub(crate) fn view<T: FromKernel>(bytes: &[u8]) -> Option<T> {
     if bytes.len() < size_of::<T>() {
@@ -113,6 +122,7 @@ const _: () = {
     assert!(size_of::<types::event_server_name>() == 296);
     assert!(size_of::<types::event_handshake>() == 48);
     assert!(size_of::<types::event_close>() == 128);
+    assert!(size_of::<types::site>() == 20);
     assert!(size_of::<types::settings>() == 40);
 };
 

@@ -1,10 +1,10 @@
 //! The table of probed functions: one row says all that the kernel side must know of a function.
 //!
-//! A row becomes the attach cookie of the function's probes (see `bpf/event.h`), so a function is
+//! A row becomes the `struct site` of the function's probes (see `bpf/event.h`), so a function is
 //! added here and nowhere else. The index of a row travels in each event and names the function
 //! in the files.
 
-use crate::skel::types::{self, direction, site_kind, site_layout};
+use crate::skel::types::{self, direction, site_kind};
 use sslrec_formats::record::{Direction, Role};
 
 /// What a function does.
@@ -110,40 +110,42 @@ pub(crate) fn name_of(index: u16) -> &'static str {
     OPENSSL.get(usize::from(index)).map_or("?", |function| function.name)
 }
 
-/// The attach cookie of a function's probes in one probed file, as `bpf/event.h` lays it out.
-/// Never 0.
-pub(crate) fn site(index: u16, lib: u16) -> u64 {
+/// What the kernel side must know of a function in one probed file.
+pub(crate) fn site(index: u16, lib: u16) -> types::site {
     let function = &OPENSSL[usize::from(index)];
-    let (kind, flags) = match function.kind {
+    let mut site = types::site { func: index, lib, ..types::site::default() };
+    let kind = match function.kind {
         Kind::Data(dir, count) => {
-            let dir = match dir {
+            site.dir = match dir {
                 Sent => direction::DIR_SENT,
                 Received => direction::DIR_RECEIVED,
-            };
-            let pointer = u64::from(count == Pointer) << site_layout::SITE_COUNT_PTR_SHIFT.0;
-            (site_kind::SITE_DATA, u64::from(dir.0) << site_layout::SITE_DIR_SHIFT.0 | pointer)
+            }
+            .0 as u8;
+            site.count_ptr = (count == Pointer).into();
+            site_kind::SITE_DATA
         }
-        Kind::Sendfile => (site_kind::SITE_SENDFILE, 1 << site_layout::SITE_RESULT_64_SHIFT.0),
-        Kind::Handshake => (site_kind::SITE_HANDSHAKE, 0),
-        Kind::Role => (site_kind::SITE_ROLE, 0),
-        Kind::SetFd => (site_kind::SITE_SET_FD, 0),
-        Kind::Ctrl => (site_kind::SITE_CTRL, 0),
-        Kind::Shutdown => (site_kind::SITE_SHUTDOWN, 0),
-        Kind::Free => (site_kind::SITE_FREE, 0),
-        Kind::Clear => (site_kind::SITE_CLEAR, 0),
-        Kind::UpRef => (site_kind::SITE_UP_REF, 0),
+        Kind::Sendfile => {
+            site.result_64 = 1;
+            site_kind::SITE_SENDFILE
+        }
+        Kind::Handshake => site_kind::SITE_HANDSHAKE,
+        Kind::Role => site_kind::SITE_ROLE,
+        Kind::SetFd => site_kind::SITE_SET_FD,
+        Kind::Ctrl => site_kind::SITE_CTRL,
+        Kind::Shutdown => site_kind::SITE_SHUTDOWN,
+        Kind::Free => site_kind::SITE_FREE,
+        Kind::Clear => site_kind::SITE_CLEAR,
+        Kind::UpRef => site_kind::SITE_UP_REF,
     };
-    let role = match function.role {
+    site.kind = kind.0 as u8;
+    site.role = match function.role {
         Role::Unknown => types::role::ROLE_UNKNOWN,
         Role::Client => types::role::ROLE_CLIENT,
         Role::Server => types::role::ROLE_SERVER,
-    };
-    u64::from(index) << site_layout::SITE_FUNC_SHIFT.0
-        | u64::from(lib) << site_layout::SITE_LIB_SHIFT.0
-        | u64::from(kind.0) << site_layout::SITE_KIND_SHIFT.0
-        | u64::from(role.0) << site_layout::SITE_ROLE_SHIFT.0
-        | u64::from(function.wraps) << site_layout::SITE_WRAPS_SHIFT.0
-        | flags
+    }
+    .0 as u8;
+    site.wraps = function.wraps.into();
+    site
 }
 
 #[cfg(test)]
@@ -157,57 +159,46 @@ mod tests {
         }
     }
 
+    fn site_of(name: &str) -> types::site {
+        site(OPENSSL.iter().position(|f| f.name == name).unwrap() as u16, 7)
+    }
+
     #[test]
     fn a_site_carries_index_library_and_kind() {
-        let index = OPENSSL.iter().position(|f| f.name == "SSL_read_ex").unwrap() as u16;
-        let site = site(index, 7);
-        assert_eq!(site & 0xffff, u64::from(index));
-        assert_eq!(site >> 16 & 0xffff, 7);
-        assert_eq!(site >> 32 & 0xff, u64::from(site_kind::SITE_DATA.0));
-        assert_eq!(site >> 42 & 1, u64::from(direction::DIR_RECEIVED.0));
-        assert_ne!(site & 1 << 43, 0);
-    }
-
-    fn site_of(name: &str) -> u64 {
-        site(OPENSSL.iter().position(|f| f.name == name).unwrap() as u16, 0)
-    }
-
-    fn role_in(site: u64) -> u64 {
-        site >> site_layout::SITE_ROLE_SHIFT.0 & 3
+        let site = site_of("SSL_read_ex");
+        assert_eq!(name_of(site.func), "SSL_read_ex");
+        assert_eq!(site.lib, 7);
+        assert_eq!(u32::from(site.kind), site_kind::SITE_DATA.0);
+        assert_eq!(u32::from(site.dir), direction::DIR_RECEIVED.0);
+        assert_eq!((site.count_ptr, site.result_64), (1, 0));
     }
 
     #[test]
     fn a_site_carries_the_role_that_a_call_tells() {
+        let role = |name| types::role(site_of(name).role.into());
         for name in ["SSL_connect", "SSL_set_connect_state", "SSL_write_early_data"] {
-            assert_eq!(role_in(site_of(name)), u64::from(types::role::ROLE_CLIENT.0), "{name}");
+            assert_eq!(role(name), types::role::ROLE_CLIENT, "{name}");
         }
         for name in ["SSL_accept", "SSL_set_accept_state", "SSL_read_early_data"] {
-            assert_eq!(role_in(site_of(name)), u64::from(types::role::ROLE_SERVER.0), "{name}");
+            assert_eq!(role(name), types::role::ROLE_SERVER, "{name}");
         }
-        assert_eq!(role_in(site_of("SSL_write")), u64::from(types::role::ROLE_UNKNOWN.0));
+        assert_eq!(role("SSL_write"), types::role::ROLE_UNKNOWN);
     }
 
     #[test]
     fn a_site_says_whether_other_probed_functions_are_within() {
-        let wraps = |name| site_of(name) >> site_layout::SITE_WRAPS_SHIFT.0 & 1;
         for name in ["SSL_connect", "SSL_accept", "SSL_read_early_data", "SSL_write_early_data"] {
-            assert_eq!(wraps(name), 1, "{name}");
+            assert_eq!(site_of(name).wraps, 1, "{name}");
         }
         for name in ["SSL_do_handshake", "SSL_read", "SSL_write_ex"] {
-            assert_eq!(wraps(name), 0, "{name}");
+            assert_eq!(site_of(name).wraps, 0, "{name}");
         }
     }
 
     #[test]
     fn only_what_returns_a_ssize_t_has_a_64_bit_result() {
-        for function in OPENSSL {
-            let wide = site_of(function.name) >> site_layout::SITE_RESULT_64_SHIFT.0 & 1;
-            assert_eq!(wide == 1, function.name == "SSL_sendfile", "{}", function.name);
-        }
-    }
-
-    #[test]
-    fn no_site_is_zero() {
-        assert!((0..OPENSSL.len()).all(|index| site(index as u16, 0) != 0));
+        let wide = |function: &&Function| site_of(function.name).result_64 == 1;
+        let names: Vec<_> = OPENSSL.iter().filter(wide).map(|function| function.name).collect();
+        assert_eq!(names, ["SSL_sendfile"]);
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct Kernel {
     pub(crate) cookie: bool,
     /// Raw tracepoints tell which socket a call used (6.3).
     pub(crate) sock_length: bool,
+    /// Probes may stand within functions; see `placement`.
+    pub(crate) placement: bool,
 }
 
 impl Kernel {
@@ -41,6 +43,9 @@ impl Kernel {
             // Multi links tell their sites apart by cookie only.
             multi: cookie && wanted(KernelFeature::Multi) && has_struct("bpf_uprobe_multi_link"),
             cookie,
+            // Without cookies the code at a site tells which it is; two sites of one function
+            // are too close for that.
+            placement: cookie && wanted(KernelFeature::Placement),
             sock_length: wanted(KernelFeature::SockLength)
                 && has_typedef("btf_trace_sock_send_length")
                 && has_typedef("btf_trace_sock_recv_length"),

@@ -41,7 +41,8 @@ pub(crate) trait KernelState {
 pub(crate) struct KernelMaps {
     pub(crate) conns: MapHandle,
     pub(crate) calls: MapHandle,
-    pub(crate) current_ssl: MapHandle,
+    pub(crate) more_calls: MapHandle,
+    pub(crate) current_calls: MapHandle,
     pub(crate) late_closes: MapHandle,
 }
 
@@ -78,13 +79,21 @@ impl KernelState for KernelMaps {
                 delete(&self.conns, &[&key.ssl.to_ne_bytes(), &key.pid.to_ne_bytes(), &[0; 4]]);
             }
         }
-        let of_pid = |key: &types::call_key| (key.thread >> 32) as u32 == pid;
-        for (key, call) in entries::<types::call_key, types::call>(&self.calls, of_pid) {
+        for calls in [&self.calls, &self.more_calls] {
+            self.forget_calls(calls, pid, before_ns);
+        }
+    }
+}
+
+impl KernelMaps {
+    fn forget_calls(&self, calls: &MapHandle, pid: u32, before_ns: u64) {
+        let of_pid = |key: &types::call_key| key.pid == pid;
+        for (key, call) in entries::<types::call_key, types::call>(calls, of_pid) {
             if call.start_ns < before_ns {
-                delete(&self.calls, &[&key.thread.to_ne_bytes(), &key.sp.to_ne_bytes()]);
+                delete(calls, &[&key.sp.to_ne_bytes(), &key.pid.to_ne_bytes(), &[0; 4]]);
                 // If a later image of the process runs on this thread by now, its call loses
                 // the mark, and the next call sets it again.
-                delete(&self.current_ssl, &[&key.thread.to_ne_bytes()]);
+                delete(&self.current_calls, &[&call.thread.to_ne_bytes()]);
             }
         }
     }

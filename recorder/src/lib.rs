@@ -1,8 +1,9 @@
 //! Records the plaintext of TLS connections from inside running programs.
 //!
 //! A byte's way, module by module: [`cli`] what the user wants; `targets` which files to probe,
-//! by way of `loader` and `symbols`; `functions` what each function does; `kernel` and `probes`
-//! load and attach the kernel side (`bpf/`); `collector` empties the ring into a `batch` for the
+//! by way of `loader` and `symbols`; `functions` what each function does; `placement` where in its
+//! code it is to be probed, `sites` and `points` what that comes to; `kernel`, `probes` and
+//! `uprobes` load and attach the kernel side (`bpf/`); `collector` empties the ring into a `batch` for the
 //! writer's thread; `event` views them; `tracker` makes them records; `writer` hands those to
 //! `output` and `text`; `stats` says how it went. `session` runs it all, with `child` and
 //! `signals`; [`messages`] is how all of them speak.
@@ -23,16 +24,18 @@ mod listeners;
 mod loader;
 pub mod messages;
 mod output;
-#[allow(dead_code, reason = "nothing is probed where it says, yet")]
 mod placement;
+mod points;
 mod probes;
 mod processes;
 pub mod session;
 mod signals;
+mod sites;
 mod skel;
 mod stats;
 mod symbols;
 mod targets;
 mod text;
 mod tracker;
+mod uprobes;
 mod writer;

@@ -30,6 +30,7 @@ use crate::stats::{is_lossy, summary};
 use crate::targets::Targets;
 use crate::text::Text;
 use crate::tracker::Tracker;
+use crate::uprobes::Attached;
 use crate::writer::{Sinks, Writer, Written};
 
 /// Between looks at whether a command has ended that is no longer recorded.
@@ -127,7 +128,7 @@ fn attach_all<'obj>(
     targets: &mut Targets,
     caught: &[i32],
 ) -> Result<(Probes<'obj>, Option<Child>)> {
-    let mut probes = Probes::load(storage, options, kernel, targets.files.len() > 1)?;
+    let mut probes = Probes::load(storage, options, kernel)?;
     probes.attach_tracepoints()?;
     // After the tracepoints, so that no child falls between.
     let pids = match options.no_children {
@@ -155,10 +156,9 @@ fn attach_files(probes: &mut Probes<'_>, options: &Options, targets: &mut Target
     let mut refused = Vec::new();
     for target in targets.files.drain(..) {
         match probes.attach(&target, u16::try_from(attached.len())?) {
-            Ok(functions) => {
+            Ok(how) => {
                 if options.verbose {
-                    let path = target.path.display();
-                    say(format_args!("{functions} functions probed in {path}"));
+                    describe(&how, &target.path);
                 }
                 attached.push(target);
             }
@@ -176,6 +176,14 @@ fn attach_files(probes: &mut Probes<'_>, options: &Options, targets: &mut Target
     }
     targets.files = attached;
     Ok(())
+}
+
+/// Says what was probed in a file.
+fn describe(attached: &Attached, path: &Path) {
+    say(format_args!("{} functions probed in {}", attached.functions, path.display()));
+    for (name, why) in &attached.return_probes {
+        say(format_args!("{name} there has a return probe: {why}"));
+    }
 }
 
 /// Waits for the child, passing signals on.
@@ -237,7 +245,8 @@ fn kernel_maps(probes: &Probes<'_>) -> Result<KernelMaps> {
     Ok(KernelMaps {
         conns: MapHandle::try_from(&maps.conns)?,
         calls: MapHandle::try_from(&maps.calls)?,
-        current_ssl: MapHandle::try_from(&maps.current_ssl)?,
+        more_calls: MapHandle::try_from(&maps.more_calls)?,
+        current_calls: MapHandle::try_from(&maps.current_calls)?,
         late_closes: MapHandle::try_from(&maps.late_closes)?,
     })
 }

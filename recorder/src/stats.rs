@@ -28,6 +28,7 @@ const FAILURES: &[(counter, &str)] = &[
     (counter::COUNT_TLS_PID_TABLE_FULL, "tls_pid_table_full"),
     (counter::COUNT_CLOSE_TABLE_FULL, "close_table_full"),
     (counter::COUNT_UNKNOWN_SITE, "unknown_site"),
+    (counter::COUNT_IMPOSSIBLE_RESULT, "impossible_result"),
 ];
 
 /// Failures after which bytes are missing from the capture, at a known place or not.
@@ -40,6 +41,7 @@ const LOSSES: &[counter] = &[
     counter::COUNT_PID_TABLE_FULL,
     counter::COUNT_CLOSE_TABLE_FULL,
     counter::COUNT_UNKNOWN_SITE,
+    counter::COUNT_IMPOSSIBLE_RESULT,
 ];
 
 impl Counters {

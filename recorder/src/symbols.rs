@@ -1,16 +1,18 @@
-//! Where in a file the probed functions begin.
+//! Where in a file the probed functions are.
 //!
 //! Probes are attached by file offset, so that a stripped library, a path inside another mount
 //! namespace and a symbol in `.symtab` only are all the same to the kernel.
 
 use std::fs::{File, OpenOptions};
+use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
-use object::{Architecture, Object, ObjectSegment, ObjectSymbol, ReadCache};
+use anyhow::{Context, bail};
+use object::{Architecture, Object, ObjectSymbol, ReadCache};
 
-use crate::functions::OPENSSL;
+use crate::functions::{Function, OPENSSL};
+use crate::sites::{Code, Sites};
 
 /// What this recorder is built for. Arguments of functions are found by its calling convention,
 /// so that 32-bit programs on a 64-bit machine are not for it.
@@ -23,7 +25,7 @@ const HOST: Architecture = Architecture::Aarch64;
 ///
 /// # Errors
 /// It cannot be opened, or is no regular file.
-pub(crate) fn open(path: &Path) -> Result<File> {
+pub(crate) fn open(path: &Path) -> anyhow::Result<File> {
     let file = OpenOptions::new()
         .read(true)
         // Without waiting for somebody to write, if it is a pipe.
@@ -36,11 +38,27 @@ pub(crate) fn open(path: &Path) -> Result<File> {
     Ok(file)
 }
 
+/// A function of the table, in the file that defines it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Defined {
+    /// Index into the table of functions.
+    pub(crate) index: u16,
+    /// Place of its first byte in the file.
+    pub(crate) offset: u64,
+    /// Where to probe it, or why only its first byte and its return will do.
+    pub(crate) sites: Result<Sites, String>,
+}
+
+impl Defined {
+    pub(crate) fn function(&self) -> &'static Function {
+        &OPENSSL[usize::from(self.index)]
+    }
+}
+
 /// The functions of the table that one file defines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Symbols {
-    /// Index into the table of functions, and offset of the function's first byte in the file.
-    pub(crate) offsets: Vec<(u16, u64)>,
+    pub(crate) functions: Vec<Defined>,
 }
 
 impl Symbols {
@@ -48,7 +66,7 @@ impl Symbols {
     ///
     /// # Errors
     /// The file cannot be read, is not ELF, or is for machines of another kind.
-    pub(crate) fn read(file: &File, path: &Path) -> Result<Self> {
+    pub(crate) fn read(file: &File, path: &Path) -> anyhow::Result<Self> {
         let cache = ReadCache::new(file);
         let elf = object::File::parse(&cache)
             .with_context(|| format!("{} is not an ELF file", path.display()))?;
@@ -56,8 +74,6 @@ impl Symbols {
             let other = elf.architecture();
             bail!("{} is built for {other:?}; only {HOST:?} can be recorded here", path.display());
         }
-        let segments: Vec<_> =
-            elf.segments().map(|segment| (segment.address(), segment.file_range())).collect();
         let mut found = vec![None; OPENSSL.len()];
         for symbol in elf.dynamic_symbols().chain(elf.symbols()) {
             if !symbol.is_definition() {
@@ -65,36 +81,36 @@ impl Symbols {
             }
             let Ok(name) = symbol.name() else { continue };
             if let Some(index) = OPENSSL.iter().position(|function| function.name == name) {
-                found[index] = found[index].or(file_offset(&segments, symbol.address()));
+                let start = symbol.address();
+                found[index].get_or_insert(start..start.saturating_add(symbol.size()));
             }
         }
-        let offsets = found
-            .into_iter()
-            .enumerate()
-            .filter_map(|(index, offset)| Some((u16::try_from(index).ok()?, offset?)))
-            .collect();
-        Ok(Self { offsets })
+        if found.iter().all(Option::is_none) {
+            return Ok(Self { functions: Vec::new() });
+        }
+        let code = Code::of(&elf).with_context(|| format!("cannot read {}", path.display()))?;
+        let defined = |(index, addresses): (usize, Option<Range<u64>>)| {
+            let addresses = addresses?;
+            Some(Defined {
+                index: u16::try_from(index).ok()?,
+                offset: code.file_offset(addresses.start)?,
+                sites: code.sites_of(&OPENSSL[index], addresses),
+            })
+        };
+        Ok(Self { functions: found.into_iter().enumerate().filter_map(defined).collect() })
     }
 
     /// Whether TLS calls can be recorded with these: at least one that reads or writes data.
     pub(crate) fn carry_data(&self) -> bool {
-        self.offsets.iter().any(|&(index, _)| OPENSSL[usize::from(index)].carries_data())
+        self.functions.iter().any(|defined| defined.function().carries_data())
     }
 
     /// The functions of the table that the file lacks.
     pub(crate) fn missing(&self) -> Vec<&'static str> {
-        let has = |index| self.offsets.iter().any(|&(known, _)| usize::from(known) == index);
+        let has = |index| self.functions.iter().any(|known| usize::from(known.index) == index);
         let rows = OPENSSL.iter().enumerate();
         rows.filter(|&(index, _)| !has(index)).map(|(_, function)| function.name).collect()
     }
-}
-
-/// Translates an address of the image to the place in the file from which it is mapped.
-fn file_offset(segments: &[(u64, (u64, u64))], address: u64) -> Option<u64> {
-    segments.iter().find_map(|&(start, (offset, size))| {
-        let within = address.checked_sub(start)?;
-        (within < size).then(|| offset + within)
-    })
 }
 
 #[cfg(test)]
@@ -102,17 +118,8 @@ mod tests {
     use super::*;
     use std::fs;
 
-    fn read(path: impl AsRef<Path>) -> Result<Symbols> {
+    fn read(path: impl AsRef<Path>) -> anyhow::Result<Symbols> {
         Symbols::read(&open(path.as_ref())?, path.as_ref())
-    }
-
-    #[test]
-    fn addresses_translate_by_segment() {
-        let segments = [(0x1000, (0x400, 0x100)), (0x3000, (0x800, 0x10))];
-        assert_eq!(file_offset(&segments, 0x1010), Some(0x410));
-        assert_eq!(file_offset(&segments, 0x300f), Some(0x80f));
-        assert_eq!(file_offset(&segments, 0x3010), None);
-        assert_eq!(file_offset(&segments, 0), None);
     }
 
     #[test]

@@ -200,13 +200,14 @@ impl Drop for Rival {
     }
 }
 
+/// Without placement both want the first instruction.
 #[test]
 fn another_tracer_on_the_same_function() {
     let Some(live) = Live::start() else { return };
     let folder = live.private_libssl();
     let library = text(folder.join("libssl.so.3"));
     let rival = Rival::start(&live, &library, "SSL_read");
-    let (files, mut sslrec) = live.sslrec(&["--lib", &library]);
+    let (files, mut sslrec) = live.sslrec(&["--lib", &library, "--without", "placement"]);
     let output = live.run(sslrec.arg("--").arg(tls_cases()).arg("exchange"));
     drop(rival);
     assert_refused(&output, &["another", "SSL_read"]);

@@ -1,68 +1,22 @@
-//! HTTP/2 between the `h2` crate's client and server: the bytes are recorded, and Wireshark
-//! decodes them with default preferences.
+//! HTTP/2 between the `h2` crate's client and server: it is listed as it was, and Wireshark decodes
+//! it with default preferences.
 //!
 //! The peer is this test binary again, started with an environment variable.
 
-use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use openssl::ssl::{AlpnError, Ssl, SslAcceptor, SslConnector, SslFiletype, SslMethod};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_openssl::SslStream;
 
-use crate::listing::sha256_of;
+use crate::listing::{lines, sha256_of};
 use crate::server::certificate;
 use crate::support::{Live, sha256};
 
 const FOLDER: &str = "SSLREC_TEST_H2_PEER";
-
-/// A stream that keeps a copy of what goes through it.
-struct Observed<S> {
-    stream: S,
-    sent: Arc<Mutex<Vec<u8>>>,
-    received: Arc<Mutex<Vec<u8>>>,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Observed<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let poll = Pin::new(&mut self.stream).poll_read(cx, buf);
-        self.received.lock().unwrap().extend_from_slice(&buf.filled()[before..]);
-        poll
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Observed<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        data: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.stream).poll_write(cx, data);
-        if let Poll::Ready(Ok(n)) = poll {
-            self.sent.lock().unwrap().extend_from_slice(&data[..n]);
-        }
-        poll
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
 
 async fn serve(listener: TcpListener, folder: PathBuf) {
     let mut acceptor = SslAcceptor::mozilla_intermediate(SslMethod::tls()).unwrap();
@@ -93,8 +47,6 @@ async fn talk(address: std::net::SocketAddr, folder: PathBuf) {
     let socket = TcpStream::connect(address).await.unwrap();
     let mut stream = SslStream::new(ssl, socket).unwrap();
     Pin::new(&mut stream).connect().await.unwrap();
-    let (sent, received) = <(Arc<Mutex<Vec<u8>>>, Arc<Mutex<Vec<u8>>>)>::default();
-    let stream = Observed { stream, sent: Arc::clone(&sent), received: Arc::clone(&received) };
     let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
     let connection = tokio::spawn(connection);
     for path in ["/one", "/two", "/three"] {
@@ -111,8 +63,6 @@ async fn talk(address: std::net::SocketAddr, folder: PathBuf) {
     }
     drop(client);
     connection.await.unwrap().unwrap();
-    std::fs::write(folder.join("sent"), sent.lock().unwrap().as_slice()).unwrap();
-    std::fs::write(folder.join("received"), received.lock().unwrap().as_slice()).unwrap();
 }
 
 /// Not a test of its own: the program that is recorded, when the environment says so.
@@ -147,11 +97,13 @@ fn http2_is_recorded_and_decoded_by_wireshark() {
     assert_eq!(statuses, ["200", "200", "200"]);
 
     let listing = live.list_both(&recorded.pcapng, &recorded.raw, &["--bodies"]);
-    assert_eq!(listing.streams.len(), 1, "one connection, from the client's end");
-    let stream = &listing.streams[0];
-    assert_eq!(stream["addr"], "exact");
-    assert_eq!(stream["sni"], "localhost");
-    let truth = |name: &str| sha256(&std::fs::read(folder.join(name)).unwrap());
-    assert_eq!(sha256_of(stream, "client_data"), truth("sent"));
-    assert_eq!(sha256_of(stream, "server_data"), truth("received"));
+    assert_eq!(lines(&listing.exchanges), ["GET /one 200", "GET /two 200", "GET /three 200"]);
+    for exchange in &listing.exchanges {
+        assert_eq!(exchange["proto"], "h2");
+        assert_eq!(exchange["addr"], "exact");
+        assert_eq!(exchange["sni"], "localhost");
+        assert_eq!(exchange["complete"], true, "{exchange}");
+        let body = exchange["request"]["path"].as_str().unwrap().repeat(1000);
+        assert_eq!(sha256_of(&exchange["response"], "body"), sha256(body.as_bytes()));
+    }
 }

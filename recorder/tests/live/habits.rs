@@ -148,6 +148,19 @@ fn another_tracer_on_a_function_without_data() {
     }
 }
 
+/// Placed probes stand elsewhere than another tracer's.
+#[test]
+fn another_tracer_is_no_hindrance() {
+    let Some(live) = Live::start() else { return };
+    let folder = live.private_libssl();
+    let library = text(folder.join("libssl.so.3"));
+    let _rival = Rival::start(&live, &library, "SSL_read");
+    let (files, mut sslrec) = live.sslrec(&["--lib", &library]);
+    sslrec.arg("--").args(case(&["exchange"])).env("LD_LIBRARY_PATH", &folder);
+    let recorded = files.finish(live.run(&mut sslrec)).succeeded();
+    assert_eq!(live.list_both(&recorded.pcapng, &recorded.raw, &[]).streams.len(), 1);
+}
+
 /// A library that nobody named is left out; the others are recorded.
 #[test]
 fn another_tracer_on_a_library_that_was_found() {
@@ -159,7 +172,7 @@ fn another_tracer_on_a_library_that_was_found() {
     let refused = text(refused);
     let _rival = Rival::start(&live, &refused, "SSL_read");
     let path = format!("{}:{}", ours.display(), rivals.display());
-    let (files, mut sslrec) = live.sslrec(&[]);
+    let (files, mut sslrec) = live.sslrec(&["--without", "placement"]);
     sslrec.arg("--").args(case(&["exchange"])).env("LD_LIBRARY_PATH", path);
     let recorded = files.finish(live.run(&mut sslrec)).succeeded();
     let stderr = &recorded.output.stderr;

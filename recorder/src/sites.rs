@@ -1,0 +1,176 @@
+//! The sites of a file's functions: what `placement` proves of their code, in terms of the file
+//! and of the kernel side.
+
+use std::ops::Range;
+
+use object::{Object, ObjectSegment, ObjectSymbol, ObjectSymbolTable, RelocationTarget};
+use object::{SegmentFlags, elf};
+
+use crate::functions::{Count, Function, Kind};
+use crate::placement::{self, Image, Location, Placement, Reg, Unplaced, Wanted, Width, place};
+use crate::skel::types::site_result;
+
+/// Where to probe a function, by places in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sites {
+    pub(crate) entry: Entry,
+    /// Empty where only the entry matters.
+    pub(crate) exits: Vec<Exit>,
+}
+
+/// Where a call begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) offset: u64,
+    /// Bytes from the stack pointer there up to that at the function's first instruction.
+    pub(crate) frame: u32,
+}
+
+/// Where a call is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Exit {
+    pub(crate) offset: u64,
+    /// As in [`Entry`].
+    pub(crate) frame: u32,
+    /// Where the result is, and if that is on the stack, how many bytes above the stack pointer.
+    pub(crate) result: (site_result, u32),
+    /// Whether the kernel emulates the instruction there, which costs a tenth.
+    pub(crate) emulated: bool,
+}
+
+/// The code of an ELF file.
+pub(crate) struct Code<'data> {
+    image: Image<'data>,
+    /// Addresses, and where the file has them.
+    segments: Vec<(Range<u64>, u64)>,
+    /// Names of the functions that the entries of the global offset table stand for.
+    imports: Vec<(u64, String)>,
+}
+
+impl<'data> Code<'data> {
+    /// The code of a file; without any where its instructions are not understood.
+    pub(crate) fn of(elf: &impl Object<'data>) -> object::Result<Self> {
+        let mut code = Self { image: Image::default(), segments: Vec::new(), imports: Vec::new() };
+        for segment in elf.segments() {
+            let (offset, size) = segment.file_range();
+            let start = segment.address();
+            code.segments.push((start..start.saturating_add(size), offset));
+            let executable = matches!(segment.flags(),
+                SegmentFlags::Elf { p_flags, .. } if p_flags.contains(elf::PF_X));
+            if executable && cfg!(target_arch = "x86_64") {
+                code.image.segments.push((start, segment.data()?));
+            }
+        }
+        let names = elf.dynamic_symbol_table();
+        let relocations = elf.dynamic_relocations().into_iter().flatten();
+        code.imports = relocations
+            .filter_map(|(address, relocation)| match relocation.target() {
+                RelocationTarget::Symbol(index) => {
+                    let symbol = names.as_ref()?.symbol_by_index(index).ok()?;
+                    Some((address, symbol.name().ok()?.to_owned()))
+                }
+                _ => None,
+            })
+            .collect();
+        Ok(code)
+    }
+
+    /// Translates an address of the image to the place in the file from which it is mapped.
+    pub(crate) fn file_offset(&self, address: u64) -> Option<u64> {
+        let (range, offset) = self.segments.iter().find(|(range, _)| range.contains(&address))?;
+        Some(offset + (address - range.start))
+    }
+
+    /// The sites of the function that occupies these addresses.
+    ///
+    /// # Errors
+    /// A clause that says why there are none.
+    pub(crate) fn sites_of(
+        &self,
+        function: &Function,
+        addresses: Range<u64>,
+    ) -> Result<Sites, String> {
+        if cfg!(not(target_arch = "x86_64")) {
+            return Err("is code for a machine whose instructions are not understood".into());
+        }
+        let wanted = wanted(function);
+        let placed = match place(&self.image, addresses.clone(), wanted) {
+            // Another probed function tells of the end of the call.
+            Err(Unplaced::TailCalls(targets)) if self.are_handshakes(function, &targets) => {
+                place(&self.image, addresses, Wanted { result: None, ..wanted })
+            }
+            placed => placed,
+        };
+        self.in_file(&placed.map_err(|reason| reason.to_string())?)
+            .ok_or_else(|| "is not in the file".into())
+    }
+
+    /// Whether these are all other functions of the table that do what this one does.
+    fn are_handshakes(&self, function: &Function, targets: &[u64]) -> bool {
+        function.kind == Kind::Handshake
+            && targets.iter().all(|&target| self.stub_name(target) == Some("SSL_do_handshake"))
+    }
+
+    /// The name of the function to which a stub of the procedure linkage table leads: an optional
+    /// `endbr64`, then `jmp *address(%rip)` through the global offset table.
+    fn stub_name(&self, address: u64) -> Option<&str> {
+        const ENDBR64: &[u8] = &[0xf3, 0x0f, 0x1e, 0xfa];
+        const BND: &[u8] = &[0xf2];
+        const JMP_LEN: u64 = 6;
+        let stub = self.image.at(address)?;
+        let code = stub.strip_prefix(ENDBR64).unwrap_or(stub);
+        let code = code.strip_prefix(BND).unwrap_or(code);
+        let &[0xff, 0x25, a, b, c, d, ..] = code else { return None };
+        let next = address + (stub.len() - code.len()) as u64 + JMP_LEN;
+        let slot = next.wrapping_add_signed(i32::from_le_bytes([a, b, c, d]).into());
+        let (_, name) = self.imports.iter().find(|&&(address, _)| address == slot)?;
+        Some(name)
+    }
+
+    fn in_file(&self, placement: &Placement) -> Option<Sites> {
+        let exit = |exit: &placement::Exit| {
+            Some(Exit {
+                offset: self.file_offset(exit.address)?,
+                frame: exit.frame,
+                result: result(exit.result)?,
+                emulated: exit.emulated,
+            })
+        };
+        let entry = placement.entry;
+        Some(Sites {
+            entry: Entry { offset: self.file_offset(entry.address)?, frame: entry.frame },
+            exits: placement.exits.iter().map(exit).collect::<Option<_>>()?,
+        })
+    }
+}
+
+/// What the kernel side reads at the sites of a function.
+fn wanted(function: &Function) -> Wanted<'static> {
+    use Width::{Int, Long};
+    let (arguments, result): (&[Width], _) = match function.kind {
+        Kind::Data(_, Count::Result) => (&[Long, Long, Int], Some(Int)),
+        Kind::Data(_, Count::Pointer) => (&[Long, Long, Long, Long], Some(Int)),
+        Kind::Sendfile => (&[Long], Some(Long)),
+        Kind::Handshake => (&[Long], Some(Int)),
+        Kind::SetFd => (&[Long, Int], None),
+        Kind::Ctrl => (&[Long, Int, Long, Long], None),
+        Kind::Role | Kind::Shutdown | Kind::Free | Kind::Clear | Kind::UpRef => (&[Long], None),
+    };
+    Wanted { arguments, result }
+}
+
+/// In the kernel side's terms; `None` for registers that hold no result at any exit.
+fn result(location: Location) -> Option<(site_result, u32)> {
+    Some(match location {
+        Location::Register(Reg::RAX) => (site_result::RESULT_AX, 0),
+        Location::Register(Reg::RBX) => (site_result::RESULT_BX, 0),
+        Location::Register(Reg::RBP) => (site_result::RESULT_BP, 0),
+        Location::Register(Reg::R12) => (site_result::RESULT_R12, 0),
+        Location::Register(Reg::R13) => (site_result::RESULT_R13, 0),
+        Location::Register(Reg::R14) => (site_result::RESULT_R14, 0),
+        Location::Register(Reg::R15) => (site_result::RESULT_R15, 0),
+        Location::Register(_) => return None,
+        Location::Stack(slot) => (site_result::RESULT_STACK, slot),
+        Location::Guarded(slot) => (site_result::RESULT_GUARDED, slot),
+    })
+}

@@ -1,0 +1,217 @@
+//! Attaches the breakpoints of a file: one link for many where the kernel can, else a link each.
+
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use libbpf_rs::{ErrorKind, Link, MapCore, MapFlags, ProgramMut, UprobeMultiOpts, UprobeOpts};
+
+use crate::event::bytes_of;
+use crate::messages::say;
+use crate::points::{Point, Program, placed, unplaced};
+use crate::probes::Probes;
+use crate::skel::types;
+use crate::symbols::Defined;
+use crate::targets::Target;
+
+/// Attach for all processes; the kernel side filters.
+const ANY_PID: i32 = -1;
+
+/// What a file's probes came to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Attached {
+    /// How many functions are probed.
+    pub(crate) functions: usize,
+    /// Those among them that have a return probe, and why.
+    pub(crate) return_probes: Vec<(&'static str, String)>,
+}
+
+impl Attached {
+    fn add(&mut self, defined: &Defined, points: &[Point]) {
+        self.functions += 1;
+        if points.iter().any(|point| point.program == Program::Return) {
+            let why = defined.sites.as_ref().err();
+            let why = why.map_or("placement is off".into(), |why| format!("it {why}"));
+            self.return_probes.push((defined.function().name, why));
+        }
+    }
+}
+
+impl Probes<'_> {
+    /// Attaches to the functions of a file. `lib` is what events will name the file by.
+    ///
+    /// Probes belong to the file, so that children need no attaching of their own; processes
+    /// that are not recorded run into them too, and are turned away by the first instructions of
+    /// the kernel side.
+    ///
+    /// # Errors
+    /// The kernel refuses a function without which bytes would be missing.
+    pub(crate) fn attach(&mut self, target: &Target, lib: u16) -> Result<Attached> {
+        let functions = &target.symbols.functions;
+        let all: Vec<_> = functions.iter().map(|defined| self.points_of(defined, lib)).collect();
+        let mut attached = Attached::default();
+        if self.kernel.multi
+            && let Ok(links) = self.link(target, &all.concat())?
+        {
+            self.links.extend(links);
+            functions.iter().zip(&all).for_each(|(defined, points)| attached.add(defined, points));
+            return Ok(attached);
+        }
+        // A refused link of many does not tell which function it was: one by one does.
+        let mut links = Vec::new();
+        for (defined, points) in functions.iter().zip(&all) {
+            let function = defined.function();
+            match self.link_function(target, points, function.name) {
+                Ok(more) => {
+                    links.extend(more);
+                    attached.add(defined, points);
+                }
+                Err(error) if function.carries_data() => return Err(error),
+                Err(error) => say(format_args!("{error:#}; recording without it")),
+            }
+        }
+        self.links.extend(links);
+        Ok(attached)
+    }
+
+    fn points_of(&self, defined: &Defined, lib: u16) -> Vec<Point> {
+        match &defined.sites {
+            Ok(sites) if self.kernel.placement => placed(defined, sites, lib),
+            _ => unplaced(defined, lib),
+        }
+    }
+
+    /// The links of one function.
+    fn link_function(
+        &mut self,
+        target: &Target,
+        points: &[Point],
+        name: &str,
+    ) -> Result<Vec<Link>> {
+        let links = self.link(target, points)?;
+        links.map_err(|error| attach_refusal(&error, name, &target.path))
+    }
+
+    /// Links for some breakpoints of a file. The inner error is the kernel's refusal.
+    fn link(
+        &mut self,
+        target: &Target,
+        points: &[Point],
+    ) -> Result<Result<Vec<Link>, libbpf_rs::Error>> {
+        let mut sites = Vec::new();
+        for point in points {
+            sites.push(self.add_site(target, point)?);
+        }
+        let sited: Vec<_> = points.iter().zip(sites).collect();
+        Ok(if self.kernel.multi {
+            self.multi_links(target, &sited)
+        } else {
+            self.single_links(target, &sited)
+        })
+    }
+
+    /// Tells the kernel side of a site, and gives its number.
+    fn add_site(&mut self, target: &Target, point: &Point) -> Result<u32> {
+        let number = self.sites + 1;
+        let maps = &self.skel.maps;
+        let key = number.to_ne_bytes();
+        maps.sites
+            .update(&key, bytes_of(&point.site), MapFlags::ANY)
+            .context("too many functions to probe; name fewer files with --lib")?;
+        self.sites = number;
+        // A return probe knows all it needs without its site.
+        if !self.kernel.cookie && point.program != Program::Return {
+            self.add_site_by_code(target, point, number)?;
+        }
+        Ok(number)
+    }
+
+    /// Without cookies a site is known by its code; see `struct site_key`.
+    fn add_site_by_code(&self, target: &Target, point: &Point, number: u32) -> Result<()> {
+        let path = target.path.display();
+        let mut code = [0; 8];
+        target
+            .file
+            .read_exact_at(&mut code, point.offset + 8)
+            .with_context(|| format!("cannot read {path}"))?;
+        let mut key = [0; size_of::<types::site_key>()];
+        key[..8].copy_from_slice(&code);
+        key[8..12].copy_from_slice(&((point.offset & 0xfff) as u32).to_ne_bytes());
+        let sites = &self.skel.maps.sites_by_code;
+        if sites.lookup(&key, MapFlags::ANY)?.is_some() {
+            bail!(
+                "a function at {:#x} in {path} cannot be told from another probed one, for which \
+                 this kernel is too old (before 5.15); probe fewer files with --lib",
+                point.offset
+            );
+        }
+        sites.update(&key, &number.to_ne_bytes(), MapFlags::ANY)?;
+        Ok(())
+    }
+
+    /// A link for each program.
+    fn multi_links(
+        &self,
+        target: &Target,
+        sited: &[(&Point, u32)],
+    ) -> Result<Vec<Link>, libbpf_rs::Error> {
+        let mut links = Vec::new();
+        for program in Program::ALL {
+            let of_program = || sited.iter().filter(|(point, _)| point.program == program);
+            let opts = UprobeMultiOpts {
+                offsets: of_program().map(|(point, _)| point.offset as usize).collect(),
+                cookies: of_program().map(|&(_, site)| site.into()).collect(),
+                retprobe: program == Program::Return,
+                ..UprobeMultiOpts::default()
+            };
+            if !opts.offsets.is_empty() {
+                let path = target.open_path();
+                let program = self.program(program);
+                links.push(program.attach_uprobe_multi_with_opts(ANY_PID, &path, "", opts)?);
+            }
+        }
+        Ok(links)
+    }
+
+    /// A link for each breakpoint. Programs that were loaded for links of many accept no other.
+    fn single_links(
+        &self,
+        target: &Target,
+        sited: &[(&Point, u32)],
+    ) -> Result<Vec<Link>, libbpf_rs::Error> {
+        let attach = |&(point, site): &(&Point, u32)| {
+            let opts = UprobeOpts {
+                cookie: if self.kernel.cookie { site.into() } else { 0 },
+                retprobe: point.program == Program::Return,
+                ..UprobeOpts::default()
+            };
+            let offset = point.offset as usize;
+            let program = self.program(point.program);
+            program.attach_uprobe_with_opts(ANY_PID, target.open_path(), offset, opts)
+        };
+        sited.iter().map(attach).collect()
+    }
+
+    fn program(&self, program: Program) -> &ProgramMut<'_> {
+        let progs = &self.skel.progs;
+        match program {
+            Program::Exit => &progs.call_exit,
+            Program::Return => &progs.call_return,
+            Program::Enter => &progs.call_enter,
+            Program::Note => &progs.note_enter,
+        }
+    }
+}
+
+fn attach_refusal(error: &libbpf_rs::Error, name: &str, path: &Path) -> anyhow::Error {
+    let at = format!("cannot probe {name} in {}", path.display());
+    match error.kind() {
+        ErrorKind::InvalidInput => anyhow!(
+            "{at}: the kernel says EINVAL; another tracer (bcc, bpftrace, perf) may hold a probe \
+             there with another reference counter (`dmesg | grep ref_ctr_offset`): end it, and \
+             try again"
+        ),
+        ErrorKind::PermissionDenied => anyhow!("{at}: not permitted; run as root"),
+        _ => anyhow!("{at}: {error}"),
+    }
+}
