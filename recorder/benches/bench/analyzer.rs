@@ -9,10 +9,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::measure::{Samples, interleaved};
+use crate::messages::{AUTHORITY, Protocol};
 use crate::programs::wait_with_usage;
 use crate::report::{Report, Row};
 use crate::setup::Setup;
-use crate::traffic::{Protocol, exchanges, write_both};
+use crate::traffic::{exchanges, write_both};
 
 const ROUNDS: usize = 3;
 
@@ -21,13 +22,25 @@ const CONNECTION_ROUNDS: u64 = 10;
 
 const LIMIT: Duration = Duration::from_secs(300);
 
-const TSHARK_FIELDS: [&str; 5] = [
-    "frame.time_epoch",
-    "tcp.stream",
-    "http.request.method",
-    "http.request.full_uri",
-    "http.response.code",
-];
+/// The packets to list, and their fields. A status at the end, with nothing before it but what
+/// requests have, marks an exchange.
+fn tshark_arguments(protocol: Protocol) -> Vec<String> {
+    let (filter, fields) = match protocol {
+        Protocol::Http1 => {
+            ("http", ["http.request.method", "http.request.full_uri", "http.response.code"])
+        }
+        Protocol::Http2 => (
+            "http2.headers",
+            ["http2.headers.method", "http2.headers.path", "http2.headers.status"],
+        ),
+    };
+    ["-Y", filter, "-T", "fields", "-e", "frame.time_epoch", "-e", "tcp.stream"]
+        .into_iter()
+        .chain(fields.into_iter().flat_map(|field| ["-e", field]))
+        .chain(["-r"])
+        .map(str::to_owned)
+        .collect()
+}
 
 /// A way to list a capture.
 struct Lister {
@@ -41,33 +54,37 @@ struct Lister {
 
 pub(crate) fn run(setup: &Setup) -> Result<Report> {
     let rounds = setup.count(CONNECTION_ROUNDS);
+    let mut report = Report::new(format!("Listing {} exchanges, medians", exchanges(rounds)));
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        list(setup, protocol, rounds, &mut report)?;
+    }
+    Ok(report)
+}
+
+fn list(setup: &Setup, protocol: Protocol, rounds: u64, report: &mut Report) -> Result<()> {
     let (pcapng, raw_log) = (setup.path("traffic.pcapng"), setup.path("traffic.zst"));
-    write_both(&pcapng, &raw_log, Protocol::Http1, rounds)?;
-    let megabytes = |path: &Path| Ok::<_, anyhow::Error>(fs::metadata(path)?.len() as f64 / 1e6);
-    let (count, pcapng_mb) = (exchanges(rounds), megabytes(&pcapng)?);
-    let listers = listers(setup, &pcapng, &raw_log);
-    let mut report = Report::new(format!(
-        "Listing {count} HTTP/1.1 exchanges, {pcapng_mb:.0} MB of pcapng, {:.0} MB of raw log",
-        megabytes(&raw_log)?
-    ));
+    write_both(&pcapng, &raw_log, protocol, rounds)?;
+    let listers = listers(setup, protocol, &pcapng, &raw_log);
     let mut peaks = listers.iter().map(|_| Samples::default()).collect::<Vec<_>>();
     let samples = interleaved(setup.rounds(ROUNDS), &[0, 1, 2, 3], |&at: &usize| {
-        eprintln!("analyzer: {}", listers[at].name);
-        let (seconds, peak_bytes) = measure(setup, &listers[at], count)?;
+        eprintln!("analyzer: {}, {}", protocol.name(), listers[at].name);
+        let (seconds, peak_bytes) = measure(setup, &listers[at], exchanges(rounds))?;
         peaks[at].push(peak_bytes as f64);
         Ok(seconds)
     })?;
+    let pcapng_mb = fs::metadata(&pcapng)?.len() as f64 / 1e6;
     for ((lister, samples), peaks) in listers.iter().zip(&samples).zip(&peaks) {
-        let row = Row::new([("program", lister.name)])
+        let row = Row::new([("protocol", protocol.name()), ("program", lister.name)])
+            .with("file_mb", fs::metadata(&lister.file)?.len() as f64 / 1e6, 0)
             .with("s", samples.median(), 2)
             .with("mb_of_pcapng_per_s", pcapng_mb / samples.median(), 0)
             .with("peak_mib", peaks.median() / f64::from(1 << 20), 0);
         report.row(row);
     }
-    Ok(report)
+    Ok(())
 }
 
-fn listers(setup: &Setup, pcapng: &Path, raw_log: &Path) -> [Lister; 4] {
+fn listers(setup: &Setup, protocol: Protocol, pcapng: &Path, raw_log: &Path) -> [Lister; 4] {
     let ours = |name, option: &str, file: &Path, mark| Lister {
         name,
         program: setup.sslanalyze.clone(),
@@ -75,16 +92,14 @@ fn listers(setup: &Setup, pcapng: &Path, raw_log: &Path) -> [Lister; 4] {
         file: file.to_owned(),
         mark,
     };
-    let fields = TSHARK_FIELDS.iter().flat_map(|field| ["-e", field]);
-    let arguments = ["-Y", "http", "-T", "fields"].into_iter().chain(fields);
     [
-        ours("sslanalyze", "", pcapng, "server.example"),
+        ours("sslanalyze", "", pcapng, AUTHORITY),
         ours("sslanalyze --json", "--json", pcapng, "\"type\":\"exchange\""),
-        ours("sslanalyze, raw log", "", raw_log, "server.example"),
+        ours("sslanalyze, raw log", "", raw_log, AUTHORITY),
         Lister {
             name: "tshark",
             program: "tshark".into(),
-            arguments: arguments.chain(["-r"]).map(str::to_owned).collect(),
+            arguments: tshark_arguments(protocol),
             file: pcapng.to_owned(),
             mark: "\t\t200",
         },

@@ -124,7 +124,7 @@ fn measure(
     let bytes = 2 * said["bytes"].as_u64().context("no bytes")?;
     if !totals.is_whole() || (totals.calls, totals.bytes) != (calls, bytes) {
         failures.push(format!(
-            "{} {}: {calls} calls and {bytes} bytes were {totals:?}",
+            "{}, {}: {calls} calls and {bytes} bytes; recorded: {totals}",
             label(size),
             variant.name()
         ));

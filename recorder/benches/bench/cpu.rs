@@ -48,10 +48,10 @@ fn cpu_seconds(setup: &Setup, file: &str, calls: u64, report: &mut Report) -> Re
     let recorded = recording.finish()?;
     fs::remove_file(&capture)?;
     if recorded.totals.calls != calls {
-        bail!("{calls} calls were {:?}", recorded.totals);
+        bail!("{calls} calls; recorded: {}", recorded.totals);
     }
     if !recorded.totals.is_whole() {
-        report.failures.push(format!("{file}: {:?}", recorded.totals));
+        report.failures.push(format!("{file}: {}", recorded.totals));
     }
     Ok(recorded.usage.cpu_seconds)
 }

@@ -14,6 +14,7 @@ mod files;
 mod loss;
 mod measure;
 mod memory;
+mod messages;
 mod nginx;
 mod programs;
 mod recording;

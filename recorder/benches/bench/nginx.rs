@@ -145,7 +145,7 @@ fn measure(
     // Headers come on top, and what was under way when the time was up.
     if !totals.is_whole() || totals.bytes < answered.requests * BODY as u64 {
         let (load, variant, requests) = (load.name(), variant.name(), answered.requests);
-        report.failures.push(format!("{load}, {variant}: {requests} requests were {totals:?}"));
+        report.failures.push(format!("{load}, {variant}: {requests} requests; recorded: {totals}"));
     }
     Ok((answered.per_second, totals.lost_bytes))
 }

@@ -1,6 +1,7 @@
 //! A recording of programs that run already, and what the recorder says of it at its end.
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::Duration;
@@ -106,6 +107,13 @@ impl Totals {
 
     pub(crate) fn is_whole(&self) -> bool {
         self.lost_events == 0 && self.lost_bytes == 0
+    }
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { calls, bytes, lost_events, lost_bytes } = self;
+        write!(f, "{calls} calls, {bytes} bytes, lost {lost_events} events, {lost_bytes} bytes")
     }
 }
 

@@ -14,60 +14,12 @@ use sslrec_formats::record::{
     Stats,
 };
 
+use crate::messages::Protocol;
+
 /// Connections that are open at once.
 const CONNECTIONS: u64 = 64;
 /// Exchanges on each of them.
 const EXCHANGES: u64 = 100;
-const REQUEST: usize = 300;
-const RESPONSE: usize = 700;
-
-/// What is spoken on the connections.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Protocol {
-    Http1,
-}
-
-impl Protocol {
-    /// Both messages of an exchange, with exactly so many bytes.
-    fn messages(self, number: u64) -> (Vec<u8>, Vec<u8>) {
-        match self {
-            Self::Http1 => (http1_request(number), http1_response(number)),
-        }
-    }
-}
-
-fn http1_request(number: u64) -> Vec<u8> {
-    let start = format!(
-        "GET /item/{number}?page=1 HTTP/1.1\r\nHost: server.example\r\nUser-Agent: bench/1\r\n\
-         Accept: */*\r\nCookie: "
-    );
-    let cookie = "c".repeat(REQUEST.saturating_sub(start.len() + 4));
-    format!("{start}{cookie}\r\n\r\n").into_bytes()
-}
-
-fn http1_response(number: u64) -> Vec<u8> {
-    let head = |len: usize| {
-        format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nETag: \"{number}\"\r\n\
-             Content-Length: {len:3}\r\n\r\n"
-        )
-    };
-    let len = RESPONSE.saturating_sub(head(0).len());
-    (head(len) + &words(number, len)).into_bytes()
-}
-
-/// Letters of which no two messages have the same, so that they compress as text does and not to
-/// nothing.
-fn words(number: u64, len: usize) -> String {
-    let mut state = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let letter = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        char::from(b"etaoin shrdlucmf"[(state >> 40) as usize % 16])
-    };
-    std::iter::repeat_with(letter).take(len).collect()
-}
 
 /// How many exchanges a capture has of so many rounds of connections.
 pub(crate) fn exchanges(rounds: u64) -> u64 {
@@ -116,29 +68,47 @@ fn write_round(
         *now += 1000;
         writer.write(&Record::Connection(connection(conn, *now)?))?;
     }
-    let (mut received, mut sent) = (0, 0);
-    for number in 0..EXCHANGES {
+    let mut lens = (0, 0);
+    let (client, server) = protocol.opening();
+    if !client.is_empty() {
         for conn in numbers.clone() {
-            let (request, response) = protocol.messages(conn * EXCHANGES + number);
-            *now += 1000;
-            let request = data(conn, *now, Direction::Received, received, &request);
-            writer.write(&Record::Data(request))?;
-            let response = data(conn, *now, Direction::Sent, sent, &response);
-            writer.write(&Record::Data(response))?;
+            write_pair(writer, conn, now, lens, (&client, &server))?;
         }
-        received += REQUEST as u64;
-        sent += RESPONSE as u64;
+        lens = (client.len() as u64, server.len() as u64);
+    }
+    for number in 0..EXCHANGES {
+        let mut grown = lens;
+        for conn in numbers.clone() {
+            let (request, response) = protocol.messages(conn * EXCHANGES + number, number);
+            write_pair(writer, conn, now, lens, (&request, &response))?;
+            grown = (lens.0 + request.len() as u64, lens.1 + response.len() as u64);
+        }
+        // The messages have one size.
+        lens = grown;
     }
     for conn in numbers {
         writer.write(&Record::Close(Close {
             conn,
             ts_ns: *now,
             cause: CloseCause::Shutdown,
-            sent_bytes: sent,
-            received_bytes: received,
+            sent_bytes: lens.1,
+            received_bytes: lens.0,
         }))?;
     }
     Ok(())
+}
+
+/// What the client sent, then the server's answer, at their places in the two streams.
+fn write_pair(
+    writer: &mut impl RecordWriter,
+    conn: u64,
+    now: &mut u64,
+    places: (u64, u64),
+    (client, server): (&[u8], &[u8]),
+) -> Result<()> {
+    *now += 1000;
+    writer.write(&Record::Data(data(conn, *now, Direction::Received, places.0, client)))?;
+    Ok(writer.write(&Record::Data(data(conn, *now, Direction::Sent, places.1, server)))?)
 }
 
 /// One call that hands over the whole payload.
