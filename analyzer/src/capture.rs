@@ -19,6 +19,8 @@ pub struct Options {
     pub both_ends: bool,
     /// Keep the contents of messages and streams.
     pub bodies: bool,
+    /// List items as they end, for somebody who waits for them, and not by when they began.
+    pub as_finished: bool,
     /// The capture is of plaintext from the wire, not from inside TLS. An [`Input`] says so
     /// itself.
     ///
@@ -103,7 +105,7 @@ impl<S: ItemSink> Capture<S> {
             comms: HashMap::new(),
             connections: HashMap::new(),
             pids: HashSet::new(),
-            timeline: Timeline::default(),
+            timeline: Timeline::new(options.as_finished),
             stats: None,
             undescribed: 0,
             summary: Summary::default(),

@@ -1,9 +1,10 @@
 //! The command line of `sslanalyze`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
+use crate::files::is_stdin;
 use crate::filter::{self, Filter};
 
 /// List the HTTP exchanges of a capture of sslrec, or of any plaintext pcap
@@ -87,6 +88,14 @@ pub struct Cli {
     #[arg(long, requires = "bodies")]
     pub decode: bool,
 
+    /// Wait at the end of FILE for more, as `tail -f` does
+    ///
+    /// Exchanges are then listed as they end, not by when they began. It ends when the capture is
+    /// closed, or with Ctrl-C; the summary comes in either case. Example: `sslanalyze -f
+    /// capture.zst 'status>=500'` while sslrec records.
+    #[arg(short = 'f', long)]
+    pub follow_file: bool,
+
     /// List both ends of a connection where both were recorded
     ///
     /// By default such a connection is listed once, from the client's end.
@@ -104,6 +113,12 @@ pub struct Cli {
         hide_default_value = true
     )]
     pub color: Color,
+
+    /// Show no progress
+    ///
+    /// It is shown while a file is read, on a terminal, if the listing goes elsewhere.
+    #[arg(short, long)]
+    pub quiet: bool,
 }
 
 impl Cli {
@@ -128,11 +143,6 @@ impl Cli {
             _ => Ok((&self.files, None)),
         }
     }
-}
-
-/// The name that stands for standard input.
-pub(crate) fn is_stdin(file: &Path) -> bool {
-    file == Path::new("-")
 }
 
 /// When to colour.

@@ -46,11 +46,18 @@ pub(crate) struct Timeline {
     serial: u64,
     now_ns: u64,
     released_ns: u64,
+    /// Nothing waits for what is not finished.
+    as_finished: bool,
     late: u64,
     overflowed: bool,
 }
 
 impl Timeline {
+    /// One that lists by time of the first byte, or `as_finished`.
+    pub(crate) fn new(as_finished: bool) -> Self {
+        Self { as_finished, ..Self::default() }
+    }
+
     /// Something began.
     pub(crate) fn open(&mut self, first_ns: u64) -> Ticket {
         self.serial += 1;
@@ -84,7 +91,7 @@ impl Timeline {
         let first_ns = first.key().first_ns;
         let settled = at_end || first_ns.saturating_add(SETTLE_NS) <= self.now_ns;
         let is_next = self.open.first().is_none_or(|open| open > first.key());
-        if !settled || !is_next {
+        if !(self.as_finished || settled && is_next) {
             if self.waiting_bytes <= MAX_WAITING {
                 return None;
             }
@@ -92,7 +99,7 @@ impl Timeline {
         }
         let (item, len) = first.remove();
         self.waiting_bytes = self.waiting_bytes.saturating_sub(len);
-        self.late += u64::from(first_ns < self.released_ns);
+        self.late += u64::from(!self.as_finished && first_ns < self.released_ns);
         self.released_ns = self.released_ns.max(first_ns);
         Some(item)
     }
@@ -161,6 +168,17 @@ mod tests {
         assert_eq!(released(&mut timeline, false), [0u64; 0]);
         timeline.cancel(b);
         assert_eq!(released(&mut timeline, false), [20, 30]);
+        assert_eq!(timeline.late(), 0);
+    }
+
+    #[test]
+    fn as_finished_nothing_waits_and_nothing_is_late() {
+        let mut timeline = Timeline::new(true);
+        let (early, late) = (timeline.open(10), timeline.open(20));
+        timeline.close(late, item(20));
+        assert_eq!(released(&mut timeline, false), [20]);
+        timeline.close(early, item(10));
+        assert_eq!(released(&mut timeline, false), [10]);
         assert_eq!(timeline.late(), 0);
     }
 

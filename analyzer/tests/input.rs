@@ -4,8 +4,10 @@
 
 mod records;
 
+use std::fs::File;
+use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use records::{Script, moved};
 use serde_json::Value;
@@ -220,7 +222,7 @@ fn a_file_that_is_not_there_is_no_silent_filter() {
     let output = analyze(&["raw", "absent", "status=200"], dir.path());
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("cannot open absent"), "{}", stderr(&output));
-    assert_eq!(analyze(&["-", "-"], dir.path()).status.code(), Some(1));
+    assert_eq!(analyze(&["-", "-"], dir.path()).status.code(), Some(2));
 }
 
 #[test]
@@ -245,4 +247,115 @@ fn exported_pdus_that_come_twice_are_listed_once() {
     assert_eq!(exchanges[3]["interim"][0]["status"], 100);
     assert_eq!((&summary["connections"], &summary["lost_bytes"]), (&2.into(), &0.into()));
     assert_eq!(exchanges[0]["server"], "127.0.0.1:28443");
+}
+
+/// Follows a file; ends with the test.
+struct Following {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Following {
+    fn start(args: &[&str], dir: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_sslanalyze"))
+            .args(["--json", "--follow-file"])
+            .args(args)
+            .current_dir(dir)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    /// The next line, for which it waits.
+    fn next(&mut self) -> Value {
+        serde_json::from_str(&self.lines.next().unwrap().unwrap()).unwrap()
+    }
+
+    fn status(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        // Both fail only where it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Two connections: the first is closed in the first part of the file, which can be read without
+/// the second part. The third part closes the capture.
+fn parts() -> [Vec<u8>; 3] {
+    let (first, second) = (script("first"), script("second"));
+    let second = moved(&second, 2, 10_000, false);
+    let mut first = first.records();
+    let last = first.pop().unwrap();
+    let mut bytes = Vec::new();
+    let mut ends = Vec::new();
+    {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let info = CaptureInfo { start_ns: 1, ..CaptureInfo::default() };
+        let mut writer = RawLogWriter::new(file.reopen().unwrap(), info, 1).unwrap();
+        for records in [&first[..], &second[..second.len() - 1]] {
+            records.iter().for_each(|record| writer.write(record).unwrap());
+            writer.flush().unwrap();
+            ends.push(file.as_file().metadata().unwrap().len() as usize);
+        }
+        writer.write(&last).unwrap();
+        writer.finish().unwrap();
+        drop(writer);
+        bytes.extend(std::fs::read(file.path()).unwrap());
+    }
+    [bytes[..ends[0]].to_vec(), bytes[ends[0]..ends[1]].to_vec(), bytes[ends[1]..].to_vec()]
+}
+
+#[test]
+fn a_growing_file_is_followed_until_it_is_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut file = File::create(dir.path().join("c")).unwrap();
+    let mut following = Following::start(&["c", "path~s"], dir.path());
+    let parts = parts();
+    // Not even the kind of file can be told of this much.
+    for piece in parts[0].chunks(7) {
+        file.write_all(piece).unwrap();
+    }
+    assert_eq!(following.next()["request"]["path"], "/first");
+    file.write_all(&parts[1]).unwrap();
+    assert_eq!(following.next()["request"]["path"], "/second");
+    assert!(following.child.try_wait().unwrap().is_none());
+    file.write_all(&parts[2]).unwrap();
+    let summary = following.next();
+    assert_eq!((&summary["exchanges"], &summary["closed"]), (&2.into(), &true.into()));
+    assert_eq!(following.status(), Some(0));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_the_wait_with_a_summary() {
+    let dir = tempfile::tempdir().unwrap();
+    let parts = parts();
+    // Up to the middle of something that is being written.
+    let half = &parts[1][..parts[1].len() / 2];
+    std::fs::write(dir.path().join("c"), [&parts[0], half].concat()).unwrap();
+    let mut following = Following::start(&["c"], dir.path());
+    assert_eq!(following.next()["request"]["path"], "/first");
+    let pid = following.child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let summary = loop {
+        let line = following.next();
+        if line["type"] == "summary" {
+            break line;
+        }
+    };
+    assert_eq!(summary["closed"], false);
+    assert_eq!(following.status(), Some(0));
+    let two = Command::new(env!("CARGO_BIN_EXE_sslanalyze"))
+        .args(["-f", "c", "c"])
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    assert_eq!(two.status.code(), Some(2));
 }

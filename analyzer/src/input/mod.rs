@@ -6,6 +6,7 @@
 //! records that our own files hold.
 
 mod exported;
+mod follow;
 mod foreign;
 mod link;
 mod merge;
@@ -13,6 +14,7 @@ mod packing;
 
 use std::io::{self, Read};
 
+pub use self::follow::{Follow, Until};
 pub use self::merge::{Merged, merge};
 use self::packing::Packing;
 use sslrec_formats::io::{Error, RecordReader};
