@@ -83,9 +83,10 @@ fn line(read: u64, total: u64, elapsed: Duration) -> String {
         Size(total)
     );
     let seconds = elapsed.as_secs_f64();
-    if read > 0 && seconds > 0.0 {
-        let left = seconds * (1.0 - part) / part;
-        let rate = (read as f64 / seconds) as u64;
+    let rate = (read as f64 / seconds.max(1e-3)) as u64;
+    // What would last for days is no estimate.
+    let left = seconds * (1.0 - part) / part;
+    if left < 99_999.5 {
         // Writing to a String cannot fail.
         let _ = write!(line, ", {}/s, {left:.0} s left", Size(rate));
     }
