@@ -22,7 +22,8 @@ pub struct Cli {
     /// by the content, never by the name. A damaged file is listed up to the damage.
     ///
     /// Several captures are merged by time, and their connections are numbered anew. The two files
-    /// of one recording count as one.
+    /// of one recording count as one, and so do all packet captures, as the parts of a ring buffer
+    /// are.
     ///
     /// The last argument is the filter if it follows a file and no file has this name; see
     /// --filter.

@@ -249,6 +249,52 @@ fn exported_pdus_that_come_twice_are_listed_once() {
     assert_eq!(exchanges[0]["server"], "127.0.0.1:28443");
 }
 
+#[test]
+fn exported_frames_that_come_twice_are_taken_once() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/analyzer");
+    let lines = json(&["exported-http2.pcapng"], &dir);
+    let sizes = lines.iter().filter_map(|line| line["response"]["body_bytes"].as_u64());
+    assert_eq!(sizes.collect::<Vec<_>>(), [10, 40_000]);
+    assert!(lines[..2].iter().all(|line| line["complete"] == true && line["proto"] == "h2"));
+    assert_eq!(lines[2]["streams"], 0);
+}
+
+/// A ring buffer is in parts, which connections do not end with.
+#[test]
+fn a_packet_capture_in_parts_lists_the_same() {
+    let (dir, _) = kept();
+    let dir = dir.path();
+    let whole = std::fs::read(dir.join("other")).unwrap();
+    let blocks = blocks(&whole);
+    let is_packet = |block: &&[u8]| block.starts_with(&[6, 0, 0, 0]);
+    let heads: Vec<u8> =
+        blocks.iter().take_while(|b| !is_packet(b)).copied().flatten().copied().collect();
+    let packets: Vec<&[u8]> = blocks.into_iter().filter(is_packet).collect();
+    assert!(packets.len() > 20);
+    let mut names = Vec::new();
+    for (at, part) in packets.chunks(packets.len() / 6).enumerate() {
+        let name = format!("part{at}");
+        std::fs::write(dir.join(&name), [&heads[..], &part.concat()].concat()).unwrap();
+        names.push(name);
+    }
+    let args: Vec<&str> = names.iter().rev().map(String::as_str).collect();
+    let (parts, whole) = (json(&args, dir), json(&["other"], dir));
+    let (exchanges, of_whole) = (&parts[..parts.len() - 1], &whole[..whole.len() - 1]);
+    assert_eq!(exchanges, of_whole);
+}
+
+/// Blocks of a little-endian pcapng.
+fn blocks(mut bytes: &[u8]) -> Vec<&[u8]> {
+    let mut blocks = Vec::new();
+    while let Some(len) = bytes.get(4..8) {
+        let len = u32::from_le_bytes(len.try_into().unwrap()) as usize;
+        let (block, rest) = bytes.split_at(len);
+        blocks.push(block);
+        bytes = rest;
+    }
+    blocks
+}
+
 /// Follows a file; ends with the test.
 struct Following {
     child: Child,

@@ -72,7 +72,9 @@ impl<'s> Packets<'s> {
         match link::dissect(link, ts_ns, bytes, original_len as usize) {
             Packet::Tcp(segment) => {
                 self.segments += 1;
-                self.tcp.segment(&segment, self.sink);
+                if !self.sink.segment(&segment) {
+                    self.tcp.segment(&segment, self.sink);
+                }
             }
             Packet::Fragment => self.fragments += 1,
             Packet::Cut => self.cut += 1,

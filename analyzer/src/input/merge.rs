@@ -8,6 +8,10 @@
 //! and share their connections. Process numbers are those of one machine: a connection gets the
 //! name that its own capture gave to the process.
 //!
+//! Packet captures are merged before their connections are reassembled: those of one machine are
+//! mostly the parts of a ring buffer (`dumpcap -b`, `tcpdump -C`), and connections last from one
+//! into the next.
+//!
 //! Memory: per file, a few batches and what its reader holds.
 
 mod batch;
@@ -18,13 +22,17 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
 use sslrec_formats::io::Error;
-use sslrec_formats::record::{CaptureInfo, Process, Record, Stats};
+use sslrec_formats::record::{CaptureInfo, Direction, Process, Record, Stats};
 
 use self::batch::{Batch, Event, Sender};
 use super::{Input, Kind, Outcome, RecordSink};
+use crate::tcp::Reassembler;
 
 /// Batches of each file that wait for the others.
 const QUEUE: usize = 2;
+
+/// In place of the number of a capture: what is reassembled of all packet captures.
+const WIRE: usize = usize::MAX;
 
 /// What was read of several captures.
 #[derive(Debug, Default)]
@@ -106,6 +114,8 @@ impl Source {
 /// See the module.
 struct Merger {
     sources: Vec<Source>,
+    /// Connections of the packet captures.
+    tcp: Reassembler,
     /// Heads of the captures that were told apart.
     captures: Vec<Option<CaptureInfo>>,
     /// New numbers of connections, by capture and number in it.
@@ -121,6 +131,7 @@ impl Merger {
     fn new(sources: Vec<Source>) -> Self {
         Self {
             sources,
+            tcp: Reassembler::new(),
             captures: Vec::new(),
             numbers: HashMap::new(),
             processes: HashMap::new(),
@@ -158,7 +169,12 @@ impl Merger {
         let capture = source.capture;
         let batch = std::mem::take(&mut source.batch);
         match batch.event(event) {
-            Some(Event::Record(record)) => self.record(at, record, sink),
+            // The counters of all are added up at the end.
+            Some(Event::Record(Record::Stats(stats))) => self.sources[at].stats = Some(stats),
+            Some(Event::Record(record)) => self.record(capture, record, sink),
+            Some(Event::Segment(segment)) => {
+                self.reassemble(sink, |tcp, sink| tcp.segment(&segment, sink));
+            }
             Some(Event::Note { conn, text }) => {
                 sink.note(self.number(capture, conn), text);
             }
@@ -168,8 +184,17 @@ impl Merger {
         self.sources[at].batch = batch;
     }
 
-    fn record(&mut self, at: usize, mut record: Record<'_>, sink: &mut dyn RecordSink) {
-        let capture = self.sources[at].capture;
+    fn reassemble(
+        &mut self,
+        sink: &mut dyn RecordSink,
+        step: impl FnOnce(&mut Reassembler, &mut dyn RecordSink),
+    ) {
+        let mut tcp = std::mem::take(&mut self.tcp);
+        step(&mut tcp, &mut Wire { merger: self, sink });
+        self.tcp = tcp;
+    }
+
+    fn record(&mut self, capture: usize, mut record: Record<'_>, sink: &mut dyn RecordSink) {
         match &mut record {
             Record::Process(process) => {
                 self.processes.insert((capture, process.pid), process.clone());
@@ -185,11 +210,7 @@ impl Merger {
                 handshake.conn = self.number(capture, handshake.conn);
             }
             Record::Close(close) => close.conn = self.number(capture, close.conn),
-            // The counters of all are added up at the end.
-            Record::Stats(stats) => {
-                self.sources[at].stats = Some(stats.clone());
-                return;
-            }
+            Record::Stats(_) => {}
         }
         sink.record(&record);
     }
@@ -209,8 +230,9 @@ impl Merger {
         }
     }
 
-    /// Adds up the counters: of each capture those that were read last.
-    fn finish(self, sink: &mut dyn RecordSink) -> bool {
+    /// Ends what is open, and adds up the counters: of each capture those that were read last.
+    fn finish(mut self, sink: &mut dyn RecordSink) -> bool {
+        self.reassemble(sink, Reassembler::finish);
         let mut latest: HashMap<usize, &Stats> = HashMap::new();
         for source in &self.sources {
             let Some(stats) = &source.stats else { continue };
@@ -238,6 +260,26 @@ impl Merger {
             sink.record(&Record::Stats(total));
         }
         closed
+    }
+}
+
+/// Takes what is reassembled of the packet captures.
+struct Wire<'a> {
+    merger: &'a mut Merger,
+    sink: &'a mut dyn RecordSink,
+}
+
+impl RecordSink for Wire<'_> {
+    fn record(&mut self, record: &Record<'_>) {
+        self.merger.record(WIRE, record.clone(), self.sink);
+    }
+
+    fn note(&mut self, conn: u64, note: &str) {
+        self.sink.note(self.merger.number(WIRE, conn), note);
+    }
+
+    fn reset(&mut self, conn: u64, dir: Direction) {
+        self.sink.reset(self.merger.number(WIRE, conn), dir);
     }
 }
 

@@ -22,10 +22,19 @@ use sslrec_formats::pcapng::{PcapngReader, is_sslrec_pcapng};
 use sslrec_formats::rawlog::{RawLogReader, is_raw_log};
 use sslrec_formats::record::{CaptureInfo, Direction, Record};
 
+use crate::tcp::Segment;
+
 /// Takes the records of a capture.
 pub trait RecordSink {
     /// The next record.
     fn record(&mut self, record: &Record<'_>);
+
+    /// A TCP segment of a packet capture. Returns whether the sink takes it; if not, it gets the
+    /// records that segments are reassembled to.
+    fn segment(&mut self, segment: &Segment<'_>) -> bool {
+        let _ = segment;
+        false
+    }
 
     /// Something unusual about a connection, at this place among its records.
     fn note(&mut self, conn: u64, note: &str) {

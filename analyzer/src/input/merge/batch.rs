@@ -6,6 +6,7 @@ use std::sync::mpsc::SyncSender;
 use sslrec_formats::record::{CaptureInfo, Data, Direction, Handshake, Record};
 
 use crate::input::RecordSink;
+use crate::tcp::Segment;
 
 /// When a batch is full: enough that handing it over costs little, and little enough that a
 /// thousand files fit into memory.
@@ -15,6 +16,7 @@ const MAX_EVENTS: usize = 1024;
 /// What a reader said.
 pub(super) enum Event<'a> {
     Record(Record<'a>),
+    Segment(Segment<'a>),
     Note { conn: u64, text: &'a str },
     Reset { conn: u64, dir: Direction },
 }
@@ -38,6 +40,7 @@ pub(super) struct Batch {
 enum Stored {
     Record(Record<'static>),
     Data { data: Data<'static>, func: Range<usize>, payload: Range<usize> },
+    Segment { segment: Segment<'static>, payload: Range<usize> },
     Handshake { handshake: Handshake<'static>, func: Range<usize> },
     Note { conn: u64, text: Range<usize> },
     Reset { conn: u64, dir: Direction },
@@ -53,6 +56,7 @@ impl Batch {
         match self.events.get(event) {
             Some(Stored::Record(record)) => record.ts_ns(),
             Some(Stored::Data { data, .. }) => data.ts_ns,
+            Some(Stored::Segment { segment, .. }) => segment.ts_ns,
             Some(Stored::Handshake { handshake, .. }) => handshake.ts_ns,
             Some(Stored::Note { .. } | Stored::Reset { .. }) | None => 0,
         }
@@ -66,6 +70,9 @@ impl Batch {
                 payload: &self.bytes[payload.clone()],
                 ..data.clone()
             })),
+            Stored::Segment { segment, payload } => {
+                Event::Segment(Segment { payload: &self.bytes[payload.clone()], ..segment.clone() })
+            }
             Stored::Handshake { handshake, func } => Event::Record(Record::Handshake(Handshake {
                 func: &self.text[func.clone()],
                 ..handshake.clone()
@@ -81,9 +88,7 @@ impl Batch {
         let stored = match record {
             Record::Data(data) => {
                 let func = self.func(data.func);
-                let start = self.bytes.len();
-                self.bytes.extend_from_slice(data.payload);
-                let payload = start..self.bytes.len();
+                let payload = self.payload(data.payload);
                 Stored::Data {
                     data: Data { func: "", payload: &[], ..data.clone() },
                     func,
@@ -101,6 +106,12 @@ impl Batch {
             Record::Stats(stats) => Stored::Record(Record::Stats(stats.clone())),
         };
         self.events.push(stored);
+    }
+
+    fn payload(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        start..self.bytes.len()
     }
 
     /// Keeps the name of a function; mostly it is the same as before.
@@ -163,6 +174,15 @@ impl RecordSink for Sender {
 
     fn record(&mut self, record: &Record<'_>) {
         self.push(|batch| batch.push(record));
+    }
+
+    fn segment(&mut self, segment: &Segment<'_>) -> bool {
+        self.push(|batch| {
+            let payload = batch.payload(segment.payload);
+            let segment = Segment { payload: &[], ..segment.clone() };
+            batch.events.push(Stored::Segment { segment, payload });
+        });
+        true
     }
 
     fn note(&mut self, conn: u64, note: &str) {
