@@ -6,8 +6,9 @@
  * that follows one stack.
  *
  *   coroutines read N     N connections; only SSL_read is suspended
- *   coroutines all N      handshakes, SSL_write and SSL_shutdown as well
- *   coroutines threads N  as `all`, and what one thread suspends another one resumes
+ *   coroutines data N     SSL_write and SSL_shutdown as well
+ *   coroutines threads N  as `data`, and what one thread suspends another one resumes
+ *   coroutines all N      as `data`, and handshakes as well
  *
  * Each connection is a client in a coroutine and a server on an ordinary thread. Prints the truth
  * of every end, as tls_cases does, after it has compared what came with what was to come.
@@ -267,12 +268,13 @@ int main(int argc, char **argv)
 {
 	SSL_CTX *client_ctx = new_client_ctx(), *server_ctx = new_server_ctx();
 	const char *mode = argc == 3 ? argv[1] : "";
-	bool handshake_inside = strcmp(mode, "read") != 0;
+	bool handshake_inside = !strcmp(mode, "all");
 
 	alarm(60);
 	signal(SIGPIPE, SIG_IGN);
-	if (handshake_inside && strcmp(mode, "all") && strcmp(mode, "threads"))
-		die("usage: coroutines read|all|threads N");
+	if (!handshake_inside && strcmp(mode, "read") && strcmp(mode, "data") &&
+	    strcmp(mode, "threads"))
+		die("usage: coroutines read|data|threads|all N");
 	count = strtoull(argv[2], NULL, 10);
 	coroutines = calloc(count, sizeof(*coroutines));
 	for (uint64_t i = 0; i < count; i++) {
@@ -280,7 +282,7 @@ int main(int argc, char **argv)
 		coroutines[i].duo.server_ctx = server_ctx;
 		prepare(&coroutines[i], i, handshake_inside);
 	}
-	suspend_writes = handshake_inside;
+	suspend_writes = strcmp(mode, "read") != 0;
 	threads = strcmp(mode, "threads") ? 1 : 2;
 	run_all();
 	for (uint64_t i = 0; i < count; i++)

@@ -13,6 +13,7 @@ mod addresses;
 mod bad_input;
 mod cases;
 mod choice;
+mod coroutines;
 mod demo;
 mod h2_peer;
 mod habits;
