@@ -1,17 +1,17 @@
 //! What a uprobe on one instruction costs.
 //!
-//! The rules are those of `arch/x86/kernel/uprobes.c`, as they have been since Linux 4.18, which
-//! is older than anything that can run the recorder. Where kernels differ, the older one counts.
-//! This file reads an instruction's bytes and nothing else; whether a probe there is of any use
-//! is for others to say.
+//! The rules are those of `arch/x86/kernel/uprobes.c`: branches and the short `nop` are emulated
+//! since Linux 3.16, `push` since 4.16, and 5.8 is the oldest that runs the recorder. What only
+//! later kernels emulate does not count. This file reads an instruction's bytes and nothing else;
+//! whether a probe there is of any use is for others to say.
 
 /// What the kernel does with an instruction once its probe has run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Treatment {
     /// Its effect is computed in the trap.
     Emulated,
-    /// A relative call. The same, but kernels before 6.11 forget the shadow stack, where a
-    /// program has one.
+    /// A relative call. The same, but the older kernels do not put the return address on the
+    /// shadow stack, where a program has one, so that the called function cannot return.
     EmulatedCall,
     /// A copy is single-stepped, or the kernel refuses to put a probe there at all.
     Other,

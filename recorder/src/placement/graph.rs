@@ -25,6 +25,9 @@ const MAX_INSTRUCTIONS: usize = 5_000;
 /// each instruction, so that this ends code that was never meant to be decoded and nothing else.
 const MAX_STEPS: usize = 20 * MAX_INSTRUCTIONS;
 
+/// The prefix that makes operands 16 bits wide.
+const OPERAND_SIZE: u8 = 0x66;
+
 /// The longest run of instructions over which a compiler spreads a jump by a table's entry.
 const TABLE_JUMP: usize = 4;
 
@@ -198,6 +201,14 @@ impl Search<'_> {
         let instruction = Decoder::with_ip(64, bytes, address, DecoderOptions::NONE).decode();
         if instruction.is_invalid() {
             return Err(Unplaced::Undecodable(offset));
+        }
+        let jumps = matches!(
+            instruction.flow_control(),
+            FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch
+        );
+        // Processors of different makers jump to different places.
+        if jumps && bytes.first() == Some(&OPERAND_SIZE) {
+            return Err(Unplaced::Unsupported(offset));
         }
         Ok((instruction, Treatment::of(&bytes[..instruction.len()])))
     }

@@ -313,14 +313,11 @@ impl State {
         let info = facts.info(instruction);
         let mut effect = Effect::Nothing;
         for memory in info.used_memory().iter().filter(|memory| writes(memory.access())) {
-            // A repeated store covers more than the one element that is listed.
-            let repeated = instruction.is_string_instruction()
-                && (instruction.has_rep_prefix() || instruction.has_repne_prefix());
             match self.own_frame(memory) {
-                Some(range) if !repeated => {
+                Some(range) => {
                     self.overwritten.insert(range);
                 }
-                _ => effect = Effect::Elsewhere,
+                None => effect = Effect::Elsewhere,
             }
         }
         for used in info.used_registers().iter().filter(|used| writes(used.access())) {
@@ -331,7 +328,8 @@ impl State {
         effect
     }
 
-    /// Where in the frame a store goes, if it is certain to stay below the return address.
+    /// Where in the frame a store goes, if it is certain to stay below the return address. Of
+    /// one with a repeat prefix the size is not known.
     fn own_frame(&self, memory: &UsedMemory) -> Option<(i64, i64)> {
         let base = match memory.base() {
             base if memory.index() == Register::None && is_flat(memory.segment()) => {

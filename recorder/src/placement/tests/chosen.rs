@@ -110,6 +110,14 @@ fn an_entry_is_not_in_a_loop() {
 }
 
 #[test]
+fn an_entry_is_not_where_a_table_may_lead() {
+    // sub $8,%rsp; nop; jmp *%rax
+    assert_eq!(entry_of(&[0x48, 0x83, 0xec, 0x08, 0x90, 0xff, 0xe0]).address, START);
+    // nop; sub $8,%rsp; jmp *%rax: there the stack is another.
+    assert!(entry_of(&[0x90, 0x48, 0x83, 0xec, 0x08, 0xff, 0xe0]).emulated);
+}
+
+#[test]
 fn an_entry_with_an_unknown_frame_is_none() {
     let ops = [Op::Copy(RAX, RBP), Op::AlignStack, Op::Push(RBX), Op::Trap];
     assert_eq!(Found::entry(&ops, &[]), (0, 0));
@@ -201,6 +209,26 @@ fn an_exit_lies_behind_the_last_call_and_the_last_store() {
 }
 
 #[test]
+fn a_repeated_store_may_leave_the_frame() {
+    // lea -0x10(%rsp),%rdi; jmp +0; stos %rax,(%rdi); ret
+    let once = [0x48, 0x8d, 0x7c, 0x24, 0xf0, 0xeb, 0x00, 0x48, 0xab, 0xc3];
+    assert_eq!(exits_of(&once).unwrap()[0].address, START + 5);
+    // The same with rep stos.
+    let often = [0x48, 0x8d, 0x7c, 0x24, 0xf0, 0xeb, 0x00, 0xf3, 0x48, 0xab, 0xc3];
+    assert_eq!(exits_of(&often).unwrap()[0].address, START + 10);
+}
+
+#[test]
+fn a_slot_of_another_segment_is_not_in_the_frame() {
+    // push %rbx; jmp +0; mov (%rsp),%eax; pop %rbx; ret
+    let frame = [0x53, 0xeb, 0x00, 0x8b, 0x04, 0x24, 0x5b, 0xc3];
+    assert_eq!(exits_of(&frame).unwrap()[0].result, Location::Stack(0));
+    // The same with %fs:(%rsp).
+    let thread = [0x53, 0xeb, 0x00, 0x64, 0x8b, 0x04, 0x24, 0x5b, 0xc3];
+    assert_eq!(exits_of(&thread).unwrap()[0].result, EAX);
+}
+
+#[test]
 fn an_exit_is_not_in_a_loop() {
     let ops = [Op::Test(RCX), Op::Nop, Op::Branch(Condition::Unequal, 1), Op::Return];
     assert_eq!(Found::exits(&ops), [(3, 0, EAX)]);
@@ -249,6 +277,15 @@ fn a_check_of_something_else_guards_nothing() {
 }
 
 #[test]
+fn a_comparison_with_zero_guards_and_with_another_number_does_not() {
+    // push %rbx; cmp $0,%eax; jle +3; mov (%rsp),%eax; pop %rbx; ret
+    let mut code = [0x53, 0x83, 0xf8, 0, 0x7e, 0x03, 0x8b, 0x04, 0x24, 0x5b, 0xc3];
+    assert_eq!(exits_of(&code).unwrap()[0].result, Location::Guarded(0));
+    code[3] = 5;
+    assert_eq!(exits_of(&code).unwrap()[0].result, EAX);
+}
+
+#[test]
 fn a_guard_that_is_reached_from_elsewhere_guards_nothing() {
     let mut ops = count_or_error(Op::Test(RAX), Condition::AtMostZero);
     ops.extend([Op::Set(RAX, 1), Op::Jump(3)]);
@@ -290,6 +327,9 @@ fn a_return_with_another_stack_is_refused() {
     moved(Op::Pop(RBX));
     moved(Op::AlignStack);
     moved(Op::Copy(RSP, RBX));
+    let replaced = [Op::Pop(RAX), Op::Push(RBX), Op::Return];
+    let refused = placed(&replaced, &[], Some(Width::Int));
+    assert!(matches!(refused, Err(Unplaced::UnknownStack(_))), "{refused:?}");
     let differs = [Op::Branch(Condition::Equal, 2), Op::Push(RBX), Op::Nop, Op::Return];
     let refused = placed(&differs, &[], Some(Width::Int));
     assert!(matches!(refused, Err(Unplaced::UnknownStack(_))), "{refused:?}");
@@ -323,6 +363,8 @@ fn code_that_cannot_be_followed_is_refused() {
     assert_eq!(exits_of(&[0x90, 0x06, 0xc3]), Err(Unplaced::Undecodable(1)));
     // syscall; ret
     assert_eq!(exits_of(&[0x0f, 0x05, 0xc3]), Err(Unplaced::Unsupported(0)));
+    // data16 jmp +0; ret
+    assert_eq!(exits_of(&[0x66, 0xeb, 0x00, 0xc3]), Err(Unplaced::Unsupported(0)));
     // ret $8
     assert_eq!(exits_of(&[0xc2, 0x08, 0x00]), Err(Unplaced::Unsupported(0)));
     // call +1; pause; mov %rax,(%rsp); ret: a jump through rax that no predictor follows.
