@@ -105,7 +105,8 @@ pub struct Cli {
 
     /// Colour the listing: auto, always or never
     ///
-    /// `auto`, the default, colours on a terminal unless NO_COLOR is set.
+    /// `auto`, the default, colours on a terminal unless NO_COLOR is set or TERM is dumb. In a pager:
+    /// `sslanalyze --color always capture.pcapng | less -RS`
     #[arg(
         long,
         value_name = "WHEN",

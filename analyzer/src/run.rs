@@ -85,7 +85,8 @@ fn output(cli: &Cli) -> Box<dyn Output> {
     if cli.json {
         return Box::new(Json::new(out));
     }
-    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+        || std::env::var_os("TERM").is_some_and(|value| value == "dumb");
     let color = match cli.color {
         Color::Always => true,
         Color::Never => false,

@@ -255,16 +255,51 @@ fn a_closed_pipe_is_success() {
             .received("HTTP/1.1 204 No Content\r\n\r\n");
     }
     std::fs::write(dir.path().join("c"), raw_log(&script.records())).unwrap();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_sslanalyze"))
-        .args(["--json", "c"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .current_dir(dir.path())
-        .spawn()
-        .unwrap();
-    drop(child.stdout.take());
-    let output = child.wait_with_output().unwrap();
-    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+    for args in [&["--json", "c"][..], &["c"], &["c", "c", "c", "path~1"]] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_sslanalyze"))
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .current_dir(dir.path())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""), "{args:?}");
+    }
+}
+
+/// A terminal that the test makes, of 72 columns.
+#[test]
+fn on_a_terminal_lines_fit_and_are_coloured() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("c"), raw_log(&script().records())).unwrap();
+    if Command::new("script").arg("--version").output().is_err() {
+        assert!(std::env::var_os("CI").is_none(), "missing in CI: script");
+        println!("skipped: script is not installed");
+        return;
+    }
+    let run = |environment: &str| {
+        let binary = env!("CARGO_BIN_EXE_sslanalyze");
+        let command = format!("stty cols 72 rows 24; {environment} {binary} c");
+        let output = Command::new("script")
+            .args(["-qec", &command, "/dev/null"])
+            .env("TERM", "xterm")
+            .env_remove("NO_COLOR")
+            .current_dir(dir.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        stdout(&output)
+    };
+    assert!(run("").contains("\x1b[32m200 \x1b[0m"));
+    for environment in ["NO_COLOR=1", "TERM=dumb"] {
+        let text = run(environment);
+        assert!(!text.contains('\x1b') && text.contains("example.org/a"), "{text:?}");
+        let widths = text.lines().map(|line| line.trim_end().chars().count());
+        assert!(widths.max().unwrap() <= 72, "{text}");
+    }
 }
 
 #[test]

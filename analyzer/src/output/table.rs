@@ -1,33 +1,28 @@
 //! The listing for people: one line for each exchange or stream, and a summary.
 //!
-//! On a terminal, lines are cut to its width; anywhere else nothing is cut, so that the output of
-//! a pipe does not depend on a window. Bytes from the network are escaped
+//! On a terminal, columns give way and texts are cut until a line fits ([`super::columns`]);
+//! anywhere else nothing is cut, so that the output of a pipe does not depend on a window. Bytes from the network are escaped
 //! ([`crate::text::Printable`]).
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::io::{self, Write};
 
 use sslrec_formats::record::Direction;
 
 use super::Output;
+use super::columns::{self, Columns};
 use crate::capture::Summary;
 use crate::exchange::{ConnectionInfo, Exchange, Item, Stream};
 use crate::text::{Duration, Printable, Size, TimeOfDay, latin1};
-
-/// Everything but the URL column: widths and the spaces between them.
-const OTHER_COLUMNS: usize = 12 + 2 + 7 + 1 + 15 + 1 + 7 + 1 + 4 + 1 + 1 + 16 + 1 + 6 + 1 + 7;
-
-/// Width of the URL column where nothing is cut, and the least on a terminal.
-const URL_WIDTH: usize = 48;
-const MIN_URL_WIDTH: usize = 16;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Table<W> {
     out: W,
     color: bool,
-    /// Columns of the terminal.
-    width: Option<usize>,
+    columns: Columns,
+    /// The lines are for a terminal, and what is too long is cut.
+    cut: bool,
     started: bool,
     /// Reused for each line.
     line: String,
@@ -41,7 +36,7 @@ struct Row<'a> {
     method: &'a str,
     status: Option<u16>,
     complete: bool,
-    url: &'a dyn std::fmt::Display,
+    url: &'a dyn Display,
     content_type: &'a str,
     bytes: Option<u64>,
     duration_ns: Option<u64>,
@@ -51,55 +46,84 @@ impl<W: Write> Table<W> {
     /// Writes to `out`, in colours or not; to a terminal of `width` columns, or to something that
     /// takes lines of any length.
     pub fn new(out: W, color: bool, width: Option<usize>) -> Self {
-        Self { out, color, width, started: false, line: String::new(), cell: String::new() }
+        let columns = Columns::fitting(width);
+        let (line, cell) = (String::new(), String::new());
+        Self { out, color, columns, cut: width.is_some(), started: false, line, cell }
     }
 
-    fn url_width(&self) -> usize {
-        self.width.map_or(URL_WIDTH, |width| width.saturating_sub(OTHER_COLUMNS).max(MIN_URL_WIDTH))
-    }
-
-    fn header(&mut self) -> io::Result<()> {
+    fn header(&mut self) {
         if std::mem::replace(&mut self.started, true) {
-            return Ok(());
+            return;
         }
-        let url = self.url_width();
-        writeln!(
-            self.out,
-            "{:12}  {:>7} {:15} {:7} {:4} {:url$} {:16} {:>6} {:>7}",
-            "TIME", "PID", "COMM", "METHOD", "CODE", "URL", "TYPE", "SIZE", "TOOK"
-        )
+        let columns = self.columns;
+        self.bold(true);
+        self.left(&"TIME", 12);
+        self.right(&"PID", columns.pid);
+        self.left(&"COMM", columns.comm);
+        self.left(&"METHOD", 7);
+        self.left(&"CODE", 4);
+        self.left(&"URL", columns.url);
+        self.left(&"TYPE", columns.content_type);
+        self.right(&"SIZE", columns.size);
+        self.right(&"TOOK", 7);
+        self.end_of_line();
+        self.bold(false);
+        self.line.push('\n');
     }
 
     fn row(&mut self, row: &Row<'_>) -> io::Result<()> {
-        self.header()?;
         self.line.clear();
-        let pid = row.info.pid().map(|pid| pid.to_string());
-        let pid = pid.as_deref().unwrap_or("-");
-        let _ = write!(self.line, "{}  {pid:>7} ", TimeOfDay(row.first_ns));
-        self.cell(&Printable(row.info.comm.as_deref().unwrap_or("-")), 15);
-        self.cell(&Printable(row.method), 7);
+        self.header();
+        let columns = self.columns;
+        self.left(&TimeOfDay(row.first_ns), 12);
+        self.right(&Or(row.info.pid()), columns.pid);
+        self.left(&Printable(row.info.comm.as_deref().unwrap_or("-")), columns.comm);
+        self.left(&Printable(row.method), 7);
         self.status(row);
-        self.cell(row.url, self.url_width());
-        self.cell(&Printable(row.content_type), 16);
-        let size = row.bytes.map_or_else(|| "-".to_owned(), |bytes| Size(bytes).to_string());
-        let took = row.duration_ns.map_or_else(|| "-".to_owned(), |ns| Duration(ns).to_string());
-        let _ = write!(self.line, "{size:>6} {took:>7}");
+        self.left(row.url, columns.url);
+        self.left(&Printable(row.content_type), columns.content_type);
+        self.right(&Or(row.bytes.map(Size)), columns.size);
+        self.right(&Or(row.duration_ns.map(Duration)), 7);
+        self.end_of_line();
         self.line.push('\n');
         self.out.write_all(self.line.as_bytes())
     }
 
-    /// A cell of at least `width` columns, and on a terminal at most.
-    fn cell(&mut self, text: &dyn std::fmt::Display, width: usize) {
+    /// A cell of at least `width` columns, and on a terminal at most; none of 0 columns.
+    fn left(&mut self, text: &dyn Display, width: usize) {
+        let pad = self.fill(text, width);
+        if width > 0 {
+            let _ = write!(self.line, "{}{:pad$} ", self.cell, "");
+        }
+    }
+
+    /// The same, at the right.
+    fn right(&mut self, text: &dyn Display, width: usize) {
+        let pad = self.fill(text, width);
+        if width > 0 {
+            let _ = write!(self.line, "{:pad$}{} ", "", self.cell);
+        }
+    }
+
+    /// Puts a text into the cell; returns how many columns of it stay empty.
+    fn fill(&mut self, text: &dyn Display, width: usize) -> usize {
         self.cell.clear();
         let _ = write!(self.cell, "{text}");
-        if self.width.is_some()
-            && let Some((cut, _)) = self.cell.char_indices().nth(width)
-        {
-            let before = self.cell[..cut].char_indices().next_back().map_or(0, |(at, _)| at);
-            self.cell.truncate(before);
-            self.cell.push('…');
+        if self.cut {
+            columns::cut(&mut self.cell, width);
         }
-        let _ = write!(self.line, "{:width$} ", self.cell);
+        width.saturating_sub(columns::width(&self.cell))
+    }
+
+    /// No blanks at the end of a line.
+    fn end_of_line(&mut self) {
+        self.line.truncate(self.line.trim_end_matches(' ').len());
+    }
+
+    fn bold(&mut self, on: bool) {
+        if self.color {
+            self.line.push_str(if on { "\x1b[1m" } else { "\x1b[0m" });
+        }
     }
 
     fn status(&mut self, row: &Row<'_>) {
@@ -158,13 +182,25 @@ impl<W: Write> Table<W> {
     }
 }
 
+/// A value, or a dash where it is not known.
+struct Or<T>(Option<T>);
+
+impl<T: Display> Display for Or<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.0 {
+            Some(value) => value.fmt(f),
+            None => f.write_str("-"),
+        }
+    }
+}
+
 /// Host and path of an exchange.
 struct Place<'a> {
     exchange: &'a Exchange,
     info: &'a ConnectionInfo,
 }
 
-impl std::fmt::Display for Place<'_> {
+impl Display for Place<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let request = self.exchange.request.as_ref();
         match request.and_then(|request| request.authority()) {
@@ -181,7 +217,7 @@ impl std::fmt::Display for Place<'_> {
 /// The server of a connection: its name, else its address; without a role, both addresses.
 struct Peer<'a>(&'a ConnectionInfo, Option<Direction>);
 
-impl std::fmt::Display for Peer<'_> {
+impl Display for Peer<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Peer(info, client) = self;
         let server = client.and_then(|client| info.ends(client).1);
@@ -197,7 +233,7 @@ impl std::fmt::Display for Peer<'_> {
 /// The totals in one sentence; what went wrong stands there only if something did.
 struct Totals<'a>(&'a Summary);
 
-impl std::fmt::Display for Totals<'_> {
+impl Display for Totals<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Totals(summary) = self;
         let count =
@@ -263,6 +299,60 @@ impl<W: Write> Output for Table<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exchange::{Request, Response};
+
+    fn listed(color: bool, width: Option<usize>) -> String {
+        let info =
+            ConnectionInfo { comm: Some("日本語のプロセス".into()), ..Default::default() };
+        let connection = std::rc::Rc::new(info.into());
+        let mut exchange = Exchange::new(&connection, Direction::Sent, 1);
+        let path = format!("/{}?end", "segment/".repeat(20));
+        exchange.request = Some(Request {
+            method: Some("PROPPATCH".into()),
+            target: Some(path.into_bytes()),
+            ..Request::default()
+        });
+        let mut response = Response { status: Some(503), ..Response::default() };
+        response.message.headers.push(b"Content-Type", b"application/vnd.api+json; charset=x");
+        response.message.body.bytes = 123_456;
+        exchange.response = Some(response);
+        let stream = Stream::new(&connection, 1, false);
+        let mut out = Vec::new();
+        let mut table = Table::new(&mut out, color, width);
+        table.item(&Item::Exchange(Box::new(exchange))).unwrap();
+        table.item(&Item::Stream(Box::new(stream))).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn lines_fit_the_terminal_and_stand_in_columns() {
+        for width in 42..200 {
+            let text = listed(false, Some(width));
+            let lines: Vec<&str> = text.lines().collect();
+            assert_eq!(lines.len(), 3);
+            for line in &lines {
+                assert!(columns::width(line) <= width, "{width}: {line}");
+                assert!(!line.ends_with(' '), "{width}: {line:?}");
+            }
+            // Columns of the terminal, as what stands before them may be wide.
+            let column = |line: &str, text: &str| columns::width(&line[..line.find(text).unwrap()]);
+            assert_eq!(column(lines[0], "CODE"), column(lines[1], "503!"), "{text}");
+        }
+        let lines = listed(false, None);
+        assert!(lines.contains("?end") && lines.contains("日本語のプロセス"), "{lines}");
+        assert!(!lines.contains('…'), "{lines}");
+    }
+
+    #[test]
+    fn colours_take_no_room() {
+        let plain = listed(false, Some(100));
+        let mut colored = listed(true, Some(100));
+        assert!(colored.contains("\x1b[31m503!\x1b[0m"), "{colored:?}");
+        for code in ["0", "1", "2", "31"] {
+            colored = colored.replace(&format!("\x1b[{code}m"), "");
+        }
+        assert_eq!(colored, plain);
+    }
 
     #[test]
     fn totals_speak_of_trouble_only_where_there_is_some() {

@@ -1,0 +1,125 @@
+//! Which columns of the listing there is room for, and text that keeps to them.
+
+use unicode_width::UnicodeWidthChar;
+
+/// Widths of the columns that can give way; 0 leaves the column out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Columns {
+    pub(super) pid: usize,
+    pub(super) comm: usize,
+    pub(super) url: usize,
+    pub(super) content_type: usize,
+    pub(super) size: usize,
+}
+
+/// The columns that are always there, with the blanks between them: time, method, status and
+/// duration.
+const FIXED: usize = 12 + 1 + 7 + 1 + 4 + 1 + 7;
+
+/// Where nothing is cut.
+const FULL: Columns = Columns { pid: 8, comm: 15, url: 48, content_type: 16, size: 6 };
+
+/// What gives way first on a narrow terminal, and how much of the URL has to fit before more does.
+const LAYOUTS: [(Columns, usize); 6] = [
+    (FULL, 28),
+    (Columns { content_type: 10, ..FULL }, 24),
+    (Columns { content_type: 0, ..FULL }, 24),
+    (Columns { content_type: 0, comm: 8, ..FULL }, 20),
+    (Columns { content_type: 0, comm: 0, ..FULL }, 16),
+    (Columns { content_type: 0, comm: 0, pid: 0, size: 0, ..FULL }, 8),
+];
+
+impl Columns {
+    /// Those that fit into so many columns of a terminal, or all of them. On fewer than 42 lines
+    /// are longer than the terminal is wide.
+    pub(super) fn fitting(width: Option<usize>) -> Self {
+        let Some(width) = width else { return FULL };
+        let fitting = LAYOUTS.iter().find_map(|(layout, least)| {
+            let url = width.checked_sub(layout.without_url())?;
+            (url >= *least).then_some(Self { url, ..*layout })
+        });
+        let (narrowest, least) = LAYOUTS[LAYOUTS.len() - 1];
+        fitting.unwrap_or(Self { url: least, ..narrowest })
+    }
+
+    /// Width of everything but the URL; each column has a blank beside it.
+    fn without_url(self) -> usize {
+        let given = [self.pid, self.comm, self.content_type, self.size];
+        FIXED
+            + 1
+            + given.into_iter().filter(|&width| width > 0).map(|width| width + 1).sum::<usize>()
+    }
+}
+
+/// How many columns of a terminal a text takes.
+pub(super) fn width(text: &str) -> usize {
+    text.chars().map(char_width).sum()
+}
+
+fn char_width(c: char) -> usize {
+    c.width().unwrap_or(0)
+}
+
+/// Cuts a text to so many columns, with a mark where something was cut.
+pub(super) fn cut(text: &mut String, columns: usize) {
+    if width(text) <= columns {
+        return;
+    }
+    let mut taken = 0;
+    let end = text.char_indices().find_map(|(at, c)| {
+        taken += char_width(c);
+        // One column is for the mark.
+        (taken + 1 > columns).then_some(at)
+    });
+    text.truncate(end.unwrap_or(text.len()));
+    if columns > 0 {
+        text.push('…');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_fill_the_terminal_and_go_in_order() {
+        let mut before = Columns::fitting(Some(42));
+        for width in 42..300 {
+            let columns = Columns::fitting(Some(width));
+            assert_eq!(columns.without_url() + columns.url, width);
+            for (narrow, wide) in [
+                (before.pid, columns.pid),
+                (before.comm, columns.comm),
+                (before.content_type, columns.content_type),
+            ] {
+                assert!(narrow <= wide, "{width}");
+            }
+            before = columns;
+        }
+        assert_eq!(Columns::fitting(Some(80)).comm, 8);
+        assert_eq!(Columns::fitting(Some(200)).content_type, 16);
+        assert_eq!(Columns::fitting(None), FULL);
+        assert_eq!(Columns::fitting(Some(3)).url, 8);
+    }
+
+    #[test]
+    fn what_is_cut_keeps_to_its_columns() {
+        for (text, columns, shown) in [
+            ("abc", 3, "abc"),
+            ("abcd", 3, "ab…"),
+            ("abcd", 1, "…"),
+            ("abcd", 0, ""),
+            ("日本語", 6, "日本語"),
+            ("日本語", 5, "日本…"),
+            ("日本語", 4, "日…"),
+            // A combining accent takes no column and stays with its letter.
+            ("e\u{301}e\u{301}", 2, "e\u{301}e\u{301}"),
+            ("e\u{301}bc", 2, "e\u{301}…"),
+        ] {
+            let mut text = text.to_owned();
+            cut(&mut text, columns);
+            assert_eq!(text, shown);
+            assert!(width(&text) <= columns);
+        }
+    }
+}
