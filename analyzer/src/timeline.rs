@@ -2,9 +2,9 @@
 //!
 //! Exchanges begin and end out of order across connections, so a finished one is held while an
 //! earlier one is not finished. What is held is bounded: beyond `MAX_WAITING` bytes, the earliest
-//! finished ones are listed although something earlier is still open, which is then listed late,
-//! and counted. One idle connection can last as long as the capture; it must not hold all of it in
-//! memory.
+//! finished ones are listed although something earlier is still open, or can still turn up; that
+//! is then listed late, and counted. One idle connection can last as long as the capture, and a
+//! busy server finishes a million exchanges in ten seconds; neither must hold all in memory.
 //!
 //! Something can still begin before what was recorded last, since a record is made when a call
 //! returns and a sent message begins when it was entered. So a finished exchange is also held
@@ -18,8 +18,8 @@ use crate::exchange::{Exchange, Interim, Item, Message, Stream};
 /// How long a call may block before its request can be listed late: 10 seconds.
 const SETTLE_NS: u64 = 10_000_000_000;
 
-/// How many bytes of finished items are held, about: half a million exchanges without bodies.
-pub(crate) const MAX_WAITING: usize = 512 << 20;
+/// How many bytes of finished items are held, about: some ten thousand exchanges without bodies.
+pub(crate) const MAX_WAITING: usize = 48 << 20;
 
 /// The place of something that began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,7 +95,7 @@ impl Timeline {
             if self.waiting_bytes <= MAX_WAITING {
                 return None;
             }
-            self.overflowed = true;
+            self.overflowed |= !is_next;
         }
         let (item, len) = first.remove();
         self.waiting_bytes = self.waiting_bytes.saturating_sub(len);
@@ -109,7 +109,7 @@ impl Timeline {
         self.late
     }
 
-    /// Items were listed before it was certain that they were the next ones.
+    /// Items were listed before one that was known to be earlier and was not finished.
     pub(crate) fn overflowed(&self) -> bool {
         self.overflowed
     }
