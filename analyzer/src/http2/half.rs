@@ -308,8 +308,8 @@ impl Blocks {
     }
 
     fn interrupted(&mut self, out: &mut impl FnMut(Event<'_>)) {
-        out(Event::Anomaly("frame between the parts of a field block"));
         self.abandon("the field block is not complete", out);
+        out(Event::Anomaly("frame between the parts of a field block"));
     }
 
     /// The block that is being read, if one is, is over without having been read.
