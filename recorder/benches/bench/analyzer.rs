@@ -65,8 +65,9 @@ fn list(setup: &Setup, protocol: Protocol, rounds: u64, report: &mut Report) -> 
     let (pcapng, raw_log) = (setup.path("traffic.pcapng"), setup.path("traffic.zst"));
     write_both(&pcapng, &raw_log, protocol, rounds)?;
     let listers = listers(setup, protocol, &pcapng, &raw_log);
+    let numbers: Vec<usize> = (0..listers.len()).collect();
     let mut peaks = listers.iter().map(|_| Samples::default()).collect::<Vec<_>>();
-    let samples = interleaved(setup.rounds(ROUNDS), &[0, 1, 2, 3], |&at: &usize| {
+    let samples = interleaved(setup.rounds(ROUNDS), &numbers, |&at| {
         eprintln!("analyzer: {}, {}", protocol.name(), listers[at].name);
         let (seconds, peak_bytes) = measure(setup, &listers[at], exchanges(rounds))?;
         peaks[at].push(peak_bytes as f64);

@@ -12,6 +12,7 @@ mod cpu;
 mod empty_pair;
 mod files;
 mod loss;
+mod machine;
 mod measure;
 mod memory;
 mod messages;
@@ -101,13 +102,14 @@ fn run(arguments: &Arguments) -> Result<bool> {
         [] => Section::value_variants(),
         some => some,
     };
+    println!("{}", setup.machine.describe());
     let mut good = true;
     for section in sections {
         let name = section.name();
         match section.run(&setup) {
             Ok(report) => {
                 report.print();
-                report.write_json(&setup.results, &name, arguments.quick)?;
+                report.write_json(&setup, &name)?;
                 good &= report.failures.is_empty();
             }
             Err(error) => {

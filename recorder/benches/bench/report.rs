@@ -2,12 +2,11 @@
 //! with the unit in them.
 
 use std::fs;
-use std::path::Path;
-use std::thread::available_parallelism;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
+
+use crate::setup::Setup;
 
 /// The rows of one section.
 #[derive(Debug, Default)]
@@ -117,38 +116,20 @@ impl Report {
         names
     }
 
-    pub(crate) fn write_json(&self, folder: &Path, section: &str, quick: bool) -> Result<()> {
+    pub(crate) fn write_json(&self, setup: &Setup, section: &str) -> Result<()> {
         let object = json!({
             "section": section,
             "title": self.title,
-            "quick": quick,
-            "machine": machine(),
+            "quick": setup.quick,
+            "machine": setup.machine.json(),
             "rows": self.rows.iter().map(Row::json).collect::<Vec<_>>(),
             "notes": self.notes,
             "failures": self.failures,
         });
+        let folder = &setup.results;
         let path = folder.join(format!("{section}.json"));
         fs::create_dir_all(folder)
             .and_then(|()| fs::write(&path, format!("{object:#}\n")))
             .with_context(|| format!("cannot write {}", path.display()))
     }
-}
-
-/// Where and when this was measured. What cannot be read is null.
-fn machine() -> Value {
-    let field = |path: &str, name: &str, separator: char| {
-        let text = fs::read_to_string(path).ok()?;
-        let line = text.lines().find(|line| line.starts_with(name))?.to_owned();
-        Some(line.split_once(separator)?.1.trim().trim_matches('"').to_owned())
-    };
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").ok();
-    json!({
-        "sslrec": env!("CARGO_PKG_VERSION"),
-        "kernel": kernel.map(|text| text.trim().to_owned()),
-        "os": field("/etc/os-release", "PRETTY_NAME", '='),
-        "cpu": field("/proc/cpuinfo", "model name", ':'),
-        "cpus": available_parallelism().ok().map(usize::from),
-        "memory": field("/proc/meminfo", "MemTotal", ':'),
-        "unix_time": SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|time| time.as_secs()),
-    })
 }

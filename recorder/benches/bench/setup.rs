@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::machine::Machine;
 use crate::programs::succeed;
 
 /// The recorder under test, with the optimisations of a release.
@@ -16,6 +17,9 @@ const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/peers");
 
 /// tmpfs on every Linux: a disk would be measured along with the recorder.
 const MEMORY: &str = "/dev/shm";
+
+/// What the folder's name begins with, before the number of its process.
+const PREFIX: &str = "sslrec-bench-";
 
 /// What the sections share. Dropped, it takes its folder along.
 pub(crate) struct Setup {
@@ -30,6 +34,7 @@ pub(crate) struct Setup {
     /// A TLS library of its own that does nothing, quickly.
     pub(crate) hollow: PathBuf,
     pub(crate) sslanalyze: PathBuf,
+    pub(crate) machine: Machine,
     /// Where the JSON goes.
     pub(crate) results: PathBuf,
     /// Whether the recorder can be told to do without placed probes.
@@ -41,7 +46,10 @@ impl Setup {
     /// This machine cannot record, or something is missing; the message says what.
     pub(crate) fn new(quick: bool) -> Result<Self> {
         check_machine()?;
-        let folder = tempfile::Builder::new().prefix("sslrec-bench").tempdir_in(MEMORY)?;
+        let machine = Machine::read();
+        remove_leftovers()?;
+        let prefix = format!("{PREFIX}{}-", std::process::id());
+        let folder = tempfile::Builder::new().prefix(&prefix).tempdir_in(MEMORY)?;
         let libraries = folder.path().join("lib");
         copy_libraries(&libraries)?;
         let build = |name: &str, sources: &[&str], libraries: &[&str]| {
@@ -57,7 +65,17 @@ impl Setup {
         }
         let results = binaries.parent().unwrap_or(binaries).join("bench");
         let has_placement = knows_placement()?;
-        Ok(Self { folder, quick, libraries, tls_cases, hollow, sslanalyze, results, has_placement })
+        Ok(Self {
+            folder,
+            quick,
+            libraries,
+            tls_cases,
+            hollow,
+            sslanalyze,
+            machine,
+            results,
+            has_placement,
+        })
     }
 
     /// A path for a file that lives as long as this.
@@ -98,6 +116,20 @@ fn check_machine() -> Result<()> {
             bail!(
                 "{program} is missing; `make bench` installs it (packaging/install-deps.sh bench)"
             );
+        }
+    }
+    Ok(())
+}
+
+/// A run that was interrupted has left its captures in memory.
+fn remove_leftovers() -> Result<()> {
+    for entry in fs::read_dir(MEMORY)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-'));
+        let Some((pid, _)) = pid else { continue };
+        if !Path::new("/proc").join(pid).exists() {
+            fs::remove_dir_all(entry.path())?;
         }
     }
     Ok(())
