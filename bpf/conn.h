@@ -8,6 +8,7 @@
 
 #include "process.h"
 #include <bpf/bpf_endian.h>
+#include <bpf/bpf_tracing.h>
 
 /* ---- Events other than data ---- */
 
@@ -192,29 +193,42 @@ static __always_inline struct call *call_at(const struct call_key *key)
 	return bpf_map_lookup_elem(&more_calls, key);
 }
 
-/*
- * A socket operation on this thread: if it happens inside a TLS call, it is that connection's.
- * Whether it does is certain only when the call ends: see address_of_call().
- */
+/* From the entry of a TLS call to a system call within it, no more stack than this is in use; the
+ * stacks of coroutines are at least as large. */
+#define CALL_STACK_MAX (16 * 1024)
+
+/* True where the system call that runs was made within a TLS call that began at `sp`, and not by
+ * another coroutine of the same thread. */
+static __always_inline bool is_on_stack_of(__u64 sp)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct pt_regs *regs = (void *)bpf_task_pt_regs(task);
+
+	return sp - PT_REGS_SP_CORE(regs) < CALL_STACK_MAX;
+}
+
+/* A socket operation on this thread: if it happens inside a TLS call, it is that connection's. */
 static __always_inline void socket_used(struct sock *sk)
 {
 	__u64 thread = current_thread();
 	__u64 *sp = bpf_map_lookup_elem(&current_calls, &thread);
-	struct call_key key = { .pid = thread >> 32 };
+	struct call_key call_key = { .pid = thread >> 32 };
+	struct conn_key key;
+	struct conn *conn;
 	struct call *call;
 
 	/* Not TCP: a name server or a log, asked from within the call. */
-	if (!sp || !*sp || BPF_CORE_READ(sk, sk_type) != SOCK_STREAM)
+	if (!sp || !*sp || !is_on_stack_of(*sp) || BPF_CORE_READ(sk, sk_type) != SOCK_STREAM)
 		return;
-	key.sp = *sp;
-	call = call_at(&key);
+	call_key.sp = *sp;
+	call = call_at(&call_key);
 	/* It may have ended on another thread. */
-	if (!call || call->thread != thread || call->sk == (__u64)sk)
+	if (!call || call->thread != thread)
 		return;
-	if (call->sk)
-		call->doubtful = 1;
-	else if (read_endpoints(&call->ends, sk))
-		call->sk = (__u64)sk;
+	key = conn_key_of(call_key.pid, call->ssl);
+	conn = bpf_map_lookup_elem(&conns, &key);
+	if (conn && !conn->ends.family && read_endpoints(&conn->ends, sk))
+		announce(&key, conn);
 }
 
 /* The socket behind a descriptor of this process, by way of its table of files. */

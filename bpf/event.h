@@ -153,7 +153,7 @@ enum site_kind {
 	SITE_DATA,			/* (ssl, buf, n, [&count]): bytes went one way */
 	SITE_SENDFILE,			/* (ssl, ...): result bytes went out, unseen */
 	SITE_HANDSHAKE,			/* (ssl): 1 is success */
-	SITE_ROLE,			/* (ssl): fixes the role */
+	SITE_ROLE,			/* (ssl): a connection begins, in the role if one is told */
 	SITE_SET_FD,			/* (ssl, fd) */
 	SITE_CTRL,			/* (ssl, cmd, larg, parg): one cmd sets the server name */
 	SITE_SHUTDOWN,			/* (ssl): sends close_notify */

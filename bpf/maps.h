@@ -16,6 +16,9 @@ const volatile struct settings settings = {};
  * functions are recorded from one moment to another. */
 bool recording = false;
 
+/* A process of the recorder's own whose calls try the probes before anything is recorded; 0: none. */
+__u32 self_test_pid = 0;
+
 /* Never written: these put the event types into the BTF from which the Rust types are made. */
 const volatile struct {
 	struct event_data data;
@@ -103,13 +106,11 @@ struct call {
 	__u64 start_ns;
 	__u64 thread;			/* pid << 32 | tid, of the entry */
 	__u64 outer_sp;			/* what current_calls held before this call */
-	__u64 sk;			/* the socket used within this call; 0: none yet */
-	struct endpoints ends;		/* of that socket */
 	__u32 site;
 	__u8 in_flight;			/* enum in_flight */
 	__u8 nested;			/* within a wrapper, which counts; this one does not */
 	__u8 marked;			/* this call stands in current_calls, or did */
-	__u8 doubtful;			/* several sockets were used, or it is not clear by which call */
+	__u8 pad;
 };
 
 /*

@@ -7,7 +7,6 @@
 #define SSLREC_TLS_H
 
 #include "conn.h"
-#include <bpf/bpf_tracing.h>
 
 /* On x86 the return address is popped between function entry and return probe. */
 #if defined(__TARGET_ARCH_x86)
@@ -387,37 +386,14 @@ static __always_inline void finish_handshake(const struct call *call, const stru
 	bpf_ringbuf_submit(e, wakeup_flags());
 }
 
-/*
- * The thread goes back to the call around this one. Where it is another call's by now, the
- * program switched stacks in mid-call: a socket operation since then may have been of either.
- */
-static __always_inline void unmark_thread(const struct call_key *key, struct call *call)
+/* The thread goes back to the call around this one, unless the program switched stacks in mid-call
+ * and another call runs there by now. */
+static __always_inline void unmark_thread(const struct call *call, __u64 sp)
 {
 	__u64 *current = bpf_map_lookup_elem(&current_calls, &call->thread);
-	struct call_key other_key = { .pid = key->pid };
-	struct call *other;
 
-	if (!current)
-		return;
-	if (*current == key->sp) {
+	if (current && *current == sp)
 		*current = call->outer_sp;
-		return;
-	}
-	call->doubtful = 1;
-	other_key.sp = *current;
-	other = call_at(&other_key);
-	if (other)
-		other->doubtful = 1;
-}
-
-/* The connection's address is that of the one socket that was used within the call. */
-static __always_inline void address_of_call(const struct call *call, const struct conn_key *key,
-					    struct conn *conn)
-{
-	if (conn->ends.family || !call->sk || call->doubtful)
-		return;
-	conn->ends = call->ends;
-	announce(key, conn);
 }
 
 /* A call that began at `sp` leaves with `result`. Only its first crossing of an exit site finds
@@ -437,18 +413,15 @@ static __always_inline int exit_call(__u64 sp, __s64 result)
 	if (!site)
 		return 0;
 	if (call->marked)
-		unmark_thread(&key, call);
+		unmark_thread(call, sp);
 	if (site->kind != SITE_HANDSHAKE)
 		total = bytes_done(call, site, result);
 	/* A read that found nothing has nothing to say of its connection. */
-	if (total || call->sk || site->wraps || site->kind == SITE_HANDSHAKE) {
+	if (total || site->wraps || site->kind == SITE_HANDSHAKE) {
 		conn_key = conn_key_of(key.pid, call->ssl);
 		conn = bpf_map_lookup_elem(&conns, &conn_key);
-		if (conn) {
-			address_of_call(call, &conn_key, conn);
-			if (site->wraps && conn->wrapper_sp[slot_of(site)] == sp)
-				conn->wrapper_sp[slot_of(site)] = 0;
-		}
+		if (conn && site->wraps && conn->wrapper_sp[slot_of(site)] == sp)
+			conn->wrapper_sp[slot_of(site)] = 0;
 		if (site->kind == SITE_HANDSHAKE && !call->nested)
 			finish_handshake(call, site, &conn_key, conn, result);
 		if (total && !call->nested)
@@ -593,7 +566,8 @@ static __always_inline int enter_note(struct pt_regs *ctx)
 		return 0;
 	switch (site->kind) {
 	case SITE_ROLE:
-		conn->role = site->role;
+		if (site->role)
+			conn->role = site->role;
 		if (!has_data(conn))
 			conn->joined = 0;
 		break;

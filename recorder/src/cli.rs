@@ -134,6 +134,10 @@ pub struct Options {
     #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
     pub color: Color,
 
+    /// Be the peer of another recorder's self-test
+    #[arg(long, hide = true)]
+    pub self_test: bool,
+
     /// Do without these kernel features, as on an older kernel (for tests)
     #[arg(long, hide = true, value_enum, value_delimiter = ',')]
     pub without: Vec<KernelFeature>,

@@ -5,7 +5,7 @@
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
 use crate::event::{FromKernel, view};
-use crate::skel::types;
+use crate::skel::{SslrecMaps, types};
 
 /// Tells a connection from any other, also after its object's address is used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -86,6 +86,20 @@ impl KernelState for KernelMaps {
 }
 
 impl KernelMaps {
+    /// Those of the loaded programs.
+    ///
+    /// # Errors
+    /// There are too many open files.
+    pub(crate) fn of(maps: &SslrecMaps<'_>) -> libbpf_rs::Result<Self> {
+        Ok(Self {
+            conns: MapHandle::try_from(&maps.conns)?,
+            calls: MapHandle::try_from(&maps.calls)?,
+            more_calls: MapHandle::try_from(&maps.more_calls)?,
+            current_calls: MapHandle::try_from(&maps.current_calls)?,
+            late_closes: MapHandle::try_from(&maps.late_closes)?,
+        })
+    }
+
     fn forget_calls(&self, calls: &MapHandle, pid: u32, before_ns: u64) {
         let of_pid = |key: &types::call_key| key.pid == pid;
         for (key, call) in entries::<types::call_key, types::call>(calls, of_pid) {

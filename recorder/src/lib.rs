@@ -2,8 +2,9 @@
 //!
 //! A byte's way, module by module: [`cli`] what the user wants; `targets` which files to probe,
 //! by way of `loader` and `symbols`; `functions` what each function does; `placement` where in its
-//! code it is to be probed, `sites` and `points` what that comes to; `kernel`, `probes` and
-//! `uprobes` load and attach the kernel side (`bpf/`); `collector` empties the ring into a `batch` for the
+//! code it is to be probed, `sites` and `points` what that comes to, `stacks` who
+//! must be spared return probes; `kernel`, `probes` and
+//! `uprobes` load and attach the kernel side (`bpf/`), which `self_test` tries; `collector` empties the ring into a `batch` for the
 //! writer's thread; `event` views them; `tracker` makes them records; `writer` hands those to
 //! `output` and `text`; `stats` says how it went. `session` runs it all, with `child` and
 //! `signals`; [`messages`] is how all of them speak.
@@ -28,10 +29,12 @@ mod placement;
 mod points;
 mod probes;
 mod processes;
+mod self_test;
 pub mod session;
 mod signals;
 mod sites;
 mod skel;
+mod stacks;
 mod stats;
 mod symbols;
 mod targets;

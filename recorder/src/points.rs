@@ -4,7 +4,7 @@
 //! its code. Any other gets a probe on its first instruction and, where its return matters, a
 //! return probe.
 
-use crate::functions::site;
+use crate::functions::{Kind, site};
 use crate::sites::Sites;
 use crate::skel::types::{self, site_kind};
 use crate::symbols::Defined;
@@ -37,18 +37,36 @@ pub(crate) struct Point {
     pub(crate) site: types::site,
 }
 
-/// The breakpoints of a function with sites.
-pub(crate) fn placed(defined: &Defined, sites: &Sites, lib: u16) -> Vec<Point> {
-    let site = site(defined.index, lib);
-    let mut entry = types::site { frame: sites.entry.frame, ..site };
-    let mut program = Program::Note;
-    if !sites.exits.is_empty() {
-        program = Program::Enter;
-    } else if defined.function().needs_return() {
-        // Another function tells how the call ends; this one has only the role to tell.
-        entry.kind = site_kind::SITE_ROLE.0 as u8;
+/// How a file's functions may be probed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Means {
+    /// At the sites within them.
+    pub(crate) sites: bool,
+    /// By return probes.
+    pub(crate) returns: bool,
+}
+
+/// The breakpoints of a function; none if there is no way to probe it.
+pub(crate) fn points(defined: &Defined, lib: u16, means: Means) -> Vec<Point> {
+    match &defined.sites {
+        Ok(sites) if means.sites => placed(defined, sites, lib),
+        _ if means.returns || !defined.function().needs_return() => unplaced(defined, lib),
+        _ if defined.function().kind == Kind::Handshake => vec![beginning(defined, lib)],
+        _ => Vec::new(),
     }
-    let entry = Point { program, offset: sites.entry.offset, site: entry };
+}
+
+fn placed(defined: &Defined, sites: &Sites, lib: u16) -> Vec<Point> {
+    let needs_return = defined.function().needs_return();
+    let site = site(defined.index, lib);
+    let mut entry = match needs_return {
+        // Another function tells how the call ends.
+        true if sites.exits.is_empty() => beginning(defined, lib),
+        true => Point { program: Program::Enter, offset: 0, site },
+        false => Point { program: Program::Note, offset: 0, site },
+    };
+    entry.offset = sites.entry.offset;
+    entry.site.frame = sites.entry.frame;
     let exits = sites.exits.iter().map(|exit| {
         let (result, slot) = exit.result;
         let site = types::site { frame: exit.frame, result: result.0 as u8, slot, ..site };
@@ -57,8 +75,8 @@ pub(crate) fn placed(defined: &Defined, sites: &Sites, lib: u16) -> Vec<Point> {
     exits.chain([entry]).collect()
 }
 
-/// The breakpoints of a function whose sites are not known, or not to be used.
-pub(crate) fn unplaced(defined: &Defined, lib: u16) -> Vec<Point> {
+/// The breakpoints of a function by its first instruction and its return.
+fn unplaced(defined: &Defined, lib: u16) -> Vec<Point> {
     let site = site(defined.index, lib);
     let point = |program| Point { program, offset: defined.offset, site };
     if defined.function().needs_return() {
@@ -66,4 +84,12 @@ pub(crate) fn unplaced(defined: &Defined, lib: u16) -> Vec<Point> {
     } else {
         vec![point(Program::Note)]
     }
+}
+
+/// The breakpoint of a handshake whose end is not seen: it tells that a connection begins, and in
+/// which role.
+fn beginning(defined: &Defined, lib: u16) -> Point {
+    let kind = site_kind::SITE_ROLE.0 as u8;
+    let site = types::site { kind, ..site(defined.index, lib) };
+    Point { program: Program::Note, offset: defined.offset, site }
 }

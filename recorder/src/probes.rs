@@ -13,9 +13,11 @@ use libbpf_rs::{ErrorKind, Link, MapCore, MapFlags, OpenObject, ProgramAttachTyp
 
 use crate::cli::Options;
 use crate::kernel::Kernel;
+use crate::kernel_state::{KernelMaps, KernelState};
 use crate::processes;
 use crate::skel::types;
 use crate::skel::{SslrecSkel, SslrecSkelBuilder};
+use crate::stats::Counters;
 
 /// The ring must hold a few of the largest chunks.
 const RING_SIZE_MIN: u64 = 64 << 10;
@@ -70,6 +72,9 @@ impl<'obj> Probes<'obj> {
                 program.set_attach_type(ProgramAttachType::TraceUprobeMulti);
             }
         }
+        // They use what the kernel has since 5.15.
+        open.progs.sock_send_length.set_autoload(kernel.sock_length);
+        open.progs.sock_recv_length.set_autoload(kernel.sock_length);
         let skel = open.load().map_err(refusal)?;
         let probes = Self { skel, kernel, links: Vec::new(), sites: 0 };
         for uid in &options.uids {
@@ -127,6 +132,19 @@ impl<'obj> Probes<'obj> {
         let bss = self.skel.maps.bss_data.as_deref_mut();
         bss.context("the skeleton has no writable data")?.recording = on;
         Ok(())
+    }
+
+    /// Records one process of the recorder's own, or none again with 0, apart from all others.
+    pub(crate) fn record_self_test(&mut self, pid: u32) -> Result<()> {
+        let bss = self.skel.maps.bss_data.as_deref_mut();
+        bss.context("the skeleton has no writable data")?.self_test_pid = pid;
+        Ok(())
+    }
+
+    /// Has the kernel side forget all of a process, and whatever it counted so far.
+    pub(crate) fn forget(&self, pid: u32) -> Result<()> {
+        KernelMaps::of(&self.skel.maps)?.forget(pid, u64::MAX);
+        Counters::reset(&self.skel.maps.counters)
     }
 
     /// Takes all probes out: after this no event is added.

@@ -23,14 +23,16 @@ use crate::kernel::Kernel;
 use crate::kernel_state::KernelMaps;
 use crate::messages::{self, say};
 use crate::output::Output;
+use crate::points::Means;
 use crate::probes::Probes;
 use crate::processes;
+use crate::self_test::{self, Outcome};
 use crate::signals::Signals;
+use crate::stacks::{Switcher, find_switcher};
 use crate::stats::{is_lossy, summary};
-use crate::targets::Targets;
+use crate::targets::{Target, Targets};
 use crate::text::Text;
 use crate::tracker::Tracker;
-use crate::uprobes::Attached;
 use crate::writer::{Sinks, Writer, Written};
 
 /// Between looks at whether a command has ended that is no longer recorded.
@@ -48,6 +50,9 @@ const EXIT_EMPTY: u8 = 4;
 /// # Errors
 /// The recording could not begin, or an output failed.
 pub fn run(options: &Options) -> Result<u8> {
+    if options.self_test {
+        return self_test::peer::run();
+    }
     libbpf_rs::set_print(Some((PrintLevel::Info, if options.verbose { print } else { ignore })));
     let mut targets = Targets::find(options)?;
     if !options.quiet {
@@ -152,16 +157,22 @@ fn attach_all<'obj>(
 /// Probes the files. One that nobody named and that cannot be probed is left out, unless it is
 /// the last.
 fn attach_files(probes: &mut Probes<'_>, options: &Options, targets: &mut Targets) -> Result<()> {
-    let mut attached = Vec::new();
+    let switcher = find_switcher(options, targets);
+    if let Some(Switcher { path, function }) = &switcher {
+        say(format_args!(
+            "{} switches stacks ({function}): no return probes are used, which would kill it",
+            path.display()
+        ));
+    }
+    let means = Means { sites: probes.kernel.placement, returns: switcher.is_none() };
+    let mut attached: Vec<Target> = Vec::new();
     let mut refused = Vec::new();
     for target in targets.files.drain(..) {
-        match probes.attach(&target, u16::try_from(attached.len())?) {
-            Ok(how) => {
-                if options.verbose {
-                    describe(&how, &target.path);
-                }
-                attached.push(target);
-            }
+        // The same build gives the same events.
+        let tried = attached.iter().any(|other| other.symbols == target.symbols);
+        let lib = u16::try_from(attached.len())?;
+        match attach_file(probes, options, &target, lib, means, tried) {
+            Ok(()) => attached.push(target),
             Err(error) if options.libs.is_empty() => refused.push(error),
             Err(error) => return Err(error),
         }
@@ -178,12 +189,46 @@ fn attach_files(probes: &mut Probes<'_>, options: &Options, targets: &mut Target
     Ok(())
 }
 
-/// Says what was probed in a file.
-fn describe(attached: &Attached, path: &Path) {
-    say(format_args!("{} functions probed in {}", attached.functions, path.display()));
-    for (name, why) in &attached.return_probes {
-        say(format_args!("{name} there has a return probe: {why}"));
+/// Probes one file, within its functions if that proves right.
+fn attach_file(
+    probes: &mut Probes<'_>,
+    options: &Options,
+    target: &Target,
+    lib: u16,
+    means: Means,
+    tried: bool,
+) -> Result<()> {
+    let path = target.path.display();
+    let mut attached = probes.attach(target, lib, means)?;
+    if means.sites && !tried {
+        match self_test::run(probes, target)? {
+            Outcome::Passed if options.verbose => say(format_args!("self-test passed on {path}")),
+            Outcome::Passed => {}
+            Outcome::NotRun(reason) if options.verbose => {
+                say(format_args!("no self-test on {path}: {reason}"));
+            }
+            Outcome::NotRun(_) => {}
+            Outcome::Failed(reason) => {
+                say(format_args!(
+                    "{path} is recorded without probes within functions, since they failed the \
+                     self-test: {reason}"
+                ));
+                probes.take_back(attached);
+                attached = probes.attach(target, lib, Means { sites: false, ..means })?;
+            }
+        }
     }
+    if !attached.left_out.is_empty() {
+        let names = attached.left_out.join(", ");
+        say(format_args!("not recorded without return probes, in {path}: {names}"));
+    }
+    if options.verbose {
+        say(format_args!("{} functions probed in {path}", attached.functions));
+        for (name, why) in &attached.return_probes {
+            say(format_args!("{name} there has a return probe: {why}"));
+        }
+    }
+    Ok(())
 }
 
 /// Waits for the child, passing signals on.
@@ -233,21 +278,10 @@ fn writer(
     let libs = targets.files.iter().map(|target| target.path.clone()).collect();
     Ok(Writer {
         queue,
-        tracker: Tracker::new(Clock::new(), kernel_maps(probes)?, libs),
+        tracker: Tracker::new(Clock::new(), KernelMaps::of(&probes.skel.maps)?, libs),
         sinks,
         counters: MapHandle::try_from(&probes.skel.maps.counters)?,
         gave_up: Arc::clone(gave_up),
-    })
-}
-
-fn kernel_maps(probes: &Probes<'_>) -> Result<KernelMaps> {
-    let maps = &probes.skel.maps;
-    Ok(KernelMaps {
-        conns: MapHandle::try_from(&maps.conns)?,
-        calls: MapHandle::try_from(&maps.calls)?,
-        more_calls: MapHandle::try_from(&maps.more_calls)?,
-        current_calls: MapHandle::try_from(&maps.current_calls)?,
-        late_closes: MapHandle::try_from(&maps.late_closes)?,
     })
 }
 

@@ -62,6 +62,16 @@ impl Counters {
         Ok(counters)
     }
 
+    /// Sets them all to 0.
+    pub(crate) fn reset(map: &impl MapCore) -> Result<()> {
+        let zeros = vec![vec![0; 8]; libbpf_rs::num_possible_cpus()?];
+        for index in 0..counter::COUNTERS.0 {
+            map.update_percpu(&index.to_ne_bytes(), &zeros, MapFlags::ANY)
+                .context("cannot reset the kernel's counters")?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn of(&self, which: counter) -> u64 {
         self.values[which.0 as usize]
     }

@@ -2,7 +2,7 @@
 //! the user asked for.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -125,25 +125,10 @@ impl Targets {
         }
     }
 
-    /// Whatever executable file a process has mapped, seen from its own root. One that was
-    /// deleted or replaced meanwhile, as an upgrade does, is still to be had by way of the mapping.
+    /// Whatever executable file a process has mapped.
     fn add_mapped(&mut self, pid: u32) -> std::io::Result<()> {
-        let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
-        let mut paths = HashSet::new();
-        for (range, path) in maps.lines().filter_map(executable_mapping) {
-            if !paths.insert(path) {
-                continue;
-            }
-            match path.strip_suffix(" (deleted)") {
-                None => {
-                    let outside = format!("/proc/{pid}/root{path}");
-                    self.consider(Path::new(&outside), Path::new(path));
-                }
-                Some(path) => {
-                    let mapping = format!("/proc/{pid}/map_files/{range}");
-                    self.consider(Path::new(&mapping), Path::new(path));
-                }
-            }
+        for (open_path, path) in mapped_files(pid)? {
+            self.consider(&open_path, &path);
         }
         Ok(())
     }
@@ -172,6 +157,12 @@ impl Targets {
         }
     }
 
+    /// Whether this is one of the files to probe.
+    pub(crate) fn has(&self, meta: &Metadata) -> bool {
+        let is_it = |known: Metadata| known.dev() == meta.dev() && known.ino() == meta.ino();
+        self.files.iter().any(|target| target.file.metadata().is_ok_and(is_it))
+    }
+
     fn add(&mut self, file: File, path: PathBuf, symbols: Symbols) {
         let Ok(meta) = file.metadata() else { return };
         if !self.seen.insert((meta.dev(), meta.ino())) {
@@ -183,6 +174,22 @@ impl Targets {
         }
         self.files.push(Target { file, path, symbols });
     }
+}
+
+/// The executable files that a process has mapped: by what path to open each, seen from the
+/// process's own root, and what the process calls it. One that was deleted or replaced meanwhile,
+/// as an upgrade does, is still to be had by way of the mapping.
+pub(crate) fn mapped_files(pid: u32) -> std::io::Result<Vec<(PathBuf, PathBuf)>> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
+    let mut paths = HashSet::new();
+    let mappings = maps.lines().filter_map(executable_mapping);
+    let files = mappings.filter(|(_, path)| paths.insert(*path)).map(|(range, path)| {
+        match path.strip_suffix(" (deleted)") {
+            None => (format!("/proc/{pid}/root{path}").into(), path.into()),
+            Some(path) => (format!("/proc/{pid}/map_files/{range}").into(), path.into()),
+        }
+    });
+    Ok(files.collect())
 }
 
 /// The address range and the file of a line of `/proc/PID/maps` (range, permissions, offset,

@@ -1,5 +1,6 @@
 //! Attaches the breakpoints of a file: one link for many where the kernel can, else a link each.
 
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -8,7 +9,7 @@ use libbpf_rs::{ErrorKind, Link, MapCore, MapFlags, ProgramMut, UprobeMultiOpts,
 
 use crate::event::bytes_of;
 use crate::messages::say;
-use crate::points::{Point, Program, placed, unplaced};
+use crate::points::{Means, Point, Program, points};
 use crate::probes::Probes;
 use crate::skel::types;
 use crate::symbols::Defined;
@@ -24,15 +25,24 @@ pub(crate) struct Attached {
     pub(crate) functions: usize,
     /// Those among them that have a return probe, and why.
     pub(crate) return_probes: Vec<(&'static str, String)>,
+    /// Those that cannot be probed without one, where none may be used.
+    pub(crate) left_out: Vec<&'static str>,
+    /// The place of their links among all.
+    links: Range<usize>,
 }
 
 impl Attached {
     fn add(&mut self, defined: &Defined, points: &[Point]) {
+        let name = defined.function().name;
+        if points.is_empty() {
+            self.left_out.push(name);
+            return;
+        }
         self.functions += 1;
         if points.iter().any(|point| point.program == Program::Return) {
             let why = defined.sites.as_ref().err();
             let why = why.map_or("placement is off".into(), |why| format!("it {why}"));
-            self.return_probes.push((defined.function().name, why));
+            self.return_probes.push((name, why));
         }
     }
 }
@@ -46,9 +56,21 @@ impl Probes<'_> {
     ///
     /// # Errors
     /// The kernel refuses a function without which bytes would be missing.
-    pub(crate) fn attach(&mut self, target: &Target, lib: u16) -> Result<Attached> {
+    pub(crate) fn attach(&mut self, target: &Target, lib: u16, means: Means) -> Result<Attached> {
+        let before = self.links.len();
+        let mut attached = self.attach_functions(target, lib, means)?;
+        attached.links = before..self.links.len();
+        Ok(attached)
+    }
+
+    /// Takes out what was attached last.
+    pub(crate) fn take_back(&mut self, attached: Attached) {
+        self.links.drain(attached.links);
+    }
+
+    fn attach_functions(&mut self, target: &Target, lib: u16, means: Means) -> Result<Attached> {
         let functions = &target.symbols.functions;
-        let all: Vec<_> = functions.iter().map(|defined| self.points_of(defined, lib)).collect();
+        let all: Vec<_> = functions.iter().map(|defined| points(defined, lib, means)).collect();
         let mut attached = Attached::default();
         if self.kernel.multi
             && let Ok(links) = self.link(target, &all.concat())?
@@ -72,13 +94,6 @@ impl Probes<'_> {
         }
         self.links.extend(links);
         Ok(attached)
-    }
-
-    fn points_of(&self, defined: &Defined, lib: u16) -> Vec<Point> {
-        match &defined.sites {
-            Ok(sites) if self.kernel.placement => placed(defined, sites, lib),
-            _ => unplaced(defined, lib),
-        }
     }
 
     /// The links of one function.

@@ -75,14 +75,26 @@ pub(crate) fn matches_the_truth_with(options: &[&str], arguments: &[&str]) {
 /// The same of any program that prints its truth.
 pub(crate) fn command_matches_the_truth(options: &[&str], command: &[String]) {
     let Some(live) = Live::start() else { return };
-    let Some((recorded, truth)) = record_with(&live, options, command) else { return };
+    let Some((recorded, truth)) = both_ends_match_the_truth(&live, options, command) else {
+        return;
+    };
+    let once = live.list_both(&recorded.pcapng, &recorded.raw, &["--bodies"]);
+    assert_nothing_lost(&once);
+    assert_ends(&recorded_ends(&once), primaries(&truth), "pcapng");
+}
+
+/// What the raw log has of each end, paired or not.
+pub(crate) fn both_ends_match_the_truth(
+    live: &Live,
+    options: &[&str],
+    command: &[String],
+) -> Option<(Recorded, Vec<End>)> {
+    let (recorded, truth) = record_with(live, options, command)?;
     assert!(!truth.is_empty());
     let both = live.list(&recorded.raw, &["--bodies", "--both-ends"]);
     assert_nothing_lost(&both);
     assert_ends(&recorded_ends(&both), truth.clone(), "raw log, both ends");
-    let once = live.list_both(&recorded.pcapng, &recorded.raw, &["--bodies"]);
-    assert_nothing_lost(&once);
-    assert_ends(&recorded_ends(&once), primaries(&truth), "pcapng");
+    Some((recorded, truth))
 }
 
 macro_rules! cases {

@@ -1,31 +1,41 @@
 //! Coroutines that stop inside a call of the library and go on in another order, each on a stack of
-//! its own. Only without return probes do they live, so these tests want placed probes.
+//! its own. Return probes would kill them, so none are used.
 
-use crate::cases::command_matches_the_truth;
+use crate::cases::{both_ends_match_the_truth, command_matches_the_truth};
 use crate::peers::build;
+use crate::support::Live;
 
-fn survive_and_are_recorded_whole(mode: &str, count: &str) {
+fn program(mode: &str, count: &str) -> [String; 3] {
     let program = build("coroutines", &["coroutines.c", "peer.c"], &["-lssl", "-lcrypto"]);
-    command_matches_the_truth(&[], &[program, mode.to_owned(), count.to_owned()]);
+    [program, mode.to_owned(), count.to_owned()]
+}
+
+/// The end of a handshake is not seen without a return probe, so the client's address may become
+/// known only after its server's first call has ended. Then both ends are listed, each whole.
+fn each_end_is_recorded_whole(mode: &str, count: &str) {
+    let Some(live) = Live::start() else { return };
+    let ran = both_ends_match_the_truth(&live, &[], &program(mode, count));
+    let (recorded, _) = ran.expect("the program runs everywhere");
+    assert!(recorded.output.stderr.contains("switches stacks"), "{}", recorded.output.stderr);
 }
 
 #[test]
-fn one_alone() {
-    survive_and_are_recorded_whole("data", "1");
+fn reads_that_are_suspended_and_go_on_out_of_order() {
+    command_matches_the_truth(&[], &program("read", "20"));
 }
 
 #[test]
-fn reads_go_on_out_of_order() {
-    survive_and_are_recorded_whole("read", "20");
+fn every_call_suspended_and_gone_on_with_out_of_order() {
+    each_end_is_recorded_whole("all", "20");
 }
 
 #[test]
-fn reads_and_writes_go_on_out_of_order() {
-    survive_and_are_recorded_whole("data", "20");
+fn one_coroutine_alone() {
+    each_end_is_recorded_whole("all", "1");
 }
 
 /// The return happens on another thread than the entry.
 #[test]
-fn another_thread_goes_on() {
-    survive_and_are_recorded_whole("threads", "20");
+fn calls_that_another_thread_goes_on_with() {
+    each_end_is_recorded_whole("threads", "20");
 }

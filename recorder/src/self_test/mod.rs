@@ -1,0 +1,227 @@
+//! Tries the probes of a library before anything is recorded with them.
+//!
+//! Probes within functions stand where a proof says. A proof that is wrong would corrupt captures,
+//! so the kernel must show in practice what it claims: a child process of our own loads the
+//! library and has a client and a server talk over memory, and the events must be exactly its
+//! calls: which functions, how many bytes, which bytes.
+//!
+//! The library may come from anywhere, a container for one, and loading it runs its code. So the
+//! child has no privileges. Programs with the library inside cannot be loaded; for these the proof
+//! has to do, and the kernel side's check that no call gives more than was asked for.
+
+pub(crate) mod peer;
+mod script;
+
+use std::cell::RefCell;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use libbpf_rs::{MapHandle, RingBuffer, RingBufferBuilder};
+
+use self::script::{Round, rounds};
+use crate::event::Event;
+use crate::functions::name_of;
+use crate::probes::Probes;
+use crate::skel::types::direction;
+use crate::targets::Target;
+
+/// The peer's user and group where it can be chosen: those of `nobody`.
+const NOBODY: u32 = 65534;
+
+/// A library that takes longer for one step is not waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How the probes did.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Every call was seen as it was.
+    Passed,
+    /// Something else was seen, as this says. The probes are not to be used.
+    Failed(String),
+    /// There was no conversation to be seen, for this reason.
+    NotRun(String),
+}
+
+/// Tries the probes that are attached to a library.
+///
+/// # Errors
+/// The kernel side cannot be read.
+pub(crate) fn run(probes: &mut Probes<'_>, target: &Target) -> Result<Outcome> {
+    let mut peer = match Peer::start(target) {
+        Ok(peer) => peer,
+        Err(error) => return Ok(Outcome::NotRun(format!("{error:#}"))),
+    };
+    let pid = peer.process.id();
+    probes.record_self_test(pid)?;
+    let ring_map = MapHandle::try_from(&probes.skel.maps.ring)?;
+    let seen = RefCell::new(Seen { pid, calls: Vec::new(), broken: None });
+    let mut ring = RingBufferBuilder::new();
+    ring.add(&ring_map, |event| {
+        seen.borrow_mut().add(event);
+        0
+    })?;
+    let ring = ring.build()?;
+    let outcome = converse(&mut peer, &ring, &seen);
+    drop(peer);
+    // Its end, and that of its connections.
+    ring.consume().context("cannot empty the ring")?;
+    probes.record_self_test(0)?;
+    probes.forget(pid)?;
+    Ok(outcome)
+}
+
+fn converse(peer: &mut Peer, ring: &RingBuffer<'_>, seen: &RefCell<Seen>) -> Outcome {
+    if let Err(reason) = peer.step() {
+        return Outcome::NotRun(reason);
+    }
+    for round in rounds() {
+        let told = match peer.step() {
+            Ok(told) => told,
+            Err(reason) => return Outcome::NotRun(reason),
+        };
+        if let Err(error) = ring.consume() {
+            return Outcome::Failed(format!("the events cannot be read: {error}"));
+        }
+        let mut seen = seen.borrow_mut();
+        let calls = std::mem::take(&mut seen.calls);
+        if let Some(reason) = seen.broken.take().or_else(|| difference(round, &told, &calls)) {
+            return Outcome::Failed(reason);
+        }
+    }
+    Outcome::Passed
+}
+
+/// What differs between the calls of a round as the peer told of them and as they were seen.
+fn difference(round: Round, told: &str, seen: &[Call]) -> Option<String> {
+    let names: Vec<_> =
+        seen.iter().map(|call| format!("{} {}", call.function, call.bytes.len())).collect();
+    let names = names.join(",");
+    if names != told {
+        return Some(format!("of the calls {told} these were seen: {names}"));
+    }
+    for sent in [true, false] {
+        let calls = || seen.iter().filter(|call| call.sent == sent);
+        let bytes: Vec<_> = calls().flat_map(|call| call.bytes.iter().copied()).collect();
+        if bytes != round.bytes() {
+            let what = if sent { "sent" } else { "received" };
+            return Some(format!("the {} bytes {what} by {told} were not seen", round.len));
+        }
+    }
+    let ends = |sent| seen.iter().find(|call| call.sent == sent).map(|call| call.ssl);
+    (ends(true) == ends(false)).then(|| "both ends look like one".into())
+}
+
+/// A call that was seen.
+#[derive(Debug)]
+struct Call {
+    function: &'static str,
+    ssl: u64,
+    sent: bool,
+    bytes: Vec<u8>,
+}
+
+/// What the events of the peer came to.
+#[derive(Debug)]
+struct Seen {
+    pid: u32,
+    calls: Vec<Call>,
+    /// Something that no call makes.
+    broken: Option<String>,
+}
+
+impl Seen {
+    fn add(&mut self, event: &[u8]) {
+        let Some(event) = Event::parse(event) else {
+            self.broken = Some("an event was none".into());
+            return;
+        };
+        match event {
+            Event::Data(data, bytes) if data.head.pid == self.pid => {
+                if data.call_offset == 0 {
+                    self.calls.push(Call {
+                        function: name_of(data.head.func),
+                        ssl: data.head.ssl,
+                        sent: data.dir == direction::DIR_SENT.0,
+                        bytes: Vec::new(),
+                    });
+                }
+                match self.calls.last_mut() {
+                    Some(call) if call.bytes.len() as u64 == data.call_offset => {
+                        call.bytes.extend_from_slice(bytes);
+                    }
+                    _ => self.broken = Some("a call was seen in part".into()),
+                }
+            }
+            Event::Gap(gap) if gap.head.pid == self.pid => {
+                self.broken = Some(format!("{} bytes could not be read", gap.len));
+            }
+            // Others end meanwhile, and the peer's connections come and go.
+            _ => {}
+        }
+    }
+}
+
+/// The child process.
+#[derive(Debug)]
+struct Peer {
+    process: Child,
+    input: BufReader<UnixStream>,
+    output: UnixStream,
+}
+
+impl Peer {
+    fn start(target: &Target) -> Result<Self> {
+        let (ours, theirs) = UnixStream::pair().context("cannot make a socket")?;
+        ours.set_read_timeout(Some(PATIENCE))?;
+        let mut command = Command::new("/proc/self/exe");
+        command.arg("--self-test").env_clear().current_dir("/").stderr(Stdio::null());
+        command.stdin(target.file.try_clone()?).stdout(OwnedFd::from(theirs));
+        if rustix::process::geteuid().is_root() {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        // Ctrl-C is for the recorder.
+        command.process_group(0);
+        let process = command.spawn().context("cannot start the peer")?;
+        Ok(Self { process, input: BufReader::new(ours.try_clone()?), output: ours })
+    }
+
+    /// Lets the peer go on, and gives what it says of that.
+    fn step(&mut self) -> Result<String, String> {
+        self.output.write_all(b"go\n").map_err(|error| error.to_string())?;
+        let mut line = String::new();
+        match self.input.read_line(&mut line) {
+            Ok(0) => Err("the peer ended".into()),
+            Ok(_) => match line.trim_end().strip_prefix("failed: ") {
+                Some(reason) => Err(reason.to_owned()),
+                None => Ok(line.trim_end().to_owned()),
+            },
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err("the peer takes too long".into())
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+impl Drop for Peer {
+    /// Has it end by itself, or else ends it.
+    fn drop(&mut self) {
+        // It may be gone.
+        let _ = self.output.write_all(b"go\n").and_then(|()| self.output.shutdown(Shutdown::Write));
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            if !matches!(self.process.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
