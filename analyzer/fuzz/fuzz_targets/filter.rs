@@ -38,5 +38,5 @@ fuzz_target!(|text: &str| {
             payload: payload.as_bytes(),
         }));
     }
-    capture.finish(0, true);
+    let _ = capture.finish(0, true);
 });
