@@ -369,6 +369,15 @@ impl Exchange {
         self.response.as_ref()?.message.last_ns.checked_sub(request)
     }
 
+    /// Keeps the promise that never are both messages `None`: where all that was seen since
+    /// `first_ns` are interim responses, the final one is there, and unknown.
+    pub(crate) fn keep_half(&mut self, first_ns: u64) {
+        if self.request.is_none() && self.response.is_none() {
+            let message = Message::new(first_ns, false);
+            self.response = Some(Response { message, ..Response::default() });
+        }
+    }
+
     /// Adds a note, once.
     pub(crate) fn note(&mut self, note: impl Into<Cow<'static, str>>) {
         let note = note.into();

@@ -495,3 +495,13 @@ fn a_body_that_lasts_until_the_close_is_not_ended_by_a_reset() {
     // The server had said that nothing follows.
     assert_eq!(briefs(&reset_connection(true)), ["GET / 200 0 10 true"]);
 }
+
+#[test]
+fn an_interim_response_alone_is_an_exchange_with_an_unknown_response() {
+    let script = Script::client().joined().received("HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n");
+    let (items, _) = list(&script.close());
+    let exchange = exchanges(&items)[0];
+    assert_eq!(exchange.interim[0].status, 103);
+    assert_eq!(exchange.response.as_ref().unwrap().status, None);
+    assert_eq!((exchange.first_ns(), exchange.complete), (1000, false));
+}

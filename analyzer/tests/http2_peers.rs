@@ -174,6 +174,12 @@ fn assert_true(exchange: &Exchange, plan: &Plan) {
     if exchange.complete {
         return assert_whole(exchange, plan);
     }
+    for blame in ["pseudo-header", "does not exist", "was allowed", "field block", "Length is"] {
+        let note = exchange.notes.iter().find(|note| note.contains(blame));
+        let cut = ["bytes of the field block", "is not complete", "that was not seen"];
+        let excused = note.is_none_or(|note| cut.iter().any(|excuse| note.contains(excuse)));
+        assert!(excused, "an end is blamed: {:?}", exchange.notes);
+    }
     let both = |a: Pairs, b: Pairs| [a, b].concat();
     if let Some(request) = &exchange.request {
         assert!(request.method.as_deref().is_none_or(|method| method == plan.method));

@@ -134,6 +134,7 @@ pub(super) fn message(headers: Fields, first_ns: u64, chunk: Chunk, keep: bool) 
 
 pub(super) fn emit(open: Open, timeline: &mut Timeline) {
     let Open { mut exchange, ticket, request_done, response_done, whole, losses } = open;
+    exchange.keep_half(ticket.first_ns());
     let client = Some(exchange.request_direction);
     losses.notes("missing", client).for_each(|note| exchange.note(note));
     exchange.complete = whole

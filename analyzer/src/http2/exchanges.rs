@@ -326,7 +326,10 @@ impl Exchanges {
             open.ticket = timeline.open(first_ns);
         }
         // In a direction of which a part is missing, the first block may be the trailers.
-        let began = !known.head && (intact || !head.is_trailers());
+        let mut began = !known.head && (intact || !head.is_trailers());
+        if !is_request && known.head && head.is_response() && message::was_interim(open) {
+            began = true;
+        }
         match (is_request, began) {
             (true, true) => message::request(head, open, first_ns, keep),
             (false, true) if head.status.is_some_and(|status| status < 200) && !end => {

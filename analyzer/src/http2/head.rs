@@ -25,6 +25,8 @@ pub(super) struct Head {
     pub(super) unknown: u64,
     /// The first field is not known, and may be a pseudo-header field.
     pub(super) begins_unknown: bool,
+    /// A field was seen that is known not to be a pseudo-header field.
+    regular: bool,
     /// What was wrong.
     pub(super) anomalies: Vec<&'static str>,
     /// The block could not be read to its end, or not at all; and why.
@@ -79,7 +81,7 @@ impl Head {
     }
 
     fn pseudo(&mut self, name: &[u8], value: &[u8]) {
-        if !self.fields.is_empty() {
+        if self.regular {
             self.note("pseudo-header field after other fields");
         }
         let known = match name {
@@ -127,6 +129,7 @@ impl Sink for Head {
             }
             _ => {}
         }
+        self.regular = true;
         self.fields.push(name, value);
     }
 
@@ -221,6 +224,8 @@ mod tests {
         assert_eq!(unknown.unknown, 2);
         assert!(head(&[("a", "b"), ("?", "?")]).is_trailers());
         assert!(!head(&[(":status", "200"), ("?", "?")]).begins_unknown);
+        // What is not known may be another pseudo-header field.
+        assert!(head(&[("?", "?"), (":path", "/")]).anomalies.is_empty());
     }
 
     #[test]

@@ -56,6 +56,19 @@ pub(super) fn response(head: Head, open: &mut Open, first_ns: u64, keep: bool) {
     }
 }
 
+/// The response so far is a head of unknown status. If another one follows, the first was an
+/// interim one; without a status it cannot be listed as that, so it is left out, and said.
+pub(super) fn was_interim(open: &mut Open) -> bool {
+    let Some(response) = &open.exchange.response else { return false };
+    if response.status.is_some() || response.message.body.bytes > 0 {
+        return false;
+    }
+    open.exchange.response = None;
+    open.response.head = false;
+    open.exchange.note("response: an interim response of unknown status is left out");
+    true
+}
+
 pub(super) fn interim(head: Head, open: &mut Open) {
     let Some(status) = head.status else { return };
     if open.exchange.interim.len() < MAX_INTERIM {

@@ -80,11 +80,7 @@ impl Open {
     /// Lists it. Nothing of it follows.
     pub(super) fn emit(self, timeline: &mut Timeline) {
         let Self { mut exchange, ticket, request, response, whole, losses, around } = self;
-        if exchange.request.is_none() && exchange.response.is_none() {
-            // All that was seen of it are interim responses.
-            let message = Message::new(ticket.first_ns(), false);
-            exchange.response = Some(Response { message, ..Response::default() });
-        }
+        exchange.keep_half(ticket.first_ns());
         let client = Some(exchange.request_direction);
         losses.notes("missing", client).for_each(|note| exchange.note(note));
         around

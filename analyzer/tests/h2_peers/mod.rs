@@ -1,6 +1,8 @@
 //! Real clients and servers of HTTP/2 (the `h2` crate) that talk over memory: what they were told
 //! to say is the truth, and what went over the wire is kept.
 
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
