@@ -1,0 +1,105 @@
+//! A connection of HTTP/2 with any frames, bytes and gaps, through to the exchanges.
+//!
+//! Input: a byte that says what was recorded, then blocks of a tag, a length and so many bytes.
+//! The tag's lowest bit is the direction; the next two say whether the bytes stand as they are,
+//! make a gap, or are a frame of which the first three give type, flags and stream.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use sslanalyze::capture::{Capture, Options};
+use sslanalyze::exchange::Item;
+use sslanalyze::input::RecordSink;
+use sslrec_formats::record::{
+    Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Record, Role,
+};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+struct Ends<F: FnMut(Record<'_>)> {
+    offsets: [u64; 2],
+    ts_ns: u64,
+    record: F,
+}
+
+impl<F: FnMut(Record<'_>)> Ends<F> {
+    fn next(&mut self, dir: Direction, len: u64) -> u64 {
+        self.ts_ns += 1;
+        let offset = &mut self.offsets[usize::from(dir == Direction::Received)];
+        *offset += len;
+        *offset - len
+    }
+
+    fn data(&mut self, dir: Direction, payload: &[u8]) {
+        if payload.is_empty() {
+            return;
+        }
+        let offset = self.next(dir, payload.len() as u64);
+        (self.record)(Record::Data(Data {
+            conn: 1,
+            ts_ns: self.ts_ns,
+            tid: 1,
+            dir,
+            offset,
+            func: "",
+            lat_ns: 0,
+            call_len: payload.len() as u64,
+            call_offset: 0,
+            payload,
+        }));
+    }
+
+    fn gap(&mut self, dir: Direction, len: u64) {
+        let offset = self.next(dir, len);
+        let (ts_ns, cause) = (self.ts_ns, GapCause::RingFull);
+        (self.record)(Record::Gap(Gap { conn: 1, ts_ns, dir, offset, len, cause }));
+    }
+}
+
+fuzz_target!(|input: &[u8]| {
+    let Some((&setup, mut rest)) = input.split_first() else { return };
+    let mut items = 0;
+    let options = Options { bodies: true, ..Options::default() };
+    let mut capture = Capture::new(options, |item: Item| {
+        items += 1;
+        if let Item::Exchange(exchange) = item {
+            assert!(exchange.request.is_some() || exchange.response.is_some());
+            assert!(!exchange.complete || exchange.lost_bytes == 0);
+        }
+    });
+    let role = [Role::Client, Role::Server, Role::Unknown][usize::from(setup >> 1) % 3];
+    let joined = setup & 1 != 0;
+    capture.record(&Record::Connection(Connection {
+        conn: 1,
+        pid: 1,
+        role,
+        joined,
+        ..Connection::default()
+    }));
+    let mut ends = Ends { offsets: [0; 2], ts_ns: 0, record: |record| capture.record(&record) };
+    if !joined {
+        let client = if role == Role::Server { Direction::Received } else { Direction::Sent };
+        ends.data(client, PREFACE);
+    }
+    while let [tag, len, tail @ ..] = rest {
+        let (bytes, tail) = tail.split_at(tail.len().min(usize::from(*len)));
+        rest = tail;
+        let dir = if tag & 1 == 0 { Direction::Sent } else { Direction::Received };
+        match (tag >> 1 & 3, bytes) {
+            (0, _) => ends.data(dir, bytes),
+            (1, _) => ends.gap(dir, u64::from(*len) + 1),
+            (_, [kind, flags, stream, payload @ ..]) => {
+                let head = [0, 0, payload.len() as u8, kind % 11, *flags, 0, 0, 0, *stream];
+                ends.data(dir, &[&head[..], payload].concat());
+            }
+            _ => {}
+        }
+    }
+    let (ts_ns, [sent_bytes, received_bytes]) = (ends.ts_ns + 1, ends.offsets);
+    if setup & 0x80 != 0 {
+        let cause = CloseCause::Shutdown;
+        capture.record(&Record::Close(Close { conn: 1, ts_ns, cause, sent_bytes, received_bytes }));
+    }
+    let (summary, _) = capture.finish(0, true);
+    assert_eq!(summary.exchanges + summary.streams, items);
+    assert!(items > 0, "a connection is never left out");
+});
