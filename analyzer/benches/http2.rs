@@ -7,7 +7,6 @@
 
 // A panic is how a benchmark fails.
 #![allow(clippy::unwrap_used)]
-#![allow(dead_code, reason = "the conversations of the tests can do more")]
 
 #[path = "../tests/h2_peers/mod.rs"]
 mod h2_peers;

@@ -380,10 +380,12 @@ fn every_kind_of_pcap_lists_the_same() {
 }
 
 #[test]
-fn a_kept_capture_lists_as_it_did() {
+fn kept_captures_list_as_they_did() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/analyzer");
-    let output = analyze(&["--json", "--bodies", "http-server.pcapng"], &dir);
-    assert!(output.status.success(), "{}", stderr(&output));
-    let expected = std::fs::read_to_string(dir.join("http-server.json")).unwrap();
-    assert_eq!(stdout(&output), expected);
+    for name in ["http-server", "h2-nginx", "h2-joined"] {
+        let output = analyze(&["--json", "--bodies", &format!("{name}.pcapng")], &dir);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let expected = std::fs::read_to_string(dir.join(format!("{name}.json"))).unwrap();
+        assert_eq!(stdout(&output), expected);
+    }
 }
