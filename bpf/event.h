@@ -150,7 +150,7 @@ struct event_close {
  * serves every function of every library. */
 enum site_kind {
 	SITE_NONE,
-	SITE_DATA,			/* (ssl, buf, n, [&count]): bytes went one way */
+	SITE_DATA,			/* (ssl, buf, n, ...): bytes went one way */
 	SITE_SENDFILE,			/* (ssl, ...): result bytes went out, unseen */
 	SITE_HANDSHAKE,			/* (ssl): 1 is success */
 	SITE_ROLE,			/* (ssl): a connection begins, in the role if one is told */
@@ -185,7 +185,8 @@ struct site {
 	__u8 kind;			/* enum site_kind */
 	__u8 role;			/* enum role */
 	__u8 dir;			/* enum direction */
-	__u8 count_ptr;			/* the byte count is at *arg4; success is > 0 */
+	__u8 count_arg;			/* number of the argument that points to the byte count, and
+					 * success is > 0; 0: the result is the count */
 	__u8 wraps;			/* calls other probed functions on its object */
 	__u8 result_64;			/* the result is a ssize_t, not an int */
 	__u8 result;			/* exit sites: enum site_result */

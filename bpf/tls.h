@@ -140,6 +140,16 @@ static __always_inline void end_call(const struct call_key *key, struct call *ca
 		bpf_map_delete_elem(&more_calls, key);
 }
 
+static __always_inline __u64 count_ptr_of(struct pt_regs *ctx, const struct site *site)
+{
+	__u64 fourth = PT_REGS_PARM4(ctx), fifth = PT_REGS_PARM5(ctx);
+
+	/* Or else the compiler chooses between their addresses, which the verifier does not like. */
+	barrier_var(fourth);
+	barrier_var(fifth);
+	return site->count_arg == 5 ? fifth : fourth;
+}
+
 static __always_inline int enter_call(struct pt_regs *ctx)
 {
 	struct call call = { .thread = current_thread() };
@@ -159,8 +169,8 @@ static __always_inline int enter_call(struct pt_regs *ctx)
 	call.ssl = object_of(PT_REGS_PARM1(ctx));
 	call.buf = PT_REGS_PARM2(ctx);
 	/* An int or a size_t. */
-	call.asked = site->count_ptr ? PT_REGS_PARM3(ctx) : (__u32)PT_REGS_PARM3(ctx);
-	call.count_ptr = PT_REGS_PARM4(ctx);
+	call.asked = site->count_arg ? PT_REGS_PARM3(ctx) : (__u32)PT_REGS_PARM3(ctx);
+	call.count_ptr = count_ptr_of(ctx, site);
 	call.start_ns = bpf_ktime_get_boot_ns();
 	conn_key = conn_key_of(key.pid, call.ssl);
 	/* Data on an object never seen before, unless by a function that begins a connection. */
@@ -325,7 +335,7 @@ static __always_inline __u64 bytes_done(const struct call *call, const struct si
 	total = result;
 	if (site->kind == SITE_SENDFILE)
 		return total;
-	if (site->count_ptr &&
+	if (site->count_arg &&
 	    bpf_probe_read_user(&total, sizeof(total), (void *)call->count_ptr)) {
 		count(COUNT_LENGTH_READ_FAULT);
 		return 0;

@@ -37,8 +37,8 @@ pub(crate) enum Kind {
 pub(crate) enum Count {
     /// The result, an `int`.
     Result,
-    /// Behind the fourth argument, a `size_t *`; the result only tells success.
-    Pointer,
+    /// Behind this argument, counted from 1: a `size_t *`. The result only tells success.
+    Behind(u8),
 }
 
 /// A row of the table.
@@ -51,11 +51,13 @@ pub(crate) struct Function {
     pub(crate) role: Role,
     /// It may call other functions of this table on the same object; theirs do not count.
     pub(crate) wraps: bool,
+    /// Many builds in use do not have it yet, which is not worth a word.
+    pub(crate) recent: bool,
 }
 
 impl Function {
     const fn new(name: &'static str, kind: Kind) -> Self {
-        Self { name, kind, role: Role::Unknown, wraps: false }
+        Self { name, kind, role: Role::Unknown, wraps: false, recent: false }
     }
 
     const fn role(self, role: Role) -> Self {
@@ -66,9 +68,22 @@ impl Function {
         Self { wraps: true, ..self }
     }
 
+    const fn recent(self) -> Self {
+        Self { recent: true, ..self }
+    }
+
     /// Whether the capture would lack bytes without a probe on this function.
     pub(crate) fn carries_data(&self) -> bool {
         matches!(self.kind, Kind::Data(..) | Kind::Sendfile)
+    }
+
+    /// Whether a call of the other that this one ends with tells all of this one's.
+    pub(crate) fn is_told_by(&self, other: &Self) -> bool {
+        match (self.kind, other.kind) {
+            (Kind::Data(dir, _), Kind::Data(other_dir, _)) => dir == other_dir,
+            (Kind::Handshake, Kind::Handshake) => true,
+            _ => false,
+        }
     }
 
     /// Whether the return matters, or only the entry.
@@ -77,7 +92,7 @@ impl Function {
     }
 }
 
-use Count::{Pointer, Result};
+use Count::{Behind, Result};
 use Direction::{Received, Sent};
 
 /// OpenSSL's API, which LibreSSL and the 1.x versions share. `SSL_peek` is absent on purpose:
@@ -85,10 +100,13 @@ use Direction::{Received, Sent};
 pub(crate) const OPENSSL: &[Function] = &[
     Function::new("SSL_read", Kind::Data(Received, Result)),
     Function::new("SSL_write", Kind::Data(Sent, Result)),
-    Function::new("SSL_read_ex", Kind::Data(Received, Pointer)),
-    Function::new("SSL_write_ex", Kind::Data(Sent, Pointer)),
-    Function::new("SSL_read_early_data", Kind::Data(Received, Pointer)).role(Role::Server).wraps(),
-    Function::new("SSL_write_early_data", Kind::Data(Sent, Pointer)).role(Role::Client).wraps(),
+    Function::new("SSL_read_ex", Kind::Data(Received, Behind(4))),
+    Function::new("SSL_write_ex", Kind::Data(Sent, Behind(4))),
+    Function::new("SSL_write_ex2", Kind::Data(Sent, Behind(5))).recent(),
+    Function::new("SSL_read_early_data", Kind::Data(Received, Behind(4)))
+        .role(Role::Server)
+        .wraps(),
+    Function::new("SSL_write_early_data", Kind::Data(Sent, Behind(4))).role(Role::Client).wraps(),
     Function::new("SSL_sendfile", Kind::Sendfile),
     Function::new("SSL_do_handshake", Kind::Handshake),
     Function::new("SSL_connect", Kind::Handshake).role(Role::Client).wraps(),
@@ -121,7 +139,10 @@ pub(crate) fn site(index: u16, lib: u16) -> types::site {
                 Received => direction::DIR_RECEIVED,
             }
             .0 as u8;
-            site.count_ptr = (count == Pointer).into();
+            site.count_arg = match count {
+                Result => 0,
+                Behind(argument) => argument,
+            };
             site_kind::SITE_DATA
         }
         Kind::Sendfile => {
@@ -170,7 +191,7 @@ mod tests {
         assert_eq!(site.lib, 7);
         assert_eq!(u32::from(site.kind), site_kind::SITE_DATA.0);
         assert_eq!(u32::from(site.dir), direction::DIR_RECEIVED.0);
-        assert_eq!((site.count_ptr, site.result_64), (1, 0));
+        assert_eq!((site.count_arg, site.result_64), (4, 0));
     }
 
     #[test]

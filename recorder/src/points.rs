@@ -46,24 +46,25 @@ pub(crate) struct Means {
     pub(crate) returns: bool,
 }
 
-/// The breakpoints of a function; none if there is no way to probe it.
-pub(crate) fn points(defined: &Defined, lib: u16, means: Means) -> Vec<Point> {
+/// The breakpoints of a function, or `None` if there is no way to probe it.
+pub(crate) fn points(defined: &Defined, lib: u16, means: Means) -> Option<Vec<Point>> {
     match &defined.sites {
-        Ok(sites) if means.sites => placed(defined, sites, lib),
-        _ if means.returns || !defined.function().needs_return() => unplaced(defined, lib),
-        _ if defined.function().kind == Kind::Handshake => vec![beginning(defined, lib)],
-        _ => Vec::new(),
+        Ok(sites) if means.sites => Some(placed(defined, sites, lib)),
+        _ if means.returns || !defined.function().needs_return() => Some(unplaced(defined, lib)),
+        _ if defined.function().kind == Kind::Handshake => Some(vec![beginning(defined, lib)]),
+        _ => None,
     }
 }
 
 fn placed(defined: &Defined, sites: &Sites, lib: u16) -> Vec<Point> {
-    let needs_return = defined.function().needs_return();
+    let function = defined.function();
     let site = site(defined.index, lib);
-    let mut entry = match needs_return {
-        // Another function tells how the call ends.
-        true if sites.exits.is_empty() => beginning(defined, lib),
-        true => Point { program: Program::Enter, offset: 0, site },
-        false => Point { program: Program::Note, offset: 0, site },
+    let mut entry = match function.kind {
+        // Another function tells all, or all but the role.
+        Kind::Data(..) if sites.exits.is_empty() => return Vec::new(),
+        Kind::Handshake if sites.exits.is_empty() => beginning(defined, lib),
+        _ if function.needs_return() => Point { program: Program::Enter, offset: 0, site },
+        _ => Point { program: Program::Note, offset: 0, site },
     };
     entry.offset = sites.entry.offset;
     entry.site.frame = sites.entry.frame;

@@ -6,7 +6,7 @@ use std::ops::Range;
 use object::{Object, ObjectSegment, ObjectSymbol, ObjectSymbolTable, RelocationTarget};
 use object::{SegmentFlags, elf};
 
-use crate::functions::{Count, Function, Kind};
+use crate::functions::{Count, Function, Kind, OPENSSL};
 use crate::placement::{self, Image, Location, Placement, Reg, Unplaced, Wanted, Width, place};
 use crate::skel::types::site_result;
 
@@ -14,7 +14,8 @@ use crate::skel::types::site_result;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sites {
     pub(crate) entry: Entry,
-    /// Empty where only the entry matters.
+    /// Empty where only the entry matters, and where a call ends with that of another function of
+    /// the table, which tells the rest.
     pub(crate) exits: Vec<Exit>,
 }
 
@@ -43,14 +44,20 @@ pub(crate) struct Code<'data> {
     image: Image<'data>,
     /// Addresses, and where the file has them.
     segments: Vec<(Range<u64>, u64)>,
+    /// Addresses of the functions of the table.
+    exports: Vec<(u64, &'static str)>,
     /// Names of the functions that the entries of the global offset table stand for.
     imports: Vec<(u64, String)>,
 }
 
 impl<'data> Code<'data> {
-    /// The code of a file; without any where its instructions are not understood.
-    pub(crate) fn of(elf: &impl Object<'data>) -> object::Result<Self> {
-        let mut code = Self { image: Image::default(), segments: Vec::new(), imports: Vec::new() };
+    /// The code of a file, in which the functions of the table have these addresses.
+    pub(crate) fn of(
+        elf: &impl Object<'data>,
+        exports: Vec<(u64, &'static str)>,
+    ) -> object::Result<Self> {
+        let (image, segments, imports) = (Image::default(), Vec::new(), Vec::new());
+        let mut code = Self { image, segments, exports, imports };
         for segment in elf.segments() {
             let (offset, size) = segment.file_range();
             let start = segment.address();
@@ -95,8 +102,7 @@ impl<'data> Code<'data> {
         }
         let wanted = wanted(function);
         let placed = match place(&self.image, addresses.clone(), wanted) {
-            // Another probed function tells of the end of the call.
-            Err(Unplaced::TailCalls(targets)) if self.are_handshakes(function, &targets) => {
+            Err(Unplaced::TailCalls(targets)) if self.are_told(function, &targets) => {
                 place(&self.image, addresses, Wanted { result: None, ..wanted })
             }
             placed => placed,
@@ -105,10 +111,14 @@ impl<'data> Code<'data> {
             .ok_or_else(|| "is not in the file".into())
     }
 
-    /// Whether these are all other functions of the table that do what this one does.
-    fn are_handshakes(&self, function: &Function, targets: &[u64]) -> bool {
-        function.kind == Kind::Handshake
-            && targets.iter().all(|&target| self.stub_name(target) == Some("SSL_do_handshake"))
+    /// Whether these are all functions of the table that tell of the end of a call of this one.
+    fn are_told(&self, function: &Function, targets: &[u64]) -> bool {
+        targets.iter().all(|&target| {
+            let exported = self.exports.iter().find(|&&(address, _)| address == target);
+            let name = exported.map(|(_, name)| *name).or_else(|| self.stub_name(target));
+            let target = OPENSSL.iter().find(|known| Some(known.name) == name);
+            target.is_some_and(|target| function.is_told_by(target))
+        })
     }
 
     /// The name of the function to which a stub of the procedure linkage table leads: an optional
@@ -149,7 +159,8 @@ fn wanted(function: &Function) -> Wanted<'static> {
     use Width::{Int, Long};
     let (arguments, result): (&[Width], _) = match function.kind {
         Kind::Data(_, Count::Result) => (&[Long, Long, Int], Some(Int)),
-        Kind::Data(_, Count::Pointer) => (&[Long, Long, Long, Long], Some(Int)),
+        Kind::Data(_, Count::Behind(5..)) => (&[Long; 5], Some(Int)),
+        Kind::Data(_, Count::Behind(_)) => (&[Long; 4], Some(Int)),
         Kind::Sendfile => (&[Long], Some(Long)),
         Kind::Handshake => (&[Long], Some(Int)),
         Kind::SetFd => (&[Long, Int], None),

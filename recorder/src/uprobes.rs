@@ -34,10 +34,6 @@ pub(crate) struct Attached {
 impl Attached {
     fn add(&mut self, defined: &Defined, points: &[Point]) {
         let name = defined.function().name;
-        if points.is_empty() {
-            self.left_out.push(name);
-            return;
-        }
         self.functions += 1;
         if points.iter().any(|point| point.program == Program::Return) {
             let why = defined.sites.as_ref().err();
@@ -70,18 +66,25 @@ impl Probes<'_> {
 
     fn attach_functions(&mut self, target: &Target, lib: u16, means: Means) -> Result<Attached> {
         let functions = &target.symbols.functions;
-        let all: Vec<_> = functions.iter().map(|defined| points(defined, lib, means)).collect();
         let mut attached = Attached::default();
+        let mut all = Vec::new();
+        for defined in functions {
+            match points(defined, lib, means) {
+                Some(points) => all.push((defined, points)),
+                None => attached.left_out.push(defined.function().name),
+            }
+        }
+        let every: Vec<Point> = all.iter().flat_map(|(_, points)| points).copied().collect();
         if self.kernel.multi
-            && let Ok(links) = self.link(target, &all.concat())?
+            && let Ok(links) = self.link(target, &every)?
         {
             self.links.extend(links);
-            functions.iter().zip(&all).for_each(|(defined, points)| attached.add(defined, points));
+            all.iter().for_each(|(defined, points)| attached.add(defined, points));
             return Ok(attached);
         }
         // A refused link of many does not tell which function it was: one by one does.
         let mut links = Vec::new();
-        for (defined, points) in functions.iter().zip(&all) {
+        for (defined, points) in &all {
             let function = defined.function();
             match self.link_function(target, points, function.name) {
                 Ok(more) => {
