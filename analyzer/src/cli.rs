@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
+use crate::commands::Command;
 use crate::files::is_stdin;
 use crate::filter::{self, Filter};
 
@@ -12,10 +13,17 @@ use crate::filter::{self, Filter};
 #[command(
     name = "sslanalyze",
     version,
-    override_usage = "sslanalyze [OPTIONS] FILE... [FILTER]",
-    after_help = "Exit status: 0 success; 1 FILE cannot be read or is damaged; 2 bad usage."
+    override_usage = "sslanalyze [OPTIONS] FILE... [FILTER]\n       sslanalyze COMMAND ...",
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    disable_help_subcommand = true,
+    after_help = "A file that is named like a command is listed as ./NAME.\n\nExit status: 0 success; 1 FILE cannot be read or is damaged; 2 bad usage."
 )]
 pub struct Cli {
+    /// What to do instead of listing.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Captures to read, and what to list of them; `-` is standard input
     ///
     /// A capture is a raw log, a pcapng or a pcap, also compressed by gzip or zstd. The kind is told
@@ -160,6 +168,8 @@ pub enum Color {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
     use clap::CommandFactory;
 
     use super::*;
@@ -171,6 +181,16 @@ mod tests {
         for line in command.render_help().to_string().lines() {
             assert!(line.chars().count() <= 79, "{line}");
         }
+    }
+
+    #[test]
+    fn a_command_is_one_only_where_a_file_would_stand_first() {
+        let command = |args: &[&str]| Cli::try_parse_from(args).unwrap().command.is_some();
+        assert!(command(&["sslanalyze", "show", "f", "1"]));
+        assert!(!command(&["sslanalyze", "./show"]));
+        assert!(!command(&["sslanalyze", "f", "show"]));
+        assert!(!command(&["sslanalyze", "help"]));
+        assert!(Cli::try_parse_from(["sslanalyze"]).is_err());
     }
 
     #[test]

@@ -17,6 +17,7 @@
 pub mod capture;
 pub mod cli;
 pub mod coding;
+pub mod commands;
 pub mod exchange;
 mod files;
 pub mod filter;

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use crate::capture::{Capture, ItemSink, Options};
 use crate::cli::{Cli, Color};
 use crate::coding;
+use crate::commands;
 use crate::exchange::Item;
 use crate::files::{Files, is_stdin};
 use crate::filter::{self, Filter};
@@ -17,13 +18,16 @@ use crate::output::table::Table;
 /// Bytes that are gathered before they are written.
 const OUT_BUFFER: usize = 64 << 10;
 
-/// Lists a capture.
+/// Lists a capture, or does what the command says.
 ///
 /// # Errors
 /// If the filter is none (a [`filter::Error`]) or the options contradict one another ([`Usage`]),
 /// before anything is read. If the capture cannot be read, or is damaged: then what stands before
 /// the damage was listed. That nobody reads the output any more is no error.
 pub fn run(cli: &Cli) -> Result<()> {
+    if let Some(command) = &cli.command {
+        return commands::run(command);
+    }
     let (paths, filter) = cli.files_and_filter()?;
     let stdins = paths.iter().filter(|path| is_stdin(path)).count();
     if stdins > 1 {

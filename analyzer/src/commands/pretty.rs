@@ -1,0 +1,80 @@
+//! Lays out JSON with line breaks, and alters nothing else.
+//!
+//! Works on the text and not on a value, so that the order of keys, duplicate keys and the digits
+//! of numbers stay what was sent.
+
+use serde::de::IgnoredAny;
+
+/// The text laid out, or `None` if it is not JSON.
+pub(crate) fn json(text: &str) -> Option<String> {
+    serde_json::from_str::<IgnoredAny>(text).ok()?;
+    let mut out = String::with_capacity(text.len() * 2);
+    let mut depth = 0usize;
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' => string(&mut chars, &mut out),
+            '{' | '[' => {
+                out.push(c);
+                while chars.next_if(|c| c.is_ascii_whitespace()).is_some() {}
+                if let Some(close) = chars.next_if(|c| matches!(c, '}' | ']')) {
+                    out.push(close);
+                    continue;
+                }
+                depth += 1;
+                line(&mut out, depth);
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                line(&mut out, depth);
+                out.push(c);
+            }
+            ',' => {
+                out.push(c);
+                line(&mut out, depth);
+            }
+            ':' => out.push_str(": "),
+            c if c.is_ascii_whitespace() => {}
+            c => out.push(c),
+        }
+    }
+    Some(out)
+}
+
+/// The rest of a string, as it is.
+fn string(chars: &mut impl Iterator<Item = char>, out: &mut String) {
+    out.push('"');
+    while let Some(c) = chars.next() {
+        out.push(c);
+        match c {
+            '"' => return,
+            '\\' => out.extend(chars.next()),
+            _ => {}
+        }
+    }
+}
+
+fn line(out: &mut String, depth: usize) {
+    out.push('\n');
+    (0..depth).for_each(|_| out.push_str("  "));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_layout_changes() {
+        let laid_out = json(r#"{"b":1.10,"a":[ ],"a":["x\",{}", {"n":null}],"o":{ }}"#);
+        let wanted = "{\n  \"b\": 1.10,\n  \"a\": [],\n  \"a\": [\n    \"x\\\",{}\",\n    {\n      \
+                      \"n\": null\n    }\n  ],\n  \"o\": {}\n}";
+        assert_eq!(laid_out.as_deref(), Some(wanted));
+    }
+
+    #[test]
+    fn what_is_not_json_is_left_alone() {
+        for text in ["", "{", "{a:1}", "[1]x", "\"a"] {
+            assert_eq!(json(text), None, "{text}");
+        }
+    }
+}
