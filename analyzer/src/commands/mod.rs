@@ -4,6 +4,7 @@
 //! A command only sees the model; it takes items one by one and keeps no more than it needs.
 
 mod curl;
+mod har;
 mod hexdump;
 mod pretty;
 mod shell;
@@ -25,6 +26,8 @@ use crate::filter::{self, Filter};
 pub enum Command {
     /// Show exchanges whole: both heads and decoded bodies
     Show(show::Show),
+    /// Write the exchanges as HAR 1.2, for browsers' tools
+    Har(har::Har),
 }
 
 /// Does what a command says.
@@ -34,6 +37,7 @@ pub enum Command {
 pub(crate) fn run(command: &Command) -> Result<()> {
     let done = match command {
         Command::Show(show) => show::run(show),
+        Command::Har(har) => har::run(har),
     };
     match done {
         // Nobody reads on: that is how a pager ends.
