@@ -42,9 +42,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) enum Outcome {
     /// Every call was seen as it was.
     Passed,
-    /// Something else was seen, as this says. The probes are not to be used.
+    /// Something else was seen, or the library did not work with them, as this says. The probes
+    /// are not to be used.
     Failed(String),
-    /// There was no conversation to be seen, for this reason.
+    /// The library cannot have the conversation, for this reason, which the peer told.
     NotRun(String),
 }
 
@@ -91,13 +92,17 @@ fn converse(
     seen: &RefCell<Seen>,
     told_by_others: &[&str],
 ) -> Outcome {
-    if let Err(reason) = peer.step() {
-        return Outcome::NotRun(reason);
+    match peer.step() {
+        Ok(_) => {}
+        Err(Stop::Told(reason)) => return Outcome::NotRun(reason),
+        // A probe at a wrong place may kill.
+        Err(Stop::Silent(reason)) => return Outcome::Failed(reason),
     }
     for round in rounds() {
         let told = match peer.step() {
             Ok(told) => told,
-            Err(reason) => return Outcome::NotRun(reason),
+            // What has begun works without probes.
+            Err(Stop::Told(reason) | Stop::Silent(reason)) => return Outcome::Failed(reason),
         };
         if let Err(error) = ring.consume() {
             return Outcome::Failed(format!("the events cannot be read: {error}"));
@@ -189,6 +194,15 @@ impl Seen {
     }
 }
 
+/// Why the peer did not go on.
+#[derive(Debug)]
+enum Stop {
+    /// It says so itself.
+    Told(String),
+    /// It died, or does nothing.
+    Silent(String),
+}
+
 /// The child process.
 #[derive(Debug)]
 struct Peer {
@@ -214,19 +228,20 @@ impl Peer {
     }
 
     /// Lets the peer go on, and gives what it says of that.
-    fn step(&mut self) -> Result<String, String> {
-        self.output.write_all(b"go\n").map_err(|error| error.to_string())?;
+    fn step(&mut self) -> Result<String, Stop> {
+        let silent = |error: io::Error| match error.kind() {
+            io::ErrorKind::WouldBlock => Stop::Silent("the peer takes too long".into()),
+            _ => Stop::Silent(format!("the peer cannot be heard: {error}")),
+        };
+        // It may have ended. What it said before that can still be read.
+        let _ = self.output.write_all(b"go\n");
         let mut line = String::new();
-        match self.input.read_line(&mut line) {
-            Ok(0) => Err("the peer ended".into()),
-            Ok(_) => match line.trim_end().strip_prefix("failed: ") {
-                Some(reason) => Err(reason.to_owned()),
+        match self.input.read_line(&mut line).map_err(silent)? {
+            0 => Err(Stop::Silent("the peer ended".into())),
+            _ => match line.trim_end().strip_prefix("failed: ") {
+                Some(reason) => Err(Stop::Told(reason.to_owned())),
                 None => Ok(line.trim_end().to_owned()),
             },
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                Err("the peer takes too long".into())
-            }
-            Err(error) => Err(error.to_string()),
         }
     }
 }
