@@ -90,11 +90,16 @@ pub(crate) fn both_ends_match_the_truth(
     command: &[String],
 ) -> Option<(Recorded, Vec<End>)> {
     let (recorded, truth) = record_with(live, options, command)?;
+    assert_both_ends(live, &recorded, &truth);
+    Some((recorded, truth))
+}
+
+/// Compares the raw log with the truth.
+pub(crate) fn assert_both_ends(live: &Live, recorded: &Recorded, truth: &[End]) {
     assert!(!truth.is_empty());
     let both = live.list(&recorded.raw, &["--bodies", "--both-ends"]);
     assert_nothing_lost(&both);
-    assert_ends(&recorded_ends(&both), truth.clone(), "raw log, both ends");
-    Some((recorded, truth))
+    assert_ends(&recorded_ends(&both), truth.to_vec(), "raw log, both ends");
 }
 
 macro_rules! cases {

@@ -5,7 +5,7 @@ use crate::cases::{both_ends_match_the_truth, command_matches_the_truth};
 use crate::peers::build;
 use crate::support::Live;
 
-fn program(mode: &str, count: &str) -> [String; 3] {
+pub(crate) fn program(mode: &str, count: &str) -> [String; 3] {
     let program = build("coroutines", &["coroutines.c", "peer.c"], &["-lssl", "-lcrypto"]);
     [program, mode.to_owned(), count.to_owned()]
 }

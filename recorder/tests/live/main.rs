@@ -24,6 +24,7 @@ mod loss;
 mod nginx;
 mod output;
 mod peers;
+mod placement;
 mod places;
 mod pressure;
 mod python;

@@ -1,0 +1,167 @@
+//! Probes within functions: tried before anything is recorded with them, given up where they prove
+//! wrong, and harmless where return probes are not.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::cases::{assert_both_ends, both_ends_match_the_truth};
+use crate::coroutines;
+use crate::peers::{build, tls_cases, tls_cases_static, truth};
+use crate::support::{Live, Recorded, read_lossy, within};
+
+/// A library that stands between a program and libssl, see `liar.c`.
+fn liar(name: &str, defines: &[&str]) -> String {
+    let libraries = ["-shared", "-fPIC", "-Wl,--no-as-needed", "-lssl"];
+    build(name, &["liar.c"], &[defines, &libraries].concat())
+}
+
+fn command_with(library: &str, case: &str) -> Vec<String> {
+    let preload = format!("LD_PRELOAD={library}");
+    ["env".to_owned(), preload, tls_cases(), case.to_owned()].to_vec()
+}
+
+fn assert_said(recorded: &Recorded, text: &str) {
+    let stderr = &recorded.output.stderr;
+    assert!(stderr.contains(text), "sslrec did not say {text:?}: {stderr}");
+}
+
+fn assert_not_said(recorded: &Recorded, text: &str) {
+    let stderr = &recorded.output.stderr;
+    assert!(!stderr.contains(text), "sslrec said {text:?}: {stderr}");
+}
+
+/// The message of the self-test tells what would have been recorded else: the lie.
+#[test]
+fn a_library_for_which_the_proof_is_wrong_is_recorded_by_return_probes() {
+    let Some(live) = Live::start() else { return };
+    let library = liar("liar.so", &[]);
+    for options in
+        [&["-v", "--lib", &library][..], &["-v", "--without", "multi", "--lib", &library]]
+    {
+        for case in ["exchange", "big-write", "ex"] {
+            let command = command_with(&library, case);
+            let (recorded, _) = both_ends_match_the_truth(&live, options, &command).unwrap();
+            assert_said(&recorded, "failed the self-test: ");
+            assert_said(
+                &recorded,
+                "of the calls SSL_write 300,SSL_read 300 these were seen: SSL_write 300,SSL_read 100",
+            );
+            assert_said(&recorded, "SSL_read there has a return probe");
+            assert_not_said(&recorded, "self-test passed");
+        }
+    }
+}
+
+/// The peer of the self-test dies in place of the program.
+#[test]
+fn a_library_that_dies_of_placed_probes_is_recorded_by_return_probes() {
+    let Some(live) = Live::start() else { return };
+    let library = liar("brittle.so", &["-DBRITTLE"]);
+    let command = command_with(&library, "exchange");
+    let options = ["--lib", &library];
+    let (recorded, _) = both_ends_match_the_truth(&live, &options, &command).unwrap();
+    assert_said(&recorded, "failed the self-test: the peer ended");
+}
+
+/// The comparison for the tests above: nothing but the probes makes the difference.
+#[test]
+fn those_libraries_are_recorded_as_they_are_with_placement_off() {
+    let Some(live) = Live::start() else { return };
+    for library in [liar("liar.so", &[]), liar("brittle.so", &["-DBRITTLE"])] {
+        let options = ["-v", "--without", "placement", "--lib", &library];
+        let command = command_with(&library, "exchange");
+        let (recorded, _) = both_ends_match_the_truth(&live, &options, &command).unwrap();
+        assert_not_said(&recorded, "self-test");
+    }
+}
+
+/// Neither the conversation of the self-test nor its process is in the files or in the books.
+#[test]
+fn a_self_test_that_passes_leaves_no_trace() {
+    let Some(live) = Live::start() else { return };
+    let recorded = live.record(&["-v"], &["true"]).succeeded();
+    assert_said(&recorded, "self-test passed on ");
+    assert_said(&recorded, " 0 connections, 0 calls, 0 bytes; lost 0 events and 0 bytes; ");
+    for file in [&recorded.pcapng, &recorded.raw] {
+        let listing = live.list(file, &["--both-ends"]);
+        assert!(listing.exchanges.is_empty() && listing.streams.is_empty(), "{}", listing.summary);
+        for field in ["connections", "processes", "lost_bytes", "dropped_events"] {
+            assert_eq!(listing.summary[field], 0, "{field}");
+        }
+    }
+    assert!(live.tshark_fields(&recorded.pcapng, "", "frame.number").is_empty());
+    let recorded = live.record(&["--fail-if-empty"], &["true"]);
+    assert_eq!(recorded.code(), 4, "{}", recorded.output.stderr);
+}
+
+/// What the self-test has seen of a lie is in the files as little.
+#[test]
+fn a_self_test_that_fails_leaves_no_trace() {
+    let Some(live) = Live::start() else { return };
+    for library in [liar("liar.so", &[]), liar("brittle.so", &["-DBRITTLE"])] {
+        let recorded = live.record(&["--lib", &library], &["true"]).succeeded();
+        assert_said(&recorded, "failed the self-test");
+        assert_said(&recorded, " 0 connections, 0 calls, 0 bytes; lost 0 events and 0 bytes; ");
+        for file in [&recorded.pcapng, &recorded.raw] {
+            let listing = live.list(file, &["--both-ends"]);
+            assert!(listing.streams.is_empty(), "{:?}", listing.streams);
+        }
+    }
+}
+
+/// What cannot be loaded cannot be tried.
+#[test]
+fn a_program_with_the_library_inside_is_recorded_without_a_self_test() {
+    let Some(live) = Live::start() else { return };
+    let program = tls_cases_static();
+    let command = [program.clone(), "exchange".to_owned()];
+    let options = ["-v", "--lib", &program];
+    let (recorded, _) = both_ends_match_the_truth(&live, &options, &command).unwrap();
+    assert_said(&recorded, &format!("no self-test on {program}: cannot be loaded: "));
+    assert_not_said(&recorded, "SSL_read there has a return probe");
+}
+
+/// The library's own words: what it is allowed where the self-test loads it, and where the
+/// program does, which is started last.
+#[test]
+fn a_library_has_no_privileges_in_the_self_test() {
+    let Some(live) = Live::start() else { return };
+    let library = live.path("liar.so");
+    fs::copy(liar("liar.so", &[]), &library).unwrap();
+    let library = library.into_os_string().into_string().unwrap();
+    let report = live.path("liar.so.report");
+    fs::write(&report, "").unwrap();
+    // For those who are not root.
+    fs::set_permissions(live.dir(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&report, fs::Permissions::from_mode(0o666)).unwrap();
+    let options = ["--lib", &library];
+    both_ends_match_the_truth(&live, &options, &command_with(&library, "exchange")).unwrap();
+    let said = read_lossy(&report);
+    let [self_test, program] = said.lines().collect::<Vec<_>>()[..] else { panic!("{said}") };
+    let none = "uid=65534 gid=65534 groups=0 shadow=closed CapEff:\t0000000000000000";
+    assert_eq!(self_test, none);
+    assert!(program.starts_with("uid=0 ") && program.contains("shadow=open"), "{program}");
+}
+
+/// Where the programs run already, what they have mapped tells.
+#[test]
+fn a_running_program_that_switches_stacks_gets_no_return_probes() {
+    let Some(live) = Live::start() else { return };
+    let [program, mode, count] = coroutines::program("all", "20");
+    let stopped = build("stopped.so", &["stopped.c"], &["-shared", "-fPIC"]);
+    let mut command = Command::new(program);
+    let program = live.spawn(command.args([mode, count]).env("LD_PRELOAD", stopped));
+    let stat = format!("/proc/{}/stat", program.pid());
+    let is_stopped = || fs::read_to_string(&stat).unwrap().contains(") T ").then_some(());
+    within(Duration::from_secs(10), is_stopped).expect("the program stops before it begins");
+    let running = live.attach(&["-v", "-p", &program.pid().to_string()]);
+    program.signal(18);
+    let output = program.wait();
+    assert_eq!(output.code(), 0, "{}", output.stderr);
+    let recorded = running.wait().succeeded();
+    assert_said(&recorded, " switches stacks (swapcontext): no return probes are used");
+    assert_not_said(&recorded, "there has a return probe");
+    assert_both_ends(&live, &recorded, &truth(&output.stdout).unwrap());
+}
