@@ -26,8 +26,8 @@ const IMPORTED: [&str; 2] = ["swapcontext", "setcontext"];
 const ANYWHERE: [&str; 4] =
     ["jump_fcontext", "ontop_fcontext", "bthread_jump_fcontext", "coctx_swap"];
 
-/// A part of OpenSSL that switches stacks only for programs that ask for it, with `SSL_MODE_ASYNC`;
-/// what has it inside is not judged by it.
+/// Defined by OpenSSL, which switches stacks only for programs that ask for it, with
+/// `SSL_MODE_ASYNC`: what it imports for that does not count.
 const OPENSSL_ASYNC: &str = "ASYNC_start_job";
 
 /// A program file that switches stacks.
@@ -81,16 +81,113 @@ impl Search {
         }
         let cache = ReadCache::new(&file);
         let elf = object::File::parse(&cache).ok()?;
-        let mut function = None;
+        let (mut inside, mut imported, mut openssl) = (None, None, false);
         for symbol in elf.dynamic_symbols().chain(elf.symbols()) {
             // Versions stand behind an @ in names that come from the linker.
             let name = symbol.name().unwrap_or_default().split('@').next().unwrap_or_default();
-            if name == OPENSSL_ASYNC {
-                return None;
-            }
-            let imported = IMPORTED.iter().filter(|_| symbol.is_undefined());
-            function = function.or(imported.chain(&ANYWHERE).find(|&&known| known == name));
+            let known = |names: &[&'static str]| names.iter().copied().find(|&known| known == name);
+            openssl |= name == OPENSSL_ASYNC && symbol.is_definition();
+            inside = inside.or_else(|| known(&ANYWHERE));
+            imported = imported.or_else(|| known(&IMPORTED).filter(|_| symbol.is_undefined()));
         }
+        let function = inside.or(imported.filter(|_| !openssl));
         Some(Switcher { path: path.into(), function: function? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    fn judge(path: &Path) -> Option<&'static str> {
+        let switcher = Search::default().judge(path, Path::new("shown"))?;
+        assert_eq!(switcher.path, Path::new("shown"));
+        Some(switcher.function)
+    }
+
+    fn library(name: &str) -> PathBuf {
+        let cache = loader::cached_libraries();
+        let found = cache.into_iter().find(|path| path.file_name().is_some_and(|n| n == name));
+        found.unwrap_or_else(|| panic!("{name} is not in the loader's cache"))
+    }
+
+    /// What a compiler makes of a program.
+    fn compiled(source: &str, options: &[&str]) -> tempfile::TempPath {
+        let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+        let mut gcc = Command::new("gcc");
+        gcc.args(options).args(["-x", "c", "-", "-o"]).arg(&path).stdin(Stdio::piped());
+        let mut gcc = gcc.spawn().unwrap();
+        gcc.stdin.take().unwrap().write_all(source.as_bytes()).unwrap();
+        assert!(gcc.wait().unwrap().success());
+        path
+    }
+
+    const SWAPS: &str = "#include <ucontext.h>\n\
+        static ucontext_t a, b;\n\
+        int main(void) { return swapcontext(&a, &b); }\n";
+
+    #[test]
+    fn a_program_that_calls_swapcontext_is_a_switcher() {
+        assert_eq!(judge(&compiled(SWAPS, &[])), Some("swapcontext"));
+        assert_eq!(judge(&compiled(SWAPS, &["-s"])), Some("swapcontext"), "stripped");
+    }
+
+    #[test]
+    fn a_program_with_anothers_switch_inside_is_a_switcher() {
+        let source = "void jump_fcontext(void) {}\nint main(void) { jump_fcontext(); }\n";
+        assert_eq!(judge(&compiled(source, &[])), Some("jump_fcontext"));
+        let library = compiled("void bthread_jump_fcontext(void) {}\n", &["-shared", "-s"]);
+        assert_eq!(judge(&library), Some("bthread_jump_fcontext"));
+    }
+
+    #[test]
+    fn the_c_library_is_none() {
+        assert_eq!(judge(&library("libc.so.6")), None);
+    }
+
+    /// It imports what coroutines do.
+    #[test]
+    fn openssl_is_none() {
+        let libcrypto = library("libcrypto.so.3");
+        let bytes = fs::read(&libcrypto).unwrap();
+        assert!(bytes.windows(10).any(|name| name == b"setcontext"));
+        assert_eq!(judge(&libcrypto), None);
+        let source = format!("{SWAPS}void ASYNC_start_job(void) {{}}\n");
+        assert_eq!(judge(&compiled(&source, &[])), None, "linked into a program");
+    }
+
+    #[test]
+    fn openssl_inside_does_not_excuse_anothers_switch() {
+        let source = "void ASYNC_start_job(void) {}\n\
+            void jump_fcontext(void) {}\n\
+            int main(void) { jump_fcontext(); }\n";
+        assert_eq!(judge(&compiled(source, &[])), Some("jump_fcontext"));
+    }
+
+    /// It only makes use of OpenSSL's.
+    #[test]
+    fn importing_from_openssl_does_not_excuse_a_switch_of_its_own() {
+        let source =
+            format!("{SWAPS}void ASYNC_start_job(void);\nvoid f(void) {{ ASYNC_start_job(); }}\n");
+        assert_eq!(judge(&compiled(&source, &["-shared", "-fPIC"])), Some("swapcontext"));
+    }
+
+    #[test]
+    fn other_files_are_none() {
+        for path in ["/bin/true", "/etc/passwd", "/tmp", "/no/such/file"] {
+            assert_eq!(judge(Path::new(path)), None, "{path}");
+        }
+        let defines = "int swapcontext(void) { return 0; }\nint main(void) { swapcontext(); }\n";
+        assert_eq!(judge(&compiled(defines, &["-w"])), None, "its own is no switch of stacks");
+    }
+
+    #[test]
+    fn a_file_is_read_once() {
+        let program = compiled(SWAPS, &[]);
+        let mut search = Search::default();
+        assert!(search.judge(&program, &program).is_some());
+        assert_eq!(search.judge(&program, &program), None);
     }
 }
