@@ -94,3 +94,144 @@ fn beginning(defined: &Defined, lib: u16) -> Point {
     let site = types::site { kind, ..site(defined.index, lib) };
     Point { program: Program::Note, offset: defined.offset, site }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::functions::OPENSSL;
+    use crate::sites::{Entry, Exit};
+    use crate::skel::types::site_result;
+
+    const OFFSET: u64 = 0x1000;
+    const ENTRY: Entry = Entry { offset: 0x1016, frame: 0x18 };
+    const EXIT: Exit = Exit {
+        offset: 0x1038,
+        frame: 0x18,
+        result: (site_result::RESULT_STACK, 8),
+        emulated: true,
+    };
+
+    const ALL: Means = Means { sites: true, returns: true };
+    const NO_SITES: Means = Means { sites: false, returns: true };
+    const NO_RETURNS: Means = Means { sites: true, returns: false };
+    const NEITHER: Means = Means { sites: false, returns: false };
+
+    fn defined(name: &str, sites: Result<Sites, String>) -> Defined {
+        let index = OPENSSL.iter().position(|function| function.name == name).unwrap();
+        Defined { index: index as u16, offset: OFFSET, sites }
+    }
+
+    fn placed_at(exits: &[Exit]) -> Result<Sites, String> {
+        Ok(Sites { entry: ENTRY, exits: exits.to_vec() })
+    }
+
+    fn unplaceable() -> Result<Sites, String> {
+        Err("has a reason".into())
+    }
+
+    /// Which program runs where, in what way of a site.
+    fn of(defined: &Defined, means: Means) -> Option<Vec<(Program, u64, site_kind)>> {
+        let points = points(defined, 7, means)?;
+        assert!(points.iter().all(|point| point.site.func == defined.index && point.site.lib == 7));
+        let shape = |point: Point| (point.program, point.offset, site_kind(point.site.kind.into()));
+        Some(points.into_iter().map(shape).collect())
+    }
+
+    #[test]
+    fn a_placed_function_is_probed_at_its_sites_and_nowhere_else() {
+        let second = Exit { offset: 0x1060, result: (site_result::RESULT_AX, 0), ..EXIT };
+        let read = defined("SSL_read", placed_at(&[EXIT, second]));
+        for means in [ALL, NO_RETURNS] {
+            let points = points(&read, 7, means).unwrap();
+            let [first, second, entry] = points[..] else { panic!("{points:?}") };
+            assert_eq!(
+                (first.program, first.offset, first.site.frame),
+                (Program::Exit, 0x1038, 0x18)
+            );
+            assert_eq!(u32::from(first.site.result), site_result::RESULT_STACK.0);
+            assert_eq!(first.site.slot, 8);
+            assert_eq!((second.program, second.offset), (Program::Exit, 0x1060));
+            assert_eq!(u32::from(second.site.result), site_result::RESULT_AX.0);
+            assert_eq!(second.site.slot, 0);
+            assert_eq!(
+                (entry.program, entry.offset, entry.site.frame),
+                (Program::Enter, 0x1016, 0x18)
+            );
+        }
+    }
+
+    /// Whether nothing could be proven, or what was proven is not to be used.
+    #[test]
+    fn without_sites_a_call_is_probed_at_its_first_instruction_and_its_return() {
+        let expected = |kind| vec![(Program::Return, OFFSET, kind), (Program::Enter, OFFSET, kind)];
+        for (name, kind) in [
+            ("SSL_read", site_kind::SITE_DATA),
+            ("SSL_write_ex2", site_kind::SITE_DATA),
+            ("SSL_sendfile", site_kind::SITE_SENDFILE),
+            ("SSL_connect", site_kind::SITE_HANDSHAKE),
+        ] {
+            assert_eq!(of(&defined(name, unplaceable()), ALL), Some(expected(kind)), "{name}");
+            let placed = defined(name, placed_at(&[EXIT]));
+            assert_eq!(of(&placed, NO_SITES), Some(expected(kind)), "{name}");
+            let told = defined(name, placed_at(&[]));
+            assert_eq!(of(&told, NO_SITES), Some(expected(kind)), "{name}");
+        }
+        let point = points(&defined("SSL_read", placed_at(&[EXIT])), 7, NO_SITES).unwrap()[1];
+        assert_eq!(point.site.frame, 0);
+    }
+
+    #[test]
+    fn data_cannot_be_probed_without_sites_and_returns() {
+        for name in ["SSL_read", "SSL_write_ex", "SSL_sendfile"] {
+            assert_eq!(of(&defined(name, unplaceable()), NO_RETURNS), None, "{name}");
+            assert_eq!(of(&defined(name, placed_at(&[EXIT])), NEITHER), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn of_a_handshake_the_beginning_can_always_be_probed() {
+        let at = |offset| Some(vec![(Program::Note, offset, site_kind::SITE_ROLE)]);
+        for name in ["SSL_connect", "SSL_accept", "SSL_do_handshake"] {
+            assert_eq!(of(&defined(name, unplaceable()), NO_RETURNS), at(OFFSET), "{name}");
+            assert_eq!(of(&defined(name, placed_at(&[EXIT])), NEITHER), at(OFFSET), "{name}");
+        }
+    }
+
+    /// What it hands over would be there twice.
+    #[test]
+    fn a_function_that_ends_with_another_one_is_left_to_that() {
+        assert_eq!(of(&defined("SSL_write_ex", placed_at(&[])), ALL), Some(Vec::new()));
+    }
+
+    #[test]
+    fn a_handshake_that_ends_with_another_one_tells_the_role() {
+        let accept = defined("SSL_accept", placed_at(&[]));
+        let [point] = points(&accept, 7, ALL).unwrap()[..] else { panic!() };
+        assert_eq!((point.program, point.offset), (Program::Note, ENTRY.offset));
+        assert_eq!(u32::from(point.site.kind), site_kind::SITE_ROLE.0);
+        assert_eq!(u32::from(point.site.role), types::role::ROLE_SERVER.0);
+    }
+
+    #[test]
+    fn what_only_tells_something_is_probed_by_all_means() {
+        let at = |offset| Some(vec![(Program::Note, offset, site_kind::SITE_FREE)]);
+        for means in [ALL, NO_SITES, NO_RETURNS, NEITHER] {
+            assert_eq!(of(&defined("SSL_free", unplaceable()), means), at(OFFSET), "{means:?}");
+            let offset = if means.sites { ENTRY.offset } else { OFFSET };
+            assert_eq!(of(&defined("SSL_free", placed_at(&[])), means), at(offset), "{means:?}");
+        }
+    }
+
+    /// A call whose entry was seen must not lack its end.
+    #[test]
+    fn ends_are_attached_before_beginnings() {
+        let place = |wanted| Program::ALL.iter().position(|&program| program == wanted).unwrap();
+        assert!(place(Program::Exit) < place(Program::Enter));
+        assert!(place(Program::Return) < place(Program::Enter));
+        for sites in [placed_at(&[EXIT]), unplaceable()] {
+            let points = points(&defined("SSL_read", sites), 7, ALL).unwrap();
+            let order: Vec<_> = points.iter().map(|point| place(point.program)).collect();
+            assert!(order.is_sorted(), "{points:?}");
+        }
+    }
+}

@@ -185,3 +185,124 @@ fn result(location: Location) -> Option<(site_result, u32)> {
         Location::Guarded(slot) => (site_result::RESULT_GUARDED, slot),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: u64 = 0x40_1000;
+    /// Of the segment in the file.
+    const OFFSET: u64 = 0x1000;
+
+    fn code<'data>(bytes: &'data [u8], imports: &[(u64, &str)]) -> Code<'data> {
+        Code {
+            image: Image { segments: vec![(START, bytes)] },
+            segments: vec![(START..START + bytes.len() as u64, OFFSET)],
+            exports: Vec::new(),
+            imports: imports.iter().map(|&(slot, name)| (slot, name.to_owned())).collect(),
+        }
+    }
+
+    fn function(name: &str) -> &'static Function {
+        OPENSSL.iter().find(|function| function.name == name).unwrap()
+    }
+
+    /// `prefix`, then a jump through the slot at START + 0x2000.
+    fn stub(prefix: &[u8]) -> Vec<u8> {
+        let distance = 0x2000 - (prefix.len() as i32 + 6);
+        [prefix, &[0xff, 0x25], &distance.to_le_bytes()].concat()
+    }
+
+    #[test]
+    fn stubs_are_known_by_the_slot_through_which_they_jump() {
+        const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
+        let imports = [(START + 0x1ff8, "SSL_free"), (START + 0x2000, "SSL_do_handshake")];
+        for prefix in [&[][..], &ENDBR64, &[0xf2], &[0xf3, 0x0f, 0x1e, 0xfa, 0xf2]] {
+            let bytes = stub(prefix);
+            let name = code(&bytes, &imports).stub_name(START).map(str::to_owned);
+            assert_eq!(name.as_deref(), Some("SSL_do_handshake"), "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn a_slot_may_lie_before_its_stub() {
+        let bytes = [&[0xff, 0x25][..], &(-0x106i32).to_le_bytes()].concat();
+        let imports = [(START - 0x100, "SSL_do_handshake")];
+        assert_eq!(code(&bytes, &imports).stub_name(START), Some("SSL_do_handshake"));
+    }
+
+    #[test]
+    fn what_is_no_stub_has_no_name() {
+        let imports = [(START + 0x2000, "SSL_do_handshake")];
+        let whole = stub(&[0xf3, 0x0f, 0x1e, 0xfa, 0xf2]);
+        for len in 1..whole.len() {
+            assert_eq!(code(&whole[..len], &imports).stub_name(START), None, "cut after {len}");
+        }
+        // A call through the slot, a jump to a place, a jump through a register.
+        let mut call = stub(&[]);
+        call[1] = 0x15;
+        for other in [&call[..], &[0xe9, 0, 0x20, 0, 0, 0], &[0xff, 0xe0, 0, 0, 0, 0]] {
+            assert_eq!(code(other, &imports).stub_name(START), None, "{other:x?}");
+        }
+        let other_slot = [(START + 0x2008, "SSL_do_handshake")];
+        assert_eq!(code(&stub(&[]), &other_slot).stub_name(START), None);
+        assert_eq!(code(&stub(&[]), &imports).stub_name(START + 0x2000), None, "not in the image");
+    }
+
+    #[test]
+    fn addresses_become_places_in_the_file() {
+        let code = code(&[0x90; 16], &[]);
+        assert_eq!(code.file_offset(START), Some(OFFSET));
+        assert_eq!(code.file_offset(START + 15), Some(OFFSET + 15));
+        assert_eq!(code.file_offset(START + 16), None);
+        assert_eq!(code.file_offset(START - 1), None);
+    }
+
+    #[test]
+    fn a_symbol_outside_of_the_image_has_no_sites() {
+        let code = code(&[0xc3; 16], &[]);
+        for start in [0, START - 16, START + 16, u64::MAX - 16] {
+            let sites = code.sites_of(function("SSL_free"), start..start + 16);
+            assert_eq!(sites, Err("has no code at +0x0".into()), "{start:#x}");
+        }
+        assert!(code.sites_of(function("SSL_free"), START..START + 16).is_ok());
+    }
+
+    /// `SSL_read` is a jump over the code before it to what stands there.
+    fn jumping_to(target: &[u8]) -> (Vec<u8>, Range<u64>) {
+        let back = -(target.len() as i32 + 5);
+        let bytes = [target, &[0xe9], &back.to_le_bytes()].concat();
+        let start = START + target.len() as u64;
+        (bytes, start..start + 5)
+    }
+
+    #[test]
+    fn a_function_ends_with_one_of_the_same_file_that_tells_as_much() {
+        let (bytes, addresses) = jumping_to(&[0xc3]);
+        let mut code = code(&bytes, &[]);
+        let read = function("SSL_read");
+        let reason = "leaves only by jumps to other functions";
+        assert_eq!(code.sites_of(read, addresses.clone()), Err(reason.into()));
+        // The other direction, and not even data.
+        for other in ["SSL_write_ex", "SSL_do_handshake", "SSL_free"] {
+            code.exports = vec![(START, other)];
+            assert_eq!(code.sites_of(read, addresses.clone()), Err(reason.into()), "{other}");
+        }
+        code.exports = vec![(START, "SSL_read_ex")];
+        let sites = code.sites_of(read, addresses.clone()).unwrap();
+        assert_eq!(sites.exits, []);
+        assert_eq!(sites.entry, Entry { offset: OFFSET + 1, frame: 0 });
+        // Its result is the count, and nothing of the table tells that of a peek.
+        code.exports = vec![(START, "SSL_peek")];
+        assert_eq!(code.sites_of(read, addresses), Err(reason.into()));
+    }
+
+    #[test]
+    fn a_function_ends_with_one_that_is_reached_by_a_stub() {
+        let (bytes, addresses) = jumping_to(&stub(&[]));
+        let code = code(&bytes, &[(START + 0x2000, "SSL_do_handshake")]);
+        let connect = code.sites_of(function("SSL_connect"), addresses.clone()).unwrap();
+        assert_eq!(connect.exits, []);
+        assert!(code.sites_of(function("SSL_read"), addresses).is_err());
+    }
+}
