@@ -10,8 +10,8 @@
  * `jne`: a place at which no probe can be.
  *
  * All other functions do as libssl's. If beside the library is a file of its name and ".report",
- * each process that loads it adds a line there: its user, groups and effective capabilities, and
- * whether it could read /etc/shadow.
+ * each process that loads it adds a line there: its user, groups and capabilities, and whether
+ * it could read /etc/shadow.
  *
  * Build: gcc -O2 -g -shared -fPIC -o liar.so liar.c -Wl,--no-as-needed -lssl
  *    or: gcc -O2 -g -shared -fPIC -DBRITTLE -o brittle.so liar.c -Wl,--no-as-needed -lssl
@@ -142,7 +142,7 @@ static void report(void)
 	status = fopen("/proc/self/status", "re");
 	if (!status)
 		abort();
-	while (fgets(line, sizeof(line), status) && !strstr(line, "CapEff:"))
+	while (fgets(line, sizeof(line), status) && !strstr(line, "CapPrm:"))
 		;
 	line[strcspn(line, "\n")] = 0;
 	dprintf(file, "uid=%d gid=%d groups=%d shadow=%s %s\n", getuid(), getgid(),

@@ -10,6 +10,7 @@ use std::ptr::null_mut;
 
 use anyhow::{Context, Result, bail};
 use libloading::{Library, Symbol};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
 
 use super::script::{Direction, rounds};
 
@@ -63,11 +64,21 @@ pub(crate) fn run() -> Result<u8> {
     let socket = UnixStream::from(io::stdout().as_fd().try_clone_to_owned()?);
     let mut recorder = Recorder { input: BufReader::new(socket.try_clone()?), output: socket };
     recorder.wait()?;
-    let result = talk(&mut recorder);
+    let result = give_up_privileges().and_then(|()| talk(&mut recorder));
     if let Err(error) = &result {
         recorder.say(&format!("failed: {error:#}"))?;
     }
     Ok(u8::from(result.is_err()))
+}
+
+/// Another user than root may have capabilities from the recorder's file or from whoever started
+/// it, and setuid programs are at everybody's disposal.
+fn give_up_privileges() -> Result<()> {
+    let none = CapabilitySet::empty();
+    let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    set_capabilities(None, none)
+        .and_then(|()| set_no_new_privs(true))
+        .context("the peer cannot give up its privileges")
 }
 
 /// The other end of standard output.
