@@ -56,7 +56,7 @@ pub(crate) fn find_switcher(options: &Options, targets: &Targets) -> Option<Swit
 /// Each file is read once.
 #[derive(Debug, Default)]
 struct Search {
-    harmless: HashSet<(u64, u64)>,
+    seen: HashSet<(u64, u64)>,
 }
 
 impl Search {
@@ -76,7 +76,7 @@ impl Search {
     fn judge(&mut self, open_path: &Path, path: &Path) -> Option<Switcher> {
         let file = open(open_path).ok()?;
         let meta = file.metadata().ok()?;
-        if !self.harmless.insert((meta.dev(), meta.ino())) {
+        if !self.seen.insert((meta.dev(), meta.ino())) {
             return None;
         }
         let cache = ReadCache::new(&file);
