@@ -166,13 +166,18 @@ fn attach_files(probes: &mut Probes<'_>, options: &Options, targets: &mut Target
     }
     let means = Means { sites: probes.kernel.placement, returns: switcher.is_none() };
     let mut attached: Vec<Target> = Vec::new();
+    let mut proven: Vec<Means> = Vec::new();
     let mut refused = Vec::new();
     for target in targets.files.drain(..) {
-        // The same build gives the same events.
-        let tried = attached.iter().any(|other| other.symbols == target.symbols);
+        // What held for one file holds for another of the same build.
+        let same = attached.iter().position(|other| other.symbols == target.symbols);
+        let known = same.map(|index| proven[index]);
         let lib = u16::try_from(attached.len())?;
-        match attach_file(probes, options, &target, lib, means, tried) {
-            Ok(()) => attached.push(target),
+        match attach_file(probes, options, &target, lib, known.unwrap_or(means), known.is_some()) {
+            Ok(means) => {
+                attached.push(target);
+                proven.push(means);
+            }
             Err(error) if options.libs.is_empty() => refused.push(error),
             Err(error) => return Err(error),
         }
@@ -189,15 +194,16 @@ fn attach_files(probes: &mut Probes<'_>, options: &Options, targets: &mut Target
     Ok(())
 }
 
-/// Probes one file, within its functions if that proves right.
+/// Probes one file, within its functions if that proves right or is `tried` already, and says by
+/// what means.
 fn attach_file(
     probes: &mut Probes<'_>,
     options: &Options,
     target: &Target,
     lib: u16,
-    means: Means,
+    mut means: Means,
     tried: bool,
-) -> Result<()> {
+) -> Result<Means> {
     let path = target.path.display();
     let mut attached = probes.attach(target, lib, means)?;
     if means.sites && !tried {
@@ -214,7 +220,8 @@ fn attach_file(
                      self-test: {reason}"
                 ));
                 probes.take_back(attached);
-                attached = probes.attach(target, lib, Means { sites: false, ..means })?;
+                means.sites = false;
+                attached = probes.attach(target, lib, means)?;
             }
         }
     }
@@ -228,7 +235,7 @@ fn attach_file(
             say(format_args!("{name} there has a return probe: {why}"));
         }
     }
-    Ok(())
+    Ok(means)
 }
 
 /// Waits for the child, passing signals on.

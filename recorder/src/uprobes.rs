@@ -37,7 +37,7 @@ impl Attached {
         self.functions += 1;
         if points.iter().any(|point| point.program == Program::Return) {
             let why = defined.sites.as_ref().err();
-            let why = why.map_or("placement is off".into(), |why| format!("it {why}"));
+            let why = why.map_or("its sites are not used".into(), |why| format!("it {why}"));
             self.return_probes.push((name, why));
         }
     }
