@@ -406,41 +406,6 @@ static __always_inline void unmark_thread(const struct call *call, __u64 sp)
 		*current = call->outer_sp;
 }
 
-/* A call that began at `sp` leaves with `result`. Only its first crossing of an exit site finds
- * it in the table. */
-static __always_inline int exit_call(__u64 sp, __s64 result)
-{
-	struct call_key key = { .sp = sp, .pid = current_thread() >> 32 };
-	struct call *call = call_at(&key);
-	const struct site *site;
-	struct conn_key conn_key;
-	struct conn *conn = NULL;
-	__u64 total = 0;
-
-	if (!call)
-		return 0;
-	site = site_at(call->site);
-	if (!site)
-		return 0;
-	if (call->marked)
-		unmark_thread(call, sp);
-	if (site->kind != SITE_HANDSHAKE)
-		total = bytes_done(call, site, result);
-	/* A read that found nothing has nothing to say of its connection. */
-	if (total || site->wraps || site->kind == SITE_HANDSHAKE) {
-		conn_key = conn_key_of(key.pid, call->ssl);
-		conn = bpf_map_lookup_elem(&conns, &conn_key);
-		if (conn && site->wraps && conn->wrapper_sp[slot_of(site)] == sp)
-			conn->wrapper_sp[slot_of(site)] = 0;
-		if (site->kind == SITE_HANDSHAKE && !call->nested)
-			finish_handshake(call, site, &conn_key, conn, result);
-		if (total && !call->nested)
-			finish_data(sp, call, site, &conn_key, conn, total);
-	}
-	end_call(&key, call);
-	return 0;
-}
-
 static __always_inline __s64 result_at(struct pt_regs *ctx, const struct site *site)
 {
 	__s64 value = 0;
@@ -471,18 +436,55 @@ static __always_inline __s64 result_at(struct pt_regs *ctx, const struct site *s
 	return value;
 }
 
+/* A call that began at `sp` is over. Only its first crossing of an exit site finds it in the table;
+ * `exit` is that site, or NULL for a return probe. */
+static __always_inline int exit_call(struct pt_regs *ctx, __u64 sp, const struct site *exit)
+{
+	struct call_key key = { .sp = sp, .pid = current_thread() >> 32 };
+	struct call *call = call_at(&key);
+	const struct site *site;
+	struct conn_key conn_key;
+	struct conn *conn = NULL;
+	__u64 total = 0;
+	__s64 result;
+
+	if (!call)
+		return 0;
+	site = site_at(call->site);
+	if (!site)
+		return 0;
+	result = exit ? result_at(ctx, exit) : PT_REGS_RC(ctx);
+	if (call->marked)
+		unmark_thread(call, sp);
+	if (site->kind != SITE_HANDSHAKE)
+		total = bytes_done(call, site, result);
+	/* A read that found nothing has nothing to say of its connection. */
+	if (total || site->wraps || site->kind == SITE_HANDSHAKE) {
+		conn_key = conn_key_of(key.pid, call->ssl);
+		conn = bpf_map_lookup_elem(&conns, &conn_key);
+		if (conn && site->wraps && conn->wrapper_sp[slot_of(site)] == sp)
+			conn->wrapper_sp[slot_of(site)] = 0;
+		if (site->kind == SITE_HANDSHAKE && !call->nested)
+			finish_handshake(call, site, &conn_key, conn, result);
+		if (total && !call->nested)
+			finish_data(sp, call, site, &conn_key, conn, total);
+	}
+	end_call(&key, call);
+	return 0;
+}
+
 /* By a probe at an exit site. */
 static __always_inline int leave_call(struct pt_regs *ctx)
 {
-	const struct site *site = site_at(site_index(ctx));
+	const struct site *exit = site_at(site_index(ctx));
 
-	return site ? exit_call(PT_REGS_SP(ctx) + site->frame, result_at(ctx, site)) : 0;
+	return exit ? exit_call(ctx, PT_REGS_SP(ctx) + exit->frame, exit) : 0;
 }
 
 /* By a return probe. */
 static __always_inline int return_from_call(struct pt_regs *ctx)
 {
-	return exit_call(PT_REGS_SP(ctx) - RETURN_POPS, PT_REGS_RC(ctx));
+	return exit_call(ctx, PT_REGS_SP(ctx) - RETURN_POPS, NULL);
 }
 
 /* ---- Functions of which only the entry matters ---- */
