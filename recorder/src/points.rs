@@ -104,12 +104,7 @@ mod tests {
 
     const OFFSET: u64 = 0x1000;
     const ENTRY: Entry = Entry { offset: 0x1016, frame: 0x18 };
-    const EXIT: Exit = Exit {
-        offset: 0x1038,
-        frame: 0x18,
-        result: (site_result::RESULT_STACK, 8),
-        emulated: true,
-    };
+    const EXIT: Exit = Exit { offset: 0x1038, frame: 0x18, result: (site_result::RESULT_STACK, 8) };
 
     const ALL: Means = Means { sites: true, returns: true };
     const NO_SITES: Means = Means { sites: false, returns: true };

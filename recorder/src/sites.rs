@@ -35,8 +35,6 @@ pub(crate) struct Exit {
     pub(crate) frame: u32,
     /// Where the result is, and if that is on the stack, how many bytes above the stack pointer.
     pub(crate) result: (site_result, u32),
-    /// Whether the kernel emulates the instruction there, which costs a tenth.
-    pub(crate) emulated: bool,
 }
 
 /// The code of an ELF file.
@@ -143,7 +141,6 @@ impl<'data> Code<'data> {
                 offset: self.file_offset(exit.address)?,
                 frame: exit.frame,
                 result: result(exit.result)?,
-                emulated: exit.emulated,
             })
         };
         let entry = placement.entry;
