@@ -55,6 +55,21 @@ fn a_library_for_which_the_proof_is_wrong_is_recorded_by_return_probes() {
     }
 }
 
+/// It is not tried again, and what the first showed holds for it.
+#[test]
+fn another_file_of_the_same_build_is_recorded_by_return_probes_too() {
+    let Some(live) = Live::start() else { return };
+    let library = liar("liar.so", &[]);
+    let copy = text(live.path("copy-of-liar.so"));
+    fs::copy(&library, &copy).unwrap();
+    let options = ["-v", "--lib", &library, "--lib", &copy];
+    let command = command_with(&copy, "exchange");
+    let (recorded, _) = both_ends_match_the_truth(&live, &options, &command).unwrap();
+    let stderr = &recorded.output.stderr;
+    assert_eq!(stderr.matches("failed the self-test").count(), 1, "{stderr}");
+    assert_eq!(stderr.matches("SSL_read there has a return probe").count(), 2, "{stderr}");
+}
+
 /// The peer of the self-test dies in place of the program.
 #[test]
 fn a_library_that_dies_of_placed_probes_is_recorded_by_return_probes() {
