@@ -4,8 +4,9 @@
 //! send ([`Frame::is_plausible`]). Of random bytes one place in 2^22 looks like one header, and so
 //! one in 2^66 like three. Where a call begins, which is where programs begin frames, two are
 //! enough, and so is one whose frame ends with the call: one of 2^36 calls that carry something
-//! else. Bodies are not random, but what imitates a header (runs of zeros) does not imitate the
-//! next ones at the places that the first one gives.
+//! else. Bodies are not random. What imitates a header once (runs of zeros) does not imitate the
+//! next ones at the places that the first one gives; but what repeats itself every few bytes
+//! (counters, tables) does, and so a header proves nothing where its payload holds another one.
 
 use memchr::memchr_iter;
 
@@ -19,6 +20,10 @@ const MAX_CANDIDATES: usize = 64;
 
 /// How many headers are believed anywhere.
 const ENOUGH: usize = 3;
+
+/// How much of a payload is looked at for further headers. A frame that carries random bytes has
+/// one in 2^13 times, and is then passed over; the next ones are not.
+const REPEATS_WITHIN: usize = 512;
 
 /// Consecutive headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,12 +44,20 @@ fn chain(bytes: &[u8]) -> Chain {
         let Some(frame) = Frame::read(rest) else {
             return Chain::Open { frames, exact: at == bytes.len() };
         };
-        if !frame.is_plausible() {
+        if !frame.is_plausible() || repeats(&frame, &rest[HEADER_LEN..]) {
             return Chain::Broken;
         }
         at += HEADER_LEN + frame.len as usize;
     }
     Chain::Enough
+}
+
+/// The frame's payload, with which `rest` begins, looks like a row of headers.
+fn repeats(frame: &Frame, rest: &[u8]) -> bool {
+    let payload = &rest[..rest.len().min(frame.len as usize).min(REPEATS_WITHIN)];
+    places(payload, 0)
+        .filter_map(|at| Frame::read(&payload[at..]))
+        .any(|inside| inside.is_plausible())
 }
 
 /// The chain is believed; `call` says that a call begins with it.
@@ -196,6 +209,16 @@ mod tests {
                 assert_eq!(search.data(call), None);
             }
             assert!(search.candidates.len() <= MAX_CANDIDATES);
+        }
+    }
+
+    #[test]
+    fn counters_are_not_frames() {
+        // Each word is the place where it stands. Somewhere in 64 MiB its bytes are those of a
+        // header, at every word for a while: any length that is a multiple of 8 leads to more.
+        let counters: Vec<u8> = (0..8u64 << 20).flat_map(|at| (8 * at).to_le_bytes()).collect();
+        for call in counters.chunks(16_384) {
+            assert_eq!(find(call), None);
         }
     }
 
