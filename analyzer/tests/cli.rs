@@ -8,12 +8,9 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use records::{Script, moved};
+use records::{Script, moved, pcapng, raw_log};
 use serde_json::Value;
-use sslrec_formats::io::RecordWriter;
-use sslrec_formats::pcapng::{PcapngOptions, PcapngWriter};
-use sslrec_formats::rawlog::RawLogWriter;
-use sslrec_formats::record::{AddrKind, CaptureInfo, Record, Stats};
+use sslrec_formats::record::{AddrKind, Record, Stats};
 
 fn analyze(args: &[&str], dir: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_sslanalyze")).args(args).current_dir(dir).output().unwrap()
@@ -36,28 +33,6 @@ fn script() -> Script {
         .sent("POST /a?b=1 HTTP/1.1\r\nHost: example.org\r\nContent-Length: 3\r\n\r\nabc")
         .received("HTTP/1.1 200 OK\r\nContent-Type: text/plain; x=y\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nT: é\r\n\r\n")
         .close()
-}
-
-fn info() -> CaptureInfo {
-    CaptureInfo { start_ns: 1, tool: "sslrec test".into(), ..CaptureInfo::default() }
-}
-
-fn raw_log(records: &[Record<'_>]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut writer = RawLogWriter::new(&mut bytes, info(), 1).unwrap();
-    records.iter().for_each(|record| writer.write(record).unwrap());
-    writer.finish().unwrap();
-    drop(writer);
-    bytes
-}
-
-fn pcapng(records: &[Record<'_>]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut writer = PcapngWriter::new(&mut bytes, info(), PcapngOptions::default()).unwrap();
-    records.iter().for_each(|record| writer.write(record).unwrap());
-    writer.finish().unwrap();
-    drop(writer);
-    bytes
 }
 
 #[test]

@@ -4,6 +4,8 @@
 //! A command only sees the model; it takes items one by one and keeps no more than it needs.
 
 mod curl;
+mod extract;
+mod file_name;
 mod har;
 mod hexdump;
 mod pretty;
@@ -28,6 +30,8 @@ pub enum Command {
     Show(show::Show),
     /// Write the exchanges as HAR 1.2, for browsers' tools
     Har(har::Har),
+    /// Write bodies to files
+    Extract(extract::Extract),
 }
 
 /// Does what a command says.
@@ -38,6 +42,7 @@ pub(crate) fn run(command: &Command) -> Result<()> {
     let done = match command {
         Command::Show(show) => show::run(show),
         Command::Har(har) => har::run(har),
+        Command::Extract(extract) => extract::run(extract),
     };
     match done {
         // Nobody reads on: that is how a pager ends.

@@ -5,9 +5,12 @@
 use sslanalyze::capture::{Capture, Options, Summary};
 use sslanalyze::exchange::Item;
 use sslanalyze::input::RecordSink;
+use sslrec_formats::io::RecordWriter;
+use sslrec_formats::pcapng::{PcapngOptions, PcapngWriter};
+use sslrec_formats::rawlog::RawLogWriter;
 use sslrec_formats::record::{
-    AddrKind, Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Process, Record, Role,
-    Stats,
+    AddrKind, CaptureInfo, Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Process,
+    Record, Role, Stats,
 };
 
 /// One connection: what was called, in order. The n-th call returns at n * 1000 ns and takes 100.
@@ -189,4 +192,27 @@ pub(crate) fn list_records(records: &[Record<'_>], options: Options) -> (Vec<Ite
     }
     let (summary, _) = capture.finish(0, true);
     (items, summary)
+}
+
+fn info() -> CaptureInfo {
+    CaptureInfo { start_ns: 1, tool: "sslrec test".into(), ..CaptureInfo::default() }
+}
+
+/// A raw log of these records.
+pub(crate) fn raw_log(records: &[Record<'_>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    write(RawLogWriter::new(&mut bytes, info(), 1).unwrap(), records);
+    bytes
+}
+
+/// A pcapng of these records.
+pub(crate) fn pcapng(records: &[Record<'_>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    write(PcapngWriter::new(&mut bytes, info(), PcapngOptions::default()).unwrap(), records);
+    bytes
+}
+
+fn write(mut writer: impl RecordWriter, records: &[Record<'_>]) {
+    records.iter().for_each(|record| writer.write(record).unwrap());
+    writer.finish().unwrap();
 }
