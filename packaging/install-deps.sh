@@ -27,7 +27,7 @@ wrk wrk
 h2load nghttp2-client
 "
 fi
-packages="libelf-dev zlib1g-dev libssl-dev libc6-dev linux-libc-dev python3 python3-requests"
+packages="libelf-dev zlib1g-dev libssl-dev libc6-dev linux-libc-dev python3 python3-junitparser python3-requests"
 
 PATH=$PATH:/usr/sbin:/sbin
 

@@ -235,6 +235,21 @@ impl Request {
         host.filter(|host| !host.is_empty()).map(latin1)
     }
 
+    /// The authority without its port; an IPv6 address keeps its brackets (RFC 3986 section 3.2.2).
+    pub fn host(&self) -> Option<Cow<'_, str>> {
+        let host_len = |text: &str| match text.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host.len(),
+            _ => text.len(),
+        };
+        Some(match self.authority()? {
+            Cow::Borrowed(text) => Cow::Borrowed(&text[..host_len(text)]),
+            Cow::Owned(mut text) => {
+                text.truncate(host_len(&text));
+                Cow::Owned(text)
+            }
+        })
+    }
+
     /// Path and query.
     pub fn path(&self) -> Option<Cow<'_, str>> {
         if self.is_tunnel() {

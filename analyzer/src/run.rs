@@ -146,7 +146,9 @@ impl ItemSink for Listing {
 
 /// Exit status of a failure.
 pub fn exit_status(error: &anyhow::Error) -> u8 {
-    if error.is::<filter::Error>() || error.is::<Usage>() { 2 } else { 1 }
+    let usage =
+        error.is::<filter::Error>() || error.is::<Usage>() || error.is::<commands::BadRule>();
+    if usage { 2 } else { 1 }
 }
 
 /// Writes a failure on standard error: one line, but for a filter, which is shown.

@@ -3,6 +3,7 @@
 //! What they have in common stands here: which file, which items of it, and how reading ends.
 //! A command only sees the model; it takes items one by one and keeps no more than it needs.
 
+mod check;
 mod curl;
 mod extract;
 mod file_name;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
+pub(crate) use self::check::BadRule;
 use crate::capture::{Capture, ItemSink, Options, Summary};
 use crate::exchange::Item;
 use crate::files::{Files, Read};
@@ -28,6 +30,8 @@ use crate::filter::{self, Filter};
 pub enum Command {
     /// Show exchanges whole: both heads and decoded bodies
     Show(show::Show),
+    /// Hold the capture against rules: for people, as JSON, as JUnit XML
+    Check(Box<check::Check>),
     /// Write the exchanges as HAR 1.2, for browsers' tools
     Har(har::Har),
     /// Write bodies to files
@@ -41,6 +45,7 @@ pub enum Command {
 pub(crate) fn run(command: &Command) -> Result<()> {
     let done = match command {
         Command::Show(show) => show::run(show),
+        Command::Check(check) => check::run(check),
         Command::Har(har) => har::run(har),
         Command::Extract(extract) => extract::run(extract),
     };

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use sslrec_formats::record::Direction;
 
 use super::field::{Field, Part, Plain, Side};
-use crate::exchange::{ConnectionInfo, Exchange, Item, Message, Request, Response, Stream};
+use crate::exchange::{ConnectionInfo, Exchange, Item, Message, Response, Stream};
 use crate::text::{Rfc3339, latin1};
 
 /// A value that is known.
@@ -141,7 +141,7 @@ impl Subject<'_> {
             Plain::Method => request?.method.as_deref()?.into(),
             Plain::Url => request?.url(self.info.tls)?.into(),
             Plain::Authority => request?.authority()?.into(),
-            Plain::Host => host(request?)?.into(),
+            Plain::Host => request?.host()?.into(),
             Plain::Path => request?.path()?.into(),
             Plain::RequestBytes => bytes(&request?.message),
             Plain::Status => u64::from(response?.status?).into(),
@@ -177,20 +177,4 @@ impl Subject<'_> {
 
 fn reason(response: &Response) -> Value<'_> {
     latin1(&response.reason).into()
-}
-
-/// The authority without its port; an IPv6 address keeps its brackets (RFC 3986 section 3.2.2).
-fn host(request: &Request) -> Option<Cow<'_, str>> {
-    let authority = request.authority()?;
-    let host_len = |text: &str| match text.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host.len(),
-        _ => text.len(),
-    };
-    Some(match authority {
-        Cow::Borrowed(text) => Cow::Borrowed(&text[..host_len(text)]),
-        Cow::Owned(mut text) => {
-            text.truncate(host_len(&text));
-            Cow::Owned(text)
-        }
-    })
 }

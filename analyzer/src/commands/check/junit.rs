@@ -1,0 +1,81 @@
+//! The outcome of a check as JUnit XML, which CI services show test by test.
+//!
+//! There is no standard; this is what readers of it agree on: `testsuites`, one `testsuite`, a
+//! `testcase` a rule, and in it a `failure`. A capture that is damaged is a test case of its own,
+//! with an `error`, since rules that hold up to the damage prove nothing.
+
+use std::fmt::{self, Display, Write as _};
+use std::io::Write;
+
+use anyhow::Result;
+
+use super::Checked;
+
+/// Writes it. `file` is the name of the capture.
+pub(super) fn write(
+    out: &mut impl Write,
+    file: &str,
+    checked: &Checked,
+    damage: Option<&anyhow::Error>,
+) -> Result<()> {
+    let (tests, failures) = (checked.rules.len() + 1, checked.failed());
+    let errors = usize::from(damage.is_some());
+    let counts = format!(r#"tests="{tests}" failures="{failures}" errors="{errors}""#);
+    writeln!(out, r#"<?xml version="1.0" encoding="UTF-8"?>"#)?;
+    writeln!(out, r#"<testsuites {counts}>"#)?;
+    writeln!(out, r#"<testsuite name="sslanalyze check {}" {counts} skipped="0">"#, Xml(file))?;
+    testcase(out, "the capture is whole", damage.map(|error| ("error", format!("{error:#}"), "")))?;
+    for rule in &checked.rules {
+        let outcome = rule.outcome();
+        let mut findings = String::new();
+        for finding in &outcome.findings {
+            let id = finding.id.map_or_else(String::new, |id| format!("exchange {id}: "));
+            // Writing to a String cannot fail.
+            let _ = writeln!(findings, "{id}{}", finding.what);
+        }
+        let message = format!("{} of {} checked", outcome.failed, outcome.checked);
+        let failure = (outcome.failed > 0).then_some(("failure", message, &*findings));
+        testcase(out, &rule.name, failure)?;
+    }
+    writeln!(out, "</testsuite>\n</testsuites>")?;
+    Ok(())
+}
+
+/// One test case, and if it did not pass, how that is called, why, and the details.
+fn testcase(out: &mut impl Write, name: &str, problem: Option<(&str, String, &str)>) -> Result<()> {
+    let name = Xml(name);
+    match problem {
+        None => {
+            writeln!(out, r#"<testcase classname="sslanalyze.check" name="{name}" time="0"/>"#)?
+        }
+        Some((kind, message, details)) => writeln!(
+            out,
+            r#"<testcase classname="sslanalyze.check" name="{name}" time="0"><{kind} message="{}">{}</{kind}></testcase>"#,
+            Xml(&message),
+            Xml(details)
+        )?,
+    }
+    Ok(())
+}
+
+/// Text within XML 1.0, content or attribute. What cannot stand in a document at all (section 2.2)
+/// becomes the replacement character.
+struct Xml<'a>(&'a str);
+
+impl Display for Xml<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            match c {
+                '&' => f.write_str("&amp;")?,
+                '<' => f.write_str("&lt;")?,
+                '>' => f.write_str("&gt;")?,
+                '"' => f.write_str("&quot;")?,
+                // An attribute's line breaks are read as blanks otherwise (section 3.3.3).
+                '\n' | '\t' | '\r' => write!(f, "&#{};", u32::from(c))?,
+                '\0'..='\x1f' | '\u{fffe}' | '\u{ffff}' => f.write_char('\u{fffd}')?,
+                c => f.write_char(c)?,
+            }
+        }
+        Ok(())
+    }
+}
