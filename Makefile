@@ -9,7 +9,7 @@ RELEASE := $(TARGET_DIR)/release
 # nextest gives each test a process and a time limit of its own; cargo's runner will do.
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: all build deps cargo lint test bench demo install clean help
+.PHONY: all build deps test-deps cargo lint test bench demo install clean help
 
 all: build
 
@@ -18,7 +18,7 @@ help:
 	@echo 'make demo       record a client of a local TLS server, list what it did'
 	@echo 'make test       format, lints and every test, the live ones too (those want root)'
 	@echo 'make bench      what recording costs; BENCH="cost nginx" picks sections, QUICK=1 tries it'
-	@echo 'make deps       install what building and testing needs (apt, only what is missing)'
+	@echo 'make deps       install what building needs (apt, only what is missing)'
 	@echo 'make install    into PREFIX, now $(PREFIX)'
 	@echo 'make clean      remove what was built'
 
@@ -29,6 +29,9 @@ cargo:
 deps: cargo
 	@packaging/install-deps.sh
 
+test-deps: cargo
+	@packaging/install-deps.sh test
+
 build: cargo
 	$(CARGO) build --release --workspace
 
@@ -38,7 +41,7 @@ lint: deps
 
 # The live tests trace real programs and disturb one another: one at a time. Documentation
 # examples come first, since nextest does not run them and its summary should end the output.
-test: lint
+test: test-deps lint
 	$(CARGO) build --workspace --bins
 ifeq ($(NEXTEST),yes)
 	$(CARGO) test --workspace --doc --quiet

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Installs what building, testing and the demo need on Debian or Ubuntu, and only what is
-# missing; with `bench`, what the benchmarks need on top. Starts no service: nginx would otherwise
-# take port 80 of this machine.
+# Installs what building and the demo need on Debian or Ubuntu, and only what is missing; with
+# `test` or `bench`, what the tests or the benchmarks need on top. Starts no service: nginx would
+# otherwise take port 80 of this machine.
 set -euo pipefail
 
 # What must be there -> the package that has it. Headers and libraries are asked for by package.
@@ -21,13 +21,23 @@ openssl openssl
 readelf binutils
 setpriv util-linux
 "
-if [ "${1:-}" = bench ]; then
+packages="libelf-dev zlib1g-dev libssl-dev libc6-dev linux-libc-dev python3 python3-requests"
+case "${1:-}" in
+test)
+    commands+="
+chromium chromium
+node nodejs
+npm npm
+"
+    packages+=" python3-junitparser python3-venv"
+    ;;
+bench)
     commands+="
 wrk wrk
 h2load nghttp2-client
 "
-fi
-packages="libelf-dev zlib1g-dev libssl-dev libc6-dev linux-libc-dev python3 python3-junitparser python3-requests"
+    ;;
+esac
 
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -47,35 +57,58 @@ if command -v dpkg-query >/dev/null; then
     done
 fi
 
-if [ ${#missing[@]} -eq 0 ]; then
-    exit 0
-fi
-
-if ! command -v apt-get >/dev/null; then
-    echo "These are missing: ${missing[*]}" >&2
-    echo "They are Debian's package names; install what your system calls them." >&2
-    exit 1
-fi
-
-as_root=()
-if [ "$(id -u)" -ne 0 ]; then
-    if ! command -v sudo >/dev/null; then
-        echo "Missing: ${missing[*]}. As root: apt-get install ${missing[*]}" >&2
+# Installs Debian packages.
+install_packages() {
+    if ! command -v apt-get >/dev/null; then
+        echo "These are missing: $*" >&2
+        echo "They are Debian's package names; install what your system calls them." >&2
         exit 1
     fi
-    as_root=(sudo)
-fi
 
-# invoke-rc.d asks policy-rc.d whether it may start a service; 101 says no. One that the machine
-# has already is left alone.
-policy=/usr/sbin/policy-rc.d
-if [ ! -e "$policy" ]; then
-    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
-    "${as_root[@]}" chmod 0755 "$policy"
-    trap '"${as_root[@]}" rm -f "$policy"' EXIT
-fi
+    as_root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        if ! command -v sudo >/dev/null; then
+            echo "Missing: $*. As root: apt-get install $*" >&2
+            exit 1
+        fi
+        as_root=(sudo)
+    fi
 
-echo "Installing: ${missing[*]}"
-"${as_root[@]}" apt-get update -qq
-"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
-    --no-install-recommends "${missing[@]}" >/dev/null
+    # invoke-rc.d asks policy-rc.d whether it may start a service; 101 says no. One that the machine
+    # has already is left alone.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+        "${as_root[@]}" chmod 0755 "$policy"
+        trap '"${as_root[@]}" rm -f "$policy"' EXIT
+    fi
+
+    echo "Installing: $*"
+    "${as_root[@]}" apt-get update -qq
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+        --no-install-recommends "$@" >/dev/null
+}
+
+# Installs what the tests take from the npm registry and from PyPI, in the versions that are
+# written down there, beside these lists and nowhere else.
+install_tools() {
+    local tools installed
+    tools=$(cd "$(dirname "$0")/../testdata/tools" && pwd)
+    installed=$(cat "$tools/package-lock.json" "$tools/requirements.txt" | sha256sum)
+    if [ "$(cat "$tools/.installed" 2>/dev/null)" = "$installed" ]; then
+        return
+    fi
+    echo "Installing into $tools: $(tr '\n' ' ' <"$tools/requirements.txt")and package-lock.json"
+    npm ci --prefix "$tools" --ignore-scripts --no-audit --no-fund --loglevel=error
+    /usr/bin/python3 -m venv --clear "$tools/venv"
+    "$tools/venv/bin/pip" install --quiet --disable-pip-version-check \
+        --requirement "$tools/requirements.txt"
+    echo "$installed" >"$tools/.installed"
+}
+
+if [ ${#missing[@]} -gt 0 ]; then
+    install_packages "${missing[@]}"
+fi
+if [ "${1:-}" = test ]; then
+    install_tools
+fi

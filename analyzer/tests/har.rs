@@ -1,8 +1,10 @@
-//! `sslanalyze har`, on real files, and read back by a HAR reader that is not ours.
+//! `sslanalyze har`, on real files, read back by a HAR reader and checked by
+//! a validator that are not ours.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
 mod records;
+mod tools;
 
 use std::path::Path;
 use std::process::Command;
@@ -72,25 +74,48 @@ fn entries_have_what_is_known_and_no_more() {
     }
 }
 
-/// `HAR_PYTHON` is a Python that has the package haralyzer; `python3` where it is not set.
 #[test]
 fn a_reader_that_is_not_ours_reads_it() {
-    let python = std::env::var("HAR_PYTHON").unwrap_or_else(|_| "python3".into());
-    let has = Command::new(&python).args(["-c", "import haralyzer"]).output();
-    if !has.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: {python} has no haralyzer; pip install it, or set HAR_PYTHON");
-        return;
-    }
+    let Some(tools) = tools::installed() else { return };
     let dir = tempfile::tempdir().unwrap();
     har(dir.path());
     let script = "import haralyzer, json\n\
         parser = haralyzer.HarParser(json.load(open('c.har')))\n\
         for page in parser.pages:\n for e in page.entries: print(e.request.method, e.request.url, e.response.status)";
-    let output = Command::new(&python).args(["-c", script]).current_dir(dir.path()).output();
-    let output = output.unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(
-        String::from_utf8(output.stdout).unwrap(),
-        "POST https://h/a%20b?x=1&y 200\nGET https://h/b 302\nGET https://h/c 0\n"
-    );
+    let read = tools::output(tools::python(&tools).args(["-c", script]).current_dir(dir.path()));
+    assert_eq!(read, "POST https://h/a%20b?x=1&y 200\nGET https://h/b 302\nGET https://h/c 0\n");
+}
+
+/// Of what was made by hand, and of captures of real servers.
+#[test]
+fn it_is_valid_against_the_schema() {
+    let Some(tools) = tools::installed() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    har(dir.path());
+    let mut files = vec![dir.path().join("c.har")];
+    for name in ["http-server", "h2-nginx", "exported-http", "exported-http2"] {
+        let capture = tools.join(format!("../analyzer/{name}.pcapng"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sslanalyze"));
+        let har = tools::output(command.arg("har").arg(capture));
+        files.push(dir.path().join(name).with_extension("har"));
+        std::fs::write(files.last().unwrap(), har).unwrap();
+    }
+    let entries = tools::output(tools::node(&tools, "validate_har.js").args(&files));
+    let entries: Vec<u32> = entries.lines().map(|line| line.parse().unwrap()).collect();
+    assert_eq!(entries.len(), files.len());
+    assert!(entries[0] == 3 && entries[1..].iter().all(|&count| count > 0), "{entries:?}");
+}
+
+/// A validator that passes everything would prove nothing.
+#[test]
+fn the_schema_refuses_what_is_no_har() {
+    let Some(tools) = tools::installed() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let mut wrong = har(dir.path());
+    wrong["log"]["entries"][0]["timings"]["wait"] = Value::Null;
+    let file = dir.path().join("wrong.har");
+    std::fs::write(&file, wrong.to_string()).unwrap();
+    let output = tools::node(&tools, "validate_har.js").arg(&file).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("wait"), "{output:?}");
 }
