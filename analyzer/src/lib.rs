@@ -30,7 +30,7 @@ mod progress;
 pub mod run;
 mod stream;
 pub mod tcp;
-#[allow(dead_code, reason = "`stats` will use it")]
 mod template;
+mod terminal;
 pub mod text;
 mod timeline;

@@ -1,11 +1,11 @@
 //! Does what the command line says: input to listing, and failures to messages.
 
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, Write};
 
 use anyhow::{Context, Result};
 
 use crate::capture::{Capture, ItemSink, Options};
-use crate::cli::{Cli, Color};
+use crate::cli::Cli;
 use crate::coding;
 use crate::commands;
 use crate::exchange::Item;
@@ -14,6 +14,7 @@ use crate::filter::{self, Filter};
 use crate::output::Output;
 use crate::output::json::Json;
 use crate::output::table::Table;
+use crate::terminal;
 
 /// Bytes that are gathered before they are written.
 const OUT_BUFFER: usize = 64 << 10;
@@ -83,21 +84,11 @@ impl std::fmt::Display for Usage {
 impl std::error::Error for Usage {}
 
 fn output(cli: &Cli) -> Box<dyn Output> {
-    let stdout = io::stdout();
-    let is_terminal = stdout.is_terminal();
-    let out = BufWriter::with_capacity(OUT_BUFFER, stdout.lock());
+    let out = BufWriter::with_capacity(OUT_BUFFER, io::stdout().lock());
     if cli.json {
         return Box::new(Json::new(out));
     }
-    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-        || std::env::var_os("TERM").is_some_and(|value| value == "dumb");
-    let color = match cli.color {
-        Color::Always => true,
-        Color::Never => false,
-        Color::Auto => is_terminal && !no_color,
-    };
-    let size = terminal_size::terminal_size_of(io::stdout()).filter(|_| is_terminal);
-    Box::new(Table::new(out, color, size.map(|(width, _)| usize::from(width.0))))
+    Box::new(Table::new(out, terminal::is_colored(cli.color), terminal::width()))
 }
 
 /// Writes items as they come.

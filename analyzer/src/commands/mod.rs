@@ -12,6 +12,7 @@ mod hexdump;
 mod pretty;
 mod shell;
 mod show;
+mod stats;
 
 use std::io::{self, BufWriter, StdoutLock, Write};
 use std::path::PathBuf;
@@ -34,6 +35,8 @@ pub enum Command {
     Check(Box<check::Check>),
     /// Write the exchanges as HAR 1.2, for browsers' tools
     Har(har::Har),
+    /// Count by host, path and the like: how often, how fast, how many failures
+    Stats(stats::Stats),
     /// Write bodies to files
     Extract(extract::Extract),
 }
@@ -47,6 +50,7 @@ pub(crate) fn run(command: &Command) -> Result<()> {
         Command::Show(show) => show::run(show),
         Command::Check(check) => check::run(check),
         Command::Har(har) => har::run(har),
+        Command::Stats(stats) => stats::run(stats),
         Command::Extract(extract) => extract::run(extract),
     };
     match done {

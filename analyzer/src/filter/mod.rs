@@ -21,6 +21,7 @@
 mod error;
 mod field;
 mod lexer;
+mod named;
 mod number;
 mod parser;
 mod subject;
@@ -35,7 +36,9 @@ use regex::Regex;
 
 pub use self::error::Error;
 use self::field::Field;
-use self::subject::{Subject, Value};
+pub(crate) use self::named::NamedField;
+use self::subject::Subject;
+pub(crate) use self::subject::Value;
 use crate::exchange::Item;
 
 /// A filter that was understood.

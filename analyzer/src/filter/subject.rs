@@ -11,7 +11,7 @@ use crate::text::{Rfc3339, latin1};
 
 /// A value that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     Text(Cow<'a, str>),
     Number(u64),
     Bool(bool),

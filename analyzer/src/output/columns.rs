@@ -52,7 +52,7 @@ impl Columns {
 }
 
 /// How many columns of a terminal a text takes.
-pub(super) fn width(text: &str) -> usize {
+pub(crate) fn width(text: &str) -> usize {
     text.chars().map(char_width).sum()
 }
 
@@ -61,7 +61,7 @@ fn char_width(c: char) -> usize {
 }
 
 /// Cuts a text to so many columns, with a mark where something was cut.
-pub(super) fn cut(text: &mut String, columns: usize) {
+pub(crate) fn cut(text: &mut String, columns: usize) {
     if width(text) <= columns {
         return;
     }

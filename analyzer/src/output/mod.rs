@@ -1,6 +1,6 @@
 //! What is written about a capture. Outputs only read the model, and stream.
 
-mod columns;
+pub(crate) mod columns;
 pub mod json;
 pub mod table;
 
