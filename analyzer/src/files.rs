@@ -127,25 +127,33 @@ impl Read {
         self.damages.is_empty()
     }
 
-    /// What is said of the damage, once so many items were listed.
-    pub(crate) fn errors(&self, listed: u64) -> impl DoubleEndedIterator<Item = anyhow::Error> {
-        let listed = match self.files {
-            1 => format!("what was listed ({listed}) stands before that"),
+    /// What is said where the files were listed, once so many items were.
+    pub(crate) fn listed(&self, items: u64) -> String {
+        match self.files {
+            1 => format!("what was listed ({items}) stands before that"),
             _ => "it was listed up to that".into(),
-        };
-        self.damages.iter().map(move |damage| damage.error(&listed))
+        }
+    }
+
+    /// To be called once the output is written: damage is the failure that is left. `so_far` says
+    /// what was done with what stands before it. All but the last damage is reported here.
+    pub(crate) fn end(&self, so_far: &str) -> Result<()> {
+        let mut errors = self.damages.iter().map(|damage| damage.error(so_far));
+        let last = errors.next_back();
+        errors.for_each(|error| crate::run::report(&error));
+        last.map_or(Ok(()), Err)
     }
 }
 
 impl Damage {
-    fn error(&self, listed: &str) -> anyhow::Error {
+    fn error(&self, so_far: &str) -> anyhow::Error {
         let name = &self.name;
         let of = if self.compressed { " of its decompressed contents" } else { "" };
         match &self.error {
             Error::Damaged { offset, reason } => anyhow!(
-                "{name} is damaged at byte {offset}{of}: {reason}; {listed}; if the file was copied, copy it again"
+                "{name} is damaged at byte {offset}{of}: {reason}; {so_far}; if the file was copied, copy it again"
             ),
-            error => anyhow!("reading {name} failed: {error}; {listed}"),
+            error => anyhow!("reading {name} failed: {error}; {so_far}"),
         }
     }
 }

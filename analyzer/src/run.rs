@@ -65,10 +65,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Some(error) => return Err(error).context("cannot write the listing"),
         None => {}
     }
-    let mut errors = read.errors(listing.listed);
-    let last = errors.next_back();
-    errors.for_each(|error| report(&error));
-    last.map_or(Ok(()), Err)
+    read.end(&read.listed(listing.listed))
 }
 
 /// Options that contradict one another.

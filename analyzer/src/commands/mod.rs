@@ -7,12 +7,14 @@ mod check;
 mod curl;
 mod extract;
 mod file_name;
+mod follow;
 mod har;
 mod hexdump;
 mod pretty;
 mod shell;
 mod show;
 mod stats;
+mod transcript;
 
 use std::io::{self, BufWriter, StdoutLock, Write};
 use std::path::PathBuf;
@@ -39,6 +41,8 @@ pub enum Command {
     Stats(stats::Stats),
     /// Write bodies to files
     Extract(extract::Extract),
+    /// Show what the two ends of a connection sent, in order
+    Follow(follow::Follow),
 }
 
 /// Does what a command says.
@@ -52,6 +56,7 @@ pub(crate) fn run(command: &Command) -> Result<()> {
         Command::Har(har) => har::run(har),
         Command::Stats(stats) => stats::run(stats),
         Command::Extract(extract) => extract::run(extract),
+        Command::Follow(follow) => follow::run(follow),
     };
     match done {
         // Nobody reads on: that is how a pager ends.
@@ -100,10 +105,7 @@ pub(crate) struct Done {
 impl Done {
     /// To be called once the output is written: damage of the file is the failure that is left.
     pub(crate) fn end(self) -> Result<()> {
-        let mut errors = self.read.errors(self.items);
-        let last = errors.next_back();
-        errors.for_each(|error| crate::run::report(&error));
-        last.map_or(Ok(()), Err)
+        self.read.end(&self.read.listed(self.items))
     }
 }
 

@@ -146,7 +146,7 @@ fn version(proto: &str) -> String {
 }
 
 /// When, who and where.
-fn write_origin(
+pub(super) fn write_origin(
     out: &mut impl Write,
     number: &str,
     first_ns: u64,

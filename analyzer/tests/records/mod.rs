@@ -52,6 +52,10 @@ impl Script {
         self.data(Direction::Received, bytes)
     }
 
+    pub(crate) fn calls(&self) -> &[(Direction, Vec<u8>)] {
+        &self.calls
+    }
+
     pub(crate) fn close(mut self) -> Self {
         self.closed = true;
         self
