@@ -4,12 +4,14 @@
 //! A command only sees the model; it takes items one by one and keeps no more than it needs.
 
 mod check;
+mod convert;
 mod curl;
 mod extract;
 mod file_name;
 mod follow;
 mod har;
 mod hexdump;
+mod new_file;
 mod pretty;
 mod shell;
 mod show;
@@ -43,6 +45,8 @@ pub enum Command {
     Extract(extract::Extract),
     /// Show what the two ends of a connection sent, in order
     Follow(follow::Follow),
+    /// Make a pcapng of a raw log, or a raw log of a pcapng
+    Convert(convert::Convert),
 }
 
 /// Does what a command says.
@@ -57,6 +61,7 @@ pub(crate) fn run(command: &Command) -> Result<()> {
         Command::Stats(stats) => stats::run(stats),
         Command::Extract(extract) => extract::run(extract),
         Command::Follow(follow) => follow::run(follow),
+        Command::Convert(convert) => convert::run(convert),
     };
     match done {
         // Nobody reads on: that is how a pager ends.
