@@ -6,14 +6,12 @@
 
 mod connection;
 mod exchanges;
-mod frame;
 mod half;
 mod head;
-mod hpack;
 mod message;
 mod open;
-mod search;
 mod splitter;
 
 pub(crate) use connection::{Connection, Place};
-pub(crate) use search::find;
+pub(crate) use sslrec_formats::http2::search::find;
+use sslrec_formats::http2::{frame, hpack, search};

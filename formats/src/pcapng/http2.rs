@@ -1,7 +1,6 @@
 //! Just enough of HTTP/2 to recognise it in a connection that was joined in mid-stream.
 
-/// What a client's side of an HTTP/2 connection begins with (RFC 9113 section 3.4).
-pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) use crate::http2::frame::PREFACE;
 
 /// These bytes begin like a frame header (RFC 9113 section 4.1) of a kind, length and stream that
 /// go together (section 6). Frames longer than the default limit of 16 KiB are not believed; all

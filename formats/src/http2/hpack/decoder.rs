@@ -17,7 +17,7 @@ const FREE_EXPANSION: u64 = 16 << 20;
 
 /// Why a block could not be read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Error {
+pub enum Error {
     /// It ends inside of a field.
     Truncated,
     /// An integer is too large or too long.
@@ -36,7 +36,7 @@ pub(crate) enum Error {
 
 impl Error {
     /// For people.
-    pub(crate) fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Error::Truncated => "the field block ends inside of a field",
             Error::Integer => "integer too large in the field block",
@@ -52,7 +52,7 @@ impl Error {
 }
 
 /// Takes what a block holds.
-pub(crate) trait Sink {
+pub trait Sink {
     /// A field; `None` is a part of it that is not known.
     fn field(&mut self, name: Option<&[u8]>, value: Option<&[u8]>);
 
@@ -74,7 +74,7 @@ enum Name {
 
 /// Reads the blocks of one direction of a connection.
 #[derive(Debug)]
-pub(crate) struct Decoder {
+pub struct Decoder {
     table: Table,
     /// The name and the value that are being read, where they are Huffman strings.
     name: Vec<u8>,
@@ -83,14 +83,20 @@ pub(crate) struct Decoder {
     allowance: u64,
 }
 
+impl Default for Decoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Decoder {
     /// For a connection that is seen from its beginning.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self::with(Table::new())
     }
 
     /// For one that is not.
-    pub(crate) fn joining() -> Self {
+    pub fn joining() -> Self {
         Self::with(Table::unknown())
     }
 
@@ -99,7 +105,7 @@ impl Decoder {
     }
 
     /// A block was lost, or a part of one.
-    pub(crate) fn forget(&mut self) {
+    pub fn forget(&mut self) {
         self.table.forget();
     }
 
@@ -107,7 +113,7 @@ impl Decoder {
     ///
     /// # Errors
     /// If it cannot be read to its end; then what the table holds is not known any more.
-    pub(crate) fn decode(&mut self, block: &[u8], sink: &mut impl Sink) -> Result<(), Error> {
+    pub fn decode(&mut self, block: &[u8], sink: &mut impl Sink) -> Result<(), Error> {
         let earned = (block.len() as u64).saturating_mul(MAX_EXPANSION);
         self.allowance = self.allowance.saturating_add(earned);
         let mut rest = block;

@@ -20,6 +20,4 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-#[cfg(test)]
-use decoder::Error;
-pub(super) use decoder::{Decoder, Sink};
+pub use decoder::{Decoder, Error, Sink};

@@ -70,7 +70,7 @@ fn is_enough(chain: Chain, call: bool) -> bool {
 }
 
 /// Where in the bytes of one call frames begin.
-pub(crate) fn find(call: &[u8]) -> Option<usize> {
+pub fn find(call: &[u8]) -> Option<usize> {
     if call.starts_with(PREFACE) || is_enough(chain(call), true) {
         return Some(0);
     }
@@ -93,7 +93,7 @@ struct Candidate {
 
 /// Looks for frames in one direction, call by call.
 #[derive(Debug, Default)]
-pub(super) struct Search {
+pub struct Search {
     held: Vec<u8>,
     /// In the order of their places in `held`.
     candidates: Vec<Candidate>,
@@ -102,7 +102,7 @@ pub(super) struct Search {
 impl Search {
     /// The bytes of one more call, or of a piece of one. If frames were found, returns all bytes
     /// from there on.
-    pub(super) fn data(&mut self, call: &[u8]) -> Option<Vec<u8>> {
+    pub fn data(&mut self, call: &[u8]) -> Option<Vec<u8>> {
         let start = self.held.len();
         self.held.extend_from_slice(call);
         if call.starts_with(PREFACE) {

@@ -4,35 +4,50 @@
 //! observer goes on.
 
 /// What a client's side of a connection begins with (section 3.4).
-pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Length of a frame header (section 4.1).
-pub(super) const HEADER_LEN: usize = 9;
+pub const HEADER_LEN: usize = 9;
 
 /// The largest payload that nobody has to agree on (section 4.2).
-pub(super) const DEFAULT_MAX_LEN: u32 = 16384;
+pub const DEFAULT_MAX_LEN: u32 = 16384;
 
 /// Flags; which of them a frame can have depends on its type.
-pub(super) mod flag {
-    pub(in crate::http2) const END_STREAM: u8 = 0x1;
-    pub(in crate::http2) const ACK: u8 = 0x1;
-    pub(in crate::http2) const END_HEADERS: u8 = 0x4;
-    pub(in crate::http2) const PADDED: u8 = 0x8;
-    pub(in crate::http2) const PRIORITY: u8 = 0x20;
+pub mod flag {
+    /// Nothing follows in this direction of the stream.
+    pub const END_STREAM: u8 = 0x1;
+    /// SETTINGS or PING that answers one.
+    pub const ACK: u8 = 0x1;
+    /// The field block ends with this frame.
+    pub const END_HEADERS: u8 = 0x4;
+    /// The payload begins with the length of its padding.
+    pub const PADDED: u8 = 0x8;
+    /// HEADERS with priority fields.
+    pub const PRIORITY: u8 = 0x20;
 }
 
 /// Type of a frame (section 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
+    /// DATA.
     Data,
+    /// HEADERS.
     Headers,
+    /// PRIORITY.
     Priority,
+    /// RST_STREAM.
     RstStream,
+    /// SETTINGS.
     Settings,
+    /// PUSH_PROMISE.
     PushPromise,
+    /// PING.
     Ping,
+    /// GOAWAY.
     GoAway,
+    /// WINDOW_UPDATE.
     WindowUpdate,
+    /// CONTINUATION.
     Continuation,
     /// An extension, which is skipped (section 5.5).
     Other,
@@ -58,24 +73,26 @@ impl Kind {
 
 /// A frame header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Frame {
+pub struct Frame {
     /// Length of the payload.
-    pub(super) len: u32,
-    pub(super) kind: Kind,
-    pub(super) flags: u8,
+    pub len: u32,
+    /// Its type.
+    pub kind: Kind,
+    /// See [`flag`].
+    pub flags: u8,
     /// The stream, without the reserved bit.
-    pub(super) stream: u32,
+    pub stream: u32,
     /// The reserved bit, which senders leave unset.
     reserved: bool,
 }
 
 impl Frame {
     /// Stands for one of which nothing needs to be known.
-    pub(super) const UNKNOWN: Self =
+    pub const UNKNOWN: Self =
         Self { len: 0, kind: Kind::Other, flags: 0, stream: 0, reserved: false };
 
     /// The header that `bytes` begin with.
-    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+    pub fn read(bytes: &[u8]) -> Option<Self> {
         let &[l2, l1, l0, kind, flags, s3, s2, s1, s0] = bytes.first_chunk::<HEADER_LEN>()?;
         Some(Self {
             len: u32::from_be_bytes([0, l2, l1, l0]),
@@ -86,12 +103,13 @@ impl Frame {
         })
     }
 
-    pub(super) fn has(&self, flag: u8) -> bool {
+    /// A flag is set.
+    pub fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
     }
 
     /// What is wrong about length and stream for a frame of this type.
-    pub(super) fn anomaly(&self) -> Option<&'static str> {
+    pub fn anomaly(&self) -> Option<&'static str> {
         let on_stream = self.stream != 0;
         match self.kind {
             // Sections 6.1, 6.2, 6.6 and 6.10.
@@ -133,7 +151,7 @@ impl Frame {
     /// have unset, and the stream and the length fit the type. Streams must be those of clients,
     /// hence odd; pushed ones are too rare to widen the rule for. A DATA frame that carries nothing
     /// and ends nothing is not believed either: runs of zeros look like that.
-    pub(super) fn is_plausible(&self) -> bool {
+    pub fn is_plausible(&self) -> bool {
         let flags = match self.kind {
             Kind::Data => flag::END_STREAM | flag::PADDED,
             Kind::Headers => flag::END_STREAM | flag::END_HEADERS | flag::PADDED | flag::PRIORITY,
@@ -159,7 +177,7 @@ impl Frame {
 }
 
 /// Removes the padding (sections 6.1, 6.2 and 6.6) of a payload that is there as a whole.
-pub(super) fn unpad<'b>(frame: &Frame, payload: &'b [u8]) -> Option<&'b [u8]> {
+pub fn unpad<'b>(frame: &Frame, payload: &'b [u8]) -> Option<&'b [u8]> {
     if !frame.has(flag::PADDED) {
         return Some(payload);
     }
@@ -168,24 +186,24 @@ pub(super) fn unpad<'b>(frame: &Frame, payload: &'b [u8]) -> Option<&'b [u8]> {
 }
 
 /// The part of a field block that a HEADERS frame holds, after padding and priority (section 6.2).
-pub(super) fn headers<'b>(frame: &Frame, payload: &'b [u8]) -> Option<&'b [u8]> {
+pub fn headers<'b>(frame: &Frame, payload: &'b [u8]) -> Option<&'b [u8]> {
     let rest = unpad(frame, payload)?;
     if frame.has(flag::PRIORITY) { rest.get(5..) } else { Some(rest) }
 }
 
 /// The promised stream and the part of a field block that a PUSH_PROMISE frame holds (section 6.6).
-pub(super) fn push_promise<'b>(frame: &Frame, payload: &'b [u8]) -> Option<(u32, &'b [u8])> {
+pub fn push_promise<'b>(frame: &Frame, payload: &'b [u8]) -> Option<(u32, &'b [u8])> {
     let (promised, block) = unpad(frame, payload)?.split_first_chunk()?;
     Some((u32::from_be_bytes(*promised) & 0x7fff_ffff, block))
 }
 
 /// The code of a RST_STREAM frame (section 6.4).
-pub(super) fn reset_code(payload: &[u8]) -> Option<u32> {
+pub fn reset_code(payload: &[u8]) -> Option<u32> {
     payload.first_chunk().map(|code| u32::from_be_bytes(*code))
 }
 
 /// The last stream that is or may be processed, and the code, of a GOAWAY frame (section 6.8).
-pub(super) fn go_away(payload: &[u8]) -> Option<(u32, u32)> {
+pub fn go_away(payload: &[u8]) -> Option<(u32, u32)> {
     let (last, rest) = payload.split_first_chunk()?;
     Some((u32::from_be_bytes(*last) & 0x7fff_ffff, reset_code(rest)?))
 }
@@ -193,7 +211,7 @@ pub(super) fn go_away(payload: &[u8]) -> Option<(u32, u32)> {
 /// The value that a SETTINGS frame gives to SETTINGS_HEADER_TABLE_SIZE (section 6.5.2). Where it
 /// gives several, the last one counts (6.5.3), and the largest one was allowed for a moment; both
 /// are told.
-pub(super) fn table_sizes(payload: &[u8]) -> impl Iterator<Item = u32> {
+pub fn table_sizes(payload: &[u8]) -> impl Iterator<Item = u32> {
     payload.chunks_exact(6).filter_map(|setting| match *setting {
         [0, 1, a, b, c, d] => Some(u32::from_be_bytes([a, b, c, d])),
         _ => None,
@@ -201,7 +219,7 @@ pub(super) fn table_sizes(payload: &[u8]) -> impl Iterator<Item = u32> {
 }
 
 /// Name of an error code (section 7).
-pub(super) fn error_name(code: u32) -> Option<&'static str> {
+pub fn error_name(code: u32) -> Option<&'static str> {
     const NAMES: [&str; 14] = [
         "NO_ERROR",
         "PROTOCOL_ERROR",
