@@ -269,7 +269,7 @@ static __always_inline void send_chunk(const struct call *call, const struct sit
 /*
  * The chunk at `at` of the call in flight at stack pointer `sp`, of which `rest` bytes are still
  * to be sent. A global function, since the verifier checks such a one once and not for each turn
- * of the loop around it; on kernel 5.8 it may take numbers only, so it looks everything up.
+ * of the loops around it; on kernel 5.8 it may take numbers only, so it looks everything up.
  */
 __noinline int chunk_of_call(__u64 sp, __u64 at, __u64 rest, __u64 call_len)
 {
@@ -294,6 +294,23 @@ __noinline int chunk_of_call(__u64 sp, __u64 at, __u64 rest, __u64 call_len)
 	return 0;
 }
 
+/* The verifier walks through every turn of a loop, so one loop over all the chunks of the longest
+ * call would cost it most of a second: rounds of them, in a function that is checked once. */
+#define ROUND_CHUNKS 64
+_Static_assert(CALL_CHUNKS_MAX % ROUND_CHUNKS == 0, "rounds");
+
+__noinline int round_of_chunks(__u64 sp, __u64 at, __u64 kept, __u64 call_len)
+{
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < ROUND_CHUNKS; i++) {
+		if (at >= kept)
+			break;
+		chunk_of_call(sp, at, kept - at, call_len);
+		at += CHUNK_MAX;
+	}
+	return 0;
+}
+
 static __always_inline void send_data(__u64 sp, const struct call *call, const struct site *site,
 				      const struct conn_key *key, struct conn *conn, __u64 total)
 {
@@ -311,11 +328,11 @@ static __always_inline void send_data(__u64 sp, const struct call *call, const s
 		send_chunk(call, site, key, conn, &whole);
 	} else {
 #pragma clang loop unroll(disable)
-		for (int i = 0; i < CALL_CHUNKS_MAX; i++) {
+		for (int i = 0; i < CALL_CHUNKS_MAX / ROUND_CHUNKS; i++) {
 			if (at >= kept)
 				break;
-			chunk_of_call(sp, at, kept - at, total);
-			at += CHUNK_MAX;
+			round_of_chunks(sp, at, kept, total);
+			at += ROUND_CHUNKS * CHUNK_MAX;
 		}
 	}
 	if (kept < total)

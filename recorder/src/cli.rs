@@ -70,6 +70,13 @@ pub struct Options {
           hide_default_value = true)]
     pub ring_size: u64,
 
+    /// Let a busy machine cost bytes rather than slow the recorded programs
+    ///
+    /// Without this, the two threads that empty the kernel buffer and write run at the lowest
+    /// real-time priorities, where that is permitted: a program that outruns them is slowed.
+    #[arg(long)]
+    pub no_realtime: bool,
+
     /// Keep at most this of each call; 0 is no limit [default: 0]
     ///
     /// What is cut off is marked as missing.

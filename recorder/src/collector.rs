@@ -18,6 +18,7 @@ use crate::batch::Filler;
 use crate::child::Child;
 use crate::cli::Options;
 use crate::event::exit_event;
+use crate::priority::{self, Duty};
 use crate::probes::Probes;
 use crate::signals::Signals;
 use crate::skel::types::counter;
@@ -52,6 +53,7 @@ pub(crate) fn collect(
     signals: &mut Signals,
     child: Option<&Child>,
 ) -> Result<Option<ExitStatus>> {
+    priority::raise(Duty::Collect, !options.no_realtime, options.verbose);
     let filler = RefCell::new(filler);
     let ring_map = MapHandle::try_from(&probes.skel.maps.ring)?;
     let mut ring = RingBufferBuilder::new();

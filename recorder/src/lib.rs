@@ -27,6 +27,7 @@ pub mod messages;
 mod output;
 mod placement;
 mod points;
+mod priority;
 mod probes;
 mod processes;
 mod self_test;

@@ -24,6 +24,7 @@ use crate::kernel_state::KernelMaps;
 use crate::messages::{self, say};
 use crate::output::Output;
 use crate::points::Means;
+use crate::priority::{self, Duty};
 use crate::probes::Probes;
 use crate::processes;
 use crate::self_test::{self, Outcome};
@@ -114,7 +115,12 @@ impl Recording<'_> {
         if !self.options.quiet {
             say(announcement(self.options, self.targets));
         }
-        let thread = thread::Builder::new().name("writer".into()).spawn(move || writer.run())?;
+        let (realtime, verbose) = (!self.options.no_realtime, self.options.verbose);
+        let write = move || {
+            priority::raise(Duty::Write, realtime, verbose);
+            writer.run()
+        };
+        let thread = thread::Builder::new().name("writer".into()).spawn(write)?;
         let ended = collect(probes, filler, gave_up, self.options, signals, self.child);
         let written = thread.join().map_err(|_| anyhow!("the writer has failed"))??;
         if !self.options.quiet {
