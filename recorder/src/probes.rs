@@ -5,7 +5,9 @@
 
 use std::fs;
 use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
+use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
@@ -149,7 +151,15 @@ impl<'obj> Probes<'obj> {
 
     /// Takes all probes out: after this no event is added.
     pub(crate) fn detach(&mut self) {
+        // The kernel waits some 50 ms for each link's readers; so that it waits for all at once,
+        // each link's last descriptor is closed on a thread of its own. Where there are too many,
+        // they go one after another.
+        let last = self.links.iter().map_while(|link| link.as_fd().try_clone_to_owned().ok());
+        let last: Vec<OwnedFd> = last.collect();
         self.links.clear();
+        let threads: Vec<_> = last.into_iter().map(|fd| thread::spawn(move || drop(fd))).collect();
+        // Closing a descriptor does not panic.
+        threads.into_iter().for_each(|thread| drop(thread.join()));
     }
 }
 
