@@ -11,6 +11,7 @@ use std::rc::Rc;
 use sslrec_formats::record::{Connection, Direction, GapCause, Role};
 
 use crate::losses::Losses;
+use crate::messages::Carried;
 use crate::text::latin1;
 
 /// What is known of a connection; shared by all that happened on it, since some of it (addresses,
@@ -327,7 +328,7 @@ pub struct Exchange {
     pub request_direction: Direction,
     /// Number of the exchange on its connection, from 1 (for HTTP/2: the stream identifier).
     pub stream: u64,
-    /// Protocol as it is listed, such as `http/1.1`.
+    /// Version of HTTP, such as `http/1.1`.
     pub proto: &'static str,
     /// The request.
     pub request: Option<Request>,
@@ -335,6 +336,8 @@ pub struct Exchange {
     pub interim: Vec<Interim>,
     /// The final response.
     pub response: Option<Response>,
+    /// What the contents are, if that is a protocol of its own.
+    pub carried: Option<Box<Carried>>,
     /// Both halves are there and no byte of them is missing.
     pub complete: bool,
     /// Bytes of the two messages that are known to be missing.
@@ -359,10 +362,16 @@ impl Exchange {
             request: None,
             interim: Vec::new(),
             response: None,
+            carried: None,
             complete: false,
             lost_bytes: 0,
             notes: Vec::new(),
         }
+    }
+
+    /// Protocol as it is listed: what the exchange carried, or its version of HTTP.
+    pub fn listed_proto(&self) -> &'static str {
+        self.carried.as_ref().and_then(|carried| carried.proto()).unwrap_or(self.proto)
     }
 
     /// When the first byte of it was handed over: of the request, or of the response where there

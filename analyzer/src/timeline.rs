@@ -131,6 +131,7 @@ fn memory_bytes(item: &Item) -> usize {
                     .map_or(0, |r| r.target.as_ref().map_or(0, Vec::capacity) + message(&r.message))
                 + interim.map(|i| size_of::<Interim>() + i.headers.memory_bytes()).sum::<usize>()
                 + exchange.response.as_ref().map_or(0, |r| message(&r.message))
+                + exchange.carried.as_ref().map_or(0, |carried| carried.memory_bytes())
         }
         Item::Stream(stream) => {
             size_of::<Stream>() + held(&stream.sent.data) + held(&stream.received.data)

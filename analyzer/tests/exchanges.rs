@@ -314,13 +314,13 @@ fn connect_makes_a_tunnel_only_if_it_succeeds() {
 fn an_upgrade_leaves_http() {
     let (items, _) = list(
         &Script::client()
-            .sent("GET /ws HTTP/1.1\r\nUpgrade: websocket\r\n\r\n")
-            .received("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x01\x02")
+            .sent("GET /ws HTTP/1.1\r\nUpgrade: irc\r\n\r\n")
+            .received("HTTP/1.1 101 Switching Protocols\r\nUpgrade: irc\r\n\r\n\x01\x02")
             .sent("GET / HTTP/1.1\r\n\r\n")
             .close(),
     );
     assert_eq!(briefs(&items), ["GET /ws 101 0 0 true"]);
-    assert!(exchanges(&items)[0].notes.contains(&"upgraded to websocket".into()));
+    assert!(exchanges(&items)[0].notes.contains(&"upgraded to irc".into()));
     assert_eq!((streams(&items)[0].sent.bytes, streams(&items)[0].received.bytes), (18, 2));
 }
 

@@ -201,9 +201,9 @@ fn resets_say_who_and_why() {
 #[test]
 fn connect_and_extended_connect_have_their_targets() {
     let connect = block(&[(":method", "CONNECT"), (":authority", "y:443")]);
-    let websocket = block(&[
+    let extended = block(&[
         (":method", "CONNECT"),
-        (":protocol", "websocket"),
+        (":protocol", "connect-ip"),
         (":scheme", "https"),
         (":authority", "x"),
         (":path", "/chat"),
@@ -212,7 +212,7 @@ fn connect_and_extended_connect_have_their_targets() {
         .sent(client())
         .received(server())
         .sent(frame(HEADERS, END_HEADERS, 1, &connect))
-        .sent(frame(HEADERS, END_HEADERS, 3, &websocket))
+        .sent(frame(HEADERS, END_HEADERS, 3, &extended))
         .received([status(1, "200", 0), status(3, "200", 0)].concat())
         .sent([data(1, b"hello", END_STREAM), data(3, b"frame", END_STREAM)].concat())
         .received([data(1, b"hi", END_STREAM), data(3, b"frames", END_STREAM)].concat())
@@ -222,7 +222,7 @@ fn connect_and_extended_connect_have_their_targets() {
         briefs(&items),
         [
             "1 CONNECT - 200 5 2 true []",
-            "3 CONNECT /chat 200 5 6 true [\"extended CONNECT to websocket\"]"
+            "3 CONNECT /chat 200 5 6 true [\"extended CONNECT to connect-ip\"]"
         ]
     );
     let requests: Vec<_> = exchanges(&items).iter().map(|e| e.request.as_ref().unwrap()).collect();

@@ -11,7 +11,7 @@ const STEP: usize = 64 << 10;
 
 /// The largest window of zstd that gets memory, as a power of two. RFC 9659 allows 8 MiB in a
 /// content coding; the library's own limit of 128 MiB lets those through that ignore it.
-const ZSTD_WINDOW_LOG: u32 = 27;
+pub(super) const ZSTD_WINDOW_LOG: u32 = 27;
 
 /// Decodes up to `limit` bytes; what came out, and why it is not all.
 pub(super) fn run(coding: Coding, input: &[u8], limit: usize) -> (Vec<u8>, Option<Stop>) {

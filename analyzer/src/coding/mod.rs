@@ -1,10 +1,14 @@
 //! Undoes content codings (RFC 9110 section 8.4): gzip, deflate, br, zstd, and chains of them.
 //!
-//! Works on whole bodies that the exchange model holds, after the listing is in order. What a peer
-//! sent may be a bomb, damaged, or not what it says: output has a cap, what came out before the
-//! damage is kept, and each makes a note. A coding that is not known is not guessed at.
+//! Works on whole bodies that the exchange model holds, after the listing is in order; [`stream`] is
+//! for those whose contents matter before. What a peer sent may be a bomb, damaged, or not what it
+//! says: output has a cap, what came out before the damage is kept, and each makes a note. A coding
+//! that is not known is not guessed at.
 
 mod decoders;
+mod stream;
+
+pub(crate) use stream::StreamDecoder;
 
 use crate::exchange::{Exchange, Fields, Message};
 use crate::text::{Size, latin1};
@@ -112,7 +116,7 @@ pub fn decode(names: &[impl AsRef<str>], body: &[u8]) -> Decoded {
 }
 
 /// To how many bytes a body of this length is decoded.
-fn limit(len: usize) -> usize {
+pub(crate) fn limit(len: usize) -> usize {
     len.saturating_mul(MAX_RATIO).clamp(FREE, MAX_DECODED)
 }
 
@@ -163,6 +167,8 @@ enum Stop {
     Damaged(String),
     /// So many bytes follow its end.
     Trailing(usize),
+    /// Bytes follow its end.
+    Ended,
 }
 
 fn describe(coding: Coding, stop: &Stop, len: usize) -> String {
@@ -172,6 +178,7 @@ fn describe(coding: Coding, stop: &Stop, len: usize) -> String {
         _ if len == 0 => format!("it is not {name}, or not whole"),
         Stop::Cut => format!("{name} breaks off after {len} decoded bytes"),
         Stop::Damaged(reason) => format!("{name} is damaged after {len} decoded bytes: {reason}"),
+        Stop::Ended => format!("what follows the end of {name} is left out"),
         Stop::Trailing(bytes) => format!("{bytes} bytes after the end of {name} are left out"),
     }
 }

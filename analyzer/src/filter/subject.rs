@@ -136,7 +136,7 @@ impl Subject<'_> {
             Plain::Type => "exchange".into(),
             Plain::Id => exchange.id.into(),
             Plain::Stream => exchange.stream.into(),
-            Plain::Proto => exchange.proto.into(),
+            Plain::Proto => exchange.listed_proto().into(),
             Plain::Time => Value::Text(Cow::Owned(Rfc3339(exchange.first_ns()).to_string())),
             Plain::Method => request?.method.as_deref()?.into(),
             Plain::Url => request?.url(self.info.tls)?.into(),

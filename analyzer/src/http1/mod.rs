@@ -14,7 +14,8 @@ mod tunnel;
 
 pub(crate) use head::Kind;
 pub(crate) use open::Chunk;
-pub(crate) use pairs::{Connection, opposite};
+pub(crate) use pairs::Connection;
+use sslrec_formats::record::Direction;
 
 /// How the bytes of a direction came to their end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,4 +26,12 @@ pub(crate) enum End {
     Reset,
     /// It was still open when its recording ended.
     Open,
+}
+
+/// The other direction.
+pub(crate) fn opposite(direction: Direction) -> Direction {
+    match direction {
+        Direction::Sent => Direction::Received,
+        Direction::Received => Direction::Sent,
+    }
 }

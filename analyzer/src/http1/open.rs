@@ -7,6 +7,8 @@ use sslrec_formats::record::{Direction, GapCause};
 use super::parser::Event;
 use crate::exchange::{Body, Exchange, Fields, Item, Message};
 use crate::losses::Losses;
+use crate::messages::Sender;
+use crate::over_http::Reader;
 use crate::timeline::{Ticket, Timeline};
 
 /// When bytes were handed over.
@@ -30,6 +32,8 @@ pub(super) struct Open {
     pub(super) whole: bool,
     /// What is missing inside of its messages.
     pub(super) losses: Losses,
+    /// What reads the contents, where they are a protocol of their own.
+    pub(super) reader: Option<Box<Reader>>,
 }
 
 /// What is known of one direction besides its parser.
@@ -52,6 +56,16 @@ impl Open {
     pub(super) fn lose(&mut self, direction: Direction, cause: GapCause, len: u64) {
         self.lose_total(len);
         self.losses.add(direction, cause, len);
+    }
+
+    /// What comes next is contents of this side, or missing from them.
+    pub(super) fn read(&mut self, event: &Event<'_>, from: Sender, chunk: Chunk) {
+        let Some(reader) = &mut self.reader else { return };
+        match event {
+            Event::Body(bytes) => reader.data(from, bytes, chunk.first_ns),
+            Event::Lost(len) => reader.lost(from, Some(*len), chunk.first_ns),
+            _ => {}
+        }
     }
 
     fn lose_total(&mut self, len: u64) {
@@ -133,7 +147,7 @@ pub(super) fn message(headers: Fields, first_ns: u64, chunk: Chunk, keep: bool) 
 }
 
 pub(super) fn emit(open: Open, timeline: &mut Timeline) {
-    let Open { mut exchange, ticket, request_done, response_done, whole, losses } = open;
+    let Open { mut exchange, ticket, request_done, response_done, whole, losses, reader } = open;
     exchange.keep_half(ticket.first_ns());
     let client = Some(exchange.request_direction);
     losses.notes("missing", client).for_each(|note| exchange.note(note));
@@ -142,6 +156,7 @@ pub(super) fn emit(open: Open, timeline: &mut Timeline) {
         && response_done
         && exchange.request.is_some()
         && exchange.response.is_some();
+    reader.into_iter().for_each(|reader| reader.finish(&mut exchange));
     timeline.close(ticket, Item::Exchange(exchange));
 }
 

@@ -4,15 +4,17 @@ use std::collections::VecDeque;
 
 use sslrec_formats::record::{Direction, GapCause};
 
-use super::End;
 use super::framing::{self, Framing};
 use super::head::{Head, Kind, Line};
 use super::open::{Applied, Chunk, Open, Side, apply, emit, message, proto};
 use super::parser::{Event, Parser};
+use super::tunnel::Next;
+use super::{End, opposite};
 use crate::exchange::{Exchange, Interim, Item, Request, Response, SharedConnection, Stream};
 use crate::http2;
 use crate::losses::Losses;
-use crate::text::latin1;
+use crate::messages::Sender;
+use crate::over_http::Reader;
 use crate::timeline::{Ticket, Timeline};
 
 /// The most requests that wait for their responses: where only one direction was captured, none of
@@ -31,9 +33,9 @@ pub(crate) struct Connection {
     pub(super) info: SharedConnection,
     pub(super) request_direction: Direction,
     pub(super) keep: bool,
-    requests: Parser,
+    pub(super) requests: Parser,
     pub(super) responses: Parser,
-    asking: Side,
+    pub(super) asking: Side,
     pub(super) answering: Side,
     /// Place of the request whose head is being read.
     request_ticket: Option<Ticket>,
@@ -50,6 +52,8 @@ pub(crate) struct Connection {
     pub(super) tunnel_note: Option<String>,
     /// What it became, if that is HTTP/2.
     pub(super) h2c: Option<Box<http2::Connection>>,
+    /// What it became, if that is a WebSocket.
+    pub(super) websocket: Option<Box<Open>>,
     /// Why the bytes are missing of which the parsers speak now: they do at once, see [`Self::gap`].
     pub(super) gap_cause: GapCause,
     /// Responses may have been lost while several requests waited for one. What is paired until
@@ -86,6 +90,7 @@ impl Connection {
             tunnel: None,
             tunnel_note: None,
             h2c: None,
+            websocket: None,
             gap_cause: GapCause::Unknown,
             doubtful: false,
             exchanges: 0,
@@ -140,7 +145,8 @@ impl Connection {
         if let Some(h2c) = &mut self.h2c {
             return h2c.note(note);
         }
-        let current = self.orphan.as_mut().or(self.queue.front_mut());
+        let websocket = self.websocket.as_deref_mut();
+        let current = websocket.or(self.orphan.as_mut()).or(self.queue.front_mut());
         match (current, &mut self.tunnel) {
             (_, Some((_, stream))) => stream.note(note),
             (Some(open), None) => open.exchange.note(note),
@@ -177,13 +183,7 @@ impl Connection {
         if let Some(open) = self.orphan.take() {
             emit(open, timeline);
         }
-        if let Some((ticket, mut stream)) = self.tunnel.take() {
-            stream.finish(closed, Some(self.request_direction));
-            timeline.close(ticket, Item::Stream(stream));
-        }
-        if let Some(h2c) = &mut self.h2c {
-            h2c.finish(closed, ts_ns, timeline);
-        }
+        self.end_tunnel([asked, answered], ts_ns, timeline);
         self.list_leftovers(chunk, timeline);
     }
 
@@ -252,6 +252,7 @@ impl Connection {
             return self.asking.between(event, self.request_direction, self.gap_cause);
         };
         let side = &mut self.asking;
+        open.read(&event, Sender::Client, chunk);
         let message = open.exchange.request.as_mut().map(|request| &mut request.message);
         match apply(event, message, chunk) {
             Applied::Message => {}
@@ -295,6 +296,7 @@ impl Connection {
             message,
             ..Request::default()
         });
+        Reader::head(&mut open.reader, &open.exchange, Sender::Client, self.keep);
         self.asking.has_head = true;
         self.queue.push_back(open);
         self.drop_oldest(timeline);
@@ -349,7 +351,7 @@ impl Connection {
                 }
                 return;
             }
-            Event::Lost(len) if !self.answering.has_head => {
+            Event::Lost(len) => {
                 let direction = opposite(self.request_direction);
                 if self.lost_in_tunnel(direction, len, chunk, timeline) {
                     return;
@@ -370,6 +372,9 @@ impl Connection {
             let direction = opposite(self.request_direction);
             return self.answering.between(event, direction, self.gap_cause);
         };
+        if !self.interim {
+            open.read(&event, Sender::Server, chunk);
+        }
         let message = open.exchange.response.as_mut().map(|response| &mut response.message);
         match apply(event, message.filter(|_| !self.interim), chunk) {
             Applied::Message => return,
@@ -424,20 +429,21 @@ impl Connection {
                     open.exchange.note("request lost in a gap");
                 }
             }
-            if framing == Framing::Tunnel && !cut {
-                let to = head.fields.first("upgrade").filter(|_| status == 101).map(latin1);
-                if to.as_deref().is_some_and(|to| to.eq_ignore_ascii_case("h2c")) {
-                    return self.upgrade(head.fields, chunk, timeline);
+            let next = (framing == Framing::Tunnel && !cut).then(|| Next::of(status, &head.fields));
+            match &next {
+                Some(Next::Http2) => return self.upgrade(head.fields, chunk, timeline),
+                Some(Next::Other(note)) => {
+                    open.exchange.note(note.clone());
+                    self.tunnel_note = Some(note.clone());
                 }
-                let note = match to {
-                    Some(protocol) => format!("upgraded to {protocol}"),
-                    None => "tunnel".to_owned(),
-                };
-                open.exchange.note(note.clone());
-                self.tunnel_note = Some(note);
+                Some(Next::WebSocket) | None => {}
             }
             let message = message(head.fields, self.answering.began_ns, chunk, self.keep);
             open.exchange.response = Some(Response { status: Some(status), reason, message });
+            if next == Some(Next::WebSocket) {
+                return self.open_websocket(chunk, timeline);
+            }
+            Reader::head(&mut open.reader, &open.exchange, Sender::Server, self.keep);
         }
         if !cut {
             self.responses.set_framing(framing);
@@ -476,6 +482,7 @@ impl Connection {
             response_done: false,
             whole: true,
             losses: Losses::default(),
+            reader: None,
         }
     }
 
@@ -488,12 +495,5 @@ impl Connection {
             emit(open, timeline);
         }
         self.doubtful &= !self.queue.is_empty();
-    }
-}
-
-pub(crate) fn opposite(direction: Direction) -> Direction {
-    match direction {
-        Direction::Sent => Direction::Received,
-        Direction::Received => Direction::Sent,
     }
 }

@@ -171,6 +171,11 @@ impl Parser {
         std::mem::take(&mut self.buffer)
     }
 
+    /// Bytes were passed over, since they are no message, and are not in the buffer any more.
+    pub(crate) fn has_skipped(&self) -> bool {
+        matches!(self.state, State::Search { skipped: 1.., .. })
+    }
+
     /// The parser waits for the response to a CONNECT.
     pub(crate) fn is_held(&self) -> bool {
         self.state == State::Held

@@ -13,6 +13,8 @@ use super::open::{Finished, Open};
 use crate::exchange::{Exchange, Item, SharedConnection, Stream};
 use crate::http1::{Chunk, opposite};
 use crate::losses::Losses;
+use crate::messages::Sender;
+use crate::over_http::Reader;
 use crate::timeline::Timeline;
 
 /// The most streams of a connection that are open at a time. Servers allow 100 to 1000.
@@ -125,10 +127,7 @@ impl Exchanges {
                 let side = self.side(source.direction);
                 side.table_limit = side.table_limit.max(limit as usize);
             }
-            Event::Lost { stream, len } => match self.open.get_mut(&stream) {
-                Some(open) => open.lose(source.direction, source.cause, len),
-                None => self.losses.add(source.direction, source.cause, len),
-            },
+            Event::Lost { stream, len } => self.lost(stream, len, source),
             Event::Missing { len, out_of_step } => self.missing(len, out_of_step, source),
             Event::Skipped(len) => self.side(source.direction).skipped += len,
             Event::Preface => {
@@ -284,6 +283,9 @@ impl Exchanges {
         let message = open.message(is_request, first_ns, keep);
         message.body.push(bytes);
         message.last_ns = message.last_ns.max(source.chunk.last_ns);
+        if let Some(reader) = &mut open.reader {
+            reader.data(sender(is_request), bytes, first_ns);
+        }
         if end {
             open.progress(is_request).done = true;
             self.settle(stream, timeline);
@@ -338,6 +340,9 @@ impl Exchanges {
             (false, true) => message::response(head, open, first_ns, keep),
             (_, false) => message::trailers(head, open, is_request, first_ns, keep),
         }
+        if began && promised.is_none() {
+            Reader::head(&mut open.reader, &open.exchange, sender(is_request), keep);
+        }
         let message = open.message(is_request, first_ns, keep);
         message.last_ns = message.last_ns.max(last_ns);
         if end {
@@ -383,13 +388,30 @@ impl Exchanges {
         }
     }
 
+    /// Bytes of the contents of an exchange are missing.
+    fn lost(&mut self, stream: u32, len: u64, source: Source) {
+        let client = self.request_direction;
+        let Some(open) = self.open.get_mut(&stream) else {
+            return self.losses.add(source.direction, source.cause, len);
+        };
+        open.lose(source.direction, source.cause, len);
+        if let Some(reader) = &mut open.reader {
+            let from = sender(client == Some(source.direction));
+            reader.lost(from, Some(len), source.chunk.first_ns);
+        }
+    }
+
     fn missing(&mut self, len: u64, out_of_step: bool, source: Source) {
         self.losses.add(source.direction, source.cause, len);
         if out_of_step {
             self.side(source.direction).intact = false;
+            let from = sender(self.request_direction == Some(source.direction));
             for open in self.open.values_mut() {
                 open.around.add(source.direction, source.cause, len);
                 open.whole = false;
+                if let Some(reader) = &mut open.reader {
+                    reader.lost(from, None, source.chunk.first_ns);
+                }
             }
         }
     }
@@ -424,6 +446,11 @@ impl Exchanges {
 
 /// What exchanges of HTTP/2 are listed as.
 const PROTO: &str = "h2";
+
+/// Who sends a request, or a response.
+fn sender(is_request: bool) -> Sender {
+    if is_request { Sender::Client } else { Sender::Server }
+}
 
 /// Name of the end that sends in this direction.
 fn end_name(direction: Direction, client: Option<Direction>) -> &'static str {

@@ -4,6 +4,7 @@ use sslrec_formats::record::{Direction, GapCause};
 
 use crate::exchange::{Exchange, Item, Message, Request, Response};
 use crate::losses::Losses;
+use crate::over_http::Reader;
 use crate::timeline::{Ticket, Timeline};
 
 /// How far one message of an exchange has come.
@@ -28,6 +29,8 @@ pub(super) struct Open {
     pub(super) losses: Losses,
     /// What is missing of the connection, and may be of it.
     pub(super) around: Losses,
+    /// What reads the contents, where they are a protocol of their own.
+    pub(super) reader: Option<Box<Reader>>,
 }
 
 impl Open {
@@ -40,6 +43,7 @@ impl Open {
             whole: true,
             losses: Losses::default(),
             around: Losses::default(),
+            reader: None,
         }
     }
 
@@ -79,7 +83,7 @@ impl Open {
 
     /// Lists it. Nothing of it follows.
     pub(super) fn emit(self, timeline: &mut Timeline) {
-        let Self { mut exchange, ticket, request, response, whole, losses, around } = self;
+        let Self { mut exchange, ticket, request, response, whole, losses, around, reader } = self;
         exchange.keep_half(ticket.first_ns());
         let client = Some(exchange.request_direction);
         losses.notes("missing", client).for_each(|note| exchange.note(note));
@@ -94,6 +98,7 @@ impl Open {
         if exchange.complete {
             check_lengths(&mut exchange);
         }
+        reader.into_iter().for_each(|reader| reader.finish(&mut exchange));
         timeline.close(ticket, Item::Exchange(exchange));
     }
 }

@@ -14,6 +14,7 @@ use serde::ser::{SerializeSeq, Serializer};
 use sslrec_formats::record::{Direction, Role};
 
 use super::Output;
+use super::carried::CarriedField;
 use crate::capture::Summary;
 use crate::exchange::{
     ConnectionInfo, Exchange, Fields, Interim, Item, Message, Request, Response, Stream,
@@ -77,7 +78,10 @@ impl<W: Write> Output for Json<W> {
 
 /// Anything that can be displayed, as a JSON string, without a copy.
 #[derive(Debug)]
-struct Text<T>(T);
+pub(super) struct Text<T>(pub(super) T);
+
+/// Bytes as a JSON string.
+pub(super) type Base64Text<'a> = Text<Base64<'a>>;
 
 impl<T: Display> Serialize for Text<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -152,6 +156,8 @@ struct ExchangeLine<'a> {
     response: Option<ResponseObject<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     interim: Vec<InterimObject<'a>>,
+    #[serde(flatten)]
+    carried: Option<CarriedField<'a>>,
     ttfb_ms: Option<f64>,
     duration_ms: Option<f64>,
     complete: bool,
@@ -189,7 +195,7 @@ struct MessageObject<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     decoded_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    body: Option<Text<Base64<'a>>>,
+    body: Option<Base64Text<'a>>,
 }
 
 #[derive(Serialize)]
@@ -208,14 +214,14 @@ struct StreamLine<'a> {
     identity: Identity<'a>,
     client_bytes: Option<u64>,
     server_bytes: Option<u64>,
-    first_bytes: Option<Text<Base64<'a>>>,
-    server_first_bytes: Option<Text<Base64<'a>>>,
+    first_bytes: Option<Base64Text<'a>>,
+    server_first_bytes: Option<Base64Text<'a>>,
     #[serde(flatten)]
     by_end: Option<ByEnd<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    client_data: Option<Text<Base64<'a>>>,
+    client_data: Option<Base64Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    server_data: Option<Text<Base64<'a>>>,
+    server_data: Option<Base64Text<'a>>,
     duration_ms: Option<f64>,
     complete: bool,
     lost_bytes: u64,
@@ -227,12 +233,12 @@ struct StreamLine<'a> {
 struct ByEnd<'a> {
     local_bytes: u64,
     remote_bytes: u64,
-    local_first_bytes: Text<Base64<'a>>,
-    remote_first_bytes: Text<Base64<'a>>,
+    local_first_bytes: Base64Text<'a>,
+    remote_first_bytes: Base64Text<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    local_data: Option<Text<Base64<'a>>>,
+    local_data: Option<Base64Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    remote_data: Option<Text<Base64<'a>>>,
+    remote_data: Option<Base64Text<'a>>,
 }
 
 #[derive(Serialize)]
@@ -253,11 +259,11 @@ struct SummaryLine<'a> {
     notes: &'a [String],
 }
 
-fn base64(bytes: &[u8]) -> Text<Base64<'_>> {
+pub(super) fn base64(bytes: &[u8]) -> Base64Text<'_> {
     Text(Base64(bytes))
 }
 
-fn milliseconds(ns: Option<u64>) -> Option<f64> {
+pub(super) fn milliseconds(ns: Option<u64>) -> Option<f64> {
     ns.map(|ns| ns as f64 / 1e6)
 }
 
@@ -300,12 +306,13 @@ fn exchange_line<'a>(exchange: &'a Exchange, info: &'a ConnectionInfo) -> Exchan
         id: exchange.id,
         conn: info.record.conn,
         stream: exchange.stream,
-        proto: exchange.proto,
+        proto: exchange.listed_proto(),
         time: Text(Rfc3339(exchange.first_ns())),
         identity: Identity::new(info, Some(exchange.request_direction)),
         request: exchange.request.as_ref().map(|r| request(r, info.tls)),
         response: exchange.response.as_ref().map(response),
         interim: exchange.interim.iter().map(interim).collect(),
+        carried: CarriedField::of(exchange),
         ttfb_ms: milliseconds(exchange.ttfb_ns()),
         duration_ms: milliseconds(exchange.duration_ns()),
         complete: exchange.complete,

@@ -1,5 +1,6 @@
 //! What is written about a capture. Outputs only read the model, and stream.
 
+mod carried;
 pub(crate) mod columns;
 pub mod json;
 pub mod table;

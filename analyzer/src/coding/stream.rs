@@ -1,0 +1,306 @@
+//! Undoes content codings while the bytes come, for bodies whose contents matter before their end.
+//!
+//! What the sender flushed comes out at once. The limits are those of whole bodies, over all that
+//! came so far; after damage or a gap nothing more comes out.
+
+use std::io::{self, Write};
+
+use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+
+use super::decoders::{ZSTD_WINDOW_LOG, is_zlib};
+use super::{Coding, MAX_CODINGS, Stop, describe, limit, names};
+use crate::exchange::Fields;
+
+/// Bytes that brotli's decoder hands on at a time.
+const BROTLI_STEP: usize = 8 << 10;
+
+/// See the module.
+pub(crate) struct StreamDecoder {
+    /// The coding that was applied last stands first.
+    stages: Vec<Stage>,
+    taken: usize,
+    given: usize,
+}
+
+impl std::fmt::Debug for StreamDecoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StreamDecoder").field("taken", &self.taken).finish_non_exhaustive()
+    }
+}
+
+impl StreamDecoder {
+    /// A decoder for a message with these fields; `None` if it has no content coding.
+    ///
+    /// # Errors
+    /// If a coding is not known, or there are too many.
+    pub(crate) fn of(headers: &Fields) -> Result<Option<Self>, String> {
+        let names = names(headers);
+        if names.is_empty() {
+            return Ok(None);
+        }
+        if names.len() > MAX_CODINGS {
+            return Err(format!("{} content codings", names.len()));
+        }
+        let mut stages = Vec::new();
+        for name in names.iter().rev() {
+            let coding = Coding::from_name(name)
+                .ok_or_else(|| format!("content coding {name} is not known"))?;
+            stages.push(Stage { coding, decoder: None, head: Vec::new() });
+        }
+        Ok(Some(Self { stages, taken: 0, given: 0 }))
+    }
+
+    /// What these bytes decode to. After an error nothing more can be decoded; what came before it
+    /// is there.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> (Vec<u8>, Option<String>) {
+        self.taken = self.taken.saturating_add(bytes.len());
+        let room = limit(self.taken).saturating_sub(self.given);
+        let mut problem = None;
+        let mut decoded: Option<Vec<u8>> = None;
+        for stage in &mut self.stages {
+            let (output, stop) = stage.push(decoded.as_deref().unwrap_or(bytes), room);
+            if let Some(stop) = stop
+                && problem.is_none()
+            {
+                // At least one byte came out, or it would read as a wrong label.
+                problem = Some(describe(stage.coding, &stop, self.given + output.len().max(1)));
+            }
+            decoded = Some(output);
+        }
+        let output = decoded.unwrap_or_default();
+        self.given = self.given.saturating_add(output.len());
+        (output, problem)
+    }
+}
+
+/// One coding.
+struct Stage {
+    coding: Coding,
+    decoder: Option<Decoder>,
+    /// The first bytes, until they are enough to tell which decoder it takes.
+    head: Vec<u8>,
+}
+
+enum Decoder {
+    Gzip(MultiGzDecoder<Room>),
+    Zlib(ZlibDecoder<Room>),
+    Deflate(DeflateDecoder<Room>),
+    Brotli(Box<brotli_decompressor::DecompressorWriter<Room>>),
+    Zstd(zstd::stream::write::Decoder<'static, Room>),
+}
+
+impl Stage {
+    fn push(&mut self, bytes: &[u8], room: usize) -> (Vec<u8>, Option<Stop>) {
+        let head = std::mem::take(&mut self.head);
+        let joined;
+        let mut input = bytes;
+        if !head.is_empty() {
+            joined = [&head[..], bytes].concat();
+            input = &joined;
+        }
+        let decoder = match &mut self.decoder {
+            Some(decoder) => decoder,
+            // Two bytes tell the zlib format from a bare stream.
+            None if self.coding == Coding::Deflate && input.len() < 2 => {
+                self.head = input.to_vec();
+                return (Vec::new(), None);
+            }
+            none => match Decoder::new(self.coding, input) {
+                Ok(decoder) => none.insert(decoder),
+                Err(error) => return (Vec::new(), Some(Stop::Damaged(error.to_string()))),
+            },
+        };
+        decoder.room().left = room;
+        let done = decoder.write(input);
+        let room = decoder.room();
+        let output = std::mem::take(&mut room.bytes);
+        let stop = match done {
+            Ok(()) => None,
+            Err(_) if room.full => Some(Stop::Limit),
+            // It takes no more: it has come to its end.
+            Err(error) if error.kind() == io::ErrorKind::WriteZero => Some(Stop::Ended),
+            Err(error) => Some(Stop::Damaged(error.to_string())),
+        };
+        (output, stop)
+    }
+}
+
+impl Decoder {
+    fn new(coding: Coding, head: &[u8]) -> io::Result<Self> {
+        let room = Room::default();
+        Ok(match coding {
+            Coding::Gzip => Decoder::Gzip(MultiGzDecoder::new(room)),
+            Coding::Deflate if is_zlib(head) => Decoder::Zlib(ZlibDecoder::new(room)),
+            Coding::Deflate => Decoder::Deflate(DeflateDecoder::new(room)),
+            Coding::Brotli => Decoder::Brotli(Box::new(
+                brotli_decompressor::DecompressorWriter::new(room, BROTLI_STEP),
+            )),
+            Coding::Zstd => {
+                let mut decoder = zstd::stream::write::Decoder::new(room)?;
+                decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+                Decoder::Zstd(decoder)
+            }
+        })
+    }
+
+    fn room(&mut self) -> &mut Room {
+        match self {
+            Decoder::Gzip(decoder) => decoder.get_mut(),
+            Decoder::Zlib(decoder) => decoder.get_mut(),
+            Decoder::Deflate(decoder) => decoder.get_mut(),
+            Decoder::Brotli(decoder) => decoder.get_mut(),
+            Decoder::Zstd(decoder) => decoder.get_mut(),
+        }
+    }
+
+    /// Writes, and has everything come out that can.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let writer: &mut dyn Write = match self {
+            Decoder::Gzip(decoder) => decoder,
+            Decoder::Zlib(decoder) => decoder,
+            Decoder::Deflate(decoder) => decoder,
+            Decoder::Brotli(decoder) => decoder,
+            Decoder::Zstd(decoder) => decoder,
+        };
+        writer.write_all(bytes)?;
+        writer.flush()
+    }
+}
+
+/// Takes what a decoder gives, up to a limit.
+#[derive(Default)]
+struct Room {
+    bytes: Vec<u8>,
+    left: usize,
+    /// More came than there was room for.
+    full: bool,
+}
+
+impl Write for Room {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() > self.left {
+            self.full = true;
+            self.left = 0;
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        self.left -= bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
+    use flate2::Compression;
+
+    use super::*;
+
+    fn decoder(codings: &str) -> StreamDecoder {
+        let mut headers = Fields::default();
+        headers.push(b"content-encoding", codings.as_bytes());
+        StreamDecoder::of(&headers).unwrap().unwrap()
+    }
+
+    /// Each text flushed on its own, and where its bytes end.
+    fn flushed<W: Write>(
+        mut encoder: W,
+        texts: &[&str],
+        len: impl Fn(&mut W) -> usize,
+    ) -> (W, Vec<usize>) {
+        let mut ends = Vec::new();
+        for text in texts {
+            encoder.write_all(text.as_bytes()).unwrap();
+            encoder.flush().unwrap();
+            ends.push(len(&mut encoder));
+        }
+        (encoder, ends)
+    }
+
+    fn encoded(coding: &str, texts: &[&str]) -> (Vec<u8>, Vec<usize>) {
+        let level = Compression::default();
+        match coding {
+            "gzip" => {
+                let encoder = flate2::write::GzEncoder::new(Vec::new(), level);
+                let (encoder, ends) = flushed(encoder, texts, |e| e.get_ref().len());
+                (encoder.finish().unwrap(), ends)
+            }
+            "deflate" => {
+                let encoder = flate2::write::ZlibEncoder::new(Vec::new(), level);
+                let (encoder, ends) = flushed(encoder, texts, |e| e.get_ref().len());
+                (encoder.finish().unwrap(), ends)
+            }
+            "br" => {
+                let encoder = brotli::CompressorWriter::new(Vec::new(), 4096, 5, 18);
+                let (encoder, ends) = flushed(encoder, texts, |e| e.get_ref().len());
+                (encoder.into_inner(), ends)
+            }
+            _ => {
+                let encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+                let (encoder, ends) = flushed(encoder, texts, |e| e.get_ref().len());
+                (encoder.finish().unwrap(), ends)
+            }
+        }
+    }
+
+    const TEXTS: [&str; 3] = ["data: one\n\n", "data: two\n\n", "data: three and more\n\n"];
+
+    #[test]
+    fn what_was_flushed_comes_out_at_once_however_it_is_split() {
+        for coding in ["gzip", "deflate", "br", "zstd"] {
+            let (bytes, ends) = encoded(coding, &TEXTS);
+            for split in 1..=bytes.len() {
+                let mut decoder = decoder(coding);
+                let mut output = Vec::new();
+                let mut taken = 0;
+                for piece in bytes.chunks(split) {
+                    let (more, problem) = decoder.push(piece);
+                    assert_eq!(problem, None, "{coding} {split}");
+                    output.extend(more);
+                    taken += piece.len();
+                    for (text, end) in ends.iter().enumerate() {
+                        let want: usize = TEXTS[..=text].iter().map(|text| text.len()).sum();
+                        assert!(taken < *end || output.len() >= want, "{coding} {split} {taken}");
+                    }
+                }
+                assert_eq!(output, TEXTS.concat().as_bytes(), "{coding} {split}");
+            }
+        }
+    }
+
+    #[test]
+    fn chains_damage_and_bombs() {
+        let (inner, _) = encoded("gzip", &TEXTS);
+        let mut outer = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+        outer.write_all(&inner).unwrap();
+        let bytes = outer.finish().unwrap();
+        let mut chain = decoder("gzip, zstd");
+        let output: Vec<u8> = bytes.chunks(7).flat_map(|piece| chain.push(piece).0).collect();
+        assert_eq!(output, TEXTS.concat().as_bytes());
+
+        for coding in ["gzip", "deflate", "br", "zstd"] {
+            let (_, problem) = decoder(coding).push(&[0xff; 64]);
+            assert!(problem.unwrap().contains("is damaged"), "{coding}");
+            let zeros = "\0".repeat(1 << 20);
+            let (bomb, _) = encoded(coding, &[&*zeros; 20]);
+            let mut decoder = decoder(coding);
+            let mut len = 0;
+            let problem = bomb.chunks(1000).find_map(|piece| {
+                let (output, problem) = decoder.push(piece);
+                len += output.len();
+                problem
+            });
+            let problem = problem.unwrap_or_else(|| panic!("{coding}: {len} of {}", bomb.len()));
+            assert!(problem.starts_with("more than"), "{coding}: {problem}");
+            assert!(len <= 17 << 20, "{coding}: {len}");
+        }
+        let mut headers = Fields::default();
+        headers.push(b"content-encoding", b"rot13");
+        assert!(StreamDecoder::of(&headers).unwrap_err().contains("rot13"));
+    }
+}

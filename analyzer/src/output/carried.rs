@@ -1,0 +1,236 @@
+//! What rides on HTTP, as a part of an exchange's JSON object: what it was, how much, and its messages
+//! where they were kept.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+use serde::ser::{SerializeMap, SerializeSeq, Serializer};
+
+use super::json::{Base64Text, Text, base64, milliseconds};
+use crate::exchange::Exchange;
+use crate::messages::{
+    Carried, Event, Events, Grpc, GrpcMessage, WebSocket, WebSocketClose, WebSocketMessage,
+};
+use crate::protobuf::{self, Field, Value};
+use crate::text::Rfc3339;
+
+/// The field of an exchange that says what it carried.
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum CarriedField<'a> {
+    Grpc(GrpcObject<'a>),
+    WebSocket(WebSocketObject<'a>),
+    Events(EventsObject<'a>),
+}
+
+impl<'a> CarriedField<'a> {
+    pub(super) fn of(exchange: &'a Exchange) -> Option<Self> {
+        Some(match exchange.carried.as_deref()? {
+            Carried::Grpc(grpc) => CarriedField::Grpc(grpc_object(exchange, grpc)),
+            Carried::WebSocket(socket) => CarriedField::WebSocket(websocket(exchange, socket)),
+            Carried::Events(list) => CarriedField::Events(events(exchange, list)),
+        })
+    }
+}
+
+/// Each of a list, as an object that is made of it on the way.
+struct Each<'a, T, F>(&'a [T], F);
+
+impl<'a, T, O: Serialize, F: Fn(&'a T) -> O> Serialize for Each<'a, T, F> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut seq = serializer.serialize_seq(Some(self.0.len()))?;
+        for value in self.0 {
+            seq.serialize_element(&self.1(value))?;
+        }
+        seq.end()
+    }
+}
+
+type List<'a, T, O> = Option<Each<'a, T, fn(&'a T) -> O>>;
+
+fn list<'a, T, O>(messages: &'a Option<Vec<T>>, object: fn(&'a T) -> O) -> List<'a, T, O> {
+    messages.as_deref().map(|messages| Each(messages, object))
+}
+
+#[derive(Serialize)]
+pub(super) struct GrpcObject<'a> {
+    http: &'static str,
+    service: Option<&'a str>,
+    method: Option<&'a str>,
+    status: Option<u32>,
+    message: Option<&'a str>,
+    request_messages: Option<u64>,
+    response_messages: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages: List<'a, GrpcMessage, GrpcMessageObject<'a>>,
+}
+
+#[derive(Serialize)]
+struct GrpcMessageObject<'a> {
+    time: Text<Rfc3339>,
+    from: &'static str,
+    bytes: u64,
+    compressed: bool,
+    data: Base64Text<'a>,
+    /// The view without a schema; `None` where it is no message of Protocol Buffers.
+    fields: Option<FieldList<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<&'a str>,
+}
+
+fn grpc_object<'a>(exchange: &Exchange, grpc: &'a Grpc) -> GrpcObject<'a> {
+    GrpcObject {
+        http: exchange.proto,
+        service: grpc.service.as_deref(),
+        method: grpc.method.as_deref(),
+        status: grpc.status,
+        message: grpc.message.as_deref(),
+        request_messages: grpc.requests.map(|count| count.messages),
+        response_messages: grpc.responses.map(|count| count.messages),
+        messages: list(&grpc.messages, |message| GrpcMessageObject {
+            time: Text(Rfc3339(message.time_ns)),
+            from: message.from.as_str(),
+            bytes: message.bytes,
+            compressed: message.compressed,
+            data: base64(&message.data),
+            fields: protobuf::fields(&message.data)
+                .filter(|_| message.problem.is_none())
+                .map(FieldList),
+            problem: message.problem.as_deref(),
+        }),
+    }
+}
+
+/// Fields of a message of Protocol Buffers.
+struct FieldList<'a>(Vec<Field<'a>>);
+
+impl Serialize for FieldList<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(FieldObject))
+    }
+}
+
+struct FieldObject<'f, 'a>(&'f Field<'a>);
+
+impl Serialize for FieldObject<'_, '_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Field { number, value } = self.0;
+        let mut map = serializer.serialize_map(Some(3))?;
+        map.serialize_entry("field", number)?;
+        map.serialize_entry("wire", value.wire())?;
+        match value {
+            Value::Varint(value) | Value::Fixed64(value) => map.serialize_entry("value", value)?,
+            Value::Fixed32(value) => map.serialize_entry("value", value)?,
+            Value::Text(text) => map.serialize_entry("text", text)?,
+            Value::Bytes(bytes) => map.serialize_entry("bytes", &base64(bytes))?,
+            Value::Group(fields) | Value::Message(fields) => {
+                let fields: Vec<_> = fields.iter().map(FieldObject).collect();
+                map.serialize_entry("fields", &fields)?;
+            }
+        }
+        map.end()
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct WebSocketObject<'a> {
+    http: &'static str,
+    subprotocol: Option<&'a str>,
+    deflate: bool,
+    client_messages: u64,
+    client_bytes: u64,
+    server_messages: u64,
+    server_bytes: u64,
+    close: Option<CloseObject<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages: List<'a, WebSocketMessage, WebSocketMessageObject<'a>>,
+}
+
+#[derive(Serialize)]
+struct CloseObject<'a> {
+    from: &'static str,
+    code: Option<u16>,
+    reason: &'a str,
+}
+
+#[derive(Serialize)]
+struct WebSocketMessageObject<'a> {
+    time: Text<Rfc3339>,
+    from: &'static str,
+    kind: &'static str,
+    bytes: u64,
+    compressed: bool,
+    /// Where the contents are UTF-8 and are meant to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    /// Otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Base64Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<&'a str>,
+}
+
+fn websocket<'a>(exchange: &Exchange, socket: &'a WebSocket) -> WebSocketObject<'a> {
+    let close = |close: &'a WebSocketClose| CloseObject {
+        from: close.from.as_str(),
+        code: close.code,
+        reason: &close.reason,
+    };
+    WebSocketObject {
+        http: exchange.proto,
+        subprotocol: socket.subprotocol.as_deref(),
+        deflate: socket.deflate,
+        client_messages: socket.client.messages,
+        client_bytes: socket.client.bytes,
+        server_messages: socket.server.messages,
+        server_bytes: socket.server.bytes,
+        close: socket.close.as_ref().map(close),
+        messages: list(&socket.messages, |message| {
+            let text = message.text();
+            WebSocketMessageObject {
+                time: Text(Rfc3339(message.time_ns)),
+                from: message.from.as_str(),
+                kind: message.kind.as_str(),
+                bytes: message.bytes,
+                compressed: message.compressed,
+                data: text.is_none().then(|| base64(&message.data)),
+                text,
+                problem: message.problem.as_deref(),
+            }
+        }),
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct EventsObject<'a> {
+    count: u64,
+    first_ms: Option<f64>,
+    retry_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages: List<'a, Event, EventObject<'a>>,
+}
+
+#[derive(Serialize)]
+struct EventObject<'a> {
+    time: Text<Rfc3339>,
+    event: Option<&'a str>,
+    id: Option<&'a str>,
+    data: Cow<'a, str>,
+}
+
+fn events<'a>(exchange: &Exchange, events: &'a Events) -> EventsObject<'a> {
+    let asked_ns = exchange.request.as_ref().map(|request| request.message.first_ns);
+    let first_ns =
+        asked_ns.zip(events.first_ns).and_then(|(asked, first)| first.checked_sub(asked));
+    EventsObject {
+        count: events.count,
+        first_ms: milliseconds(first_ns),
+        retry_ms: events.retry_ms,
+        messages: list(&events.messages, |event| EventObject {
+            time: Text(Rfc3339(event.time_ns)),
+            event: event.event.as_deref(),
+            id: event.id.as_deref(),
+            data: String::from_utf8_lossy(&event.data),
+        }),
+    }
+}

@@ -1,0 +1,318 @@
+//! gRPC over HTTP/2, and gRPC-Web: messages with a prefix of five bytes, a flag and a length.
+//!
+//! A gap inside of a message leaves the next prefix where it is known to be; after any other gap no
+//! prefix can be found again, since nothing marks it.
+
+use super::messages::Kept;
+use super::{Notes, media_type};
+use crate::coding;
+use crate::exchange::{Exchange, Fields};
+use crate::messages::{Count, Grpc, GrpcMessage, Sender};
+use crate::text::latin1;
+
+/// Length of what stands before each message.
+const PREFIX: usize = 5;
+
+/// The flag of a compressed message.
+const COMPRESSED: u8 = 1;
+
+/// The flag of the trailers of gRPC-Web.
+const TRAILERS: u8 = 0x80;
+
+/// The longest trailers of gRPC-Web that are read.
+const MAX_TRAILERS: usize = 64 << 10;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Reader {
+    is_web: bool,
+    client: Half,
+    server: Half,
+    messages: Kept<GrpcMessage>,
+    /// The trailers of gRPC-Web.
+    trailers: Option<Fields>,
+}
+
+/// One direction.
+#[derive(Debug, Default)]
+struct Half {
+    state: State,
+    count: Count,
+    /// It was seen from its beginning.
+    whole: bool,
+    /// `grpc-encoding`.
+    encoding: Option<String>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// So many bytes of the next prefix are there.
+    Prefix([u8; PREFIX], usize),
+    Message(Open),
+    /// What comes is not read: bytes are missing, or it is no gRPC.
+    Lost,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        State::Prefix([0; PREFIX], 0)
+    }
+}
+
+/// A message that is being read.
+#[derive(Debug)]
+struct Open {
+    flags: u8,
+    bytes: u64,
+    left: u64,
+    missing: u64,
+    data: Vec<u8>,
+}
+
+impl Reader {
+    /// A reader for the exchange of a request with these fields, if it is gRPC.
+    pub(super) fn asked(headers: &Fields, keep: bool) -> Option<Self> {
+        let mut reader = Self::of(headers, keep)?;
+        reader.client.whole = true;
+        reader.head(headers, Sender::Client);
+        Some(reader)
+    }
+
+    /// The same of a response whose request was not recorded.
+    pub(super) fn answered(headers: &Fields, keep: bool) -> Option<Self> {
+        let mut reader = Self::of(headers, keep)?;
+        reader.client.state = State::Lost;
+        reader.head(headers, Sender::Server);
+        Some(reader)
+    }
+
+    fn of(headers: &Fields, keep: bool) -> Option<Self> {
+        let is_web = kind(headers)? == Kind::Web;
+        let (client, server) = (Half::default(), Half::default());
+        Some(Self { is_web, client, server, messages: Kept::new(keep), trailers: None })
+    }
+
+    /// A head of this side was read.
+    pub(super) fn head(&mut self, headers: &Fields, from: Sender) {
+        let is_grpc = kind(headers).is_some();
+        let half = self.half(from);
+        half.encoding = headers.first("grpc-encoding").map(|name| latin1(name).into_owned());
+        half.whole = true;
+        if !is_grpc {
+            // Such as the page of a proxy that says why there is no answer.
+            half.state = State::Lost;
+        }
+    }
+
+    fn half(&mut self, from: Sender) -> &mut Half {
+        match from {
+            Sender::Client => &mut self.client,
+            Sender::Server => &mut self.server,
+        }
+    }
+
+    pub(super) fn data(&mut self, from: Sender, mut bytes: &[u8], time_ns: u64, notes: &mut Notes) {
+        let keep = self.messages.has_room();
+        while !bytes.is_empty() {
+            let half = self.half(from);
+            match &mut half.state {
+                State::Lost => return,
+                State::Prefix(prefix, len) => {
+                    let take = (PREFIX - *len).min(bytes.len());
+                    prefix[*len..*len + take].copy_from_slice(&bytes[..take]);
+                    *len += take;
+                    bytes = &bytes[take..];
+                    if *len < PREFIX {
+                        return;
+                    }
+                    let open = Open::new(prefix);
+                    if open.flags & !(COMPRESSED | TRAILERS) != 0 {
+                        notes.add(format!("{from}: unknown flags before a message of gRPC"));
+                    }
+                    half.state = State::Message(open);
+                }
+                State::Message(open) => {
+                    let take = usize::try_from(open.left).unwrap_or(usize::MAX).min(bytes.len());
+                    open.push(&bytes[..take], keep);
+                    bytes = &bytes[take..];
+                }
+            }
+            self.end(from, time_ns, notes);
+        }
+    }
+
+    pub(super) fn lost(&mut self, from: Sender, len: Option<u64>, time_ns: u64, notes: &mut Notes) {
+        let half = self.half(from);
+        match (&mut half.state, len) {
+            (State::Lost, _) => {}
+            (State::Message(open), Some(len)) if len <= open.left => {
+                open.left -= len;
+                open.missing += len;
+                self.end(from, time_ns, notes);
+            }
+            _ => {
+                half.state = State::Lost;
+                notes.add(format!("{from}: messages of gRPC after missing bytes are not read"));
+            }
+        }
+    }
+
+    /// Ends the message of this side if it is whole.
+    fn end(&mut self, from: Sender, time_ns: u64, notes: &mut Notes) {
+        let half = match from {
+            Sender::Client => &mut self.client,
+            Sender::Server => &mut self.server,
+        };
+        let State::Message(Open { left: 0, .. }) = &half.state else { return };
+        let State::Message(open) = std::mem::take(&mut half.state) else { return };
+        if self.is_web && open.flags & TRAILERS != 0 {
+            self.trailers = Some(fields(&open.data));
+            return;
+        }
+        half.count.messages += 1;
+        half.count.bytes += open.bytes;
+        if !self.messages.is_on() {
+            return;
+        }
+        let message = open.message(from, time_ns, half.encoding.as_deref());
+        if message.problem.is_some() {
+            notes.add(format!("{from}: not every message of gRPC is whole and decompressed"));
+        }
+        self.messages.push(message, notes);
+    }
+
+    /// What was found, and whether it did not end inside of a message.
+    pub(super) fn finish(self, exchange: &Exchange, notes: &mut Notes) -> (Grpc, bool) {
+        let mut whole = true;
+        for (from, half) in [(Sender::Client, &self.client), (Sender::Server, &self.server)] {
+            let begun = match &half.state {
+                State::Prefix(_, len) => *len > 0,
+                State::Message(_) => true,
+                State::Lost => false,
+            };
+            if begun {
+                whole = false;
+                notes.add(format!("{from}: its last message of gRPC is not whole"));
+            }
+        }
+        let path = exchange.request.as_ref().and_then(|request| request.path());
+        let (service, method) = path.as_deref().and_then(split).unzip();
+        let response = exchange.response.as_ref().map(|response| &response.message);
+        // A response without messages has its trailers in its head.
+        let ends = [
+            response.map(|message| &message.trailers),
+            self.trailers.as_ref(),
+            response.map(|message| &message.headers),
+        ];
+        let end = |name: &'static str| ends.iter().flatten().find_map(|fields| fields.first(name));
+        let status = end("grpc-status").map(latin1);
+        let known = status.as_deref().and_then(|status| status.parse().ok());
+        if status.is_some() && known.is_none() {
+            notes.add("grpc-status is no number");
+        }
+        let count = |half: &Half| half.whole.then_some(half.count);
+        let grpc = Grpc {
+            is_web: self.is_web,
+            service,
+            method,
+            status: known,
+            message: end("grpc-message").map(percent_decoded),
+            requests: count(&self.client),
+            responses: count(&self.server),
+            messages: self.messages.into_inner(),
+        };
+        (grpc, whole)
+    }
+}
+
+impl Open {
+    fn new(prefix: &[u8; PREFIX]) -> Self {
+        let [flags, length @ ..] = *prefix;
+        let bytes = u64::from(u32::from_be_bytes(length));
+        Self { flags, bytes, left: bytes, missing: 0, data: Vec::new() }
+    }
+
+    fn push(&mut self, bytes: &[u8], keep: bool) {
+        self.left -= bytes.len() as u64;
+        if keep || (self.flags & TRAILERS != 0 && self.data.len() < MAX_TRAILERS) {
+            self.data.extend_from_slice(bytes);
+        }
+    }
+
+    fn message(self, from: Sender, time_ns: u64, encoding: Option<&str>) -> GrpcMessage {
+        let Self { flags, bytes, missing, mut data, .. } = self;
+        let compressed = flags & COMPRESSED != 0;
+        let problem = match encoding {
+            _ if missing > 0 => Some(format!("{missing} bytes of it are missing")),
+            _ if !compressed || data.is_empty() => None,
+            None | Some("identity") => Some("it is said to be compressed, and not how".to_owned()),
+            Some(encoding) => {
+                let decoded = coding::decode(&[encoding], &data);
+                data = decoded.bytes.unwrap_or(data);
+                decoded.problem
+            }
+        };
+        GrpcMessage { time_ns, from, bytes, compressed, data, problem }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Kind {
+    Http2,
+    Web,
+}
+
+/// What a head says that its contents are. `application/grpc-web-text` is base64, and not read.
+fn kind(headers: &Fields) -> Option<Kind> {
+    const PLAIN: &[u8] = b"application/grpc";
+    let media = media_type(headers)?;
+    let (start, rest) = media.split_at_checked(PLAIN.len())?;
+    if !start.eq_ignore_ascii_case(PLAIN) {
+        return None;
+    }
+    match rest {
+        [] | [b'+', ..] => Some(Kind::Http2),
+        b"-web" => Some(Kind::Web),
+        _ if rest.starts_with(b"-web+") => Some(Kind::Web),
+        _ => None,
+    }
+}
+
+/// `/package.Service/Method`.
+fn split(path: &str) -> Option<(String, String)> {
+    let path = path.strip_prefix('/')?;
+    let path = path.split_once('?').map_or(path, |(path, _)| path);
+    let (service, method) = path.rsplit_once('/')?;
+    Some((service.to_owned(), method.to_owned()))
+}
+
+/// Lines of name and value, as gRPC-Web has its trailers.
+fn fields(bytes: &[u8]) -> Fields {
+    let mut fields = Fields::default();
+    for line in bytes.split(|&b| b == b'\n') {
+        if let Some(at) = line.iter().position(|&b| b == b':') {
+            fields.push(line[..at].trim_ascii(), line[at + 1..].trim_ascii());
+        }
+    }
+    fields
+}
+
+/// Undoes percent-encoding; what is none stays as it is, and what is no UTF-8 is replaced.
+fn percent_decoded(value: &[u8]) -> String {
+    let digit = |at: usize| value.get(at).and_then(|&b| char::from(b).to_digit(16));
+    let mut decoded = Vec::with_capacity(value.len());
+    let mut at = 0;
+    while let Some(&byte) = value.get(at) {
+        match (byte, digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                decoded.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            _ => {
+                decoded.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}

@@ -1,0 +1,40 @@
+//! Messages that are kept, where contents were asked for, within a limit.
+
+use super::Notes;
+
+/// The most messages that are kept of an exchange: an empty one takes two bytes on the wire and
+/// fifty times as much here.
+const MAX_MESSAGES: usize = 1 << 20;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Kept<T>(Option<Vec<T>>);
+
+impl<T> Kept<T> {
+    pub(super) fn new(keep: bool) -> Self {
+        Self(keep.then(Vec::new))
+    }
+
+    /// Contents were asked for.
+    pub(super) fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// The contents of the next message are needed.
+    pub(super) fn has_room(&self) -> bool {
+        self.0.as_ref().is_some_and(|messages| messages.len() < MAX_MESSAGES)
+    }
+
+    /// Keeps a message, if contents were asked for.
+    pub(super) fn push(&mut self, message: T, notes: &mut Notes) {
+        match &mut self.0 {
+            Some(messages) if messages.len() < MAX_MESSAGES => messages.push(message),
+            Some(_) => notes.add("more than 1048576 messages; further ones are only counted"),
+            None => {}
+        }
+    }
+
+    pub(super) fn into_inner(self) -> Option<Vec<T>> {
+        self.0
+    }
+}

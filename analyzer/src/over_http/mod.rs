@@ -1,0 +1,237 @@
+//! What rides on HTTP: reads gRPC, WebSocket and server-sent events out of the contents of an
+//! exchange, while they come, so that each message has its time.
+//!
+//! A [`Reader`] belongs to an exchange that is not finished. It is given contents after transfer
+//! coding, of either side, and gaps in them; it undoes content codings itself. What it holds while
+//! contents were not asked for does not grow. What it found is put into the exchange at its end.
+
+mod events;
+mod grpc;
+mod messages;
+mod websocket;
+
+use std::borrow::Cow;
+
+use crate::coding::StreamDecoder;
+use crate::exchange::{Exchange, Fields};
+use crate::messages::{Carried, Sender};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    protocol: Protocol,
+    /// What undoes the content coding of each side, where there is one.
+    client: Coded,
+    server: Coded,
+    notes: Notes,
+}
+
+#[derive(Debug)]
+enum Protocol {
+    Grpc(grpc::Reader),
+    WebSocket(Box<websocket::Reader>),
+    Events(events::Reader),
+}
+
+/// The content coding of a side.
+#[derive(Debug)]
+enum Coded {
+    Not,
+    By(Box<StreamDecoder>),
+    /// It cannot be undone, or not any more.
+    Lost,
+}
+
+impl Reader {
+    /// A head was read: the reader that the contents of the exchange need from now on, if they need
+    /// one. `keep` their messages.
+    pub(crate) fn head(
+        reader: &mut Option<Box<Self>>,
+        exchange: &Exchange,
+        from: Sender,
+        keep: bool,
+    ) {
+        let request = exchange.request.as_ref();
+        let response = exchange.response.as_ref();
+        let headers = match from {
+            Sender::Client => request.map(|request| &request.message.headers),
+            Sender::Server => response.map(|response| &response.message.headers),
+        };
+        let Some(headers) = headers else { return };
+        if let Some(known) = reader {
+            if !known.answered(exchange, headers, from) {
+                *reader = None;
+            }
+            return;
+        }
+        let protocol = match from {
+            Sender::Client => {
+                grpc::Reader::asked(headers, keep).map(Protocol::Grpc).or_else(|| {
+                    websocket::Reader::asked(request?, keep)
+                        .map(|s| Protocol::WebSocket(Box::new(s)))
+                })
+            }
+            Sender::Server => match request {
+                // It may have asked for anything.
+                None => grpc::Reader::answered(headers, keep).map(Protocol::Grpc),
+                Some(_) => None,
+            }
+            .or_else(|| events::Reader::answered(headers, keep).map(Protocol::Events)),
+        };
+        let Some(protocol) = protocol else { return };
+        let (client, server) = (Coded::Not, Coded::Not);
+        let mut new = Box::new(Self { protocol, client, server, notes: Notes::default() });
+        new.coded(headers, from);
+        *reader = Some(new);
+    }
+
+    /// A reader for a connection that the response with these fields has upgraded to WebSocket.
+    pub(crate) fn upgraded(response: &Fields, keep: bool) -> Box<Self> {
+        let mut socket = websocket::Reader::new(keep);
+        let mut notes = Notes::default();
+        socket.agreed(response, &mut notes);
+        let protocol = Protocol::WebSocket(Box::new(socket));
+        Box::new(Self { protocol, client: Coded::Not, server: Coded::Not, notes })
+    }
+
+    /// A further head was read. Returns whether the contents still are what they seemed.
+    fn answered(&mut self, exchange: &Exchange, headers: &Fields, from: Sender) -> bool {
+        match &mut self.protocol {
+            Protocol::Grpc(grpc) => {
+                grpc.head(headers, from);
+                self.coded(headers, from);
+                true
+            }
+            Protocol::WebSocket(socket) if from == Sender::Server => {
+                // RFC 8441 section 5: any 2xx opens it.
+                let status = exchange.response.as_ref().and_then(|response| response.status);
+                socket.agreed(headers, &mut self.notes);
+                status.is_none_or(|status| (200..300).contains(&status))
+            }
+            Protocol::WebSocket(_) | Protocol::Events(_) => true,
+        }
+    }
+
+    /// Prepares for the content coding that these fields tell of.
+    fn coded(&mut self, headers: &Fields, from: Sender) {
+        let coded = match StreamDecoder::of(headers) {
+            Ok(None) => Coded::Not,
+            Ok(Some(decoder)) => Coded::By(Box::new(decoder)),
+            Err(problem) => {
+                self.notes.add(format!("the {from}'s messages are not read: {problem}"));
+                self.protocol.lost(from, None, 0, &mut self.notes);
+                Coded::Lost
+            }
+        };
+        match from {
+            Sender::Client => self.client = coded,
+            Sender::Server => self.server = coded,
+        }
+    }
+
+    /// Bytes of the contents of one side, the last of which was handed over at `time_ns`.
+    pub(crate) fn data(&mut self, from: Sender, bytes: &[u8], time_ns: u64) {
+        let coded = match from {
+            Sender::Client => &mut self.client,
+            Sender::Server => &mut self.server,
+        };
+        let decoder = match coded {
+            Coded::Not => return self.protocol.data(from, bytes, time_ns, &mut self.notes),
+            Coded::By(decoder) => decoder,
+            Coded::Lost => return,
+        };
+        let (decoded, problem) = decoder.push(bytes);
+        self.protocol.data(from, &decoded, time_ns, &mut self.notes);
+        if let Some(problem) = problem {
+            *coded = Coded::Lost;
+            self.notes.add(format!("{from}: {problem}"));
+            self.protocol.lost(from, None, time_ns, &mut self.notes);
+        }
+    }
+
+    /// So many bytes of the contents of one side are missing; with `None` it is not known how many,
+    /// or whether any.
+    pub(crate) fn lost(&mut self, from: Sender, len: Option<u64>, time_ns: u64) {
+        let coded = match from {
+            Sender::Client => &mut self.client,
+            Sender::Server => &mut self.server,
+        };
+        let len = match coded {
+            Coded::Not => len,
+            // What follows refers to what is missing.
+            Coded::By(_) => {
+                *coded = Coded::Lost;
+                self.notes.add(format!(
+                    "{from}: after missing bytes its content coding is not undone, and its messages are not read"
+                ));
+                None
+            }
+            Coded::Lost => return,
+        };
+        self.protocol.lost(from, len, time_ns, &mut self.notes);
+    }
+
+    /// Nothing follows: what was found goes into the exchange. Contents that end inside of a message
+    /// make it incomplete.
+    pub(crate) fn finish(self, exchange: &mut Exchange) {
+        let Self { protocol, mut notes, .. } = self;
+        let (carried, whole) = match protocol {
+            Protocol::Grpc(grpc) => {
+                let (grpc, whole) = grpc.finish(exchange, &mut notes);
+                (Carried::Grpc(grpc), whole)
+            }
+            Protocol::WebSocket(socket) => {
+                let (socket, whole) = socket.finish(&mut notes);
+                (Carried::WebSocket(socket), whole)
+            }
+            // Any text is a stream of events; what follows the last empty line is none.
+            Protocol::Events(events) => (Carried::Events(events.finish()), true),
+        };
+        exchange.carried = Some(Box::new(carried));
+        exchange.complete &= whole;
+        notes.0.into_iter().for_each(|note| exchange.note(note));
+    }
+}
+
+impl Protocol {
+    fn data(&mut self, from: Sender, bytes: &[u8], time_ns: u64, notes: &mut Notes) {
+        match self {
+            Protocol::Grpc(grpc) => grpc.data(from, bytes, time_ns, notes),
+            Protocol::WebSocket(socket) => socket.data(from, bytes, time_ns, notes),
+            Protocol::Events(events) if from == Sender::Server => {
+                events.data(bytes, time_ns, notes)
+            }
+            Protocol::Events(_) => {}
+        }
+    }
+
+    fn lost(&mut self, from: Sender, len: Option<u64>, time_ns: u64, notes: &mut Notes) {
+        match self {
+            Protocol::Grpc(grpc) => grpc.lost(from, len, time_ns, notes),
+            Protocol::WebSocket(socket) => socket.lost(from, len, time_ns, notes),
+            Protocol::Events(events) if from == Sender::Server => events.lost(notes),
+            Protocol::Events(_) => {}
+        }
+    }
+}
+
+/// Notes that go into the exchange at its end. There are as many as there are texts of them, so that
+/// none may hold what a peer chooses.
+#[derive(Debug, Default)]
+struct Notes(Vec<Cow<'static, str>>);
+
+impl Notes {
+    /// Adds a note, once.
+    fn add(&mut self, note: impl Into<Cow<'static, str>>) {
+        let note = note.into();
+        if !self.0.contains(&note) {
+            self.0.push(note);
+        }
+    }
+}
+
+/// The type in a Content-Type, without parameters.
+fn media_type(headers: &Fields) -> Option<&[u8]> {
+    let value = headers.first("content-type")?;
+    value.split(|&b| b == b';').next().map(<[u8]>::trim_ascii)
+}

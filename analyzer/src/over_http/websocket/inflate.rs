@@ -1,0 +1,209 @@
+//! Undoes permessage-deflate (RFC 7692) for the messages of one side.
+//!
+//! The window is always that of 32 KiB: a sender that agreed on a smaller one refers to less of it,
+//! and one that begins each message anew to nothing before it. So it stays until something is lost.
+
+use miniz_oxide::inflate::TINFLStatus as Status;
+use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags as flags};
+
+use crate::coding;
+use crate::text::Size;
+
+/// What a sender takes off the end of a message (section 7.2.1).
+const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
+
+/// How far back DEFLATE refers (RFC 1951 section 2).
+const WINDOW: usize = 32 << 10;
+
+/// The most that is decoded at a time.
+const STEP: usize = 64 << 10;
+
+/// See the module.
+pub(super) struct Inflate {
+    decoder: Box<DecompressorOxide>,
+    /// The end of what was decoded.
+    window: Vec<u8>,
+    /// Messages refer to those before them.
+    takeover: bool,
+    /// What was before is not known.
+    lost: bool,
+    taken: usize,
+    given: usize,
+}
+
+impl std::fmt::Debug for Inflate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inflate").field("lost", &self.lost).finish_non_exhaustive()
+    }
+}
+
+impl Inflate {
+    pub(super) fn new(takeover: bool) -> Self {
+        let (decoder, window) = (Box::default(), Vec::new());
+        Self { decoder, window, takeover, lost: false, taken: 0, given: 0 }
+    }
+
+    /// A message, or a part of one, was not seen.
+    pub(super) fn miss(&mut self) {
+        self.lost = self.takeover;
+        self.window.clear();
+    }
+
+    /// The contents of a message, and why that is not all.
+    ///
+    /// # Errors
+    /// If nothing can be decoded; and why.
+    pub(super) fn message(&mut self, payload: &[u8]) -> Result<(Vec<u8>, Option<String>), String> {
+        if self.lost {
+            return Err("what it is compressed against is not known; shown as sent".to_owned());
+        }
+        self.taken = self.taken.saturating_add(payload.len());
+        let room = coding::limit(self.taken).saturating_sub(self.given);
+        let before = self.window.len();
+        let mut output = std::mem::take(&mut self.window);
+        // A message ends on a whole byte and between two blocks.
+        self.decoder.init();
+        let mut problem = None;
+        for part in [payload, &TAIL] {
+            problem = problem.or_else(|| self.part(part, &mut output, before, room));
+        }
+        let message = output.split_off(before);
+        self.given = self.given.saturating_add(message.len());
+        self.window = output;
+        append(&mut self.window, &message);
+        if problem.is_some() {
+            self.miss();
+        }
+        Ok((message, problem))
+    }
+
+    /// Decodes a part of a message behind what is there already; the first `before` bytes are of
+    /// earlier ones.
+    fn part(
+        &mut self,
+        mut input: &[u8],
+        output: &mut Vec<u8>,
+        before: usize,
+        room: usize,
+    ) -> Option<String> {
+        // The whole of what came before lies in the buffer, so that a reference to what is not there
+        // is an error and not a row of zeros.
+        let flags =
+            flags::TINFL_FLAG_HAS_MORE_INPUT | flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
+        loop {
+            let at = output.len();
+            // One byte more than there is room for tells what fits from what does not.
+            let left = (room + 1).saturating_sub(at - before);
+            output.resize(at + input.len().saturating_mul(4).clamp(256, STEP).min(left), 0);
+            let (status, read, written) = decompress(&mut self.decoder, input, output, at, flags);
+            output.truncate(at + written);
+            input = &input[read..];
+            let len = output.len() - before;
+            if len > room {
+                output.truncate(before + room);
+                let given = Size(self.given.saturating_add(room) as u64);
+                return Some(format!(
+                    "more than {given} of permessage-deflate; the rest is left out"
+                ));
+            }
+            match status {
+                Status::NeedsMoreInput => return None,
+                Status::HasMoreOutput => {}
+                // A block said that it was the last one, which it may (section 7.2.3.4).
+                Status::Done => self.decoder.init(),
+                _ => {
+                    return Some(format!(
+                        "permessage-deflate is damaged after {len} decoded bytes"
+                    ));
+                }
+            }
+        }
+    }
+}
+
+/// Appends to a window, of which only the end is kept.
+fn append(window: &mut Vec<u8>, message: &[u8]) {
+    let message = &message[message.len().saturating_sub(WINDOW)..];
+    let excess = (window.len() + message.len()).saturating_sub(WINDOW);
+    window.drain(..excess);
+    window.extend_from_slice(message);
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
+    use flate2::{Compress, Compression, FlushCompress};
+
+    use super::*;
+
+    /// A message as RFC 7692 section 7.2.1 has it.
+    fn deflate(encoder: &mut Compress, message: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(message.len() * 2 + 64);
+        encoder.compress_vec(message, &mut out, FlushCompress::Sync).unwrap();
+        assert!(out.ends_with(&TAIL));
+        out.truncate(out.len() - TAIL.len());
+        out
+    }
+
+    fn encoder() -> Compress {
+        Compress::new(Compression::default(), false)
+    }
+
+    #[test]
+    fn the_examples_of_the_rfc() {
+        // Sections 7.2.3.1 to 7.2.3.5.
+        let plain = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+        let shared = [0xf2, 0x00, 0x11, 0x00, 0x00];
+        let stored = [0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00];
+        let last = [0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00];
+        let two = [0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00];
+        let mut inflate = Inflate::new(true);
+        let messages = [&plain[..], &shared, &stored, &last, &shared, &last, &two, &shared];
+        for message in messages {
+            assert_eq!(inflate.message(message).unwrap(), (b"Hello".to_vec(), None));
+        }
+        let mut inflate = Inflate::new(false);
+        for message in [&plain[..], &stored, &last, &two] {
+            assert_eq!(inflate.message(message).unwrap(), (b"Hello".to_vec(), None));
+        }
+    }
+
+    #[test]
+    fn messages_of_any_length_refer_to_those_before() {
+        let (mut encoder, mut inflate) = (encoder(), Inflate::new(true));
+        for len in [0, 1, 5, 300, 70_000, 200_000, 40_000, 3, 0, 100_000] {
+            let message: Vec<u8> = (0..len).map(|i: u32| (i / 7 % 251) as u8).collect();
+            let decoded = inflate.message(&deflate(&mut encoder, &message)).unwrap();
+            assert!(decoded == (message, None), "{len}");
+        }
+    }
+
+    #[test]
+    fn after_a_miss_only_a_sender_without_takeover_is_read() {
+        let (mut sender, text) = (encoder(), b"the same text in each of them");
+        let messages = [(); 3].map(|()| deflate(&mut sender, text));
+        for takeover in [true, false] {
+            let mut inflate = Inflate::new(takeover);
+            assert!(inflate.message(&messages[0]).is_ok());
+            inflate.miss();
+            assert_eq!(inflate.message(&messages[0]).is_ok(), !takeover);
+        }
+        let mut inflate = Inflate::new(true);
+        let problem = inflate.message(&messages[1]).unwrap().1;
+        assert!(problem.unwrap().contains("damaged"), "it refers to a message before the first");
+        assert!(inflate.message(&messages[2]).is_err());
+    }
+
+    #[test]
+    fn a_bomb_is_left_out_beyond_the_limit() {
+        let bomb = deflate(&mut encoder(), &vec![0; 20 << 20]);
+        let mut inflate = Inflate::new(true);
+        let (output, problem) = inflate.message(&bomb).unwrap();
+        assert_eq!(output.len(), 16 << 20);
+        assert!(problem.unwrap().starts_with("more than 16M"));
+        assert!(inflate.message(b"\xf2\0\x11\0\0").is_err());
+        let blocks = Inflate::new(true).message(&b"\x03\0".repeat(100)).unwrap();
+        assert_eq!(blocks, (vec![], None));
+    }
+}

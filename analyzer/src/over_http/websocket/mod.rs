@@ -1,0 +1,359 @@
+//! WebSocket (RFC 6455), after an upgrade of HTTP/1.1 or an extended CONNECT of HTTP/2 (RFC 8441):
+//! frames of both sides into messages.
+//!
+//! A gap inside of the contents of a frame leaves the next one where it is known to be. After any
+//! other gap no frame can be found again, since nothing marks them: what follows is counted by
+//! nobody and said so. What an endpoint would refuse is noted, and read as far as it can be.
+
+mod frame;
+mod inflate;
+
+use frame::{Head, MAX_CONTROL, MAX_HEAD};
+use inflate::Inflate;
+
+use super::Notes;
+use super::messages::Kept;
+use crate::exchange::{Fields, Request};
+use crate::messages::{Count, Sender, WebSocket, WebSocketClose, WebSocketKind, WebSocketMessage};
+use crate::text::latin1;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Reader {
+    client: Half,
+    server: Half,
+    deflate: bool,
+    subprotocol: Option<String>,
+    close: Option<WebSocketClose>,
+    messages: Kept<WebSocketMessage>,
+}
+
+/// One side.
+#[derive(Debug, Default)]
+struct Half {
+    state: State,
+    /// The message whose frames are being read.
+    message: Option<Message>,
+    count: Count,
+    /// There is none where compression was not agreed on, or contents were not asked for.
+    inflate: Option<Inflate>,
+    /// A close frame was sent.
+    closed: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    /// So many bytes of the next head are there.
+    Head([u8; MAX_HEAD], usize),
+    Contents(Frame),
+    /// What comes is not read.
+    Lost,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        State::Head([0; MAX_HEAD], 0)
+    }
+}
+
+/// A frame whose contents are being read.
+#[derive(Debug)]
+struct Frame {
+    head: Head,
+    left: u64,
+    /// The message, if it is a control frame.
+    control: Option<Message>,
+}
+
+/// A message, or a control frame, that is being read.
+#[derive(Debug)]
+struct Message {
+    kind: WebSocketKind,
+    compressed: bool,
+    bytes: u64,
+    missing: u64,
+    data: Vec<u8>,
+    /// Why it is not whole, unless bytes of it are missing.
+    defect: Option<&'static str>,
+}
+
+impl Reader {
+    /// A reader for a request that asks for a WebSocket over HTTP/2.
+    pub(super) fn asked(request: &Request, keep: bool) -> Option<Self> {
+        let protocol = request.pseudo_protocol.as_deref()?;
+        protocol.eq_ignore_ascii_case(b"websocket").then(|| Self::new(keep))
+    }
+
+    pub(super) fn new(keep: bool) -> Self {
+        Self {
+            client: Half::default(),
+            server: Half::default(),
+            deflate: false,
+            subprotocol: None,
+            close: None,
+            messages: Kept::new(keep),
+        }
+    }
+
+    /// The server's answer says what was agreed on (RFC 6455 section 9.1).
+    pub(super) fn agreed(&mut self, response: &Fields, notes: &mut Notes) {
+        self.subprotocol =
+            response.first("sec-websocket-protocol").map(|name| latin1(name).into_owned());
+        let lists = response.all("sec-websocket-extensions").map(latin1).collect::<Vec<_>>();
+        for extension in lists.iter().flat_map(|list| list.split(',')) {
+            let mut parts = extension.split(';').map(str::trim);
+            let name = parts.next().unwrap_or_default();
+            if !name.eq_ignore_ascii_case("permessage-deflate") {
+                if !name.is_empty() {
+                    notes.add("an extension other than permessage-deflate is in use");
+                }
+                continue;
+            }
+            let parameters: Vec<&str> = parts.collect();
+            let takeover = |no: &str| !parameters.iter().any(|name| name.eq_ignore_ascii_case(no));
+            self.deflate = true;
+            if self.messages.is_on() {
+                self.client.inflate = Some(Inflate::new(takeover("client_no_context_takeover")));
+                self.server.inflate = Some(Inflate::new(takeover("server_no_context_takeover")));
+            }
+        }
+    }
+
+    fn half(&mut self, from: Sender) -> &mut Half {
+        match from {
+            Sender::Client => &mut self.client,
+            Sender::Server => &mut self.server,
+        }
+    }
+
+    pub(super) fn data(&mut self, from: Sender, mut bytes: &[u8], time_ns: u64, notes: &mut Notes) {
+        while !bytes.is_empty() {
+            let keep = self.messages.has_room();
+            let half = self.half(from);
+            match &mut half.state {
+                State::Lost => return,
+                State::Head(head, len) => {
+                    let take = (frame::head_len(&head[..*len]) - *len).min(bytes.len());
+                    head[*len..*len + take].copy_from_slice(&bytes[..take]);
+                    *len += take;
+                    bytes = &bytes[take..];
+                    if frame::head_len(&head[..*len]) > *len {
+                        continue;
+                    }
+                    let head = frame::head(&head[..*len]);
+                    self.begin(from, head, time_ns, notes);
+                }
+                State::Contents(frame) => {
+                    let take = usize::try_from(frame.left).unwrap_or(usize::MAX).min(bytes.len());
+                    let (piece, rest) = bytes.split_at(take);
+                    bytes = rest;
+                    let at = frame.head.len - frame.left;
+                    frame.left -= take as u64;
+                    let keep = keep || (frame.head.is_control() && at < MAX_CONTROL);
+                    if let Some(message) = frame.control.as_mut().or(half.message.as_mut())
+                        && keep
+                    {
+                        frame::unmask(piece, frame.head.mask, at, &mut message.data);
+                    }
+                }
+            }
+            self.end_frame(from, time_ns, notes);
+        }
+    }
+
+    /// A head was read.
+    fn begin(&mut self, from: Sender, head: Option<Head>, time_ns: u64, notes: &mut Notes) {
+        let deflate = self.deflate;
+        let half = self.half(from);
+        let Some(head) = head else {
+            half.state = State::Lost;
+            return notes.add(format!(
+                "{from}: a frame is longer than any can be; nothing after it is read"
+            ));
+        };
+        check(&head, from, deflate, half, notes);
+        let message = |opcode| Message {
+            kind: kind(opcode),
+            compressed: deflate && head.rsv1,
+            bytes: 0,
+            missing: 0,
+            data: Vec::new(),
+            defect: None,
+        };
+        let mut unfinished = None;
+        let mut control = None;
+        match (head.opcode, &half.message) {
+            (opcode, _) if head.is_control() => control = Some(message(opcode)),
+            (0, Some(_)) => {}
+            (0, None) => {
+                let defect = Some("its first frame is missing");
+                let kind = WebSocketKind::Binary;
+                half.message = Some(Message { kind, defect, ..message(0) });
+            }
+            (opcode, _) => unfinished = half.message.replace(message(opcode)),
+        }
+        if let Some(message) = control.as_mut().or(half.message.as_mut()) {
+            message.bytes = message.bytes.saturating_add(head.len);
+        }
+        half.state = State::Contents(Frame { head, left: head.len, control });
+        if let Some(message) = unfinished {
+            let defect = Some("its last frame is missing");
+            self.keep(Message { defect, ..message }, from, time_ns, notes);
+        }
+    }
+
+    pub(super) fn lost(&mut self, from: Sender, len: Option<u64>, time_ns: u64, notes: &mut Notes) {
+        let half = self.half(from);
+        match (&mut half.state, len) {
+            (State::Lost, _) => {}
+            (State::Contents(frame), Some(len)) if len <= frame.left => {
+                frame.left -= len;
+                if let Some(message) = frame.control.as_mut().or(half.message.as_mut()) {
+                    message.missing += len;
+                }
+                self.end_frame(from, time_ns, notes);
+            }
+            _ => {
+                half.state = State::Lost;
+                notes.add(format!(
+                    "{from}: after missing bytes no frame can be found again; its further messages are not read"
+                ));
+            }
+        }
+    }
+
+    /// Ends the frame of this side if it is whole.
+    fn end_frame(&mut self, from: Sender, time_ns: u64, notes: &mut Notes) {
+        let half = self.half(from);
+        let State::Contents(Frame { left: 0, .. }) = &half.state else { return };
+        let State::Contents(frame) = std::mem::take(&mut half.state) else { return };
+        if let Some(control) = frame.control {
+            if control.kind == WebSocketKind::Close {
+                self.closed(&control, from, notes);
+            }
+            return self.keep(control, from, time_ns, notes);
+        }
+        if !frame.head.fin {
+            return;
+        }
+        let Some(message) = half.message.take() else { return };
+        half.count.messages += u64::from(message.defect.is_none());
+        half.count.bytes = half.count.bytes.saturating_add(message.bytes);
+        self.keep(message, from, time_ns, notes);
+    }
+
+    /// Section 5.5.1: a status code, then a reason.
+    fn closed(&mut self, control: &Message, from: Sender, notes: &mut Notes) {
+        self.half(from).closed = true;
+        let (code, reason) = match control.data.split_first_chunk::<2>() {
+            _ if control.missing > 0 => (None, &[][..]),
+            Some((code, reason)) => (Some(u16::from_be_bytes(*code)), reason),
+            None => (None, &[][..]),
+        };
+        if control.missing == 0 && control.bytes == 1 {
+            notes.add(format!("{from}: a close frame of one byte"));
+        }
+        if std::str::from_utf8(reason).is_err() {
+            notes.add(format!("{from}: the reason of a close frame is not UTF-8"));
+        }
+        let reason = String::from_utf8_lossy(reason).into_owned();
+        self.close.get_or_insert(WebSocketClose { from, code, reason });
+    }
+
+    fn keep(&mut self, message: Message, from: Sender, time_ns: u64, notes: &mut Notes) {
+        if !self.messages.is_on() {
+            return;
+        }
+        let has_room = self.messages.has_room();
+        let Message { kind, compressed, bytes, missing, mut data, defect } = message;
+        let inflate = self.half(from).inflate.as_mut();
+        let mut problem = defect.map(str::to_owned);
+        if missing > 0 {
+            problem = Some(format!("{missing} bytes of it are missing"));
+        }
+        match inflate.filter(|_| compressed) {
+            Some(inflate) if problem.is_some() || !has_room => inflate.miss(),
+            Some(inflate) => match inflate.message(&data) {
+                Ok((decoded, why)) => (data, problem) = (decoded, why),
+                Err(why) => problem = Some(why),
+            },
+            None => {}
+        }
+        if problem.is_some() {
+            notes.add(format!("{from}: not every message is whole and decompressed"));
+        } else if kind == WebSocketKind::Text && std::str::from_utf8(&data).is_err() {
+            notes.add(format!("{from}: a text message is not UTF-8"));
+        }
+        let message = WebSocketMessage { time_ns, from, kind, bytes, compressed, data, problem };
+        self.messages.push(message, notes);
+    }
+
+    /// What was found, and whether it did not end inside of a message.
+    pub(super) fn finish(self, notes: &mut Notes) -> (WebSocket, bool) {
+        let mut whole = true;
+        for (from, half) in [(Sender::Client, &self.client), (Sender::Server, &self.server)] {
+            let cut = match &half.state {
+                State::Head(_, len) => *len > 0 || half.message.is_some(),
+                State::Contents(_) => true,
+                State::Lost => false,
+            };
+            if cut {
+                whole = false;
+                notes.add(format!("{from}: its last message is not whole"));
+            }
+        }
+        let socket = WebSocket {
+            deflate: self.deflate,
+            subprotocol: self.subprotocol,
+            client: self.client.count,
+            server: self.server.count,
+            close: self.close,
+            messages: self.messages.into_inner(),
+        };
+        (socket, whole)
+    }
+}
+
+fn kind(opcode: u8) -> WebSocketKind {
+    match opcode {
+        1 => WebSocketKind::Text,
+        2 => WebSocketKind::Binary,
+        8 => WebSocketKind::Close,
+        9 => WebSocketKind::Ping,
+        10 => WebSocketKind::Pong,
+        other => WebSocketKind::Reserved(other),
+    }
+}
+
+/// Notes what an endpoint would refuse of a frame.
+fn check(head: &Head, from: Sender, deflate: bool, half: &Half, notes: &mut Notes) {
+    let continues = head.opcode == 0;
+    let masked = head.mask.is_some();
+    let anomalies = [
+        (
+            masked != (from == Sender::Client),
+            match from {
+                Sender::Client => "a frame without a mask",
+                Sender::Server => "a frame with a mask",
+            },
+        ),
+        (matches!(kind(head.opcode), WebSocketKind::Reserved(1..)), "a frame of a reserved opcode"),
+        (head.rsv23 || head.rsv1 && !deflate, "a reserved bit that nothing gave a meaning"),
+        (
+            head.rsv1 && deflate && (continues || head.is_control()),
+            "compression marked where it cannot be",
+        ),
+        (head.is_control() && !head.fin, "a control frame in fragments"),
+        (head.is_control() && head.len > MAX_CONTROL, "a control frame of more than 125 bytes"),
+        (head.long_form, "a length in more bytes than it needs"),
+        (continues && half.message.is_none(), "a continuation of no message"),
+        (
+            !continues && !head.is_control() && half.message.is_some(),
+            "a message begins inside of another",
+        ),
+        (half.closed, "a frame after the close frame"),
+    ];
+    for (_, what) in anomalies.iter().filter(|(is_one, _)| *is_one) {
+        notes.add(format!("{from}: {what}"));
+    }
+}
