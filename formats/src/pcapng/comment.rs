@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 use std::fmt::{Display, Write};
 
+use super::about;
+
 /// Text values are cut here, and end with `…` then, so that a hostile name cannot overflow a block.
 /// Linux paths have at most 4096 bytes.
 const TEXT_LIMIT: usize = 4096;
@@ -65,7 +67,22 @@ pub(super) struct Pairs<'a>(pub(super) &'a str);
 impl<'a> Pairs<'a> {
     /// All pairs in order, still escaped. What is not a pair is left out.
     pub(super) fn iter(self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.0.split(' ').filter_map(|pair| pair.split_once('='))
+        // Pairs are short, and there are ten in each packet: a search that sets up for long texts
+        // costs more than it saves.
+        let mut rest = self.0;
+        let pairs = std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let end = rest.bytes().position(|byte| byte == b' ').unwrap_or(rest.len());
+            let pair = &rest[..end];
+            rest = rest.get(end + 1..).unwrap_or_default();
+            Some(pair)
+        });
+        pairs.filter_map(|pair| {
+            let at = pair.bytes().position(|byte| byte == b'=')?;
+            Some((&pair[..at], &pair[at + 1..]))
+        })
     }
 
     /// The value of the first pair with this key, still escaped.
@@ -81,7 +98,7 @@ impl<'a> Pairs<'a> {
         self,
         key: &'static str,
     ) -> Result<Option<T>, &'static str> {
-        self.raw(key).map(|value| value.parse().map_err(|_| key)).transpose()
+        about::value(self.raw(key), key)
     }
 
     /// A value that is text.
@@ -89,7 +106,7 @@ impl<'a> Pairs<'a> {
     /// # Errors
     /// The pair is there and its escapes are wrong: the key.
     pub(super) fn text(self, key: &'static str) -> Result<Option<Cow<'a, str>>, &'static str> {
-        self.raw(key).map(|value| unescape(value).ok_or(key)).transpose()
+        about::text(self.raw(key), key)
     }
 }
 

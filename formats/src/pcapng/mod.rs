@@ -8,6 +8,7 @@
 //! `line` writes a connection, `output` lays blocks out, `describe` words the comments, `writer` ties
 //! them together.
 
+mod about;
 mod comment;
 mod describe;
 mod flow;

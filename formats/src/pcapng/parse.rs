@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
+use super::about::{About, text, value};
 use super::comment::{Pairs, unescape};
 use crate::record::{AddrKind, CaptureInfo, Connection, Direction, Process, Role, Stats};
 
@@ -57,15 +58,15 @@ pub(super) fn process_of_packet(pairs: Pairs<'_>, ts_ns: u64) -> Result<Process,
 }
 
 /// Which way a packet went.
-pub(super) fn direction(pairs: Pairs<'_>) -> Result<Direction, BadKey> {
-    pairs.raw("dir").and_then(Direction::from_name).ok_or("dir")
+pub(super) fn direction(about: &About<'_>) -> Result<Direction, BadKey> {
+    about.dir.and_then(Direction::from_name).ok_or("dir")
 }
 
 /// The connection that a packet's comment describes, before `dir` and after it. What only some comments say is taken over
 /// from what is known already.
 pub(super) fn connection(
     pairs: Pairs<'_>,
-    about_packet: Pairs<'_>,
+    about_packet: &About<'_>,
     dir: Direction,
     ts_ns: u64,
     known: Option<&Connection>,
@@ -81,7 +82,7 @@ pub(super) fn connection(
     let known_since = known.map_or(ts_ns, |known| known.ts_ns);
     Ok(Connection {
         conn: required(pairs, "conn")?,
-        ts_ns: about_packet.value("since_ns")?.unwrap_or(known_since),
+        ts_ns: value(about_packet.since_ns, "since_ns")?.unwrap_or(known_since),
         pid: required(pairs, "pid")?,
         role: pairs.raw("role").and_then(Role::from_name).ok_or("role")?,
         addr: pairs.raw("addr").and_then(AddrKind::from_name).ok_or("addr")?,
@@ -97,10 +98,10 @@ pub(super) fn connection(
 /// The library's path where this comment or an earlier one has it, else its name.
 fn library(
     pairs: Pairs<'_>,
-    about_packet: Pairs<'_>,
+    about_packet: &About<'_>,
     known: Option<&Connection>,
 ) -> Result<Option<String>, BadKey> {
-    if let Some(path) = about_packet.text("lib_path")? {
+    if let Some(path) = text(about_packet.lib_path, "lib_path")? {
         return Ok(Some(path.into_owned()));
     }
     let Some(name) = pairs.text("lib")? else { return Ok(None) };

@@ -4,16 +4,18 @@ use std::collections::{HashMap, VecDeque};
 use std::io::Read;
 use std::ops::Range;
 
+use memchr::memmem::Finder;
 use pcap_file::pcapng::blocks::Block;
 use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
 use pcap_file::pcapng::blocks::interface_description::InterfaceDescriptionOption;
 use pcap_file::pcapng::blocks::interface_statistics::InterfaceStatisticsOption;
 use pcap_file::pcapng::blocks::opt_common::CommonOption;
 
+use super::about::{About, required, text, value};
 use super::comment::Pairs;
 use super::flow::index;
 use super::input::Blocks;
-use super::parse::{self, BadKey, required};
+use super::parse::{self, BadKey};
 use crate::io::{Error, RecordReader};
 use crate::record::{
     CaptureInfo, Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Handshake, Process,
@@ -42,10 +44,11 @@ pub struct PcapngReader<R: Read> {
 }
 
 /// What earlier blocks said.
-#[derive(Default)]
 struct Known {
     processes: HashMap<u32, Process>,
     connections: HashMap<u64, Flow>,
+    /// Where a comment goes over from its connection to its packet.
+    dir: Finder<'static>,
 }
 
 /// A live connection.
@@ -79,7 +82,7 @@ impl<R: Read> PcapngReader<R> {
         Ok(Self {
             blocks,
             info,
-            known: Known::default(),
+            known: Known::new(),
             pending: VecDeque::new(),
             func: String::new(),
             ended: false,
@@ -156,6 +159,11 @@ impl<R: Read> RecordReader for PcapngReader<R> {
 }
 
 impl Known {
+    fn new() -> Self {
+        let dir = Finder::new(b" dir=");
+        Self { processes: HashMap::new(), connections: HashMap::new(), dir }
+    }
+
     fn interface(
         &mut self,
         pairs: Pairs<'_>,
@@ -191,17 +199,22 @@ impl Known {
             }
         };
         // What comes before `dir` is about the connection, and seldom changes.
-        let Some((about_connection, _)) = text.split_once(" dir=") else { return Ok(()) };
-        let pairs = Pairs(&text[about_connection.len() + 1..]);
-        if Pairs(about_connection).raw("conn").is_none() {
-            return Ok(());
-        }
+        let Some(at) = self.dir.find(text.as_bytes()) else { return Ok(()) };
+        let (about_connection, about_packet) = (&text[..at], &text[at + 1..]);
+        let Some(conn) = Pairs(about_connection).raw("conn") else { return Ok(()) };
+        let conn = required(Some(conn), "conn")?;
+        let about = About::read(about_packet);
         let ts_ns = block.timestamp.as_nanos() as u64;
-        let dir = parse::direction(pairs)?;
-        let conn = self.describe(about_connection, pairs, dir, ts_ns, pending)?;
+        let dir = parse::direction(&about)?;
+        let is_known = self.connections.get(&conn).is_some_and(|flow| {
+            about.since_ns.is_none() && flow.prefix[index(dir)] == about_connection
+        });
+        if !is_known {
+            self.describe(conn, about_connection, &about, dir, ts_ns, pending)?;
+        }
         let Some(flow) = self.connections.get_mut(&conn) else { return Ok(()) };
-        let mut packet = Packet { pairs, conn, dir, ts_ns, flow, pending };
-        match pairs.raw("ev") {
+        let mut packet = Packet { about: &about, conn, dir, ts_ns, flow, pending };
+        match about.ev {
             None => packet.data(&block.data, func),
             Some("gap") => packet.gap(),
             Some("handshake") => packet.handshake(func),
@@ -221,20 +234,14 @@ impl Known {
     /// Takes in what a comment says of its process and connection.
     fn describe(
         &mut self,
+        conn: u64,
         about_connection: &str,
-        about_packet: Pairs<'_>,
+        about_packet: &About<'_>,
         dir: Direction,
         ts_ns: u64,
         pending: &mut VecDeque<Pending>,
-    ) -> Result<u64, BadKey> {
+    ) -> Result<(), BadKey> {
         let pairs = Pairs(about_connection);
-        let conn = required(pairs, "conn")?;
-        let known = self.connections.get(&conn);
-        if known.is_some_and(|flow| flow.prefix[index(dir)] == about_connection)
-            && about_packet.raw("since_ns").is_none()
-        {
-            return Ok(conn);
-        }
         let process = parse::process_of_packet(pairs, ts_ns)?;
         let is_known = self
             .processes
@@ -244,7 +251,7 @@ impl Known {
             self.processes.insert(process.pid, process.clone());
             pending.push_back(Pending::Owned(Record::Process(process)));
         }
-        let before = known.map(|flow| &flow.connection);
+        let before = self.connections.get(&conn).map(|flow| &flow.connection);
         let connection = parse::connection(pairs, about_packet, dir, ts_ns, before)?;
         if before != Some(&connection) {
             pending.push_back(Pending::Owned(Record::Connection(connection.clone())));
@@ -257,14 +264,13 @@ impl Known {
         });
         flow.connection = connection;
         about_connection.clone_into(&mut flow.prefix[index(dir)]);
-        Ok(conn)
+        Ok(())
     }
 }
 
 /// A packet of ours that is being read.
 struct Packet<'a> {
-    /// What the comment says from `dir` on.
-    pairs: Pairs<'a>,
+    about: &'a About<'a>,
     conn: u64,
     dir: Direction,
     ts_ns: u64,
@@ -274,23 +280,23 @@ struct Packet<'a> {
 
 impl Packet<'_> {
     fn data(&mut self, packet: &[u8], func: &mut String) -> Result<(), BadKey> {
-        let offset: u64 = required(self.pairs, "off")?;
+        let offset: u64 = required(self.about.off, "off")?;
         let whole = parse::payload_range(packet).unwrap_or_default();
         let end = whole.end.min(packet.len()).max(whole.start);
         let (len, cut) = ((end - whole.start) as u64, (whole.end - end) as u64);
         self.expect(self.dir, offset);
         func.clear();
-        func.push_str(&self.pairs.text("fn")?.ok_or("fn")?);
+        func.push_str(&text(self.about.func, "fn")?.ok_or("fn")?);
         let data = Data {
             conn: self.conn,
             ts_ns: self.ts_ns,
-            tid: required(self.pairs, "tid")?,
+            tid: required(self.about.tid, "tid")?,
             dir: self.dir,
             offset,
             func: "",
-            lat_ns: required(self.pairs, "lat_ns")?,
-            call_len: self.pairs.value("call_len")?.unwrap_or(len + cut),
-            call_offset: self.pairs.value("call_off")?.unwrap_or(0),
+            lat_ns: required(self.about.lat_ns, "lat_ns")?,
+            call_len: value(self.about.call_len, "call_len")?.unwrap_or(len + cut),
+            call_offset: value(self.about.call_off, "call_off")?.unwrap_or(0),
             payload: &[],
         };
         if len > 0 {
@@ -308,9 +314,9 @@ impl Packet<'_> {
             conn: self.conn,
             ts_ns: self.ts_ns,
             dir: self.dir,
-            offset: required(self.pairs, "off")?,
-            len: required(self.pairs, "len")?,
-            cause: self.pairs.raw("cause").and_then(GapCause::from_name).ok_or("cause")?,
+            offset: required(self.about.off, "off")?,
+            len: required(self.about.len, "len")?,
+            cause: self.about.cause.and_then(GapCause::from_name).ok_or("cause")?,
         };
         self.expect(self.dir, gap.offset);
         self.reach(gap.offset.saturating_add(gap.len));
@@ -320,14 +326,14 @@ impl Packet<'_> {
 
     fn handshake(&mut self, func: &mut String) -> Result<(), BadKey> {
         func.clear();
-        func.push_str(&self.pairs.text("fn")?.ok_or("fn")?);
+        func.push_str(&text(self.about.func, "fn")?.ok_or("fn")?);
         self.pending.push_back(Pending::Handshake(Handshake {
             conn: self.conn,
-            ts_ns: self.pairs.value("ts_ns")?.unwrap_or(self.ts_ns),
-            tid: required(self.pairs, "tid")?,
+            ts_ns: value(self.about.ts_ns, "ts_ns")?.unwrap_or(self.ts_ns),
+            tid: required(self.about.tid, "tid")?,
             func: "",
-            lat_ns: required(self.pairs, "lat_ns")?,
-            ok: required::<u8>(self.pairs, "ok")? == 1,
+            lat_ns: required(self.about.lat_ns, "lat_ns")?,
+            ok: required::<u8>(self.about.ok, "ok")? == 1,
         }));
         Ok(())
     }
@@ -336,9 +342,9 @@ impl Packet<'_> {
         let close = Close {
             conn: self.conn,
             ts_ns: self.ts_ns,
-            cause: self.pairs.raw("cause").and_then(CloseCause::from_name).ok_or("cause")?,
-            sent_bytes: required(self.pairs, "sent_bytes")?,
-            received_bytes: required(self.pairs, "received_bytes")?,
+            cause: self.about.cause.and_then(CloseCause::from_name).ok_or("cause")?,
+            sent_bytes: required(self.about.sent_bytes, "sent_bytes")?,
+            received_bytes: required(self.about.received_bytes, "received_bytes")?,
         };
         self.expect(Direction::Sent, close.sent_bytes);
         self.expect(Direction::Received, close.received_bytes);
