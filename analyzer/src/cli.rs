@@ -57,7 +57,9 @@ pub struct Cli {
     /// (authority without port), path, url, authority, duration, ttfb, body_bytes (of
     /// the response), request.body_bytes, pid, comm, proto, sni, alpn, role, conn,
     /// stream, id, type, time, client, server, addr, lib, reason, complete,
-    /// lost_bytes, note, client_bytes, server_bytes, request, response.
+    /// lost_bytes, note, client_bytes, server_bytes, request, response,
+    /// grpc.service, grpc.method, grpc.status, grpc.message, messages (of gRPC and
+    /// WebSocket, or events).
     /// header.NAME is a header of the request or the response,
     /// request.header.NAME and response.header.NAME those of one; trailer.NAME
     /// likewise. Of several values one has to fulfil = ~ and < >; of != and !~ none may
@@ -82,6 +84,9 @@ pub struct Cli {
     pub json: bool,
 
     /// Add the contents of messages and streams to the JSON, as base64
+    ///
+    /// Those of gRPC, WebSocket and server-sent events stand as `messages`, each with its time and
+    /// decompressed; a WebSocket has no `body` beside them.
     ///
     /// There is no limit: the contents of a message are held in memory until it ends, and those of
     /// a connection that is not HTTP until it closes.

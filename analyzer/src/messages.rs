@@ -52,6 +52,15 @@ impl Carried {
         }
     }
 
+    /// Number of messages of both ends, or of events; `None` where it is not known of one.
+    pub fn message_count(&self) -> Option<u64> {
+        match self {
+            Carried::Grpc(grpc) => Some(grpc.requests?.messages + grpc.responses?.messages),
+            Carried::WebSocket(socket) => Some(socket.client.messages + socket.server.messages),
+            Carried::Events(events) => Some(events.count),
+        }
+    }
+
     /// About how much memory it takes.
     pub(crate) fn memory_bytes(&self) -> usize {
         let messages = match self {
@@ -100,9 +109,9 @@ pub struct Grpc {
 }
 
 impl Grpc {
-    /// Name of its status, if the code has one.
-    pub fn status_name(&self) -> Option<&'static str> {
-        NAMES.get(self.status? as usize).copied()
+    /// Name of a status, if the code has one.
+    pub fn name_of(status: u32) -> Option<&'static str> {
+        NAMES.get(status as usize).copied()
     }
 }
 

@@ -6,6 +6,7 @@ mod frames;
 mod records;
 
 use std::io::Write;
+use std::process::Command;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -16,8 +17,10 @@ use sslanalyze::capture::Options;
 use sslanalyze::exchange::Item;
 use sslanalyze::output::Output;
 use sslanalyze::output::json::Json;
+use sslrec_formats::io::RecordWriter;
+use sslrec_formats::rawlog::RawLogWriter;
 use sslrec_formats::record::Direction::{Received, Sent};
-use sslrec_formats::record::Record;
+use sslrec_formats::record::{CaptureInfo, Record};
 
 /// What is listed of a script, with contents or without.
 fn listed(script: &Script, bodies: bool) -> Vec<Value> {
@@ -196,6 +199,10 @@ fn a_websocket_over_http2_is_a_stream_of_its_own() {
         ["client text Hello", "server text you", "client close 2", "server close 2"]
     );
     assert_eq!(listed[0]["websocket"]["close"]["code"], 1001);
+    assert_eq!(
+        (&listed[0]["request"]["body"], &listed[1]["request"]["body"]),
+        (&Value::Null, &"".into())
+    );
     assert_eq!(listed[0]["complete"], true);
 }
 
@@ -248,6 +255,55 @@ fn what_an_endpoint_would_refuse_is_said() {
         let listed = listed(&upgraded("").sent(frames).close(), true);
         let notes = listed[0]["notes"].as_array().unwrap();
         assert!(notes.iter().any(|n| n.as_str().unwrap().contains(note)), "{note}: {notes:?}");
+    }
+}
+
+/// What the program says of a script.
+fn program(args: &[&str], script: &Script) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bytes = Vec::new();
+    let info = CaptureInfo { start_ns: 1, ..CaptureInfo::default() };
+    let mut writer = RawLogWriter::new(&mut bytes, info, 1).unwrap();
+    script.records().iter().for_each(|record| writer.write(record).unwrap());
+    writer.finish().unwrap();
+    drop(writer);
+    std::fs::write(dir.path().join("c"), bytes).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sslanalyze"));
+    let output = command.args(args).current_dir(dir.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn show_has_a_line_for_each_message() {
+    let socket = program(&["show", "c", "1"], &chat());
+    assert!(
+        socket.contains("1 message (5 bytes) from the client, 2 messages (300 bytes)"),
+        "{socket}"
+    );
+    assert!(socket.contains("\n> +0.0ms text Hello\n< +0.0ms binary of 300 bytes\n"), "{socket}");
+    assert!(socket.contains("\n> +0.0ms close 1000 bye\n"), "{socket}");
+    let call = program(&["show", "c", "1"], &calls());
+    let message = "message of 12 bytes\n  1: 150\n  2: \"testing\"\n";
+    let nested = "message of 25 bytes compressed\n  1: {\n    1: 150\n  }\n";
+    assert!(call.contains(message) && call.contains(nested), "{call}");
+    assert!(call.ends_with("  }\n* trailers\n< grpc-status: 0\n< grpc-message: \n"), "{call}");
+    let failed = program(&["show", "c", "grpc.status=5"], &calls());
+    assert!(failed.contains("; status 5 NOT_FOUND: no äpfel%\n"), "{failed}");
+    let events = program(&["show", "c", "messages=3"], &words("Content-Encoding: gzip\r\n"));
+    assert!(events.contains("\n< +0.0ms message id one: {\"word\":\"one\"}\n"), "{events}");
+}
+
+#[test]
+fn the_listing_has_the_numbers_of_messages() {
+    for (script, cell) in [
+        (chat(), "ws 1 up 2 down      305 "),
+        (calls(), "grpc 2 up 3 down"),
+        (calls(), "grpc NOT_FOUND"),
+        (words(""), "3 events"),
+    ] {
+        let table = program(&["c"], &script);
+        assert!(table.contains(cell), "{table}");
     }
 }
 

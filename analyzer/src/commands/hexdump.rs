@@ -27,6 +27,18 @@ pub(crate) fn write(
     Ok(())
 }
 
+/// How much of contents that are not text `show` dumps.
+const START: usize = 256;
+
+/// Writes the first 256 bytes, and how many there are more.
+pub(crate) fn write_start(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+    write(out, "  ", 0, &bytes[..bytes.len().min(START)])?;
+    match bytes.len().checked_sub(START) {
+        Some(rest @ 1..) => writeln!(out, "* {rest} bytes more"),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]

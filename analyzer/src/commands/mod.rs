@@ -11,6 +11,7 @@ mod file_name;
 mod follow;
 mod har;
 mod hexdump;
+mod messages;
 mod new_file;
 mod pretty;
 mod shell;

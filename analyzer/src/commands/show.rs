@@ -12,13 +12,11 @@ use anyhow::{Result, bail};
 use clap::Args;
 use sslrec_formats::record::Direction;
 
-use super::{Consumer, Reading, curl, filter, flush, hexdump, pretty, read, stdout};
+use super::{Consumer, Reading, curl, filter, flush, hexdump, messages, pretty, read, stdout};
 use crate::coding;
 use crate::exchange::{Exchange, Fields, Item, Message, Request, Response, Stream};
+use crate::messages::Sender;
 use crate::text::{Duration, Printable, Rfc3339, latin1};
-
-/// How much of a body that is not text is dumped.
-const DUMPED: usize = 256;
 
 /// The arguments of `show`.
 ///
@@ -126,7 +124,13 @@ fn write_exchange(out: &mut impl Write, exchange: &Exchange) -> io::Result<()> {
         writeln!(out, "* {}", Printable(note))?;
     }
     match &exchange.request {
-        Some(request) => write_request(out, request, version(exchange.proto))?,
+        Some(request) => {
+            write_request(out, request, version(exchange.proto))?;
+            if !messages::stand_for_body(exchange, Sender::Client) {
+                write_contents(out, &request.message)?;
+            }
+            write_trailers(out, '>', &request.message)?;
+        }
         None => writeln!(out, "* the request was not recorded")?,
     }
     for interim in &exchange.interim {
@@ -134,10 +138,16 @@ fn write_exchange(out: &mut impl Write, exchange: &Exchange) -> io::Result<()> {
         write_fields(out, '<', &interim.headers)?;
         writeln!(out, "<")?;
     }
-    match &exchange.response {
-        Some(response) => write_response(out, response, version(exchange.proto)),
-        None => writeln!(out, "* there is no response"),
+    let Some(response) = &exchange.response else {
+        messages::write(out, exchange)?;
+        return writeln!(out, "* there is no response");
+    };
+    write_response(out, response, version(exchange.proto))?;
+    if !messages::stand_for_body(exchange, Sender::Server) {
+        write_contents(out, &response.message)?;
     }
+    messages::write(out, exchange)?;
+    write_trailers(out, '<', &response.message)
 }
 
 /// The protocol as a start line names it.
@@ -186,7 +196,7 @@ fn write_request(out: &mut impl Write, request: &Request, version: String) -> io
             writeln!(out, "> {name}: {}", Printable(&latin1(value)))?;
         }
     }
-    write_message(out, '>', &request.message)
+    write_head(out, '>', &request.message)
 }
 
 fn write_response(out: &mut impl Write, response: &Response, version: String) -> io::Result<()> {
@@ -198,21 +208,28 @@ fn write_response(out: &mut impl Write, response: &Response, version: String) ->
         write!(out, " {}", Printable(&latin1(&response.reason)))?;
     }
     writeln!(out)?;
-    write_message(out, '<', &response.message)
+    write_head(out, '<', &response.message)
 }
 
-fn write_message(out: &mut impl Write, mark: char, message: &Message) -> io::Result<()> {
+fn write_head(out: &mut impl Write, mark: char, message: &Message) -> io::Result<()> {
     write_fields(out, mark, &message.headers)?;
-    writeln!(out, "{mark}")?;
-    if let Some(data) = message.body.data.as_deref().filter(|data| !data.is_empty()) {
-        let content_type = message.headers.first("content-type").map_or("".into(), latin1);
-        write_body(out, &content_type, data)?;
+    writeln!(out, "{mark}")
+}
+
+fn write_contents(out: &mut impl Write, message: &Message) -> io::Result<()> {
+    let Some(data) = message.body.data.as_deref().filter(|data| !data.is_empty()) else {
+        return Ok(());
+    };
+    let content_type = message.headers.first("content-type").map_or("".into(), latin1);
+    write_body(out, &content_type, data)
+}
+
+fn write_trailers(out: &mut impl Write, mark: char, message: &Message) -> io::Result<()> {
+    if message.trailers.is_empty() {
+        return Ok(());
     }
-    if !message.trailers.is_empty() {
-        writeln!(out, "* trailers")?;
-        write_fields(out, mark, &message.trailers)?;
-    }
-    Ok(())
+    writeln!(out, "* trailers")?;
+    write_fields(out, mark, &message.trailers)
 }
 
 fn write_fields(out: &mut impl Write, mark: char, fields: &Fields) -> io::Result<()> {
@@ -227,7 +244,7 @@ fn write_body(out: &mut impl Write, content_type: &str, data: &[u8]) -> io::Resu
     let Some(text) = text(content_type, data) else {
         let kind = if content_type.is_empty() { "of no stated type" } else { content_type };
         writeln!(out, "* {} bytes {}", data.len(), Printable(kind))?;
-        return dump(out, data);
+        return hexdump::write_start(out, data);
     };
     let laid_out = pretty::json(&text);
     for line in laid_out.as_deref().unwrap_or(&text).lines() {
@@ -236,14 +253,6 @@ fn write_body(out: &mut impl Write, content_type: &str, data: &[u8]) -> io::Resu
         writeln!(out, "{}", parts.collect::<Vec<_>>().join("\t"))?;
     }
     Ok(())
-}
-
-fn dump(out: &mut impl Write, data: &[u8]) -> io::Result<()> {
-    hexdump::write(out, "  ", 0, &data[..data.len().min(DUMPED)])?;
-    match data.len().checked_sub(DUMPED) {
-        Some(rest @ 1..) => writeln!(out, "* {rest} bytes more"),
-        _ => Ok(()),
-    }
 }
 
 /// The body as text, if it is: UTF-8, or ISO 8859-1 where it says so, with no control characters
@@ -270,7 +279,7 @@ fn write_stream(out: &mut impl Write, stream: &Stream) -> io::Result<()> {
     }
     for (who, half) in [("sent", &stream.sent), ("received", &stream.received)] {
         writeln!(out, "* {who} {} bytes", half.bytes)?;
-        dump(out, half.data.as_deref().unwrap_or(&half.first_bytes))?;
+        hexdump::write_start(out, half.data.as_deref().unwrap_or(&half.first_bytes))?;
     }
     Ok(())
 }

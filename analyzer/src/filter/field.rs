@@ -56,10 +56,15 @@ pub(super) enum Plain {
     Complete,
     Conn,
     Duration,
+    GrpcMessage,
+    GrpcMethod,
+    GrpcService,
+    GrpcStatus,
     Host,
     Id,
     Lib,
     LostBytes,
+    Messages,
     Method,
     Note,
     Path,
@@ -84,7 +89,7 @@ pub(super) enum Plain {
 
 /// Every name. Those that mean the same stand together; the first of them is the one that is
 /// listed where a field is expected.
-const PLAIN: [(&str, Plain, Kind); 43] = [
+const PLAIN: [(&str, Plain, Kind); 48] = [
     ("status", Plain::Status, Kind::Number(Unit::Count)),
     ("response.status", Plain::Status, Kind::Number(Unit::Count)),
     ("method", Plain::Method, Kind::Text),
@@ -126,6 +131,11 @@ const PLAIN: [(&str, Plain, Kind); 43] = [
     ("notes", Plain::Note, Kind::Text),
     ("client_bytes", Plain::ClientBytes, Kind::Number(Unit::Bytes)),
     ("server_bytes", Plain::ServerBytes, Kind::Number(Unit::Bytes)),
+    ("grpc.service", Plain::GrpcService, Kind::Text),
+    ("grpc.method", Plain::GrpcMethod, Kind::Text),
+    ("grpc.status", Plain::GrpcStatus, Kind::Number(Unit::Count)),
+    ("grpc.message", Plain::GrpcMessage, Kind::Text),
+    ("messages", Plain::Messages, Kind::Number(Unit::Count)),
     ("request", Plain::Request, Kind::Bool),
     ("response", Plain::Response, Kind::Bool),
 ];

@@ -7,6 +7,7 @@ use sslrec_formats::record::Direction;
 
 use super::field::{Field, Part, Plain, Side};
 use crate::exchange::{ConnectionInfo, Exchange, Item, Message, Response, Stream};
+use crate::messages::{Carried, Grpc};
 use crate::text::{Rfc3339, latin1};
 
 /// A value that is known.
@@ -153,6 +154,11 @@ impl Subject<'_> {
             Plain::Request => Value::Bool(request.is_some()),
             Plain::Response => Value::Bool(response.is_some()),
             Plain::LostBytes => exchange.lost_bytes.into(),
+            Plain::Messages => exchange.carried.as_ref()?.message_count()?.into(),
+            Plain::GrpcService => grpc(exchange)?.service.as_deref()?.into(),
+            Plain::GrpcMethod => grpc(exchange)?.method.as_deref()?.into(),
+            Plain::GrpcStatus => u64::from(grpc(exchange)?.status?).into(),
+            Plain::GrpcMessage => grpc(exchange)?.message.as_deref()?.into(),
             _ => return None,
         })
     }
@@ -172,6 +178,13 @@ impl Subject<'_> {
             Plain::LostBytes => stream.lost_bytes.into(),
             _ => return None,
         })
+    }
+}
+
+fn grpc(exchange: &Exchange) -> Option<&Grpc> {
+    match exchange.carried.as_deref()? {
+        Carried::Grpc(grpc) => Some(grpc),
+        Carried::WebSocket(_) | Carried::Events(_) => None,
     }
 }
 

@@ -343,7 +343,11 @@ impl Exchanges {
         if began && promised.is_none() {
             Reader::head(&mut open.reader, &open.exchange, sender(is_request), keep);
         }
+        let replaces_body = open.reader.as_ref().is_some_and(|reader| reader.replaces_body());
         let message = open.message(is_request, first_ns, keep);
+        if replaces_body {
+            message.body.data = None;
+        }
         message.last_ns = message.last_ns.max(last_ns);
         if end {
             open.progress(is_request).done = true;

@@ -4,6 +4,7 @@
 //! anywhere else nothing is cut, so that the output of a pipe does not depend on a window. Bytes from the network are escaped
 //! ([`crate::text::Printable`]).
 
+use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
 use std::io::{self, Write};
 
@@ -13,6 +14,7 @@ use super::Output;
 use super::columns::{self, Columns};
 use crate::capture::Summary;
 use crate::exchange::{ConnectionInfo, Exchange, Item, Stream};
+use crate::messages::{Carried, Count, Grpc};
 use crate::text::{Duration, Printable, Size, TimeOfDay, latin1};
 
 /// See the module.
@@ -146,9 +148,10 @@ impl<W: Write> Table<W> {
     fn exchange(&mut self, exchange: &Exchange) -> io::Result<()> {
         let info = exchange.connection.borrow();
         let response = exchange.response.as_ref();
-        let content_type = response.and_then(|r| r.message.headers.first("content-type"));
-        // Parameters are left out.
-        let content_type = content_type.and_then(|value| value.split(|&b| b == b';').next());
+        let (kind, bytes) = match exchange.carried.as_deref() {
+            Some(carried) => carried_kind(exchange, carried),
+            None => (content_type(exchange), body_bytes(exchange)),
+        };
         self.row(&Row {
             first_ns: exchange.first_ns(),
             info: &info,
@@ -160,8 +163,8 @@ impl<W: Write> Table<W> {
             status: response.and_then(|response| response.status),
             complete: exchange.complete,
             url: &Place { exchange, info: &info },
-            content_type: &latin1(content_type.unwrap_or(b"-").trim_ascii()),
-            bytes: response.map(|response| response.message.body.bytes),
+            content_type: &kind,
+            bytes,
             duration_ns: exchange.duration_ns(),
         })
     }
@@ -179,6 +182,46 @@ impl<W: Write> Table<W> {
             bytes: Some(stream.sent.bytes + stream.received.bytes),
             duration_ns: stream.last_ns.checked_sub(stream.first_ns),
         })
+    }
+}
+
+/// The type of the response, without parameters.
+fn content_type(exchange: &Exchange) -> Cow<'_, str> {
+    let headers = exchange.response.as_ref().map(|response| &response.message.headers);
+    let value = headers.and_then(|headers| headers.first("content-type"));
+    let value = value.and_then(|value| value.split(|&b| b == b';').next());
+    latin1(value.unwrap_or(b"-").trim_ascii())
+}
+
+fn body_bytes(exchange: &Exchange) -> Option<u64> {
+    exchange.response.as_ref().map(|response| response.message.body.bytes)
+}
+
+/// What an exchange carried, with the numbers of messages from both ends, or why it failed; and the
+/// bytes of a WebSocket in both directions.
+fn carried_kind<'a>(exchange: &'a Exchange, carried: &Carried) -> (Cow<'a, str>, Option<u64>) {
+    let count = |count: Option<Count>| count.map_or("?".to_owned(), |c| c.messages.to_string());
+    match carried {
+        Carried::Grpc(Grpc { status: Some(status @ 1..), .. }) => {
+            let text = match Grpc::name_of(*status) {
+                Some(name) => format!("grpc {name}"),
+                None => format!("grpc status {status}"),
+            };
+            (text.into(), body_bytes(exchange))
+        }
+        Carried::Grpc(grpc) => {
+            let (up, down) = (count(grpc.requests), count(grpc.responses));
+            (format!("grpc {up} up {down} down").into(), body_bytes(exchange))
+        }
+        Carried::WebSocket(socket) => {
+            let (up, down) = (socket.client, socket.server);
+            let bytes = up.bytes.saturating_add(down.bytes);
+            (format!("ws {} up {} down", up.messages, down.messages).into(), Some(bytes))
+        }
+        Carried::Events(events) => {
+            let what = if events.count == 1 { "event" } else { "events" };
+            (format!("{} {what}", events.count).into(), body_bytes(exchange))
+        }
     }
 }
 

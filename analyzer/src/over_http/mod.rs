@@ -94,6 +94,11 @@ impl Reader {
         Box::new(Self { protocol, client: Coded::Not, server: Coded::Not, notes })
     }
 
+    /// Contents are kept as messages, and not as bytes once more.
+    pub(crate) fn replaces_body(&self) -> bool {
+        matches!(self.protocol, Protocol::WebSocket(_))
+    }
+
     /// A further head was read. Returns whether the contents still are what they seemed.
     fn answered(&mut self, exchange: &Exchange, headers: &Fields, from: Sender) -> bool {
         match &mut self.protocol {
