@@ -15,6 +15,8 @@
 
 /* Data is sent in chunks of at most this; the smaller classes save ring space. */
 #define CHUNK_MAX 16384
+/* Groups that can be named. */
+#define CGROUPS_MAX 64
 /* Chunks copied of one call: 64 MiB. What a longer call carries beyond is stated as a gap. */
 #define CALL_CHUNKS_MAX 4096
 
@@ -69,6 +71,7 @@ enum counter {
 	COUNT_CLOSE_TABLE_FULL,		/* closes lost for good */
 	COUNT_UNKNOWN_SITE,		/* probe hits that match no known site */
 	COUNT_IMPOSSIBLE_RESULT,	/* calls that gave more bytes than were asked for */
+	COUNT_NOT_LOOKED_THROUGH,	/* processes not held: their mappings could not be read */
 	COUNTERS,
 };
 
@@ -195,6 +198,22 @@ struct site {
 	__u32 slot;			/* bytes from the stack pointer here up to the result */
 };
 
+/* By this the recorder and the kernel side know a file. */
+struct file_key {
+	__u64 inode;
+	__u32 dev;			/* as the kernel keeps it: major << 20 | minor */
+	__u32 pad;
+};
+
+/* Through a ring of its own: a process was stopped, since the recorder has not looked at this
+ * file, which it has mapped. The first of them only. */
+struct event_held {
+	__u64 ts_ns;
+	struct file_key file;
+	__u32 pid;
+	__u32 pad;
+};
+
 /* Read-only data, set by the recorder before load. */
 struct settings {
 	__u64 snaplen;			/* bytes kept of a call; 0 is all */
@@ -207,7 +226,9 @@ struct settings {
 	__u8 follow_children;		/* children of processes in `pids` join them */
 	__u8 have_cookie;		/* bpf_get_attach_cookie exists: kernel 5.15 */
 	__u8 have_sock_length;		/* raw tracepoints sock_{send,recv}_length: kernel 6.3 */
-	__u8 pad[6];
+	__u8 filter_cgroups;		/* only processes below the first so many of `cgroups` */
+	__u8 have_task_vma;		/* mappings can be walked: kernel 6.7 */
+	__u8 pad[4];
 };
 
 _Static_assert(sizeof(struct event) == 40, "event");
@@ -219,6 +240,8 @@ _Static_assert(sizeof(struct event_server_name) == 296, "event_server_name");
 _Static_assert(sizeof(struct event_handshake) == 48, "event_handshake");
 _Static_assert(sizeof(struct event_close) == 128, "event_close");
 _Static_assert(sizeof(struct site) == 20, "site");
+_Static_assert(sizeof(struct file_key) == 16, "file_key");
+_Static_assert(sizeof(struct event_held) == 32, "event_held");
 _Static_assert(sizeof(struct settings) == 40, "settings");
 
 #endif

@@ -16,6 +16,9 @@ const volatile struct settings settings = {};
  * functions are recorded from one moment to another. */
 bool recording = false;
 
+/* Set while somebody lets go again what is held; see hold.h. */
+bool holding = false;
+
 /* A process of the recorder's own whose calls try the probes before anything is recorded; 0: none. */
 __u32 self_test_pid = 0;
 
@@ -27,6 +30,7 @@ const volatile struct {
 	struct event_server_name server_name;
 	struct event_handshake handshake;
 	struct event_close close;
+	struct event_held held;
 	enum event_kind event_kind;
 	enum counter counter;
 	enum direction direction;
@@ -170,6 +174,38 @@ struct {
 	__type(value, __u8);
 } comms SEC(".maps");
 
+/* Groups of the second version of cgroups; processes below them count too. */
+struct {
+	__uint(type, BPF_MAP_TYPE_CGROUP_ARRAY);
+	__uint(max_entries, CGROUPS_MAX);
+	__type(key, __u32);
+	__type(value, __u32);
+} cgroups SEC(".maps");
+
+/* Files that the recorder has looked at, and probed if there was anything to probe. More than
+ * a machine's processes have mapped to be executed; one that finds no room costs another look. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct file_key);
+	__type(value, __u8);
+} known_files SEC(".maps");
+
+/* Processes that are stopped until the recorder has looked at their files, and since when. Who
+ * lets one go takes it out first. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, __u64);
+} held SEC(".maps");
+
+/* An event_held for each of them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 64 * 1024);
+} holds SEC(".maps");
+
 /* Processes of which something was recorded, with 0. Their end is reported; where that found no
  * room, the time of the end stays here for the recorder to find. */
 struct {
@@ -228,18 +264,5 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } counters SEC(".maps");
-
-static __always_inline void count_add(__u32 which, __u64 n)
-{
-	__u64 *value = bpf_map_lookup_elem(&counters, &which);
-
-	if (value)
-		__sync_fetch_and_add(value, n);
-}
-
-static __always_inline void count(__u32 which)
-{
-	count_add(which, 1);
-}
 
 #endif

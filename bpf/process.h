@@ -48,6 +48,22 @@ static __always_inline __u64 current_thread(void)
 	return (__u64)pid_of(task) << 32 | number_of(task);
 }
 
+static __always_inline void count_add(__u32 which, __u64 n)
+{
+	__u64 *value = bpf_map_lookup_elem(&counters, &which);
+
+	/* A self-test may run while others are recorded, and is nobody's business. */
+	if (self_test_pid && current_thread() >> 32 == self_test_pid)
+		return;
+	if (value)
+		__sync_fetch_and_add(value, n);
+}
+
+static __always_inline void count(__u32 which)
+{
+	count_add(which, 1);
+}
+
 /*
  * What tells a TLS object of the calling process from those at the same address in the images
  * that it executed before: user addresses leave the upper bits free.
@@ -57,6 +73,18 @@ static __always_inline __u64 object_of(__u64 ssl)
 	struct task_struct *task = (void *)bpf_get_current_task();
 
 	return ssl ^ (__u64)BPF_CORE_READ(task, self_exec_id) << 48;
+}
+
+static __always_inline bool is_in_cgroups(void)
+{
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < CGROUPS_MAX; i++) {
+		if (i >= settings.filter_cgroups)
+			break;
+		if (bpf_current_task_under_cgroup(&cgroups, i) == 1)
+			return true;
+	}
+	return false;
 }
 
 static __always_inline bool is_wanted(__u32 pid)
@@ -75,6 +103,8 @@ static __always_inline bool is_wanted(__u32 pid)
 		if (!bpf_map_lookup_elem(&uids, &uid))
 			return false;
 	}
+	if (settings.filter_cgroups && !is_in_cgroups())
+		return false;
 	if (settings.filter_comms) {
 		struct task_struct *task = (void *)bpf_get_current_task();
 		struct comm_key key = {};

@@ -11,6 +11,7 @@
 #include "event.h"
 #include "maps.h"
 #include "process.h"
+#include "hold.h"
 #include "conn.h"
 #include "tls.h"
 
@@ -52,6 +53,18 @@ SEC("raw_tp/sock_recv_length")
 int sock_recv_length(struct bpf_raw_tracepoint_args *ctx)
 {
 	socket_used((struct sock *)ctx->args[0]);
+	return 0;
+}
+
+/* (struct sock *sk, int oldstate, int newstate). Connecting and listening happen in the process
+ * whose socket it is; the other changes of state anywhere. */
+SEC("raw_tp/inet_sock_set_state")
+int inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
+{
+	int state = ctx->args[2];
+
+	if (state == TCP_SYN_SENT || state == TCP_LISTEN)
+		hold_if_unknown();
 	return 0;
 }
 
@@ -105,6 +118,7 @@ int sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
 	if (BPF_CORE_READ(task, signal, live.counter))
 		return 0;
 	bpf_map_delete_elem(&pids, &pid);
+	bpf_map_delete_elem(&held, &pid);
 	if (!bpf_map_lookup_elem(&tls_pids, &pid))
 		return 0;
 	if (send_process(EVENT_EXIT, pid))

@@ -34,6 +34,7 @@ enum bpf_map_type {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_CGROUP_ARRAY = 8,
 	BPF_MAP_TYPE_RINGBUF = 27,
 };
 
@@ -52,6 +53,10 @@ enum {
 #define AF_INET 2
 #define AF_INET6 10
 #define SOCK_STREAM 1
+#define TCP_SYN_SENT 2
+#define TCP_LISTEN 10
+#define SIGSTOP 19
+#define VM_EXEC 4
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
 
@@ -116,14 +121,30 @@ struct socket {
 	struct sock *sk;
 };
 
+struct super_block {
+	__u32 s_dev;
+};
+
 struct inode {
 	unsigned short i_mode;
+	struct super_block *i_sb;
+	unsigned long i_ino;
 };
 
 struct file {
 	struct inode *f_inode;
 	void *private_data;
 };
+
+struct vm_area_struct {
+	unsigned long vm_flags;
+	struct file *vm_file;
+};
+
+/* The state of the loop of kfuncs below; the kernel's own size and alignment. */
+struct bpf_iter_task_vma {
+	__u64 __opaque[1];
+} __attribute__((aligned(8)));
 
 struct fdtable {
 	unsigned int max_fds;

@@ -56,6 +56,14 @@ pub struct Options {
     #[arg(short, long = "comm", value_name = "NAME", value_parser = parse_comm)]
     pub comms: Vec<String>,
 
+    /// Record processes in this cgroup only, or below it; repeatable
+    ///
+    /// A folder of the second version of cgroups, as `/proc/PID/cgroup` shows it after `0::`, or
+    /// with the place where that is mounted. All filters hold together: those of different kinds
+    /// must all be met, of one kind any one.
+    #[arg(long = "cgroup", value_name = "PATH")]
+    pub cgroups: Vec<PathBuf>,
+
     /// Probe this library or executable, and no other; repeatable
     ///
     /// `openssl:PATH` says what it is; OpenSSL's functions are looked for otherwise too.
@@ -145,6 +153,10 @@ pub struct Options {
     #[arg(long, hide = true)]
     pub self_test: bool,
 
+    /// Be the process that lets held ones go if another recorder dies
+    #[arg(long, hide = true)]
+    pub watchdog: bool,
+
     /// Do without these kernel features, as on an older kernel (for tests)
     #[arg(long, hide = true, value_enum, value_delimiter = ',')]
     pub without: Vec<KernelFeature>,
@@ -152,6 +164,13 @@ pub struct Options {
     /// Start this, record it and everything that it starts, and end with its exit status
     #[arg(last = true, value_name = "COMMAND", conflicts_with = "pids")]
     pub command: Vec<String>,
+}
+
+impl Options {
+    /// Whether processes are named, so that only they, and those that they start, are recorded.
+    pub(crate) fn names_processes(&self) -> bool {
+        !self.pids.is_empty() || !self.command.is_empty()
+    }
 }
 
 /// When to colour.
@@ -174,6 +193,8 @@ pub enum KernelFeature {
     Cookie,
     /// Raw tracepoints `sock_send_length` and `sock_recv_length`: kernel 6.3.
     SockLength,
+    /// Walking a process's mappings in the kernel: kernel 6.7.
+    TaskVma,
     /// Probes within functions rather than at their first instruction and their return. No
     /// feature, but like one that is absent wherever the code cannot be read.
     Placement,

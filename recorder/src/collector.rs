@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,9 +18,11 @@ use rustix::event::{Timespec, epoll};
 use crate::batch::Filler;
 use crate::child::Child;
 use crate::cli::Options;
+use crate::discovery::Link;
 use crate::event::exit_event;
 use crate::priority::{self, Duty};
-use crate::probes::Probes;
+use crate::probes::{Probes, lock};
+use crate::self_test::diversion::Diversion;
 use crate::signals::Signals;
 use crate::skel::types::counter;
 use crate::stats::Counters;
@@ -46,7 +49,8 @@ const CHECK_PIDS: Duration = Duration::from_millis(200);
 /// Empties the ring until something ends the recording, and then to its end. Gives the child's
 /// end, if that is what it was.
 pub(crate) fn collect(
-    probes: &mut Probes<'_>,
+    probes: &Mutex<Probes<'_>>,
+    link: &Link,
     filler: Filler,
     gave_up: &AtomicBool,
     options: &Options,
@@ -55,21 +59,31 @@ pub(crate) fn collect(
 ) -> Result<Option<ExitStatus>> {
     priority::raise(Duty::Collect, !options.no_realtime, options.verbose);
     let filler = RefCell::new(filler);
-    let ring_map = MapHandle::try_from(&probes.skel.maps.ring)?;
+    let loaded = lock(probes);
+    let maps = &loaded.skel.maps;
+    let ring_map = MapHandle::try_from(&maps.ring)?;
+    let counters = MapHandle::try_from(&maps.counters)?;
+    let pids = MapHandle::try_from(&maps.pids)?;
+    let mut stragglers = Stragglers::of(&loaded)?;
+    drop(loaded);
     let mut ring = RingBufferBuilder::new();
     ring.add(&ring_map, |event| {
-        filler.borrow_mut().push(event);
+        if !link.diversion.takes(event) {
+            filler.borrow_mut().push(event);
+        }
         0
     })?;
     let collector = Collector {
         ring: ring.build()?,
         wakeups: Wakeups::of(&ring_map).context("cannot watch the ring")?,
         filler: &filler,
-        counters: MapHandle::try_from(&probes.skel.maps.counters)?,
-        pids: MapHandle::try_from(&probes.skel.maps.pids)?,
+        diversion: &link.diversion,
+        counters,
+        pids,
     };
-    let mut stragglers = Stragglers::of(probes)?;
     let ended = collector.until_end(&mut stragglers, gave_up, options, signals, child);
+    link.end();
+    let mut probes = lock(probes);
     // Taking the probes out takes time, and nobody empties the ring meanwhile.
     probes.record(false)?;
     collector.drain()?;
@@ -86,6 +100,7 @@ struct Collector<'a> {
     ring: RingBuffer<'a>,
     wakeups: Wakeups,
     filler: &'a RefCell<Filler>,
+    diversion: &'a Diversion,
     counters: MapHandle,
     pids: MapHandle,
 }
@@ -137,6 +152,7 @@ impl Collector<'_> {
             if self.filler.borrow().is_full() && !self.filler.borrow_mut().offer() {
                 thread::sleep(WRITER_WAIT);
             } else if self.burst()? < BURST {
+                self.diversion.ring_was_emptied();
                 // Caught up with all that was there when the stragglers were found, which was
                 // in an earlier turn.
                 stragglers.hand_over(&mut self.filler.borrow_mut());

@@ -53,6 +53,11 @@ pub(crate) fn used_len(bytes: &[u8]) -> usize {
     }
 }
 
+/// The process that an event is of.
+pub(crate) fn pid_of(bytes: &[u8]) -> Option<u32> {
+    view::<types::event>(bytes).map(|head| head.pid)
+}
+
 /// The event of a process's end, as the kernel side would have sent it.
 pub(crate) fn exit_event(pid: u32, ts_ns: u64) -> Vec<u8> {
     let kind = types::event_kind::EVENT_EXIT.0 as u16;
@@ -85,8 +90,9 @@ impl FromKernel for types::conn {}
 impl FromKernel for types::conn_key {}
 impl FromKernel for types::call {}
 impl FromKernel for types::call_key {}
-
 impl FromKernel for types::site {}
+impl FromKernel for types::file_key {}
+impl FromKernel for types::event_held {}
 
 /// The bytes of a value for one of the kernel side's maps.
 pub(crate) fn bytes_of<T: FromKernel>(value: &T) -> &[u8] {
@@ -123,6 +129,8 @@ const _: () = {
     assert!(size_of::<types::event_handshake>() == 48);
     assert!(size_of::<types::event_close>() == 128);
     assert!(size_of::<types::site>() == 20);
+    assert!(size_of::<types::file_key>() == 16);
+    assert!(size_of::<types::event_held>() == 32);
     assert!(size_of::<types::settings>() == 40);
 };
 

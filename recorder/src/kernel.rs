@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use libbpf_rs::btf::Btf;
-use libbpf_rs::btf::types::{Struct, Typedef};
+use libbpf_rs::btf::types::{Func, Struct, Typedef};
 
 use crate::cli::KernelFeature;
 
@@ -18,6 +18,9 @@ pub(crate) struct Kernel {
     pub(crate) cookie: bool,
     /// Raw tracepoints tell which socket a call used (6.3).
     pub(crate) sock_length: bool,
+    /// The kernel side can walk a process's mappings (6.7), and so stop one before a file that
+    /// nobody has looked at matters.
+    pub(crate) task_vma: bool,
     /// Probes may stand within functions; see `placement`.
     pub(crate) placement: bool,
 }
@@ -46,6 +49,8 @@ impl Kernel {
             // Without cookies the code at a site tells which it is; two sites of one function
             // are too close for that.
             placement: cookie && wanted(KernelFeature::Placement),
+            task_vma: wanted(KernelFeature::TaskVma)
+                && btf.type_by_name::<Func<'_>>("bpf_iter_task_vma_new").is_some(),
             sock_length: wanted(KernelFeature::SockLength)
                 && has_typedef("btf_trace_sock_send_length")
                 && has_typedef("btf_trace_sock_recv_length"),

@@ -5,26 +5,31 @@
 
 use std::fs;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{ErrorKind, Link, MapCore, MapFlags, OpenObject, ProgramAttachType};
 
+use crate::cgroups::Cgroup;
 use crate::cli::Options;
 use crate::kernel::Kernel;
 use crate::kernel_state::{KernelMaps, KernelState};
 use crate::processes;
 use crate::skel::types;
 use crate::skel::{SslrecSkel, SslrecSkelBuilder};
-use crate::stats::Counters;
 
 /// The ring must hold a few of the largest chunks.
 const RING_SIZE_MIN: u64 = 64 << 10;
 /// The kernel takes the ring's size as a `u32`.
 const RING_SIZE_MAX: u64 = 2 << 30;
+
+// SAFETY: libbpf's objects belong to no thread (libbpf-rs says so of `Object`, of which the
+// skeleton's programs and maps are parts), and the other fields are plain values.
+unsafe impl Send for Probes<'_> {}
 
 /// The loaded programs and what is attached.
 pub(crate) struct Probes<'obj> {
@@ -37,6 +42,11 @@ pub(crate) struct Probes<'obj> {
     pub(crate) sites: u32,
 }
 
+/// The probes, for one thread at a time. A panic elsewhere leaves them as they are, to be taken out.
+pub(crate) fn lock<'a, 'obj>(probes: &'a Mutex<Probes<'obj>>) -> MutexGuard<'a, Probes<'obj>> {
+    probes.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl<'obj> Probes<'obj> {
     /// Loads the programs, with the filters that the options ask for.
     ///
@@ -45,6 +55,7 @@ impl<'obj> Probes<'obj> {
     pub(crate) fn load(
         storage: &'obj mut MaybeUninit<OpenObject>,
         options: &Options,
+        cgroups: &[Cgroup],
         kernel: Kernel,
     ) -> Result<Self> {
         let mut open = SslrecSkelBuilder::default().open(storage).map_err(refusal)?;
@@ -57,9 +68,11 @@ impl<'obj> Probes<'obj> {
         settings.ring_size = u64::from(ring_size);
         settings.ring_headroom = u64::from(ring_size / 8);
         settings.pid_ns_ino = pid_namespace()?;
-        settings.filter_pids = (!options.pids.is_empty() || !options.command.is_empty()).into();
+        settings.filter_pids = options.names_processes().into();
         settings.filter_uids = (!options.uids.is_empty()).into();
         settings.filter_comms = (!options.comms.is_empty()).into();
+        settings.filter_cgroups = u8::try_from(cgroups.len())?;
+        settings.have_task_vma = kernel.task_vma.into();
         settings.follow_children = (!options.no_children).into();
         settings.have_cookie = kernel.cookie.into();
         settings.have_sock_length = kernel.sock_length.into();
@@ -86,6 +99,10 @@ impl<'obj> Probes<'obj> {
             let mut key = [0; size_of::<types::comm_key>()];
             key[..comm.len()].copy_from_slice(comm.as_bytes());
             probes.skel.maps.comms.update(&key, &[1], MapFlags::ANY)?;
+        }
+        for (index, cgroup) in (0_u32..).zip(cgroups) {
+            let descriptor = cgroup.folder.as_raw_fd().to_ne_bytes();
+            probes.skel.maps.cgroups.update(&index.to_ne_bytes(), &descriptor, MapFlags::ANY)?;
         }
         Ok(probes)
     }
@@ -114,6 +131,7 @@ impl<'obj> Probes<'obj> {
             ("sched_process_fork", &progs.sched_process_fork),
             ("sched_process_exec", &progs.sched_process_exec),
             ("sched_process_exit", &progs.sched_process_exit),
+            ("inet_sock_set_state", &progs.inet_sock_set_state),
         ];
         if self.kernel.sock_length {
             all.push(("sock_send_length", &progs.sock_send_length));
@@ -136,6 +154,14 @@ impl<'obj> Probes<'obj> {
         Ok(())
     }
 
+    /// Stops recorded processes that get to the network before their files are known, or stops none
+    /// any more.
+    pub(crate) fn hold(&mut self, on: bool) -> Result<()> {
+        let bss = self.skel.maps.bss_data.as_deref_mut();
+        bss.context("the skeleton has no writable data")?.holding = on;
+        Ok(())
+    }
+
     /// Records one process of the recorder's own, or none again with 0, apart from all others.
     pub(crate) fn record_self_test(&mut self, pid: u32) -> Result<()> {
         let bss = self.skel.maps.bss_data.as_deref_mut();
@@ -143,10 +169,10 @@ impl<'obj> Probes<'obj> {
         Ok(())
     }
 
-    /// Has the kernel side forget all of a process, and whatever it counted so far.
+    /// Has the kernel side forget all of a process.
     pub(crate) fn forget(&self, pid: u32) -> Result<()> {
         KernelMaps::of(&self.skel.maps)?.forget(pid, u64::MAX);
-        Counters::reset(&self.skel.maps.counters)
+        Ok(())
     }
 
     /// Takes all probes out: after this no event is added.

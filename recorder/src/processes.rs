@@ -33,8 +33,13 @@ pub(crate) fn all() -> Vec<u32> {
 
 /// What is to be known of a process without any event.
 pub(crate) fn describe(pid: u32, ts_ns: u64) -> Process {
-    let comm = read(pid, "comm").map(|text| text.trim_end().to_owned()).unwrap_or_default();
-    Process { ts_ns, pid, uid: uid(pid).unwrap_or_default(), comm, exe: executable(pid) }
+    let (uid, comm) = (uid(pid).unwrap_or_default(), comm(pid).unwrap_or_default());
+    Process { ts_ns, pid, uid, comm, exe: executable(pid) }
+}
+
+/// The kernel's short name for it.
+pub(crate) fn comm(pid: u32) -> Option<String> {
+    read(pid, "comm").map(|text| text.trim_end_matches('\n').to_owned())
 }
 
 /// The path of its executable.
@@ -42,7 +47,8 @@ pub(crate) fn executable(pid: u32) -> Option<String> {
     fs::read_link(format!("/proc/{pid}/exe")).ok().map(|path| path.display().to_string())
 }
 
-fn uid(pid: u32) -> Option<u32> {
+/// Its user.
+pub(crate) fn uid(pid: u32) -> Option<u32> {
     let status = read(pid, "status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
     line.split_whitespace().next()?.parse().ok()

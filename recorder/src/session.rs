@@ -5,33 +5,36 @@ use std::io::{self, BufWriter, Stdout};
 use std::mem::MaybeUninit;
 use std::path::Path;
 use std::process::ExitStatus;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use libbpf_rs::{MapHandle, OpenObject, PrintLevel};
+use libbpf_rs::{MapHandle, PrintLevel};
 use sslrec_formats::record::CaptureInfo;
 
+use crate::attach::{Attacher, Libs};
 use crate::batch::{Emptier, Filler, queue};
+use crate::cgroups::Cgroup;
 use crate::child::{Child, exit_code};
 use crate::cli::{Destination, Options};
 use crate::clock::{Clock, unix_time_ns};
 use crate::collector::collect;
+use crate::discovery::hold::{self, Watchdog};
+use crate::discovery::{Discovery, Known, Link, Mappings, Wanted};
 use crate::kernel::Kernel;
 use crate::kernel_state::KernelMaps;
 use crate::messages::{self, say};
 use crate::output::Output;
-use crate::points::Means;
 use crate::priority::{self, Duty};
-use crate::probes::Probes;
+use crate::probes::{Probes, lock};
 use crate::processes;
-use crate::self_test::{self, Outcome};
+use crate::self_test;
 use crate::signals::Signals;
 use crate::stacks::{Switcher, find_switcher};
 use crate::stats::{is_lossy, summary};
-use crate::targets::{Target, Targets};
+use crate::targets::Targets;
 use crate::text::Text;
 use crate::tracker::Tracker;
 use crate::writer::{Sinks, Writer, Written};
@@ -54,10 +57,16 @@ pub fn run(options: &Options) -> Result<u8> {
     if options.self_test {
         return self_test::peer::run();
     }
+    if options.watchdog {
+        return hold::watch();
+    }
     libbpf_rs::set_print(Some((PrintLevel::Info, if options.verbose { print } else { ignore })));
+    let cgroups = Cgroup::find(&options.cgroups)?;
+    // Before what is there now is looked for, so that nothing falls between.
+    let mappings = options.libs.is_empty().then(Mappings::watch);
     let mut targets = Targets::find(options)?;
     if !options.quiet {
-        targets.notes.iter().for_each(say);
+        targets.notes.drain(..).for_each(say);
     }
     let info = capture_info(options);
     let files = Output::open_all(options, &info)?;
@@ -67,13 +76,21 @@ pub fn run(options: &Options) -> Result<u8> {
         say(kernel.describe());
     }
     let mut storage = MaybeUninit::uninit();
-    let (mut probes, mut child) =
-        attach_all(&mut storage, options, kernel, &mut targets, &signals.caught)?;
+    let mut probes = Probes::load(&mut storage, options, &cgroups, kernel)?;
+    let mut child = follow_processes(&mut probes, options, &signals.caught)?;
+    let mut attacher = Attacher::new(options);
+    attach_files(&mut probes, &mut attacher, options, &mut targets)?;
     let (filler, emptier) = queue();
     let gave_up = Arc::new(AtomicBool::new(false));
     let sinks = Sinks::new(files, text(options, &info));
-    let writer = writer(&probes, &targets, sinks, emptier, &gave_up)?;
-    probes.record(true)?;
+    let mut writer = writer(&probes, attacher.libs(), sinks, emptier, &gave_up)?;
+    let announcement = announcement(options, &attacher.names());
+    let watchdog = Watchdog::start(&probes.skel.maps.held)?;
+    let wanted = Wanted::new(options, &cgroups, MapHandle::try_from(&probes.skel.maps.pids)?);
+    let (probes, link) = (Mutex::new(probes), Link::default());
+    let known = Known { attacher, targets, wanted };
+    let discovery = discovery(mappings, &probes, known, &link, options)?;
+    lock(&probes).record(true)?;
     // Before the files are begun: they stay as they were if there is nothing to record. What the
     // command does until then waits in the ring.
     if let Some(child) = &mut child
@@ -81,11 +98,17 @@ pub fn run(options: &Options) -> Result<u8> {
     {
         return Ok(exit_code(status));
     }
-    let recording = Recording { options, targets: &targets, child: child.as_ref() };
-    let written = recording.run(&mut probes, filler, writer, &gave_up, &mut signals);
+    let written = writer.begin().and_then(|()| {
+        if !options.quiet {
+            say(announcement);
+        }
+        let recording = Recording { options, probes: &probes, link: &link, child: child.as_ref() };
+        recording.run(discovery, filler, writer, &gave_up, &mut signals)
+    });
     let written = written.inspect_err(|error| say(format_args!("{error:#}")));
     // The recording may have ended or failed first; the command goes on to its own end.
-    probes.detach();
+    end_probes(&probes)?;
+    drop(watchdog);
     let code = child.map_or(Ok(0), |child| wait(&child, &mut signals).map(exit_code))?;
     Ok(match written {
         _ if code != 0 => code,
@@ -95,33 +118,39 @@ pub fn run(options: &Options) -> Result<u8> {
 }
 
 /// What a recording is of.
-struct Recording<'a> {
+struct Recording<'a, 'obj> {
     options: &'a Options,
-    targets: &'a Targets,
+    probes: &'a Mutex<Probes<'obj>>,
+    link: &'a Link,
     child: Option<&'a Child>,
 }
 
-impl Recording<'_> {
+impl<'obj> Recording<'_, 'obj> {
     /// Writes down what comes until something ends it, and completes the files.
     fn run(
         &self,
-        probes: &mut Probes<'_>,
+        discovery: Option<Discovery<'_, 'obj>>,
         filler: Filler,
-        mut writer: Writer,
+        writer: Writer,
         gave_up: &AtomicBool,
         signals: &mut Signals,
     ) -> Result<Written> {
-        writer.begin()?;
-        if !self.options.quiet {
-            say(announcement(self.options, self.targets));
-        }
         let (realtime, verbose) = (!self.options.no_realtime, self.options.verbose);
         let write = move || {
             priority::raise(Duty::Write, realtime, verbose);
             writer.run()
         };
         let thread = thread::Builder::new().name("writer".into()).spawn(write)?;
-        let ended = collect(probes, filler, gave_up, self.options, signals, self.child);
+        let ended = thread::scope(|scope| {
+            let discovery = discovery.map(|discovery| scope.spawn(|| discovery.run()));
+            let ended =
+                collect(self.probes, self.link, filler, gave_up, self.options, signals, self.child);
+            self.link.end();
+            if let Some(Err(error)) = discovery.and_then(|thread| thread.join().ok()) {
+                say(format_args!("libraries that were loaded late may be missing: {error:#}"));
+            }
+            ended
+        });
         let written = thread.join().map_err(|_| anyhow!("the writer has failed"))??;
         if !self.options.quiet {
             say(summary(&written.stats, written.totals, &written.files));
@@ -130,16 +159,39 @@ impl Recording<'_> {
     }
 }
 
-/// Loads and attaches the kernel side. The command, if there is one, is left waiting for its
-/// start.
-fn attach_all<'obj>(
-    storage: &'obj mut MaybeUninit<OpenObject>,
+/// What finds files while the recording goes on, unless the user named all that are to be probed.
+fn discovery<'a, 'obj>(
+    mappings: Option<Result<Mappings>>,
+    probes: &'a Mutex<Probes<'obj>>,
+    known: Known<'a>,
+    link: &'a Link,
     options: &Options,
-    kernel: Kernel,
-    targets: &mut Targets,
+) -> Result<Option<Discovery<'a, 'obj>>> {
+    let Some(mappings) = mappings else { return Ok(None) };
+    match mappings {
+        Ok(mappings) => Discovery::new(mappings, probes, known, link, options).map(Some),
+        Err(error) => {
+            say(format_args!("what programs load from now on is not recorded: {error:#}"));
+            Ok(None)
+        }
+    }
+}
+
+/// Takes the probes out, and lets go whoever they stopped.
+fn end_probes(probes: &Mutex<Probes<'_>>) -> Result<()> {
+    let mut probes = lock(probes);
+    probes.detach();
+    hold::release_all(&MapHandle::try_from(&probes.skel.maps.held)?);
+    Ok(())
+}
+
+/// Has the kernel side follow the processes to record. The command, if there is one, is left
+/// waiting for its start.
+fn follow_processes(
+    probes: &mut Probes<'_>,
+    options: &Options,
     caught: &[i32],
-) -> Result<(Probes<'obj>, Option<Child>)> {
-    let mut probes = Probes::load(storage, options, kernel)?;
+) -> Result<Option<Child>> {
     probes.attach_tracepoints()?;
     // After the tracepoints, so that no child falls between.
     let pids = match options.no_children {
@@ -149,20 +201,22 @@ fn attach_all<'obj>(
     for pid in pids {
         probes.add_pid(pid)?;
     }
-    let mut child = None;
-    if !options.command.is_empty() {
-        let keep_stdout = options.write.contains(&Destination::Stdout);
-        let held = Child::hold(&options.command, caught, keep_stdout)?;
-        probes.add_pid(held.pid)?;
-        child = Some(held);
+    if options.command.is_empty() {
+        return Ok(None);
     }
-    attach_files(&mut probes, options, targets)?;
-    Ok((probes, child))
+    let keep_stdout = options.write.contains(&Destination::Stdout);
+    let held = Child::hold(&options.command, caught, keep_stdout)?;
+    probes.add_pid(held.pid)?;
+    Ok(Some(held))
 }
 
-/// Probes the files. One that nobody named and that cannot be probed is left out, unless it is
-/// the last.
-fn attach_files(probes: &mut Probes<'_>, options: &Options, targets: &mut Targets) -> Result<()> {
+/// Probes the files that are known now.
+fn attach_files(
+    probes: &mut Probes<'_>,
+    attacher: &mut Attacher<'_>,
+    options: &Options,
+    targets: &mut Targets,
+) -> Result<()> {
     let switcher = find_switcher(options, targets);
     if let Some(Switcher { path, function }) = &switcher {
         say(format_args!(
@@ -170,78 +224,7 @@ fn attach_files(probes: &mut Probes<'_>, options: &Options, targets: &mut Target
             path.display()
         ));
     }
-    let means = Means { sites: probes.kernel.placement, returns: switcher.is_none() };
-    let mut attached: Vec<Target> = Vec::new();
-    let mut proven: Vec<Means> = Vec::new();
-    let mut refused = Vec::new();
-    for target in targets.files.drain(..) {
-        // What held for one file holds for another of the same build.
-        let same = attached.iter().position(|other| other.symbols == target.symbols);
-        let known = same.map(|index| proven[index]);
-        let lib = u16::try_from(attached.len())?;
-        match attach_file(probes, options, &target, lib, known.unwrap_or(means), known.is_some()) {
-            Ok(means) => {
-                attached.push(target);
-                proven.push(means);
-            }
-            Err(error) if options.libs.is_empty() => refused.push(error),
-            Err(error) => return Err(error),
-        }
-    }
-    if attached.is_empty()
-        && let Some(error) = refused.pop()
-    {
-        return Err(error);
-    }
-    for error in refused {
-        say(format_args!("{error:#}; recording without this file"));
-    }
-    targets.files = attached;
-    Ok(())
-}
-
-/// Probes one file, within its functions if that proves right or is `tried` already, and says by
-/// what means.
-fn attach_file(
-    probes: &mut Probes<'_>,
-    options: &Options,
-    target: &Target,
-    lib: u16,
-    mut means: Means,
-    tried: bool,
-) -> Result<Means> {
-    let path = target.path.display();
-    let mut attached = probes.attach(target, lib, means)?;
-    if means.sites && !tried {
-        match self_test::run(probes, target)? {
-            Outcome::Passed if options.verbose => say(format_args!("self-test passed on {path}")),
-            Outcome::Passed => {}
-            Outcome::NotRun(reason) if options.verbose => {
-                say(format_args!("no self-test on {path}: {reason}"));
-            }
-            Outcome::NotRun(_) => {}
-            Outcome::Failed(reason) => {
-                say(format_args!(
-                    "{path} is recorded without probes within functions, since they failed the \
-                     self-test: {reason}"
-                ));
-                probes.take_back(attached);
-                means.sites = false;
-                attached = probes.attach(target, lib, means)?;
-            }
-        }
-    }
-    if !attached.left_out.is_empty() {
-        let names = attached.left_out.join(", ");
-        say(format_args!("not recorded without return probes, in {path}: {names}"));
-    }
-    if options.verbose {
-        say(format_args!("{} functions probed in {path}", attached.functions));
-        for (name, why) in &attached.return_probes {
-            say(format_args!("{name} there has a return probe: {why}"));
-        }
-    }
-    Ok(means)
+    attacher.attach_all(probes, std::mem::take(&mut targets.files), switcher.as_ref())
 }
 
 /// Waits for the child, passing signals on.
@@ -283,12 +266,11 @@ fn capture_info(options: &Options) -> CaptureInfo {
 
 fn writer(
     probes: &Probes<'_>,
-    targets: &Targets,
+    libs: Libs,
     sinks: Sinks,
     queue: Emptier,
     gave_up: &Arc<AtomicBool>,
 ) -> Result<Writer> {
-    let libs = targets.files.iter().map(|target| target.path.clone()).collect();
     Ok(Writer {
         queue,
         tracker: Tracker::new(Clock::new(), KernelMaps::of(&probes.skel.maps)?, libs),
@@ -304,12 +286,7 @@ fn text(options: &Options, info: &CaptureInfo) -> Option<Text<BufWriter<Stdout>>
     options.write.is_empty().then(|| Text::new(out(), options, info.start_ns))
 }
 
-fn announcement(options: &Options, targets: &Targets) -> String {
-    let names: Vec<_> = targets
-        .files
-        .iter()
-        .filter_map(|target| Some(target.path.file_name()?.to_string_lossy().into_owned()))
-        .collect();
+fn announcement(options: &Options, names: &[String]) -> String {
     let files: Vec<_> = options.write.iter().map(ToString::to_string).collect();
     let to = if files.is_empty() { String::new() } else { format!(" to {}", files.join(" and ")) };
     let end = if options.command.is_empty() { "; Ctrl-C ends" } else { "" };

@@ -17,7 +17,7 @@ use crate::cli::Options;
 use crate::loader;
 use crate::processes;
 use crate::symbols::open;
-use crate::targets::{Targets, mapped_files};
+use crate::targets::{Mapping, Targets, mapped_files};
 
 /// glibc's functions that go on with another stack. Whoever calls them imports them.
 const IMPORTED: [&str; 2] = ["swapcontext", "setcontext"];
@@ -53,6 +53,11 @@ pub(crate) fn find_switcher(options: &Options, targets: &Targets) -> Option<Swit
     pids.into_iter().find_map(|pid| search.in_process(pid, targets))
 }
 
+/// What switches stacks in one process.
+pub(crate) fn switcher_in(pid: u32) -> Option<Switcher> {
+    Search::default().among(pid, &mapped_files(pid).ok()?)
+}
+
 /// Each file is read once.
 #[derive(Debug, Default)]
 struct Search {
@@ -64,13 +69,18 @@ impl Search {
     fn in_process(&mut self, pid: u32, targets: &Targets) -> Option<Switcher> {
         // It may be gone.
         let files = mapped_files(pid).ok()?;
-        let is_target = |(open_path, _): &(PathBuf, PathBuf)| {
-            fs::metadata(open_path).is_ok_and(|meta| targets.has(&meta))
+        let is_target = |mapping: &Mapping| {
+            let meta = mapping.open_path(pid).and_then(|path| fs::metadata(path).ok());
+            meta.is_some_and(|meta| targets.has(&meta))
         };
         if !files.iter().any(is_target) {
             return None;
         }
-        files.iter().find_map(|(open_path, path)| self.judge(open_path, path))
+        self.among(pid, &files)
+    }
+
+    fn among(&mut self, pid: u32, files: &[Mapping]) -> Option<Switcher> {
+        files.iter().find_map(|mapping| self.judge(&mapping.open_path(pid)?, &mapping.path))
     }
 
     fn judge(&mut self, open_path: &Path, path: &Path) -> Option<Switcher> {

@@ -29,6 +29,7 @@ const FAILURES: &[(counter, &str)] = &[
     (counter::COUNT_CLOSE_TABLE_FULL, "close_table_full"),
     (counter::COUNT_UNKNOWN_SITE, "unknown_site"),
     (counter::COUNT_IMPOSSIBLE_RESULT, "impossible_result"),
+    (counter::COUNT_NOT_LOOKED_THROUGH, "not_looked_through"),
 ];
 
 /// Failures after which bytes are missing from the capture, at a known place or not.
@@ -60,16 +61,6 @@ impl Counters {
                 .sum();
         }
         Ok(counters)
-    }
-
-    /// Sets them all to 0.
-    pub(crate) fn reset(map: &impl MapCore) -> Result<()> {
-        let zeros = vec![vec![0; 8]; libbpf_rs::num_possible_cpus()?];
-        for index in 0..counter::COUNTERS.0 {
-            map.update_percpu(&index.to_ne_bytes(), &zeros, MapFlags::ANY)
-                .context("cannot reset the kernel's counters")?;
-        }
-        Ok(())
     }
 
     pub(crate) fn of(&self, which: counter) -> u64 {

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File, Metadata};
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,60 @@ use crate::cli::Options;
 use crate::loader;
 use crate::processes;
 use crate::symbols::{self, Symbols};
+
+/// By this a file is known: uprobes belong to inodes, so that one file under two names is probed
+/// once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct FileKey {
+    /// As the kernel keeps it, and as `struct file_key` has it.
+    pub(crate) dev: u32,
+    pub(crate) inode: u64,
+}
+
+impl FileKey {
+    /// With the two parts of the device's number.
+    pub(crate) fn new(major: u32, minor: u32, inode: u64) -> Self {
+        /// `MINORBITS` of the kernel's `linux/kdev_t.h`.
+        const MINOR_BITS: u32 = 20;
+        Self { dev: major << MINOR_BITS | minor, inode }
+    }
+
+    /// As a file's metadata say. The device may be another than that of a mapping of the file,
+    /// on btrfs for one.
+    pub(crate) fn of(meta: &Metadata) -> Self {
+        Self::new(libc::major(meta.dev()), libc::minor(meta.dev()), meta.ino())
+    }
+}
+
+/// A file that a process has mapped to be executed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mapping {
+    /// As the kernel has it for mappings.
+    pub(crate) key: FileKey,
+    /// Addresses.
+    pub(crate) range: Range<u64>,
+    /// What the process calls the file, or called it before it was deleted.
+    pub(crate) path: PathBuf,
+}
+
+impl Mapping {
+    /// By what path the very file is to be opened. As the process sees it, whatever its mount
+    /// namespace; or, if it was deleted or replaced meanwhile, as an upgrade does, by way of the
+    /// mapping; or, if the process is gone by now, as the recorder sees it.
+    pub(crate) fn open_path(&self, pid: u32) -> Option<PathBuf> {
+        let Range { start, end } = self.range;
+        let root = PathBuf::from(format!("/proc/{pid}/root"));
+        let path = self.path.strip_prefix("/").unwrap_or(&self.path);
+        let ways = [
+            root.join(path),
+            format!("/proc/{pid}/map_files/{start:x}-{end:x}").into(),
+            self.path.clone(),
+        ];
+        // The device may differ, see `FileKey::of`.
+        let is_it = |way: &PathBuf| fs::metadata(way).is_ok_and(|m| m.ino() == self.key.inode);
+        ways.into_iter().find(is_it)
+    }
+}
 
 /// A file to probe.
 #[derive(Debug)]
@@ -37,15 +92,15 @@ impl Target {
 pub(crate) struct Targets {
     pub(crate) files: Vec<Target>,
     pub(crate) notes: Vec<String>,
-    /// Uprobes belong to inodes, so one file under two names is probed once.
-    seen: HashSet<(u64, u64)>,
+    /// Those that were looked at, whether they are to be probed or not.
+    seen: HashSet<FileKey>,
 }
 
 impl Targets {
     /// Finds the files to probe.
     ///
     /// # Errors
-    /// A process or file that the user named is not there, or nothing can be probed at all.
+    /// A process or file that the user named is not there.
     pub(crate) fn find(options: &Options) -> Result<Self> {
         let mut targets = Self::default();
         for &pid in &options.pids {
@@ -74,9 +129,6 @@ impl Targets {
         } else {
             targets.add_known(&loader::cached_libraries());
             targets.add_running(&processes::all());
-        }
-        if targets.files.is_empty() {
-            bail!("no OpenSSL library found to probe; name one with --lib PATH");
         }
         Ok(targets)
     }
@@ -127,8 +179,8 @@ impl Targets {
 
     /// Whatever executable file a process has mapped.
     fn add_mapped(&mut self, pid: u32) -> std::io::Result<()> {
-        for (open_path, path) in mapped_files(pid)? {
-            self.consider(&open_path, &path);
+        for mapping in mapped_files(pid)? {
+            self.consider_mapping(pid, &mapping);
         }
         Ok(())
     }
@@ -141,31 +193,51 @@ impl Targets {
         }
     }
 
+    /// Adds a file that a process has mapped, if it has TLS functions. It is looked at once.
+    pub(crate) fn consider_mapping(&mut self, pid: u32, mapping: &Mapping) {
+        if !self.seen.contains(&mapping.key)
+            && let Some(open_path) = mapping.open_path(pid)
+        {
+            self.consider(&open_path, &mapping.path);
+            self.seen.insert(mapping.key);
+        }
+    }
+
     /// Adds a file if it has TLS functions; one that does not, or is no ELF file for this machine, is
     /// passed over in silence, since nobody asked for it by name.
     fn consider(&mut self, open_path: &Path, path: &Path) {
         let Ok(meta) = fs::metadata(open_path) else { return };
-        if self.seen.contains(&(meta.dev(), meta.ino())) {
+        if self.seen.contains(&FileKey::of(&meta)) {
             return;
         }
         let Ok(file) = symbols::open(open_path) else { return };
         match Symbols::read(&file, open_path) {
             Ok(symbols) if symbols.carry_data() => self.add(file, path.into(), symbols),
             _ => {
-                self.seen.insert((meta.dev(), meta.ino()));
+                self.seen.insert(FileKey::of(&meta));
             }
         }
     }
 
+    /// Whether a file was looked at.
+    pub(crate) fn has_seen(&self, key: FileKey) -> bool {
+        self.seen.contains(&key)
+    }
+
+    /// All files that were looked at.
+    pub(crate) fn seen(&self) -> impl Iterator<Item = FileKey> {
+        self.seen.iter().copied()
+    }
+
     /// Whether this is one of the files to probe.
     pub(crate) fn has(&self, meta: &Metadata) -> bool {
-        let is_it = |known: Metadata| known.dev() == meta.dev() && known.ino() == meta.ino();
+        let is_it = |known: Metadata| FileKey::of(&known) == FileKey::of(meta);
         self.files.iter().any(|target| target.file.metadata().is_ok_and(is_it))
     }
 
     fn add(&mut self, file: File, path: PathBuf, symbols: Symbols) {
         let Ok(meta) = file.metadata() else { return };
-        if !self.seen.insert((meta.dev(), meta.ino())) {
+        if !self.seen.insert(FileKey::of(&meta)) {
             return;
         }
         let missing = symbols.missing();
@@ -176,30 +248,33 @@ impl Targets {
     }
 }
 
-/// The executable files that a process has mapped: by what path to open each, seen from the
-/// process's own root, and what the process calls it. One that was deleted or replaced meanwhile,
-/// as an upgrade does, is still to be had by way of the mapping.
-pub(crate) fn mapped_files(pid: u32) -> std::io::Result<Vec<(PathBuf, PathBuf)>> {
+/// The files that a process has mapped to be executed, each once.
+pub(crate) fn mapped_files(pid: u32) -> std::io::Result<Vec<Mapping>> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
-    let mut paths = HashSet::new();
+    let mut keys = HashSet::new();
     let mappings = maps.lines().filter_map(executable_mapping);
-    let files = mappings.filter(|(_, path)| paths.insert(*path)).map(|(range, path)| {
-        match path.strip_suffix(" (deleted)") {
-            None => (format!("/proc/{pid}/root{path}").into(), path.into()),
-            Some(path) => (format!("/proc/{pid}/map_files/{range}").into(), path.into()),
-        }
-    });
-    Ok(files.collect())
+    Ok(mappings.filter(|mapping| keys.insert(mapping.key)).collect())
 }
 
-/// The address range and the file of a line of `/proc/PID/maps` (range, permissions, offset,
-/// device, inode, path), if the file is mapped to be executed. The path may have spaces.
-fn executable_mapping(line: &str) -> Option<(&str, &str)> {
+/// What a line of `/proc/PID/maps` says (range, permissions, offset, device, inode, path), if it
+/// is of a file that is mapped to be executed. The path may have spaces.
+fn executable_mapping(line: &str) -> Option<Mapping> {
     let mut fields = line.splitn(6, ' ');
-    let range = fields.next()?;
+    let (start, end) = fields.next()?.split_once('-')?;
     let executable = fields.next()?.contains('x');
-    let path = fields.nth(3)?.trim_start();
-    (executable && path.starts_with('/')).then_some((range, path))
+    let (major, minor) = fields.nth(1)?.split_once(':')?;
+    let inode = fields.next()?.parse().ok()?;
+    let path = fields.next()?.trim_start();
+    if !executable || !path.starts_with('/') {
+        return None;
+    }
+    let number = |text| u32::from_str_radix(text, 16).ok();
+    let address = |text| u64::from_str_radix(text, 16).ok();
+    Some(Mapping {
+        key: FileKey::new(number(major)?, number(minor)?, inode),
+        range: address(start)?..address(end)?,
+        path: path.strip_suffix(" (deleted)").unwrap_or(path).into(),
+    })
 }
 
 #[cfg(test)]
@@ -208,8 +283,14 @@ mod tests {
 
     #[test]
     fn only_files_mapped_to_be_executed_count() {
-        let line = "7f00-7f10 r-xp 00001000 fe:00 1234                       /usr/lib/a b.so";
-        assert_eq!(executable_mapping(line), Some(("7f00-7f10", "/usr/lib/a b.so")));
+        let line = "7f00-7f10 r-xp 00001000 fe:01 1234                       /usr/lib/a b.so";
+        let mapping = Mapping {
+            key: FileKey { dev: 0xfe << 20 | 1, inode: 1234 },
+            range: 0x7f00..0x7f10,
+            path: "/usr/lib/a b.so".into(),
+        };
+        assert_eq!(executable_mapping(line), Some(mapping.clone()));
+        assert_eq!(executable_mapping(&format!("{line} (deleted)")), Some(mapping));
         assert_eq!(executable_mapping(&line.replace("r-xp", "r--p")), None);
         assert_eq!(executable_mapping("7f00-7f10 r-xp 0 00:00 0      [vdso]"), None);
         assert_eq!(executable_mapping("7f00-7f10 r-xp 0 00:00 0"), None);

@@ -7,13 +7,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
 
 use sslrec_formats::record::{
     AddrKind, Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Handshake, Process,
     Record, Role,
 };
 
+use crate::attach::Libs;
 use crate::clock::Clock;
 use crate::event::{Event, text};
 use crate::functions::name_of;
@@ -34,8 +34,7 @@ struct Conn {
 pub(crate) struct Tracker<K> {
     clock: Clock,
     kernel: K,
-    /// Probed files, by the number that events name them by.
-    libs: Vec<PathBuf>,
+    libs: Libs,
     conns: HashMap<Key, Conn>,
     processes: BTreeMap<u32, Process>,
     /// Names that were set before their connection was first reported, with its time of birth, by
@@ -63,7 +62,7 @@ pub(crate) struct Totals {
 pub(crate) type Emit<'a> = &'a mut dyn FnMut(&Record<'_>);
 
 impl<K: KernelState> Tracker<K> {
-    pub(crate) fn new(clock: Clock, kernel: K, libs: Vec<PathBuf>) -> Self {
+    pub(crate) fn new(clock: Clock, kernel: K, libs: Libs) -> Self {
         Self {
             clock,
             kernel,
@@ -173,7 +172,7 @@ impl<K: KernelState> Tracker<K> {
     }
 
     fn describe(&mut self, key: Key, ts_ns: u64, known: &Known, emit: Emit<'_>) {
-        let lib = self.libs.get(usize::from(known.lib)).map(|path| path.display().to_string());
+        let lib = self.libs.path(known.lib).map(|path| path.display().to_string());
         let sni = self.take_server_name(key);
         let is_new = !self.conns.contains_key(&key);
         let record = &mut self.entry(key, ts_ns).record;

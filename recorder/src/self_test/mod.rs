@@ -9,6 +9,7 @@
 //! child has no privileges. Programs with the library inside cannot be loaded; for these the proof
 //! has to do, and the kernel side's check that no call gives more than was asked for.
 
+pub(crate) mod diversion;
 pub(crate) mod peer;
 mod script;
 
@@ -22,8 +23,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use libbpf_rs::{MapHandle, RingBuffer, RingBufferBuilder};
+use libbpf_rs::{MapHandle, RingBufferBuilder};
 
+use self::diversion::Diversion;
 use self::script::{Round, rounds};
 use crate::event::Event;
 use crate::functions::name_of;
@@ -49,33 +51,63 @@ pub(crate) enum Outcome {
     NotRun(String),
 }
 
+/// Where the events of a self-test come from.
+#[derive(Debug)]
+pub(crate) enum Source<'a> {
+    /// The ring: nothing is recorded yet.
+    Ring,
+    /// Whoever empties the ring.
+    Recording(&'a Diversion),
+}
+
 /// Tries the probes that are attached to a library.
 ///
 /// # Errors
 /// The kernel side cannot be read.
-pub(crate) fn run(probes: &mut Probes<'_>, target: &Target) -> Result<Outcome> {
-    let mut peer = match Peer::start(target) {
+pub(crate) fn run(
+    probes: &mut Probes<'_>,
+    target: &Target,
+    source: &Source<'_>,
+) -> Result<Outcome> {
+    let peer = match Peer::start(target) {
         Ok(peer) => peer,
         Err(error) => return Ok(Outcome::NotRun(format!("{error:#}"))),
     };
     let pid = peer.process.id();
-    probes.record_self_test(pid)?;
-    let ring_map = MapHandle::try_from(&probes.skel.maps.ring)?;
     let seen = RefCell::new(Seen { pid, calls: Vec::new(), broken: None });
-    let mut ring = RingBufferBuilder::new();
-    ring.add(&ring_map, |event| {
-        seen.borrow_mut().add(event);
-        0
-    })?;
-    let ring = ring.build()?;
-    let outcome = converse(&mut peer, &ring, &seen, &told_by_others(target));
-    drop(peer);
-    // Its end, and that of its connections.
-    ring.consume().context("cannot empty the ring")?;
+    let told_by_others = told_by_others(target);
+    let outcome = match source {
+        Source::Ring => {
+            let ring_map = MapHandle::try_from(&probes.skel.maps.ring)?;
+            let mut ring = RingBufferBuilder::new();
+            ring.add(&ring_map, |event| {
+                seen.borrow_mut().add(event);
+                0
+            })?;
+            let ring = ring.build()?;
+            let look = || ring.consume().map_err(|error| error.to_string());
+            probes.record_self_test(pid)?;
+            converse(peer, &look, &seen, &told_by_others)
+        }
+        Source::Recording(diversion) => {
+            let look = || {
+                diversion.take()?.iter().for_each(|event| seen.borrow_mut().add(event));
+                Ok(())
+            };
+            diversion.divert(pid);
+            probes.record_self_test(pid)?;
+            let outcome = converse(peer, &look, &seen, &told_by_others);
+            diversion.divert(0);
+            outcome
+        }
+    };
     probes.record_self_test(0)?;
     probes.forget(pid)?;
     Ok(outcome)
 }
+
+/// Has the kernel side's events seen, as far as there are any now; gives why that fails.
+type Look<'a> = &'a dyn Fn() -> Result<(), String>;
 
 /// The functions whose calls are seen as those of others that they end with.
 fn told_by_others(target: &Target) -> Vec<&'static str> {
@@ -87,8 +119,22 @@ fn told_by_others(target: &Target) -> Vec<&'static str> {
 }
 
 fn converse(
+    mut peer: Peer,
+    look: Look<'_>,
+    seen: &RefCell<Seen>,
+    told_by_others: &[&str],
+) -> Outcome {
+    let outcome = compare(&mut peer, look, seen, told_by_others);
+    drop(peer);
+    // Its end, and that of its connections: nobody else is to see them. If they cannot be had
+    // there is nobody else either.
+    let _ = look();
+    outcome
+}
+
+fn compare(
     peer: &mut Peer,
-    ring: &RingBuffer<'_>,
+    look: Look<'_>,
     seen: &RefCell<Seen>,
     told_by_others: &[&str],
 ) -> Outcome {
@@ -104,8 +150,8 @@ fn converse(
             // What has begun works without probes.
             Err(Stop::Told(reason) | Stop::Silent(reason)) => return Outcome::Failed(reason),
         };
-        if let Err(error) = ring.consume() {
-            return Outcome::Failed(format!("the events cannot be read: {error}"));
+        if let Err(reason) = look() {
+            return Outcome::NotRun(reason);
         }
         let mut seen = seen.borrow_mut();
         let calls = std::mem::take(&mut seen.calls);

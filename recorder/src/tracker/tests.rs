@@ -117,7 +117,7 @@ impl KernelState for Tables {
 }
 
 fn tracker() -> Tracker<Tables> {
-    Tracker::new(Clock::new(), Tables::default(), vec!["/lib/libssl.so.3".into()])
+    Tracker::new(Clock::new(), Tables::default(), ["/lib/libssl.so.3"].into())
 }
 
 fn exit(ts_ns: u64) -> Bytes {

@@ -13,7 +13,7 @@ const SIGINT: i32 = 2;
 const NOBODY: &str = "65534";
 
 /// Names of the processes whose connections are in the raw log, each end counted.
-fn recorded_comms(live: &Live, recorded: &Recorded) -> Vec<String> {
+pub(crate) fn recorded_comms(live: &Live, recorded: &Recorded) -> Vec<String> {
     let listing = live.list(&recorded.raw, &["--both-ends"]);
     let comm = |stream: &serde_json::Value| stream["comm"].as_str().unwrap().to_owned();
     let mut comms: Vec<String> = listing.streams.iter().map(comm).collect();
@@ -57,8 +57,57 @@ fn only_processes_of_the_user_are_recorded() {
     }
 }
 
+/// A group that is removed with the test.
+struct Group(PathBuf);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Its processes may be ending yet.
+        let removed = || std::fs::remove_dir(&self.0).ok();
+        crate::support::within(Duration::from_secs(5), removed);
+    }
+}
+
+/// Where the second version of cgroups is mounted.
+fn cgroups() -> Option<PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    let mount = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2"))?;
+    mount.split(' ').nth(1).map(PathBuf::from)
+}
+
+#[test]
+fn only_processes_of_the_group_and_below_are_recorded() {
+    let Some(live) = Live::start() else { return };
+    let Some(root) = cgroups() else {
+        eprintln!("skipped: the second version of cgroups is not mounted");
+        return;
+    };
+    let name = format!("sslrec-test-{}", std::process::id());
+    let group = Group(root.join(&name));
+    std::fs::create_dir(&group.0).unwrap();
+    let below = Group(group.0.join("below"));
+    std::fs::create_dir(&below.0).unwrap();
+    let (wanted, other) = (peer_named(live.dir(), "wanted"), peer_named(live.dir(), "other"));
+    let join = |group: &Group| format!("echo $$ >{}", group.0.join("cgroup.procs").display());
+    let script = format!(
+        "{other} exchange && {} && {wanted} exchange && {} && {wanted} exchange",
+        join(&group),
+        join(&below)
+    );
+    for path in [text(group.0.clone()), format!("/{name}")] {
+        let options = ["--cgroup", &path];
+        let recorded = live.record(&options, &["sh", "-c", &script]).succeeded();
+        assert_eq!(recorded_comms(&live, &recorded), ["wanted"; 4], "{path}");
+        // All filters must be met.
+        let options = ["--cgroup", &path, "-c", "other"];
+        let recorded = live.record(&options, &["sh", "-c", &script]).succeeded();
+        assert!(recorded_comms(&live, &recorded).is_empty(), "{path}");
+    }
+    drop(below);
+}
+
 /// A shell that waits, so that it can be named by pid, and then runs a script.
-fn waiting_shell(live: &Live, script: &str) -> (Started, PathBuf) {
+pub(crate) fn waiting_shell(live: &Live, script: &str) -> (Started, PathBuf) {
     let go = live.path("go");
     let script = format!("while [ ! -e {} ]; do sleep 0.05; done; {script}", go.display());
     (live.spawn(Command::new("sh").args(["-c", &script])), go)

@@ -15,6 +15,7 @@ mod cases;
 mod choice;
 mod coroutines;
 mod demo;
+mod discovery;
 mod h2_peer;
 mod habits;
 mod leftovers;

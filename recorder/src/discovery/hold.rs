@@ -1,0 +1,179 @@
+//! Processes that the kernel side stopped, and who lets them go again: the recorder, once it has
+//! looked at their files; or, if the recorder dies or is stopped itself, a small process that does
+//! nothing but wait for that.
+
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use libbpf_rs::{MapCore, MapHandle, libbpf_sys};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::clock::boot_time_ns;
+
+/// A process is not kept longer than this, whatever the recorder does.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between looks of the watchdog.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// After the recorder's death its probes may stop a process yet, for as long as it takes the kernel
+/// to remove them.
+const AFTERMATH: Duration = Duration::from_secs(2);
+const LOOK_IN_AFTERMATH: Duration = Duration::from_millis(20);
+
+/// Lets a process go on, if it is one that was stopped here.
+pub(super) fn release(held: &MapHandle, pid: u32) {
+    // Out of the table first: the watchdog would let it go once more, and then perhaps wake one
+    // that its user has stopped meanwhile.
+    if held.delete(&pid.to_ne_bytes()).is_ok() {
+        wake(pid);
+    }
+}
+
+/// Lets all go on.
+pub(crate) fn release_all(held: &MapHandle) {
+    for key in held.keys().collect::<Vec<_>>() {
+        if let Ok(pid) = key.as_slice().try_into() {
+            release(held, u32::from_ne_bytes(pid));
+        }
+    }
+}
+
+/// One that is gone meanwhile needs no waking.
+fn wake(pid: u32) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::CONT);
+    }
+}
+
+/// The process that waits for the recorder's death. It ends by itself soon after the recorder, and
+/// with this value.
+pub(crate) struct Watchdog {
+    process: Child,
+    /// Closed by the recorder's end.
+    alive: Option<io::PipeWriter>,
+}
+
+impl Watchdog {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// No process can be started.
+    pub(crate) fn start(held: &impl AsFd) -> Result<Self> {
+        let (ours, alive) = io::pipe().context("cannot make a pipe")?;
+        let mut command = Command::new("/proc/self/exe");
+        // Ctrl-C is for the recorder, and so is the end of its session.
+        command.arg("--watchdog").env_clear().current_dir("/").process_group(0);
+        command.stdin(ours).stderr(Stdio::null());
+        command.stdout(held.as_fd().try_clone_to_owned()?);
+        let process = command.spawn().context("cannot start the watchdog")?;
+        Ok(Self { process, alive: Some(alive) })
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        // Nobody is held any more, so that it has nothing to wait for.
+        self.alive.take();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The watchdog's whole life. Its standard input ends with the recorder, and its standard output is
+/// the table of those that are held.
+///
+/// # Errors
+/// One of them is not what it should be.
+pub(crate) fn watch() -> Result<u8> {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
+        // SAFETY: ignoring a signal touches nothing.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+    let held = Held { map: io::stdout().as_fd().try_clone_to_owned()? };
+    let mut recorder = io::stdin().lock();
+    while is_alive(&mut recorder)? {
+        let now_ns = boot_time_ns();
+        let old = |since_ns: u64| Duration::from_nanos(now_ns.saturating_sub(since_ns)) > PATIENCE;
+        held.release_if(old);
+    }
+    let end = Instant::now() + AFTERMATH;
+    while Instant::now() < end {
+        held.release_if(|_| true);
+        std::thread::sleep(LOOK_IN_AFTERMATH);
+    }
+    Ok(0)
+}
+
+/// Whether the recorder lives after a while of waiting for its death.
+fn is_alive(recorder: &mut (impl Read + AsFd)) -> Result<bool> {
+    let most = Timespec { tv_sec: LOOK.as_secs().cast_signed(), tv_nsec: 0 };
+    let mut descriptors = [PollFd::new(recorder, PollFlags::IN)];
+    match poll(&mut descriptors, Some(&most)) {
+        Ok(0) | Err(rustix::io::Errno::INTR) => Ok(true),
+        // It never writes.
+        Ok(_) => Ok(recorder.read(&mut [0])? > 0),
+        Err(error) => Err(error).context("cannot wait for the recorder"),
+    }
+}
+
+/// The kernel side's table `held`, by its descriptor alone: libbpf-rs makes a `MapHandle` of one
+/// only by a map's number, for which the kernel wants CAP_SYS_ADMIN.
+struct Held {
+    map: OwnedFd,
+}
+
+impl Held {
+    fn release_if(&self, wanted: impl Fn(u64) -> bool) {
+        for pid in self.pids() {
+            if self.since_ns(pid).is_some_and(&wanted) && self.remove(pid) {
+                wake(pid);
+            }
+        }
+    }
+
+    fn descriptor(&self) -> i32 {
+        BorrowedFd::as_raw_fd(&self.map.as_fd())
+    }
+
+    fn pids(&self) -> Vec<u32> {
+        let mut pids: Vec<u32> = Vec::new();
+        loop {
+            let last = pids.last().map_or(std::ptr::null(), std::ptr::from_ref);
+            let mut next = 0_u32;
+            // SAFETY: keys of the table are four bytes, which is what both pointers lead to; a
+            // null pointer asks for the first one.
+            let result = unsafe {
+                let next = std::ptr::from_mut(&mut next).cast();
+                libbpf_sys::bpf_map_get_next_key(self.descriptor(), last.cast(), next)
+            };
+            // A key that is removed meanwhile begins it anew, which must not go on for ever.
+            if result != 0 || pids.contains(&next) {
+                return pids;
+            }
+            pids.push(next);
+        }
+    }
+
+    fn since_ns(&self, pid: u32) -> Option<u64> {
+        let mut since_ns = 0_u64;
+        // SAFETY: keys of the table are four bytes and its values eight, as these are.
+        let result = unsafe {
+            let (key, value) =
+                (std::ptr::from_ref(&pid).cast(), std::ptr::from_mut(&mut since_ns).cast());
+            libbpf_sys::bpf_map_lookup_elem(self.descriptor(), key, value)
+        };
+        (result == 0).then_some(since_ns)
+    }
+
+    /// Whether it was there until now.
+    fn remove(&self, pid: u32) -> bool {
+        let key = std::ptr::from_ref(&pid).cast();
+        // SAFETY: keys of the table are four bytes, as this is.
+        unsafe { libbpf_sys::bpf_map_delete_elem(self.descriptor(), key) == 0 }
+    }
+}

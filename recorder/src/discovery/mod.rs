@@ -1,0 +1,242 @@
+//! Finds what appears while the recording goes on: programs that start, libraries that they load.
+//!
+//! One thread hears of every file that a process maps to be executed, looks at those that it does
+//! not know, and has them probed. Where nothing may be missed the kernel side stops a process that
+//! is faster than this thread (`bpf/hold.h`), and this thread lets it go. It alone attaches probes
+//! once the recording has begun, and it alone needs the privileges for that.
+
+pub(crate) mod hold;
+mod mappings;
+mod wanted;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use libbpf_rs::{MapCore, MapFlags, MapHandle, RingBuffer, RingBufferBuilder};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use self::mappings::Mapped;
+pub(crate) use self::mappings::Mappings;
+pub(crate) use self::wanted::Wanted;
+use crate::attach::Attacher;
+use crate::cli::Options;
+use crate::clock::boot_time_ns;
+use crate::event::{bytes_of, view};
+use crate::messages::say;
+use crate::probes::{Probes, lock};
+use crate::processes;
+use crate::self_test::Source;
+use crate::self_test::diversion::Diversion;
+use crate::skel::types;
+use crate::stacks::switcher_in;
+use crate::targets::{FileKey, Mapping, Targets, mapped_files};
+
+/// Between looks at whether the recording has ended.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What this thread and the one that empties the ring share.
+#[derive(Debug, Default)]
+pub(crate) struct Link {
+    pub(crate) diversion: Diversion,
+    ended: AtomicBool,
+}
+
+impl Link {
+    /// The ring is not emptied any more, and nothing need be found.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+        self.diversion.end();
+    }
+}
+
+/// Waits for news, with what it needs to act on it.
+pub(crate) struct Discovery<'a, 'obj> {
+    probes: &'a Mutex<Probes<'obj>>,
+    attacher: Attacher<'a>,
+    targets: Targets,
+    wanted: Wanted<'a>,
+    link: &'a Link,
+    verbose: bool,
+    mappings: Mappings,
+    known_files: MapHandle,
+    held: MapHandle,
+    holds: MapHandle,
+}
+
+/// What is known when the recording begins.
+pub(crate) struct Known<'a> {
+    /// What was probed.
+    pub(crate) attacher: Attacher<'a>,
+    /// What was looked at.
+    pub(crate) targets: Targets,
+    /// Whose files matter.
+    pub(crate) wanted: Wanted<'a>,
+}
+
+impl<'a, 'obj> Discovery<'a, 'obj> {
+    /// Begins to act on what is mapped from now on. A command's processes are held where need be:
+    /// nothing of them may be missed, and they are the recorder's to stop.
+    ///
+    /// # Errors
+    /// There are too many open files.
+    pub(crate) fn new(
+        mappings: Mappings,
+        probes: &'a Mutex<Probes<'obj>>,
+        Known { attacher, targets, wanted }: Known<'a>,
+        link: &'a Link,
+        options: &Options,
+    ) -> Result<Self> {
+        let mut loaded = lock(probes);
+        loaded.hold(!options.command.is_empty())?;
+        let maps = &loaded.skel.maps;
+        let discovery = Self {
+            probes,
+            attacher,
+            targets,
+            wanted,
+            link,
+            verbose: options.verbose,
+            mappings,
+            known_files: MapHandle::try_from(&maps.known_files)?,
+            held: MapHandle::try_from(&maps.held)?,
+            holds: MapHandle::try_from(&maps.holds)?,
+        };
+        discovery.targets.seen().for_each(|key| discovery.tell_known(key));
+        Ok(discovery)
+    }
+
+    /// Finds and probes until the recording ends.
+    ///
+    /// # Errors
+    /// The kernel's news cannot be read.
+    pub(crate) fn run(mut self) -> Result<()> {
+        let ended = self.follow();
+        lock(self.probes).hold(false)?;
+        hold::release_all(&self.held);
+        ended
+    }
+
+    fn follow(&mut self) -> Result<()> {
+        let holds_map = MapHandle::try_from(&self.holds)?;
+        let arrived = Mutex::new(Vec::new());
+        let holds = ring_of(&holds_map, &arrived)?;
+        while !self.link.ended.load(Ordering::Relaxed) {
+            self.wait(&holds_map)?;
+            for mapped in self.mappings.take() {
+                self.mapped(mapped);
+            }
+            holds.consume().context("cannot read the ring of held processes")?;
+            let events =
+                std::mem::take(&mut *arrived.lock().unwrap_or_else(PoisonError::into_inner));
+            for event in events {
+                self.was_held(&event);
+            }
+        }
+        Ok(())
+    }
+
+    /// Until there is news, or for a while.
+    fn wait(&self, holds: &MapHandle) -> Result<()> {
+        let descriptors =
+            self.mappings.descriptors().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        let mut descriptors: Vec<_> =
+            descriptors.chain([PollFd::new(holds, PollFlags::IN)]).collect();
+        let most = Timespec { tv_sec: 0, tv_nsec: LOOK.subsec_nanos().into() };
+        match poll(&mut descriptors, Some(&most)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error).context("cannot wait for new mappings"),
+        }
+    }
+
+    fn mapped(&mut self, mapped: Mapped) {
+        match mapped {
+            Mapped::File { pid, ts_ns, mapping } => {
+                if !self.targets.has_seen(mapping.key) && self.wanted.is(pid) {
+                    self.look_at(pid, &mapping, ts_ns);
+                }
+            }
+            Mapped::Anything => {
+                let pids = processes::all().into_iter().filter(|&pid| self.wanted.is(pid));
+                pids.collect::<Vec<_>>().into_iter().for_each(|pid| self.look_through(pid));
+            }
+        }
+    }
+
+    /// A process waits until its files are known.
+    fn was_held(&mut self, event: &types::event_held) {
+        let pid = event.pid;
+        self.look_through(pid);
+        // By the kernel side's name for it, in case that is another than that of mappings.
+        self.tell_known(FileKey { dev: event.file.dev, inode: event.file.inode });
+        hold::release(&self.held, pid);
+        if self.verbose {
+            let comm = processes::describe(pid, 0).comm;
+            let held_ms = milliseconds_since(event.ts_ns);
+            say(format_args!(
+                "{comm}[{pid}] was held for {held_ms:.1} ms, until its files were known"
+            ));
+        }
+    }
+
+    /// Looks at all that a process has mapped. It may be gone.
+    fn look_through(&mut self, pid: u32) {
+        let now_ns = boot_time_ns();
+        for mapping in mapped_files(pid).unwrap_or_default() {
+            if !self.targets.has_seen(mapping.key) {
+                self.look_at(pid, &mapping, now_ns);
+            }
+        }
+    }
+
+    /// Looks at a file, and has it probed if there is anything to probe.
+    fn look_at(&mut self, pid: u32, mapping: &Mapping, since_ns: u64) {
+        self.targets.consider_mapping(pid, mapping);
+        for note in self.targets.notes.drain(..) {
+            say(note);
+        }
+        for target in std::mem::take(&mut self.targets.files) {
+            let path = target.path.display().to_string();
+            let switcher = switcher_in(pid);
+            let source = Source::Recording(&self.link.diversion);
+            let mut probes = lock(self.probes);
+            match self.attacher.attach(&mut probes, target, switcher.as_ref(), &source) {
+                Ok(()) if self.verbose => {
+                    let ms = milliseconds_since(since_ns);
+                    say(format_args!("{path} was probed {ms:.1} ms after process {pid} mapped it"));
+                }
+                Ok(()) => {}
+                Err(error) => say(format_args!("{error:#}; recording without this file")),
+            }
+        }
+        self.tell_known(mapping.key);
+    }
+
+    /// Has the kernel side hold nobody for this file.
+    fn tell_known(&self, key: FileKey) {
+        let key = types::file_key { inode: key.inode, dev: key.dev, ..types::file_key::default() };
+        // Where there is no room processes are held for it again: slower, and no less complete.
+        let _ = self.known_files.update(bytes_of(&key), &[1], MapFlags::ANY);
+    }
+}
+
+fn milliseconds_since(boot_ns: u64) -> f64 {
+    boot_time_ns().saturating_sub(boot_ns) as f64 / 1e6
+}
+
+/// The ring of those that were held, whose events go into `arrived`.
+fn ring_of<'a>(
+    map: &'a MapHandle,
+    arrived: &'a Mutex<Vec<types::event_held>>,
+) -> Result<RingBuffer<'a>> {
+    let mut ring = RingBufferBuilder::new();
+    ring.add(map, |event| {
+        arrived
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(view::<types::event_held>(event));
+        0
+    })?;
+    Ok(ring.build()?)
+}

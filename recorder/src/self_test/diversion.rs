@@ -1,0 +1,108 @@
+//! The way of a self-test's events while something is being recorded: whoever empties the ring
+//! hands them over here instead of to the writer.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::PATIENCE;
+use crate::event::pid_of;
+
+/// Between looks at whether the ring has been emptied.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// Times that the ring must have been emptied for all to be there that was in it when the waiting
+/// began: one emptying may have been under way.
+const EMPTYINGS: u64 = 2;
+
+/// Shared by the thread that empties the ring and the one that tests.
+#[derive(Debug, Default)]
+pub(crate) struct Diversion {
+    /// Whose events are wanted here; 0: nobody's.
+    pid: AtomicU32,
+    emptied: AtomicU64,
+    /// Nobody empties the ring any more.
+    ended: AtomicBool,
+    events: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Diversion {
+    /// Takes an event if it is the self-test's.
+    pub(crate) fn takes(&self, event: &[u8]) -> bool {
+        let pid = self.pid.load(Ordering::Relaxed);
+        if pid == 0 || pid_of(event) != Some(pid) {
+            return false;
+        }
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event.to_vec());
+        true
+    }
+
+    /// The ring has just been emptied.
+    pub(crate) fn ring_was_emptied(&self) {
+        self.emptied.fetch_add(1, Ordering::Release);
+    }
+
+    /// The ring will not be emptied again.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    pub(super) fn divert(&self, pid: u32) {
+        self.pid.store(pid, Ordering::Relaxed);
+    }
+
+    /// The events that were sent before this call.
+    ///
+    /// # Errors
+    /// Nobody empties the ring.
+    pub(super) fn take(&self) -> Result<Vec<Vec<u8>>, String> {
+        let (start, target) =
+            (Instant::now(), self.emptied.load(Ordering::Acquire).wrapping_add(EMPTYINGS));
+        while self.emptied.load(Ordering::Acquire) < target {
+            if self.ended.load(Ordering::Acquire) || start.elapsed() > PATIENCE {
+                return Err("the recording ended meanwhile".into());
+            }
+            thread::sleep(LOOK);
+        }
+        Ok(std::mem::take(&mut *self.events.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::exit_event;
+
+    #[test]
+    fn only_the_self_tests_events_are_taken() {
+        let diversion = Diversion::default();
+        assert!(!diversion.takes(&exit_event(7, 1)), "nothing is wanted yet");
+        diversion.divert(7);
+        assert!(diversion.takes(&exit_event(7, 1)));
+        assert!(!diversion.takes(&exit_event(8, 1)));
+        assert!(!diversion.takes(&[]));
+    }
+
+    #[test]
+    fn events_come_once_the_ring_was_emptied() {
+        let diversion = Diversion::default();
+        diversion.divert(7);
+        thread::scope(|scope| {
+            let taken = scope.spawn(|| diversion.take());
+            while !taken.is_finished() {
+                diversion.takes(&exit_event(7, 1));
+                diversion.ring_was_emptied();
+                thread::sleep(LOOK);
+            }
+            assert!(!taken.join().unwrap().unwrap().is_empty());
+        });
+    }
+
+    #[test]
+    fn nobody_waits_for_a_recording_that_has_ended() {
+        let diversion = Diversion::default();
+        diversion.end();
+        assert!(diversion.take().is_err());
+    }
+}
