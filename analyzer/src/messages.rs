@@ -61,6 +61,15 @@ impl Carried {
         }
     }
 
+    /// Keeps the counts alone.
+    pub(crate) fn forget_messages(&mut self) {
+        match self {
+            Carried::Grpc(grpc) => grpc.messages = None,
+            Carried::WebSocket(socket) => socket.messages = None,
+            Carried::Events(events) => events.messages = None,
+        }
+    }
+
     /// About how much memory it takes.
     pub(crate) fn memory_bytes(&self) -> usize {
         let messages = match self {

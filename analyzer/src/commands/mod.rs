@@ -11,6 +11,7 @@ mod file_name;
 mod follow;
 mod har;
 mod hexdump;
+mod html;
 mod messages;
 mod new_file;
 mod pretty;
@@ -40,6 +41,8 @@ pub enum Command {
     Check(Box<check::Check>),
     /// Write the exchanges as HAR 1.2, for browsers' tools
     Har(har::Har),
+    /// Write the exchanges as a page for a browser, with a waterfall and a filter
+    Html(html::Html),
     /// Count by host, path and the like: how often, how fast, how many failures
     Stats(stats::Stats),
     /// Write bodies to files
@@ -59,6 +62,7 @@ pub(crate) fn run(command: &Command) -> Result<()> {
         Command::Show(show) => show::run(show),
         Command::Check(check) => check::run(check),
         Command::Har(har) => har::run(har),
+        Command::Html(html) => html::run(html),
         Command::Stats(stats) => stats::run(stats),
         Command::Extract(extract) => extract::run(extract),
         Command::Follow(follow) => follow::run(follow),

@@ -241,7 +241,7 @@ fn write_fields(out: &mut impl Write, mark: char, fields: &Fields) -> io::Result
 }
 
 fn write_body(out: &mut impl Write, content_type: &str, data: &[u8]) -> io::Result<()> {
-    let Some(text) = text(content_type, data) else {
+    let Some(text) = pretty::text(content_type, data) else {
         let kind = if content_type.is_empty() { "of no stated type" } else { content_type };
         writeln!(out, "* {} bytes {}", data.len(), Printable(kind))?;
         return hexdump::write_start(out, data);
@@ -253,21 +253,6 @@ fn write_body(out: &mut impl Write, content_type: &str, data: &[u8]) -> io::Resu
         writeln!(out, "{}", parts.collect::<Vec<_>>().join("\t"))?;
     }
     Ok(())
-}
-
-/// The body as text, if it is: UTF-8, or ISO 8859-1 where it says so, with no control characters
-/// that texts do not have.
-fn text<'a>(content_type: &str, data: &'a [u8]) -> Option<Cow<'a, str>> {
-    let binary = |b: &u8| *b < b' ' && !b"\t\n\r\x0c\x1b".contains(b);
-    if data.iter().any(binary) {
-        return None;
-    }
-    let lower = content_type.to_ascii_lowercase();
-    match std::str::from_utf8(data) {
-        Ok(text) => Some(text.into()),
-        Err(_) if lower.contains("charset=iso-8859-1") => Some(latin1(data)),
-        Err(_) => None,
-    }
 }
 
 fn write_stream(out: &mut impl Write, stream: &Stream) -> io::Result<()> {

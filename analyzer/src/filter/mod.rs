@@ -37,6 +37,7 @@ use regex::Regex;
 pub use self::error::Error;
 use self::field::Field;
 pub(crate) use self::named::NamedField;
+pub(crate) use self::number::parse_bytes;
 use self::subject::Subject;
 pub(crate) use self::subject::Value;
 use crate::exchange::Item;

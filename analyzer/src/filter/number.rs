@@ -1,5 +1,14 @@
 //! Numbers with units, as filters write them.
 
+/// A number of bytes, with a unit or without.
+///
+/// # Errors
+/// If it is none: what one looks like.
+pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
+    let wanted = || format!("give {}", Unit::Bytes.example());
+    Unit::Bytes.parse(text).ok_or_else(wanted)
+}
+
 /// How the number of a field is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {

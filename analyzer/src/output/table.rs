@@ -199,7 +199,10 @@ fn body_bytes(exchange: &Exchange) -> Option<u64> {
 
 /// What an exchange carried, with the numbers of messages from both ends, or why it failed; and the
 /// bytes of a WebSocket in both directions.
-fn carried_kind<'a>(exchange: &'a Exchange, carried: &Carried) -> (Cow<'a, str>, Option<u64>) {
+pub(crate) fn carried_kind<'a>(
+    exchange: &'a Exchange,
+    carried: &Carried,
+) -> (Cow<'a, str>, Option<u64>) {
     let count = |count: Option<Count>| count.map_or("?".to_owned(), |c| c.messages.to_string());
     match carried {
         Carried::Grpc(Grpc { status: Some(status @ 1..), .. }) => {

@@ -1,0 +1,44 @@
+"use strict";
+
+// Makes text of values, and elements of text. The only way from data to the page is textContent.
+
+/** An element with a text or with children. */
+function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    made.setAttribute(key, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+/** A number of bytes: 999, 1.2K, 34M. Null is a dash. */
+function formatSize(bytes) {
+  if (bytes === null) return "-";
+  let unit = "";
+  for (const next of ["K", "M", "G", "T"]) {
+    if (bytes < 999.5) break;
+    bytes /= 1024;
+    unit = next;
+  }
+  return bytes.toFixed(unit && bytes < 9.95 ? 1 : 0) + unit;
+}
+
+/** A length of time: 0.8 ms, 14 ms, 3.20 s. Null is a dash. */
+function formatDuration(ms) {
+  if (ms === null) return "-";
+  if (ms < 9.95) return ms.toFixed(1) + " ms";
+  if (ms < 999.5) return ms.toFixed(0) + " ms";
+  return (ms / 1000).toFixed(ms < 9995 ? 2 : 1) + " s";
+}
+
+/** curl[1234], or as much of it as is known. */
+function formatProcess(row) {
+  if (row.comm === null && row.pid === null) return "-";
+  return (row.comm ?? "?") + (row.pid === null ? "" : `[${row.pid}]`);
+}
+
+/** For whom a request is and what it asks for, without the scheme. */
+function formatPlace(row) {
+  return (row.authority ?? row.peer ?? "-") + (row.path ?? "");
+}
