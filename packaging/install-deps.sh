@@ -21,7 +21,7 @@ openssl openssl
 readelf binutils
 setpriv util-linux
 "
-packages="libelf-dev zlib1g-dev libssl-dev libc6-dev linux-libc-dev python3 python3-requests"
+packages="libelf-dev zlib1g-dev libssl-dev libc6-dev linux-libc-dev python3 python3-requests python3-websockets python3-grpcio python3-protobuf"
 case "${1:-}" in
 test)
     commands+="

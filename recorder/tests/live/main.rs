@@ -24,6 +24,7 @@ mod listing;
 mod loss;
 mod nginx;
 mod output;
+mod over_http;
 mod peers;
 mod placement;
 mod places;
