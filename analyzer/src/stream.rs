@@ -22,11 +22,32 @@ pub(crate) struct Connection {
     /// Its place in the listing while it may become a stream.
     ticket: Option<Ticket>,
     keep: bool,
+    beginning: Beginning,
     started: bool,
     sent: Half,
     received: Half,
     /// Notes that came before it was known whom they concern.
     notes: Vec<String>,
+}
+
+/// Where the first bytes of a connection are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beginning {
+    /// In the capture.
+    Here,
+    /// Nowhere: the recording began after the connection did.
+    Unrecorded,
+    EarlierFile,
+}
+
+impl Beginning {
+    fn note(self) -> Option<&'static str> {
+        match self {
+            Beginning::Here => None,
+            Beginning::Unrecorded => Some("joined in mid-stream"),
+            Beginning::EarlierFile => Some("its beginning is in an earlier file"),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -78,6 +99,7 @@ impl Connection {
             protocol: Protocol::Undecided,
             ticket: Some(timeline.open(first_ns)),
             keep,
+            beginning: if joined { Beginning::Unrecorded } else { Beginning::Here },
             started: false,
             sent: half(),
             received: half(),
@@ -130,9 +152,24 @@ impl Connection {
     /// Bytes that are missing. Returns how many of them were not known to be yet.
     pub(crate) fn gap(&mut self, gap: &Gap, timeline: &mut Timeline) -> u64 {
         let end = gap.offset.saturating_add(gap.len);
+        if gap.cause == GapCause::EarlierFile && matches!(self.protocol, Protocol::Undecided) {
+            return self.go_on_at(gap.dir, end);
+        }
         let len = end.saturating_sub(self.half(gap.dir).offset);
         self.missing(gap.dir, gap.cause, gap.ts_ns, len, timeline);
         len
+    }
+
+    /// This direction goes on from an earlier file, which has the bytes up to here. Nothing is
+    /// missing; if that file was read too, all of this is known.
+    fn go_on_at(&mut self, direction: Direction, offset: u64) -> u64 {
+        let half = self.half(direction);
+        if offset > half.offset {
+            half.offset = offset;
+            half.searching = true;
+            self.beginning = Beginning::EarlierFile;
+        }
+        0
     }
 
     /// Something about the bytes that come next.
@@ -203,15 +240,14 @@ impl Connection {
 
     fn list_as_stream(mut self, closed: bool, timeline: &mut Timeline) {
         self.notes.into_iter().for_each(|note| self.raw.note(note));
-        let joined = self.info.borrow().record.joined;
-        if joined {
-            self.raw.note("joined in mid-stream");
+        if let Some(note) = self.beginning.note() {
+            self.raw.note(note);
         }
         if !closed {
             self.raw.note("still open when the recording ended");
         }
         let client = self.info.borrow().client_direction();
-        self.raw.finish(closed && !joined, client);
+        self.raw.finish(closed && self.beginning == Beginning::Here, client);
         let ticket = self.ticket.unwrap_or_else(|| timeline.open(self.raw.first_ns));
         timeline.close(ticket, Item::Stream(self.raw));
     }

@@ -193,6 +193,9 @@ pub enum GapCause {
     Snaplen,
     /// Beyond the most that is copied of a single call.
     LongCall,
+    /// Not missing: they are in an earlier file of the same recording, and the connection goes on
+    /// in this one. Stands before everything else of its direction, and only in such a file.
+    EarlierFile,
     /// Missing from the file that was read; the reason is not recorded.
     Unknown,
 }
@@ -310,6 +313,7 @@ names!(GapCause {
     Sendfile => "sendfile",
     Snaplen => "snaplen",
     LongCall => "long_call",
+    EarlierFile => "earlier_file",
     Unknown => "unknown",
 });
 names!(CloseCause { Shutdown => "shutdown", Freed => "freed", Exit => "exit", StillOpen => "still_open" });

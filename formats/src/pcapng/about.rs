@@ -19,6 +19,8 @@ pub(super) struct About<'a> {
     /// `fn`
     pub(super) func: Option<&'a str>,
     pub(super) off: Option<&'a str>,
+    pub(super) sent_off: Option<&'a str>,
+    pub(super) received_off: Option<&'a str>,
     pub(super) len: Option<&'a str>,
     pub(super) lat_ns: Option<&'a str>,
     pub(super) ts_ns: Option<&'a str>,
@@ -43,6 +45,8 @@ impl<'a> About<'a> {
                 "tid" => &mut about.tid,
                 "fn" => &mut about.func,
                 "off" => &mut about.off,
+                "sent_off" => &mut about.sent_off,
+                "received_off" => &mut about.received_off,
                 "len" => &mut about.len,
                 "lat_ns" => &mut about.lat_ns,
                 "ts_ns" => &mut about.ts_ns,

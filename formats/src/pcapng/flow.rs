@@ -139,6 +139,18 @@ impl Flow {
         }
     }
 
+    /// The first bytes of both streams that the file has, by [`index`].
+    pub(super) fn begin_at(&mut self, offsets: [u64; 2]) {
+        for (half, offset) in self.halves.iter_mut().zip(offsets) {
+            half.next = offset;
+        }
+    }
+
+    /// What comes next in both streams, by [`index`].
+    pub(super) fn reached(&self) -> [u64; 2] {
+        [self.halves[0].next, self.halves[1].next]
+    }
+
     pub(super) fn half(&self, dir: Direction) -> &Half {
         &self.halves[index(dir)]
     }

@@ -30,6 +30,8 @@ pub(super) struct Line<'a, W> {
     pub(super) options: &'a PcapngOptions,
     pub(super) interface: u32,
     pub(super) connection: &'a Connection,
+    /// Stream offsets at which the file begins.
+    pub(super) resumed: [u64; 2],
     pub(super) flow: &'a mut Flow,
     pub(super) prefix: &'a [String; 2],
     pub(super) details_due: &'a mut bool,
@@ -37,6 +39,11 @@ pub(super) struct Line<'a, W> {
 }
 
 impl<W: Write> Line<'_, W> {
+    /// The connection began in an earlier file.
+    fn goes_on(&self) -> bool {
+        self.resumed != [0; 2]
+    }
+
     /// The handshake of TCP, and those of TLS that were held back, all at the time of the record
     /// that opens the connection: at their own they would stand behind later packets of others.
     /// `unheld` is the number of those that were dropped before them.
@@ -48,6 +55,11 @@ impl<W: Write> Line<'_, W> {
         let client_syn = self.flow.next_seq(dir).wrapping_sub(1);
         let server_syn = self.flow.next_seq(back.dir).wrapping_sub(1);
         self.begin_comment(dir, "open");
+        let [sent, received] = self.resumed;
+        if self.goes_on() {
+            push(self.comment, "sent_off", sent);
+            push(self.comment, "received_off", received);
+        }
         if unheld > 0 {
             push(self.comment, "handshakes_dropped", unheld);
         }
@@ -200,7 +212,7 @@ impl<W: Write> Line<'_, W> {
         // A gap says nothing about the protocol.
         *self.preface_settled = is_h2 || !payload.is_empty();
         let wanted = self.options.http2_preface
-            && self.connection.joined
+            && (self.connection.joined || self.goes_on())
             && (is_h2 || http2::is_frame(payload));
         if !wanted || payload.starts_with(http2::PREFACE) {
             return;

@@ -77,25 +77,27 @@ pub(super) struct Packet<'a> {
 impl<W: Write> Output<W> {
     /// Begins a file with its section header.
     pub(super) fn new(out: W, info: &CaptureInfo, comment: &str) -> Result<Self, Error> {
-        let mut options = vec![SectionHeaderOption::Common(CommonOption::Comment(comment.into()))];
-        // `Linux 6.12.1 x86_64`: the machine is the last of three words, if there are three.
-        if let [_, _, .., machine] = info.os.split(' ').collect::<Vec<_>>()[..] {
-            options.push(SectionHeaderOption::Hardware(cut(machine)));
-        }
-        options.push(SectionHeaderOption::OS(cut(&info.os)));
-        options.push(SectionHeaderOption::UserApplication(cut(&info.tool)));
-        let section =
-            SectionHeaderBlock { endianness: Endianness::Little, options, ..Default::default() };
-        let blocks = PcapNgWriter::with_section_header(Vec::new(), section).map_err(refused)?;
         Ok(Self {
             out,
-            blocks,
+            blocks: section(info, comment)?,
             interfaces: Vec::new(),
             os: info.os.clone(),
             start_ns: info.start_ns,
             bytes_written: 0,
             failed: false,
         })
+    }
+
+    /// Begins another file of the same recording; the one before was flushed.
+    pub(super) fn begin(&mut self, info: &CaptureInfo, comment: &str) -> Result<(), Error> {
+        self.blocks = section(info, comment)?;
+        self.interfaces.clear();
+        self.bytes_written = 0;
+        Ok(())
+    }
+
+    pub(super) fn out(&mut self) -> &mut W {
+        &mut self.out
     }
 
     pub(super) fn bytes_written(&self) -> u64 {
@@ -232,6 +234,20 @@ impl<W: Write> Output<W> {
         blocks.clear();
         Ok(())
     }
+}
+
+/// Blocks that begin with a section header.
+fn section(info: &CaptureInfo, comment: &str) -> Result<PcapNgWriter<Vec<u8>>, Error> {
+    let mut options = vec![SectionHeaderOption::Common(CommonOption::Comment(comment.into()))];
+    // `Linux 6.12.1 x86_64`: the machine is the last of three words, if there are three.
+    if let [_, _, .., machine] = info.os.split(' ').collect::<Vec<_>>()[..] {
+        options.push(SectionHeaderOption::Hardware(cut(machine)));
+    }
+    options.push(SectionHeaderOption::OS(cut(&info.os)));
+    options.push(SectionHeaderOption::UserApplication(cut(&info.tool)));
+    let section =
+        SectionHeaderBlock { endianness: Endianness::Little, options, ..Default::default() };
+    PcapNgWriter::with_section_header(Vec::new(), section).map_err(refused)
 }
 
 fn put_u32(out: &mut Vec<u8>, value: u32) {

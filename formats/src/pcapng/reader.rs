@@ -223,9 +223,8 @@ impl Known {
                 self.connections.remove(&conn);
                 Ok(())
             }
-            // Its description has been taken in. Numbers are those of one capture: where one
-            // opens again before it is closed, the bytes of two would be mixed up.
-            Some("open") if std::mem::replace(&mut packet.flow.opened, true) => Err("ev"),
+            // Its description has been taken in.
+            Some("open") => packet.open(),
             // What a later version adds.
             Some(_) => Ok(()),
         }
@@ -279,6 +278,26 @@ struct Packet<'a> {
 }
 
 impl Packet<'_> {
+    fn open(&mut self) -> Result<(), BadKey> {
+        let again = std::mem::replace(&mut self.flow.opened, true);
+        let resumed = self.about.sent_off.is_some();
+        // Numbers are those of one capture: where one opens again before it is closed, the bytes
+        // of two would be mixed up, unless it goes on from an earlier file.
+        if again && !resumed {
+            return Err("ev");
+        }
+        if resumed && !again {
+            self.missing(
+                Direction::Sent,
+                required(self.about.sent_off, "sent_off")?,
+                GapCause::EarlierFile,
+            );
+            let received = required(self.about.received_off, "received_off")?;
+            self.missing(Direction::Received, received, GapCause::EarlierFile);
+        }
+        Ok(())
+    }
+
     fn data(&mut self, packet: &[u8], func: &mut String) -> Result<(), BadKey> {
         let offset: u64 = required(self.about.off, "off")?;
         let whole = parse::payload_range(packet).unwrap_or_default();
@@ -354,6 +373,11 @@ impl Packet<'_> {
 
     /// The stream of this direction goes on at `offset`; what is missing before it is a gap.
     fn expect(&mut self, dir: Direction, offset: u64) {
+        self.missing(dir, offset, GapCause::Unknown);
+    }
+
+    /// What lies between the place that this direction has reached and `offset`.
+    fn missing(&mut self, dir: Direction, offset: u64, cause: GapCause) {
         let next = &mut self.flow.next[index(dir)];
         if offset > *next {
             self.pending.push_back(Pending::Owned(Record::Gap(Gap {
@@ -362,7 +386,7 @@ impl Packet<'_> {
                 dir,
                 offset: *next,
                 len: offset - *next,
-                cause: GapCause::Unknown,
+                cause,
             })));
             *next = offset;
         }

@@ -11,7 +11,9 @@ use super::output::Output;
 use super::{PcapngOptions, describe};
 use crate::io::{Error, RecordWriter};
 use crate::pairing::Pairing;
-use crate::record::{CaptureInfo, Close, Connection, Direction, Handshake, Process, Record, Stats};
+use crate::record::{
+    CaptureInfo, Close, Connection, Direction, Gap, GapCause, Handshake, Process, Record, Stats,
+};
 
 /// Handshakes that are held back per connection, the last ones; see [`Entry::held`].
 const HELD_LIMIT: usize = 8;
@@ -30,6 +32,7 @@ const NAMES_LIMIT: usize = 65_536;
 /// of address and server name up to 65,536 of them.
 pub struct PcapngWriter<W: Write> {
     output: Output<W>,
+    info: CaptureInfo,
     options: PcapngOptions,
     pairing: Pairing,
     addresses: Addresses,
@@ -55,6 +58,10 @@ struct ProcessEntry {
 struct Entry {
     connection: Connection,
     flow: Option<Flow>,
+    /// The packets that open it are in this file.
+    opened: bool,
+    /// Stream offsets at which this file begins.
+    resumed: [u64; 2],
     /// Handshakes that came before the connection was opened in the file.
     held: VecDeque<HeldHandshake>,
     /// Handshakes for which there was no room there.
@@ -85,9 +92,31 @@ impl<W: Write> PcapngWriter<W> {
             names: HashSet::new(),
             comment: String::new(),
             latest_ts_ns: info.start_ns,
+            info,
             closing_stats: false,
             ended: false,
         })
+    }
+
+    /// Completes the file and goes on in another one: `switch` makes the output that. Connections
+    /// that live on are opened anew there, on the same addresses and ports; what they carried
+    /// before is said to be in an [earlier file](GapCause::EarlierFile).
+    ///
+    /// # Errors
+    /// Either file could not be written.
+    pub fn next_file(
+        &mut self,
+        switch: impl FnOnce(&mut W) -> io::Result<()>,
+    ) -> Result<(), Error> {
+        self.finish()?;
+        switch(self.output.out())?;
+        self.output.begin(&self.info, &describe::capture(&self.info))?;
+        self.processes.values_mut().for_each(ProcessEntry::leave_behind);
+        self.connections.values_mut().for_each(Entry::leave_behind);
+        self.names.clear();
+        self.closing_stats = false;
+        self.ended = false;
+        Ok(())
     }
 
     /// Bytes handed to the output so far, all of them whole blocks. After a failed write, the
@@ -146,12 +175,14 @@ impl<W: Write> PcapngWriter<W> {
         if entry.prefix_generation != Some(process.generation) {
             entry.reword(process, &mut self.output)?;
         }
-        let is_new = entry.flow.is_none();
-        if is_new {
+        let is_new = !std::mem::replace(&mut entry.opened, true);
+        if entry.flow.is_none() {
             let flow = self.addresses.open(&entry.connection, &self.options);
-            entry.flow = Some(flow.ok_or_else(|| {
+            let mut flow = flow.ok_or_else(|| {
                 io::Error::other("all ports of a server's address are in use by one client")
-            })?);
+            })?;
+            flow.begin_at(entry.resumed);
+            entry.flow = Some(flow);
         }
         if entry.details_due {
             name_server(entry, &mut self.names, &mut self.output)?;
@@ -164,6 +195,7 @@ impl<W: Write> PcapngWriter<W> {
             prefix,
             details_due,
             preface_settled,
+            resumed,
             ..
         } = entry
         else {
@@ -175,6 +207,7 @@ impl<W: Write> PcapngWriter<W> {
             options: &self.options,
             interface: entry.interface,
             connection,
+            resumed: *resumed,
             flow,
             prefix,
             details_due,
@@ -187,6 +220,15 @@ impl<W: Write> PcapngWriter<W> {
         Ok(())
     }
 
+    /// The packet that opens the connection will say where it goes on.
+    fn resume(&mut self, gap: &Gap) {
+        if let Some(entry) = self.connections.get_mut(&gap.conn)
+            && entry.flow.is_none()
+        {
+            entry.resumed[index(gap.dir)] = gap.offset.saturating_add(gap.len);
+        }
+    }
+
     fn handshake(&mut self, handshake: &Handshake<'_>) -> Result<(), Error> {
         let held = HeldHandshake {
             ts_ns: handshake.ts_ns,
@@ -196,7 +238,7 @@ impl<W: Write> PcapngWriter<W> {
             ok: handshake.ok,
         };
         if let Some(entry) = self.connections.get_mut(&handshake.conn)
-            && entry.flow.is_none()
+            && !entry.opened
         {
             if entry.held.len() == HELD_LIMIT {
                 entry.held.pop_front();
@@ -266,6 +308,7 @@ impl<W: Write> PcapngWriter<W> {
             Record::Data(data) => {
                 self.with_open(data.conn, data.ts_ns, |line| line.data(data))?;
             }
+            Record::Gap(gap) if gap.cause == GapCause::EarlierFile => self.resume(gap),
             Record::Gap(gap) => {
                 self.with_open(gap.conn, gap.ts_ns, |line| line.gap(gap))?;
             }
@@ -319,6 +362,12 @@ impl ProcessEntry {
         Self { process, interface: None, generation: 0 }
     }
 
+    /// The next file does not know it.
+    fn leave_behind(&mut self) {
+        self.interface = None;
+        self.generation += 1;
+    }
+
     fn interface<W: Write>(
         &mut self,
         lib: Option<&str>,
@@ -340,6 +389,8 @@ impl Entry {
         Self {
             connection,
             flow: None,
+            opened: false,
+            resumed: [0; 2],
             held: VecDeque::new(),
             unheld: 0,
             prefix: [String::new(), String::new()],
@@ -348,6 +399,16 @@ impl Entry {
             details_due: true,
             preface_settled: false,
         }
+    }
+
+    /// The next file does not know it.
+    fn leave_behind(&mut self) {
+        if let Some(flow) = &self.flow {
+            self.resumed = flow.reached();
+        }
+        self.opened = false;
+        self.details_due = true;
+        self.preface_settled = false;
     }
 
     fn reword<W: Write>(

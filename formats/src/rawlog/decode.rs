@@ -138,6 +138,7 @@ fn gap(mut fields: Fields<'_>) -> Result<Gap, Reason> {
             3 => GapCause::Sendfile,
             4 => GapCause::Snaplen,
             5 => GapCause::LongCall,
+            6 => GapCause::EarlierFile,
             _ => GapCause::Unknown,
         },
     })

@@ -113,6 +113,7 @@ fn gap(out: &mut Vec<u8>, gap: &Gap) {
             GapCause::Sendfile => 3,
             GapCause::Snaplen => 4,
             GapCause::LongCall => 5,
+            GapCause::EarlierFile => 6,
         });
     });
 }

@@ -12,7 +12,7 @@ use super::{
     SEEK_TABLE_FOOTER_MAGIC, SEEK_TABLE_MAGIC, VERSION, encode,
 };
 use crate::io::{Error, RecordWriter};
-use crate::record::{CaptureInfo, Connection, Data, Process, Record};
+use crate::record::{CaptureInfo, Connection, Data, Direction, Gap, GapCause, Process, Record};
 
 /// How long a frame may stay open: what a killed recorder can lose.
 const FRAME_DURATION: Duration = Duration::from_secs(1);
@@ -32,7 +32,7 @@ pub struct RawLogWriter<W: Write> {
     frame: Frame,
     compressed: Vec<u8>,
     processes: HashMap<u32, Described<Process>>,
-    connections: HashMap<u64, Described<Connection>>,
+    connections: HashMap<u64, Live>,
     /// Compressed and uncompressed size of each frame so far, for the seek table.
     sizes: Vec<(u32, u32)>,
     records_total: u64,
@@ -40,6 +40,8 @@ pub struct RawLogWriter<W: Write> {
     /// which says nothing about how long the frame has been open.
     latest_ts_ns: u64,
     bytes_written: u64,
+    /// This is not the first file.
+    goes_on: bool,
     /// No more may be written: the file is complete, or a write failed half-way.
     ended: bool,
 }
@@ -59,8 +61,15 @@ struct Frame {
 /// Something that each frame describes before it refers to it.
 struct Described<T> {
     value: T,
-    /// The last frame that does.
-    frame_seq: u64,
+    /// The last frame that does; `None` if this file has none yet.
+    frame_seq: Option<u64>,
+}
+
+/// A live connection.
+struct Live {
+    described: Described<Connection>,
+    /// Stream offset that comes next in each direction.
+    reached: [u64; 2],
 }
 
 impl<W: Write> RawLogWriter<W> {
@@ -84,13 +93,41 @@ impl<W: Write> RawLogWriter<W> {
             sizes: Vec::new(),
             records_total: 0,
             bytes_written: 0,
+            goes_on: false,
             ended: false,
         };
-        writer.write_opening()?;
-        // A frame without records, so that even a file without any tells what it is about.
-        writer.open_frame(writer.info.start_ns);
-        writer.close_frame()?;
+        writer.begin()?;
         Ok(writer)
+    }
+
+    /// Completes the file and goes on in another one: `switch` makes the output that. Connections
+    /// that live on are described anew there, and what they carried before is said to be in an
+    /// [earlier file](GapCause::EarlierFile).
+    ///
+    /// # Errors
+    /// Either file could not be written.
+    pub fn next_file(
+        &mut self,
+        switch: impl FnOnce(&mut W) -> io::Result<()>,
+    ) -> Result<(), Error> {
+        self.finish()?;
+        switch(&mut self.out)?;
+        self.ended = false;
+        self.goes_on = true;
+        self.frame.seq = 0;
+        self.sizes.clear();
+        self.records_total = 0;
+        self.bytes_written = 0;
+        self.processes.values_mut().for_each(|process| process.frame_seq = None);
+        self.connections.values_mut().for_each(|live| live.described.frame_seq = None);
+        self.begin()
+    }
+
+    fn begin(&mut self) -> Result<(), Error> {
+        self.write_opening()?;
+        // A frame without records, so that even a file without any tells what it is about.
+        self.open_frame(self.info.start_ns);
+        self.close_frame()
     }
 
     /// Bytes handed to the output so far, all of them whole frames. After a failed write, the
@@ -166,18 +203,47 @@ impl<W: Write> RawLogWriter<W> {
 
     /// Describes the connection in this frame, and its process, unless they are already.
     fn repeat_connection(&mut self, conn: u64) {
-        let Some(described) = self.connections.get_mut(&conn) else { return };
-        if described.frame_seq == self.frame.seq {
+        let Some(Live { described, .. }) = self.connections.get_mut(&conn) else { return };
+        if described.frame_seq == Some(self.frame.seq) {
             return;
         }
-        described.frame_seq = self.frame.seq;
+        described.frame_seq = Some(self.frame.seq);
         let pid = described.value.pid;
         repeat_process(&mut self.processes, &mut self.frame, pid);
         encode::connection(&mut self.frame.contents, &described.value, REPEATED);
     }
 
+    /// Describes in this file what the record refers to and only earlier files describe.
+    fn resume(&mut self, record: &Record<'_>) {
+        if let Record::Connection(connection) = record {
+            self.resume_process(connection.pid);
+        }
+        let Some(conn) = record.conn() else { return };
+        let Some(Live { described, reached }) = self.connections.get(&conn) else { return };
+        if described.frame_seq.is_some() {
+            return;
+        }
+        let (connection, reached) = (described.value.clone(), *reached);
+        self.resume_process(connection.pid);
+        self.add(&Record::Connection(connection));
+        let (ts_ns, cause) = (record.ts_ns(), GapCause::EarlierFile);
+        for (dir, len) in [Direction::Sent, Direction::Received].into_iter().zip(reached) {
+            if len > 0 {
+                self.add(&Record::Gap(Gap { conn, ts_ns, dir, offset: 0, len, cause }));
+            }
+        }
+    }
+
+    fn resume_process(&mut self, pid: u32) {
+        if let Some(process) = self.processes.get(&pid)
+            && process.frame_seq.is_none()
+        {
+            self.add(&Record::Process(process.value.clone()));
+        }
+    }
+
     fn add(&mut self, record: &Record<'_>) {
-        let frame_seq = self.frame.seq;
+        let frame_seq = Some(self.frame.seq);
         match record {
             Record::Process(process) => {
                 let described = Described { value: process.clone(), frame_seq };
@@ -186,14 +252,23 @@ impl<W: Write> RawLogWriter<W> {
             Record::Connection(connection) => {
                 repeat_process(&mut self.processes, &mut self.frame, connection.pid);
                 let described = Described { value: connection.clone(), frame_seq };
-                self.connections.insert(connection.conn, described);
+                let reached = self.connections.get(&connection.conn).map(|live| live.reached);
+                let live = Live { described, reached: reached.unwrap_or_default() };
+                self.connections.insert(connection.conn, live);
             }
             Record::Close(close) => {
                 self.repeat_connection(close.conn);
                 self.connections.remove(&close.conn);
             }
-            Record::Data(Data { conn, .. }) => self.repeat_connection(*conn),
-            Record::Gap(gap) => self.repeat_connection(gap.conn),
+            Record::Data(data) => {
+                self.repeat_connection(data.conn);
+                let end = data.offset.saturating_add(data.payload.len() as u64);
+                self.reach(data.conn, data.dir, end);
+            }
+            Record::Gap(gap) => {
+                self.repeat_connection(gap.conn);
+                self.reach(gap.conn, gap.dir, gap.offset.saturating_add(gap.len));
+            }
             Record::Handshake(handshake) => self.repeat_connection(handshake.conn),
             Record::Stats(_) => {}
         }
@@ -201,6 +276,15 @@ impl<W: Write> RawLogWriter<W> {
         self.frame.records += 1;
         self.records_total += 1;
         self.frame.checkpoint_if_due();
+    }
+
+    fn reach(&mut self, conn: u64, dir: Direction, offset: u64) {
+        let Some(Live { reached, .. }) = self.connections.get_mut(&conn) else { return };
+        let next = match dir {
+            Direction::Sent => &mut reached[0],
+            Direction::Received => &mut reached[1],
+        };
+        *next = offset.max(*next);
     }
 
     fn add_data(&mut self, data: &Data<'_>) -> Result<(), Error> {
@@ -244,14 +328,17 @@ impl<W: Write> RawLogWriter<W> {
 impl<W: Write> RecordWriter for RawLogWriter<W> {
     fn write(&mut self, record: &Record<'_>) -> Result<(), Error> {
         self.check_open()?;
-        if let Record::Data(data) = record
-            && data.payload.len() > PAYLOAD_LIMIT
-        {
-            return self.add_data(data);
-        }
         self.prepare_frame(record.ts_ns())?;
-        self.add(record);
-        Ok(())
+        if self.goes_on {
+            self.resume(record);
+        }
+        match record {
+            Record::Data(data) if data.payload.len() > PAYLOAD_LIMIT => self.add_data(data),
+            _ => {
+                self.add(record);
+                Ok(())
+            }
+        }
     }
 
     fn flush(&mut self) -> Result<(), Error> {
@@ -286,8 +373,8 @@ impl Frame {
 /// Describes the process in this frame, unless it is already.
 fn repeat_process(processes: &mut HashMap<u32, Described<Process>>, frame: &mut Frame, pid: u32) {
     let Some(described) = processes.get_mut(&pid) else { return };
-    if described.frame_seq != frame.seq {
-        described.frame_seq = frame.seq;
+    if described.frame_seq != Some(frame.seq) {
+        described.frame_seq = Some(frame.seq);
         encode::process(&mut frame.contents, &described.value, REPEATED);
     }
 }
