@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::{ArgGroup, Parser, ValueEnum};
 
 /// Record the plaintext of TLS connections from inside running programs.
 ///
@@ -18,6 +18,7 @@ use clap::{Parser, ValueEnum};
     name = "sslrec",
     version,
     max_term_width = 100,
+    group(ArgGroup::new("file_end").args(["file_size", "file_seconds"]).multiple(true)),
     override_usage = "sslrec [OPTIONS] [-- COMMAND [ARG]...]",
     after_help = "\
 Examples:
@@ -102,6 +103,25 @@ pub struct Options {
     /// Write server port A as B into the pcapng; repeatable
     #[arg(long = "map-port", value_name = "A:B", value_parser = parse_port_pair)]
     pub map_ports: Vec<(u16, u16)>,
+
+    /// Begin another file at this size; K, M and G are understood
+    ///
+    /// `-w capture.pcapng` then writes capture-00001.pcapng, capture-00002.pcapng and so on, each
+    /// whole by itself. A name with conversions of strftime(3), such as `capture-%H%M%S.pcapng`,
+    /// is filled in with the time instead. Files are a little larger than this.
+    #[arg(short = 'C', long, value_name = "SIZE", value_parser = parse_file_size,
+          requires = "write")]
+    pub file_size: Option<u64>,
+
+    /// Begin another file after this many seconds, if there is something to write
+    #[arg(short = 'G', long, value_name = "SECONDS", value_parser = parse_seconds,
+          requires = "write")]
+    pub file_seconds: Option<Duration>,
+
+    /// With -C or -G: keep only this many files, the last ones
+    #[arg(short = 'W', long, value_name = "COUNT", value_parser = parse_file_count,
+          requires = "file_end")]
+    pub file_count: Option<usize>,
 
     /// Stop after this many seconds
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
@@ -288,6 +308,24 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("`{text}` is not a number of seconds, such as 30 or 0.5"))
 }
 
+fn parse_file_size(text: &str) -> Result<u64, String> {
+    /// One call may carry as much.
+    const MIN: u64 = 64 << 10;
+    match parse_size(text)? {
+        size if size >= MIN => Ok(size),
+        _ => {
+            Err(format!("`{text}` is less than 64K; expected a size with K, M or G, such as 100M"))
+        }
+    }
+}
+
+fn parse_file_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err(format!("`{text}` is not a number of files, 1 or more")),
+    }
+}
+
 fn parse_comm(text: &str) -> Result<String, String> {
     match text.len() {
         1..=15 => Ok(text.into()),
@@ -361,6 +399,21 @@ mod tests {
     #[test]
     fn pids_are_repeatable_and_take_lists() {
         assert_eq!(parse(&["-p", "1,2", "-p", "3"]).unwrap().pids, [1, 2, 3]);
+    }
+
+    #[test]
+    fn files_end_by_size_or_time_and_only_then_are_counted() {
+        let options = parse(&["-w", "a.zst", "-C", "10M", "-G", "60", "-W", "3"]).unwrap();
+        assert_eq!((options.file_size, options.file_count), (Some(10 << 20), Some(3)));
+        assert_eq!(options.file_seconds, Some(Duration::from_secs(60)));
+        for bad in [
+            &["-w", "a.zst", "-C", "100"][..],
+            &["-w", "a.zst", "-W", "3"],
+            &["-w", "a.zst", "-G", "60", "-W", "0"],
+            &["-C", "10M"],
+        ] {
+            assert!(parse(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

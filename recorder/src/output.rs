@@ -1,34 +1,39 @@
-//! The files that a recording goes to.
-//!
-//! A file is opened before the long work, and touched only when there is something to put in it:
-//! a run that fails at the start leaves what was there. It is cut back to its last whole part if
-//! the disk fills up, so that what was captured stays readable.
+//! The files that a recording goes to: one for each `-w`, or one after another for each where
+//! `-C` or `-G` asks for that.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+mod file;
+mod names;
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use jiff::Zoned;
 use sslrec_formats::io::{Error, RecordWriter};
 use sslrec_formats::pcapng::{PcapngOptions, PcapngWriter};
 use sslrec_formats::rawlog::RawLogWriter;
-use sslrec_formats::record::{CaptureInfo, Record};
+use sslrec_formats::record::{CaptureInfo, Record, Stats};
 
+use self::file::CaptureFile;
+use self::names::Names;
 use crate::cli::{Destination, Options};
-
-/// Written to the file in pieces of about this size.
-const BUFFER_BYTES: usize = 1 << 20;
+use crate::messages::say;
 
 /// Compression of the raw log: zstd's fastest standard level, since it runs while the programs
 /// do.
 const RAW_LOG_LEVEL: i32 = 1;
 
-/// A file in one of the two formats.
+/// A file in one of the two formats, or a series of them.
 pub(crate) struct Output {
     /// As the user calls it.
     pub(crate) name: String,
-    writer: Box<dyn RecordWriter + Send>,
+    writer: Box<dyn Format>,
+    series: Option<Series>,
+    /// The file at hand has something of the recording.
+    used: bool,
 }
 
 impl Output {
@@ -41,28 +46,51 @@ impl Output {
             if options.write[..i].contains(destination) {
                 bail!("-w {destination} is given twice");
             }
+            if *destination == Destination::Stdout && Series::wanted(options) {
+                bail!("-w - is one stream; -C and -G want files");
+            }
         }
         options.write.iter().map(|destination| Self::open(destination, options, info)).collect()
     }
 
     fn open(destination: &Destination, options: &Options, info: &CaptureInfo) -> Result<Self> {
-        let writer: Box<dyn RecordWriter + Send> = match destination {
-            Destination::Stdout => Box::new(pcapng(CaptureFile::stdout()?, options, info)?),
-            Destination::Pcapng(path) => {
-                Box::new(pcapng(CaptureFile::create(path)?, options, info)?)
+        let mut series = None;
+        let mut create = |path: &Path| {
+            if Series::wanted(options) {
+                series.insert(Series::new(path, options)?).next()
+            } else {
+                CaptureFile::create(path)
             }
-            Destination::RawLog(path) => Box::new(RawLogWriter::new(
-                CaptureFile::create(path)?,
-                info.clone(),
-                RAW_LOG_LEVEL,
-            )?),
         };
-        Ok(Self { name: destination.to_string(), writer })
+        let writer: Box<dyn Format> = match destination {
+            Destination::Stdout => Box::new(pcapng(CaptureFile::stdout()?, options, info)?),
+            Destination::Pcapng(path) => Box::new(pcapng(create(path)?, options, info)?),
+            Destination::RawLog(path) => {
+                Box::new(RawLogWriter::new(create(path)?, info.clone(), RAW_LOG_LEVEL)?)
+            }
+        };
+        Ok(Self { name: destination.to_string(), writer, series, used: false })
     }
 
     /// Adds a record.
     pub(crate) fn write(&mut self, record: &Record<'_>) -> Result<(), Error> {
+        self.used = true;
         self.writer.write(record)
+    }
+
+    /// The file at hand has had enough; another one is to be begun.
+    pub(crate) fn is_full(&self) -> bool {
+        self.used && self.series.as_ref().is_some_and(|series| series.is_full(self.writer.len()))
+    }
+
+    /// Completes the file with its counters, and begins the next one.
+    pub(crate) fn next_file(&mut self, stats: &Stats) -> Result<(), Error> {
+        let Some(series) = &mut self.series else { return Ok(()) };
+        self.writer.write(&Record::Stats(stats.clone()))?;
+        self.writer.next_file(series)?;
+        self.used = false;
+        // Its head is in it from now on, whatever happens.
+        self.writer.flush()
     }
 
     /// Puts everything so far into the file.
@@ -70,9 +98,51 @@ impl Output {
         self.writer.flush()
     }
 
-    /// Completes the file.
+    /// Completes the file, and makes sure that it survives a loss of power.
     pub(crate) fn finish(&mut self) -> Result<(), Error> {
-        self.writer.finish()
+        self.writer.finish()?;
+        Ok(self.writer.file().sync()?)
+    }
+
+    /// What was written, for the summary.
+    pub(crate) fn written(&self) -> String {
+        self.series.as_ref().map_or_else(|| self.name.clone(), Series::written)
+    }
+}
+
+/// A writer of either format.
+trait Format: RecordWriter + Send {
+    /// Bytes of the file at hand, as far as they are known.
+    fn len(&self) -> u64;
+    fn file(&mut self) -> &mut CaptureFile;
+    fn next_file(&mut self, series: &mut Series) -> Result<(), Error>;
+}
+
+impl Format for PcapngWriter<CaptureFile> {
+    fn len(&self) -> u64 {
+        self.len()
+    }
+
+    fn file(&mut self) -> &mut CaptureFile {
+        self.get_mut()
+    }
+
+    fn next_file(&mut self, series: &mut Series) -> Result<(), Error> {
+        PcapngWriter::next_file(self, |file| series.switch(file))
+    }
+}
+
+impl Format for RawLogWriter<CaptureFile> {
+    fn len(&self) -> u64 {
+        self.bytes_written()
+    }
+
+    fn file(&mut self) -> &mut CaptureFile {
+        self.get_mut()
+    }
+
+    fn next_file(&mut self, series: &mut Series) -> Result<(), Error> {
+        RawLogWriter::next_file(self, |file| series.switch(file))
     }
 }
 
@@ -89,144 +159,82 @@ fn pcapng(
     PcapngWriter::new(file, info.clone(), pcapng)
 }
 
-/// A buffered file that stays whole.
+/// Files one after another.
 #[derive(Debug)]
-struct CaptureFile {
-    file: File,
-    buffer: Vec<u8>,
-    /// Bytes handed to the operating system.
-    written: u64,
-    /// Up to here the file ends with something complete: what was written at the last flush.
-    whole: u64,
-    /// Set for a regular file: it can be cut.
-    regular: bool,
-    /// Set if the file did not exist before: it is removed if nothing gets into it.
-    created: Option<PathBuf>,
+struct Series {
+    names: Names,
+    /// A file is full at this many bytes.
+    size: Option<u64>,
+    /// And after this long.
+    period: Option<Duration>,
+    /// When the file at hand was begun.
+    begun: Instant,
+    /// Only so many files are kept.
+    keep: Option<usize>,
+    /// Those that were, the last of them the one at hand.
+    files: VecDeque<PathBuf>,
+    /// How many were removed.
+    removed: u64,
 }
 
-impl CaptureFile {
-    fn create(path: &Path) -> Result<Self> {
-        let context = || format!("cannot write {}", path.display());
-        let open = |options: &mut OpenOptions| options.write(true).mode(0o600).open(path);
-        let (file, created) = match open(OpenOptions::new().create_new(true)) {
-            Ok(file) => (file, true),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                (open(&mut OpenOptions::new()).with_context(context)?, false)
+impl Series {
+    fn wanted(options: &Options) -> bool {
+        options.file_size.is_some() || options.file_seconds.is_some()
+    }
+
+    fn new(pattern: &Path, options: &Options) -> Result<Self> {
+        Ok(Self {
+            names: Names::new(pattern)?,
+            size: options.file_size,
+            period: options.file_seconds,
+            begun: Instant::now(),
+            keep: options.file_count,
+            files: VecDeque::new(),
+            removed: 0,
+        })
+    }
+
+    fn is_full(&self, len: u64) -> bool {
+        self.size.is_some_and(|size| len >= size)
+            || self.period.is_some_and(|period| self.begun.elapsed() >= period)
+    }
+
+    fn next(&mut self) -> Result<CaptureFile> {
+        let path = self.names.next(&Zoned::now())?;
+        let file = CaptureFile::create(&path)?;
+        self.begun = Instant::now();
+        self.files.push_back(path);
+        Ok(file)
+    }
+
+    /// Goes on in the next file, and removes one that is more than were asked for.
+    fn switch(&mut self, file: &mut CaptureFile) -> io::Result<()> {
+        file.sync()?;
+        *file = self.next().map_err(|error| io::Error::other(format!("{error:#}")))?;
+        while self.keep.is_some_and(|keep| self.files.len() > keep) {
+            let Some(oldest) = self.files.pop_front() else { break };
+            self.removed += 1;
+            // The recording matters more than the space that the file takes.
+            if let Err(error) = fs::remove_file(&oldest) {
+                say(format_args!("cannot remove {}: {error}", oldest.display()));
             }
-            Err(error) => return Err(error).with_context(context),
+        }
+        Ok(())
+    }
+
+    fn written(&self) -> String {
+        let (Some(first), Some(last)) = (self.files.front(), self.files.back()) else {
+            return String::new();
         };
-        let regular = file.metadata().with_context(context)?.is_file();
-        Ok(Self::new(file, regular, created.then(|| path.into())))
-    }
-
-    fn stdout() -> Result<Self> {
-        use std::os::fd::AsFd;
-        let file = io::stdout().as_fd().try_clone_to_owned().context("cannot use stdout")?;
-        Ok(Self::new(file.into(), false, None))
-    }
-
-    fn new(file: File, regular: bool, created: Option<PathBuf>) -> Self {
-        Self { file, buffer: Vec::new(), written: 0, whole: 0, regular, created }
-    }
-
-    /// Hands the buffer to the operating system. On failure the file is cut back to where it was
-    /// whole; the error tells, and no more can be written.
-    fn spill(&mut self) -> io::Result<()> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        if self.written == 0 && self.regular {
-            use std::os::unix::fs::PermissionsExt;
-            // What an earlier capture left, and the mode it had.
-            self.file.set_len(0)?;
-            self.file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
-        }
-        if let Err(error) = self.file.write_all(&self.buffer) {
-            if self.regular {
-                self.file.set_len(self.whole)?;
+        let removed = match self.removed {
+            0 => String::new(),
+            removed => format!(", {removed} older ones removed"),
+        };
+        match self.files.len() {
+            1 => format!("{}{removed}", last.display()),
+            count => {
+                format!("{count} files from {} to {}{removed}", first.display(), last.display())
             }
-            return Err(error);
         }
-        self.written += self.buffer.len() as u64;
-        self.buffer.clear();
-        Ok(())
-    }
-}
-
-impl Write for CaptureFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= BUFFER_BYTES {
-            self.spill()?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.spill()?;
-        self.whole = self.written;
-        Ok(())
-    }
-}
-
-impl Drop for CaptureFile {
-    fn drop(&mut self) {
-        if let Some(path) = self.created.take().filter(|_| self.whole == 0) {
-            // Nothing was captured; if it cannot be removed an empty file stays, no more.
-            let _ = std::fs::remove_file(path);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-
-    #[test]
-    fn nothing_is_left_of_a_run_that_never_began() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.pcapng");
-        let mut file = CaptureFile::create(&path).unwrap();
-        file.write_all(b"header").unwrap();
-        drop(file);
-        assert!(!path.exists());
-    }
-
-    #[test]
-    fn an_older_file_survives_a_run_that_never_began() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.pcapng");
-        fs::write(&path, "older").unwrap();
-        drop(CaptureFile::create(&path).unwrap());
-        assert_eq!(fs::read(&path).unwrap(), b"older");
-    }
-
-    #[test]
-    fn a_capture_replaces_an_older_file_and_is_private() {
-        use std::os::unix::fs::PermissionsExt;
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.pcapng");
-        fs::write(&path, "an older and longer file").unwrap();
-        let mut file = CaptureFile::create(&path).unwrap();
-        file.write_all(b"new").unwrap();
-        file.flush().unwrap();
-        drop(file);
-        assert_eq!(fs::read(&path).unwrap(), b"new");
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    }
-
-    #[test]
-    fn a_full_disk_is_an_error() {
-        let mut file = CaptureFile::create(Path::new("/dev/full")).unwrap();
-        file.write_all(b"x").unwrap();
-        assert_eq!(file.flush().unwrap_err().kind(), io::ErrorKind::StorageFull);
-    }
-
-    #[test]
-    fn folders_are_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let error = CaptureFile::create(folder.path()).unwrap_err();
-        assert!(format!("{error:#}").contains("directory"), "{error:#}");
     }
 }

@@ -81,6 +81,16 @@ impl Sinks {
         self.each(Output::finish, Text::flush);
     }
 
+    fn is_any_full(&self) -> bool {
+        self.files.iter().any(Output::is_full)
+    }
+
+    /// Goes on in another file wherever one is full.
+    fn next_files(&mut self, stats: &Stats) {
+        let next = |file: &mut Output| if file.is_full() { file.next_file(stats) } else { Ok(()) };
+        self.each(next, |_| Ok(()));
+    }
+
     fn all_gone(&self) -> bool {
         self.files.is_empty() && self.text.is_none()
     }
@@ -129,11 +139,12 @@ impl Writer {
         loop {
             let left = FLUSH_EVERY.saturating_sub(flushed.elapsed());
             match self.queue.full.recv_timeout(left) {
-                Ok(batch) => self.batch(batch),
+                Ok(batch) => self.batch(batch)?,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             if flushed.elapsed() >= FLUSH_EVERY {
+                self.next_files()?;
                 self.sinks.flush_files();
                 flushed = Instant::now();
             }
@@ -144,25 +155,40 @@ impl Writer {
         self.finish()
     }
 
-    fn batch(&mut self, batch: Batch) {
+    fn batch(&mut self, batch: Batch) -> Result<()> {
         for event in batch.events() {
             self.tracker.event(event, &mut |record| self.sinks.record(record));
+            self.next_files()?;
         }
         self.sinks.flush_text();
         self.queue.recycle(batch);
+        Ok(())
+    }
+
+    fn next_files(&mut self) -> Result<()> {
+        if self.sinks.is_any_full() {
+            let stats = self.stats()?;
+            self.sinks.next_files(&stats);
+        }
+        Ok(())
+    }
+
+    /// Counters that close a file.
+    fn stats(&self) -> Result<Stats> {
+        Ok(Counters::read(&self.counters)?.stats(self.tracker.totals(), unix_time_ns(), true))
     }
 
     fn finish(mut self) -> Result<Written> {
         self.tracker.finish(boot_time_ns(), &mut |record| self.sinks.record(record));
         let totals = self.tracker.totals();
-        let stats = Counters::read(&self.counters)?.stats(totals, unix_time_ns(), true);
+        let stats = self.stats()?;
         self.sinks.record(&Record::Stats(stats.clone()));
         self.sinks.finish();
         Ok(Written {
             stats,
             totals,
             failed: self.sinks.failed,
-            files: self.sinks.files.iter().map(|file| file.name.clone()).collect(),
+            files: self.sinks.files.iter().map(Output::written).collect(),
         })
     }
 }

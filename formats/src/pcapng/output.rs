@@ -96,6 +96,11 @@ impl<W: Write> Output<W> {
         Ok(())
     }
 
+    /// Bytes of the file so far.
+    pub(super) fn len(&self) -> u64 {
+        self.bytes_written + self.blocks.get_ref().len() as u64
+    }
+
     pub(super) fn out(&mut self) -> &mut W {
         &mut self.out
     }

@@ -125,6 +125,17 @@ impl<W: Write> PcapngWriter<W> {
         self.output.bytes_written()
     }
 
+    /// Bytes of the file so far, those included that the output does not have yet.
+    #[allow(clippy::len_without_is_empty)] // It has its head from the beginning.
+    pub fn len(&self) -> u64 {
+        self.output.len()
+    }
+
+    /// The output.
+    pub fn get_mut(&mut self) -> &mut W {
+        self.output.out()
+    }
+
     /// The output. What was not flushed is lost.
     pub fn into_inner(self) -> W {
         self.output.into_inner()

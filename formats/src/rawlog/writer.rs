@@ -136,6 +136,11 @@ impl<W: Write> RawLogWriter<W> {
         self.bytes_written
     }
 
+    /// The output.
+    pub fn get_mut(&mut self) -> &mut W {
+        &mut self.out
+    }
+
     /// The output. What was not flushed is lost.
     pub fn into_inner(self) -> W {
         self.out

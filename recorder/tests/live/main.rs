@@ -30,6 +30,7 @@ mod placement;
 mod places;
 mod pressure;
 mod python;
+mod rotation;
 mod server;
 mod support;
 mod tiers;

@@ -1,0 +1,234 @@
+//! A file on disk that a format writes to: private, and cut back to its last whole part if the disk
+//! fills up.
+//!
+//! It is opened before the long work, and touched only when there is something to put in it: a run
+//! that fails at the start leaves what was there.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+/// Written to the file in pieces of about this size.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// A buffered file that stays whole.
+#[derive(Debug)]
+pub(super) struct CaptureFile {
+    file: File,
+    buffer: Vec<u8>,
+    /// Bytes handed to the operating system.
+    written: u64,
+    /// Up to here the file ends with something complete: what was written at the last flush.
+    whole: u64,
+    /// Set for a regular file: it can be cut.
+    regular: bool,
+    /// Set if the file did not exist before: it is removed if nothing gets into it.
+    created: Option<PathBuf>,
+}
+
+impl CaptureFile {
+    pub(super) fn create(path: &Path) -> Result<Self> {
+        let context = || format!("cannot write {}", path.display());
+        // A capture holds secrets: whoever can put a link where it goes must not choose where it
+        // ends up.
+        let open = |options: &mut OpenOptions| {
+            options.write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path)
+        };
+        let (file, created) = match open(OpenOptions::new().create_new(true)) {
+            Ok(file) => (file, true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if path.is_symlink() {
+                    bail!(
+                        "cannot write {}: it is a symbolic link; name its target",
+                        path.display()
+                    );
+                }
+                (open(&mut OpenOptions::new()).with_context(context)?, false)
+            }
+            Err(error) => return Err(error).with_context(context),
+        };
+        let meta = file.metadata().with_context(context)?;
+        let owner = Owner::of_files();
+        if meta.is_file()
+            && !created
+            && ![owner.uid, rustix::process::geteuid().as_raw()].contains(&meta.uid())
+        {
+            bail!(
+                "cannot write {}: it is another user's, who could read the capture; remove it first",
+                path.display()
+            );
+        }
+        if created {
+            owner.give(&file).with_context(context)?;
+        }
+        Ok(Self::new(file, meta.is_file(), created.then(|| path.into())))
+    }
+
+    pub(super) fn stdout() -> Result<Self> {
+        let file = io::stdout().as_fd().try_clone_to_owned().context("cannot use stdout")?;
+        Ok(Self::new(file.into(), false, None))
+    }
+
+    fn new(file: File, regular: bool, created: Option<PathBuf>) -> Self {
+        Self { file, buffer: Vec::new(), written: 0, whole: 0, regular, created }
+    }
+
+    /// Makes sure that what was written survives a loss of power.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        if self.regular { self.file.sync_data() } else { Ok(()) }
+    }
+
+    /// Hands the buffer to the operating system. On failure the file is cut back to where it was
+    /// whole; the error tells, and no more can be written.
+    fn spill(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        if self.written == 0 && self.regular {
+            // What an earlier capture left, and the mode it had.
+            self.file.set_len(0)?;
+            self.file.set_permissions(Permissions::from_mode(0o600))?;
+        }
+        if let Err(error) = self.file.write_all(&self.buffer) {
+            if self.regular {
+                self.file.set_len(self.whole)?;
+            }
+            return Err(error);
+        }
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+impl Write for CaptureFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= BUFFER_BYTES {
+            self.spill()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.spill()?;
+        self.whole = self.written;
+        Ok(())
+    }
+}
+
+impl Drop for CaptureFile {
+    fn drop(&mut self) {
+        if let Some(path) = self.created.take().filter(|_| self.whole == 0) {
+            // Nothing was captured; if it cannot be removed an empty file stays, no more.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Whose the files are: the user's who called sudo(8), or else ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Owner {
+    uid: u32,
+    gid: u32,
+}
+
+impl Owner {
+    fn of_files() -> Self {
+        let number = |name| std::env::var(name).ok()?.parse().ok();
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        match (number("SUDO_UID"), number("SUDO_GID")) {
+            (Some(uid), Some(gid)) if rustix::process::geteuid().is_root() => Self { uid, gid },
+            _ => Self { uid, gid },
+        }
+    }
+
+    fn give(self, file: &File) -> io::Result<()> {
+        let meta = file.metadata()?;
+        if (meta.uid(), meta.gid()) == (self.uid, self.gid) {
+            return Ok(());
+        }
+        std::os::unix::fs::fchown(file, Some(self.uid), Some(self.gid))
+    }
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn nothing_is_left_of_a_run_that_never_began() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.pcapng");
+        let mut file = CaptureFile::create(&path).unwrap();
+        file.write_all(b"header").unwrap();
+        drop(file);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn an_older_file_survives_a_run_that_never_began() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.pcapng");
+        fs::write(&path, "older").unwrap();
+        drop(CaptureFile::create(&path).unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"older");
+    }
+
+    #[test]
+    fn a_capture_replaces_an_older_file_and_is_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.pcapng");
+        fs::write(&path, "an older and longer file").unwrap();
+        let mut file = CaptureFile::create(&path).unwrap();
+        file.write_all(b"new").unwrap();
+        file.flush().unwrap();
+        drop(file);
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error() {
+        let mut file = CaptureFile::create(Path::new("/dev/full")).unwrap();
+        file.write_all(b"x").unwrap();
+        assert_eq!(file.flush().unwrap_err().kind(), io::ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn folders_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = CaptureFile::create(folder.path()).unwrap_err();
+        assert!(format!("{error:#}").contains("directory"), "{error:#}");
+    }
+
+    #[test]
+    fn links_are_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (target, link) = (folder.path().join("target"), folder.path().join("a.pcapng"));
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        let error = CaptureFile::create(&link).unwrap_err();
+        assert!(format!("{error:#}").contains("symbolic link"), "{error:#}");
+        fs::write(&target, "somebody's").unwrap();
+        assert!(CaptureFile::create(&link).is_err());
+        assert_eq!(fs::read(&target).unwrap(), b"somebody's");
+    }
+
+    #[test]
+    fn another_users_file_is_left_alone() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.pcapng");
+        fs::write(&path, "somebody's").unwrap();
+        std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
+        let error = CaptureFile::create(&path).unwrap_err();
+        assert!(format!("{error:#}").contains("another user's"), "{error:#}");
+    }
+}
