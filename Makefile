@@ -9,7 +9,7 @@ RELEASE := $(TARGET_DIR)/release
 # nextest gives each test a process and a time limit of its own; cargo's runner will do.
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: all build deps test-deps cargo lint test bench demo install clean help
+.PHONY: all build deps test-deps cargo lint test bench demo screenshots install clean help
 
 all: build
 
@@ -58,6 +58,10 @@ bench: cargo
 
 demo: deps build
 	@SSLREC=$(RELEASE)/sslrec SSLANALYZE=$(RELEASE)/sslanalyze packaging/demo.sh
+
+# Pictures of the README, as the demo shows them here.
+screenshots: test-deps build
+	@SSLREC=$(RELEASE)/sslrec SSLANALYZE=$(RELEASE)/sslanalyze packaging/screenshots.sh
 
 install: build
 	install -d $(DESTDIR)$(PREFIX)/bin

@@ -21,7 +21,7 @@ openssl openssl
 readelf binutils
 setpriv util-linux
 "
-packages="libelf-dev zlib1g-dev libssl-dev libc6-dev linux-libc-dev python3 python3-requests python3-websockets python3-grpcio python3-protobuf"
+packages="libelf-dev zlib1g-dev libssl-dev libc6-dev linux-libc-dev python3 python3-requests"
 case "${1:-}" in
 test)
     commands+="
@@ -29,7 +29,7 @@ chromium chromium
 node nodejs
 npm npm
 "
-    packages+=" python3-junitparser python3-venv"
+    packages+=" python3-grpcio python3-junitparser python3-protobuf python3-venv python3-websockets"
     ;;
 bench)
     commands+="
