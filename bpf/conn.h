@@ -186,8 +186,11 @@ static __always_inline bool read_endpoints(struct endpoints *ends, struct sock *
 /* The call in flight that began at this stack pointer, if one did. */
 static __always_inline struct call *call_at(const struct call_key *key)
 {
-	struct call *call = bpf_map_lookup_elem(&calls, key);
+	struct call *call;
 
+	if (key->depth)
+		return bpf_map_lookup_elem(&go_calls, key);
+	call = bpf_map_lookup_elem(&calls, key);
 	if (call && call->in_flight)
 		return call;
 	return bpf_map_lookup_elem(&more_calls, key);

@@ -72,6 +72,8 @@ enum counter {
 	COUNT_UNKNOWN_SITE,		/* probe hits that match no known site */
 	COUNT_IMPOSSIBLE_RESULT,	/* calls that gave more bytes than were asked for */
 	COUNT_NOT_LOOKED_THROUGH,	/* processes not held: their mappings could not be read */
+	COUNT_GOROUTINE_READ_FAULT,	/* Go: calls not followed: the goroutine could not be read */
+	COUNT_READ_AFTER_CLOSE,		/* Go: calls that ended after another one had closed the Conn */
 	COUNTERS,
 };
 
@@ -193,7 +195,7 @@ struct site {
 	__u8 wraps;			/* calls other probed functions on its object */
 	__u8 result_64;			/* the result is a ssize_t, not an int */
 	__u8 result;			/* exit sites: enum site_result */
-	__u8 pad;
+	__u8 typed;			/* Go: a TLS record type comes before the buffer */
 	__u32 frame;			/* bytes from the stack pointer here up to that at entry */
 	__u32 slot;			/* bytes from the stack pointer here up to the result */
 };
@@ -212,6 +214,14 @@ struct event_held {
 	struct file_key file;
 	__u32 pid;
 	__u32 pad;
+};
+
+/* Where a Conn of Go has what a handshake makes known, in one probed file; 0: not known. */
+struct go_layout {
+	__u32 server_name;
+	__u32 alpn;
+	__u32 version;
+	__u32 cipher;
 };
 
 /* Read-only data, set by the recorder before load. */
@@ -242,6 +252,7 @@ _Static_assert(sizeof(struct event_close) == 128, "event_close");
 _Static_assert(sizeof(struct site) == 20, "site");
 _Static_assert(sizeof(struct file_key) == 16, "file_key");
 _Static_assert(sizeof(struct event_held) == 32, "event_held");
+_Static_assert(sizeof(struct go_layout) == 16, "go_layout");
 _Static_assert(sizeof(struct settings) == 40, "settings");
 
 #endif

@@ -88,18 +88,20 @@ struct {
 /*
  * Calls in flight, by the stack pointer at function entry. Nothing else tells them apart for sure:
  * calls nest on a thread (TLS inside TLS runs SSL_write within SSL_write), and a program that
- * switches stacks begins other calls meanwhile, or ends this one on another thread.
+ * switches stacks begins other calls meanwhile, or ends this one on another thread. The stacks of
+ * Go move: see go.h.
  */
 struct call_key {
-	__u64 sp;
+	__u64 sp;			/* Go: the goroutine */
 	__u32 pid;
-	__u32 pad;
+	__u32 depth;			/* Go: from the stack's upper end down to sp; else 0 */
 };
 
 enum in_flight {
 	CALL_ENDED,			/* the entry waits for the next one */
 	CALL_IN_CALLS,
 	CALL_IN_MORE_CALLS,
+	CALL_IN_GO_CALLS,
 };
 
 struct call {
@@ -114,7 +116,9 @@ struct call {
 	__u8 in_flight;			/* enum in_flight */
 	__u8 nested;			/* within a wrapper, which counts; this one does not */
 	__u8 marked;			/* this call stands in current_calls, or did */
-	__u8 pad;
+	__u8 on_stack;			/* Go: `buf` is a distance from the stack's upper end */
+	__u8 known;			/* Go: there was a connection when the call began */
+	__u8 pad[7];
 };
 
 /*
@@ -137,6 +141,15 @@ struct {
 	__type(key, struct call_key);
 	__type(value, struct call);
 } more_calls SEC(".maps");
+
+/* Calls in flight of Go programs. Any of many thousand goroutines may wait in one, and hardly ever
+ * is the next call made from the same place, so these go when they end. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 32768);
+	__type(key, struct call_key);
+	__type(value, struct call);
+} go_calls SEC(".maps");
 
 /* The call that runs on a thread, by its stack pointer, only while the address of its connection
  * is not known; else 0. By it a socket operation finds its connection. An entry goes with its
@@ -238,6 +251,14 @@ struct {
 	__type(key, __u32);
 	__type(value, struct site);
 } sites SEC(".maps");
+
+/* By index of the probed file; only Go's have one. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u32);
+	__type(value, struct go_layout);
+} go_layouts SEC(".maps");
 
 /*
  * Sites by what the code at the probe looks like, for kernels without attach cookies: the low 12

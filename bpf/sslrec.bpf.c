@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * The programs. Four serve every probed function: the entry of a call; its end, by an exit site
- * or by a return probe; and the entry of functions that only tell something. The others follow
- * sockets and processes. What they do stands in the headers: event.h what is sent, maps.h what is
- * kept, process.h who is recorded, conn.h connections, tls.h calls.
+ * The programs. Four serve every probed function of a C library: the entry of a call; its end, by
+ * an exit site or by a return probe; and the entry of functions that only tell something. Three
+ * serve Go's. The others follow sockets and processes. What they do stands in the headers: event.h
+ * what is sent, maps.h what is kept, process.h who is recorded, conn.h connections, tls.h calls,
+ * go.h those of Go.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -14,6 +15,7 @@
 #include "hold.h"
 #include "conn.h"
 #include "tls.h"
+#include "go.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -40,6 +42,26 @@ int note_enter(struct pt_regs *ctx)
 {
 	return enter_note(ctx);
 }
+
+#if defined(__TARGET_ARCH_x86)
+SEC("uprobe")
+int go_call_enter(struct pt_regs *ctx)
+{
+	return enter_go_call(ctx);
+}
+
+SEC("uprobe")
+int go_call_exit(struct pt_regs *ctx)
+{
+	return leave_go_call(ctx);
+}
+
+SEC("uprobe")
+int go_note_enter(struct pt_regs *ctx)
+{
+	return enter_go_note(ctx);
+}
+#endif
 
 /* Both since kernel 6.3: (struct sock *sk, int result, int flags), after the operation. */
 SEC("raw_tp/sock_send_length")

@@ -267,13 +267,13 @@ static __always_inline void send_chunk(const struct call *call, const struct sit
 }
 
 /*
- * The chunk at `at` of the call in flight at stack pointer `sp`, of which `rest` bytes are still
+ * The chunk at `at` of the call in flight with key (`sp`, `depth`), of which `rest` bytes are still
  * to be sent. A global function, since the verifier checks such a one once and not for each turn
  * of the loops around it; on kernel 5.8 it may take numbers only, so it looks everything up.
  */
-__noinline int chunk_of_call(__u64 sp, __u64 at, __u64 rest, __u64 call_len)
+__noinline int chunk_of_call(__u64 sp, __u32 depth, __u64 at, __u64 rest, __u64 call_len)
 {
-	struct call_key key = { .sp = sp, .pid = current_thread() >> 32 };
+	struct call_key key = { .sp = sp, .pid = current_thread() >> 32, .depth = depth };
 	struct call *call = call_at(&key);
 	struct chunk chunk = {
 		.at = at,
@@ -299,20 +299,21 @@ __noinline int chunk_of_call(__u64 sp, __u64 at, __u64 rest, __u64 call_len)
 #define ROUND_CHUNKS 64
 _Static_assert(CALL_CHUNKS_MAX % ROUND_CHUNKS == 0, "rounds");
 
-__noinline int round_of_chunks(__u64 sp, __u64 at, __u64 kept, __u64 call_len)
+__noinline int round_of_chunks(__u64 sp, __u32 depth, __u64 at, __u64 kept, __u64 call_len)
 {
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < ROUND_CHUNKS; i++) {
 		if (at >= kept)
 			break;
-		chunk_of_call(sp, at, kept - at, call_len);
+		chunk_of_call(sp, depth, at, kept - at, call_len);
 		at += CHUNK_MAX;
 	}
 	return 0;
 }
 
-static __always_inline void send_data(__u64 sp, const struct call *call, const struct site *site,
-				      const struct conn_key *key, struct conn *conn, __u64 total)
+static __always_inline void send_data(const struct call_key *call_key, const struct call *call,
+				      const struct site *site, const struct conn_key *key,
+				      struct conn *conn, __u64 total)
 {
 	const __u64 most = (__u64)CALL_CHUNKS_MAX * CHUNK_MAX;
 	__u64 kept = settings.snaplen && settings.snaplen < total ? settings.snaplen : total;
@@ -331,7 +332,7 @@ static __always_inline void send_data(__u64 sp, const struct call *call, const s
 		for (int i = 0; i < CALL_CHUNKS_MAX / ROUND_CHUNKS; i++) {
 			if (at >= kept)
 				break;
-			round_of_chunks(sp, at, kept, total);
+			round_of_chunks(call_key->sp, call_key->depth, at, kept, total);
 			at += ROUND_CHUNKS * CHUNK_MAX;
 		}
 	}
@@ -365,8 +366,9 @@ static __always_inline __u64 bytes_done(const struct call *call, const struct si
 	return total;
 }
 
-static __always_inline void finish_data(__u64 sp, const struct call *call,
-					const struct site *site, const struct conn_key *key,
+static __always_inline void finish_data(const struct call_key *call_key,
+					const struct call *call, const struct site *site,
+					const struct conn_key *key,
 					struct conn *conn, __u64 total)
 {
 	count(COUNT_CALLS);
@@ -382,7 +384,7 @@ static __always_inline void finish_data(__u64 sp, const struct call *call,
 	if (site->kind == SITE_SENDFILE)
 		send_gap(key, conn, DIR_SENT, 0, total, GAP_SENDFILE);
 	else
-		send_data(sp, call, site, key, conn, total);
+		send_data(call_key, call, site, key, conn, total);
 	/* Counted here, whether or not the events found room: what is missing shows. */
 	conn->offset[site->dir & 1] += total;
 }
@@ -484,7 +486,7 @@ static __always_inline int exit_call(struct pt_regs *ctx, __u64 sp, const struct
 		if (site->kind == SITE_HANDSHAKE && !call->nested)
 			finish_handshake(call, site, &conn_key, conn, result);
 		if (total && !call->nested)
-			finish_data(sp, call, site, &conn_key, conn, total);
+			finish_data(&key, call, site, &conn_key, conn, total);
 	}
 	end_call(&key, call);
 	return 0;

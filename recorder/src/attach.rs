@@ -144,7 +144,9 @@ impl<'a> Attacher<'a> {
         let verbose = self.options.verbose;
         let path = target.path.display();
         let mut attached = probes.attach(target, lib, means)?;
+        // Go's functions are not called here; their code has told all there is to know.
         if means.sites
+            && target.symbols.has_openssl()
             && let Some(source) = source
         {
             match self_test::run(probes, target, source)? {

@@ -67,7 +67,7 @@ pub struct Options {
 
     /// Probe this library or executable, and no other; repeatable
     ///
-    /// `openssl:PATH` says what it is; OpenSSL's functions are looked for otherwise too.
+    /// `openssl:PATH` or `go:PATH` says what it is; it is found out otherwise too.
     #[arg(long = "lib", value_name = "[KIND:]PATH", value_parser = Library::from_str)]
     pub libs: Vec<Library>,
 
@@ -268,14 +268,14 @@ impl FromStr for Library {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let path = match text.split_once(':') {
-            Some(("openssl", path)) => path,
+            Some(("openssl" | "go", path)) => path,
             Some((kind, _)) if !kind.is_empty() && !kind.contains('/') => {
-                return Err(format!("unknown kind `{kind}`; known: openssl"));
+                return Err(format!("unknown kind `{kind}`; known: openssl, go"));
             }
             _ => text,
         };
         if path.is_empty() {
-            return Err("expected PATH or openssl:PATH".into());
+            return Err("expected PATH, openssl:PATH or go:PATH".into());
         }
         Ok(Self { path: path.into() })
     }

@@ -93,6 +93,7 @@ impl FromKernel for types::call_key {}
 impl FromKernel for types::site {}
 impl FromKernel for types::file_key {}
 impl FromKernel for types::event_held {}
+impl FromKernel for types::go_layout {}
 
 /// The bytes of a value for one of the kernel side's maps.
 pub(crate) fn bytes_of<T: FromKernel>(value: &T) -> &[u8] {

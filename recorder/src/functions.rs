@@ -53,11 +53,23 @@ pub(crate) struct Function {
     pub(crate) wraps: bool,
     /// Many builds in use do not have it yet, which is not worth a word.
     pub(crate) recent: bool,
+    /// It is called as Go's functions are, and probed by the programs for these.
+    pub(crate) go: bool,
+    /// The type of a TLS record comes before the buffer, and only application data counts.
+    pub(crate) typed: bool,
 }
 
 impl Function {
     const fn new(name: &'static str, kind: Kind) -> Self {
-        Self { name, kind, role: Role::Unknown, wraps: false, recent: false }
+        Self {
+            name,
+            kind,
+            role: Role::Unknown,
+            wraps: false,
+            recent: false,
+            go: false,
+            typed: false,
+        }
     }
 
     const fn role(self, role: Role) -> Self {
@@ -70,6 +82,14 @@ impl Function {
 
     const fn recent(self) -> Self {
         Self { recent: true, ..self }
+    }
+
+    const fn go(self) -> Self {
+        Self { go: true, ..self }
+    }
+
+    const fn typed(self) -> Self {
+        Self { typed: true, ..self }
     }
 
     /// Whether the capture would lack bytes without a probe on this function.
@@ -123,15 +143,36 @@ pub(crate) const OPENSSL: &[Function] = &[
     Function::new("SSL_up_ref", Kind::UpRef),
 ];
 
+/// The methods of Go's `crypto/tls.Conn`. Only amd64: see [`crate::go`].
+pub(crate) const GO: &[Function] = &[
+    Function::new("crypto/tls.(*Conn).Read", Kind::Data(Received, Result)).go(),
+    Function::new("crypto/tls.(*Conn).Write", Kind::Data(Sent, Result)).go(),
+    Function::new("crypto/tls.(*Conn).writeRecordLocked", Kind::Data(Sent, Result)).go().typed(),
+    Function::new("crypto/tls.(*Conn).clientHandshake", Kind::Handshake).go().role(Role::Client),
+    Function::new("crypto/tls.(*Conn).serverHandshake", Kind::Handshake).go().role(Role::Server),
+    Function::new("crypto/tls.(*Conn).Close", Kind::Free).go(),
+];
+
+/// The row with this index. Those of Go come after OpenSSL's.
+pub(crate) fn row(index: u16) -> Option<&'static Function> {
+    OPENSSL.iter().chain(GO).nth(index.into())
+}
+
+/// The index of the row of one of Go's functions.
+pub(crate) fn go_index(name: &str) -> Option<u16> {
+    let place = GO.iter().position(|function| function.name == name)?;
+    u16::try_from(OPENSSL.len() + place).ok()
+}
+
 /// The name of the function with this index, as events carry it.
 pub(crate) fn name_of(index: u16) -> &'static str {
-    OPENSSL.get(usize::from(index)).map_or("?", |function| function.name)
+    row(index).map_or("?", |function| function.name)
 }
 
 /// What the kernel side must know of a function in one probed file.
 pub(crate) fn site(index: u16, lib: u16) -> types::site {
-    let function = &OPENSSL[usize::from(index)];
     let mut site = types::site { func: index, lib, ..types::site::default() };
+    let Some(function) = row(index) else { return site };
     let kind = match function.kind {
         Kind::Data(dir, count) => {
             site.dir = match dir {
@@ -166,6 +207,11 @@ pub(crate) fn site(index: u16, lib: u16) -> types::site {
     }
     .0 as u8;
     site.wraps = function.wraps.into();
+    // An int of Go's has 64 bits.
+    if function.go {
+        site.result_64 = 1;
+    }
+    site.typed = function.typed.into();
     site
 }
 

@@ -42,6 +42,7 @@ pub(crate) struct KernelMaps {
     pub(crate) conns: MapHandle,
     pub(crate) calls: MapHandle,
     pub(crate) more_calls: MapHandle,
+    pub(crate) go_calls: MapHandle,
     pub(crate) current_calls: MapHandle,
     pub(crate) late_closes: MapHandle,
 }
@@ -79,7 +80,7 @@ impl KernelState for KernelMaps {
                 delete(&self.conns, &[&key.ssl.to_ne_bytes(), &key.pid.to_ne_bytes(), &[0; 4]]);
             }
         }
-        for calls in [&self.calls, &self.more_calls] {
+        for calls in [&self.calls, &self.more_calls, &self.go_calls] {
             self.forget_calls(calls, pid, before_ns);
         }
     }
@@ -95,6 +96,7 @@ impl KernelMaps {
             conns: MapHandle::try_from(&maps.conns)?,
             calls: MapHandle::try_from(&maps.calls)?,
             more_calls: MapHandle::try_from(&maps.more_calls)?,
+            go_calls: MapHandle::try_from(&maps.go_calls)?,
             current_calls: MapHandle::try_from(&maps.current_calls)?,
             late_closes: MapHandle::try_from(&maps.late_closes)?,
         })
@@ -104,7 +106,9 @@ impl KernelMaps {
         let of_pid = |key: &types::call_key| key.pid == pid;
         for (key, call) in entries::<types::call_key, types::call>(calls, of_pid) {
             if call.start_ns < before_ns {
-                delete(calls, &[&key.sp.to_ne_bytes(), &key.pid.to_ne_bytes(), &[0; 4]]);
+                let place =
+                    [&key.sp.to_ne_bytes()[..], &key.pid.to_ne_bytes(), &key.depth.to_ne_bytes()];
+                delete(calls, &place);
                 // If a later image of the process runs on this thread by now, its call loses
                 // the mark, and the next call sets it again.
                 delete(&self.current_calls, &[&call.thread.to_ne_bytes()]);

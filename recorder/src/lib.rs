@@ -1,14 +1,14 @@
 //! Records the plaintext of TLS connections from inside running programs.
 //!
 //! A byte's way, module by module: [`cli`] what the user wants, `cgroups` one part of it; `targets`
-//! which files to probe, by way of `loader` and `symbols`; `functions` what each function does;
-//! `placement` where in its code it is to be probed, `sites` and `points` what that comes to,
-//! `stacks` who must be spared return probes; `kernel`, `probes` and `uprobes` load and attach the
-//! kernel side (`bpf/`), `attach` decides how, and `self_test` tries it; `discovery` finds what
-//! appears meanwhile; `collector` empties the ring into a `batch` for the writer's thread; `event`
-//! views them; `tracker` makes them records; `writer` hands those to `output` and `text`; `stats`
-//! says how it went. `session` runs it all, with `child`, `priority` and `signals`; [`messages`] is
-//! how all of them speak.
+//! which files to probe, by way of `loader` and `symbols`; `functions` what each function does, `go`
+//! where Go programs have theirs; `placement` where in its code it is to be probed, `sites` and
+//! `points` what that comes to, `stacks` who must be spared return probes; `kernel`, `probes` and
+//! `uprobes` load and attach the kernel side (`bpf/`), `attach` decides how, and `self_test` tries
+//! it; `discovery` finds what appears meanwhile; `collector` empties the ring into a `batch` for
+//! the writer's thread; `event` views them; `tracker` makes them records; `writer` hands those to
+//! `output` and `text`; `stats` says how it went. `session` runs it all, with `child`, `priority`
+//! and `signals`; [`messages`] is how all of them speak.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("sslrec records on Linux only; sslanalyze reads its files anywhere");
@@ -23,6 +23,7 @@ mod collector;
 mod discovery;
 mod event;
 mod functions;
+mod go;
 mod kernel;
 mod kernel_state;
 mod listeners;

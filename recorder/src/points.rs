@@ -20,12 +20,26 @@ pub(crate) enum Program {
     Enter,
     /// The entry of a function that only tells something.
     Note,
+    /// The end of a call of Go's.
+    GoExit,
+    /// The entry of one.
+    GoEnter,
+    /// The entry of a function of Go's that only tells something.
+    GoNote,
 }
 
 impl Program {
     /// In the order in which they are attached: ends first, since a call whose entry was seen must
     /// not lack its end.
-    pub(crate) const ALL: [Self; 4] = [Self::Exit, Self::Return, Self::Enter, Self::Note];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Exit,
+        Self::Return,
+        Self::Enter,
+        Self::Note,
+        Self::GoExit,
+        Self::GoEnter,
+        Self::GoNote,
+    ];
 }
 
 /// One breakpoint.
@@ -49,6 +63,7 @@ pub(crate) struct Means {
 /// The breakpoints of a function, or `None` if there is no way to probe it.
 pub(crate) fn points(defined: &Defined, lib: u16, means: Means) -> Option<Vec<Point>> {
     match &defined.sites {
+        Ok(sites) if defined.function().go => Some(in_go(defined, sites, lib)),
         Ok(sites) if means.sites => Some(placed(defined, sites, lib)),
         _ if means.returns || !defined.function().needs_return() => Some(unplaced(defined, lib)),
         _ if defined.function().kind == Kind::Handshake => Some(vec![beginning(defined, lib)]),
@@ -74,6 +89,17 @@ fn placed(defined: &Defined, sites: &Sites, lib: u16) -> Vec<Point> {
         Point { program: Program::Exit, offset: exit.offset, site }
     });
     exits.chain([entry]).collect()
+}
+
+/// The breakpoints of a function of Go's. There is no other way to probe one.
+fn in_go(defined: &Defined, sites: &Sites, lib: u16) -> Vec<Point> {
+    let site = site(defined.index, lib);
+    let point = |program, offset| Point { program, offset, site };
+    if !defined.function().needs_return() {
+        return vec![point(Program::GoNote, sites.entry.offset)];
+    }
+    let exits = sites.exits.iter().map(|exit| point(Program::GoExit, exit.offset));
+    exits.chain([point(Program::GoEnter, sites.entry.offset)]).collect()
 }
 
 /// The breakpoints of a function by its first instruction and its return.

@@ -83,6 +83,9 @@ impl<'obj> Probes<'obj> {
                 &mut progs.call_exit,
                 &mut progs.call_return,
                 &mut progs.note_enter,
+                &mut progs.go_call_enter,
+                &mut progs.go_call_exit,
+                &mut progs.go_note_enter,
             ] {
                 program.set_attach_type(ProgramAttachType::TraceUprobeMulti);
             }

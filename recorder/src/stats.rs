@@ -30,6 +30,8 @@ const FAILURES: &[(counter, &str)] = &[
     (counter::COUNT_UNKNOWN_SITE, "unknown_site"),
     (counter::COUNT_IMPOSSIBLE_RESULT, "impossible_result"),
     (counter::COUNT_NOT_LOOKED_THROUGH, "not_looked_through"),
+    (counter::COUNT_GOROUTINE_READ_FAULT, "goroutine_read_fault"),
+    (counter::COUNT_READ_AFTER_CLOSE, "read_after_close"),
 ];
 
 /// Failures after which bytes are missing from the capture, at a known place or not.
@@ -43,6 +45,8 @@ const LOSSES: &[counter] = &[
     counter::COUNT_CLOSE_TABLE_FULL,
     counter::COUNT_UNKNOWN_SITE,
     counter::COUNT_IMPOSSIBLE_RESULT,
+    counter::COUNT_GOROUTINE_READ_FAULT,
+    counter::COUNT_READ_AFTER_CLOSE,
 ];
 
 impl Counters {

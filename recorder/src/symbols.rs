@@ -11,7 +11,8 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use object::{Architecture, Object, ObjectSymbol, ReadCache};
 
-use crate::functions::{Function, OPENSSL};
+use crate::functions::{Function, OPENSSL, row};
+use crate::go::{self, Layout};
 use crate::sites::{Code, Sites};
 
 /// What this recorder is built for. Arguments of functions are found by its calling convention,
@@ -51,7 +52,7 @@ pub(crate) struct Defined {
 
 impl Defined {
     pub(crate) fn function(&self) -> &'static Function {
-        &OPENSSL[usize::from(self.index)]
+        row(self.index).unwrap_or(&OPENSSL[0])
     }
 }
 
@@ -59,6 +60,8 @@ impl Defined {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Symbols {
     pub(crate) functions: Vec<Defined>,
+    /// Of a Go program with TLS, or why that cannot be recorded.
+    pub(crate) go: Option<Result<Layout, String>>,
 }
 
 impl Symbols {
@@ -85,8 +88,13 @@ impl Symbols {
                 found[index].get_or_insert(start..start.saturating_add(symbol.size()));
             }
         }
+        let (go_functions, go) = match go::read(&cache) {
+            Ok(None) => (Vec::new(), None),
+            Ok(Some(program)) => (program.functions, Some(Ok(program.layout))),
+            Err(reason) => (Vec::new(), Some(Err(reason))),
+        };
         if found.iter().all(Option::is_none) {
-            return Ok(Self { functions: Vec::new() });
+            return Ok(Self { functions: go_functions, go });
         }
         let exports = found
             .iter()
@@ -102,7 +110,8 @@ impl Symbols {
                 sites: code.sites_of(&OPENSSL[index], addresses),
             })
         };
-        Ok(Self { functions: found.into_iter().enumerate().filter_map(defined).collect() })
+        let functions = found.into_iter().enumerate().filter_map(defined);
+        Ok(Self { functions: functions.chain(go_functions).collect(), go })
     }
 
     /// Whether TLS calls can be recorded with these: at least one that reads or writes data.
@@ -110,7 +119,12 @@ impl Symbols {
         self.functions.iter().any(|defined| defined.function().carries_data())
     }
 
-    /// The functions of the table that the file lacks, but for recent ones.
+    /// Whether there are functions of OpenSSL's among them.
+    pub(crate) fn has_openssl(&self) -> bool {
+        self.functions.iter().any(|defined| !defined.function().go)
+    }
+
+    /// The functions of OpenSSL that the file lacks, but for recent ones.
     pub(crate) fn missing(&self) -> Vec<&'static str> {
         let has = |index| self.functions.iter().any(|known| usize::from(known.index) == index);
         let rows = OPENSSL.iter().enumerate();

@@ -139,6 +139,9 @@ impl Targets {
             let path = &library.path;
             let file = symbols::open(path)?;
             let symbols = Symbols::read(&file, path)?;
+            if let Some(Err(reason)) = &symbols.go {
+                bail!("{} {reason}", path.display());
+            }
             if !symbols.carry_data() {
                 bail!(
                     "{} has none of OpenSSL's functions (SSL_read, SSL_write, ...); \
@@ -213,6 +216,10 @@ impl Targets {
         let Ok(file) = symbols::open(open_path) else { return };
         match Symbols::read(&file, open_path) {
             Ok(symbols) if symbols.carry_data() => self.add(file, path.into(), symbols),
+            Ok(Symbols { go: Some(Err(reason)), .. }) => {
+                self.seen.insert(FileKey::of(&meta));
+                self.notes.push(format!("{} {reason}; it is not recorded", path.display()));
+            }
             _ => {
                 self.seen.insert(FileKey::of(&meta));
             }
@@ -241,7 +248,7 @@ impl Targets {
             return;
         }
         let missing = symbols.missing();
-        if !missing.is_empty() {
+        if symbols.has_openssl() && !missing.is_empty() {
             self.notes.push(format!("{} has no {}", path.display(), missing.join(", ")));
         }
         self.files.push(Target { file, path, symbols });

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use libbpf_rs::{ErrorKind, Link, MapCore, MapFlags, ProgramMut, UprobeMultiOpts, UprobeOpts};
 
 use crate::event::bytes_of;
+use crate::go::Layout;
 use crate::messages::say;
 use crate::points::{Means, Point, Program, points};
 use crate::probes::Probes;
@@ -67,6 +68,9 @@ impl Probes<'_> {
     fn attach_functions(&mut self, target: &Target, lib: u16, means: Means) -> Result<Attached> {
         let functions = &target.symbols.functions;
         let mut attached = Attached::default();
+        if let Some(Ok(layout)) = target.symbols.go {
+            self.add_go_layout(target, lib, layout)?;
+        }
         let mut all = Vec::new();
         for defined in functions {
             match points(defined, lib, means) {
@@ -97,6 +101,22 @@ impl Probes<'_> {
         }
         self.links.extend(links);
         Ok(attached)
+    }
+
+    /// Tells the kernel side where a Go program has what it is to read.
+    fn add_go_layout(&self, target: &Target, lib: u16, layout: Layout) -> Result<()> {
+        if !self.kernel.cookie {
+            // Two RETs of one function do not differ by their code.
+            bail!(
+                "{} is a Go program, for which this kernel is too old (before 5.15)",
+                target.path.display()
+            );
+        }
+        let key = u32::from(lib).to_ne_bytes();
+        let layouts = &self.skel.maps.go_layouts;
+        layouts
+            .update(&key, bytes_of(&layout.for_kernel()), MapFlags::ANY)
+            .context("too many Go programs to probe; name fewer files with --lib")
     }
 
     /// The links of one function.
@@ -217,6 +237,9 @@ impl Probes<'_> {
             Program::Return => &progs.call_return,
             Program::Enter => &progs.call_enter,
             Program::Note => &progs.note_enter,
+            Program::GoExit => &progs.go_call_exit,
+            Program::GoEnter => &progs.go_call_enter,
+            Program::GoNote => &progs.go_note_enter,
         }
     }
 }

@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Calls of Go's crypto/tls, on amd64 with the register ABI of Go 1.17 and later: arguments in rax,
+ * rbx, rcx, rdi, the first result in rax, the running goroutine in r14. Nothing of this is C's, so
+ * these programs are apart from those of tls.h; connections and events are the same.
+ *
+ * A goroutine may go on on another thread, and its stack moves when it grows or shrinks, so neither
+ * thread nor stack pointer tells a call. What stays is the goroutine and the distance from the
+ * stack's upper end. There is no return probe: the runtime walks stacks, finds the kernel's address
+ * where the caller's should be, and ends the program.
+ */
+#ifndef SSLREC_GO_H
+#define SSLREC_GO_H
+
+#include "tls.h"
+
+#if defined(__TARGET_ARCH_x86)
+
+#define GO_RECORD_APPLICATION_DATA 23	/* RFC 8446, section 5.1 */
+
+/* runtime.g begins with this; the prologue of every function relies on what follows it. */
+struct go_stack {
+	__u64 lo;
+	__u64 hi;
+};
+
+struct go_interface {
+	__u64 type;
+	__u64 data;
+};
+
+/* Places in crypto/tls.Conn, Go 1.17 to 1.27. */
+#define GO_TLS_CONN 0			/* conn net.Conn */
+#define GO_TLS_IS_CLIENT 16		/* isClient bool */
+
+/* Places in net.netFD and net.TCPAddr, the same versions. */
+#define GO_NET_FD_SYSFD 16		/* pfd.Sysfd int */
+#define GO_NET_FD_FAMILY 56		/* family, sotype int */
+#define GO_NET_FD_ADDRS 96		/* laddr, raddr net.Addr */
+#define GO_TCP_ADDR_PORT 24		/* Port int */
+
+static __always_inline bool read_go_stack(struct pt_regs *ctx, struct go_stack *stack)
+{
+	if (!bpf_probe_read_user(stack, sizeof(*stack), (void *)ctx->r14))
+		return true;
+	count(COUNT_GOROUTINE_READ_FAULT);
+	return false;
+}
+
+/* The key of the call that begins or ends here: at both places the stack pointer is at the return
+ * address. */
+static __always_inline struct call_key go_call_key(struct pt_regs *ctx, __u32 pid,
+						   const struct go_stack *stack)
+{
+	struct call_key key = { .sp = ctx->r14, .pid = pid, .depth = stack->hi - ctx->sp };
+
+	return key;
+}
+
+/* ---- From a Conn to its socket ---- */
+
+static __always_inline __u64 read_go_pointer(__u64 address)
+{
+	__u64 value = 0;
+
+	if (address && bpf_probe_read_user(&value, sizeof(value), (void *)address))
+		value = 0;
+	return value;
+}
+
+/* The port of a net.Addr that is a *net.TCPAddr. */
+static __always_inline __u64 go_port(const struct go_interface *addr)
+{
+	return addr->data ? read_go_pointer(addr->data + GO_TCP_ADDR_PORT) : 0;
+}
+
+/*
+ * The socket of what may be a netFD. No type is known here, so it must prove itself: its family and
+ * the ports of both ends are those of the very socket that its descriptor leads to.
+ */
+static __always_inline struct sock *socket_of_net_fd(__u64 address)
+{
+	struct go_interface addrs[2];
+	__u64 fd, kind[2];
+	struct sock *sk;
+
+	if (!address || bpf_probe_read_user(&fd, sizeof(fd), (void *)address + GO_NET_FD_SYSFD) ||
+	    bpf_probe_read_user(kind, sizeof(kind), (void *)address + GO_NET_FD_FAMILY))
+		return NULL;
+	if (fd > 0x7fffffff || kind[1] != SOCK_STREAM ||
+	    (kind[0] != AF_INET && kind[0] != AF_INET6))
+		return NULL;
+	sk = socket_of_fd(fd);
+	if (!sk || BPF_CORE_READ(sk, __sk_common.skc_family) != kind[0] ||
+	    bpf_probe_read_user(addrs, sizeof(addrs), (void *)address + GO_NET_FD_ADDRS))
+		return NULL;
+	if (BPF_CORE_READ(sk, __sk_common.skc_num) != go_port(&addrs[0]) ||
+	    bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport)) != go_port(&addrs[1]))
+		return NULL;
+	return sk;
+}
+
+/* Wrappers around wrappers are followed this far. */
+#define GO_WRAPPERS_MAX 4
+
+/*
+ * The socket below a net.Conn whose data word this is: a *net.TCPConn, which holds a *netFD, or
+ * a struct that begins with a net.Conn or a *net.TCPConn of its own, as those do that
+ * count, limit or peek, and as tls.Conn itself does.
+ */
+static __always_inline struct sock *socket_of_net_conn(__u64 data)
+{
+	struct sock *sk;
+
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < GO_WRAPPERS_MAX && data; i++) {
+		__u64 first = read_go_pointer(data);
+
+		sk = socket_of_net_fd(first);
+		if (!sk)
+			sk = socket_of_net_fd(read_go_pointer(first));
+		if (sk)
+			return sk;
+		data = read_go_pointer(data + sizeof(first));
+	}
+	return NULL;
+}
+
+static __always_inline __u64 address_of_object(__u64 object)
+{
+	return object & ((1ULL << 48) - 1);
+}
+
+/* The addresses of the socket below a Conn. */
+static __always_inline bool read_go_endpoints(struct endpoints *ends, __u64 object)
+{
+	__u64 data = read_go_pointer(address_of_object(object) + GO_TLS_CONN +
+				     __builtin_offsetof(struct go_interface, data));
+	struct sock *sk = socket_of_net_conn(data);
+
+	return sk && read_endpoints(ends, sk);
+}
+
+/* A port of this machine is used again only after a while, so the ports tell. */
+static __always_inline bool is_same_socket(const struct endpoints *a, const struct endpoints *b)
+{
+	return a->family == b->family && a->local_port == b->local_port &&
+	       a->remote_port == b->remote_port;
+}
+
+/* What the Conn itself tells of the connection. */
+static __always_inline void resolve_go_conn(const struct conn_key *key, struct conn *conn)
+{
+	void *address = (void *)address_of_object(key->ssl);
+	__u8 is_client;
+
+	if (!conn->role) {
+		if (bpf_probe_read_user(&is_client, sizeof(is_client), address + GO_TLS_IS_CLIENT))
+			count(COUNT_SOCKET_READ_FAULT);
+		else
+			conn->role = is_client ? ROLE_CLIENT : ROLE_SERVER;
+	}
+	if (!conn->ends.family)
+		read_go_endpoints(&conn->ends, key->ssl);
+}
+
+/* ---- Entry ---- */
+
+/*
+ * A handshake begins. Memory of a Conn that nobody closed is used again without a word, so if a
+ * connection has been here, it is over, unless the socket is the same: then this is a
+ * renegotiation.
+ */
+static __always_inline void begin_go_handshake(const struct conn_key *key, struct conn *conn,
+					       const struct site *site, __u64 now_ns)
+{
+	struct endpoints ends = {};
+
+	read_go_endpoints(&ends, key->ssl);
+	if (conn->handshake_ns || has_data(conn)) {
+		if (ends.family && is_same_socket(&conn->ends, &ends))
+			return;
+		clear(key, conn);
+	}
+	conn->ends = ends;
+	conn->role = site->role;
+	conn->joined = 0;
+	conn->handshake_ns = now_ns;
+}
+
+/* The buffer stands behind the Conn, or behind the record type that follows that. One on the stack
+ * moves with it: kept is its distance from the stack's upper end. */
+static __always_inline void set_go_buffer(struct call *call, const struct site *site,
+					  struct pt_regs *ctx, const struct go_stack *stack)
+{
+	__u64 second = ctx->bx, third = ctx->cx, fourth = ctx->di;
+	__u64 buf;
+
+	/* Or else the compiler chooses between their addresses, which the verifier does not like. */
+	barrier_var(second);
+	barrier_var(third);
+	barrier_var(fourth);
+	buf = site->typed ? third : second;
+	call->asked = site->typed ? fourth : third;
+	call->on_stack = buf >= stack->lo && buf < stack->hi;
+	call->buf = call->on_stack ? stack->hi - buf : buf;
+}
+
+static __always_inline int enter_go_call(struct pt_regs *ctx)
+{
+	struct call call = { .thread = current_thread(), .in_flight = CALL_IN_GO_CALLS };
+	__u32 pid = call.thread >> 32;
+	struct go_stack stack;
+	const struct site *site;
+	struct conn_key conn_key;
+	struct call_key key;
+	struct conn *conn;
+
+	if (!is_wanted(pid))
+		return 0;
+	call.site = site_index(ctx);
+	site = site_at(call.site);
+	if (!site || !read_go_stack(ctx, &stack))
+		return 0;
+	if (site->typed && (__u8)ctx->bx != GO_RECORD_APPLICATION_DATA)
+		return 0;
+	key = go_call_key(ctx, pid, &stack);
+	call.ssl = object_of(ctx->ax);
+	set_go_buffer(&call, site, ctx, &stack);
+	call.start_ns = bpf_ktime_get_boot_ns();
+	conn_key = conn_key_of(pid, call.ssl);
+	if (site->kind == SITE_HANDSHAKE) {
+		conn = conn_of(&conn_key, site->lib, false);
+		if (conn)
+			begin_go_handshake(&conn_key, conn, site, call.start_ns);
+	} else {
+		conn = bpf_map_lookup_elem(&conns, &conn_key);
+	}
+	call.known = conn != NULL;
+	/* Whatever is there was left by a panic, or is this call before its stack grew. */
+	if (bpf_map_update_elem(&go_calls, &key, &call, BPF_ANY))
+		count(COUNT_CALL_TABLE_FULL);
+	return 0;
+}
+
+/* ---- Exit ---- */
+
+static __always_inline void send_go_server_name(const struct conn_key *key,
+						const struct conn *conn, __u32 place)
+{
+	struct event_server_name *e;
+	__u64 text[2];
+	__u64 len;
+
+	if (bpf_probe_read_user(text, sizeof(text),
+				(void *)address_of_object(key->ssl) + place)) {
+		count(COUNT_NAME_READ_FAULT);
+		return;
+	}
+	len = text[1];
+	/* No name, or, as none is that long, no string. */
+	if (!len || len >= NAME_LEN)
+		return;
+	e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
+	if (!e) {
+		count(COUNT_CONTROL_RING_FULL);
+		return;
+	}
+	fill_head(&e->head, EVENT_SERVER_NAME, key, conn);
+	barrier_var(len);
+	if (len >= NAME_LEN || bpf_probe_read_user(e->name, len, (void *)text[0])) {
+		count(COUNT_NAME_READ_FAULT);
+		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
+		return;
+	}
+	e->head.len = len;
+	bpf_ringbuf_submit(e, wakeup_flags());
+}
+
+static __always_inline void finish_go_handshake(const struct call *call, const struct site *site,
+						const struct conn_key *key, bool ok)
+{
+	struct conn *conn = bpf_map_lookup_elem(&conns, key);
+	__u32 lib = site->lib;
+	const struct go_layout *layout = bpf_map_lookup_elem(&go_layouts, &lib);
+
+	if (!conn)
+		return;
+	if (layout && layout->server_name)
+		send_go_server_name(key, conn, layout->server_name);
+	finish_handshake(call, site, key, conn, ok);
+}
+
+static __always_inline void finish_go_data(const struct call_key *call_key, struct call *call,
+					   const struct site *site,
+					   const struct conn_key *conn_key, __u64 total)
+{
+	struct conn *conn = bpf_map_lookup_elem(&conns, conn_key);
+
+	if (!conn && call->known) {
+		/* Another goroutine closed it meanwhile, and its end is told. */
+		count(COUNT_READ_AFTER_CLOSE);
+		return;
+	}
+	if (!conn)
+		conn = conn_of(conn_key, site->lib, true);
+	if (conn)
+		resolve_go_conn(conn_key, conn);
+	finish_data(call_key, call, site, conn_key, conn, total);
+}
+
+static __always_inline int leave_go_call(struct pt_regs *ctx)
+{
+	__u32 pid = current_thread() >> 32;
+	const struct site *site, *exit;
+	struct conn_key conn_key;
+	struct go_stack stack;
+	struct call_key key;
+	struct call *call;
+	__u64 total;
+
+	if (!is_wanted(pid))
+		return 0;
+	exit = site_at(site_index(ctx));
+	if (!exit || !read_go_stack(ctx, &stack))
+		return 0;
+	key = go_call_key(ctx, pid, &stack);
+	call = bpf_map_lookup_elem(&go_calls, &key);
+	site = call ? site_at(call->site) : NULL;
+	if (!site || site->func != exit->func)
+		return 0;
+	if (call->on_stack)
+		call->buf = stack.hi - call->buf;
+	conn_key = conn_key_of(pid, call->ssl);
+	if (site->kind == SITE_HANDSHAKE) {
+		/* An error is an interface: its first word is 0 where there is none. */
+		finish_go_handshake(call, site, &conn_key, !ctx->ax);
+	} else {
+		total = bytes_done(call, site, ctx->ax);
+		if (total)
+			finish_go_data(&key, call, site, &conn_key, total);
+	}
+	bpf_map_delete_elem(&go_calls, &key);
+	return 0;
+}
+
+/* Close. It may be called again, and others may call it for good measure. */
+static __always_inline int enter_go_note(struct pt_regs *ctx)
+{
+	__u32 pid = current_thread() >> 32;
+	struct conn_key key;
+	struct conn *conn;
+
+	if (!is_wanted(pid))
+		return 0;
+	key = conn_key_of(pid, object_of(ctx->ax));
+	conn = bpf_map_lookup_elem(&conns, &key);
+	if (conn) {
+		conn->shutdown = 1;
+		release(&key, conn);
+	}
+	return 0;
+}
+
+#endif
+#endif

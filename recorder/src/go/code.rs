@@ -1,0 +1,100 @@
+//! Where in the code of a Go function to probe it.
+//!
+//! Its entry is the jump in its prologue. That asks for more stack where there is too little:
+//!
+//! ```text
+//! cmp  rsp, [r14+10h]        or lea r12, [rsp-128h] and cmp r12, [r14+10h]
+//! jbe  more                  the entry: emulated by the kernel, and every argument is in place
+//! ...
+//! more: (spill arguments) call runtime.morestack (reload them) jmp start
+//! ```
+//!
+//! The jump is met twice where the stack grew, which the kernel side expects. It also proves that
+//! the function has the register ABI, since only there is the goroutine in r14.
+//!
+//! Its exits are its RET instructions, all of which decoding from the first byte to the last finds:
+//! there is no data in Go's code, and a panic that was recovered from leaves by one that no jump
+//! leads to.
+
+use std::ops::Range;
+
+use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, OpKind, Register};
+
+/// Where `runtime.g` has the limit with which a prologue compares.
+const STACK_GUARD: u64 = 0x10;
+
+/// Places, by address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Places {
+    pub(super) entry: u64,
+    pub(super) exits: Vec<u64>,
+    /// The functions that it calls by their address.
+    pub(super) calls: Vec<u64>,
+}
+
+/// The places of the function that has this code.
+///
+/// # Errors
+/// A clause that says why there are none.
+pub(super) fn places(code: &[u8], addresses: Range<u64>) -> Result<Places, String> {
+    let mut decoder = Decoder::with_ip(64, code, addresses.start, DecoderOptions::NONE);
+    let instructions: Vec<Instruction> = decoder.iter().collect();
+    let entry = entry(&instructions).ok_or("does not begin as Go's functions do")?;
+    let distance = |instruction: &Instruction| instruction.ip() - addresses.start;
+    let mut places = Places { entry, exits: Vec::new(), calls: Vec::new() };
+    for instruction in &instructions {
+        match instruction.flow_control() {
+            _ if instruction.is_invalid() => {
+                return Err(format!("has an unknown instruction at +{:#x}", distance(instruction)));
+            }
+            FlowControl::Return => places.exits.push(instruction.ip()),
+            FlowControl::Call => places.calls.push(instruction.near_branch_target()),
+            FlowControl::UnconditionalBranch | FlowControl::ConditionalBranch => {
+                // Also shows that the instructions are what they seem: jumps lead to them.
+                let target = instruction.near_branch_target();
+                if instructions.binary_search_by_key(&target, Instruction::ip).is_err() {
+                    return Err(format!("is left by a jump at +{:#x}", distance(instruction)));
+                }
+            }
+            _ => {}
+        }
+    }
+    if places.exits.is_empty() {
+        return Err("never returns".into());
+    }
+    Ok(places)
+}
+
+/// The jump in the prologue, if there is one.
+fn entry(instructions: &[Instruction]) -> Option<u64> {
+    // A frame too large for one subtraction takes a few more instructions.
+    const PROLOGUE_MAX: usize = 8;
+    let prologue = instructions.get(..PROLOGUE_MAX.min(instructions.len()))?;
+    let compare = prologue.iter().position(is_stack_check)?;
+    let jump = prologue.get(compare + 1)?;
+    let is_jump = matches!(jump.code(), Code::Jbe_rel8_64 | Code::Jbe_rel32_64);
+    (is_jump && !changes_arguments(&prologue[..compare])).then(|| jump.ip())
+}
+
+/// `cmp rsp, [r14+10h]` or `cmp r12, [r14+10h]`.
+fn is_stack_check(instruction: &Instruction) -> bool {
+    instruction.code() == Code::Cmp_r64_rm64
+        && matches!(instruction.op0_register(), Register::RSP | Register::R12)
+        && instruction.op1_kind() == OpKind::Memory
+        && instruction.memory_base() == Register::R14
+        && instruction.memory_index() == Register::None
+        && instruction.memory_displacement64() == STACK_GUARD
+}
+
+/// Whether these write to anything but r12 and flags.
+fn changes_arguments(before: &[Instruction]) -> bool {
+    before.iter().any(|instruction| match instruction.flow_control() {
+        // To the call for more stack, where the frame would wrap around.
+        FlowControl::ConditionalBranch => false,
+        FlowControl::Next => {
+            instruction.op0_kind() != OpKind::Register
+                || instruction.op0_register() != Register::R12
+        }
+        _ => true,
+    })
+}

@@ -1,0 +1,46 @@
+//! Where `crypto/tls.Conn` has what a handshake makes known, by the version of Go.
+//!
+//! Each row was taken from the type itself, by a program that each of these versions built and that
+//! printed `reflect.TypeOf(tls.Conn{})` field by field; `testdata/peers/go/layout` is that
+//! program. Of versions that are not here nothing is read: no name rather than a wrong one.
+
+use super::version::Version;
+use crate::skel::types::go_layout;
+
+/// From this minor version up to that of the next row: server name, ALPN, version, cipher.
+const ROWS: [(u32, Option<[u32; 4]>); 7] = [
+    (17, Some([192, 328, 64, 90])),
+    (20, Some([224, 360, 72, 98])),
+    (21, Some([224, 360, 72, 98])),
+    (23, Some([224, 368, 72, 100])),
+    (25, Some([208, 352, 72, 100])),
+    (27, Some([232, 376, 72, 100])),
+    (28, None),
+];
+
+/// Places in a `Conn`. All 0 where they are not known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Layout {
+    server_name: u32,
+    alpn: u32,
+    version: u32,
+    cipher: u32,
+}
+
+impl Layout {
+    /// Those in programs of a version.
+    pub(super) fn of(version: Option<Version>) -> Self {
+        let row = version.and_then(|version| {
+            let (_, row) = ROWS.iter().rev().find(|(first, _)| *first <= version.minor)?;
+            *row
+        });
+        let [server_name, alpn, version, cipher] = row.unwrap_or_default();
+        Self { server_name, alpn, version, cipher }
+    }
+
+    /// As the kernel side has it.
+    pub(crate) fn for_kernel(self) -> go_layout {
+        let Self { server_name, alpn, version, cipher } = self;
+        go_layout { server_name, alpn, version, cipher }
+    }
+}
