@@ -18,6 +18,8 @@ use crate::progress::Progress;
 pub(crate) struct Files<'p> {
     names: Vec<Cow<'p, str>>,
     inputs: Vec<Input<'static>>,
+    /// Somebody may be watching, and waits for each record.
+    live: bool,
     progress: Option<Arc<Progress>>,
     /// Why to stop waiting for more.
     until: Until,
@@ -53,16 +55,20 @@ impl<'p> Files<'p> {
             };
             inputs.push(Input::open(reader).map_err(|error| unreadable(name, &error))?);
         }
-        Ok(Self { names, inputs, progress, until })
+        let live = follow || paths.iter().any(|path| is_stdin(path));
+        Ok(Self { names, inputs, live, progress, until })
     }
 
     /// Hands the records of all files to `sink`.
     pub(crate) fn read(self, sink: &mut dyn RecordSink) -> Result<Read> {
-        let Self { names, mut inputs, progress, until } = self;
+        let Self { names, mut inputs, live, progress, until } = self;
         let several = inputs.len() > 1;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let ahead = !several && !live && cores > 1;
         let compressed: Vec<bool> = inputs.iter().map(Input::is_compressed).collect();
         let mut sink = Watch { sink, until: &until };
         let (outcomes, closed) = match inputs.pop() {
+            Some(input) if ahead => (vec![input::read_ahead(input, &mut sink)], true),
             Some(input) if !several => (vec![input.read(&mut sink)], true),
             last => {
                 inputs.extend(last);

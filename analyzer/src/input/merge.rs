@@ -14,17 +14,14 @@
 //!
 //! Memory: per file, a few batches and what its reader holds.
 
-mod batch;
-
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
 use sslrec_formats::io::Error;
 use sslrec_formats::record::{CaptureInfo, Direction, Process, Record, Stats};
 
-use self::batch::{Batch, Event, Sender};
+use super::batch::{Batch, Batches, Event, way};
 use super::{Input, Kind, Outcome, RecordSink};
 use crate::tcp::Reassembler;
 
@@ -49,12 +46,12 @@ pub fn merge(inputs: Vec<Input<'_>>, sink: &mut dyn RecordSink) -> Merged {
         let mut sources = Vec::new();
         let mut threads = Vec::new();
         for input in inputs {
-            let (sender, receiver) = sync_channel(QUEUE);
-            sources.push(Source::new(input.kind(), receiver));
+            let (mut filler, batches) = way(QUEUE);
+            filler.segments = true;
+            sources.push(Source::new(input.kind(), batches));
             threads.push(scope.spawn(move || {
-                let mut sender = Sender::new(sender);
-                let outcome = input.read(&mut sender);
-                sender.finish();
+                let outcome = input.read(&mut filler);
+                filler.finish();
                 outcome
             }));
         }
@@ -70,7 +67,7 @@ pub fn merge(inputs: Vec<Input<'_>>, sink: &mut dyn RecordSink) -> Merged {
 /// A file on its way in.
 struct Source {
     kind: Kind,
-    receiver: Receiver<Batch>,
+    batches: Batches,
     /// Head of the file, once it came.
     info: Option<CaptureInfo>,
     batch: Batch,
@@ -84,10 +81,10 @@ struct Source {
 }
 
 impl Source {
-    fn new(kind: Kind, receiver: Receiver<Batch>) -> Self {
+    fn new(kind: Kind, batches: Batches) -> Self {
         Self {
             kind,
-            receiver,
+            batches,
             info: None,
             batch: Batch::default(),
             next: 0,
@@ -100,7 +97,7 @@ impl Source {
     /// When its next event was; `None` at its end.
     fn time(&mut self) -> Option<u64> {
         while self.next >= self.batch.len() {
-            self.batch = self.receiver.recv().ok()?;
+            self.batch = self.batches.next(std::mem::take(&mut self.batch))?;
             self.next = 0;
             // It says when it began; without that, it is not to be told from others.
             let info = self.batch.info.take().filter(|info| info.start_ns > 0);

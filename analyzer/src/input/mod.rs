@@ -5,6 +5,8 @@
 //! What other programs captured from the wire is reassembled ([`crate::tcp`]) into the same
 //! records that our own files hold.
 
+mod ahead;
+mod batch;
 mod exported;
 mod follow;
 mod foreign;
@@ -14,6 +16,7 @@ mod packing;
 
 use std::io::{self, Read};
 
+pub(crate) use self::ahead::read_ahead;
 pub use self::follow::{Follow, Until};
 pub use self::merge::{Merged, merge};
 use self::packing::Packing;

@@ -1,7 +1,9 @@
 //! Records on their way from one thread to another: copied, many at a time.
+//!
+//! Batches that were read go back to be filled again, so that their memory is set aside once.
 
 use std::ops::Range;
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use sslrec_formats::record::{CaptureInfo, Data, Direction, Handshake, Record};
 
@@ -14,7 +16,7 @@ const MAX_BYTES: usize = 128 << 10;
 const MAX_EVENTS: usize = 1024;
 
 /// What a reader said.
-pub(super) enum Event<'a> {
+pub(in crate::input) enum Event<'a> {
     Record(Record<'a>),
     Segment(Segment<'a>),
     Note { conn: u64, text: &'a str },
@@ -23,9 +25,9 @@ pub(super) enum Event<'a> {
 
 /// What was said since the last batch, in order.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
+pub(in crate::input) struct Batch {
     /// Head of the file; in its first batch.
-    pub(super) info: Option<CaptureInfo>,
+    pub(in crate::input) info: Option<CaptureInfo>,
     events: Vec<Stored>,
     /// Payloads.
     bytes: Vec<u8>,
@@ -38,21 +40,38 @@ pub(super) struct Batch {
 /// An event whose borrowed parts stand in the batch.
 #[derive(Debug)]
 enum Stored {
-    Record(Record<'static>),
-    Data { data: Data<'static>, func: Range<usize>, payload: Range<usize> },
-    Segment { segment: Segment<'static>, payload: Range<usize> },
-    Handshake { handshake: Handshake<'static>, func: Range<usize> },
-    Note { conn: u64, text: Range<usize> },
-    Reset { conn: u64, dir: Direction },
+    /// Boxed, since most of what comes is data, and a description of a connection is large.
+    Record(Box<Record<'static>>),
+    Data {
+        data: Data<'static>,
+        func: Range<usize>,
+        payload: Range<usize>,
+    },
+    Segment {
+        segment: Segment<'static>,
+        payload: Range<usize>,
+    },
+    Handshake {
+        handshake: Handshake<'static>,
+        func: Range<usize>,
+    },
+    Note {
+        conn: u64,
+        text: Range<usize>,
+    },
+    Reset {
+        conn: u64,
+        dir: Direction,
+    },
 }
 
 impl Batch {
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::input) fn len(&self) -> usize {
         self.events.len()
     }
 
     /// When an event was; 0 where it has no time of its own.
-    pub(super) fn ts_ns(&self, event: usize) -> u64 {
+    pub(in crate::input) fn ts_ns(&self, event: usize) -> u64 {
         match self.events.get(event) {
             Some(Stored::Record(record)) => record.ts_ns(),
             Some(Stored::Data { data, .. }) => data.ts_ns,
@@ -62,9 +81,9 @@ impl Batch {
         }
     }
 
-    pub(super) fn event(&self, event: usize) -> Option<Event<'_>> {
+    pub(in crate::input) fn event(&self, event: usize) -> Option<Event<'_>> {
         Some(match self.events.get(event)? {
-            Stored::Record(record) => Event::Record(record.clone()),
+            Stored::Record(record) => Event::Record(Record::clone(record)),
             Stored::Data { data, func, payload } => Event::Record(Record::Data(Data {
                 func: &self.text[func.clone()],
                 payload: &self.bytes[payload.clone()],
@@ -85,6 +104,7 @@ impl Batch {
     }
 
     fn push(&mut self, record: &Record<'_>) {
+        let owned = |record| Stored::Record(Box::new(record));
         let stored = match record {
             Record::Data(data) => {
                 let func = self.func(data.func);
@@ -99,13 +119,22 @@ impl Batch {
                 let func = self.func(handshake.func);
                 Stored::Handshake { handshake: Handshake { func: "", ..handshake.clone() }, func }
             }
-            Record::Process(process) => Stored::Record(Record::Process(process.clone())),
-            Record::Connection(c) => Stored::Record(Record::Connection(c.clone())),
-            Record::Gap(gap) => Stored::Record(Record::Gap(gap.clone())),
-            Record::Close(close) => Stored::Record(Record::Close(close.clone())),
-            Record::Stats(stats) => Stored::Record(Record::Stats(stats.clone())),
+            Record::Process(process) => owned(Record::Process(process.clone())),
+            Record::Connection(c) => owned(Record::Connection(c.clone())),
+            Record::Gap(gap) => owned(Record::Gap(gap.clone())),
+            Record::Close(close) => owned(Record::Close(close.clone())),
+            Record::Stats(stats) => owned(Record::Stats(stats.clone())),
         };
         self.events.push(stored);
+    }
+
+    /// Forgets what was said, and keeps the memory.
+    fn clear(&mut self) {
+        self.info = None;
+        self.events.clear();
+        self.bytes.clear();
+        self.text.clear();
+        self.func = 0..0;
     }
 
     fn payload(&mut self, bytes: &[u8]) -> Range<usize> {
@@ -133,27 +162,52 @@ impl Batch {
     }
 }
 
-/// Takes the records of a file and sends them on.
-pub(super) struct Sender {
-    channel: SyncSender<Batch>,
+/// Two ends of a way for batches, of which at most `queue` wait.
+pub(in crate::input) fn way(queue: usize) -> (Filler, Batches) {
+    let (full, filled) = sync_channel(queue);
+    let (empty, emptied) = channel();
+    let filler = Filler { full, emptied, batch: Batch::default(), segments: false, closed: false };
+    (filler, Batches { filled, empty })
+}
+
+/// Takes what a reader says and sends it on.
+pub(in crate::input) struct Filler {
+    full: SyncSender<Batch>,
+    /// Never more than there are batches on the way.
+    emptied: Receiver<Batch>,
     batch: Batch,
+    /// Segments are sent on as such.
+    pub(in crate::input) segments: bool,
     /// Nobody receives any more.
     closed: bool,
 }
 
-impl Sender {
-    pub(super) fn new(channel: SyncSender<Batch>) -> Self {
-        Self { channel, batch: Batch::default(), closed: false }
-    }
+/// The other end.
+pub(in crate::input) struct Batches {
+    filled: Receiver<Batch>,
+    empty: Sender<Batch>,
+}
 
+impl Batches {
+    /// The next batch, in exchange for the last one; `None` once there will be no more.
+    pub(in crate::input) fn next(&self, mut read: Batch) -> Option<Batch> {
+        read.clear();
+        // A reader that has ended takes none back.
+        let _ = self.empty.send(read);
+        self.filled.recv().ok()
+    }
+}
+
+impl Filler {
     /// Sends what is left.
-    pub(super) fn finish(mut self) {
+    pub(in crate::input) fn finish(mut self) {
         self.send();
     }
 
     fn send(&mut self) {
-        let batch = std::mem::take(&mut self.batch);
-        self.closed |= self.channel.send(batch).is_err();
+        let next = self.emptied.try_recv().unwrap_or_default();
+        let batch = std::mem::replace(&mut self.batch, next);
+        self.closed |= self.full.send(batch).is_err();
     }
 
     fn push(&mut self, event: impl FnOnce(&mut Batch)) {
@@ -167,7 +221,7 @@ impl Sender {
     }
 }
 
-impl RecordSink for Sender {
+impl RecordSink for Filler {
     fn info(&mut self, info: &CaptureInfo) {
         self.batch.info = Some(info.clone());
     }
@@ -177,6 +231,9 @@ impl RecordSink for Sender {
     }
 
     fn segment(&mut self, segment: &Segment<'_>) -> bool {
+        if !self.segments {
+            return false;
+        }
         self.push(|batch| {
             let payload = batch.payload(segment.payload);
             let segment = Segment { payload: &[], ..segment.clone() };
