@@ -12,3 +12,4 @@ pub mod pairing;
 pub mod pcapng;
 pub mod rawlog;
 pub mod record;
+pub mod redact;

@@ -51,8 +51,24 @@ impl Error {
     }
 }
 
+/// How a string stands in a block (section 5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Encoded {
+    /// How many bytes it takes, without its length.
+    pub len_bytes: usize,
+    /// How many bytes of the block follow it.
+    pub left_bytes: usize,
+    /// It is a Huffman string.
+    pub huffman: bool,
+}
+
 /// Takes what a block holds.
 pub trait Sink {
+    /// The next field has a value of its own, which stands here.
+    fn literal(&mut self, value: Encoded) {
+        let _ = value;
+    }
+
     /// A field; `None` is a part of it that is not known.
     fn field(&mut self, name: Option<&[u8]>, value: Option<&[u8]>);
 
@@ -192,9 +208,12 @@ impl Decoder {
         };
         let mut literal_name: &[u8] = &[];
         if let Name::Literal = name {
-            literal_name = string(rest, &mut self.name)?.unwrap_or(&self.name);
+            let (text, huffman) = string(rest, &mut self.name)?;
+            literal_name = if huffman { &self.name } else { text };
         }
-        let value = string(rest, &mut self.value)?.unwrap_or(&self.value);
+        let (text, huffman) = string(rest, &mut self.value)?;
+        let value = if huffman { &self.value } else { text };
+        let encoded = Encoded { len_bytes: text.len(), left_bytes: rest.len(), huffman };
         let known = match name {
             Name::Static(name) => Some(name.as_bytes()),
             Name::Literal => Some(literal_name),
@@ -208,6 +227,7 @@ impl Decoder {
             },
         };
         let len = self.count(known.map_or(0, <[u8]>::len) + value.len(), room)?;
+        sink.literal(encoded);
         sink.field(known, Some(value));
         match name {
             _ if !insert => {}
@@ -245,17 +265,16 @@ impl Decoder {
 
 const INVALID_INDEX: &str = "header field that refers to an entry which does not exist";
 
-/// Takes a string off `bytes` (section 5.2). Returns `None` if it was a Huffman string; then it
-/// stands in `decoded`.
-fn string<'b>(bytes: &mut &'b [u8], decoded: &mut Vec<u8>) -> Result<Option<&'b [u8]>, Error> {
+/// Takes a string off `bytes` (section 5.2). Returns it as it stands there, and whether it is a
+/// Huffman string; then what it means stands in `decoded`.
+fn string<'b>(bytes: &mut &'b [u8], decoded: &mut Vec<u8>) -> Result<(&'b [u8], bool), Error> {
     let huffman = bytes.first().is_some_and(|first| first & 0x80 != 0);
     let len = integer::read(bytes, 7)?;
     let (text, rest) = bytes.split_at_checked(len).ok_or(Error::Truncated)?;
     *bytes = rest;
-    if !huffman {
-        return Ok(Some(text));
+    if huffman {
+        decoded.clear();
+        huffman::decode(text, decoded)?;
     }
-    decoded.clear();
-    huffman::decode(text, decoded)?;
-    Ok(None)
+    Ok((text, huffman))
 }

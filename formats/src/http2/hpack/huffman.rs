@@ -48,6 +48,8 @@ struct Code {
     offset: [u32; MAX_LENGTH + 1],
     /// All symbols in the order of their codes.
     symbols: [u16; 257],
+    /// The code of each symbol.
+    codes: [u32; 257],
 }
 
 static CODE: Code = build();
@@ -58,6 +60,7 @@ const fn build() -> Code {
         beyond: [0; MAX_LENGTH + 1],
         offset: [0; MAX_LENGTH + 1],
         symbols: [0; 257],
+        codes: [0; 257],
     };
     let (mut next, mut place, mut length) = (0u32, 0, 1);
     while length <= MAX_LENGTH {
@@ -67,6 +70,7 @@ const fn build() -> Code {
         while symbol < LENGTHS.len() {
             if LENGTHS[symbol] as usize == length {
                 code.symbols[place] = symbol as u16;
+                code.codes[symbol] = next;
                 place += 1;
                 if length <= FIRST_BITS {
                     let spare = FIRST_BITS - length;
@@ -150,6 +154,29 @@ fn next_length(bits: u64) -> usize {
     }
 }
 
+/// Bits of the code of an octet.
+pub(super) fn len_bits(octet: u8) -> usize {
+    usize::from(LENGTHS[usize::from(octet)])
+}
+
+/// Adds the code of a string to `out`, padded as section 5.2 wants it.
+pub(crate) fn encode(octets: &[u8], out: &mut Vec<u8>) {
+    // The bits that have not gone out stand at the bottom; there are less than eight between codes.
+    let (mut bits, mut have) = (0u64, 0);
+    for &octet in octets {
+        let length = len_bits(octet);
+        bits = bits << length | u64::from(CODE.codes[usize::from(octet)]);
+        have += length;
+        while have >= 8 {
+            have -= 8;
+            out.push((bits >> have) as u8);
+        }
+    }
+    if have > 0 {
+        out.push((bits << (8 - have)) as u8 | 0xff >> have);
+    }
+}
+
 /// Less than eight bits are left, and all of them are ones.
 fn is_padding(bits: u64, have: usize) -> bool {
     have < 8 && bits == !(u64::MAX.checked_shr(have as u32).unwrap_or(0))
@@ -197,6 +224,17 @@ mod tests {
             (END_OF_STRING, 0x3fff_ffff, 30),
         ] {
             assert_eq!(code_of(symbol), (code, length), "{symbol}");
+        }
+    }
+
+    #[test]
+    fn what_is_encoded_is_what_the_tables_say() {
+        for a in 0..=255u8 {
+            for b in [0, 10, b'0', b'a', b'*', 200, 255] {
+                let mut out = Vec::new();
+                super::encode(&[a, b, a], &mut out);
+                assert_eq!(out, encode(&[a.into(), b.into(), a.into()], true), "{a} {b}");
+            }
         }
     }
 

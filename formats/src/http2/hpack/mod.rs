@@ -12,6 +12,7 @@
 //! means that the settings of the other side are not needed to decode: a change of size comes as an
 //! instruction among the fields (6.3), and only says what may be forgotten.
 
+mod blank;
 mod decoder;
 mod huffman;
 mod integer;
@@ -20,4 +21,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use decoder::{Decoder, Error, Sink};
+pub use blank::blank;
+pub use decoder::{Decoder, Encoded, Error, Sink};
+#[cfg(test)]
+pub(crate) use huffman::encode as encode_huffman;

@@ -1,0 +1,414 @@
+//! One direction of HTTP/2: finds the field blocks and the contents among the frames, and blanks what
+//! is secret in them, in place: lengths, frames and offsets stay as they are ([`hpack::blank`]).
+//!
+//! A field block is held until all of it is there. One that cannot be read is made unreadable as a
+//! whole, so that whoever reads it later knows, too, that the table of its encoder is not known from
+//! there on.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::body::Body;
+use super::fields::{Contents, secret};
+use super::http1::Step;
+use super::window::{Engine, Window};
+use crate::http2::frame::{self, Frame, HEADER_LEN, Kind, PREFACE, flag};
+use crate::http2::hpack::{self, Decoder, Encoded};
+
+/// The most that is held of one field block.
+const MAX_BLOCK: usize = 256 << 10;
+
+/// The most streams whose contents are looked through at a time; those of more are blanked.
+const MAX_STREAMS: usize = 4096;
+
+/// An octet that no field block can be read past: index 0 (RFC 7541 section 6.1).
+const UNREADABLE: u8 = 0x80;
+
+#[derive(Debug)]
+enum State {
+    /// Before a frame.
+    Frame,
+    Data {
+        stream: u32,
+        content: u64,
+        padding: u64,
+        end: bool,
+    },
+    Skip {
+        left: u64,
+    },
+    /// In a part of a field block that cannot be read.
+    Unreadable {
+        left: u64,
+    },
+}
+
+/// A field block that is not complete.
+#[derive(Debug)]
+struct Block {
+    stream: u32,
+    /// It came with PUSH_PROMISE.
+    promise: bool,
+    /// No contents follow.
+    end: bool,
+    /// Where its parts are.
+    parts: Vec<Range<u64>>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Http2 {
+    state: State,
+    decoder: Decoder,
+    block: Option<Block>,
+    bodies: HashMap<u32, Body>,
+    /// The preface may come.
+    fresh: bool,
+}
+
+impl Http2 {
+    /// `joining` says that something was sent before.
+    pub(super) fn new(joining: bool) -> Self {
+        Self {
+            state: State::Frame,
+            decoder: if joining { Decoder::joining() } else { Decoder::new() },
+            block: None,
+            bodies: HashMap::new(),
+            fresh: true,
+        }
+    }
+
+    /// Where the first byte stands that is held back.
+    pub(super) fn held_from(&self) -> Option<u64> {
+        let block = self.block.as_ref().and_then(|block| block.parts.first());
+        let bodies = self.bodies.values().filter_map(Body::held_from);
+        bodies.chain(block.map(|part| part.start)).min()
+    }
+
+    /// More is held than may be.
+    pub(super) fn give_up(&mut self, window: &mut Window) {
+        self.abandon(window);
+        self.bodies.values_mut().for_each(|body| body.give_up(window));
+    }
+
+    /// Reads what can be read from `at` on.
+    pub(super) fn step(&mut self, window: &mut Window, at: &mut u64, engine: &mut Engine) -> Step {
+        let left = window.end() - *at;
+        if left == 0 {
+            return Step::Wait;
+        }
+        match self.state {
+            State::Frame => return self.frame(window, at, engine),
+            State::Skip { left: skip } => {
+                *at += skip.min(left);
+                self.skip(skip - skip.min(left));
+            }
+            State::Unreadable { left: rest } => {
+                let len = rest.min(left);
+                window.get_mut(*at..*at + len).fill(UNREADABLE);
+                *at += len;
+                self.unreadable(rest - len);
+            }
+            State::Data { stream, content, padding, end } => {
+                let len = content.min(left);
+                let range = *at..*at + len;
+                self.body(stream, engine).data(window, range, engine);
+                *at += len;
+                self.rest(window, engine, stream, content - len, padding, end);
+            }
+        }
+        Step::Again
+    }
+
+    /// So many bytes are missing. What waits before them was handled by [`Self::cut`].
+    pub(super) fn gap(&mut self, len: u64, window: &mut Window, engine: &mut Engine) -> Step {
+        self.bodies.values_mut().for_each(|body| body.gap(window, engine));
+        match self.state {
+            State::Skip { left } if len <= left => self.skip(left - len),
+            State::Unreadable { left } if len <= left => self.unreadable(left - len),
+            State::Data { stream, content, padding, end } if len <= content + padding => {
+                let lost = len.min(content);
+                let (content, padding) = (content - lost, padding - (len - lost));
+                self.rest(window, engine, stream, content, padding, end);
+            }
+            _ => return Step::Lost,
+        }
+        Step::Again
+    }
+
+    /// No more comes of the frame that waits from `at` on, after a gap or at the end; a gap inside
+    /// of it leaves the framing in step. Returns how much of it has been read.
+    pub(super) fn cut(&mut self, window: &mut Window, at: &mut u64) {
+        self.abandon(window);
+        let State::Frame = self.state else { return };
+        let bytes = window.from(*at);
+        let Some(frame) = Frame::read(bytes) else { return };
+        let have = bytes.len() as u64 - HEADER_LEN as u64;
+        let left = u64::from(frame.len).saturating_sub(have);
+        window.get_mut(*at + HEADER_LEN as u64..window.end()).fill(UNREADABLE);
+        *at = window.end();
+        self.decoder.forget();
+        self.unreadable(left);
+    }
+
+    /// The framing is lost.
+    pub(super) fn lose(&mut self, window: &mut Window, engine: &mut Engine) {
+        self.abandon(window);
+        self.bodies.values_mut().for_each(|body| body.gap(window, engine));
+    }
+
+    /// Nothing follows.
+    pub(super) fn finish(&mut self, window: &mut Window, engine: &mut Engine) {
+        self.bodies.values_mut().for_each(|body| body.finish(window, engine));
+    }
+
+    fn frame(&mut self, window: &mut Window, at: &mut u64, engine: &mut Engine) -> Step {
+        let bytes = window.from(*at);
+        if self.fresh && PREFACE.starts_with(&bytes[..bytes.len().min(PREFACE.len())]) {
+            if bytes.len() < PREFACE.len() {
+                return Step::Wait;
+            }
+            self.fresh = false;
+            *at += PREFACE.len() as u64;
+            return Step::Again;
+        }
+        let Some(frame) = Frame::read(bytes) else { return Step::Wait };
+        let len = u64::from(frame.len);
+        let whole = bytes.len() - HEADER_LEN >= frame.len as usize;
+        if self.block.is_some() && frame.kind != Kind::Continuation {
+            // RFC 9113 section 6.10: nothing else may come before the block is complete.
+            self.abandon(window);
+        }
+        match frame.kind {
+            Kind::Data => return self.begin_data(window, at, frame, engine),
+            Kind::Headers | Kind::PushPromise | Kind::Continuation => {
+                let held: u64 = self
+                    .block
+                    .iter()
+                    .flat_map(|b| &b.parts)
+                    .map(|part| part.end - part.start)
+                    .sum();
+                if held + len > MAX_BLOCK as u64 {
+                    self.abandon(window);
+                    self.decoder.forget();
+                    *at += HEADER_LEN as u64;
+                    self.unreadable(len);
+                    return Step::Again;
+                }
+                if !whole {
+                    return Step::Wait;
+                }
+                self.part(window, *at, frame, engine);
+                *at += HEADER_LEN as u64 + len;
+            }
+            _ => {
+                if frame.kind == Kind::RstStream
+                    && let Some(mut body) = self.bodies.remove(&frame.stream)
+                {
+                    body.finish(window, engine);
+                }
+                *at += HEADER_LEN as u64;
+                self.skip(len);
+            }
+        }
+        self.fresh = false;
+        Step::Again
+    }
+
+    fn begin_data(
+        &mut self,
+        window: &mut Window,
+        at: &mut u64,
+        frame: Frame,
+        engine: &mut Engine,
+    ) -> Step {
+        let bytes = window.from(*at);
+        let (mut len, mut padding) = (u64::from(frame.len), 0);
+        let mut head = HEADER_LEN as u64;
+        if frame.has(flag::PADDED) && len > 0 {
+            let Some(&pad) = bytes.get(HEADER_LEN) else { return Step::Wait };
+            head += 1;
+            len -= 1;
+            padding = u64::from(pad).min(len);
+        }
+        *at += head;
+        self.fresh = false;
+        let end = frame.has(flag::END_STREAM);
+        self.rest(window, engine, frame.stream, len - padding, padding, end);
+        Step::Again
+    }
+
+    /// What follows in a DATA frame.
+    fn rest(
+        &mut self,
+        window: &mut Window,
+        engine: &mut Engine,
+        stream: u32,
+        content: u64,
+        padding: u64,
+        end: bool,
+    ) {
+        if content > 0 {
+            self.state = State::Data { stream, content, padding, end };
+            return;
+        }
+        if end && let Some(mut body) = self.bodies.remove(&stream) {
+            body.finish(window, engine);
+        }
+        self.skip(padding);
+    }
+
+    fn skip(&mut self, left: u64) {
+        self.state = if left > 0 { State::Skip { left } } else { State::Frame };
+    }
+
+    fn unreadable(&mut self, left: u64) {
+        self.state = if left > 0 { State::Unreadable { left } } else { State::Frame };
+    }
+
+    /// The contents of a stream whose head was not read are not known.
+    fn body(&mut self, stream: u32, engine: &Engine) -> &mut Body {
+        self.bodies.entry(stream).or_insert_with(|| Body::unknown(engine))
+    }
+
+    /// A whole frame with a part of a field block.
+    fn part(&mut self, window: &mut Window, at: u64, frame: Frame, engine: &mut Engine) {
+        let payload = at + HEADER_LEN as u64..at + HEADER_LEN as u64 + u64::from(frame.len);
+        let bytes = window.get(payload.clone());
+        let part = match frame.kind {
+            Kind::Headers => frame::headers(&frame, bytes),
+            Kind::PushPromise => frame::push_promise(&frame, bytes).map(|(_, part)| part),
+            _ => Some(bytes),
+        };
+        let padded = u64::from(frame.has(flag::PADDED));
+        let before = match frame.kind {
+            Kind::Headers if frame.has(flag::PRIORITY) => padded + 5,
+            Kind::Headers => padded,
+            Kind::PushPromise => padded + 4,
+            _ => 0,
+        };
+        let part = part.map(|part| {
+            let start = payload.start + before;
+            start..start + part.len() as u64
+        });
+        let is_first = frame.kind != Kind::Continuation;
+        let block = match (&mut self.block, part) {
+            (None, Some(part)) if is_first => {
+                let end = frame.has(flag::END_STREAM) && frame.kind == Kind::Headers;
+                let promise = frame.kind == Kind::PushPromise;
+                Block { stream: frame.stream, promise, end, parts: vec![part] }
+            }
+            (Some(block), Some(part)) if block.stream == frame.stream => {
+                block.parts.push(part);
+                match self.block.take() {
+                    Some(block) => block,
+                    None => return,
+                }
+            }
+            _ => {
+                // What it goes on with was not seen, or its padding does not fit.
+                self.abandon(window);
+                window.get_mut(payload).fill(UNREADABLE);
+                return self.decoder.forget();
+            }
+        };
+        if frame.has(flag::END_HEADERS) {
+            self.complete(window, block, engine);
+        } else {
+            self.block = Some(block);
+        }
+    }
+
+    fn complete(&mut self, window: &mut Window, block: Block, engine: &mut Engine) {
+        let mut bytes: Vec<u8> = Vec::new();
+        block.parts.iter().for_each(|part| bytes.extend_from_slice(window.get(part.clone())));
+        let mut fields =
+            Fields { engine, literal: None, blanks: Vec::new(), contents: Contents::default() };
+        let outcome = self.decoder.decode(&bytes, &mut fields);
+        let Fields { blanks, contents, .. } = fields;
+        match outcome {
+            Ok(()) => {
+                for Blank { encoded, value, ranges } in blanks {
+                    let end = bytes.len() - encoded.left_bytes;
+                    let place = &mut bytes[end - encoded.len_bytes..end];
+                    hpack::blank(place, encoded.huffman, &value, &ranges);
+                }
+            }
+            Err(_) => bytes.fill(UNREADABLE),
+        }
+        let mut rest = &bytes[..];
+        for part in &block.parts {
+            let place = window.get_mut(part.clone());
+            let (written, tail) = rest.split_at(place.len());
+            place.copy_from_slice(written);
+            rest = tail;
+        }
+        if block.promise {
+            return;
+        }
+        // Trailers, or the final head after an interim one.
+        if let Some(mut body) = self.bodies.remove(&block.stream) {
+            body.finish(window, engine);
+        }
+        if !block.end && self.bodies.len() < MAX_STREAMS {
+            let known = outcome.is_ok();
+            let body = if known { Body::new(engine, contents) } else { Body::unknown(engine) };
+            self.bodies.insert(block.stream, body);
+        }
+    }
+
+    /// The block that is being read, if one is, cannot be.
+    fn abandon(&mut self, window: &mut Window) {
+        if let Some(block) = self.block.take() {
+            block.parts.into_iter().for_each(|part| window.get_mut(part).fill(UNREADABLE));
+            self.decoder.forget();
+        }
+    }
+}
+
+/// Takes the fields of a block and finds what is secret in them.
+struct Fields<'e> {
+    engine: &'e Engine,
+    /// How the value of the next field stands in the block, if it does.
+    literal: Option<Encoded>,
+    blanks: Vec<Blank>,
+    contents: Contents,
+}
+
+struct Blank {
+    encoded: Encoded,
+    value: Vec<u8>,
+    ranges: Vec<Range<usize>>,
+}
+
+impl hpack::Sink for Fields<'_> {
+    fn literal(&mut self, value: Encoded) {
+        self.literal = Some(value);
+    }
+
+    fn field(&mut self, name: Option<&[u8]>, value: Option<&[u8]>) {
+        let literal = self.literal.take();
+        let known = name.zip(value);
+        match known {
+            Some((name, value)) => self.contents.field(name, value),
+            // It may have been the coding of the contents.
+            None => self.contents.coded = true,
+        }
+        // What refers to the table finds there what was blanked before.
+        let (Some(encoded), Some(value)) = (literal, value) else { return };
+        let ranges = match name {
+            Some(name) => {
+                let line = [name, b": ", value].concat();
+                secret(self.engine, name, &line, name.len() + 2)
+            }
+            None => std::iter::once(0..value.len()).collect(),
+        };
+        if !ranges.is_empty() {
+            self.blanks.push(Blank { encoded, value: value.to_vec(), ranges });
+        }
+    }
+
+    fn anomaly(&mut self, _: &'static str) {}
+
+    fn table_size(&mut self, _: usize) {}
+}

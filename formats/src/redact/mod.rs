@@ -1,0 +1,256 @@
+//! Blanks secrets in the records of a capture, while it is recorded or afterwards.
+//!
+//! [`Redactor`] takes records and gives them back with what [`Rules`] name overwritten. Nothing
+//! changes its length: not a header, not a body, not a field block of HTTP/2; so every offset, time and
+//! size in the capture stays true. A secret is overwritten by `*`, in JSON numbers by `1` and `0`, and
+//! in Huffman strings of HTTP/2 by symbols that take as many bits.
+//!
+//! | rule | what is blanked |
+//! |---|---|
+//! | `header:NAME` | values of a header or trailer field |
+//! | `cookie`, `cookie:NAME` | values of Cookie and Set-Cookie, or of one cookie |
+//! | `query:NAME` | values in queries and fragments of URLs: targets, header fields, bodies |
+//! | `json:NAME` | values of a field in any body, whatever its type says |
+//! | `form:NAME` | values in a form; forms of several parts as a whole |
+//! | `bearer`, `basic` | what follows that word, anywhere |
+//! | `regex:RE` | what the expression, or its first group, matches within one header line, target, or body |
+//! | `default` | authorization, proxy-authorization, x-api-key, cookie, set-cookie; `bearer` |
+//!
+//! Where it is not known whether something is secret, it is blanked: bodies with a content coding if
+//! a rule concerns bodies; the rest of a body behind a gap; all of a direction that was joined in
+//! mid-stream, or lost its framing, up to the next message. A record is held back while it ends with
+//! what may be the beginning of something secret, and with it those behind it on its connection.
+//! What is held has a bound, beyond which it is blanked.
+//!
+//! What this must not do: change what it does not blank, or hand on anything unsettled.
+
+mod body;
+mod direction;
+mod fields;
+mod head;
+mod http1;
+mod http2;
+mod json;
+mod pairs;
+mod patterns;
+mod rules;
+#[cfg(test)]
+mod tests;
+mod websocket;
+mod window;
+
+use std::collections::{HashMap, VecDeque};
+
+use self::direction::Direction;
+use self::http1::Shared;
+pub use self::rules::{Error, Rules};
+use self::window::Engine;
+use crate::record::{self, Close, Connection, Data, Gap, Handshake, Record};
+
+/// The most that is held of all connections together.
+const MAX_HELD: usize = 64 << 20;
+
+/// Receives records.
+pub type Emit<'a> = &'a mut dyn FnMut(&Record<'_>);
+
+/// See the module.
+#[derive(Debug)]
+pub struct Redactor {
+    engine: Engine,
+    connections: HashMap<u64, State>,
+    /// Bytes that are held.
+    held: usize,
+}
+
+/// A connection.
+#[derive(Debug)]
+struct State {
+    sent: Direction,
+    received: Direction,
+    shared: Shared,
+    /// Records that wait, in order.
+    waiting: VecDeque<Waiting>,
+}
+
+/// A record that waits; of data, the bytes are in the window of its direction.
+#[derive(Debug)]
+enum Waiting {
+    Connection(Connection),
+    Data { meta: Data<'static>, func: Box<str>, len: usize },
+    Handshake { meta: Handshake<'static>, func: Box<str> },
+}
+
+impl Redactor {
+    /// Blanks what these rules name.
+    pub fn new(rules: Rules) -> Self {
+        Self { engine: Engine::new(rules), connections: HashMap::new(), held: 0 }
+    }
+
+    /// The rules.
+    pub fn rules(&self) -> &Rules {
+        &self.engine.rules
+    }
+
+    /// The next record. Hands on what is settled, always with the records of a connection in their
+    /// order.
+    pub fn record(&mut self, record: &Record<'_>, emit: Emit<'_>) {
+        match record {
+            Record::Process(_) | Record::Stats(_) => emit(record),
+            Record::Connection(connection) => {
+                let state = self.state(connection.conn, connection.joined);
+                if state.waiting.is_empty() {
+                    emit(record);
+                } else {
+                    state.waiting.push_back(Waiting::Connection(connection.clone()));
+                }
+            }
+            Record::Data(data) => self.data(data, emit),
+            Record::Gap(gap) => self.gap(gap, emit),
+            Record::Handshake(handshake) => {
+                let state = self.state(handshake.conn, true);
+                if state.waiting.is_empty() {
+                    emit(record);
+                } else {
+                    let func = handshake.func.into();
+                    let meta = Handshake { func: "", ..*handshake };
+                    state.waiting.push_back(Waiting::Handshake { meta, func });
+                }
+            }
+            Record::Close(close) => self.close(close, emit),
+        }
+    }
+
+    /// Nothing follows: hands on what is held. A recording calls this before its last counters.
+    pub fn finish(&mut self, emit: Emit<'_>) {
+        let mut open: Vec<_> = self.connections.drain().collect();
+        open.sort_unstable_by_key(|(conn, _)| *conn);
+        for (_, mut state) in open {
+            state.finish(&mut self.engine, emit);
+        }
+        self.held = 0;
+    }
+
+    /// What is not described cannot be known to have been seen from its beginning.
+    fn state(&mut self, conn: u64, joined: bool) -> &mut State {
+        let engine = &self.engine;
+        self.connections.entry(conn).or_insert_with(|| State {
+            sent: Direction::new(engine, joined),
+            received: Direction::new(engine, joined),
+            shared: Shared::default(),
+            waiting: VecDeque::new(),
+        })
+    }
+
+    fn data(&mut self, data: &Data<'_>, emit: Emit<'_>) {
+        self.state(data.conn, true);
+        let Self { engine, connections, held } = self;
+        let Some(state) = connections.get_mut(&data.conn) else { return };
+        let before = state.held();
+        let expected = state.direction(data.dir).end();
+        if expected != data.offset {
+            // A hole that no record tells of, or bytes for the second time.
+            state.drain(engine, emit);
+            state.direction(data.dir).gap(u64::MAX, engine);
+            state.direction(data.dir).move_to(data.offset);
+        }
+        let (direction, shared) = match data.dir {
+            record::Direction::Sent => (&mut state.sent, &mut state.shared),
+            record::Direction::Received => (&mut state.received, &mut state.shared),
+        };
+        direction.data(data.payload, engine, shared);
+        let len = data.payload.len();
+        if state.waiting.is_empty() && direction.settled() == direction.end() {
+            let payload = direction.window.head(len);
+            emit(&Record::Data(Data { payload, ..*data }));
+            direction.window.forget(len);
+        } else {
+            let meta = Data { func: "", payload: &[], ..*data };
+            state.waiting.push_back(Waiting::Data { meta, func: data.func.into(), len });
+            state.release(emit);
+        }
+        *held = *held - before + state.held();
+        if *held > MAX_HELD {
+            let before = state.held();
+            state.sent.give_up(engine);
+            state.received.give_up(engine);
+            state.release(emit);
+            *held = *held - before + state.held();
+        }
+    }
+
+    fn gap(&mut self, gap: &Gap, emit: Emit<'_>) {
+        self.state(gap.conn, true);
+        let Self { engine, connections, held } = self;
+        let Some(state) = connections.get_mut(&gap.conn) else { return };
+        let before = state.held();
+        // What waits in the other direction is given up, too: its offsets move on only here.
+        state.direction(gap.dir).gap(gap.len, engine);
+        state.drain(engine, emit);
+        state.direction(gap.dir).move_to(gap.offset.saturating_add(gap.len));
+        emit(&Record::Gap(gap.clone()));
+        *held = *held - before + state.held();
+    }
+
+    fn close(&mut self, close: &Close, emit: Emit<'_>) {
+        if let Some(mut state) = self.connections.remove(&close.conn) {
+            self.held -= state.held();
+            state.finish(&mut self.engine, emit);
+        }
+        emit(&Record::Close(close.clone()));
+    }
+}
+
+impl State {
+    fn direction(&mut self, dir: record::Direction) -> &mut Direction {
+        match dir {
+            record::Direction::Sent => &mut self.sent,
+            record::Direction::Received => &mut self.received,
+        }
+    }
+
+    fn held(&self) -> usize {
+        self.sent.window.len() + self.received.window.len()
+    }
+
+    /// Hands on what is settled.
+    fn release(&mut self, emit: Emit<'_>) {
+        while let Some(waiting) = self.waiting.front() {
+            if let Waiting::Data { meta, len, .. } = waiting {
+                let (dir, end) = (meta.dir, meta.offset + *len as u64);
+                if self.direction(dir).settled() < end {
+                    return;
+                }
+            }
+            let Some(waiting) = self.waiting.pop_front() else { return };
+            self.hand_on(&waiting, emit);
+        }
+    }
+
+    /// Hands on everything; what is not settled is blanked.
+    fn drain(&mut self, engine: &mut Engine, emit: Emit<'_>) {
+        self.sent.give_up(engine);
+        self.received.give_up(engine);
+        self.release(emit);
+    }
+
+    fn finish(&mut self, engine: &mut Engine, emit: Emit<'_>) {
+        self.sent.finish(engine);
+        self.received.finish(engine);
+        self.release(emit);
+    }
+
+    fn hand_on(&mut self, waiting: &Waiting, emit: Emit<'_>) {
+        match waiting {
+            Waiting::Connection(connection) => emit(&Record::Connection(connection.clone())),
+            Waiting::Handshake { meta, func } => {
+                emit(&Record::Handshake(Handshake { func, ..meta.clone() }));
+            }
+            Waiting::Data { meta, func, len } => {
+                let window = &mut self.direction(meta.dir).window;
+                let payload = window.head(*len);
+                emit(&Record::Data(Data { func, payload, ..meta.clone() }));
+                window.forget(*len);
+            }
+        }
+    }
+}

@@ -1,0 +1,449 @@
+//! Whole connections, cut in every way: no secret is left, and nothing else is changed.
+
+use super::{Redactor, Rules};
+use crate::http2::frame::{self as frames, Frame, Kind};
+use crate::http2::hpack::{Decoder, Sink, encode_huffman};
+use crate::record::{Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Record};
+
+/// What is secret in the connections below; none of it appears anywhere else.
+const SECRETS: [&str; 12] = [
+    "dXNlcjpwYXNz",
+    "c00kie-1",
+    "c00kie-2",
+    "q-u-e-r-y",
+    "apikey123",
+    "eyJqd3Qi",
+    "hunter2",
+    "4711",
+    "f0rm",
+    "tok_abcdef",
+    "tr41ler",
+    "f0lded",
+];
+
+const RULES: [&str; 7] = [
+    "default",
+    "basic",
+    "query:token",
+    "json:password",
+    "form:pin",
+    "regex:tok_[a-z]+",
+    "header:x-end",
+];
+
+fn rules(texts: &[&str]) -> Rules {
+    let mut rules = Rules::default();
+    texts.iter().for_each(|text| rules.add(text.parse().unwrap()));
+    rules
+}
+
+/// What each call handed over, in order.
+type Calls = Vec<(Direction, Vec<u8>)>;
+
+/// Redacts a connection. Each direction's bytes afterwards; offsets and order are checked.
+fn redact(texts: &[&str], calls: &Calls, joined: bool) -> [Vec<u8>; 2] {
+    let mut redactor = Redactor::new(rules(texts));
+    let mut out = [Vec::new(), Vec::new()];
+    let mut times = Vec::new();
+    let mut take = |record: &Record<'_>| match record {
+        Record::Data(data) => {
+            let half = &mut out[usize::from(data.dir == Direction::Received)];
+            assert_eq!(data.offset, half.len() as u64);
+            assert_eq!(data.func, "SSL_call");
+            half.extend_from_slice(data.payload);
+            times.push(data.ts_ns);
+        }
+        Record::Connection(_) | Record::Close(_) => {}
+        other => panic!("{other:?}"),
+    };
+    let connection = Connection { conn: 1, joined, ..Connection::default() };
+    redactor.record(&Record::Connection(connection), &mut take);
+    let mut offsets = [0u64; 2];
+    for (at, (dir, payload)) in calls.iter().enumerate() {
+        let offset = &mut offsets[usize::from(*dir == Direction::Received)];
+        let data = data(*dir, *offset, payload, at as u64);
+        redactor.record(&Record::Data(data), &mut take);
+        *offset += payload.len() as u64;
+    }
+    let [sent_bytes, received_bytes] = offsets;
+    let (ts_ns, cause) = (1, CloseCause::Freed);
+    let close = Close { conn: 1, ts_ns, cause, sent_bytes, received_bytes };
+    redactor.record(&Record::Close(close), &mut take);
+    assert_eq!(times, (0..calls.len() as u64).collect::<Vec<_>>());
+    out
+}
+
+fn data(dir: Direction, offset: u64, payload: &[u8], ts_ns: u64) -> Data<'_> {
+    Data {
+        conn: 1,
+        ts_ns,
+        tid: 1,
+        dir,
+        offset,
+        func: "SSL_call",
+        lat_ns: 0,
+        call_len: payload.len() as u64,
+        call_offset: 0,
+        payload,
+    }
+}
+
+/// The calls, each cut into pieces of this length.
+fn cut(calls: &Calls, len: usize) -> Calls {
+    let pieces = |(dir, bytes): &(Direction, Vec<u8>)| {
+        bytes.chunks(len).map(|piece| (*dir, piece.to_vec())).collect::<Vec<_>>()
+    };
+    calls.iter().flat_map(pieces).collect()
+}
+
+fn joined(calls: &Calls) -> [Vec<u8>; 2] {
+    [Direction::Sent, Direction::Received].map(|wanted| {
+        let of = calls.iter().filter(|(dir, _)| *dir == wanted);
+        of.flat_map(|(_, bytes)| bytes.clone()).collect()
+    })
+}
+
+fn contains(bytes: &[u8], secret: &str) -> bool {
+    bytes.windows(secret.len()).any(|window| window == secret.as_bytes())
+}
+
+fn http1() -> Calls {
+    let body = r#"{"password": "hunter2", "n": {"x": 1}}"#;
+    let multi = "--b\r\nContent-Disposition: form-data; name=\"pin\"\r\n\r\n4711\r\n--b--\r\n";
+    let sent = [
+        "GET /a?x=1&token=q-u-e-r-y&y=2 HTTP/1.1\r\nHost: h\r\nAuthorization: Basic dXNlcjpwYXNz\r\n\
+         cookie: sid=c00kie-1\r\nX-Api-Key: apikey123\r\nx-end: f0lded\r\n f0lded\r\n\r\n"
+            .to_owned(),
+        format!("POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}", body.len()),
+        "POST /c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\
+         6\r\na=b&pi\r\n3\r\nn=f\r\n5;x=y\r\n0rm&c\r\n0\r\nX-End: tr41ler\r\n\r\n"
+            .to_owned(),
+        "HEAD /d HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
+        format!(
+            "POST /e HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: {}\r\n\r\n{multi}",
+            multi.len()
+        ),
+    ];
+    let received = [
+        "HTTP/1.1 200 OK\r\nSet-Cookie: sid=c00kie-2; Path=/\r\nContent-Length: 41\r\n\r\n\
+         see Bearer eyJqd3Qi and tok_abcdef, done."
+            .to_owned(),
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 302 Found\r\nLocation: /?token=q-u-e-r-y\r\n\
+         Content-Encoding: gzip\r\nContent-Length: 7\r\n\r\nhunter2"
+            .to_owned(),
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ntok_\r\n6\r\nabcdef\r\n0\r\n\r\n"
+            .to_owned(),
+        "HTTP/1.1 200 OK\r\nContent-Length: 500\r\nSet-Cookie: c00kie-1\r\n\r\n".to_owned(),
+        "HTTP/1.1 200 OK\r\n\r\n<a href=\"/?token=q-u-e-r-y\">\"password\" : 4711</a>".to_owned(),
+    ];
+    let pairs = sent.into_iter().zip(received);
+    pairs
+        .flat_map(|(sent, received)| {
+            [(Direction::Sent, sent.into_bytes()), (Direction::Received, received.into_bytes())]
+        })
+        .collect()
+}
+
+#[test]
+fn nothing_secret_is_left_of_http_1_however_it_is_cut() {
+    let calls = http1();
+    let before = joined(&calls);
+    for len in (1..80).chain([1000]) {
+        let after = redact(&RULES, &cut(&calls, len), false);
+        for (before, after) in before.iter().zip(&after) {
+            assert_eq!(before.len(), after.len());
+            for secret in SECRETS {
+                let text = String::from_utf8_lossy(after);
+                assert!(!contains(after, secret), "{len} {secret}: {text}");
+            }
+        }
+        let sent = String::from_utf8_lossy(&after[0]);
+        for kept in [
+            "GET /a?x=1&token=*********&y=2 HTTP/1.1\r\nHost: h\r\nAuthorization: ******************\r\n",
+            "x-end: ******\r\n*******\r\n\r\nPOST /b",
+            r#"{"password": "*******", "n": {"x": 1}}"#,
+            "6\r\na=b&pi\r\n3\r\nn=*\r\n5;x=y\r\n***&c\r\n0\r\nX-End: *******\r\n\r\nHEAD /d",
+        ] {
+            assert!(sent.contains(kept), "{len} {kept}: {sent}");
+        }
+        let received = String::from_utf8_lossy(&after[1]);
+        for kept in [
+            "\r\nContent-Length: 41\r\n\r\nsee Bearer ******** and **********, done.HTTP/1.1 100",
+            "Location: /?token=*********\r\n",
+            "4\r\n****\r\n6\r\n******\r\n0\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 500",
+            "<a href=\"/?token=*********\">\"password\" : 10000000",
+        ] {
+            assert!(received.contains(kept), "{len} {kept}: {received}");
+        }
+    }
+}
+
+#[test]
+fn without_secrets_nothing_changes() {
+    let calls: Calls =
+        http1().into_iter().map(|(dir, bytes)| (dir, bytes.replace_all(&SECRETS))).collect();
+    // `basic` and the like need something to stand behind them, and the coded and the multipart body
+    // are blanked whatever they hold.
+    for len in [1, 7, 1000] {
+        let after = redact(&["header:nope", "cookie:nope"], &cut(&calls, len), false);
+        assert_eq!(after, joined(&calls));
+    }
+}
+
+trait ReplaceAll {
+    fn replace_all(&self, words: &[&str]) -> Vec<u8>;
+}
+
+impl ReplaceAll for Vec<u8> {
+    fn replace_all(&self, words: &[&str]) -> Vec<u8> {
+        let text = String::from_utf8_lossy(self).into_owned();
+        words
+            .iter()
+            .fold(text, |text, word| text.replace(word, &"w".repeat(word.len())))
+            .into_bytes()
+    }
+}
+
+/// A frame of HTTP/2.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+    bytes.extend([kind, flags]);
+    bytes.extend(stream.to_be_bytes());
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// A literal that is inserted into the table, or never to be; with a name of its own.
+fn literal(insert: bool, name: &str, value: &[u8], huffman: bool) -> Vec<u8> {
+    let mut bytes = vec![if insert { 0x40 } else { 0x10 }, name.len() as u8];
+    bytes.extend_from_slice(name.as_bytes());
+    bytes.push(if huffman { 0x80 } else { 0 } | value.len() as u8);
+    bytes.extend_from_slice(value);
+    bytes
+}
+
+fn huffman(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode_huffman(text.as_bytes(), &mut out);
+    out
+}
+
+#[derive(Default)]
+struct Fields(Vec<(String, String)>);
+
+impl Sink for Fields {
+    fn field(&mut self, name: Option<&[u8]>, value: Option<&[u8]>) {
+        let text = |part: Option<&[u8]>| String::from_utf8_lossy(part.unwrap_or(b"?")).into_owned();
+        self.0.push((text(name), text(value)));
+    }
+
+    fn anomaly(&mut self, what: &'static str) {
+        panic!("{what}");
+    }
+
+    fn table_size(&mut self, _: usize) {}
+}
+
+fn http2() -> Calls {
+    let first = [
+        literal(true, "authorization", &huffman("Bearer eyJqd3Qi"), true),
+        literal(true, ":path", &huffman("/a?token=q-u-e-r-y&b"), true),
+        literal(false, "x-api-key", b"apikey123", false),
+        literal(true, "x-other", &huffman("tok_abcdef"), true),
+    ]
+    .concat();
+    // All of them again, by reference.
+    let second =
+        [&[0xc0, 0xbf, 0xbe][..], &literal(false, "cookie", &huffman("c00kie-1"), true)].concat();
+    let (a, b) = first.split_at(25);
+    let sent = [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+        frame(4, 0, 0, &[]),
+        // Padded, with priority, and cut within a value.
+        frame(1, 0x28, 1, &[&[3, 0, 0, 0, 0, 1][..], a, &[0; 3]].concat()),
+        frame(9, 4, 1, b),
+        frame(1, 4, 3, &second),
+        frame(0, 0, 1, br#"{"password":"hun"#),
+        frame(0, 8, 3, b"\x02pin=f\0\0"),
+        frame(0, 1, 1, br#"ter2","x":"tok_abcdef"}"#),
+        frame(0, 0, 3, b"0rm&x=tok_abc"),
+        frame(6, 0, 0, &[0; 8]),
+        frame(0, 1, 3, b"def"),
+    ]
+    .concat();
+    let response = [&[0x88][..], &literal(true, "set-cookie", &huffman("c00kie-2"), true)].concat();
+    let coded = [&[0x88, 0xbe][..], &literal(false, "content-encoding", b"br", false)].concat();
+    let received = [
+        frame(4, 0, 0, &[]),
+        frame(1, 4, 1, &response),
+        frame(0, 0, 1, b"Basic dXNlcj"),
+        frame(0, 0, 1, b"pwYXNz."),
+        frame(1, 5, 1, &literal(false, "x-end", &huffman("tr41ler"), true)),
+        frame(1, 4, 3, &coded),
+        frame(0, 1, 3, b"hunter2"),
+    ]
+    .concat();
+    vec![(Direction::Sent, sent), (Direction::Received, received)]
+}
+
+/// The fields of all field blocks, and all contents.
+fn read_http2(mut bytes: &[u8]) -> (Vec<(String, String)>, Vec<u8>) {
+    bytes = bytes.strip_prefix(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap_or(bytes);
+    let (mut decoder, mut fields, mut block, mut contents) =
+        (Decoder::new(), Fields::default(), Vec::new(), Vec::new());
+    while let Some(head) = Frame::read(bytes) {
+        let (payload, rest) = bytes[9..].split_at(head.len as usize);
+        bytes = rest;
+        match head.kind {
+            Kind::Headers => block.extend_from_slice(frames::headers(&head, payload).unwrap()),
+            Kind::Continuation => block.extend_from_slice(payload),
+            Kind::Data => contents.extend_from_slice(frames::unpad(&head, payload).unwrap()),
+            _ => continue,
+        }
+        if head.kind != Kind::Data && head.has(4) {
+            decoder.decode(&std::mem::take(&mut block), &mut fields).unwrap();
+        }
+    }
+    assert!(bytes.is_empty());
+    (fields.0, contents)
+}
+
+#[test]
+fn nothing_secret_is_left_of_http_2_however_it_is_cut() {
+    let calls = http2();
+    let before = joined(&calls);
+    let (fields, contents) = read_http2(&before[0]);
+    assert!(fields.contains(&("authorization".into(), "Bearer eyJqd3Qi".into())));
+    assert!(contents.starts_with(br#"{"password":"hun"#));
+    for len in (1..80).chain([10_000]) {
+        let after = redact(&RULES, &cut(&calls, len), false);
+        for (before, after) in before.iter().zip(&after) {
+            assert_eq!(before.len(), after.len());
+            let (old, _) = read_http2(before);
+            let (new, contents) = read_http2(after);
+            assert_eq!(old.len(), new.len());
+            let sizes = |fields: &[(String, String)]| {
+                fields.iter().map(|(name, value)| (name.clone(), value.len())).collect::<Vec<_>>()
+            };
+            assert_eq!(sizes(&old), sizes(&new));
+            let shown = format!("{new:?} {}", String::from_utf8_lossy(&contents));
+            for secret in SECRETS {
+                assert!(!shown.contains(secret), "{len} {secret}: {shown}");
+                assert!(!contains(after, secret) && !contains(after, "0rm"), "{len} {secret}");
+            }
+        }
+        let (fields, contents) = read_http2(&after[0]);
+        let paths = fields.iter().filter(|(name, _)| name == ":path");
+        for (_, path) in paths {
+            assert!(path.starts_with("/a?token=") && path.ends_with("&b"), "{path}");
+        }
+        let text = String::from_utf8_lossy(&contents).into_owned();
+        assert!(text.contains(r#"{"password":"***pin=*"#), "{text}");
+        assert!(text.ends_with("***&x=**********"), "{text}");
+    }
+}
+
+#[test]
+fn what_cannot_be_known_is_blanked() {
+    let secret = b"x: hunter2\r\n\r\nhunter2";
+    let request = b"GET / HTTP/1.1\r\nAuthorization: hunter2\r\nB: c\r\n\r\n";
+    let calls = vec![(Direction::Sent, secret.to_vec()), (Direction::Sent, request.to_vec())];
+    let [sent, _] = redact(&["default"], &calls, true);
+    assert_eq!(sent[..secret.len()], vec![b'*'; secret.len()]);
+    let text = "GET / HTTP/1.1\r\nAuthorization: *******\r\nB: c\r\n\r\n";
+    assert_eq!(String::from_utf8_lossy(&sent[secret.len()..]), text);
+
+    // A head without its end.
+    for end in 0..request.len() {
+        let calls = vec![(Direction::Sent, request[..end].to_vec())];
+        let calls = if end == 0 { vec![] } else { calls };
+        let [sent, _] = redact(&["default"], &calls, false);
+        assert!(!contains(&sent, "hunt"), "{}", String::from_utf8_lossy(&sent));
+    }
+}
+
+#[test]
+fn behind_a_gap_the_rest_of_a_body_is_blanked_and_the_next_message_is_not() {
+    let mut redactor = Redactor::new(rules(&["json:password"]));
+    let mut out = Vec::new();
+    let mut take = |record: &Record<'_>| match record {
+        Record::Data(data) => out.push(String::from_utf8_lossy(data.payload).into_owned()),
+        Record::Gap(gap) => out.push(format!("gap of {}", gap.len)),
+        _ => {}
+    };
+    let connection = Connection { conn: 1, ..Connection::default() };
+    redactor.record(&Record::Connection(connection), &mut take);
+    let first = b"POST / HTTP/1.1\r\nContent-Length: 30\r\n\r\n{\"password\":\"hun";
+    redactor.record(&Record::Data(data(Direction::Sent, 0, first, 0)), &mut take);
+    let offset = first.len() as u64;
+    let cause = GapCause::RingFull;
+    let gap = Gap { conn: 1, ts_ns: 1, dir: Direction::Sent, offset, len: 4, cause };
+    redactor.record(&Record::Gap(gap), &mut take);
+    let rest = b"more\"}4567GET /b HTTP/1.1\r\n\r\n";
+    redactor.record(&Record::Data(data(Direction::Sent, offset + 4, rest, 2)), &mut take);
+    redactor.finish(&mut take);
+    assert_eq!(
+        out,
+        [
+            "POST / HTTP/1.1\r\nContent-Length: 30\r\n\r\n{\"password\":\"***",
+            "gap of 4",
+            "**********GET /b HTTP/1.1\r\n\r\n"
+        ]
+    );
+}
+
+#[test]
+fn web_sockets_are_looked_through_under_their_mask() {
+    let upgrade = "GET /ws HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+    let answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
+    let key = [1, 2, 3, 4];
+    let text = br#"{"password":"hunter2"}"#;
+    let masked: Vec<u8> = text.iter().zip(key.iter().cycle()).map(|(a, b)| a ^ b).collect();
+    let frame = [&[0x81, 0x80 | text.len() as u8][..], &key, &masked].concat();
+    let compressed = [&[0xc1, 7][..], b"hunter2"].concat();
+    let calls = vec![
+        (Direction::Sent, upgrade.into()),
+        (Direction::Received, answer.into()),
+        (Direction::Sent, [frame.clone(), frame].concat()),
+        (Direction::Received, compressed),
+    ];
+    for len in [1, 3, 1000] {
+        let [sent, received] = redact(&["json:password"], &cut(&calls, len), false);
+        assert!(received.ends_with(b"\xc1\x07*******"), "{received:?}");
+        let payload = &sent[sent.len() - text.len()..];
+        let plain: Vec<u8> = payload.iter().zip(key.iter().cycle()).map(|(a, b)| a ^ b).collect();
+        assert_eq!(String::from_utf8_lossy(&plain), r#"{"password":"*******"}"#);
+    }
+}
+
+#[test]
+fn other_protocols_are_looked_through_for_patterns() {
+    let calls = vec![
+        (Direction::Sent, b"\x16\x03 a tok_ab".to_vec()),
+        (Direction::Received, b"220 hello tok_x\r\n".to_vec()),
+        (Direction::Sent, b"c\x00 password=hunter2 ".to_vec()),
+    ];
+    let [sent, received] = redact(&["regex:tok_[a-z]+", "json:x"], &calls, false);
+    assert_eq!(sent, b"\x16\x03 a *******\x00 password=hunter2 ");
+    assert_eq!(received, b"220 hello *****\r\n");
+}
+
+#[test]
+fn what_is_held_is_bounded() {
+    let mut redactor = Redactor::new(rules(&["regex:a.*z"]));
+    let mut bytes = 0;
+    let connection = Connection { conn: 1, ..Connection::default() };
+    redactor.record(&Record::Connection(connection), &mut |_| {});
+    let payload = vec![b'a'; 16 << 10];
+    for round in 0..200u64 {
+        let data = data(Direction::Sent, round * payload.len() as u64, &payload, round);
+        redactor.record(&Record::Data(data), &mut |record| {
+            if let Record::Data(data) = record {
+                assert!(data.payload.iter().all(|&octet| octet == b'*'));
+                bytes += data.payload.len();
+            }
+        });
+        assert!(redactor.held <= (512 << 10) + payload.len(), "{}", redactor.held);
+    }
+    assert!(bytes > 2 << 20);
+}
