@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use sslrec_formats::pairing::Pairing;
-use sslrec_formats::record::{self, Direction, Record, Stats};
+use sslrec_formats::record::{self, CaptureInfo, Direction, Record, Stats};
 
 use crate::exchange::{ConnectionInfo, Item};
 use crate::input::{Kind, RecordSink};
@@ -280,6 +280,13 @@ impl<S: ItemSink> RecordSink for Capture<S> {
             }
         }
         self.release(false);
+    }
+
+    fn info(&mut self, info: &CaptureInfo) {
+        if !info.redacted.is_empty() {
+            let rules = info.redacted.join(", ");
+            self.summary.notes.push(format!("secrets were blanked by these rules: {rules}"));
+        }
     }
 
     fn is_done(&self) -> bool {

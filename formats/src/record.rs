@@ -72,6 +72,8 @@ pub struct CaptureInfo {
     pub os: String,
     /// Bytes kept of each call; 0 is no limit.
     pub snaplen: u64,
+    /// The rules by which secrets were blanked ([`crate::redact`]); empty if none were.
+    pub redacted: Vec<String>,
 }
 
 /// A recorded process.

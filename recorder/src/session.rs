@@ -261,6 +261,7 @@ fn capture_info(options: &Options) -> CaptureInfo {
         tool: concat!("sslrec ", env!("CARGO_PKG_VERSION")).into(),
         os: format!("{} {} {}", kernel("ostype"), kernel("osrelease"), std::env::consts::ARCH),
         snaplen: options.snaplen,
+        redacted: Vec::new(),
     }
 }
 

@@ -13,6 +13,7 @@ use sslrec_formats::io::{Error, RecordWriter};
 use sslrec_formats::pcapng::{PcapngOptions, PcapngWriter};
 use sslrec_formats::rawlog::RawLogWriter;
 use sslrec_formats::record::{CaptureInfo, Record};
+use sslrec_formats::redact::Redactor;
 
 use super::new_file::NewFile;
 use crate::files::{Files, Read};
@@ -49,7 +50,7 @@ pub struct Convert {
 
 /// Where the records go, and in which format. Named as for `sslrec -w`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Destination {
+pub(super) enum Destination {
     Stdout,
     Pcapng(PathBuf),
     RawLog(PathBuf),
@@ -80,20 +81,43 @@ impl fmt::Display for Destination {
 
 /// Does it.
 pub(super) fn run(convert: &Convert) -> Result<()> {
-    let files = Files::open(std::slice::from_ref(&convert.file), false, convert.quiet)?;
-    let mut out = match &convert.out {
-        Destination::Stdout => NewFile::stdout(),
-        Destination::Pcapng(path) | Destination::RawLog(path) => NewFile::create(path)?,
-    };
-    let (read, records) = copy(convert, files, &mut out)?;
-    out.finish().with_context(|| format!("cannot write {}", convert.out))?;
-    read.end(&format!("the {records} records before that were converted"))
+    let Convert { file, out, keep_port, quiet } = convert;
+    Job { file, out, keep_port: *keep_port, quiet: *quiet, redactor: None }.run("converted")
+}
+
+/// Records that go from one file into another.
+pub(super) struct Job<'j> {
+    pub(super) file: &'j PathBuf,
+    pub(super) out: &'j Destination,
+    /// Servers' ports are written as they are.
+    pub(super) keep_port: bool,
+    /// Progress is not shown.
+    pub(super) quiet: bool,
+    /// Changes the records on their way.
+    pub(super) redactor: Option<Redactor>,
+}
+
+impl Job<'_> {
+    /// Does it; `done` is what that is called.
+    pub(super) fn run(self, done: &str) -> Result<()> {
+        let files = Files::open(std::slice::from_ref(self.file), false, self.quiet)?;
+        let mut out = match self.out {
+            Destination::Stdout => NewFile::stdout(),
+            Destination::Pcapng(path) | Destination::RawLog(path) => NewFile::create(path)?,
+        };
+        let name = self.out;
+        let (read, records) = copy(self, files, &mut out)?;
+        out.finish().with_context(|| format!("cannot write {name}"))?;
+        read.end(&format!("the {records} records before that were {done}"))
+    }
 }
 
 /// Writes all records of the files, and returns how many there were.
-fn copy(convert: &Convert, files: Files<'_>, out: &mut NewFile) -> Result<(Read, u64)> {
+fn copy(mut job: Job<'_>, files: Files<'_>, out: &mut NewFile) -> Result<(Read, u64)> {
+    let (file, name) = (job.file.display(), job.out);
     let mut converter = Converter {
-        convert,
+        redactor: job.redactor.take(),
+        job: &job,
         out: Some(out),
         writer: None,
         foreign: false,
@@ -102,18 +126,19 @@ fn copy(convert: &Convert, files: Files<'_>, out: &mut NewFile) -> Result<(Read,
     };
     let read = files.read(&mut converter)?;
     if converter.foreign {
-        let file = convert.file.display();
         bail!("{file} holds packets of the wire; only what sslrec recorded can be converted");
     }
+    converter.drain();
     let failure = converter.failure.map_or(Ok(()), Err);
     let finish = |()| converter.writer.map_or(Ok(()), |mut writer| writer.finish());
-    failure.and_then(finish).with_context(|| format!("cannot write {}", convert.out))?;
+    failure.and_then(finish).with_context(|| format!("cannot write {name}"))?;
     Ok((read, converter.records))
 }
 
 /// Writes records as they come.
 struct Converter<'o> {
-    convert: &'o Convert,
+    job: &'o Job<'o>,
+    redactor: Option<Redactor>,
     /// Until the head of the file is known.
     out: Option<&'o mut NewFile>,
     writer: Option<Box<dyn RecordWriter + 'o>>,
@@ -127,17 +152,41 @@ struct Converter<'o> {
 impl<'o> Converter<'o> {
     fn begin(&mut self, info: &CaptureInfo) -> Result<(), Error> {
         let Some(out) = self.out.take() else { return Ok(()) };
-        self.writer = Some(match &self.convert.out {
+        let mut info = info.clone();
+        if let Some(redactor) = &self.redactor {
+            info.redacted.extend_from_slice(redactor.rules().stated());
+        }
+        self.writer = Some(match self.job.out {
             Destination::Stdout | Destination::Pcapng(_) => {
-                let keep_port = self.convert.keep_port;
+                let keep_port = self.job.keep_port;
                 let options = PcapngOptions { keep_port, ..PcapngOptions::default() };
-                Box::new(PcapngWriter::new(out, info.clone(), options)?)
+                Box::new(PcapngWriter::new(out, info, options)?)
             }
-            Destination::RawLog(_) => {
-                Box::new(RawLogWriter::new(out, info.clone(), RAW_LOG_LEVEL)?)
-            }
+            Destination::RawLog(_) => Box::new(RawLogWriter::new(out, info, RAW_LOG_LEVEL)?),
         });
         Ok(())
+    }
+
+    /// Writes what the redactor still holds.
+    fn drain(&mut self) {
+        if let (Some(redactor), Some(writer), None) =
+            (&mut self.redactor, &mut self.writer, &self.failure)
+        {
+            let mut outcome = Ok(());
+            redactor.finish(&mut |record| write(writer, record, &mut outcome));
+            self.failure = outcome.err();
+        }
+    }
+}
+
+/// Writes a record, unless one before it could not be.
+fn write(
+    writer: &mut Box<dyn RecordWriter + '_>,
+    record: &Record<'_>,
+    outcome: &mut Result<(), Error>,
+) {
+    if outcome.is_ok() {
+        *outcome = writer.write(record);
     }
 }
 
@@ -151,10 +200,16 @@ impl RecordSink for Converter<'_> {
     }
 
     fn record(&mut self, record: &Record<'_>) {
-        if let Some(writer) = &mut self.writer {
-            self.failure = writer.write(record).err();
-            self.records += 1;
+        let Some(writer) = &mut self.writer else { return };
+        let mut outcome = Ok(());
+        match &mut self.redactor {
+            Some(redactor) => {
+                redactor.record(record, &mut |record| write(writer, record, &mut outcome));
+            }
+            None => write(writer, record, &mut outcome),
         }
+        self.failure = outcome.err();
+        self.records += 1;
     }
 
     fn is_done(&self) -> bool {

@@ -15,6 +15,7 @@ mod html;
 mod messages;
 mod new_file;
 mod pretty;
+mod redact;
 mod shell;
 mod show;
 mod stats;
@@ -51,6 +52,8 @@ pub enum Command {
     Follow(follow::Follow),
     /// Make a pcapng of a raw log, or a raw log of a pcapng
     Convert(convert::Convert),
+    /// Write the capture anew, without its secrets
+    Redact(Box<redact::Redact>),
 }
 
 /// Does what a command says.
@@ -67,6 +70,7 @@ pub(crate) fn run(command: &Command) -> Result<()> {
         Command::Extract(extract) => extract::run(extract),
         Command::Follow(follow) => follow::run(follow),
         Command::Convert(convert) => convert::run(convert),
+        Command::Redact(redact) => redact::run(redact),
     };
     match done {
         // Nobody reads on: that is how a pager ends.

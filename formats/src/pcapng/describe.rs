@@ -12,6 +12,7 @@ pub(super) fn capture(info: &CaptureInfo) -> String {
     push(&mut out, "snaplen", info.snaplen);
     push_text(&mut out, "tool", &info.tool);
     push_text(&mut out, "os", &info.os);
+    info.redacted.iter().for_each(|rule| push_text(&mut out, "redacted", rule));
     out
 }
 

@@ -32,6 +32,11 @@ pub(super) fn capture(pairs: Pairs<'_>) -> Result<CaptureInfo, BadKey> {
         snaplen: required(pairs, "snaplen")?,
         tool: pairs.text("tool")?.unwrap_or_default().into_owned(),
         os: pairs.text("os")?.unwrap_or_default().into_owned(),
+        redacted: pairs
+            .iter()
+            .filter(|(key, _)| *key == "redacted")
+            .map(|(_, rule)| unescape(rule).map(|rule| rule.into_owned()).ok_or("redacted"))
+            .collect::<Result<_, _>>()?,
     })
 }
 

@@ -39,12 +39,18 @@ pub(super) fn frame_head(contents: &[u8]) -> Result<FrameHead, Reason> {
     fields.u32()?; // record count, for those who seek
     let seq = fields.u64()?;
     fields.u64()?; // first time stamp, likewise
-    let info = CaptureInfo {
+    let mut info = CaptureInfo {
         start_ns: fields.u64()?,
         snaplen: fields.u64()?,
         tool: fields.str()?.to_owned(),
         os: fields.str()?.to_owned(),
+        redacted: Vec::new(),
     };
+    if !fields.0.is_empty() {
+        for _ in 0..fields.u32()? {
+            info.redacted.push(fields.str()?.to_owned());
+        }
+    }
     Ok(FrameHead { seq, info, len: 12 + len })
 }
 

@@ -23,6 +23,10 @@ pub(super) fn frame_head(out: &mut Vec<u8>, info: &CaptureInfo, seq: u64, first_
     u64(out, info.snaplen);
     str(out, &info.tool);
     str(out, &info.os);
+    if !info.redacted.is_empty() {
+        u32(out, info.redacted.len() as u32);
+        info.redacted.iter().for_each(|rule| str(out, rule));
+    }
     let len = out.len() - len_at - 4;
     out[len_at..len_at + 4].copy_from_slice(&(len as u32).to_le_bytes());
 }

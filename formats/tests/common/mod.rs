@@ -24,6 +24,7 @@ pub fn info() -> CaptureInfo {
         tool: "sslrec 0.1.0".into(),
         os: "Linux 6.12.1 x86_64".into(),
         snaplen: 0,
+        redacted: Vec::new(),
     }
 }
 
