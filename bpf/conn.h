@@ -210,27 +210,27 @@ static __always_inline bool is_on_stack_of(__u64 sp)
 	return sp - PT_REGS_SP_CORE(regs) < CALL_STACK_MAX;
 }
 
-/* A socket operation on this thread: if it happens inside a TLS call, it is that connection's. */
-static __always_inline void socket_used(struct sock *sk)
+/* A socket operation inside the TLS call on this thread that began at `sp` is that connection's. */
+static __always_inline void socket_used_within(__u64 thread, __u64 sp, struct sock *sk)
 {
-	__u64 thread = current_thread();
-	__u64 *sp = bpf_map_lookup_elem(&current_calls, &thread);
-	struct call_key call_key = { .pid = thread >> 32 };
+	struct call_key call_key = { .sp = sp, .pid = thread >> 32 };
 	struct conn_key key;
 	struct conn *conn;
 	struct call *call;
 
 	/* Not TCP: a name server or a log, asked from within the call. */
-	if (!sp || !*sp || !is_on_stack_of(*sp) || BPF_CORE_READ(sk, sk_type) != SOCK_STREAM)
+	if (!is_on_stack_of(sp) || BPF_CORE_READ(sk, sk_type) != SOCK_STREAM)
 		return;
-	call_key.sp = *sp;
 	call = call_at(&call_key);
 	/* It may have ended on another thread. */
 	if (!call || call->thread != thread)
 		return;
 	key = conn_key_of(call_key.pid, call->ssl);
 	conn = bpf_map_lookup_elem(&conns, &key);
-	if (conn && !conn->ends.family && read_endpoints(&conn->ends, sk))
+	if (!conn || conn->ends.family)
+		return;
+	conn->direct = 1;
+	if (read_endpoints(&conn->ends, sk))
 		announce(&key, conn);
 }
 

@@ -119,7 +119,7 @@ struct endpoints {
 	__u16 local_port;
 	__u16 remote_port;
 	__u16 family;			/* AF_INET, AF_INET6, or 0: not known */
-	__u16 pad;
+	__u16 inferred;			/* concluded from what happened around the calls */
 };
 
 /* All that is known of a connection; sent again whenever that grows. */

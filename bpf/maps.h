@@ -66,7 +66,7 @@ struct conn {
 	__u8 announced;			/* an EVENT_CONN found room */
 	__u8 handshake_done;
 	__u8 shutdown;			/* SSL_shutdown was called */
-	__u8 pad[1];
+	__u8 direct;			/* its calls use a socket themselves */
 };
 
 /* One ring for all: the order in which events were reserved is the order of things. The
@@ -160,6 +160,40 @@ struct {
 	__type(key, __u64);
 	__type(value, __u64);
 } current_calls SEC(".maps");
+
+/*
+ * What happened last on a thread, outside of TLS calls, that concerns a connection of unknown
+ * address; see around.h. The least recently used of these and of the next make room for others:
+ * then an address stays unknown.
+ */
+struct around {
+	struct endpoints received;	/* of the socket that gave bytes last; no family: none did */
+	__u16 has_written;		/* `writer` wrote, and nothing has been sent since */
+	__u16 pad[3];
+	struct conn_key writer;
+	__u64 writer_born_ns;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u64);
+	__type(value, struct around);
+} arounds SEC(".maps");
+
+/* The address that most speaks for, and how much. */
+struct guess {
+	struct endpoints ends;
+	__u64 born_ns;			/* of the connection */
+	__u64 votes;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct conn_key);
+	__type(value, struct guess);
+} guesses SEC(".maps");
 
 /* Processes to record, where the user named some. */
 struct {

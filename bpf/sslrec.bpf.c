@@ -14,6 +14,7 @@
 #include "process.h"
 #include "hold.h"
 #include "conn.h"
+#include "around.h"
 #include "tls.h"
 #include "go.h"
 
@@ -67,14 +68,18 @@ int go_note_enter(struct pt_regs *ctx)
 SEC("raw_tp/sock_send_length")
 int sock_send_length(struct bpf_raw_tracepoint_args *ctx)
 {
-	socket_used((struct sock *)ctx->args[0]);
+	socket_used((struct sock *)ctx->args[0], true, true);
 	return 0;
 }
 
 SEC("raw_tp/sock_recv_length")
 int sock_recv_length(struct bpf_raw_tracepoint_args *ctx)
 {
-	socket_used((struct sock *)ctx->args[0]);
+	int result = ctx->args[1];
+	int flags = ctx->args[2];
+
+	/* A failed one within a call tells the socket as well; around calls, only one that gave. */
+	socket_used((struct sock *)ctx->args[0], false, result > 0 && !(flags & MSG_PEEK));
 	return 0;
 }
 
@@ -137,6 +142,7 @@ int sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
 	__u64 now_ns = bpf_ktime_get_boot_ns();
 
 	bpf_map_delete_elem(&current_calls, &thread);
+	bpf_map_delete_elem(&arounds, &thread);
 	if (BPF_CORE_READ(task, signal, live.counter))
 		return 0;
 	bpf_map_delete_elem(&pids, &pid);

@@ -6,7 +6,7 @@
 #ifndef SSLREC_TLS_H
 #define SSLREC_TLS_H
 
-#include "conn.h"
+#include "around.h"
 
 /* On x86 the return address is popped between function entry and return probe. */
 #if defined(__TARGET_ARCH_x86)
@@ -473,10 +473,12 @@ static __always_inline int exit_call(struct pt_regs *ctx, __u64 sp, const struct
 	if (!site)
 		return 0;
 	result = exit ? result_at(ctx, exit) : PT_REGS_RC(ctx);
-	if (call->marked)
-		unmark_thread(call, sp);
 	if (site->kind != SITE_HANDSHAKE)
 		total = bytes_done(call, site, result);
+	if (call->marked) {
+		unmark_thread(call, sp);
+		call_ended(call, site, key.pid, total > 0);
+	}
 	/* A read that found nothing has nothing to say of its connection. */
 	if (total || site->wraps || site->kind == SITE_HANDSHAKE) {
 		conn_key = conn_key_of(key.pid, call->ssl);

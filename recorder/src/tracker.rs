@@ -393,7 +393,7 @@ impl Learn for Connection {
         if self.local.is_none() {
             return;
         }
-        self.addr = AddrKind::Exact;
+        self.addr = if ends.inferred == 0 { AddrKind::Exact } else { AddrKind::Inferred };
         if self.role == Role::Unknown && listeners::is_listening(self.pid, ends.local_port) {
             self.role = Role::Server;
         }

@@ -22,6 +22,7 @@ mod leftovers;
 mod lifecycle;
 mod listing;
 mod loss;
+mod memory_bios;
 mod nginx;
 mod output;
 mod over_http;

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Addresses of connections whose program feeds TLS through memory and does the socket I/O itself,
+ * between the calls: Node.js, Python's asyncio. They are concluded from what the thread did around
+ * the calls, and marked so.
+ *
+ * Two things speak for a socket: it gave bytes last before a call that consumed some, and it was
+ * given bytes first after a call that made some. Each such event is a vote, and a receive votes
+ * once. An address counts as known once it is VOTES_ENOUGH votes ahead: that many agreed, and
+ * whatever disagreed has been outvoted. A TLS handshake alone has as many. Until then, and where
+ * votes go on disagreeing, the address is unknown rather than wrong.
+ *
+ * A connection whose calls use a socket themselves never gets here.
+ */
+#ifndef SSLREC_AROUND_H
+#define SSLREC_AROUND_H
+
+#include "conn.h"
+
+#define VOTES_ENOUGH 3
+
+static __always_inline bool are_same(const struct endpoints *a, const struct endpoints *b)
+{
+	const __u64 *x = (const __u64 *)a, *y = (const __u64 *)b;
+
+	_Static_assert(sizeof(*a) == 5 * sizeof(*x), "endpoints are compared in five words");
+	return x[0] == y[0] && x[1] == y[1] && x[2] == y[2] && x[3] == y[3] && x[4] == y[4];
+}
+
+static __always_inline bool needs_guess(const struct conn *conn)
+{
+	return !conn->ends.family && !conn->direct;
+}
+
+/* Boyer and Moore's majority vote: one candidate at a time, so that its lead is what is counted. */
+static __always_inline void vote(const struct conn_key *key, struct conn *conn,
+				 const struct endpoints *ends)
+{
+	struct guess *guess = bpf_map_lookup_elem(&guesses, key);
+	struct guess first = {};
+
+	if (!guess || guess->born_ns != conn->born_ns) {
+		first.ends = *ends;
+		first.born_ns = conn->born_ns;
+		first.votes = 1;
+		if (bpf_map_update_elem(&guesses, key, &first, BPF_ANY))
+			count(COUNT_THREAD_TABLE_FULL);
+		return;
+	}
+	if (!are_same(&guess->ends, ends)) {
+		if (guess->votes)
+			guess->votes--;
+		else
+			guess->ends = *ends;
+		return;
+	}
+	if (++guess->votes < VOTES_ENOUGH)
+		return;
+	conn->ends = guess->ends;
+	conn->ends.inferred = 1;
+	announce(key, conn);
+	bpf_map_delete_elem(&guesses, key);
+}
+
+/* A socket operation outside of any TLS call on a thread that makes such calls. */
+static __always_inline void socket_used_around(__u64 thread, struct sock *sk, bool sent)
+{
+	struct around *around = bpf_map_lookup_elem(&arounds, &thread);
+	struct endpoints ends __attribute__((aligned(8))) = {};
+	struct conn *conn;
+
+	/* Others than TCP stand between without meaning anything. */
+	if (!around || BPF_CORE_READ(sk, sk_type) != SOCK_STREAM || !read_endpoints(&ends, sk))
+		return;
+	if (!sent) {
+		around->received = ends;
+		/* Something new begins: what was written before was not for sending now. */
+		around->has_written = 0;
+		return;
+	}
+	if (!around->has_written)
+		return;
+	around->has_written = 0;
+	conn = bpf_map_lookup_elem(&conns, &around->writer);
+	if (conn && conn->born_ns == around->writer_born_ns && needs_guess(conn))
+		vote(&around->writer, conn, &ends);
+}
+
+/* A socket operation; `moved` says that it took or gave bytes. A thread that never called with an address unknown is
+ * done with at the first look. */
+static __always_inline void socket_used(struct sock *sk, bool sent, bool moved)
+{
+	__u64 thread = current_thread();
+	__u64 *sp = bpf_map_lookup_elem(&current_calls, &thread);
+
+	if (!sp)
+		return;
+	if (*sp)
+		socket_used_within(thread, *sp, sk);
+	else if (moved)
+		socket_used_around(thread, sk, sent);
+}
+
+static __always_inline struct around *around_of(__u64 thread)
+{
+	struct around *known = bpf_map_lookup_elem(&arounds, &thread);
+	struct around none = {};
+
+	if (known)
+		return known;
+	if (bpf_map_update_elem(&arounds, &thread, &none, BPF_ANY))
+		count(COUNT_THREAD_TABLE_FULL);
+	return bpf_map_lookup_elem(&arounds, &thread);
+}
+
+/* A call ended that found the address unknown. `done` says that it handed over bytes. A step of the
+ * handshake consumes and makes some in any case, and every call is one until data has passed. */
+static __always_inline void call_ended(const struct call *call, const struct site *site, __u32 pid,
+				       bool done)
+{
+	struct conn_key key = conn_key_of(pid, call->ssl);
+	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
+	struct around *around;
+	bool step;
+
+	if (!conn || !needs_guess(conn))
+		return;
+	step = site->kind == SITE_HANDSHAKE || !has_data(conn);
+	around = around_of(call->thread);
+	if (!around)
+		return;
+	if (step || site->dir == DIR_RECEIVED) {
+		if (around->received.family && (step || done))
+			vote(&key, conn, &around->received);
+		/* Even if nothing came of it: the next call is not the one that it was for. */
+		around->received.family = 0;
+	}
+	if (step || (site->dir == DIR_SENT && done)) {
+		around->writer = key;
+		around->writer_born_ns = conn->born_ns;
+		around->has_written = 1;
+	}
+}
+
+#endif
