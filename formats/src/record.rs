@@ -29,6 +29,8 @@ pub enum Record<'a> {
     Handshake(Handshake<'a>),
     /// The end of a connection.
     Close(Close),
+    /// What of a process was captured and what not. Near the end of a capture.
+    Coverage(Coverage),
     /// The recorder's counters; the one with `last` set closes a capture.
     Stats(Stats),
 }
@@ -42,7 +44,7 @@ impl Record<'_> {
             Record::Gap(g) => Some(g.conn),
             Record::Handshake(h) => Some(h.conn),
             Record::Close(c) => Some(c.conn),
-            Record::Process(_) | Record::Stats(_) => None,
+            Record::Process(_) | Record::Coverage(_) | Record::Stats(_) => None,
         }
     }
 
@@ -56,6 +58,7 @@ impl Record<'_> {
             Record::Gap(g) => g.ts_ns,
             Record::Handshake(h) => h.ts_ns,
             Record::Close(c) => c.ts_ns,
+            Record::Coverage(c) => c.ts_ns,
             Record::Stats(s) => s.ts_ns,
         }
     }
@@ -262,6 +265,38 @@ pub struct Close {
     pub sent_bytes: u64,
     /// Length of the received stream, missing bytes included.
     pub received_bytes: u64,
+}
+
+/// What of a process was captured, and why not more. Only the raw log has it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Coverage {
+    /// When this was put together, nanoseconds since the Unix epoch.
+    pub ts_ns: u64,
+    /// Process id.
+    pub pid: u32,
+    /// The kernel's short name for it.
+    pub comm: String,
+    /// Path of the executable, where it is known.
+    pub exe: Option<String>,
+    /// The TLS libraries that it had mapped and that were probed.
+    pub libs: Vec<CoveredLib>,
+    /// Why TLS of this process is missing, where it is to be supposed that some is.
+    pub missed: Option<String>,
+}
+
+/// A probed library in a process.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CoveredLib {
+    /// Path.
+    pub path: String,
+    /// How the recorder came by it, in words.
+    pub found: String,
+    /// Functions that were probed.
+    pub functions: u32,
+    /// Functions that handed over bytes, by name.
+    pub called: Vec<String>,
+    /// Bytes that they handed over, missing ones included.
+    pub bytes: u64,
 }
 
 /// The recorder's counters since the capture began.

@@ -15,7 +15,7 @@ use sslrec_formats::io::{Error, RecordReader, RecordWriter};
 use sslrec_formats::pcapng::{PcapngOptions, PcapngReader, PcapngWriter, is_sslrec_pcapng};
 use sslrec_formats::rawlog::{RawLogReader, RawLogWriter, is_raw_log};
 use sslrec_formats::record::{
-    Connection, Data, Direction, GapCause, Handshake, Process, Record, Role,
+    Connection, Coverage, CoveredLib, Data, Direction, GapCause, Handshake, Process, Record, Role,
 };
 
 #[test]
@@ -27,6 +27,35 @@ fn the_raw_log_gives_back_every_record() {
     let (read, error) = common::drain(reader);
     assert!(error.is_none(), "{error:?}");
     assert_eq!(read, records);
+}
+
+/// It has no place in a packet capture, and does no harm there.
+#[test]
+fn only_the_raw_log_gives_back_what_was_covered() {
+    let lib = CoveredLib {
+        path: "/lib/libssl.so.3".into(),
+        found: "mapped".into(),
+        functions: 20,
+        called: vec!["SSL_read".into(), "SSL_write".into()],
+        bytes: 1 << 40,
+    };
+    let coverage = Coverage {
+        ts_ns: 7,
+        pid: 1234,
+        comm: "curl".into(),
+        exe: Some("/usr/bin/curl".into()),
+        libs: vec![lib, CoveredLib::default()],
+        missed: Some("a reason".into()),
+    };
+    let mut records = small_capture();
+    let without = records.clone();
+    let at = records.len() - 1;
+    records.insert(at, Record::Coverage(coverage));
+    records.insert(at, Record::Coverage(Coverage::default()));
+    let (read, error) = read_rawlog(&to_rawlog(&records));
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(read, records);
+    assert!(to_pcapng(&records) == to_pcapng(&without));
 }
 
 #[test]
@@ -93,7 +122,9 @@ fn by_connection<'a>(records: &[Record<'a>]) -> BTreeMap<(u8, u64), Vec<Record<'
                 let last = Process { ts_ns: 0, ..process.clone() };
                 sorted.insert((0, process.pid.into()), vec![Record::Process(last)]);
             }
-            Record::Stats(_) => sorted.entry((1, 0)).or_default().push(record.clone()),
+            Record::Coverage(_) | Record::Stats(_) => {
+                sorted.entry((1, 0)).or_default().push(record.clone())
+            }
             Record::Connection(connection) => {
                 waiting.insert(connection.conn, connection.clone());
             }

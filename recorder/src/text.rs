@@ -93,7 +93,7 @@ impl<W: Write> Text<W> {
             Record::Close(close) => {
                 self.connections.remove(&close.conn);
             }
-            Record::Handshake(_) | Record::Stats(_) => {}
+            Record::Handshake(_) | Record::Coverage(_) | Record::Stats(_) => {}
         }
         Ok(())
     }

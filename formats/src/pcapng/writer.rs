@@ -325,6 +325,8 @@ impl<W: Write> PcapngWriter<W> {
             }
             Record::Handshake(handshake) => self.handshake(handshake)?,
             Record::Close(close) => self.close(close)?,
+            // There is no place in a packet capture for what no packet is about.
+            Record::Coverage(_) => {}
             Record::Stats(stats) => self.stats(stats)?,
         }
         Ok(())

@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use super::{FRAME_MAGIC, RECORD_HEAD, VERSION, kind};
 use crate::record::{
-    AddrKind, CaptureInfo, Close, CloseCause, Connection, Data, Direction, Gap, GapCause,
-    Handshake, Process, Record, Role, Stats,
+    AddrKind, CaptureInfo, Close, CloseCause, Connection, Coverage, CoveredLib, Data, Direction,
+    Gap, GapCause, Handshake, Process, Record, Role, Stats,
 };
 
 /// Why bytes are not what they should be.
@@ -72,6 +72,7 @@ pub(super) fn record(kind: u8, fields: &[u8]) -> Result<Option<Record<'_>>, Reas
         kind::GAP => Record::Gap(gap(fields)?),
         kind::HANDSHAKE => Record::Handshake(handshake(fields)?),
         kind::CLOSE => Record::Close(close(fields)?),
+        kind::COVERAGE => Record::Coverage(coverage(fields)?),
         kind::STATS => Record::Stats(stats(fields)?),
         _ => return Ok(None),
     }))
@@ -175,6 +176,31 @@ fn close(mut fields: Fields<'_>) -> Result<Close, Reason> {
         sent_bytes: fields.u64()?,
         received_bytes: fields.u64()?,
     })
+}
+
+fn coverage(mut fields: Fields<'_>) -> Result<Coverage, Reason> {
+    let mut coverage = Coverage {
+        ts_ns: fields.u64()?,
+        pid: fields.u32()?,
+        comm: fields.str()?.to_owned(),
+        exe: fields.opt_str()?,
+        missed: fields.opt_str()?,
+        libs: Vec::new(),
+    };
+    for _ in 0..fields.u32()? {
+        let mut lib = CoveredLib {
+            path: fields.str()?.to_owned(),
+            found: fields.str()?.to_owned(),
+            functions: fields.u32()?,
+            bytes: fields.u64()?,
+            called: Vec::new(),
+        };
+        for _ in 0..fields.u32()? {
+            lib.called.push(fields.str()?.to_owned());
+        }
+        coverage.libs.push(lib);
+    }
+    Ok(coverage)
 }
 
 fn stats(mut fields: Fields<'_>) -> Result<Stats, Reason> {

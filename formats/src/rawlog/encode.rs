@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::{FRAME_MAGIC, RECORD_HEAD, VERSION, kind};
 use crate::record::{
-    AddrKind, CaptureInfo, Close, CloseCause, Connection, Data, Direction, Gap, GapCause,
+    AddrKind, CaptureInfo, Close, CloseCause, Connection, Coverage, Data, Direction, Gap, GapCause,
     Handshake, Process, Record, Role, Stats,
 };
 
@@ -48,6 +48,7 @@ pub(super) fn record(out: &mut Vec<u8>, record: &Record<'_>) {
         Record::Gap(g) => gap(out, g),
         Record::Handshake(h) => handshake(out, h),
         Record::Close(c) => close(out, c),
+        Record::Coverage(c) => coverage(out, c),
         Record::Stats(s) => stats(out, s),
     }
 }
@@ -145,6 +146,25 @@ fn close(out: &mut Vec<u8>, close: &Close) {
         });
         u64(out, close.sent_bytes);
         u64(out, close.received_bytes);
+    });
+}
+
+fn coverage(out: &mut Vec<u8>, coverage: &Coverage) {
+    framed(out, kind::COVERAGE, |out| {
+        u64(out, coverage.ts_ns);
+        u32(out, coverage.pid);
+        str(out, &coverage.comm);
+        opt_str(out, coverage.exe.as_deref());
+        opt_str(out, coverage.missed.as_deref());
+        u32(out, coverage.libs.len() as u32);
+        for lib in &coverage.libs {
+            str(out, &lib.path);
+            str(out, &lib.found);
+            u32(out, lib.functions);
+            u64(out, lib.bytes);
+            u32(out, lib.called.len() as u32);
+            lib.called.iter().for_each(|name| str(out, name));
+        }
     });
 }
 

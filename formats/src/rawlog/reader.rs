@@ -101,7 +101,9 @@ impl<R: Read> RawLogReader<R> {
             self.position = start + len;
             match kind {
                 kind::END => self.complete = true,
-                kind::PROCESS..=kind::STATS => return Ok(Some((kind, start, len))),
+                kind::PROCESS..=kind::STATS | kind::COVERAGE => {
+                    return Ok(Some((kind, start, len)));
+                }
                 // Checkpoints, repeated descriptions, and kinds of a later version.
                 _ => {}
             }

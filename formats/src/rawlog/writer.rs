@@ -275,7 +275,7 @@ impl<W: Write> RawLogWriter<W> {
                 self.reach(gap.conn, gap.dir, gap.offset.saturating_add(gap.len));
             }
             Record::Handshake(handshake) => self.repeat_connection(handshake.conn),
-            Record::Stats(_) => {}
+            Record::Coverage(_) | Record::Stats(_) => {}
         }
         encode::record(&mut self.frame.contents, record);
         self.frame.records += 1;

@@ -150,6 +150,7 @@ fn line(record: &Record<'_>) -> String {
         Record::Close(c) => {
             format!("close {} {} {} {}", c.conn, c.cause, c.sent_bytes, c.received_bytes)
         }
+        Record::Coverage(_) => "coverage".into(),
         Record::Stats(_) => "stats".into(),
     }
 }

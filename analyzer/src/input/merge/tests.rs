@@ -64,7 +64,7 @@ impl RecordSink for Told {
                 self.dropped_events = stats.dropped_events;
                 format!("stats {}", stats.ts_ns)
             }
-            Record::Gap(_) | Record::Handshake(_) => "other".into(),
+            Record::Gap(_) | Record::Handshake(_) | Record::Coverage(_) => "other".into(),
         });
     }
 
