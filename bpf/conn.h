@@ -120,41 +120,6 @@ static __always_inline bool has_data(const struct conn *conn)
 	return conn->offset[DIR_SENT] || conn->offset[DIR_RECEIVED];
 }
 
-static __always_inline void fill_close(struct event_close *e, __u16 kind,
-				       const struct conn_key *key, const struct conn *conn)
-{
-	fill_conn(&e->conn, kind, key, conn);
-	e->offset[DIR_SENT] = conn->offset[DIR_SENT];
-	e->offset[DIR_RECEIVED] = conn->offset[DIR_RECEIVED];
-	e->shutdown = conn->shutdown;
-	e->pad = 0;
-}
-
-static __always_inline void send_close(const struct conn_key *key, const struct conn *conn)
-{
-	struct close_key late_key = {
-		.ssl = key->ssl,
-		.born_ns = conn->born_ns,
-		.pid = key->pid,
-	};
-	struct event_close late = {};
-	struct event_close *e;
-
-	/* An object that came to nothing. */
-	if (!conn->announced && !has_data(conn))
-		return;
-	e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
-	if (e) {
-		fill_close(e, EVENT_CLOSE, key, conn);
-		bpf_ringbuf_submit(e, wakeup_flags());
-		return;
-	}
-	count(COUNT_CONTROL_RING_FULL);
-	fill_close(&late, EVENT_LATE_CLOSE, key, conn);
-	if (bpf_map_update_elem(&late_closes, &late_key, &late, BPF_ANY))
-		count(COUNT_CLOSE_TABLE_FULL);
-}
-
 /* ---- Addresses ---- */
 
 /* False where this is no connected internet socket. */
@@ -266,6 +231,78 @@ static __always_inline void resolve_fd(const struct conn_key *key, struct conn *
 	sk = socket_of_fd(conn->fd);
 	if (sk && read_endpoints(&conn->ends, sk))
 		announce(key, conn);
+}
+
+/* ---- Ends ---- */
+
+static __always_inline void fill_close(struct event_close *e, __u16 kind,
+				       const struct conn_key *key, const struct conn *conn)
+{
+	fill_conn(&e->conn, kind, key, conn);
+	e->offset[DIR_SENT] = conn->offset[DIR_SENT];
+	e->offset[DIR_RECEIVED] = conn->offset[DIR_RECEIVED];
+	e->shutdown = conn->shutdown;
+	e->pad = 0;
+}
+
+static __always_inline void send_handshake(const struct conn_key *key, struct conn *conn,
+					   __u64 end_ns, __u16 func, __s32 result, bool ok)
+{
+	struct event_handshake *e;
+
+	if (!conn->announced)
+		announce(key, conn);
+	e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
+	if (!e) {
+		count(COUNT_CONTROL_RING_FULL);
+		return;
+	}
+	fill_head(&e->head, EVENT_HANDSHAKE, key, conn);
+	e->head.ts_ns = end_ns;
+	e->head.func = func;
+	e->lat_ns = end_ns - conn->handshake_ns;
+	e->result = result;
+	e->ok = ok;
+	bpf_ringbuf_submit(e, wakeup_flags());
+}
+
+/*
+ * True where a handshake was begun and did not succeed. A single call does not tell that: what it
+ * gives means "try again" too, and which it is only the library knows. But once the object is
+ * released it is certain, unless a read or write may have completed the handshake unseen.
+ */
+static __always_inline bool handshake_failed(const struct conn *conn)
+{
+	return conn->handshake_end_ns && !conn->handshake_done && !conn->handshake_unsure &&
+	       !has_data(conn);
+}
+
+static __always_inline void send_close(const struct conn_key *key, struct conn *conn)
+{
+	struct close_key late_key = {
+		.ssl = key->ssl,
+		.born_ns = conn->born_ns,
+		.pid = key->pid,
+	};
+	struct event_close late = {};
+	struct event_close *e;
+
+	if (handshake_failed(conn))
+		send_handshake(key, conn, conn->handshake_end_ns, conn->handshake_func,
+			       conn->handshake_result, false);
+	/* An object that came to nothing. */
+	if (!conn->announced && !has_data(conn))
+		return;
+	e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
+	if (e) {
+		fill_close(e, EVENT_CLOSE, key, conn);
+		bpf_ringbuf_submit(e, wakeup_flags());
+		return;
+	}
+	count(COUNT_CONTROL_RING_FULL);
+	fill_close(&late, EVENT_LATE_CLOSE, key, conn);
+	if (bpf_map_update_elem(&late_closes, &late_key, &late, BPF_ANY))
+		count(COUNT_CLOSE_TABLE_FULL);
 }
 
 #endif

@@ -25,7 +25,7 @@ enum event_kind {
 	EVENT_DATA,
 	EVENT_GAP,
 	EVENT_CONN,
-	EVENT_SERVER_NAME,
+	EVENT_TOLD,
 	EVENT_HANDSHAKE,
 	EVENT_CLOSE,
 	EVENT_LATE_CLOSE,		/* never in the ring: see the map late_closes */
@@ -42,6 +42,20 @@ enum role {
 	ROLE_UNKNOWN,
 	ROLE_CLIENT,
 	ROLE_SERVER,
+	/* In sites only: an argument tells. */
+	ROLE_BY_GNUTLS_FLAGS,		/* the second: flags of gnutls_init */
+	ROLE_BY_AS_SERVER,		/* the second: 0 is the client */
+	ROLE_BY_S2N_MODE,		/* the first: 0 is the server */
+};
+
+/* What a program sets or asks of a connection, and what that tells us. */
+enum told {
+	TOLD_SERVER_NAME,
+	TOLD_ALPN,
+	TOLD_VERSION,
+	TOLD_CIPHER,
+	TOLD_VERSION_AND_CIPHER,	/* the numbers of the protocol: version | cipher << 16 */
+	TOLD_CIPHER_OBJECT,		/* not sent: an object that has a name */
 };
 
 enum gap_cause {
@@ -63,7 +77,9 @@ enum counter {
 	COUNT_CONN_TABLE_FULL_BYTES,	/* the bytes of those calls */
 	COUNT_DATA_READ_FAULT,		/* payload that could not be read */
 	COUNT_LENGTH_READ_FAULT,	/* byte counts that could not be read; size unknown */
-	COUNT_NAME_READ_FAULT,		/* server names that could not be read */
+	COUNT_NAME_READ_FAULT,		/* names set or asked for that could not be read */
+	COUNT_OBJECT_READ_FAULT,	/* new objects whose address could not be read */
+	COUNT_LAYER_READ_FAULT,		/* NSPR descriptors of which it is not known if they are TLS */
 	COUNT_SOCKET_READ_FAULT,	/* descriptors that could not be followed to a socket */
 	COUNT_THREAD_TABLE_FULL,	/* calls whose socket could not be looked for */
 	COUNT_PID_TABLE_FULL,		/* children not followed */
@@ -133,14 +149,20 @@ struct event_conn {
 	char comm[COMM_LEN];		/* of the process, not of the thread */
 };
 
-struct event_server_name {
+struct event_told {
 	struct event head;
-	char name[NAME_LEN];		/* head.len bytes, no NUL */
+	__u64 number;			/* where the answer is one; then there is no text */
+	__u32 what;			/* enum told */
+	__u32 pad;
+	char text[NAME_LEN];		/* head.len bytes, no NUL */
 };
 
+/* A handshake that succeeded, or one that had not when its object was released. */
 struct event_handshake {
 	struct event head;
-	__u64 lat_ns;			/* from the first handshake call */
+	__u64 lat_ns;			/* from the first handshake call to the end of the last one */
+	__s32 result;			/* of the last one */
+	__u32 ok;
 };
 
 /* Says all once more, for the case that no EVENT_CONN found room. */
@@ -152,19 +174,36 @@ struct event_close {
 };
 
 /* What a probed function does, as the recorder's table of functions says it. One set of programs
- * serves every function of every library. */
+ * serves every function of every library. "obj" is what stands for the connection. */
 enum site_kind {
 	SITE_NONE,
-	SITE_DATA,			/* (ssl, buf, n, ...): bytes went one way */
-	SITE_SENDFILE,			/* (ssl, ...): result bytes went out, unseen */
-	SITE_HANDSHAKE,			/* (ssl): 1 is success */
-	SITE_ROLE,			/* (ssl): a connection begins, in the role if one is told */
-	SITE_SET_FD,			/* (ssl, fd) */
-	SITE_CTRL,			/* (ssl, cmd, larg, parg): one cmd sets the server name */
-	SITE_SHUTDOWN,			/* (ssl): sends close_notify */
-	SITE_FREE,			/* (ssl): drops a reference */
-	SITE_CLEAR,			/* (ssl): ready for another connection */
-	SITE_UP_REF,			/* (ssl): one more reference */
+	SITE_DATA,			/* (obj, buf, n, ...): bytes went one way */
+	SITE_FLUSH,			/* (obj): hands on bytes that were counted before */
+	SITE_SENDFILE,			/* (obj, ...): result bytes went out; those that no call
+					 * within this one carried are unseen */
+	SITE_HANDSHAKE,			/* (obj): `success` is success */
+	SITE_MAKE,			/* makes an object, which `answer` tells */
+	SITE_ASK,			/* (obj, ...): the program learns something: `answer` */
+	SITE_ROLE,			/* (obj): a connection begins, in the role if one is told */
+	SITE_SET_FD,			/* (obj, fd) */
+	SITE_CTRL,			/* (obj, cmd, larg, parg): one cmd sets the server name */
+	SITE_SERVER_NAME,		/* (obj, ...): `text_arg` is the server name */
+	SITE_SHUTDOWN,			/* (obj): sends close_notify */
+	SITE_FREE,			/* (obj): drops a reference */
+	SITE_CLEAR,			/* (obj): ready for another connection */
+	SITE_UP_REF,			/* (obj): one more reference */
+};
+
+/* Where a function's answer is when it has returned. */
+enum site_answer {
+	ANSWER_NONE,
+	ANSWER_NUMBER,			/* the result */
+	ANSWER_TEXT,			/* the result: char * */
+	ANSWER_FIRST,			/* behind the first argument: a pointer */
+	ANSWER_DATUM,			/* behind the second: a pointer, and a length of 4 bytes */
+	ANSWER_POINTER,			/* behind the second: a pointer; behind the third: its length */
+	ANSWER_BUFFER,			/* the second: char *; behind the third: its length */
+	ANSWER_CHANNEL,			/* the second: SSLChannelInfo * of NSS */
 };
 
 /* Where a function's result is while it leaves by an exit site. */
@@ -180,6 +219,20 @@ enum site_result {
 	RESULT_GUARDED,			/* at `slot` if ax, as an int, is positive; else in ax */
 };
 
+/* As a site's count_arg, besides numbers of arguments. */
+enum count_arg {
+	COUNT_IS_RESULT = 0,
+	COUNT_IS_ASKED = 255,		/* a call that does not fail takes all that it is given */
+};
+
+enum site_flag {
+	SITE_NSPR = 1,			/* (fd, ...) of NSPR, which may be no TLS */
+	SITE_VECTOR = 2,		/* the buffer is an array of buffers, n their number */
+	SITE_PEEKS = 4,			/* the fourth argument may say that the bytes stay */
+	SITE_NSPR_LAYER = 8,		/* gives a descriptor of NSPR that is TLS */
+	SITE_TYPED = 16,		/* Go: a TLS record type comes before the buffer */
+};
+
 /*
  * A probed place in the code. The attach cookie of a probe is its index in the map `sites`; 0 is
  * none. Not every site is at the beginning of its function: see recorder/src/placement.
@@ -191,11 +244,17 @@ struct site {
 	__u8 role;			/* enum role */
 	__u8 dir;			/* enum direction */
 	__u8 count_arg;			/* number of the argument that points to the byte count, and
-					 * success is > 0; 0: the result is the count */
+					 * success is > 0; or enum count_arg. Of a text, number of
+					 * the argument that is its length, or 0 */
 	__u8 wraps;			/* calls other probed functions on its object */
-	__u8 result_64;			/* the result is a ssize_t, not an int */
+	__u8 result_64;			/* the result is a ssize_t, not an int; the descriptor is a
+					 * pointer, not an int */
 	__u8 result;			/* exit sites: enum site_result */
-	__u8 typed;			/* Go: a TLS record type comes before the buffer */
+	__u8 success;			/* what a handshake gives that succeeded */
+	__u8 text_arg;			/* number of the argument that is a text */
+	__u8 told;			/* enum told */
+	__u8 answer;			/* enum site_answer */
+	__u8 flags;			/* enum site_flag */
 	__u32 frame;			/* bytes from the stack pointer here up to that at entry */
 	__u32 slot;			/* bytes from the stack pointer here up to the result */
 };
@@ -246,10 +305,10 @@ _Static_assert(sizeof(struct event_data) == 80, "event_data");
 _Static_assert(sizeof(struct event_gap) == 64, "event_gap");
 _Static_assert(sizeof(struct endpoints) == 40, "endpoints");
 _Static_assert(sizeof(struct event_conn) == 104, "event_conn");
-_Static_assert(sizeof(struct event_server_name) == 296, "event_server_name");
-_Static_assert(sizeof(struct event_handshake) == 48, "event_handshake");
+_Static_assert(sizeof(struct event_told) == 312, "event_told");
+_Static_assert(sizeof(struct event_handshake) == 56, "event_handshake");
 _Static_assert(sizeof(struct event_close) == 128, "event_close");
-_Static_assert(sizeof(struct site) == 20, "site");
+_Static_assert(sizeof(struct site) == 24, "site");
 _Static_assert(sizeof(struct file_key) == 16, "file_key");
 _Static_assert(sizeof(struct event_held) == 32, "event_held");
 _Static_assert(sizeof(struct go_layout) == 16, "go_layout");

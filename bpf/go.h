@@ -12,6 +12,8 @@
 #ifndef SSLREC_GO_H
 #define SSLREC_GO_H
 
+#include "answers.h"
+#include "notes.h"
 #include "tls.h"
 
 #if defined(__TARGET_ARCH_x86)
@@ -200,8 +202,8 @@ static __always_inline void set_go_buffer(struct call *call, const struct site *
 	barrier_var(second);
 	barrier_var(third);
 	barrier_var(fourth);
-	buf = site->typed ? third : second;
-	call->asked = site->typed ? fourth : third;
+	buf = site->flags & SITE_TYPED ? third : second;
+	call->asked = site->flags & SITE_TYPED ? fourth : third;
 	call->on_stack = buf >= stack->lo && buf < stack->hi;
 	call->buf = call->on_stack ? stack->hi - buf : buf;
 }
@@ -222,7 +224,7 @@ static __always_inline int enter_go_call(struct pt_regs *ctx)
 	site = site_at(call.site);
 	if (!site || !read_go_stack(ctx, &stack))
 		return 0;
-	if (site->typed && (__u8)ctx->bx != GO_RECORD_APPLICATION_DATA)
+	if (site->flags & SITE_TYPED && (__u8)ctx->bx != GO_RECORD_APPLICATION_DATA)
 		return 0;
 	key = go_call_key(ctx, pid, &stack);
 	call.ssl = object_of(ctx->ax);
@@ -246,9 +248,9 @@ static __always_inline int enter_go_call(struct pt_regs *ctx)
 /* ---- Exit ---- */
 
 static __always_inline void send_go_server_name(const struct conn_key *key,
-						const struct conn *conn, __u32 place)
+						struct conn *conn, __u16 func, __u32 place)
 {
-	struct event_server_name *e;
+	struct event_told *e;
 	__u64 text[2];
 	__u64 len;
 
@@ -261,14 +263,11 @@ static __always_inline void send_go_server_name(const struct conn_key *key,
 	/* No name, or, as none is that long, no string. */
 	if (!len || len >= NAME_LEN)
 		return;
-	e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
-	if (!e) {
-		count(COUNT_CONTROL_RING_FULL);
+	e = begin_told(key, conn, func, TOLD_SERVER_NAME);
+	if (!e)
 		return;
-	}
-	fill_head(&e->head, EVENT_SERVER_NAME, key, conn);
 	barrier_var(len);
-	if (len >= NAME_LEN || bpf_probe_read_user(e->name, len, (void *)text[0])) {
+	if (len >= NAME_LEN || bpf_probe_read_user(e->text, len, (void *)text[0])) {
 		count(COUNT_NAME_READ_FAULT);
 		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
 		return;
@@ -277,7 +276,7 @@ static __always_inline void send_go_server_name(const struct conn_key *key,
 	bpf_ringbuf_submit(e, wakeup_flags());
 }
 
-static __always_inline void finish_go_handshake(const struct call *call, const struct site *site,
+static __always_inline void finish_go_handshake(const struct site *site,
 						const struct conn_key *key, bool ok)
 {
 	struct conn *conn = bpf_map_lookup_elem(&conns, key);
@@ -287,8 +286,8 @@ static __always_inline void finish_go_handshake(const struct call *call, const s
 	if (!conn)
 		return;
 	if (layout && layout->server_name)
-		send_go_server_name(key, conn, layout->server_name);
-	finish_handshake(call, site, key, conn, ok);
+		send_go_server_name(key, conn, site->func, layout->server_name);
+	finish_handshake(site, key, conn, ok);
 }
 
 static __always_inline void finish_go_data(const struct call_key *call_key, struct call *call,
@@ -334,7 +333,7 @@ static __always_inline int leave_go_call(struct pt_regs *ctx)
 	conn_key = conn_key_of(pid, call->ssl);
 	if (site->kind == SITE_HANDSHAKE) {
 		/* An error is an interface: its first word is 0 where there is none. */
-		finish_go_handshake(call, site, &conn_key, !ctx->ax);
+		finish_go_handshake(site, &conn_key, !ctx->ax);
 	} else {
 		total = bytes_done(call, site, ctx->ax);
 		if (total)

@@ -27,7 +27,7 @@ const volatile struct {
 	struct event_data data;
 	struct event_gap gap;
 	struct event_conn conn;
-	struct event_server_name server_name;
+	struct event_told told;
 	struct event_handshake handshake;
 	struct event_close close;
 	struct event_held held;
@@ -36,8 +36,12 @@ const volatile struct {
 	enum direction direction;
 	enum role role;
 	enum gap_cause gap_cause;
+	enum told told_what;
 	enum site_kind site_kind;
 	enum site_result site_result;
+	enum site_answer site_answer;
+	enum site_flag site_flag;
+	enum count_arg count_arg;
 } event_types = {};
 
 /* Slots in which a function that calls other probed ones marks its object: one a stream, and
@@ -57,15 +61,20 @@ struct conn {
 	__u64 wrapper_sp[SLOTS];	/* stack pointer of the outermost call; 0: none */
 	__u64 wrapper_thread[SLOTS];
 	__u64 handshake_ns;		/* when the first handshake call began */
+	__u64 handshake_end_ns;		/* when the last one ended that did not succeed */
 	struct endpoints ends;
 	__s32 fd;			/* as given to the library; -1: never */
 	__u32 refs;			/* references beyond the first */
+	__s32 handshake_result;		/* of the last handshake call that did not succeed */
+	__u16 handshake_func;		/* its function */
 	__u16 lib;
 	__u8 role;
 	__u8 joined;
 	__u8 announced;			/* an EVENT_CONN found room */
 	__u8 handshake_done;
-	__u8 shutdown;			/* SSL_shutdown was called */
+	__u8 handshake_unsure;		/* data calls came before its end: it may have ended there */
+	__u8 shutdown;			/* the program said goodbye */
+	__u8 told;			/* bits by enum told: sent already */
 	__u8 direct;			/* its calls use a socket themselves */
 };
 
@@ -194,6 +203,32 @@ struct {
 	__type(key, struct conn_key);
 	__type(value, struct guess);
 } guesses SEC(".maps");
+
+/*
+ * What tells TLS among the descriptors of NSPR in a process: the addresses between which the
+ * methods of its TLS layer are. The recorder knows the library's data of processes that are there
+ * before it; SSL_ImportFD tells the very address.
+ */
+struct tls_layer {
+	__u64 methods_start;
+	__u64 methods_end;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, struct tls_layer);
+} tls_layers SEC(".maps");
+
+/* The connection that last asked for its cipher, by that cipher: what the program asks next is
+ * the cipher's name. Most are asked for once, so the oldest make room. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct conn_key);
+	__type(value, __u64);
+} ciphers SEC(".maps");
 
 /* Processes to record, where the user named some. */
 struct {

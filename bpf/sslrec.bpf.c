@@ -3,8 +3,9 @@
  * The programs. Four serve every probed function of a C library: the entry of a call; its end, by
  * an exit site or by a return probe; and the entry of functions that only tell something. Three
  * serve Go's. The others follow sockets and processes. What they do stands in the headers: event.h
- * what is sent, maps.h what is kept, process.h who is recorded, conn.h connections, tls.h calls,
- * go.h those of Go.
+ * what is sent, maps.h what is kept, process.h who is recorded, site.h which function, conn.h
+ * connections, nspr.h descriptors that may be one, tls.h calls, notes.h and answers.h what else
+ * functions tell, go.h calls of Go.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -16,6 +17,7 @@
 #include "conn.h"
 #include "around.h"
 #include "tls.h"
+#include "notes.h"
 #include "go.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -127,6 +129,7 @@ int sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
 {
 	__u32 pid = current_thread() >> 32;
 
+	bpf_map_delete_elem(&tls_layers, &pid);
 	if (bpf_map_lookup_elem(&tls_pids, &pid))
 		send_process(EVENT_EXEC, pid);
 	return 0;
@@ -147,6 +150,7 @@ int sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	bpf_map_delete_elem(&pids, &pid);
 	bpf_map_delete_elem(&held, &pid);
+	bpf_map_delete_elem(&tls_layers, &pid);
 	if (!bpf_map_lookup_elem(&tls_pids, &pid))
 		return 0;
 	if (send_process(EVENT_EXIT, pid))

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * TLS calls: what happens at the entry and at the exit of a probed function. The site, not the
- * code, says which function it is and what it does; see struct site.
+ * code, says which function it is and what it does; see struct site. What only tells something
+ * is in notes.h (by its entry) and answers.h (by its exit).
  */
 #ifndef SSLREC_TLS_H
 #define SSLREC_TLS_H
 
+#include "answers.h"
 #include "around.h"
+#include "nspr.h"
 
 /* On x86 the return address is popped between function entry and return probe. */
 #if defined(__TARGET_ARCH_x86)
@@ -14,34 +17,6 @@
 #else
 #define RETURN_POPS 0
 #endif
-
-#define SSL_CTRL_SET_TLSEXT_HOSTNAME 55	/* openssl/tls1.h, the same since 1.0.0 */
-
-static __always_inline __u32 site_by_code(struct pt_regs *ctx)
-{
-	struct site_key key = { .page_offset = PT_REGS_IP(ctx) & 0xfff };
-	__u32 *index;
-
-	if (bpf_probe_read_user(&key.code, sizeof(key.code), (void *)PT_REGS_IP(ctx) + 8))
-		return 0;
-	index = bpf_map_lookup_elem(&sites_by_code, &key);
-	return index ? *index : 0;
-}
-
-/* The place of the site in the map `sites`; 0 if it is none. */
-static __always_inline __u32 site_index(struct pt_regs *ctx)
-{
-	__u32 index = settings.have_cookie ? bpf_get_attach_cookie(ctx) : site_by_code(ctx);
-
-	if (!index)
-		count(COUNT_UNKNOWN_SITE);
-	return index;
-}
-
-static __always_inline const struct site *site_at(__u32 index)
-{
-	return index ? bpf_map_lookup_elem(&sites, &index) : NULL;
-}
 
 static __always_inline __u32 slot_of(const struct site *site)
 {
@@ -72,6 +47,8 @@ static __always_inline void enter_conn(struct conn *conn, const struct site *sit
 			conn->joined = 0;
 		if (!conn->handshake_ns)
 			conn->handshake_ns = call->start_ns;
+	} else {
+		conn->handshake_unsure = 1;
 	}
 	if (within_wrapper(conn, site, call, sp)) {
 		call->nested = 1;
@@ -109,6 +86,21 @@ static __always_inline bool is_second_probe(const struct call *known, const stru
 	       site->lib != known_site->lib;
 }
 
+/*
+ * True where a call that wraps others ended with a jump into this one: it counts. It must be the
+ * same bytes, since a call that was left without returning looks alike.
+ */
+static __always_inline bool is_tail_of(const struct call *known, const struct call *call)
+{
+	const struct site *site = site_at(call->site);
+	const struct site *known_site = site_at(known->site);
+
+	return known->ssl == call->ssl && known->thread == call->thread && site && known_site &&
+	       known_site->wraps && site->func != known_site->func &&
+	       site->kind == known_site->kind && slot_of(site) == slot_of(known_site) &&
+	       (site->kind == SITE_HANDSHAKE || known->buf == call->buf);
+}
+
 /* Takes a call into the table of those in flight. */
 static __always_inline void begin_call(const struct call_key *key, struct call *call)
 {
@@ -116,8 +108,9 @@ static __always_inline void begin_call(const struct call_key *key, struct call *
 
 	call->in_flight = CALL_IN_CALLS;
 	if (known) {
-		/* One that is in flight was left without returning. */
-		if (!known->in_flight || !is_second_probe(known, call))
+		/* Any other that is in flight was left without returning. */
+		if (!known->in_flight ||
+		    (!is_second_probe(known, call) && !is_tail_of(known, call)))
 			*known = *call;
 		return;
 	}
@@ -125,7 +118,7 @@ static __always_inline void begin_call(const struct call_key *key, struct call *
 		return;
 	call->in_flight = CALL_IN_MORE_CALLS;
 	known = bpf_map_lookup_elem(&more_calls, key);
-	if (known && is_second_probe(known, call))
+	if (known && (is_second_probe(known, call) || is_tail_of(known, call)))
 		return;
 	if (bpf_map_update_elem(&more_calls, key, call, BPF_ANY))
 		count(COUNT_CALL_TABLE_FULL);
@@ -140,46 +133,65 @@ static __always_inline void end_call(const struct call_key *key, struct call *ca
 		bpf_map_delete_elem(&more_calls, key);
 }
 
-static __always_inline __u64 count_ptr_of(struct pt_regs *ctx, const struct site *site)
+/* Whether a call is on a connection, rather than one that makes or describes it. */
+static __always_inline bool is_of_conn(const struct site *site)
 {
-	__u64 fourth = PT_REGS_PARM4(ctx), fifth = PT_REGS_PARM5(ctx);
+	return site->kind != SITE_MAKE && site->kind != SITE_ASK;
+}
 
-	/* Or else the compiler chooses between their addresses, which the verifier does not like. */
-	barrier_var(fourth);
-	barrier_var(fifth);
-	return site->count_arg == 5 ? fifth : fourth;
+/* Whether there is nothing in this call to be recorded. */
+static __always_inline bool is_no_tls(struct pt_regs *ctx, const struct site *site, __u32 pid)
+{
+	/* PR_MSG_PEEK of NSPR is the same. */
+	if (site->flags & SITE_PEEKS && PT_REGS_PARM4(ctx) & MSG_PEEK)
+		return true;
+	return site->flags & SITE_NSPR && !has_tls_layer(pid, PT_REGS_PARM1(ctx));
+}
+
+static __always_inline void enter_on_conn(const struct call_key *key, struct call *call,
+					  const struct site *site)
+{
+	struct conn_key conn_key = conn_key_of(key->pid, call->ssl);
+	/* Data on an object never seen before, unless by a function that begins a connection. */
+	bool joined = site->kind != SITE_HANDSHAKE && !site->role;
+	struct conn *conn = conn_of(&conn_key, site->lib, joined);
+
+	if (!conn)
+		return;
+	enter_conn(conn, site, call, key->sp);
+	if (site->kind == SITE_SENDFILE)
+		call->buf = conn->offset[DIR_SENT];
+	if (settings.have_sock_length && !conn->ends.family)
+		mark_thread(call, key->sp);
 }
 
 static __always_inline int enter_call(struct pt_regs *ctx)
 {
 	struct call call = { .thread = current_thread() };
 	struct call_key key = { .pid = call.thread >> 32 };
+	__u64 third = PT_REGS_PARM3(ctx);
 	const struct site *site;
-	struct conn_key conn_key;
-	struct conn *conn;
-	bool joined;
 
+	/* As in argument(). */
+	barrier_var(third);
 	if (!is_wanted(key.pid))
 		return 0;
 	call.site = site_index(ctx);
 	site = site_at(call.site);
-	if (!site)
+	if (!site || is_no_tls(ctx, site, key.pid))
 		return 0;
 	key.sp = PT_REGS_SP(ctx) + site->frame;
 	call.ssl = object_of(PT_REGS_PARM1(ctx));
 	call.buf = PT_REGS_PARM2(ctx);
-	/* An int or a size_t. */
-	call.asked = site->count_arg ? PT_REGS_PARM3(ctx) : (__u32)PT_REGS_PARM3(ctx);
-	call.count_ptr = count_ptr_of(ctx, site);
 	call.start_ns = bpf_ktime_get_boot_ns();
-	conn_key = conn_key_of(key.pid, call.ssl);
-	/* Data on an object never seen before, unless by a function that begins a connection. */
-	joined = site->kind != SITE_HANDSHAKE && !site->role;
-	conn = conn_of(&conn_key, site->lib, joined);
-	if (conn) {
-		enter_conn(conn, site, &call, key.sp);
-		if (settings.have_sock_length && !conn->ends.family)
-			mark_thread(&call, key.sp);
+	if (is_of_conn(site)) {
+		/* An int or a size_t. */
+		call.asked = site->count_arg || site->result_64 ? third : (__u32)third;
+		call.count_ptr = argument(ctx, site->count_arg);
+		enter_on_conn(&key, &call, site);
+	} else {
+		call.asked = role_told(ctx, site);
+		call.count_ptr = third;
 	}
 	begin_call(&key, &call);
 	return 0;
@@ -299,16 +311,74 @@ __noinline int chunk_of_call(__u64 sp, __u32 depth, __u64 at, __u64 rest, __u64 
 #define ROUND_CHUNKS 64
 _Static_assert(CALL_CHUNKS_MAX % ROUND_CHUNKS == 0, "rounds");
 
-__noinline int round_of_chunks(__u64 sp, __u32 depth, __u64 at, __u64 kept, __u64 call_len)
+__noinline int round_of_chunks(__u64 sp, __u32 depth, __u64 at, __u64 end, __u64 call_len)
 {
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < ROUND_CHUNKS; i++) {
-		if (at >= kept)
+		if (at >= end)
 			break;
-		chunk_of_call(sp, depth, at, kept - at, call_len);
+		chunk_of_call(sp, depth, at, end - at, call_len);
 		at += CHUNK_MAX;
 	}
 	return 0;
+}
+
+/* The `len` bytes from `at` on, in chunks; at most CALL_CHUNKS_MAX of them. */
+__noinline int chunks_of_call(__u64 sp, __u32 depth, __u64 at, __u64 len, __u64 call_len)
+{
+	const __u64 end = at + len;
+
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < CALL_CHUNKS_MAX / ROUND_CHUNKS; i++) {
+		if (at >= end)
+			break;
+		round_of_chunks(sp, depth, at, end, call_len);
+		at += ROUND_CHUNKS * CHUNK_MAX;
+	}
+	return 0;
+}
+
+/* NSPR takes 16 buffers at most. */
+#define VECTOR_MAX 64
+
+/* One of several buffers: PRIOVec, whose length is an int, or iovec, whose length never is more. */
+struct vector_part {
+	__u64 base;
+	__u32 len;
+	__u32 pad;
+};
+
+/*
+ * The first `kept` bytes of a call whose buffer is an array of buffers; gives how many were sent.
+ * What a chunk is taken from is where the call says its buffer is, so that says where a single
+ * buffer would have to begin to have the part in its place.
+ */
+__noinline int parts_of_call(__u64 sp, __u64 kept, __u64 call_len)
+{
+	struct call_key key = { .sp = sp, .pid = current_thread() >> 32 };
+	struct call *call = call_at(&key);
+	struct vector_part part;
+	__u64 at = 0, next;
+
+	if (!call)
+		return 0;
+	next = call->buf;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < VECTOR_MAX; i++) {
+		if (at >= kept)
+			break;
+		if (bpf_probe_read_user(&part, sizeof(part), (void *)next)) {
+			count(COUNT_DATA_READ_FAULT);
+			break;
+		}
+		next += sizeof(part);
+		if (part.len > kept - at)
+			part.len = kept - at;
+		call->buf = part.base - at;
+		chunks_of_call(sp, 0, at, part.len, call_len);
+		at += part.len;
+	}
+	return at;
 }
 
 static __always_inline void send_data(const struct call_key *call_key, const struct call *call,
@@ -319,23 +389,17 @@ static __always_inline void send_data(const struct call_key *call_key, const str
 	__u64 kept = settings.snaplen && settings.snaplen < total ? settings.snaplen : total;
 	__u32 cause = kept < total ? GAP_SNAPLEN : GAP_LONG_CALL;
 	struct chunk whole = { .len = kept, .call_len = total };
-	__u64 at = 0;
 
 	if (kept > most) {
 		kept = most;
 		cause = GAP_LONG_CALL;
 	}
-	if (kept <= CHUNK_MAX) {
+	if (site->flags & SITE_VECTOR)
+		kept = (__u32)parts_of_call(call_key->sp, kept, total);
+	else if (kept <= CHUNK_MAX)
 		send_chunk(call, site, key, conn, &whole);
-	} else {
-#pragma clang loop unroll(disable)
-		for (int i = 0; i < CALL_CHUNKS_MAX / ROUND_CHUNKS; i++) {
-			if (at >= kept)
-				break;
-			round_of_chunks(call_key->sp, call_key->depth, at, kept, total);
-			at += ROUND_CHUNKS * CHUNK_MAX;
-		}
-	}
+	else
+		chunks_of_call(call_key->sp, call_key->depth, 0, kept, total);
 	if (kept < total)
 		send_gap(key, conn, site->dir & 1, kept, total - kept, cause);
 }
@@ -348,6 +412,10 @@ static __always_inline __u64 bytes_done(const struct call *call, const struct si
 
 	if (!site->result_64)
 		result = (__s32)result;
+	if (site->kind == SITE_FLUSH)
+		return 0;
+	if (site->count_arg == COUNT_IS_ASKED)
+		return result < 0 ? 0 : call->asked;
 	if (result <= 0)
 		return 0;
 	total = result;
@@ -359,7 +427,7 @@ static __always_inline __u64 bytes_done(const struct call *call, const struct si
 		return 0;
 	}
 	/* A site that is not what it was taken for: better nothing than wrong bytes. */
-	if (total > call->asked) {
+	if (!(site->flags & SITE_VECTOR) && total > call->asked) {
 		count(COUNT_IMPOSSIBLE_RESULT);
 		return 0;
 	}
@@ -371,6 +439,13 @@ static __always_inline void finish_data(const struct call_key *call_key,
 					const struct conn_key *key,
 					struct conn *conn, __u64 total)
 {
+	if (conn && site->kind == SITE_SENDFILE) {
+		__u64 carried = conn->offset[DIR_SENT] - call->buf;
+
+		if (carried >= total)
+			return;
+		total -= carried;
+	}
 	count(COUNT_CALLS);
 	count_add(COUNT_BYTES, total);
 	if (!conn) {
@@ -391,28 +466,23 @@ static __always_inline void finish_data(const struct call_key *call_key,
 
 /* ---- Exit: handshakes, and all ---- */
 
-static __always_inline void finish_handshake(const struct call *call, const struct site *site,
-					     const struct conn_key *key, struct conn *conn,
-					     __s32 result)
+static __always_inline void finish_handshake(const struct site *site, const struct conn_key *key,
+					     struct conn *conn, __s32 result)
 {
-	struct event_handshake *e;
+	__u64 now_ns = bpf_ktime_get_boot_ns();
 
-	/* Anything but 1 is "try again" or a failure; only the library can tell which. */
-	if (!conn || conn->handshake_done || result != 1)
+	if (!conn || conn->handshake_done)
 		return;
-	conn->handshake_done = 1;
+	/* Now, for the program may close the descriptor before it releases the object. */
 	resolve_fd(key, conn);
-	if (!conn->announced)
-		announce(key, conn);
-	e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
-	if (!e) {
-		count(COUNT_CONTROL_RING_FULL);
+	if (result != site->success) {
+		conn->handshake_end_ns = now_ns;
+		conn->handshake_result = result;
+		conn->handshake_func = site->func;
 		return;
 	}
-	fill_head(&e->head, EVENT_HANDSHAKE, key, conn);
-	e->head.func = site->func;
-	e->lat_ns = e->head.ts_ns - (conn->handshake_ns ?: call->start_ns);
-	bpf_ringbuf_submit(e, wakeup_flags());
+	conn->handshake_done = 1;
+	send_handshake(key, conn, now_ns, site->func, result, true);
 }
 
 /* The thread goes back to the call around this one, unless the program switched stacks in mid-call
@@ -473,6 +543,11 @@ static __always_inline int exit_call(struct pt_regs *ctx, __u64 sp, const struct
 	if (!site)
 		return 0;
 	result = exit ? result_at(ctx, exit) : PT_REGS_RC(ctx);
+	if (!is_of_conn(site)) {
+		answer(call, site, key.pid, result);
+		end_call(&key, call);
+		return 0;
+	}
 	if (site->kind != SITE_HANDSHAKE)
 		total = bytes_done(call, site, result);
 	if (call->marked) {
@@ -486,7 +561,7 @@ static __always_inline int exit_call(struct pt_regs *ctx, __u64 sp, const struct
 		if (conn && site->wraps && conn->wrapper_sp[slot_of(site)] == sp)
 			conn->wrapper_sp[slot_of(site)] = 0;
 		if (site->kind == SITE_HANDSHAKE && !call->nested)
-			finish_handshake(call, site, &conn_key, conn, result);
+			finish_handshake(site, &conn_key, conn, result);
 		if (total && !call->nested)
 			finish_data(&key, call, site, &conn_key, conn, total);
 	}
@@ -506,124 +581,6 @@ static __always_inline int leave_call(struct pt_regs *ctx)
 static __always_inline int return_from_call(struct pt_regs *ctx)
 {
 	return exit_call(ctx, PT_REGS_SP(ctx) - RETURN_POPS, NULL);
-}
-
-/* ---- Functions of which only the entry matters ---- */
-
-static __always_inline void server_name(const struct conn_key *key, struct conn *conn,
-					struct pt_regs *ctx)
-{
-	struct event_server_name *e;
-	long len;
-
-	if ((__u32)PT_REGS_PARM2(ctx) != SSL_CTRL_SET_TLSEXT_HOSTNAME || !PT_REGS_PARM4(ctx))
-		return;
-	e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
-	if (!e) {
-		count(COUNT_CONTROL_RING_FULL);
-		return;
-	}
-	fill_head(&e->head, EVENT_SERVER_NAME, key, conn);
-	len = bpf_probe_read_user_str(e->name, sizeof(e->name), (void *)PT_REGS_PARM4(ctx));
-	if (len <= 0) {
-		count(COUNT_NAME_READ_FAULT);
-		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
-		return;
-	}
-	e->head.len = len - 1;
-	bpf_ringbuf_submit(e, wakeup_flags());
-}
-
-/*
- * The object is made ready for another connection. The library itself does this at the start of
- * each handshake, so it means something only where a connection has been.
- */
-static __always_inline void clear(const struct conn_key *key, struct conn *conn)
-{
-	if (!conn->handshake_done && !has_data(conn))
-		return;
-	send_close(key, conn);
-	conn->born_ns = bpf_ktime_get_boot_ns();
-	conn->offset[DIR_SENT] = 0;
-	conn->offset[DIR_RECEIVED] = 0;
-	conn->handshake_ns = 0;
-	conn->handshake_done = 0;
-	conn->announced = 0;
-	conn->joined = 0;
-	conn->shutdown = 0;
-	__builtin_memset(&conn->ends, 0, sizeof(conn->ends));
-}
-
-static __always_inline void release(const struct conn_key *key, struct conn *conn)
-{
-	if (conn->refs) {
-		conn->refs--;
-		return;
-	}
-	send_close(key, conn);
-	bpf_map_delete_elem(&conns, key);
-}
-
-/* Functions that tell something of a fresh object create its entry; the others need one. */
-static __always_inline bool creates_conn(const struct site *site, struct pt_regs *ctx)
-{
-	switch (site->kind) {
-	case SITE_ROLE:
-	case SITE_SET_FD:
-	case SITE_UP_REF:
-		return true;
-	case SITE_CTRL:
-		return (__u32)PT_REGS_PARM2(ctx) == SSL_CTRL_SET_TLSEXT_HOSTNAME;
-	default:
-		return false;
-	}
-}
-
-static __always_inline int enter_note(struct pt_regs *ctx)
-{
-	__u32 pid = current_thread() >> 32;
-	struct conn_key key;
-	const struct site *site;
-	struct conn *conn;
-
-	if (!is_wanted(pid))
-		return 0;
-	site = site_at(site_index(ctx));
-	if (!site)
-		return 0;
-	key = conn_key_of(pid, object_of(PT_REGS_PARM1(ctx)));
-	/* A reference may be added at any time in a connection's life. */
-	conn = creates_conn(site, ctx) ? conn_of(&key, site->lib, site->kind == SITE_UP_REF)
-				       : bpf_map_lookup_elem(&conns, &key);
-	if (!conn)
-		return 0;
-	switch (site->kind) {
-	case SITE_ROLE:
-		if (site->role)
-			conn->role = site->role;
-		if (!has_data(conn))
-			conn->joined = 0;
-		break;
-	case SITE_SET_FD:
-		conn->fd = PT_REGS_PARM2(ctx);
-		break;
-	case SITE_CTRL:
-		server_name(&key, conn, ctx);
-		break;
-	case SITE_UP_REF:
-		conn->refs++;
-		break;
-	case SITE_SHUTDOWN:
-		conn->shutdown = 1;
-		break;
-	case SITE_CLEAR:
-		clear(&key, conn);
-		break;
-	case SITE_FREE:
-		release(&key, conn);
-		break;
-	}
-	return 0;
 }
 
 #endif

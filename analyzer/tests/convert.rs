@@ -61,7 +61,15 @@ fn captures() -> Vec<(&'static str, Vec<Record<'static>>)> {
     let mut handshake = one.records();
     let at = handshake.iter().position(|record| matches!(record, Record::Data(_))).unwrap();
     let (conn, ts_ns, tid) = (1, 500, 42);
-    let done = Handshake { conn, ts_ns, tid, func: "SSL_do_handshake", lat_ns: 7, ok: true };
+    let done = Handshake {
+        conn,
+        ts_ns,
+        tid,
+        func: "SSL_do_handshake",
+        lat_ns: 7,
+        ok: true,
+        result: Some(1),
+    };
     handshake.insert(at, Record::Handshake(done));
     let mut ends = moved(one, 1, 0, false);
     ends.pop();

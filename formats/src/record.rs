@@ -146,6 +146,10 @@ pub struct Connection {
     pub alpn: Option<String>,
     /// The recording began after the connection did: offset 0 is not its first byte.
     pub joined: bool,
+    /// Version of the protocol, such as `TLSv1.3`, where the program asked for it.
+    pub version: Option<String>,
+    /// Cipher suite as the library names it, where the program asked for it.
+    pub cipher: Option<String>,
 }
 
 /// Which way bytes went, as the recorded program saw it.
@@ -235,8 +239,11 @@ pub struct Handshake<'a> {
     pub func: &'a str,
     /// From the first handshake call to the end of the last one, nanoseconds.
     pub lat_ns: u64,
-    /// It succeeded.
+    /// It succeeded. If not, `ts_ns` is the end of the last call, and that it failed for good was
+    /// known when the program released the connection.
     pub ok: bool,
+    /// What the last call returned, in the library's own numbers.
+    pub result: Option<i32>,
 }
 
 /// How a connection ended.

@@ -225,7 +225,15 @@ fn data_beyond_the_expected_place_shows_a_gap() {
 fn a_loopback_connection_stands_once_in_the_pcapng_and_twice_in_the_raw_log() {
     let handshake = |conn| {
         let (ts_ns, func) = (common::START_NS, "SSL_do_handshake");
-        Record::Handshake(Handshake { conn, ts_ns, tid: 1, func, lat_ns: 1, ok: true })
+        Record::Handshake(Handshake {
+            conn,
+            ts_ns,
+            tid: 1,
+            func,
+            lat_ns: 1,
+            ok: true,
+            result: None,
+        })
     };
     let records = [
         process(1, "server"),
@@ -252,7 +260,15 @@ fn a_loopback_connection_stands_once_in_the_pcapng_and_twice_in_the_raw_log() {
 fn many_handshakes_do_not_open_a_connection_that_turns_out_to_be_a_shadow() {
     let handshake = |n| {
         let (ts_ns, func) = (common::START_NS + n, "SSL_do_handshake");
-        Record::Handshake(Handshake { conn: 1, ts_ns, tid: 1, func, lat_ns: 1, ok: true })
+        Record::Handshake(Handshake {
+            conn: 1,
+            ts_ns,
+            tid: 1,
+            func,
+            lat_ns: 1,
+            ok: true,
+            result: None,
+        })
     };
     let server = connection(1, 1, Role::Server, "127.0.0.1:443", "127.0.0.1:5000");
     let mut records = vec![process(1, "server"), Record::Connection(server)];

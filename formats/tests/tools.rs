@@ -119,7 +119,15 @@ fn a_gapless_capture_has_no_warnings_and_shows_its_requests() {
 fn packets_that_only_carry_comments_are_no_duplicate_acknowledgements() {
     let handshake = |n| {
         let (ts_ns, func) = (START_NS + n, "SSL_do_handshake");
-        Record::Handshake(Handshake { conn: 1, ts_ns, tid: 1, func, lat_ns: 1, ok: true })
+        Record::Handshake(Handshake {
+            conn: 1,
+            ts_ns,
+            tid: 1,
+            func,
+            lat_ns: 1,
+            ok: true,
+            result: None,
+        })
     };
     let mut records =
         vec![process(1, "curl"), Record::Connection(client(1, "10.0.0.5:51234", "10.0.0.6:443"))];
@@ -291,6 +299,7 @@ fn packets_of_connections_side_by_side_stand_in_the_order_of_their_times() {
         func: "SSL_connect",
         lat_ns: 9,
         ok: true,
+        result: None,
     };
     let chunk = |conn, n, offset| match data(conn, Direction::Sent, offset, REQUEST) {
         Record::Data(data) => Record::Data(Data { ts_ns: at(conn, n), ..data }),

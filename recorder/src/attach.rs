@@ -146,7 +146,7 @@ impl<'a> Attacher<'a> {
         let mut attached = probes.attach(target, lib, means)?;
         // Go's functions are not called here; their code has told all there is to know.
         if means.sites
-            && target.symbols.has_openssl()
+            && target.symbols.have_self_test()
             && let Some(source) = source
         {
             match self_test::run(probes, target, source)? {

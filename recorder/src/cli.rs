@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Parser, ValueEnum};
 
+use crate::functions::Family;
+
 /// Record the plaintext of TLS connections from inside running programs.
 ///
 /// Hooks the TLS library of the chosen processes with eBPF probes and writes what was sent and
@@ -67,9 +69,26 @@ pub struct Options {
 
     /// Probe this library or executable, and no other; repeatable
     ///
-    /// `openssl:PATH` or `go:PATH` says what it is; it is found out otherwise too.
+    /// KIND is openssl, boringssl, gnutls, nss, wolfssl, mbedtls, s2n or go, and limits what is looked
+    /// for in the file. Without it the functions of all are.
     #[arg(long = "lib", value_name = "[KIND:]PATH", value_parser = Library::from_str)]
     pub libs: Vec<Library>,
+
+    /// Leave out OpenSSL and its descendants
+    #[arg(long)]
+    pub no_openssl: bool,
+
+    /// Leave out GnuTLS
+    #[arg(long)]
+    pub no_gnutls: bool,
+
+    /// Leave out NSS
+    #[arg(long)]
+    pub no_nss: bool,
+
+    /// Leave out Go's own TLS
+    #[arg(long)]
+    pub no_go: bool,
 
     /// Kernel buffer; K, M and G are understood [default: 16M]
     ///
@@ -191,6 +210,18 @@ impl Options {
     pub(crate) fn names_processes(&self) -> bool {
         !self.pids.is_empty() || !self.command.is_empty()
     }
+
+    /// The libraries whose functions are probed.
+    pub(crate) fn families(&self) -> Vec<Family> {
+        let is_left_out = |family: &Family| match family {
+            Family::OpenSsl => self.no_openssl,
+            Family::GnuTls => self.no_gnutls,
+            Family::Nss => self.no_nss,
+            Family::Go => self.no_go,
+            Family::WolfSsl | Family::MbedTls | Family::S2n => false,
+        };
+        Family::ALL.into_iter().filter(|family| !is_left_out(family)).collect()
+    }
 }
 
 /// When to colour.
@@ -261,23 +292,49 @@ impl fmt::Display for Destination {
 pub struct Library {
     /// Where it is.
     pub path: PathBuf,
+    /// What it is, if that was said.
+    family: Option<Family>,
 }
+
+impl Library {
+    /// What it is, if that was said.
+    pub(crate) fn family(&self) -> Option<Family> {
+        self.family
+    }
+}
+
+/// The kinds of a library, as they are called here.
+const KINDS: [(&str, Family); 8] = [
+    ("openssl", Family::OpenSsl),
+    ("boringssl", Family::OpenSsl),
+    ("gnutls", Family::GnuTls),
+    ("nss", Family::Nss),
+    ("wolfssl", Family::WolfSsl),
+    ("mbedtls", Family::MbedTls),
+    ("s2n", Family::S2n),
+    ("go", Family::Go),
+];
 
 impl FromStr for Library {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let path = match text.split_once(':') {
-            Some(("openssl" | "go", path)) => path,
-            Some((kind, _)) if !kind.is_empty() && !kind.contains('/') => {
-                return Err(format!("unknown kind `{kind}`; known: openssl, go"));
-            }
-            _ => text,
+        let (kind, path) = match text.split_once(':') {
+            Some((kind, path)) if !kind.is_empty() && !kind.contains('/') => (Some(kind), path),
+            _ => (None, text),
         };
+        let family = |wanted: &str| {
+            let known = KINDS.iter().find(|(kind, _)| *kind == wanted);
+            known.map(|(_, family)| *family).ok_or_else(|| {
+                let kinds = KINDS.map(|(kind, _)| kind).join(", ");
+                format!("unknown kind `{wanted}`; known: {kinds}")
+            })
+        };
+        let family = kind.map(family).transpose()?;
         if path.is_empty() {
-            return Err("expected PATH, openssl:PATH or go:PATH".into());
+            return Err("expected PATH or KIND:PATH, such as openssl:/opt/lib/libssl.so".into());
         }
-        Ok(Self { path: path.into() })
+        Ok(Self { path: path.into(), family })
     }
 }
 
@@ -427,7 +484,20 @@ mod tests {
         assert_eq!(path("/lib/libssl.so.3"), Ok("/lib/libssl.so.3".into()));
         assert_eq!(path("openssl:/x"), Ok("/x".into()));
         assert_eq!(path("./a:b"), Ok("./a:b".into()));
-        assert!(path("tls:/x").is_err());
+        assert!(path("tls:/x").unwrap_err().contains("known: openssl, boringssl, gnutls"));
+        assert!(path("gnutls:").is_err());
+        let family = |text| Library::from_str(text).unwrap().family;
+        assert_eq!(family("boringssl:/x"), Some(Family::OpenSsl));
+        assert_eq!(family("nss:/x"), Some(Family::Nss));
+        assert_eq!(family("/x"), None);
+    }
+
+    #[test]
+    fn libraries_can_be_left_out() {
+        let families = |args: &[&str]| parse(args).unwrap().families();
+        assert_eq!(families(&[]), Family::ALL);
+        let left = families(&["--no-openssl", "--no-gnutls", "--no-nss", "--no-go"]);
+        assert_eq!(left, [Family::WolfSsl, Family::MbedTls, Family::S2n]);
     }
 
     #[test]

@@ -11,7 +11,8 @@ pub(crate) enum Event<'a> {
     Data(types::event_data, &'a [u8]),
     Gap(types::event_gap),
     Conn(types::event_conn),
-    ServerName(types::event, &'a [u8]),
+    /// What the program set or asked for, and its text.
+    Told(types::event_told, &'a [u8]),
     Handshake(types::event_handshake),
     Close(types::event_close),
     LateClose(types::event_close),
@@ -31,8 +32,9 @@ impl<'a> Event<'a> {
             }
             kind::EVENT_GAP => Self::Gap(view(bytes)?),
             kind::EVENT_CONN => Self::Conn(view(bytes)?),
-            kind::EVENT_SERVER_NAME => {
-                Self::ServerName(head, payload::<types::event>(bytes, &head)?)
+            kind::EVENT_TOLD => {
+                let text = size_of::<types::event_told>() - types::event_told::default().text.len();
+                Self::Told(view(bytes)?, bytes.get(text..text + head.len as usize)?)
             }
             kind::EVENT_HANDSHAKE => Self::Handshake(view(bytes)?),
             kind::EVENT_CLOSE => Self::Close(view(bytes)?),
@@ -84,6 +86,7 @@ impl FromKernel for types::event {}
 impl FromKernel for types::event_data {}
 impl FromKernel for types::event_gap {}
 impl FromKernel for types::event_conn {}
+impl FromKernel for types::event_told {}
 impl FromKernel for types::event_handshake {}
 impl FromKernel for types::event_close {}
 impl FromKernel for types::conn {}
@@ -126,10 +129,10 @@ const _: () = {
     assert!(size_of::<types::event_gap>() == 64);
     assert!(size_of::<types::endpoints>() == 40);
     assert!(size_of::<types::event_conn>() == 104);
-    assert!(size_of::<types::event_server_name>() == 296);
-    assert!(size_of::<types::event_handshake>() == 48);
+    assert!(size_of::<types::event_told>() == 312);
+    assert!(size_of::<types::event_handshake>() == 56);
     assert!(size_of::<types::event_close>() == 128);
-    assert!(size_of::<types::site>() == 20);
+    assert!(size_of::<types::site>() == 24);
     assert!(size_of::<types::file_key>() == 16);
     assert!(size_of::<types::event_held>() == 32);
     assert!(size_of::<types::settings>() == 40);

@@ -13,6 +13,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("sslrec records on Linux only; sslanalyze reads its files anywhere");
 
+mod answers;
 mod attach;
 mod batch;
 mod cgroups;
@@ -20,6 +21,7 @@ mod child;
 pub mod cli;
 mod clock;
 mod collector;
+mod debug_data;
 mod discovery;
 mod event;
 mod functions;

@@ -4,7 +4,7 @@
 //! its code. Any other gets a probe on its first instruction and, where its return matters, a
 //! return probe.
 
-use crate::functions::{Kind, site};
+use crate::functions::{Family, Kind, site};
 use crate::sites::Sites;
 use crate::skel::types::{self, site_kind};
 use crate::symbols::Defined;
@@ -63,10 +63,12 @@ pub(crate) struct Means {
 /// The breakpoints of a function, or `None` if there is no way to probe it.
 pub(crate) fn points(defined: &Defined, lib: u16, means: Means) -> Option<Vec<Point>> {
     match &defined.sites {
-        Ok(sites) if defined.function().go => Some(in_go(defined, sites, lib)),
+        Ok(sites) if defined.family() == Family::Go => Some(in_go(defined, sites, lib)),
         Ok(sites) if means.sites => Some(placed(defined, sites, lib)),
         _ if means.returns || !defined.function().needs_return() => Some(unplaced(defined, lib)),
-        _ if defined.function().kind == Kind::Handshake => Some(vec![beginning(defined, lib)]),
+        _ if matches!(defined.function().kind, Kind::Handshake(_)) => {
+            Some(vec![beginning(defined, lib)])
+        }
         _ => None,
     }
 }
@@ -77,7 +79,7 @@ fn placed(defined: &Defined, sites: &Sites, lib: u16) -> Vec<Point> {
     let mut entry = match function.kind {
         // Another function tells all, or all but the role.
         Kind::Data(..) if sites.exits.is_empty() => return Vec::new(),
-        Kind::Handshake if sites.exits.is_empty() => beginning(defined, lib),
+        Kind::Handshake(_) if sites.exits.is_empty() => beginning(defined, lib),
         _ if function.needs_return() => Point { program: Program::Enter, offset: 0, site },
         _ => Point { program: Program::Note, offset: 0, site },
     };
@@ -124,7 +126,7 @@ fn beginning(defined: &Defined, lib: u16) -> Point {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::functions::OPENSSL;
+    use crate::functions::index_of;
     use crate::sites::{Entry, Exit};
     use crate::skel::types::site_result;
 
@@ -138,8 +140,7 @@ mod tests {
     const NEITHER: Means = Means { sites: false, returns: false };
 
     fn defined(name: &str, sites: Result<Sites, String>) -> Defined {
-        let index = OPENSSL.iter().position(|function| function.name == name).unwrap();
-        Defined { index: index as u16, offset: OFFSET, sites }
+        Defined::new(index_of(name).unwrap(), OFFSET, sites).unwrap()
     }
 
     fn placed_at(exits: &[Exit]) -> Result<Sites, String> {

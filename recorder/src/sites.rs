@@ -6,7 +6,7 @@ use std::ops::Range;
 use object::{Object, ObjectSegment, ObjectSymbol, ObjectSymbolTable, RelocationTarget};
 use object::{SegmentFlags, elf};
 
-use crate::functions::{Count, Function, Kind, OPENSSL};
+use crate::functions::{self, Answer, Count, Function, Kind, Side};
 use crate::placement::{self, Image, Location, Placement, Reg, Unplaced, Wanted, Width, place};
 use crate::skel::types::site_result;
 
@@ -114,8 +114,8 @@ impl<'data> Code<'data> {
         targets.iter().all(|&target| {
             let exported = self.exports.iter().find(|&&(address, _)| address == target);
             let name = exported.map(|(_, name)| *name).or_else(|| self.stub_name(target));
-            let target = OPENSSL.iter().find(|known| Some(known.name) == name);
-            target.is_some_and(|target| function.is_told_by(target))
+            let target = functions::all().find(|(_, known)| Some(known.name) == name);
+            target.is_some_and(|(_, target)| function.is_told_by(target))
         })
     }
 
@@ -154,15 +154,26 @@ impl<'data> Code<'data> {
 /// What the kernel side reads at the sites of a function.
 fn wanted(function: &Function) -> Wanted<'static> {
     use Width::{Int, Long};
+    let width = if function.wide { Long } else { Int };
     let (arguments, result): (&[Width], _) = match function.kind {
-        Kind::Data(_, Count::Result) => (&[Long, Long, Int], Some(Int)),
         Kind::Data(_, Count::Behind(5..)) => (&[Long; 5], Some(Int)),
         Kind::Data(_, Count::Behind(_)) => (&[Long; 4], Some(Int)),
-        Kind::Sendfile => (&[Long], Some(Long)),
-        Kind::Handshake => (&[Long], Some(Int)),
+        // The fourth argument has the flags.
+        Kind::Data(..) if function.peeks => (&[Long; 4], Some(width)),
+        Kind::Data(..) if function.wide => (&[Long; 3], Some(width)),
+        Kind::Data(..) => (&[Long, Long, Int], Some(width)),
+        Kind::Flush | Kind::Handshake(_) => (&[Long], Some(Int)),
+        Kind::Sendfile => (&[Long], Some(width)),
+        Kind::Make(_) => (&[Long; 2], Some(Long)),
+        Kind::Ask(_, Answer::Text | Answer::Number) => (&[Long], Some(Long)),
+        Kind::Ask(..) => (&[Long; 3], Some(Int)),
+        Kind::SetFd if function.wide => (&[Long; 2], None),
         Kind::SetFd => (&[Long, Int], None),
         Kind::Ctrl => (&[Long, Int, Long, Long], None),
-        Kind::Role | Kind::Shutdown | Kind::Free | Kind::Clear | Kind::UpRef => (&[Long], None),
+        Kind::ServerName(_) => (&[Long; 4], None),
+        Kind::Role if matches!(function.side, Side::Is(_)) => (&[Long], None),
+        Kind::Role => (&[Long, Int], None),
+        Kind::Shutdown | Kind::Free | Kind::Clear | Kind::UpRef => (&[Long], None),
     };
     Wanted { arguments, result }
 }
@@ -201,7 +212,7 @@ mod tests {
     }
 
     fn function(name: &str) -> &'static Function {
-        OPENSSL.iter().find(|function| function.name == name).unwrap()
+        functions::all().find(|(_, function)| function.name == name).unwrap().1
     }
 
     /// `prefix`, then a jump through the slot at START + 0x2000.

@@ -22,6 +22,8 @@ const FAILURES: &[(counter, &str)] = &[
     (counter::COUNT_DATA_READ_FAULT, "data_read_fault"),
     (counter::COUNT_LENGTH_READ_FAULT, "length_read_fault"),
     (counter::COUNT_NAME_READ_FAULT, "name_read_fault"),
+    (counter::COUNT_OBJECT_READ_FAULT, "object_read_fault"),
+    (counter::COUNT_LAYER_READ_FAULT, "layer_read_fault"),
     (counter::COUNT_SOCKET_READ_FAULT, "socket_read_fault"),
     (counter::COUNT_THREAD_TABLE_FULL, "thread_table_full"),
     (counter::COUNT_PID_TABLE_FULL, "pid_table_full"),

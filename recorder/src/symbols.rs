@@ -3,6 +3,7 @@
 //! Probes are attached by file offset, so that a stripped library, a path inside another mount
 //! namespace and a symbol in `.symtab` only are all the same to the kernel.
 
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
@@ -11,7 +12,8 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use object::{Architecture, Object, ObjectSymbol, ReadCache};
 
-use crate::functions::{Function, OPENSSL, row};
+use crate::debug_data;
+use crate::functions::{self, Family, Function, function};
 use crate::go::{self, Layout};
 use crate::sites::{Code, Sites};
 
@@ -48,11 +50,23 @@ pub(crate) struct Defined {
     pub(crate) offset: u64,
     /// Where to probe it, or why only its first byte and its return will do.
     pub(crate) sites: Result<Sites, String>,
+    family: Family,
+    function: &'static Function,
 }
 
 impl Defined {
+    /// The function with this index in the table; `None` if there is none.
+    pub(crate) fn new(index: u16, offset: u64, sites: Result<Sites, String>) -> Option<Self> {
+        let (family, function) = function(index)?;
+        Some(Self { index, offset, sites, family, function })
+    }
+
     pub(crate) fn function(&self) -> &'static Function {
-        row(self.index).unwrap_or(&OPENSSL[0])
+        self.function
+    }
+
+    pub(crate) fn family(&self) -> Family {
+        self.family
     }
 }
 
@@ -65,11 +79,11 @@ pub(crate) struct Symbols {
 }
 
 impl Symbols {
-    /// Reads the symbols of an ELF file. `path` is for messages.
+    /// Reads the symbols of an ELF file that are of these libraries. `path` is for messages.
     ///
     /// # Errors
     /// The file cannot be read, is not ELF, or is for machines of another kind.
-    pub(crate) fn read(file: &File, path: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn read(file: &File, path: &Path, families: &[Family]) -> anyhow::Result<Self> {
         let cache = ReadCache::new(file);
         let elf = object::File::parse(&cache)
             .with_context(|| format!("{} is not an ELF file", path.display()))?;
@@ -77,60 +91,115 @@ impl Symbols {
             let other = elf.architecture();
             bail!("{} is built for {other:?}; only {HOST:?} can be recorded here", path.display());
         }
-        let mut found = vec![None; OPENSSL.len()];
+        let mut found = Found::of(families);
+        found.add(&elf);
+        if !found.carry_data()
+            && let Some(data) = debug_data::of(&elf)
+            && let Ok(more) = object::File::parse(data.as_slice())
+        {
+            found.add(&more);
+        }
+        let (go_functions, go) = match families.contains(&Family::Go).then(|| go::read(&cache)) {
+            None | Some(Ok(None)) => (Vec::new(), None),
+            Some(Ok(Some(program))) => (program.functions, Some(Ok(program.layout))),
+            Some(Err(reason)) => (Vec::new(), Some(Err(reason))),
+        };
+        if found.addresses.is_empty() {
+            return Ok(Self { functions: go_functions, go });
+        }
+        let code = Code::of(&elf, found.exports())
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        let defined = |(index, addresses): (u16, Range<u64>)| {
+            let (family, function) = function(index)?;
+            let offset = code.file_offset(addresses.start)?;
+            let sites = match family.has_self_test() {
+                true => code.sites_of(function, addresses),
+                false => Err("is of a library that has no self-test".into()),
+            };
+            Defined::new(index, offset, sites)
+        };
+        let functions = found.in_order().into_iter().filter_map(defined);
+        Ok(Self { functions: functions.chain(go_functions).collect(), go })
+    }
+
+    /// Whether TLS calls can be recorded with these: at least one that reads or writes data, or
+    /// that tells what others in another file do.
+    pub(crate) fn are_useful(&self) -> bool {
+        self.functions
+            .iter()
+            .any(|defined| defined.function.carries_data() || defined.family == Family::Nss)
+    }
+
+    /// Whether some are to be probed within that can be tried before.
+    pub(crate) fn have_self_test(&self) -> bool {
+        self.functions.iter().any(|defined| defined.family.has_self_test() && defined.sites.is_ok())
+    }
+
+    /// The libraries of which there is something.
+    pub(crate) fn families(&self) -> impl Iterator<Item = Family> {
+        let has = |family: &Family| self.functions.iter().any(|known| known.family == *family);
+        Family::ALL.into_iter().filter(has)
+    }
+
+    /// The functions of the file's library that it lacks, but for optional ones. Those of NSS are
+    /// in several files, and those of Go may be put into each other.
+    pub(crate) fn missing(&self) -> Vec<&'static str> {
+        let here: Vec<_> =
+            self.families().filter(|family| !matches!(family, Family::Nss | Family::Go)).collect();
+        let has =
+            |row: &Function| self.functions.iter().any(|known| known.function.name == row.name);
+        functions::all()
+            .filter(|(family, row)| here.contains(family) && !row.optional && !has(row))
+            .map(|(_, row)| row.name)
+            .collect()
+    }
+}
+
+/// The addresses of what was found so far of the table's functions.
+struct Found {
+    wanted: HashMap<&'static str, u16>,
+    addresses: HashMap<u16, Range<u64>>,
+}
+
+impl Found {
+    fn of(families: &[Family]) -> Self {
+        let rows = (0..).zip(functions::all());
+        let wanted = rows.filter(|(_, (family, _))| families.contains(family));
+        Self {
+            wanted: wanted.map(|(index, (_, row))| (row.name, index)).collect(),
+            addresses: HashMap::new(),
+        }
+    }
+
+    /// Adds what the symbol tables of a file have.
+    fn add<'data>(&mut self, elf: &impl Object<'data>) {
         for symbol in elf.dynamic_symbols().chain(elf.symbols()) {
             if !symbol.is_definition() {
                 continue;
             }
             let Ok(name) = symbol.name() else { continue };
-            if let Some(index) = OPENSSL.iter().position(|function| function.name == name) {
+            if let Some(&index) = self.wanted.get(name) {
                 let start = symbol.address();
-                found[index].get_or_insert(start..start.saturating_add(symbol.size()));
+                let addresses = start..start.saturating_add(symbol.size());
+                self.addresses.entry(index).or_insert(addresses);
             }
         }
-        let (go_functions, go) = match go::read(&cache) {
-            Ok(None) => (Vec::new(), None),
-            Ok(Some(program)) => (program.functions, Some(Ok(program.layout))),
-            Err(reason) => (Vec::new(), Some(Err(reason))),
-        };
-        if found.iter().all(Option::is_none) {
-            return Ok(Self { functions: go_functions, go });
-        }
-        let exports = found
-            .iter()
-            .zip(OPENSSL)
-            .filter_map(|(addresses, function)| Some((addresses.as_ref()?.start, function.name)));
-        let code = Code::of(&elf, exports.collect())
-            .with_context(|| format!("cannot read {}", path.display()))?;
-        let defined = |(index, addresses): (usize, Option<Range<u64>>)| {
-            let addresses = addresses?;
-            Some(Defined {
-                index: u16::try_from(index).ok()?,
-                offset: code.file_offset(addresses.start)?,
-                sites: code.sites_of(&OPENSSL[index], addresses),
-            })
-        };
-        let functions = found.into_iter().enumerate().filter_map(defined);
-        Ok(Self { functions: functions.chain(go_functions).collect(), go })
     }
 
-    /// Whether TLS calls can be recorded with these: at least one that reads or writes data.
-    pub(crate) fn carry_data(&self) -> bool {
-        self.functions.iter().any(|defined| defined.function().carries_data())
+    fn carry_data(&self) -> bool {
+        let row = |index: &u16| function(*index).is_some_and(|(_, row)| row.carries_data());
+        self.addresses.keys().any(row)
     }
 
-    /// Whether there are functions of OpenSSL's among them.
-    pub(crate) fn has_openssl(&self) -> bool {
-        self.functions.iter().any(|defined| !defined.function().go)
+    fn exports(&self) -> Vec<(u64, &'static str)> {
+        let named = |(&index, range): (&u16, &Range<u64>)| (range.start, functions::name_of(index));
+        self.addresses.iter().map(named).collect()
     }
 
-    /// The functions of OpenSSL that the file lacks, but for recent ones.
-    pub(crate) fn missing(&self) -> Vec<&'static str> {
-        let has = |index| self.functions.iter().any(|known| usize::from(known.index) == index);
-        let rows = OPENSSL.iter().enumerate();
-        rows.filter(|&(index, function)| !has(index) && !function.recent)
-            .map(|(_, function)| function.name)
-            .collect()
+    fn in_order(self) -> Vec<(u16, Range<u64>)> {
+        let mut all: Vec<_> = self.addresses.into_iter().collect();
+        all.sort_unstable_by_key(|(index, _)| *index);
+        all
     }
 }
 
@@ -140,14 +209,14 @@ mod tests {
     use std::fs;
 
     fn read(path: impl AsRef<Path>) -> anyhow::Result<Symbols> {
-        Symbols::read(&open(path.as_ref())?, path.as_ref())
+        Symbols::read(&open(path.as_ref())?, path.as_ref(), &Family::ALL)
     }
 
     #[test]
     fn a_file_without_tls_has_none() {
         let symbols = read("/proc/self/exe").unwrap();
-        assert!(!symbols.carry_data());
-        assert_eq!(symbols.missing().len(), OPENSSL.iter().filter(|f| !f.recent).count());
+        assert!(!symbols.are_useful());
+        assert!(symbols.missing().is_empty());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::cli::Options;
+use crate::functions::Family;
 use crate::loader;
 use crate::processes;
 use crate::symbols::{self, Symbols};
@@ -92,6 +93,8 @@ impl Target {
 pub(crate) struct Targets {
     pub(crate) files: Vec<Target>,
     pub(crate) notes: Vec<String>,
+    /// The libraries of interest.
+    families: Vec<Family>,
     /// Those that were looked at, whether they are to be probed or not.
     seen: HashSet<FileKey>,
 }
@@ -102,7 +105,7 @@ impl Targets {
     /// # Errors
     /// A process or file that the user named is not there.
     pub(crate) fn find(options: &Options) -> Result<Self> {
-        let mut targets = Self::default();
+        let mut targets = Self { families: options.families(), ..Self::default() };
         for &pid in &options.pids {
             match processes::of_thread(pid) {
                 Some(process) if process == pid => {}
@@ -138,16 +141,13 @@ impl Targets {
         for library in &options.libs {
             let path = &library.path;
             let file = symbols::open(path)?;
-            let symbols = Symbols::read(&file, path)?;
+            let families = library.family().map_or_else(|| self.families.clone(), |one| vec![one]);
+            let symbols = Symbols::read(&file, path, &families)?;
             if let Some(Err(reason)) = &symbols.go {
                 bail!("{} {reason}", path.display());
             }
-            if !symbols.carry_data() {
-                bail!(
-                    "{} has none of OpenSSL's functions (SSL_read, SSL_write, ...); \
-                     give the libssl that the program uses, or a build with symbols",
-                    path.display()
-                );
+            if !symbols.are_useful() {
+                bail!("{}", nothing_in(path, &families));
             }
             self.add(file, fs::canonicalize(path)?, symbols);
         }
@@ -170,11 +170,12 @@ impl Targets {
         Ok(())
     }
 
-    /// Those of some libraries that are OpenSSL's by name.
+    /// Those of some libraries that are TLS libraries by name.
     fn add_known(&mut self, libraries: &[PathBuf]) {
         for path in libraries {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if name.starts_with("libssl.so") {
+            let mut names = self.families.iter().flat_map(|family| family.library_names());
+            if names.any(|start| name.starts_with(start)) {
                 self.consider(path, path);
             }
         }
@@ -214,8 +215,8 @@ impl Targets {
             return;
         }
         let Ok(file) = symbols::open(open_path) else { return };
-        match Symbols::read(&file, open_path) {
-            Ok(symbols) if symbols.carry_data() => self.add(file, path.into(), symbols),
+        match Symbols::read(&file, open_path, &self.families) {
+            Ok(symbols) if symbols.are_useful() => self.add(file, path.into(), symbols),
             Ok(Symbols { go: Some(Err(reason)), .. }) => {
                 self.seen.insert(FileKey::of(&meta));
                 self.notes.push(format!("{} {reason}; it is not recorded", path.display()));
@@ -248,11 +249,22 @@ impl Targets {
             return;
         }
         let missing = symbols.missing();
-        if symbols.has_openssl() && !missing.is_empty() {
+        if !missing.is_empty() {
             self.notes.push(format!("{} has no {}", path.display(), missing.join(", ")));
         }
         self.files.push(Target { file, path, symbols });
     }
+}
+
+/// What to say of a file without any function of these libraries.
+fn nothing_in(path: &Path, families: &[Family]) -> String {
+    let names: Vec<_> = families.iter().map(ToString::to_string).collect();
+    format!(
+        "{} has no functions of {} (such as SSL_write) among its symbols; give the library that \
+         the program uses, or a build with symbols",
+        path.display(),
+        names.join(", ")
+    )
 }
 
 /// The files that a process has mapped to be executed, each once.

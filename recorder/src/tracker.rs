@@ -13,6 +13,7 @@ use sslrec_formats::record::{
     Record, Role,
 };
 
+use crate::answers::Answers;
 use crate::attach::Libs;
 use crate::clock::Clock;
 use crate::event::{Event, text};
@@ -37,10 +38,10 @@ pub(crate) struct Tracker<K> {
     libs: Libs,
     conns: HashMap<Key, Conn>,
     processes: BTreeMap<u32, Process>,
-    /// Names that were set before their connection was first reported, with its time of birth, by
-    /// process and object: a later object at the same address takes the place of one that came
-    /// to nothing, which is never reported.
-    server_names: HashMap<(u32, u64), (u64, String)>,
+    /// What was set or asked for before its connection was first reported, with the connection's
+    /// time of birth, by process and object: a later object at the same address takes the place of
+    /// one that came to nothing, which is never reported.
+    answers: HashMap<(u32, u64), (u64, Answers)>,
     next_number: u64,
     totals: Totals,
 }
@@ -69,7 +70,7 @@ impl<K: KernelState> Tracker<K> {
             libs,
             conns: HashMap::new(),
             processes: BTreeMap::new(),
-            server_names: HashMap::new(),
+            answers: HashMap::new(),
             next_number: 1,
             totals: Totals::default(),
         }
@@ -85,7 +86,7 @@ impl<K: KernelState> Tracker<K> {
             Some(Event::Data(data, payload)) => self.data(&data, payload, emit),
             Some(Event::Gap(gap)) => self.gap(&gap, emit),
             Some(Event::Conn(conn)) => self.conn(&conn, emit),
-            Some(Event::ServerName(head, name)) => self.server_name(&head, name, emit),
+            Some(Event::Told(told, text)) => self.told(&told, text, emit),
             Some(Event::Handshake(handshake)) => self.handshake(&handshake, emit),
             Some(Event::Close(close)) => self.closed(&close, emit),
             Some(Event::LateClose(close)) => {
@@ -173,38 +174,48 @@ impl<K: KernelState> Tracker<K> {
 
     fn describe(&mut self, key: Key, ts_ns: u64, known: &Known, emit: Emit<'_>) {
         let lib = self.libs.path(known.lib).map(|path| path.display().to_string());
-        let sni = self.take_server_name(key);
+        let answers = self.take_answers(key);
         let is_new = !self.conns.contains_key(&key);
         let record = &mut self.entry(key, ts_ns).record;
         let before = record.clone();
         record.lib = lib;
         record.joined = known.joined != 0;
-        record.sni = sni.or(record.sni.take());
+        answers.add_to(record);
         record.learn(&known.ends, known.role);
         if is_new || *record != before {
             emit(&Record::Connection(record.clone()));
         }
     }
 
-    fn server_name(&mut self, head: &types::event, name: &[u8], emit: Emit<'_>) {
-        let key = Key::of(head);
-        let name = String::from_utf8_lossy(name).into_owned();
+    fn told(&mut self, told: &types::event_told, text: &[u8], emit: Emit<'_>) {
+        let key = Key::of(&told.head);
+        let answers = Answers::of(told, text);
         match self.conns.get_mut(&key) {
-            Some(conn) if conn.record.sni.as_ref() == Some(&name) => {}
             Some(conn) => {
-                conn.record.sni = Some(name);
-                emit(&Record::Connection(conn.record.clone()));
+                let before = conn.record.clone();
+                answers.add_to(&mut conn.record);
+                if conn.record != before {
+                    emit(&Record::Connection(conn.record.clone()));
+                }
             }
             None => {
-                self.server_names.insert((key.pid, key.ssl), (key.born_ns, name));
+                let (born_ns, known) = self.answers.entry((key.pid, key.ssl)).or_default();
+                if *born_ns != key.born_ns {
+                    (*born_ns, *known) = (key.born_ns, Answers::default());
+                }
+                known.learn(answers);
             }
         }
     }
 
-    fn take_server_name(&mut self, key: Key) -> Option<String> {
+    fn take_answers(&mut self, key: Key) -> Answers {
         let place = (key.pid, key.ssl);
-        self.server_names.get(&place).filter(|(born_ns, _)| *born_ns == key.born_ns)?;
-        self.server_names.remove(&place).map(|(_, name)| name)
+        match self.answers.get(&place) {
+            Some((born_ns, _)) if *born_ns == key.born_ns => {
+                self.answers.remove(&place).map(|(_, answers)| answers).unwrap_or_default()
+            }
+            _ => Answers::default(),
+        }
     }
 
     fn handshake(&mut self, event: &types::event_handshake, emit: Emit<'_>) {
@@ -216,7 +227,8 @@ impl<K: KernelState> Tracker<K> {
             tid: event.head.tid,
             func: name_of(event.head.func),
             lat_ns: event.lat_ns,
-            ok: true,
+            ok: event.ok != 0,
+            result: Some(event.result),
         }));
     }
 
@@ -232,7 +244,7 @@ impl<K: KernelState> Tracker<K> {
     /// last is still in the kernel's tables; what is younger belongs to the new image.
     fn image_gone(&mut self, pid: u32, boot_ns: u64, emit: Emit<'_>) {
         self.close_all(Some(pid), boot_ns, CloseCause::Exit, emit);
-        self.server_names.retain(|&(of, _), (born_ns, _)| of != pid || *born_ns >= boot_ns);
+        self.answers.retain(|&(of, _), (born_ns, _)| of != pid || *born_ns >= boot_ns);
         self.processes.remove(&pid);
         self.kernel.forget(pid, boot_ns);
     }
@@ -311,9 +323,9 @@ impl<K: KernelState> Tracker<K> {
             match self.kernel.conn(key) {
                 Some(conn) => self.describe(key, ts_ns, &Known::from(&conn), emit),
                 None => {
-                    let sni = self.take_server_name(key);
+                    let answers = self.take_answers(key);
                     let record = &mut self.entry(key, ts_ns).record;
-                    record.sni = sni;
+                    answers.add_to(record);
                     emit(&Record::Connection(record.clone()));
                 }
             }

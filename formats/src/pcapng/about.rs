@@ -32,6 +32,9 @@ pub(super) struct About<'a> {
     pub(super) received_bytes: Option<&'a str>,
     pub(super) since_ns: Option<&'a str>,
     pub(super) lib_path: Option<&'a str>,
+    pub(super) version: Option<&'a str>,
+    pub(super) cipher: Option<&'a str>,
+    pub(super) result: Option<&'a str>,
 }
 
 impl<'a> About<'a> {
@@ -58,6 +61,9 @@ impl<'a> About<'a> {
                 "received_bytes" => &mut about.received_bytes,
                 "since_ns" => &mut about.since_ns,
                 "lib_path" => &mut about.lib_path,
+                "version" => &mut about.version,
+                "cipher" => &mut about.cipher,
+                "result" => &mut about.result,
                 // What a later version adds.
                 _ => continue,
             };

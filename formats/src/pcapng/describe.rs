@@ -80,6 +80,12 @@ pub(super) fn push_details(out: &mut String, connection: &Connection) {
     if let Some(lib) = &connection.lib {
         push_text(out, "lib_path", lib);
     }
+    if let Some(version) = &connection.version {
+        push_text(out, "version", version);
+    }
+    if let Some(cipher) = &connection.cipher {
+        push_text(out, "cipher", cipher);
+    }
 }
 
 /// The comment of a statistics block.

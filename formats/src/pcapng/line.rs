@@ -83,6 +83,9 @@ impl<W: Write> Line<'_, W> {
         push_text(self.comment, "fn", &handshake.func);
         push(self.comment, "lat_ns", handshake.lat_ns);
         push(self.comment, "ok", u8::from(handshake.ok));
+        if let Some(result) = handshake.result {
+            push(self.comment, "result", result);
+        }
         push(self.comment, "tid", handshake.tid);
         if handshake.ts_ns != ts_ns {
             push(self.comment, "ts_ns", handshake.ts_ns);
@@ -270,6 +273,7 @@ pub(super) struct HeldHandshake {
     pub(super) func: String,
     pub(super) lat_ns: u64,
     pub(super) ok: bool,
+    pub(super) result: Option<i32>,
 }
 
 /// Where and when a packet belongs.

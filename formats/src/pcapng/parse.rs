@@ -2,6 +2,7 @@
 //!
 //! Errors name the key whose value is missing or wrong.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::ops::Range;
 
@@ -97,6 +98,12 @@ pub(super) fn connection(
         sni: pairs.text("sni")?.map(|sni| sni.into_owned()),
         alpn: pairs.text("alpn")?.map(|alpn| alpn.into_owned()),
         joined: pairs.value::<u8>("joined")? == Some(1),
+        version: text(about_packet.version, "version")?
+            .map(Cow::into_owned)
+            .or_else(|| known.and_then(|known| known.version.clone())),
+        cipher: text(about_packet.cipher, "cipher")?
+            .map(Cow::into_owned)
+            .or_else(|| known.and_then(|known| known.cipher.clone())),
     })
 }
 

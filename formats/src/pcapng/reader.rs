@@ -353,6 +353,7 @@ impl Packet<'_> {
             func: "",
             lat_ns: required(self.about.lat_ns, "lat_ns")?,
             ok: required::<u8>(self.about.ok, "ok")? == 1,
+            result: value(self.about.result, "result")?,
         }));
         Ok(())
     }

@@ -247,6 +247,7 @@ impl<W: Write> PcapngWriter<W> {
             func: handshake.func.to_owned(),
             lat_ns: handshake.lat_ns,
             ok: handshake.ok,
+            result: handshake.result,
         };
         if let Some(entry) = self.connections.get_mut(&handshake.conn)
             && !entry.opened

@@ -114,6 +114,8 @@ fn connection(mut fields: Fields<'_>) -> Result<Connection, Reason> {
         sni: fields.opt_str()?,
         alpn: fields.opt_str()?,
         joined: fields.bool()?,
+        version: fields.if_there(Fields::opt_str)?.flatten(),
+        cipher: fields.if_there(Fields::opt_str)?.flatten(),
     })
 }
 
@@ -159,6 +161,7 @@ fn handshake(mut fields: Fields<'_>) -> Result<Handshake<'_>, Reason> {
         lat_ns: fields.u64()?,
         ok: fields.bool()?,
         func: fields.str()?,
+        result: fields.if_there(Fields::u32)?.map(u32::cast_signed),
     })
 }
 
@@ -267,6 +270,14 @@ impl<'a> Fields<'a> {
 
     fn opt_str(&mut self) -> Result<Option<String>, Reason> {
         Ok(if self.bool()? { Some(self.str()?.to_owned()) } else { None })
+    }
+
+    /// A field that not every record of its kind has at its end.
+    fn if_there<T>(
+        &mut self,
+        field: impl FnOnce(&mut Self) -> Result<T, Reason>,
+    ) -> Result<Option<T>, Reason> {
+        if self.0.is_empty() { Ok(None) } else { field(self).map(Some) }
     }
 
     fn direction(&mut self) -> Result<Direction, Reason> {

@@ -86,6 +86,10 @@ pub(super) fn connection(out: &mut Vec<u8>, connection: &Connection, flags: u8) 
         opt_str(out, connection.sni.as_deref());
         opt_str(out, connection.alpn.as_deref());
         out.push(connection.joined.into());
+        if connection.version.is_some() || connection.cipher.is_some() {
+            opt_str(out, connection.version.as_deref());
+            opt_str(out, connection.cipher.as_deref());
+        }
     });
 }
 
@@ -131,6 +135,9 @@ fn handshake(out: &mut Vec<u8>, handshake: &Handshake<'_>) {
         u64(out, handshake.lat_ns);
         out.push(handshake.ok.into());
         str(out, handshake.func);
+        if let Some(result) = handshake.result {
+            u32(out, result.cast_unsigned());
+        }
     });
 }
 

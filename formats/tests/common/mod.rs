@@ -127,6 +127,8 @@ pub fn connection(conn: u64, pid: u32, role: Role, local: &str, remote: &str) ->
         sni: None,
         alpn: None,
         joined: false,
+        version: None,
+        cipher: None,
     }
 }
 
@@ -183,6 +185,8 @@ pub fn small_capture() -> Vec<Record<'static>> {
     let mut first = connection(1, 1234, Role::Client, "10.0.0.5:51234", "93.184.216.34:443");
     first.sni = Some("example.org".into());
     first.alpn = Some("http/1.1".into());
+    first.version = Some("TLSv1.3".into());
+    first.cipher = Some("TLS_AES_256_GCM_SHA384".into());
     let handshake = Record::Handshake(Handshake {
         conn: 1,
         ts_ns: START_NS + 500,
@@ -190,6 +194,7 @@ pub fn small_capture() -> Vec<Record<'static>> {
         func: "SSL_do_handshake",
         lat_ns: 1_000_000,
         ok: true,
+        result: Some(1),
     });
     let second = connection(2, 99, Role::Server, "[2001:db8::1]:8443", "[2001:db8::2]:50000");
     let mut third = connection(3, 99, Role::Unknown, "10.0.0.5:1", "10.0.0.6:2");

@@ -39,6 +39,8 @@ pub fn capture(seed: u64, steps: usize) -> Vec<Record<'static>> {
                 let connection = &mut live[at].connection;
                 connection.sni = Some(random_name(&mut random));
                 connection.alpn = Some("h2".into());
+                connection.version = Some(random_name(&mut random));
+                connection.cipher = Some(random_name(&mut random));
                 records.push(Record::Connection(connection.clone()));
             }
             3 => records.push(Record::Handshake(Handshake {
@@ -48,6 +50,7 @@ pub fn capture(seed: u64, steps: usize) -> Vec<Record<'static>> {
                 func: random_name(&mut random).leak(),
                 lat_ns: random.next(),
                 ok: random.one_in(2),
+                result: random.one_in(2).then(|| random.next() as i32),
             })),
             4 => records.push(random_stats(&mut random, now, false)),
             5..8 => records.push(random_gap(&mut random, now, &mut live[at])),
@@ -99,6 +102,8 @@ fn random_connection(random: &mut Random, ts_ns: u64, conn: u64, pid: u32) -> Co
         sni: text(random),
         alpn: text(random),
         joined: random.one_in(3),
+        version: text(random),
+        cipher: text(random),
     }
 }
 

@@ -22,7 +22,7 @@ use self::image::Image;
 pub(crate) use self::layout::Layout;
 use self::pclntab::FunctionTable;
 use self::version::Version;
-use crate::functions::go_index;
+use crate::functions::index_of;
 use crate::sites::{Entry, Exit, Sites};
 use crate::skel::types::site_result;
 use crate::symbols::Defined;
@@ -106,11 +106,10 @@ impl Found {
         let result = (site_result::RESULT_AX, 0);
         let exit = |&address: &u64| Ok(Exit { offset: offset(address)?, frame: 0, result });
         let exits = places.exits.iter().map(exit).collect::<Result<_, String>>()?;
-        Ok(Defined {
-            index: go_index(name).ok_or("is a Go program")?,
-            offset: offset(self.start)?,
-            sites: Ok(Sites { entry, exits }),
-        })
+        let start = offset(self.start)?;
+        index_of(name)
+            .and_then(|index| Defined::new(index, start, Ok(Sites { entry, exits })))
+            .ok_or_else(|| "is a Go program".into())
     }
 }
 

@@ -7,7 +7,7 @@ use super::*;
 const DATA: u16 = types::event_kind::EVENT_DATA.0 as u16;
 const GAP: u16 = types::event_kind::EVENT_GAP.0 as u16;
 const CONN: u16 = types::event_kind::EVENT_CONN.0 as u16;
-const NAME: u16 = types::event_kind::EVENT_SERVER_NAME.0 as u16;
+const TOLD: u16 = types::event_kind::EVENT_TOLD.0 as u16;
 const CLOSE: u16 = types::event_kind::EVENT_CLOSE.0 as u16;
 const LATE_CLOSE: u16 = types::event_kind::EVENT_LATE_CLOSE.0 as u16;
 /// No process has it: pids end at 2^22.
@@ -61,6 +61,12 @@ fn data(ssl: u64, born_ns: u64, dir: u32, offset: u64, payload: &[u8]) -> Bytes 
     let len = payload.len();
     let head = Bytes::head(DATA, ssl, born_ns, len as u32);
     head.u64(offset).u64(5).u64(len as u64).u64(0).u32(dir).u32(0).raw(payload)
+}
+
+/// What the program named as the server.
+fn server_name(born_ns: u64, name: &str) -> Bytes {
+    let head = Bytes::head(TOLD, 1, born_ns, name.len() as u32);
+    head.u64(0).u32(types::told::TOLD_SERVER_NAME.0).u32(0).raw(name.as_bytes()).raw(&[0; 256])
 }
 
 /// A close says all about the connection once more.
@@ -216,7 +222,7 @@ fn an_object_used_again_is_another_connection() {
 
 #[test]
 fn a_server_name_may_come_before_or_after() {
-    let name = |name: &str| Bytes::head(NAME, 1, 10, name.len() as u32).raw(name.as_bytes());
+    let name = |name| server_name(10, name);
     let events = [name("a.example"), conn(1, 10, 5000, 1), name("b.example"), name("b.example")];
     assert_eq!(
         lines(&mut tracker(), &events)[1..],
@@ -230,12 +236,12 @@ fn a_server_name_may_come_before_or_after() {
 /// A client that sets the name and then fails to connect, for as long as it lives.
 #[test]
 fn names_of_objects_that_came_to_nothing_do_not_pile_up() {
-    let name = |born_ns| Bytes::head(NAME, 1, born_ns, 9).raw(b"a.example");
+    let name = |born_ns| server_name(born_ns, "a.example");
     let mut tracker = tracker();
     for born_ns in 0..100 {
         assert!(lines(&mut tracker, &[name(born_ns)]).is_empty());
     }
-    assert_eq!(tracker.server_names.len(), 1);
+    assert_eq!(tracker.answers.len(), 1);
     let lines = lines(&mut tracker, &[conn(1, 200, 5000, 1)]);
     assert!(!lines[1].contains("a.example"), "the name was another object's: {lines:?}");
 }

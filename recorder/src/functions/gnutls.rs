@@ -1,0 +1,45 @@
+//! GnuTLS 3.x.
+
+use super::Count::{Asked, Result};
+use super::{Answer, Function, Kind, Side, Text, Told};
+use sslrec_formats::record::Direction::{Received, Sent};
+use sslrec_formats::record::Role;
+
+/// While a session is corked, `gnutls_record_send` only takes the bytes in: they count then, and
+/// not when `gnutls_record_uncork` hands them to `gnutls_record_send` itself.
+pub(super) const FUNCTIONS: &[Function] = &[
+    // Ends with a jump into gnutls_record_send2.
+    Function::new("gnutls_record_send", Kind::Data(Sent, Result)).wide().wraps(),
+    // 3.6.3.
+    Function::new("gnutls_record_send2", Kind::Data(Sent, Result)).wide().optional(),
+    Function::new("gnutls_record_send_range", Kind::Data(Sent, Result)).wide().wraps(),
+    // 3.7.4; reads the file and sends it by gnutls_record_send, if the kernel does not.
+    Function::new("gnutls_record_send_file", Kind::Sendfile).wide().optional(),
+    // 3.6.5, both.
+    Function::new("gnutls_record_send_early_data", Kind::Data(Sent, Asked))
+        .role(Role::Client)
+        .wide()
+        .optional(),
+    Function::new("gnutls_record_recv_early_data", Kind::Data(Received, Result))
+        .role(Role::Server)
+        .wide()
+        .optional(),
+    Function::new("gnutls_record_uncork", Kind::Flush).wraps(),
+    Function::new("gnutls_record_recv", Kind::Data(Received, Result)).wide(),
+    Function::new("gnutls_record_recv_seq", Kind::Data(Received, Result)).wide(),
+    Function::new("gnutls_handshake", Kind::Handshake(0)),
+    Function::new("gnutls_init", Kind::Make(Answer::First)).side(Side::GnutlsFlags),
+    Function::new("gnutls_deinit", Kind::Free),
+    Function::new("gnutls_bye", Kind::Shutdown),
+    Function::new("gnutls_server_name_set", Kind::ServerName(Text::with_length(3, 4))),
+    Function::new("gnutls_server_name_get", Kind::Ask(Told::ServerName, Answer::Buffer)),
+    // gnutls_transport_set_int is a macro for the first. What the others set is a descriptor
+    // unless the program brings functions of its own to read and write.
+    Function::new("gnutls_transport_set_int2", Kind::SetFd),
+    Function::new("gnutls_transport_set_ptr", Kind::SetFd).wide(),
+    Function::new("gnutls_transport_set_ptr2", Kind::SetFd).wide(),
+    Function::new("gnutls_alpn_get_selected_protocol", Kind::Ask(Told::Alpn, Answer::Datum)),
+    Function::new("gnutls_protocol_get_version", Kind::Ask(Told::Version, Answer::Number)),
+    // 3.7.4.
+    Function::new("gnutls_ciphersuite_get", Kind::Ask(Told::Cipher, Answer::Text)).optional(),
+];

@@ -1,0 +1,18 @@
+//! mbedTLS 2.x and 3.x. The object is part of the program's own memory.
+
+use super::Count::Result;
+use super::{Answer, Function, Kind, Text, Told};
+use sslrec_formats::record::Direction::{Received, Sent};
+
+pub(super) const FUNCTIONS: &[Function] = &[
+    Function::new("mbedtls_ssl_read", Kind::Data(Received, Result)),
+    Function::new("mbedtls_ssl_write", Kind::Data(Sent, Result)),
+    Function::new("mbedtls_ssl_handshake", Kind::Handshake(0)),
+    Function::new("mbedtls_ssl_set_hostname", Kind::ServerName(Text::to_nul(2))),
+    Function::new("mbedtls_ssl_close_notify", Kind::Shutdown),
+    Function::new("mbedtls_ssl_session_reset", Kind::Clear),
+    Function::new("mbedtls_ssl_free", Kind::Free),
+    Function::new("mbedtls_ssl_get_alpn_protocol", Kind::Ask(Told::Alpn, Answer::Text)).optional(),
+    Function::new("mbedtls_ssl_get_version", Kind::Ask(Told::Version, Answer::Text)),
+    Function::new("mbedtls_ssl_get_ciphersuite", Kind::Ask(Told::Cipher, Answer::Text)),
+];

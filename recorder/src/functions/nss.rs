@@ -1,0 +1,28 @@
+//! NSS, whose TLS is a layer of NSPR's descriptors: NSPR reads and writes, whatever the
+//! descriptor is, so the kernel side looks for the layer (`bpf/nspr.h`).
+
+use super::Count::Result;
+use super::{Answer, Function, Kind, Side, Text, Told};
+use sslrec_formats::record::Direction::{Received, Sent};
+use sslrec_formats::record::Role;
+
+/// `PR_AcceptRead` is absent on purpose: on TLS it reads by `PR_Recv`. `PR_SendFile` and
+/// `PR_TransmitFile` send by other functions of the table there too; what they do not is a gap.
+pub(super) const FUNCTIONS: &[Function] = &[
+    Function::new("PR_Read", Kind::Data(Received, Result)).nspr(),
+    Function::new("PR_Write", Kind::Data(Sent, Result)).nspr(),
+    Function::new("PR_Recv", Kind::Data(Received, Result)).nspr().peeks(),
+    Function::new("PR_Send", Kind::Data(Sent, Result)).nspr(),
+    Function::new("PR_Writev", Kind::Data(Sent, Result)).nspr().vector(),
+    Function::new("PR_SendFile", Kind::Sendfile).nspr(),
+    Function::new("PR_TransmitFile", Kind::Sendfile).nspr(),
+    Function::new("PR_Connect", Kind::Role).role(Role::Client).nspr(),
+    Function::new("PR_Accept", Kind::Make(Answer::Number)).role(Role::Server).nspr(),
+    Function::new("PR_Shutdown", Kind::Shutdown).nspr(),
+    Function::new("PR_Close", Kind::Free).nspr(),
+    Function::new("SSL_ImportFD", Kind::Make(Answer::Number)).nspr_layer(),
+    Function::new("SSL_ResetHandshake", Kind::Role).side(Side::AsServer),
+    Function::new("SSL_ForceHandshake", Kind::Handshake(0)),
+    Function::new("SSL_SetURL", Kind::ServerName(Text::to_nul(2))),
+    Function::new("SSL_GetChannelInfo", Kind::Ask(Told::VersionAndCipher, Answer::Channel)),
+];

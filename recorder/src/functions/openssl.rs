@@ -1,0 +1,49 @@
+//! OpenSSL's API, which its 1.x versions, LibreSSL, BoringSSL and AWS-LC share but for what is
+//! optional here.
+
+use super::Count::{Behind, Result};
+use super::{Answer, Function, Kind, Text, Told};
+use sslrec_formats::record::Direction::{Received, Sent};
+use sslrec_formats::record::Role;
+
+/// `SSL_peek` is absent on purpose: what it returns is read once more.
+pub(super) const FUNCTIONS: &[Function] = &[
+    Function::new("SSL_read", Kind::Data(Received, Result)),
+    Function::new("SSL_write", Kind::Data(Sent, Result)),
+    // OpenSSL 1.1.1.
+    Function::new("SSL_read_ex", Kind::Data(Received, Behind(4))).optional(),
+    Function::new("SSL_write_ex", Kind::Data(Sent, Behind(4))).optional(),
+    // OpenSSL 3.3.
+    Function::new("SSL_write_ex2", Kind::Data(Sent, Behind(5))).optional(),
+    // OpenSSL 1.1.1.
+    Function::new("SSL_read_early_data", Kind::Data(Received, Behind(4)))
+        .role(Role::Server)
+        .wraps()
+        .optional(),
+    Function::new("SSL_write_early_data", Kind::Data(Sent, Behind(4)))
+        .role(Role::Client)
+        .wraps()
+        .optional(),
+    // OpenSSL 3.0.
+    Function::new("SSL_sendfile", Kind::Sendfile).wide().optional(),
+    Function::new("SSL_do_handshake", Kind::Handshake(1)),
+    Function::new("SSL_connect", Kind::Handshake(1)).role(Role::Client).wraps(),
+    Function::new("SSL_accept", Kind::Handshake(1)).role(Role::Server).wraps(),
+    Function::new("SSL_set_connect_state", Kind::Role).role(Role::Client),
+    Function::new("SSL_set_accept_state", Kind::Role).role(Role::Server),
+    Function::new("SSL_set_fd", Kind::SetFd),
+    Function::new("SSL_set_rfd", Kind::SetFd),
+    Function::new("SSL_set_wfd", Kind::SetFd),
+    Function::new("SSL_ctrl", Kind::Ctrl),
+    Function::new("SSL_shutdown", Kind::Shutdown),
+    Function::new("SSL_free", Kind::Free),
+    Function::new("SSL_clear", Kind::Clear),
+    Function::new("SSL_up_ref", Kind::UpRef).optional(),
+    // BoringSSL and AWS-LC, in place of a command of SSL_ctrl.
+    Function::new("SSL_set_tlsext_host_name", Kind::ServerName(Text::to_nul(2))).optional(),
+    Function::new("SSL_get_servername", Kind::Ask(Told::ServerName, Answer::Text)),
+    Function::new("SSL_get0_alpn_selected", Kind::Ask(Told::Alpn, Answer::Pointer)).optional(),
+    Function::new("SSL_get_version", Kind::Ask(Told::Version, Answer::Text)),
+    Function::new("SSL_get_current_cipher", Kind::Ask(Told::CipherObject, Answer::Number)),
+    Function::new("SSL_CIPHER_get_name", Kind::Ask(Told::Cipher, Answer::Text)),
+];

@@ -1,0 +1,182 @@
+//! A row of the table as the kernel side reads it.
+
+use super::{Answer, Count, Function, Kind, Side, Told, function};
+use crate::skel::types::{self, count_arg, direction, site_answer, site_flag, site_kind, told};
+use sslrec_formats::record::{Direction, Role};
+
+/// What the kernel side must know of a function in one probed file.
+pub(crate) fn site(index: u16, lib: u16) -> types::site {
+    let mut site = types::site { func: index, lib, ..types::site::default() };
+    let Some((_, row)) = function(index) else { return site };
+    site.kind = kind(row, &mut site).0 as u8;
+    site.role = role(row.side).0 as u8;
+    site.wraps = row.wraps.into();
+    site.result_64 = row.wide.into();
+    for (is_set, flag) in [
+        (row.nspr, site_flag::SITE_NSPR),
+        (row.vector, site_flag::SITE_VECTOR),
+        (row.peeks, site_flag::SITE_PEEKS),
+        (row.nspr_layer, site_flag::SITE_NSPR_LAYER),
+        (row.typed, site_flag::SITE_TYPED),
+    ] {
+        site.flags |= if is_set { flag.0 as u8 } else { 0 };
+    }
+    site
+}
+
+/// The kind, with what belongs to it.
+fn kind(row: &Function, site: &mut types::site) -> site_kind {
+    match row.kind {
+        Kind::Data(dir, count) => {
+            site.dir = match dir {
+                Direction::Sent => direction::DIR_SENT,
+                Direction::Received => direction::DIR_RECEIVED,
+            }
+            .0 as u8;
+            site.count_arg = match count {
+                Count::Result => count_arg::COUNT_IS_RESULT.0 as u8,
+                Count::Behind(argument) => argument,
+                Count::Asked => count_arg::COUNT_IS_ASKED.0 as u8,
+            };
+            site_kind::SITE_DATA
+        }
+        Kind::Flush => site_kind::SITE_FLUSH,
+        Kind::Sendfile => site_kind::SITE_SENDFILE,
+        Kind::Handshake(success) => {
+            site.success = success;
+            site_kind::SITE_HANDSHAKE
+        }
+        Kind::Make(answer) => {
+            site.answer = place_of(answer).0 as u8;
+            site_kind::SITE_MAKE
+        }
+        Kind::Ask(what, answer) => {
+            site.told = subject(what).0 as u8;
+            site.answer = place_of(answer).0 as u8;
+            site_kind::SITE_ASK
+        }
+        Kind::Role => site_kind::SITE_ROLE,
+        Kind::SetFd => site_kind::SITE_SET_FD,
+        Kind::Ctrl => {
+            site.text_arg = 4;
+            site_kind::SITE_CTRL
+        }
+        Kind::ServerName(text) => {
+            site.text_arg = text.argument;
+            site.count_arg = text.length.unwrap_or(0);
+            site_kind::SITE_SERVER_NAME
+        }
+        Kind::Shutdown => site_kind::SITE_SHUTDOWN,
+        Kind::Free => site_kind::SITE_FREE,
+        Kind::Clear => site_kind::SITE_CLEAR,
+        Kind::UpRef => site_kind::SITE_UP_REF,
+    }
+}
+
+fn role(side: Side) -> types::role {
+    match side {
+        Side::Is(Role::Unknown) => types::role::ROLE_UNKNOWN,
+        Side::Is(Role::Client) => types::role::ROLE_CLIENT,
+        Side::Is(Role::Server) => types::role::ROLE_SERVER,
+        Side::GnutlsFlags => types::role::ROLE_BY_GNUTLS_FLAGS,
+        Side::AsServer => types::role::ROLE_BY_AS_SERVER,
+        Side::S2nMode => types::role::ROLE_BY_S2N_MODE,
+    }
+}
+
+fn subject(what: Told) -> told {
+    match what {
+        Told::ServerName => told::TOLD_SERVER_NAME,
+        Told::Alpn => told::TOLD_ALPN,
+        Told::Version => told::TOLD_VERSION,
+        Told::Cipher => told::TOLD_CIPHER,
+        Told::VersionAndCipher => told::TOLD_VERSION_AND_CIPHER,
+        Told::CipherObject => told::TOLD_CIPHER_OBJECT,
+    }
+}
+
+fn place_of(answer: Answer) -> site_answer {
+    match answer {
+        Answer::Number => site_answer::ANSWER_NUMBER,
+        Answer::Text => site_answer::ANSWER_TEXT,
+        Answer::First => site_answer::ANSWER_FIRST,
+        Answer::Datum => site_answer::ANSWER_DATUM,
+        Answer::Pointer => site_answer::ANSWER_POINTER,
+        Answer::Buffer => site_answer::ANSWER_BUFFER,
+        Answer::Channel => site_answer::ANSWER_CHANNEL,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::functions::{all, index_of, name_of};
+
+    fn site_of(name: &str) -> types::site {
+        site(index_of(name).unwrap(), 7)
+    }
+
+    #[test]
+    fn a_site_carries_index_library_and_kind() {
+        let site = site_of("SSL_read_ex");
+        assert_eq!(name_of(site.func), "SSL_read_ex");
+        assert_eq!(site.lib, 7);
+        assert_eq!(u32::from(site.kind), site_kind::SITE_DATA.0);
+        assert_eq!(u32::from(site.dir), direction::DIR_RECEIVED.0);
+        assert_eq!((site.count_arg, site.result_64), (4, 0));
+    }
+
+    #[test]
+    fn a_site_carries_the_role_that_a_call_tells() {
+        let role = |name| types::role(site_of(name).role.into());
+        for name in ["SSL_connect", "SSL_set_connect_state", "SSL_write_early_data"] {
+            assert_eq!(role(name), types::role::ROLE_CLIENT, "{name}");
+        }
+        for name in ["SSL_accept", "SSL_set_accept_state", "SSL_read_early_data", "PR_Accept"] {
+            assert_eq!(role(name), types::role::ROLE_SERVER, "{name}");
+        }
+        assert_eq!(role("gnutls_init"), types::role::ROLE_BY_GNUTLS_FLAGS);
+        assert_eq!(role("SSL_ResetHandshake"), types::role::ROLE_BY_AS_SERVER);
+        assert_eq!(role("SSL_write"), types::role::ROLE_UNKNOWN);
+    }
+
+    #[test]
+    fn a_site_says_whether_other_probed_functions_are_within() {
+        for name in ["SSL_connect", "SSL_read_early_data", "gnutls_record_uncork"] {
+            assert_eq!(site_of(name).wraps, 1, "{name}");
+        }
+        for name in ["SSL_do_handshake", "SSL_read", "SSL_write_ex", "gnutls_record_send2"] {
+            assert_eq!(site_of(name).wraps, 0, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_takes_a_size_t_has_a_64_bit_result() {
+        for name in ["SSL_sendfile", "gnutls_record_send", "s2n_recv"] {
+            assert_eq!(site_of(name).result_64, 1, "{name}");
+        }
+        for name in ["SSL_write", "PR_Write", "wolfSSL_read", "mbedtls_ssl_read"] {
+            assert_eq!(site_of(name).result_64, 0, "{name}");
+        }
+    }
+
+    #[test]
+    fn descriptors_of_nspr_are_looked_at_in_all_its_own_functions() {
+        for (_, row) in all() {
+            let is_nspr = site_of(row.name).flags & site_flag::SITE_NSPR.0 as u8 != 0;
+            assert_eq!(is_nspr, row.name.starts_with("PR_"), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn what_peeks_and_what_takes_several_buffers_is_marked() {
+        let has = |name: &str, flag: site_flag| site_of(name).flags & flag.0 as u8 != 0;
+        assert!(
+            has("PR_Recv", site_flag::SITE_PEEKS) && has("wolfSSL_recv", site_flag::SITE_PEEKS)
+        );
+        assert!(
+            has("PR_Writev", site_flag::SITE_VECTOR) && has("s2n_sendv", site_flag::SITE_VECTOR)
+        );
+        assert!(!has("PR_Read", site_flag::SITE_PEEKS) && !has("s2n_send", site_flag::SITE_VECTOR));
+    }
+}

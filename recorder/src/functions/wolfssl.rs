@@ -1,0 +1,26 @@
+//! wolfSSL. Programs written for its OpenSSL layer call these too: that is made of macros.
+
+use super::Count::Result;
+use super::{Answer, Function, Kind, Text, Told};
+use sslrec_formats::record::Direction::{Received, Sent};
+use sslrec_formats::record::Role;
+
+/// Whole builds lack what they were configured without, so much is optional.
+pub(super) const FUNCTIONS: &[Function] = &[
+    Function::new("wolfSSL_read", Kind::Data(Received, Result)),
+    Function::new("wolfSSL_write", Kind::Data(Sent, Result)),
+    Function::new("wolfSSL_recv", Kind::Data(Received, Result)).peeks(),
+    Function::new("wolfSSL_send", Kind::Data(Sent, Result)),
+    Function::new("wolfSSL_connect", Kind::Handshake(1)).role(Role::Client),
+    Function::new("wolfSSL_accept", Kind::Handshake(1)).role(Role::Server),
+    Function::new("wolfSSL_negotiate", Kind::Handshake(0)).wraps().optional(),
+    Function::new("wolfSSL_SSL_do_handshake", Kind::Handshake(1)).wraps().optional(),
+    Function::new("wolfSSL_set_fd", Kind::SetFd),
+    Function::new("wolfSSL_UseSNI", Kind::ServerName(Text::with_length(3, 4))).optional(),
+    Function::new("wolfSSL_set_tlsext_host_name", Kind::ServerName(Text::to_nul(2))).optional(),
+    Function::new("wolfSSL_shutdown", Kind::Shutdown),
+    Function::new("wolfSSL_free", Kind::Free),
+    Function::new("wolfSSL_clear", Kind::Clear).optional(),
+    Function::new("wolfSSL_get_version", Kind::Ask(Told::Version, Answer::Text)),
+    Function::new("wolfSSL_get_cipher_name", Kind::Ask(Told::Cipher, Answer::Text)),
+];
