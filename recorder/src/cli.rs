@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{ArgGroup, Parser, ValueEnum};
+use sslrec_formats::redact::Rules;
 
 use crate::functions::Family;
 
@@ -111,6 +112,16 @@ pub struct Options {
     #[arg(long, value_name = "BYTES", value_parser = parse_size, default_value = "0",
           hide_default_value = true)]
     pub snaplen: u64,
+
+    /// Blank secrets while writing, length kept; repeatable
+    ///
+    /// RULE is default (authorization, proxy-authorization, x-api-key, cookie, set-cookie and bearer
+    /// tokens), header:NAME, cookie, cookie:NAME, query:NAME, json:NAME, form:NAME, bearer, basic, or
+    /// regex:RE. It holds for every file and for the text. What may be secret and cannot be looked
+    /// through, such as compressed bodies, is blanked as a whole; `sslanalyze redact --help` has the
+    /// details. Example: `--redact default --redact json:password`
+    #[arg(long, value_name = "RULE")]
+    pub redact: Vec<Rules>,
 
     /// Write server ports into the pcapng as they are
     ///

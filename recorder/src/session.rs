@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use libbpf_rs::{MapHandle, PrintLevel};
 use sslrec_formats::record::CaptureInfo;
+use sslrec_formats::redact::{Redactor, Rules};
 
 use crate::attach::{Attacher, Libs};
 use crate::batch::{Emptier, Filler, queue};
@@ -82,7 +83,9 @@ pub fn run(options: &Options) -> Result<u8> {
     attach_files(&mut probes, &mut attacher, options, &mut targets)?;
     let (filler, emptier) = queue();
     let gave_up = Arc::new(AtomicBool::new(false));
-    let sinks = Sinks::new(files, text(options, &info));
+    let rules = rules(options);
+    let redactor = (!rules.is_empty()).then(|| Redactor::new(rules));
+    let sinks = Sinks::new(redactor, files, text(options, &info));
     let mut writer = writer(&probes, attacher.libs(), sinks, emptier, &gave_up)?;
     let announcement = announcement(options, &attacher.names());
     let watchdog = Watchdog::start(&probes.skel.maps.held)?;
@@ -251,6 +254,13 @@ fn exit_status(options: &Options, written: &Written) -> u8 {
     }
 }
 
+/// What is to be blanked.
+fn rules(options: &Options) -> Rules {
+    let mut rules = Rules::default();
+    options.redact.iter().for_each(|rule| rules.add(rule.clone()));
+    rules
+}
+
 fn capture_info(options: &Options) -> CaptureInfo {
     let kernel = |file| {
         let text = fs::read_to_string(Path::new("/proc/sys/kernel").join(file));
@@ -261,7 +271,7 @@ fn capture_info(options: &Options) -> CaptureInfo {
         tool: concat!("sslrec ", env!("CARGO_PKG_VERSION")).into(),
         os: format!("{} {} {}", kernel("ostype"), kernel("osrelease"), std::env::consts::ARCH),
         snaplen: options.snaplen,
-        redacted: Vec::new(),
+        redacted: rules(options).stated().to_vec(),
     }
 }
 

@@ -10,6 +10,7 @@ use anyhow::Result;
 use libbpf_rs::MapHandle;
 use sslrec_formats::io::Error;
 use sslrec_formats::record::{Record, Stats};
+use sslrec_formats::redact::Redactor;
 
 use crate::batch::{Batch, Emptier};
 use crate::clock::{boot_time_ns, unix_time_ns};
@@ -26,14 +27,20 @@ const FLUSH_EVERY: Duration = Duration::from_millis(500);
 
 /// Everything that receives records.
 pub(crate) struct Sinks {
+    /// What every record goes through before it gets anywhere.
+    redactor: Option<Redactor>,
     files: Vec<Output>,
     text: Option<Text<BufWriter<Stdout>>>,
     failed: bool,
 }
 
 impl Sinks {
-    pub(crate) fn new(files: Vec<Output>, text: Option<Text<BufWriter<Stdout>>>) -> Self {
-        Self { files, text, failed: false }
+    pub(crate) fn new(
+        redactor: Option<Redactor>,
+        files: Vec<Output>,
+        text: Option<Text<BufWriter<Stdout>>>,
+    ) -> Self {
+        Self { redactor, files, text, failed: false }
     }
 
     /// One that fails is given up, and said so; the others go on.
@@ -66,6 +73,24 @@ impl Sinks {
     }
 
     fn record(&mut self, record: &Record<'_>) {
+        match self.redactor.take() {
+            Some(mut redactor) => {
+                redactor.record(record, &mut |record| self.deliver(record));
+                self.redactor = Some(redactor);
+            }
+            None => self.deliver(record),
+        }
+    }
+
+    /// No more data comes: hands on what the redactor held back.
+    fn settle(&mut self) {
+        if let Some(mut redactor) = self.redactor.take() {
+            redactor.finish(&mut |record| self.deliver(record));
+            self.redactor = Some(redactor);
+        }
+    }
+
+    fn deliver(&mut self, record: &Record<'_>) {
         self.each(|file| file.write(record), |text| text.write(record));
     }
 
@@ -180,6 +205,7 @@ impl Writer {
 
     fn finish(mut self) -> Result<Written> {
         self.tracker.finish(boot_time_ns(), &mut |record| self.sinks.record(record));
+        self.sinks.settle();
         let totals = self.tracker.totals();
         let stats = self.stats()?;
         self.sinks.record(&Record::Stats(stats.clone()));

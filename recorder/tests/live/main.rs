@@ -31,6 +31,7 @@ mod placement;
 mod places;
 mod pressure;
 mod python;
+mod redact;
 mod rotation;
 mod server;
 mod support;

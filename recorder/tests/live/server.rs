@@ -18,12 +18,22 @@ pub(crate) struct Nginx {
 
 impl Nginx {
     pub(crate) fn start(live: &Live) -> Self {
+        Self::start_as(live, "ssl")
+    }
+
+    /// One that offers HTTP/2.
+    pub(crate) fn start_http2(live: &Live) -> Self {
+        Self::start_as(live, "ssl http2")
+    }
+
+    fn start_as(live: &Live, listen: &str) -> Self {
         let folder = live.path("nginx");
         fs::create_dir_all(folder.join("root")).unwrap();
         certificate(live, &folder);
         let (port_v4, port_v6) =
             (free_port(Ipv4Addr::LOCALHOST.into()), free_port(Ipv6Addr::LOCALHOST.into()));
         let configuration = CONFIGURATION
+            .replace(" ssl;", &format!(" {listen};"))
             .replace("FOLDER", folder.to_str().unwrap())
             .replace("PORT_V4", &port_v4.to_string())
             .replace("PORT_V6", &port_v6.to_string());
