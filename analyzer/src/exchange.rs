@@ -122,6 +122,12 @@ impl Fields {
         self.iter().find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, v)| v)
     }
 
+    /// The type in the Content-Type, without parameters (RFC 9110 section 8.3.1).
+    pub(crate) fn media_type(&self) -> Option<&[u8]> {
+        let value = self.first("content-type")?;
+        value.split(|&b| b == b';').next().map(<[u8]>::trim_ascii)
+    }
+
     /// Removes all fields and keeps the memory.
     pub(crate) fn clear(&mut self) {
         self.octets.clear();

@@ -188,9 +188,7 @@ impl<W: Write> Table<W> {
 /// The type of the response, without parameters.
 fn content_type(exchange: &Exchange) -> Cow<'_, str> {
     let headers = exchange.response.as_ref().map(|response| &response.message.headers);
-    let value = headers.and_then(|headers| headers.first("content-type"));
-    let value = value.and_then(|value| value.split(|&b| b == b';').next());
-    latin1(value.unwrap_or(b"-").trim_ascii())
+    headers.and_then(|headers| headers.media_type()).map_or("-".into(), latin1)
 }
 
 fn body_bytes(exchange: &Exchange) -> Option<u64> {

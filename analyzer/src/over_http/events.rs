@@ -5,8 +5,8 @@
 
 use memchr::memchr2;
 
+use super::Notes;
 use super::messages::Kept;
-use super::{Notes, media_type};
 use crate::exchange::Fields;
 use crate::messages::{Event, Events};
 
@@ -47,7 +47,7 @@ enum Sync {
 impl Reader {
     /// A reader for a response with these fields, if it has events.
     pub(super) fn answered(headers: &Fields, keep: bool) -> Option<Self> {
-        media_type(headers)?.eq_ignore_ascii_case(b"text/event-stream").then(|| Self {
+        headers.media_type()?.eq_ignore_ascii_case(b"text/event-stream").then(|| Self {
             line: Vec::new(),
             after_cr: false,
             first_line: true,

@@ -3,8 +3,8 @@
 //! A gap inside of a message leaves the next prefix where it is known to be; after any other gap no
 //! prefix can be found again, since nothing marks it.
 
+use super::Notes;
 use super::messages::Kept;
-use super::{Notes, media_type};
 use crate::coding;
 use crate::exchange::{Exchange, Fields};
 use crate::messages::{Count, Grpc, GrpcMessage, Sender};
@@ -265,7 +265,7 @@ enum Kind {
 /// What a head says that its contents are. `application/grpc-web-text` is base64, and not read.
 fn kind(headers: &Fields) -> Option<Kind> {
     const PLAIN: &[u8] = b"application/grpc";
-    let media = media_type(headers)?;
+    let media = headers.media_type()?;
     let (start, rest) = media.split_at_checked(PLAIN.len())?;
     if !start.eq_ignore_ascii_case(PLAIN) {
         return None;

@@ -234,9 +234,3 @@ impl Notes {
         }
     }
 }
-
-/// The type in a Content-Type, without parameters.
-fn media_type(headers: &Fields) -> Option<&[u8]> {
-    let value = headers.first("content-type")?;
-    value.split(|&b| b == b';').next().map(<[u8]>::trim_ascii)
-}

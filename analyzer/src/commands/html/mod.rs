@@ -23,6 +23,7 @@ use super::new_file::NewFile;
 use super::{Consumer, Reading, filter, read};
 use crate::capture::Summary;
 use crate::exchange::Item;
+use crate::files::is_stdin;
 use crate::filter::parse_bytes;
 use crate::output::Output;
 use crate::output::json::Json;
@@ -70,7 +71,10 @@ pub(super) fn run(html: &Html) -> Result<()> {
         Some(path) if path != Path::new("-") => NewFile::create(path)?,
         _ => NewFile::stdout(),
     };
-    let name = html.file.file_name().map_or_else(|| "-".into(), |name| name.to_string_lossy());
+    let name = match html.file.file_name() {
+        Some(name) if !is_stdin(&html.file) => name.to_string_lossy(),
+        _ => "standard input".into(),
+    };
     let limit = if html.body_limit == 0 { u64::MAX } else { html.body_limit };
     let page = Page::begin(BufWriter::with_capacity(64 << 10, out), &name)?;
     let mut pages = Pages { page, limit: usize::try_from(limit).unwrap_or(usize::MAX) };

@@ -54,9 +54,7 @@ fn of_exchange(exchange: &Exchange, info: &ConnectionInfo) -> Row {
     let client = exchange.request_direction;
     let request = exchange.request.as_ref();
     let response = exchange.response.as_ref();
-    let content_type = response.and_then(|r| r.message.headers.first("content-type"));
-    // Parameters are left out.
-    let content_type = content_type.and_then(|value| value.split(|&b| b == b';').next());
+    let content_type = response.and_then(|r| r.message.headers.media_type());
     let (carried, body_bytes) = match exchange.carried.as_deref() {
         Some(carried) => {
             let (kind, bytes) = carried_kind(exchange, carried);
@@ -78,7 +76,7 @@ fn of_exchange(exchange: &Exchange, info: &ConnectionInfo) -> Row {
         path: request.and_then(|r| r.path()).map(Cow::into_owned),
         peer: peer(info, info.ends(client).1),
         status: response.and_then(|r| r.status),
-        content_type: content_type.map(|value| latin1(value.trim_ascii()).into_owned()),
+        content_type: content_type.map(|value| latin1(value).into_owned()),
         carried,
         body_bytes,
         pid: info.pid(),

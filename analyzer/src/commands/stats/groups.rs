@@ -7,6 +7,7 @@ use sketches_ddsketch::{Config, DDSketch};
 use super::key::{Cell, Key};
 use crate::exchange::{Exchange, Item, Message};
 use crate::filter::NamedField;
+use crate::messages::{Carried, Grpc};
 
 /// How far a percentile may be from the true one, as a part of it.
 const ERROR: f64 = 0.01;
@@ -70,6 +71,8 @@ pub(super) struct Group {
     pub(super) errors: u64,
     pub(super) status_4xx: u64,
     pub(super) status_5xx: u64,
+    /// Calls of gRPC with another status than OK; those are 200 in HTTP.
+    pub(super) grpc_errors: u64,
     pub(super) incomplete: u64,
     /// Of the bodies.
     pub(super) request_bytes: u64,
@@ -83,11 +86,16 @@ impl Group {
         let status = exchange.response.as_ref().and_then(|response| response.status);
         let (client, server) =
             (matches!(status, Some(400..=499)), matches!(status, Some(500..=599)));
+        let call_failed = matches!(
+            exchange.carried.as_deref(),
+            Some(Carried::Grpc(Grpc { status: Some(1..), .. }))
+        );
         self.count += 1;
         self.status_4xx += u64::from(client);
         self.status_5xx += u64::from(server);
+        self.grpc_errors += u64::from(call_failed);
         self.incomplete += u64::from(!exchange.complete);
-        self.errors += u64::from(client || server || !exchange.complete);
+        self.errors += u64::from(client || server || call_failed || !exchange.complete);
         let bytes = |message: Option<&Message>| message.map_or(0, |message| message.body.bytes);
         let request = bytes(exchange.request.as_ref().map(|request| &request.message));
         let response = bytes(exchange.response.as_ref().map(|response| &response.message));
@@ -147,7 +155,10 @@ impl Times {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
+    use sslrec_formats::record::Direction;
+
     use super::*;
+    use crate::exchange::Response;
 
     /// Lengths as they occur: around one value, with a long tail.
     fn samples() -> Vec<u64> {
@@ -174,6 +185,23 @@ mod tests {
         assert_eq!(times.max_ns(), samples.last().copied());
         assert_eq!((times.count(), times.sum_ns()), (20_000, samples.iter().sum()));
         assert!(times.sketch.length() < 1024, "{}", times.sketch.length());
+    }
+
+    #[test]
+    fn a_call_that_failed_is_an_error_whatever_http_says() {
+        let mut groups = Groups::new(Vec::new(), 1);
+        for status in [None, Some(0), Some(5)] {
+            let connection = std::rc::Rc::default();
+            let mut exchange = Exchange::new(&connection, Direction::Sent, 1);
+            let response = Response { status: Some(200), ..Response::default() };
+            exchange.response = Some(response);
+            exchange.complete = true;
+            exchange.carried = Some(Box::new(Carried::Grpc(Grpc { status, ..Grpc::default() })));
+            groups.add(&Item::Exchange(Box::new(exchange)));
+        }
+        let (groups, _) = groups.into_parts();
+        let group = groups.values().next().unwrap();
+        assert_eq!((group.count, group.errors, group.grpc_errors), (3, 1, 1));
     }
 
     #[test]

@@ -25,8 +25,8 @@ use crate::terminal;
 ///
 /// Percentiles are of the duration, from the request's first byte to the response's last, and, as far
 /// as the terminal is wide enough, of the time to the response's first byte; they are within 1 % of
-/// what was measured. Sizes are those of the bodies, as sent. 4XX, 5XX and CUT (not complete) count
-/// the failures. Connections that are not HTTP are left out.
+/// what was measured. Sizes are those of the bodies, as sent. 4XX, 5XX, GRPC (a status that is not
+/// OK) and CUT (not complete) count the failures. Connections that are not HTTP are left out.
 ///
 /// Example: `sslanalyze stats capture.pcapng --by host,status 'method=POST'`
 #[derive(Debug, Args)]
@@ -50,8 +50,8 @@ pub struct Stats {
 
     /// What comes first: count, errors, bytes, p50, p90, p99, max or total
     ///
-    /// `count` is the default. `errors` are 4xx, 5xx and incomplete ones, `bytes` is what both sides
-    /// sent, `p50` to `max` and `total` are of the duration: `total` shows where the time goes.
+    /// `count` is the default. `errors` are all failures, `bytes` is what both sides sent, `p50` to
+    /// `max` and `total` are of the duration: `total` shows where the time goes.
     #[arg(long, value_name = "WHAT", default_value = "count")]
     #[arg(hide_possible_values = true, hide_default_value = true)]
     sort: Sort,

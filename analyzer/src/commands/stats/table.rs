@@ -37,10 +37,14 @@ const fn column(
     Column { title, width, importance, cell, color: None }
 }
 
-const COLUMNS: [Column; 14] = [
+/// Left out where no group has any: most captures have no gRPC.
+const GRPC: &str = "GRPC";
+
+const COLUMNS: [Column; 15] = [
     column("COUNT", 7, 9, |group| group.count.to_string()),
     Column { color: Some("33"), ..column("4XX", 5, 5, |group| group.status_4xx.to_string()) },
     Column { color: Some("31"), ..column("5XX", 5, 7, |group| group.status_5xx.to_string()) },
+    Column { color: Some("31"), ..column(GRPC, 5, 5, |group| group.grpc_errors.to_string()) },
     Column { color: Some("31"), ..column("CUT", 5, 4, |group| group.incomplete.to_string()) },
     column("REQ", 5, 3, |group| Size(group.request_bytes).to_string()),
     column("RESP", 5, 3, |group| Size(group.response_bytes).to_string()),
@@ -98,7 +102,10 @@ impl<'a> Layout<'a> {
                 *widest = width(&cell.to_string()).max(*widest);
             }
         }
-        let mut columns: Vec<&'static Column> = COLUMNS.iter().collect();
+        let groups = report.groups.iter().map(|(_, group)| group).chain(&report.rest);
+        let grpc = groups.map(|group| group.grpc_errors).sum::<u64>() > 0;
+        let columns = COLUMNS.iter().filter(|column| grpc || column.title != GRPC);
+        let mut columns: Vec<&'static Column> = columns.collect();
         if let Some(terminal) = terminal {
             let wanted = total(&names).min(NAMES);
             // The last importance is that of the count alone.
@@ -221,6 +228,7 @@ mod tests {
         }
         let whole = table(false, None);
         assert!(whole.contains("TTFBMAX") && whole.contains(&"/long".repeat(30)), "{whole}");
+        assert!(!whole.contains("GRPC"), "{whole}");
         assert!(whole.contains("(other groups)") && whole.ends_with("9 exchanges\n"), "{whole}");
     }
 
