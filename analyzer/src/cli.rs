@@ -189,6 +189,20 @@ mod tests {
     }
 
     #[test]
+    fn every_command_has_a_line_of_help_and_an_example() {
+        let mut command = Cli::command();
+        command.build();
+        for command in command.get_subcommands_mut() {
+            let name = command.get_name().to_owned();
+            let about = command.get_about().unwrap().to_string();
+            assert!(about.len() < 79 && !about.contains('\n'), "{name}: {about}");
+            let help = command.render_long_help().to_string();
+            let (_, example) = help.split_once("Example:").unwrap_or_else(|| panic!("{help}"));
+            assert!(example.contains(&format!("sslanalyze {name} ")), "{help}");
+        }
+    }
+
+    #[test]
     fn a_command_is_one_only_where_a_file_would_stand_first() {
         let command = |args: &[&str]| Cli::try_parse_from(args).unwrap().command.is_some();
         assert!(command(&["sslanalyze", "show", "f", "1"]));

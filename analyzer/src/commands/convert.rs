@@ -22,7 +22,7 @@ use crate::input::{Kind, RecordSink};
 /// Compression of the raw log, as `sslrec` chooses it.
 const RAW_LOG_LEVEL: i32 = 1;
 
-/// The arguments of `convert`.
+/// Make a pcapng of a raw log, or a raw log of a pcapng
 ///
 /// The listing of OUT is that of IN. Of a connection that was recorded at both ends, a pcapng has one
 /// end only. OUT has mode 0600, and takes the place of a file of its name once it is complete. A

@@ -21,7 +21,7 @@ use crate::text::{Printable, latin1};
 /// How many files may have one name but for a number.
 const MAX_ALIKE: u32 = 10_000;
 
-/// The arguments of `extract`.
+/// Write bodies to files
 ///
 /// A file is called after the number of its exchange and the end of the URL, such as
 /// `12-response-logo.png`, with an extension that fits its content type. Content codings are undone.

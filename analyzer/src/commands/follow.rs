@@ -23,7 +23,7 @@ use crate::input::{Kind, RecordSink};
 use crate::terminal;
 use crate::text::{Duration, Printable};
 
-/// The arguments of `follow`.
+/// Show what the two ends of a connection sent, in order
 ///
 /// Lines of the client begin with `>`, those of the server with `<`, and what neither sent with
 /// `*`. Where it is not known which end is the client, `>` is what the recorded process sent.

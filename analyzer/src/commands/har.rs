@@ -19,7 +19,7 @@ use crate::coding;
 use crate::exchange::{ConnectionInfo, Exchange, Fields, Item, Message, Request, Response};
 use crate::text::{Base64, Rfc3339, latin1};
 
-/// The arguments of `har`.
+/// Write the exchanges as HAR 1.2, for browsers' tools
 ///
 /// Bodies are in it, without their content codings, as text or as base64.
 ///

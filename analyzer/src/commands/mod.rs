@@ -33,26 +33,19 @@ use crate::exchange::Item;
 use crate::files::{Files, Read};
 use crate::filter::{self, Filter};
 
-/// What to do with a capture instead of listing it.
+/// What to do with a capture instead of listing it. The help of each command is the documentation of
+/// its arguments; one of a variant would stand in its place.
 #[derive(Debug, Subcommand)]
+#[allow(missing_docs, reason = "see above")]
 pub enum Command {
-    /// Show exchanges whole: both heads and decoded bodies
     Show(show::Show),
-    /// Hold the capture against rules: for people, as JSON, as JUnit XML
     Check(Box<check::Check>),
-    /// Write the exchanges as HAR 1.2, for browsers' tools
     Har(har::Har),
-    /// Write the exchanges as a page for a browser, with a waterfall and a filter
     Html(html::Html),
-    /// Count by host, path and the like: how often, how fast, how many failures
     Stats(stats::Stats),
-    /// Write bodies to files
     Extract(extract::Extract),
-    /// Show what the two ends of a connection sent, in order
     Follow(follow::Follow),
-    /// Make a pcapng of a raw log, or a raw log of a pcapng
     Convert(convert::Convert),
-    /// Write the capture anew, without its secrets
     Redact(Box<redact::Redact>),
 }
 

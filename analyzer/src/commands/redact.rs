@@ -36,7 +36,7 @@ Example:
   sslanalyze redact capture.pcapng shared.pcapng --redact default \\
       --redact json:password --redact query:token";
 
-/// The arguments of `redact`.
+/// Write the capture anew, without its secrets
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub struct Redact {

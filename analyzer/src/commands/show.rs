@@ -18,7 +18,7 @@ use crate::exchange::{Exchange, Fields, Item, Message, Request, Response, Stream
 use crate::messages::Sender;
 use crate::text::{Duration, Printable, Rfc3339, latin1};
 
-/// The arguments of `show`.
+/// Show exchanges whole: both heads and decoded bodies
 ///
 /// Bodies are shown without their content codings, JSON laid out, and of other bodies that are not
 /// text a dump of the first 256 bytes.

@@ -51,7 +51,7 @@ read; 2 a rule is not understood.
 Example:
   sslanalyze check capture.pcapng --max-status 399 --junit check.xml";
 
-/// The arguments of `check`.
+/// Hold the capture against rules: for people, as JSON, as JUnit XML
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub struct Check {

@@ -29,7 +29,7 @@ use crate::output::Output;
 use crate::output::json::Json;
 use crate::output::table::Table;
 
-/// The arguments of `html`.
+/// Write the exchanges as a page for a browser, with a waterfall and a filter
 ///
 /// It has a waterfall, a filter, and of each exchange both heads and decoded bodies. It is one file
 /// without references to others, and works without a network. It holds what the capture holds,

@@ -21,7 +21,7 @@ use crate::cli::Color;
 use crate::exchange::Item;
 use crate::terminal;
 
-/// The arguments of `stats`.
+/// Count by host, path and the like: how often, how fast, how many failures
 ///
 /// Percentiles are of the duration, from the request's first byte to the response's last, and, as far
 /// as the terminal is wide enough, of the time to the response's first byte; they are within 1 % of
