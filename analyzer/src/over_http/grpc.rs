@@ -157,6 +157,11 @@ impl Reader {
         }
     }
 
+    /// Nothing more is read of this side.
+    pub(super) fn stop(&mut self, from: Sender) {
+        self.half(from).state = State::Lost;
+    }
+
     /// Ends the message of this side if it is whole.
     fn end(&mut self, from: Sender, time_ns: u64, notes: &mut Notes) {
         let half = match from {

@@ -124,7 +124,7 @@ impl Reader {
             Ok(Some(decoder)) => Coded::By(Box::new(decoder)),
             Err(problem) => {
                 self.notes.add(format!("the {from}'s messages are not read: {problem}"));
-                self.protocol.lost(from, None, 0, &mut self.notes);
+                self.protocol.stop(from);
                 Coded::Lost
             }
         };
@@ -150,7 +150,7 @@ impl Reader {
         if let Some(problem) = problem {
             *coded = Coded::Lost;
             self.notes.add(format!("{from}: {problem}"));
-            self.protocol.lost(from, None, time_ns, &mut self.notes);
+            self.protocol.stop(from);
         }
     }
 
@@ -161,19 +161,18 @@ impl Reader {
             Sender::Client => &mut self.client,
             Sender::Server => &mut self.server,
         };
-        let len = match coded {
-            Coded::Not => len,
+        match coded {
+            Coded::Not => self.protocol.lost(from, len, time_ns, &mut self.notes),
             // What follows refers to what is missing.
             Coded::By(_) => {
                 *coded = Coded::Lost;
+                self.protocol.stop(from);
                 self.notes.add(format!(
                     "{from}: after missing bytes its content coding is not undone, and its messages are not read"
                 ));
-                None
             }
-            Coded::Lost => return,
-        };
-        self.protocol.lost(from, len, time_ns, &mut self.notes);
+            Coded::Lost => {}
+        }
     }
 
     /// Nothing follows: what was found goes into the exchange. Contents that end inside of a message
@@ -216,6 +215,15 @@ impl Protocol {
             Protocol::WebSocket(socket) => socket.lost(from, len, time_ns, notes),
             Protocol::Events(events) if from == Sender::Server => events.lost(notes),
             Protocol::Events(_) => {}
+        }
+    }
+
+    /// Nothing more is read of this side, and a note says why.
+    fn stop(&mut self, from: Sender) {
+        match self {
+            Protocol::Grpc(grpc) => grpc.stop(from),
+            // It is not given anything more.
+            Protocol::WebSocket(_) | Protocol::Events(_) => {}
         }
     }
 }
