@@ -17,6 +17,7 @@ capinfos wireshark-common
 nginx nginx-light
 curl curl
 zstd zstd
+protoc protobuf-compiler
 openssl openssl
 readelf binutils
 setpriv util-linux

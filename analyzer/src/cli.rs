@@ -102,6 +102,13 @@ pub struct Cli {
     #[arg(long, requires = "bodies")]
     pub decode: bool,
 
+    /// Name the fields of gRPC's messages by a descriptor set
+    ///
+    /// Each message then has its `type` and, as `message`, its fields by name, in place of `fields`
+    /// by number. The set is what `protoc --include_imports -o FILE` makes of `.proto` files.
+    #[arg(long, value_name = "FILE", requires = "bodies")]
+    pub proto: Option<PathBuf>,
+
     /// Wait at the end of FILE for more, as `tail -f` does
     ///
     /// Exchanges are then listed as they end, not by when they began. It ends when the capture is

@@ -18,6 +18,7 @@ pub mod capture;
 pub mod cli;
 pub mod coding;
 pub mod commands;
+pub mod descriptors;
 pub mod exchange;
 mod files;
 pub mod filter;

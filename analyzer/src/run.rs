@@ -8,6 +8,7 @@ use crate::capture::{Capture, ItemSink, Options};
 use crate::cli::Cli;
 use crate::coding;
 use crate::commands;
+use crate::descriptors::Descriptors;
 use crate::exchange::Item;
 use crate::files::{Files, is_stdin};
 use crate::filter::{self, Filter};
@@ -41,7 +42,7 @@ pub fn run(cli: &Cli) -> Result<()> {
     let listing = Listing {
         filter,
         decode: cli.decode,
-        output: output(cli),
+        output: output(cli)?,
         listed: 0,
         failure: None,
         live: stdins > 0 || cli.follow_file,
@@ -80,12 +81,13 @@ impl std::fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
-fn output(cli: &Cli) -> Box<dyn Output> {
+fn output(cli: &Cli) -> Result<Box<dyn Output>> {
     let out = BufWriter::with_capacity(OUT_BUFFER, io::stdout().lock());
     if cli.json {
-        return Box::new(Json::new(out));
+        let descriptors = cli.proto.as_deref().map(Descriptors::open).transpose()?;
+        return Ok(Box::new(Json::new(out).with_descriptors(descriptors)));
     }
-    Box::new(Table::new(out, terminal::is_colored(cli.color), terminal::width()))
+    Ok(Box::new(Table::new(out, terminal::is_colored(cli.color), terminal::width())))
 }
 
 /// Writes items as they come.

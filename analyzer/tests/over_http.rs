@@ -6,6 +6,7 @@ mod frames;
 mod records;
 
 use std::io::Write;
+use std::path::Path;
 use std::process::Command;
 
 use flate2::Compression;
@@ -258,18 +259,21 @@ fn what_an_endpoint_would_refuse_is_said() {
     }
 }
 
-/// What the program says of a script.
+/// What the program says of a script, in a folder of its own.
 fn program(args: &[&str], script: &Script) -> String {
-    let dir = tempfile::tempdir().unwrap();
+    program_in(tempfile::tempdir().unwrap().path(), args, script)
+}
+
+fn program_in(dir: &Path, args: &[&str], script: &Script) -> String {
     let mut bytes = Vec::new();
     let info = CaptureInfo { start_ns: 1, ..CaptureInfo::default() };
     let mut writer = RawLogWriter::new(&mut bytes, info, 1).unwrap();
     script.records().iter().for_each(|record| writer.write(record).unwrap());
     writer.finish().unwrap();
     drop(writer);
-    std::fs::write(dir.path().join("c"), bytes).unwrap();
+    std::fs::write(dir.join("c"), bytes).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_sslanalyze"));
-    let output = command.args(args).current_dir(dir.path()).output().unwrap();
+    let output = command.args(args).current_dir(dir).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
@@ -390,6 +394,60 @@ fn calls_of_grpc_have_service_status_and_messages() {
     let get = &listed[1]["grpc"];
     assert_eq!((&get["status"], &get["message"]), (&5.into(), &"no äpfel%".into()));
     assert_eq!((&get["request_messages"], &get["response_messages"]), (&1.into(), &0.into()));
+}
+
+/// What `calls` are of.
+const PROTO: &str = r#"
+syntax = "proto3";
+package shop.v1;
+import "nothing.proto";
+message Order { int64 order_id = 1; string note = 2; }
+message List { repeated Order orders = 1; }
+message Other { fixed64 number = 1; }
+service Unused { rpc None(Nothing) returns (Order); }
+service Orders {
+  rpc Watch(stream Order) returns (stream List);
+  rpc Get(Other) returns (Order);
+}
+"#;
+
+/// protoc may be missing on a developer's machine; not so in CI.
+#[test]
+fn a_descriptor_set_of_protoc_names_the_fields() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("shop.proto"), PROTO).unwrap();
+    let imported = "syntax = \"proto3\"; package shop.v1; message Nothing {}";
+    std::fs::write(dir.path().join("nothing.proto"), imported).unwrap();
+    let protoc = |set: &str, more: &[&str]| {
+        let mut protoc = Command::new("protoc");
+        protoc.args(["-o", set, "shop.proto"]).args(more).current_dir(dir.path()).status()
+    };
+    let Ok(made) = protoc("shop.set", &["--include_imports"]) else {
+        assert!(std::env::var_os("CI").is_none(), "protoc is missing in CI");
+        return println!("skipped: protoc is not installed");
+    };
+    assert!(made.success() && protoc("cut.set", &[]).unwrap().success());
+    let named = ["show", "--proto", "shop.set", "c"];
+    let watch = program_in(dir.path(), &[&named[..], &["1"]].concat(), &calls());
+    let order = "shop.v1.Order of 12 bytes\n  {\n    \"order_id\": \"150\",\n    \"note\": \"testing\"\n  }\n";
+    assert!(watch.contains(order), "{watch}");
+    assert!(
+        watch.contains("> +0.0ms shop.v1.Order of 1 bytes\n* it is no shop.v1.Order: "),
+        "{watch}"
+    );
+    let json = ["--json", "--bodies", "--proto", "shop.set", "c"];
+    let lines = program_in(dir.path(), &json, &calls());
+    let watch: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+    let answer = &watch["grpc"]["messages"][1];
+    assert_eq!(answer["type"], "shop.v1.List");
+    assert_eq!(answer["message"], serde_json::json!({"orders": [{"order_id": "150"}]}));
+    assert!(answer.get("fields").is_none());
+
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sslanalyze"));
+    let cut = command.args(["show", "--proto", "cut.set", "c", "1"]).current_dir(dir.path());
+    let output = cut.output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && error.contains("protoc --include_imports"), "{error}");
 }
 
 #[test]

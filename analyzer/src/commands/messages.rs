@@ -5,7 +5,8 @@
 
 use std::io::{self, Write};
 
-use super::hexdump;
+use super::{hexdump, pretty};
+use crate::descriptors::{Descriptors, Named};
 use crate::exchange::Exchange;
 use crate::messages::{
     Carried, Event, Events, Grpc, GrpcMessage, Sender, WebSocket, WebSocketKind, WebSocketMessage,
@@ -29,10 +30,14 @@ pub(super) fn stand_for_body(exchange: &Exchange, from: Sender) -> bool {
 }
 
 /// Writes what the exchange carried, if that is known.
-pub(super) fn write(out: &mut impl Write, exchange: &Exchange) -> io::Result<()> {
+pub(super) fn write(
+    out: &mut impl Write,
+    exchange: &Exchange,
+    descriptors: Option<&Descriptors>,
+) -> io::Result<()> {
     let first_ns = exchange.first_ns();
     match exchange.carried.as_deref() {
-        Some(Carried::Grpc(grpc)) => write_grpc(out, grpc, first_ns),
+        Some(Carried::Grpc(grpc)) => write_grpc(out, grpc, first_ns, descriptors),
         Some(Carried::WebSocket(socket)) => write_websocket(out, socket, first_ns),
         Some(Carried::Events(events)) => write_events(out, events, first_ns),
         None => Ok(()),
@@ -52,7 +57,12 @@ fn messages(count: u64) -> String {
     format!("{count} {}", if count == 1 { "message" } else { "messages" })
 }
 
-fn write_grpc(out: &mut impl Write, grpc: &Grpc, first_ns: u64) -> io::Result<()> {
+fn write_grpc(
+    out: &mut impl Write,
+    grpc: &Grpc,
+    first_ns: u64,
+    descriptors: Option<&Descriptors>,
+) -> io::Result<()> {
     let count = |count: Option<crate::messages::Count>| {
         count.map_or("an unknown number of messages".to_owned(), |count| messages(count.messages))
     };
@@ -66,28 +76,41 @@ fn write_grpc(out: &mut impl Write, grpc: &Grpc, first_ns: u64) -> io::Result<()
         Some(message) if !message.is_empty() => writeln!(out, ": {}", Printable(message))?,
         _ => writeln!(out)?,
     }
-    grpc.messages
-        .iter()
-        .flatten()
-        .try_for_each(|message| write_grpc_message(out, message, first_ns))
+    grpc.messages.iter().flatten().try_for_each(|message| {
+        let named = descriptors.and_then(|descriptors| descriptors.name(grpc, message));
+        write_grpc_message(out, message, first_ns, named)
+    })
 }
 
 fn write_grpc_message(
     out: &mut impl Write,
     message: &GrpcMessage,
     first_ns: u64,
+    named: Option<Named>,
 ) -> io::Result<()> {
     write_start(out, message.from, message.time_ns, first_ns)?;
     let compressed = if message.compressed { " compressed" } else { "" };
-    writeln!(out, "message of {} bytes{compressed}", message.bytes)?;
+    let name = named.as_ref().map_or("message".to_owned(), |named| named.name.clone());
+    writeln!(out, "{name} of {} bytes{compressed}", message.bytes)?;
     if let Some(problem) = &message.problem {
         writeln!(out, "* {}", Printable(problem))?;
         return hexdump::write_start(out, &message.data);
+    }
+    match named.map(|named| named.json) {
+        Some(Ok(json)) => return write_json(out, json.get()),
+        Some(Err(why)) => writeln!(out, "* it is no {name}: {}", Printable(&why))?,
+        None => {}
     }
     match protobuf::fields(&message.data) {
         Some(fields) => write_fields(out, &fields, 1),
         None => hexdump::write_start(out, &message.data),
     }
+}
+
+fn write_json(out: &mut impl Write, json: &str) -> io::Result<()> {
+    let laid_out = pretty::json(json);
+    let mut lines = laid_out.as_deref().unwrap_or(json).lines();
+    lines.try_for_each(|line| writeln!(out, "  {}", Printable(line)))
 }
 
 fn write_fields(out: &mut impl Write, fields: &[Field<'_>], depth: usize) -> io::Result<()> {

@@ -14,6 +14,7 @@ use sslrec_formats::record::Direction;
 
 use super::{Consumer, Reading, curl, filter, flush, hexdump, messages, pretty, read, stdout};
 use crate::coding;
+use crate::descriptors::Descriptors;
 use crate::exchange::{Exchange, Fields, Item, Message, Request, Response, Stream};
 use crate::messages::Sender;
 use crate::text::{Duration, Printable, Rfc3339, latin1};
@@ -41,6 +42,12 @@ pub struct Show {
     #[arg(long)]
     curl: bool,
 
+    /// Name the fields of gRPC's messages by a descriptor set
+    ///
+    /// The set is what `protoc --include_imports -o FILE` makes of `.proto` files.
+    #[arg(long, value_name = "FILE")]
+    proto: Option<PathBuf>,
+
     #[command(flatten)]
     reading: Reading,
 }
@@ -49,7 +56,8 @@ pub struct Show {
 pub(super) fn run(show: &Show) -> Result<()> {
     let filter = filter(&show.what)?;
     let one = show.what.bytes().all(|b| b.is_ascii_digit());
-    let mut shown = Shown { out: stdout(), curl: show.curl, one, count: 0 };
+    let descriptors = show.proto.as_deref().map(Descriptors::open).transpose()?;
+    let mut shown = Shown { out: stdout(), descriptors, curl: show.curl, one, count: 0 };
     let done = read(&show.file, &show.reading, Some(filter), true, &mut shown)?;
     flush(&mut shown.out)?;
     let nothing = shown.count == 0;
@@ -65,6 +73,7 @@ pub(super) fn run(show: &Show) -> Result<()> {
 /// Writes what is to be shown.
 struct Shown<W> {
     out: W,
+    descriptors: Option<Descriptors>,
     curl: bool,
     /// Only one thing can be asked for.
     one: bool,
@@ -89,7 +98,7 @@ impl<W: Write> Consumer for Shown<W> {
             Item::Exchange(mut exchange) => {
                 coding::undo(&mut exchange);
                 self.blank()?;
-                write_exchange(&mut self.out, &exchange)?;
+                write_exchange(&mut self.out, &exchange, self.descriptors.as_ref())?;
             }
             Item::Stream(stream) => {
                 self.blank()?;
@@ -112,7 +121,11 @@ impl<W: Write> Shown<W> {
     }
 }
 
-fn write_exchange(out: &mut impl Write, exchange: &Exchange) -> io::Result<()> {
+fn write_exchange(
+    out: &mut impl Write,
+    exchange: &Exchange,
+    descriptors: Option<&Descriptors>,
+) -> io::Result<()> {
     let proto = format!("{} stream {}", exchange.proto, exchange.stream);
     let number = format!("exchange {}", exchange.id);
     let client = Some(exchange.request_direction);
@@ -139,14 +152,14 @@ fn write_exchange(out: &mut impl Write, exchange: &Exchange) -> io::Result<()> {
         writeln!(out, "<")?;
     }
     let Some(response) = &exchange.response else {
-        messages::write(out, exchange)?;
+        messages::write(out, exchange, descriptors)?;
         return writeln!(out, "* there is no response");
     };
     write_response(out, response, version(exchange.proto))?;
     if !messages::stand_for_body(exchange, Sender::Server) {
         write_contents(out, &response.message)?;
     }
-    messages::write(out, exchange)?;
+    messages::write(out, exchange, descriptors)?;
     write_trailers(out, '<', &response.message)
 }
 

@@ -5,8 +5,10 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, SerializeSeq, Serializer};
+use serde_json::value::RawValue;
 
 use super::json::{Base64Text, Text, base64, milliseconds};
+use crate::descriptors::{Descriptors, Named};
 use crate::exchange::Exchange;
 use crate::messages::{
     Carried, Event, Events, Grpc, GrpcMessage, WebSocket, WebSocketClose, WebSocketMessage,
@@ -24,9 +26,9 @@ pub(super) enum CarriedField<'a> {
 }
 
 impl<'a> CarriedField<'a> {
-    pub(super) fn of(exchange: &'a Exchange) -> Option<Self> {
+    pub(super) fn of(exchange: &'a Exchange, descriptors: Option<&'a Descriptors>) -> Option<Self> {
         Some(match exchange.carried.as_deref()? {
-            Carried::Grpc(grpc) => CarriedField::Grpc(grpc_object(exchange, grpc)),
+            Carried::Grpc(grpc) => CarriedField::Grpc(grpc_object(exchange, grpc, descriptors)),
             Carried::WebSocket(socket) => CarriedField::WebSocket(websocket(exchange, socket)),
             Carried::Events(list) => CarriedField::Events(events(exchange, list)),
         })
@@ -62,7 +64,24 @@ pub(super) struct GrpcObject<'a> {
     request_messages: Option<u64>,
     response_messages: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    messages: List<'a, GrpcMessage, GrpcMessageObject<'a>>,
+    messages: Option<GrpcMessages<'a>>,
+}
+
+/// The messages of a call, each made an object on the way.
+struct GrpcMessages<'a> {
+    grpc: &'a Grpc,
+    messages: &'a [GrpcMessage],
+    descriptors: Option<&'a Descriptors>,
+}
+
+impl Serialize for GrpcMessages<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { grpc, messages, descriptors } = self;
+        serializer.collect_seq(messages.iter().map(|message| {
+            let named = descriptors.and_then(|descriptors| descriptors.name(grpc, message));
+            grpc_message(message, named)
+        }))
+    }
 }
 
 #[derive(Serialize)]
@@ -72,13 +91,59 @@ struct GrpcMessageObject<'a> {
     bytes: u64,
     compressed: bool,
     data: Base64Text<'a>,
-    /// The view without a schema; `None` where it is no message of Protocol Buffers.
-    fields: Option<FieldList<'a>>,
+    #[serde(flatten)]
+    view: GrpcView<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    problem: Option<&'a str>,
+    problem: Option<Cow<'a, str>>,
 }
 
-fn grpc_object<'a>(exchange: &Exchange, grpc: &'a Grpc) -> GrpcObject<'a> {
+/// What is known of the contents.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum GrpcView<'a> {
+    Named {
+        r#type: String,
+        message: Box<RawValue>,
+    },
+    /// Without a schema; `null` where it is no message of Protocol Buffers.
+    Wire {
+        fields: Option<FieldList<'a>>,
+    },
+}
+
+fn grpc_message(message: &GrpcMessage, named: Option<Named>) -> GrpcMessageObject<'_> {
+    let wire = || GrpcView::Wire {
+        fields: protobuf::fields(&message.data)
+            .filter(|_| message.problem.is_none())
+            .map(FieldList),
+    };
+    let problem = message.problem.as_deref().map(Cow::Borrowed);
+    let (view, problem) = match named {
+        None => (wire(), problem),
+        Some(Named { name, json: Ok(message) }) => {
+            (GrpcView::Named { r#type: name, message }, problem)
+        }
+        Some(Named { name, json: Err(why) }) => {
+            (wire(), Some(format!("it is no {name}: {why}").into()))
+        }
+    };
+    GrpcMessageObject {
+        time: Text(Rfc3339(message.time_ns)),
+        from: message.from.as_str(),
+        bytes: message.bytes,
+        compressed: message.compressed,
+        data: base64(&message.data),
+        view,
+        problem,
+    }
+}
+
+fn grpc_object<'a>(
+    exchange: &Exchange,
+    grpc: &'a Grpc,
+    descriptors: Option<&'a Descriptors>,
+) -> GrpcObject<'a> {
+    let messages = grpc.messages.as_deref();
     GrpcObject {
         http: exchange.proto,
         service: grpc.service.as_deref(),
@@ -87,17 +152,7 @@ fn grpc_object<'a>(exchange: &Exchange, grpc: &'a Grpc) -> GrpcObject<'a> {
         message: grpc.message.as_deref(),
         request_messages: grpc.requests.map(|count| count.messages),
         response_messages: grpc.responses.map(|count| count.messages),
-        messages: list(&grpc.messages, |message| GrpcMessageObject {
-            time: Text(Rfc3339(message.time_ns)),
-            from: message.from.as_str(),
-            bytes: message.bytes,
-            compressed: message.compressed,
-            data: base64(&message.data),
-            fields: protobuf::fields(&message.data)
-                .filter(|_| message.problem.is_none())
-                .map(FieldList),
-            problem: message.problem.as_deref(),
-        }),
+        messages: messages.map(|messages| GrpcMessages { grpc, messages, descriptors }),
     }
 }
 

@@ -16,6 +16,7 @@ use sslrec_formats::record::{Direction, Role};
 use super::Output;
 use super::carried::CarriedField;
 use crate::capture::Summary;
+use crate::descriptors::Descriptors;
 use crate::exchange::{
     ConnectionInfo, Exchange, Fields, Interim, Item, Message, Request, Response, Stream,
 };
@@ -25,18 +26,24 @@ use crate::text::{Base64, Rfc3339, latin1};
 #[derive(Debug)]
 pub struct Json<W> {
     out: W,
+    descriptors: Option<Descriptors>,
 }
 
 impl<W: Write> Json<W> {
     /// Writes to `out`, which should be buffered.
     pub fn new(out: W) -> Self {
-        Self { out }
+        Self { out, descriptors: None }
     }
 
-    fn line(&mut self, value: &impl Serialize) -> io::Result<()> {
-        serde_json::to_writer(&mut self.out, value)?;
-        self.out.write_all(b"\n")
+    /// The same with names for messages of gRPC.
+    pub fn with_descriptors(self, descriptors: Option<Descriptors>) -> Self {
+        Self { descriptors, ..self }
     }
+}
+
+fn line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, value)?;
+    out.write_all(b"\n")
 }
 
 impl<W: Write> Output for Json<W> {
@@ -44,17 +51,17 @@ impl<W: Write> Output for Json<W> {
         match item {
             Item::Exchange(exchange) => {
                 let info = exchange.connection.borrow();
-                self.line(&exchange_line(exchange, &info))
+                line(&mut self.out, &exchange_line(exchange, &info, self.descriptors.as_ref()))
             }
             Item::Stream(stream) => {
                 let info = stream.connection.borrow();
-                self.line(&stream_line(stream, &info))
+                line(&mut self.out, &stream_line(stream, &info))
             }
         }
     }
 
     fn summary(&mut self, summary: &Summary) -> io::Result<()> {
-        self.line(&SummaryLine {
+        let summary = SummaryLine {
             r#type: "summary",
             exchanges: summary.exchanges,
             listed: summary.listed,
@@ -68,7 +75,8 @@ impl<W: Write> Output for Json<W> {
             end: summary.end_ns.map(|ns| Text(Rfc3339(ns))),
             closed: summary.closed,
             notes: &summary.notes,
-        })
+        };
+        line(&mut self.out, &summary)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -300,7 +308,11 @@ fn interim(interim: &Interim) -> InterimObject<'_> {
     InterimObject { status: interim.status, headers: Pairs(&interim.headers) }
 }
 
-fn exchange_line<'a>(exchange: &'a Exchange, info: &'a ConnectionInfo) -> ExchangeLine<'a> {
+fn exchange_line<'a>(
+    exchange: &'a Exchange,
+    info: &'a ConnectionInfo,
+    descriptors: Option<&'a Descriptors>,
+) -> ExchangeLine<'a> {
     ExchangeLine {
         r#type: "exchange",
         id: exchange.id,
@@ -312,7 +324,7 @@ fn exchange_line<'a>(exchange: &'a Exchange, info: &'a ConnectionInfo) -> Exchan
         request: exchange.request.as_ref().map(|r| request(r, info.tls)),
         response: exchange.response.as_ref().map(response),
         interim: exchange.interim.iter().map(interim).collect(),
-        carried: CarriedField::of(exchange),
+        carried: CarriedField::of(exchange, descriptors),
         ttfb_ms: milliseconds(exchange.ttfb_ns()),
         duration_ms: milliseconds(exchange.duration_ns()),
         complete: exchange.complete,

@@ -27,7 +27,7 @@ impl Contents {
     pub(super) fn take_of_exchange(exchange: &mut Exchange, limit: usize) -> io::Result<Self> {
         coding::undo(exchange);
         let mut text = Vec::new();
-        messages::write(&mut text, exchange)?;
+        messages::write(&mut text, exchange, None)?;
         let messages = ShownBody::of_text(String::from_utf8_lossy(&text).into_owned(), limit);
         let stands_for = |from| messages::stand_for_body(exchange, from);
         let [no_client, no_server] = [Sender::Client, Sender::Server].map(stands_for);

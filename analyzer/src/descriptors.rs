@@ -1,0 +1,75 @@
+//! Names for the messages of gRPC, from a descriptor set as `protoc -o` writes it.
+//!
+//! The set comes from the user, the messages from strangers: how deep these go is bounded by the
+//! decoder, and one that is not of its type is said to be so.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
+use serde_json::value::RawValue;
+
+use crate::messages::{Grpc, GrpcMessage, Sender};
+
+/// See the module.
+#[derive(Debug)]
+pub struct Descriptors {
+    pool: DescriptorPool,
+}
+
+/// A message with the names of its fields.
+#[derive(Debug)]
+pub struct Named {
+    /// Full name of its type.
+    pub name: String,
+    /// The message as Protocol Buffers have it in JSON, with the field names of the `.proto` file; or
+    /// why it cannot be had.
+    pub json: Result<Box<RawValue>, String>,
+}
+
+impl Descriptors {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is no descriptor set, or lacks files that others in it import.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = path.display();
+        let bytes = std::fs::read(path).with_context(|| format!("cannot read {file}"))?;
+        let pool = DescriptorPool::decode(&*bytes).with_context(|| {
+            format!(
+                "{file} is no whole descriptor set; make one with protoc --include_imports -o FILE"
+            )
+        })?;
+        Ok(Self { pool })
+    }
+
+    /// A message with names; `None` where its method is not in the set, or it is not whole.
+    pub fn name(&self, grpc: &Grpc, message: &GrpcMessage) -> Option<Named> {
+        if message.problem.is_some() {
+            return None;
+        }
+        let message_type = self.message_type(grpc, message.from)?;
+        let name = message_type.full_name().to_owned();
+        Some(Named { name, json: json(message_type, &message.data) })
+    }
+
+    fn message_type(&self, grpc: &Grpc, from: Sender) -> Option<MessageDescriptor> {
+        let service = self.pool.get_service_by_name(grpc.service.as_deref()?)?;
+        let method =
+            service.methods().find(|method| Some(method.name()) == grpc.method.as_deref())?;
+        Some(match from {
+            Sender::Client => method.input(),
+            Sender::Server => method.output(),
+        })
+    }
+}
+
+fn json(message_type: MessageDescriptor, data: &[u8]) -> Result<Box<RawValue>, String> {
+    let message = DynamicMessage::decode(message_type, data).map_err(|error| error.to_string())?;
+    let options = SerializeOptions::new().use_proto_field_name(true);
+    let mut text = Vec::new();
+    let mut serializer = serde_json::Serializer::new(&mut text);
+    let written = message.serialize_with_options(&mut serializer, &options);
+    written.map_err(|error| error.to_string())?;
+    serde_json::from_slice(&text).map_err(|error| error.to_string())
+}
