@@ -14,11 +14,14 @@ use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
 
+use crate::keeper::Keeper;
+
 /// A command that waits for [`Child::start`].
 pub(crate) struct Child {
     /// Its process id.
     pub(crate) pid: u32,
     name: String,
+    keeper: Keeper,
     go: io::PipeWriter,
     /// A byte comes when the child goes; the end, if it is gone.
     answer: io::PipeReader,
@@ -31,7 +34,12 @@ pub(crate) struct Child {
 impl Child {
     /// Forks the child and leaves it waiting. `caught` are the signals that the recorder deals
     /// with: the child must not. `keep_stdout` is for a recorder that writes there itself.
-    pub(crate) fn hold(words: &[String], caught: &[i32], keep_stdout: bool) -> Result<Self> {
+    pub(crate) fn hold(
+        words: &[String],
+        caught: &[i32],
+        keep_stdout: bool,
+        keeper: Keeper,
+    ) -> Result<Self> {
         let (name, args) = words.split_first().context("no command given")?;
         let (mut answer, answer_writer) = io::pipe().context("cannot make a pipe")?;
         let (go_reader, go) = io::pipe().context("cannot make a pipe")?;
@@ -49,7 +57,8 @@ impl Child {
             bail!("cannot run {name}: the new process ended at once");
         }
         let pid = u32::from_ne_bytes(pid);
-        Ok(Self { pid, name: name.clone(), go, answer, executed, ended, status: Cell::new(None) })
+        let name = name.clone();
+        Ok(Self { pid, name, keeper, go, answer, executed, ended, status: Cell::new(None) })
     }
 
     /// Lets it run, and returns when it does. Gives its end if a signal was faster.
@@ -81,13 +90,11 @@ impl Child {
         Ok(self.status.get())
     }
 
-    /// Passes a signal on. The child may be gone by now, which is no error.
+    /// Passes a signal on. The child may be gone by now, which is no error: it is reaped only by
+    /// our own thread, and in the short time after that its number is not yet given to another
+    /// process.
     pub(crate) fn signal(&self, signal: i32) {
-        if let Ok(pid) = i32::try_from(self.pid) {
-            // SAFETY: kill(2) takes two numbers. The child is reaped only by our own thread; in
-            // the short time after that its number is not yet given to another process.
-            unsafe { libc::kill(pid, signal) };
-        }
+        self.keeper.signal(self.pid, signal);
     }
 }
 
@@ -153,7 +160,7 @@ mod tests {
 
     fn hold(words: &[&str]) -> Child {
         let words: Vec<_> = words.iter().map(|&word| word.to_owned()).collect();
-        Child::hold(&words, &[libc::SIGINT], false).unwrap()
+        Child::hold(&words, &[libc::SIGINT], false, Keeper::start().unwrap()).unwrap()
     }
 
     #[test]

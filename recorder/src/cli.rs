@@ -10,6 +10,8 @@ use sslrec_formats::redact::Rules;
 
 use crate::functions::Family;
 
+use crate::privileges::User;
+
 /// Record the plaintext of TLS connections from inside running programs.
 ///
 /// Hooks the TLS library of the chosen processes with eBPF probes and writes what was sent and
@@ -162,6 +164,16 @@ pub struct Options {
     /// Those that come while the probes are taken out are recorded too.
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
+
+    /// Become this user once attached
+    ///
+    /// The threads that handle what was recorded give up root for good; one that probes what appears
+    /// later, and one that passes signals on, keep it. Default: under sudo, the user who called it;
+    /// else none. `-Z root` stays root. A command is not affected: it runs as sslrec was started.
+    /// With -C or -G, files after the first are made by this user. Executables of other users'
+    /// processes cannot be named then.
+    #[arg(short = 'Z', long, value_name = "USER", value_parser = User::find)]
+    pub user: Option<User>,
 
     /// Text: show how long each call took
     #[arg(short = 'l', long)]
@@ -402,17 +414,7 @@ fn parse_comm(text: &str) -> Result<String, String> {
 }
 
 fn parse_user(text: &str) -> Result<u32, String> {
-    if let Ok(uid) = text.parse() {
-        return Ok(uid);
-    }
-    let passwd = std::fs::read_to_string("/etc/passwd")
-        .map_err(|error| format!("cannot look up `{text}` in /etc/passwd: {error}"))?;
-    passwd
-        .lines()
-        .map(|line| line.split(':').collect::<Vec<_>>())
-        .find(|fields| fields.first() == Some(&text))
-        .and_then(|fields| fields.get(2)?.parse().ok())
-        .ok_or_else(|| format!("no user `{text}` in /etc/passwd; give the number instead"))
+    User::find(text).map(|user| user.uid())
 }
 
 #[cfg(test)]

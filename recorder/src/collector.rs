@@ -20,7 +20,6 @@ use crate::child::Child;
 use crate::cli::Options;
 use crate::discovery::Link;
 use crate::event::exit_event;
-use crate::priority::{self, Duty};
 use crate::probes::{Probes, lock};
 use crate::self_test::diversion::Diversion;
 use crate::signals::Signals;
@@ -57,7 +56,6 @@ pub(crate) fn collect(
     signals: &mut Signals,
     child: Option<&Child>,
 ) -> Result<Option<ExitStatus>> {
-    priority::raise(Duty::Collect, !options.no_realtime, options.verbose);
     let filler = RefCell::new(filler);
     let loaded = lock(probes);
     let maps = &loaded.skel.maps;

@@ -21,6 +21,7 @@ use self::file::CaptureFile;
 use self::names::Names;
 use crate::cli::{Destination, Options};
 use crate::messages::say;
+use crate::privileges::Privileges;
 
 /// Compression of the raw log: zstd's fastest standard level, since it runs while the programs
 /// do.
@@ -41,7 +42,11 @@ impl Output {
     ///
     /// # Errors
     /// A file cannot be written, or is named twice.
-    pub(crate) fn open_all(options: &Options, info: &CaptureInfo) -> Result<Vec<Self>> {
+    pub(crate) fn open_all(
+        options: &Options,
+        info: &CaptureInfo,
+        privileges: &Privileges,
+    ) -> Result<Vec<Self>> {
         for (i, destination) in options.write.iter().enumerate() {
             if options.write[..i].contains(destination) {
                 bail!("-w {destination} is given twice");
@@ -50,13 +55,20 @@ impl Output {
                 bail!("-w - is one stream; -C and -G want files");
             }
         }
-        options.write.iter().map(|destination| Self::open(destination, options, info)).collect()
+        let open = |destination| Self::open(destination, options, info, privileges);
+        options.write.iter().map(open).collect()
     }
 
-    fn open(destination: &Destination, options: &Options, info: &CaptureInfo) -> Result<Self> {
+    fn open(
+        destination: &Destination,
+        options: &Options,
+        info: &CaptureInfo,
+        privileges: &Privileges,
+    ) -> Result<Self> {
         let mut series = None;
         let mut create = |path: &Path| {
             if Series::wanted(options) {
+                privileges.check_folder(folder_of(path))?;
                 series.insert(Series::new(path, options)?).next()
             } else {
                 CaptureFile::create(path)
@@ -108,6 +120,10 @@ impl Output {
     pub(crate) fn written(&self) -> String {
         self.series.as_ref().map_or_else(|| self.name.clone(), Series::written)
     }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// A writer of either format.

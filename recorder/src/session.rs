@@ -24,17 +24,19 @@ use crate::clock::{Clock, unix_time_ns};
 use crate::collector::collect;
 use crate::discovery::hold::{self, Watchdog};
 use crate::discovery::{Discovery, Known, Link, Mappings, Wanted};
+use crate::keeper::Keeper;
 use crate::kernel::Kernel;
 use crate::kernel_state::KernelMaps;
 use crate::messages::{self, say};
 use crate::output::Output;
 use crate::priority::{self, Duty};
+use crate::privileges::Privileges;
 use crate::probes::{Probes, lock};
 use crate::processes;
 use crate::self_test;
 use crate::signals::Signals;
 use crate::stacks::{Switcher, find_switcher};
-use crate::stats::{is_lossy, summary};
+use crate::stats::{Counters, is_lossy, summary};
 use crate::targets::Targets;
 use crate::text::Text;
 use crate::tracker::Tracker;
@@ -70,7 +72,8 @@ pub fn run(options: &Options) -> Result<u8> {
         targets.notes.drain(..).for_each(say);
     }
     let info = capture_info(options);
-    let files = Output::open_all(options, &info)?;
+    let privileges = Privileges::wanted(options.user.as_ref())?;
+    let files = Output::open_all(options, &info, &privileges)?;
     let mut signals = Signals::catch(!options.command.is_empty())?;
     let kernel = Kernel::probe(&options.without)?;
     if options.verbose {
@@ -78,7 +81,9 @@ pub fn run(options: &Options) -> Result<u8> {
     }
     let mut storage = MaybeUninit::uninit();
     let mut probes = Probes::load(&mut storage, options, &cgroups, kernel)?;
-    let mut child = follow_processes(&mut probes, options, &signals.caught)?;
+    let privileges = settle(privileges, &probes, options)?;
+    let keeper = Keeper::start()?;
+    let mut child = follow_processes(&mut probes, options, &signals.caught, &keeper)?;
     let mut attacher = Attacher::new(options);
     attach_files(&mut probes, &mut attacher, options, &mut targets)?;
     let (filler, emptier) = queue();
@@ -88,10 +93,10 @@ pub fn run(options: &Options) -> Result<u8> {
     let sinks = Sinks::new(redactor, files, text(options, &info));
     let mut writer = writer(&probes, attacher.libs(), sinks, emptier, &gave_up)?;
     let announcement = announcement(options, &attacher.names());
-    let watchdog = Watchdog::start(&probes.skel.maps.held)?;
+    let watchdog = Watchdog::start(&probes.skel.maps.held, keeper.clone())?;
     let wanted = Wanted::new(options, &cgroups, MapHandle::try_from(&probes.skel.maps.pids)?);
     let (probes, link) = (Mutex::new(probes), Link::default());
-    let known = Known { attacher, targets, wanted };
+    let known = Known { attacher, targets, wanted, keeper: keeper.clone() };
     let discovery = discovery(mappings, &probes, known, &link, options)?;
     lock(&probes).record(true)?;
     // Before the files are begun: they stay as they were if there is nothing to record. What the
@@ -105,12 +110,13 @@ pub fn run(options: &Options) -> Result<u8> {
         if !options.quiet {
             say(announcement);
         }
-        let recording = Recording { options, probes: &probes, link: &link, child: child.as_ref() };
+        let (probes, link, child) = (&probes, &link, child.as_ref());
+        let recording = Recording { options, privileges, probes, link, child };
         recording.run(discovery, filler, writer, &gave_up, &mut signals)
     });
     let written = written.inspect_err(|error| say(format_args!("{error:#}")));
     // The recording may have ended or failed first; the command goes on to its own end.
-    end_probes(&probes)?;
+    end_probes(&probes, &keeper)?;
     drop(watchdog);
     let code = child.map_or(Ok(0), |child| wait(&child, &mut signals).map(exit_code))?;
     Ok(match written {
@@ -123,6 +129,7 @@ pub fn run(options: &Options) -> Result<u8> {
 /// What a recording is of.
 struct Recording<'a, 'obj> {
     options: &'a Options,
+    privileges: Privileges,
     probes: &'a Mutex<Probes<'obj>>,
     link: &'a Link,
     child: Option<&'a Child>,
@@ -139,15 +146,20 @@ impl<'obj> Recording<'_, 'obj> {
         signals: &mut Signals,
     ) -> Result<Written> {
         let (realtime, verbose) = (!self.options.no_realtime, self.options.verbose);
+        let privileges = self.privileges.clone();
         let write = move || {
             priority::raise(Duty::Write, realtime, verbose);
+            privileges.give_up()?;
             writer.run()
         };
         let thread = thread::Builder::new().name("writer".into()).spawn(write)?;
         let ended = thread::scope(|scope| {
             let discovery = discovery.map(|discovery| scope.spawn(|| discovery.run()));
-            let ended =
-                collect(self.probes, self.link, filler, gave_up, self.options, signals, self.child);
+            priority::raise(Duty::Collect, realtime, verbose);
+            let (probes, options) = (self.probes, self.options);
+            let ended = self.privileges.give_up().and_then(|()| {
+                collect(probes, self.link, filler, gave_up, options, signals, self.child)
+            });
             self.link.end();
             if let Some(Err(error)) = discovery.and_then(|thread| thread.join().ok()) {
                 say(format_args!("libraries that were loaded late may be missing: {error:#}"));
@@ -181,11 +193,29 @@ fn discovery<'a, 'obj>(
 }
 
 /// Takes the probes out, and lets go whoever they stopped.
-fn end_probes(probes: &Mutex<Probes<'_>>) -> Result<()> {
+fn end_probes(probes: &Mutex<Probes<'_>>, keeper: &Keeper) -> Result<()> {
     let mut probes = lock(probes);
     probes.detach();
-    hold::release_all(&MapHandle::try_from(&probes.skel.maps.held)?);
+    hold::release_all(&MapHandle::try_from(&probes.skel.maps.held)?, keeper);
     Ok(())
+}
+
+/// Whether the recording can go on without privileges. Before kernel 5.19 it cannot: nobody else
+/// may read the tables of the kernel side.
+fn settle(privileges: Privileges, probes: &Probes<'_>, options: &Options) -> Result<Privileges> {
+    let counters = MapHandle::try_from(&probes.skel.maps.counters)?;
+    match privileges.without(|| Counters::read(&counters)) {
+        Ok(_) => Ok(privileges),
+        Err(error) if options.user.is_some() => {
+            Err(error.context("-Z: this kernel lets only root read BPF tables (before 5.19)"))
+        }
+        Err(error) => {
+            if options.verbose {
+                say(format_args!("privileges are kept: {error:#}"));
+            }
+            Ok(Privileges::Keep)
+        }
+    }
 }
 
 /// Has the kernel side follow the processes to record. The command, if there is one, is left
@@ -194,6 +224,7 @@ fn follow_processes(
     probes: &mut Probes<'_>,
     options: &Options,
     caught: &[i32],
+    keeper: &Keeper,
 ) -> Result<Option<Child>> {
     probes.attach_tracepoints()?;
     // After the tracepoints, so that no child falls between.
@@ -208,7 +239,7 @@ fn follow_processes(
         return Ok(None);
     }
     let keep_stdout = options.write.contains(&Destination::Stdout);
-    let held = Child::hold(&options.command, caught, keep_stdout)?;
+    let held = Child::hold(&options.command, caught, keep_stdout, keeper.clone())?;
     probes.add_pid(held.pid)?;
     Ok(Some(held))
 }

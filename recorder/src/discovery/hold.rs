@@ -13,6 +13,7 @@ use libbpf_rs::{MapCore, MapHandle, libbpf_sys};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::clock::boot_time_ns;
+use crate::keeper::Keeper;
 
 /// A process is not kept longer than this, whatever the recorder does.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -26,19 +27,19 @@ const AFTERMATH: Duration = Duration::from_secs(2);
 const LOOK_IN_AFTERMATH: Duration = Duration::from_millis(20);
 
 /// Lets a process go on, if it is one that was stopped here.
-pub(super) fn release(held: &MapHandle, pid: u32) {
+pub(super) fn release(held: &MapHandle, pid: u32, keeper: &Keeper) {
     // Out of the table first: the watchdog would let it go once more, and then perhaps wake one
     // that its user has stopped meanwhile.
     if held.delete(&pid.to_ne_bytes()).is_ok() {
-        wake(pid);
+        keeper.signal(pid, libc::SIGCONT);
     }
 }
 
 /// Lets all go on.
-pub(crate) fn release_all(held: &MapHandle) {
+pub(crate) fn release_all(held: &MapHandle, keeper: &Keeper) {
     for key in held.keys().collect::<Vec<_>>() {
         if let Ok(pid) = key.as_slice().try_into() {
-            release(held, u32::from_ne_bytes(pid));
+            release(held, u32::from_ne_bytes(pid), keeper);
         }
     }
 }
@@ -54,6 +55,7 @@ fn wake(pid: u32) {
 /// with this value.
 pub(crate) struct Watchdog {
     process: Child,
+    keeper: Keeper,
     /// Closed by the recorder's end.
     alive: Option<io::PipeWriter>,
 }
@@ -63,7 +65,7 @@ impl Watchdog {
     ///
     /// # Errors
     /// No process can be started.
-    pub(crate) fn start(held: &impl AsFd) -> Result<Self> {
+    pub(crate) fn start(held: &impl AsFd, keeper: Keeper) -> Result<Self> {
         let (ours, alive) = io::pipe().context("cannot make a pipe")?;
         let mut command = Command::new("/proc/self/exe");
         // Ctrl-C is for the recorder, and so is the end of its session.
@@ -71,7 +73,7 @@ impl Watchdog {
         command.stdin(ours).stderr(Stdio::null());
         command.stdout(held.as_fd().try_clone_to_owned()?);
         let process = command.spawn().context("cannot start the watchdog")?;
-        Ok(Self { process, alive: Some(alive) })
+        Ok(Self { process, keeper, alive: Some(alive) })
     }
 }
 
@@ -79,7 +81,7 @@ impl Drop for Watchdog {
     fn drop(&mut self) {
         // Nobody is held any more, so that it has nothing to wait for.
         self.alive.take();
-        let _ = self.process.kill();
+        self.keeper.signal(self.process.id(), libc::SIGKILL);
         let _ = self.process.wait();
     }
 }

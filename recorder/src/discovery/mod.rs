@@ -24,6 +24,7 @@ use crate::attach::Attacher;
 use crate::cli::Options;
 use crate::clock::boot_time_ns;
 use crate::event::{bytes_of, view};
+use crate::keeper::Keeper;
 use crate::messages::say;
 use crate::probes::{Probes, lock};
 use crate::processes;
@@ -57,6 +58,7 @@ pub(crate) struct Discovery<'a, 'obj> {
     attacher: Attacher<'a>,
     targets: Targets,
     wanted: Wanted<'a>,
+    keeper: Keeper,
     link: &'a Link,
     verbose: bool,
     mappings: Mappings,
@@ -73,6 +75,8 @@ pub(crate) struct Known<'a> {
     pub(crate) targets: Targets,
     /// Whose files matter.
     pub(crate) wanted: Wanted<'a>,
+    /// Lets processes go on.
+    pub(crate) keeper: Keeper,
 }
 
 impl<'a, 'obj> Discovery<'a, 'obj> {
@@ -84,7 +88,7 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
     pub(crate) fn new(
         mappings: Mappings,
         probes: &'a Mutex<Probes<'obj>>,
-        Known { attacher, targets, wanted }: Known<'a>,
+        Known { attacher, targets, wanted, keeper }: Known<'a>,
         link: &'a Link,
         options: &Options,
     ) -> Result<Self> {
@@ -96,6 +100,7 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
             attacher,
             targets,
             wanted,
+            keeper,
             link,
             verbose: options.verbose,
             mappings,
@@ -114,7 +119,7 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
     pub(crate) fn run(mut self) -> Result<()> {
         let ended = self.follow();
         lock(self.probes).hold(false)?;
-        hold::release_all(&self.held);
+        hold::release_all(&self.held, &self.keeper);
         ended
     }
 
@@ -170,7 +175,7 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
         self.look_through(pid);
         // By the kernel side's name for it, in case that is another than that of mappings.
         self.tell_known(FileKey { dev: event.file.dev, inode: event.file.inode });
-        hold::release(&self.held, pid);
+        hold::release(&self.held, pid, &self.keeper);
         if self.verbose {
             let comm = processes::describe(pid, 0).comm;
             let held_ms = milliseconds_since(event.ts_ns);

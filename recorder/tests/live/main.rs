@@ -30,6 +30,7 @@ mod peers;
 mod placement;
 mod places;
 mod pressure;
+mod privileges;
 mod python;
 mod redact;
 mod rotation;

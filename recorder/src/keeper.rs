@@ -1,0 +1,82 @@
+//! A thread that keeps the privileges which others give up, for the little that needs them later:
+//! signals to processes of another user.
+//!
+//! The threads that handle what recorded programs sent have no privileges then (see
+//! [`crate::privileges`]); what they can ask for here is to end the recorder's own helpers, to pass a
+//! signal on to the command, and to let a process go on that was stopped.
+
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+use anyhow::{Context, Result};
+
+/// Where signals are asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Keeper {
+    jobs: Sender<Job>,
+}
+
+#[derive(Debug)]
+struct Job {
+    pid: u32,
+    signal: i32,
+    done: Sender<()>,
+}
+
+impl Keeper {
+    /// Starts the thread, with the privileges of this one. It ends with the last that can ask.
+    ///
+    /// # Errors
+    /// There can be no more threads.
+    pub(crate) fn start() -> Result<Self> {
+        let (jobs, orders) = channel::<Job>();
+        let work = move || {
+            for Job { pid, signal, done } in orders {
+                send(pid, signal);
+                // Nobody waits for it any more, which is no matter.
+                let _ = done.send(());
+            }
+        };
+        thread::Builder::new()
+            .name("keeper".into())
+            .spawn(work)
+            .context("cannot start a thread")?;
+        Ok(Self { jobs })
+    }
+
+    /// Sends a signal to a process, which may be gone by now.
+    pub(crate) fn signal(&self, pid: u32, signal: i32) {
+        let (done, is_done) = channel();
+        if self.jobs.send(Job { pid, signal, done }).is_ok() {
+            // Fails at once if the thread is gone.
+            let _ = is_done.recv();
+        }
+    }
+}
+
+fn send(pid: u32, signal: i32) {
+    if let Ok(pid) = i32::try_from(pid)
+        && pid > 0
+    {
+        // SAFETY: kill(2) takes two numbers.
+        unsafe { libc::kill(pid, signal) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+
+    #[test]
+    fn a_signal_arrives_before_the_asker_goes_on() {
+        let keeper = Keeper::start().unwrap();
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        keeper.signal(child.id(), libc::SIGTERM);
+        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM));
+        // 0 would be all of our own group, and this number nobody's.
+        keeper.signal(0, libc::SIGTERM);
+        keeper.signal(u32::MAX, libc::SIGTERM);
+    }
+}

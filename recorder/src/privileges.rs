@@ -1,0 +1,230 @@
+//! Privileges, and giving them up.
+//!
+//! Loading and attaching need root, or CAP_BPF and CAP_PERFMON. The threads that afterwards handle
+//! what the recorded programs sent need neither: the one that empties the ring, which is the
+//! process's first, and the one that writes. Both give up every capability, with no way back,
+//! and become the user that `-Z` names or, under sudo(8), the one who called it. Two threads keep
+//! what there is: the one that probes what appears during the recording (see
+//! [`crate::discovery`]), and the [`keeper`](crate::keeper). Neither looks at what was recorded.
+
+use std::path::Path;
+use std::{fmt, fs, io, thread};
+
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::fs::{Access, access};
+use rustix::process::{Gid, Uid, geteuid};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs, set_thread_groups,
+    set_thread_res_gid, set_thread_res_uid,
+};
+
+/// A user to become.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    name: String,
+    uid: u32,
+    gid: u32,
+}
+
+impl User {
+    /// The user of this name or number. The number of one that does not exist will do.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub(crate) fn find(name: &str) -> Result<Self, String> {
+        let passwd = fs::read_to_string("/etc/passwd")
+            .map_err(|error| format!("cannot look up `{name}` in /etc/passwd: {error}"))?;
+        if let Some(user) = Self::parse(&passwd, name) {
+            return Ok(user);
+        }
+        match name.parse() {
+            Ok(id) => Ok(Self { name: name.into(), uid: id, gid: id }),
+            Err(_) => Err(format!("no user `{name}` in /etc/passwd; give the number instead")),
+        }
+    }
+
+    /// A line of passwd(5) is `name:password:uid:gid:...`.
+    fn parse(passwd: &str, name: &str) -> Option<Self> {
+        passwd.lines().find_map(|line| {
+            let fields: Vec<_> = line.split(':').collect();
+            let [login, _, uid, gid, ..] = fields[..] else { return None };
+            let wanted = login == name || uid == name;
+            let user = || {
+                Some(Self { name: login.into(), uid: uid.parse().ok()?, gid: gid.parse().ok()? })
+            };
+            wanted.then(user)?
+        })
+    }
+
+    pub(crate) fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// Who called sudo(8), if that is why we are root.
+    fn behind_sudo() -> Option<Self> {
+        let number = |name| -> Option<u32> { std::env::var(name).ok()?.parse().ok() };
+        let (uid, gid) = (number("SUDO_UID")?, number("SUDO_GID")?);
+        let name = std::env::var("SUDO_USER").unwrap_or_else(|_| uid.to_string());
+        (geteuid().is_root() && uid != 0).then_some(Self { name, uid, gid })
+    }
+}
+
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// What becomes of a thread that needs no privileges any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Privileges {
+    /// It keeps them: root who was not asked to become anybody else.
+    Keep,
+    /// It gives up its capabilities.
+    Drop,
+    /// It becomes this user, and so has none.
+    Become(User),
+}
+
+impl Privileges {
+    /// What is wanted: `-Z`, else to be the user who called sudo.
+    ///
+    /// # Errors
+    /// `-Z` was given to somebody who is not root.
+    pub(crate) fn wanted(user: Option<&User>) -> Result<Self> {
+        match user {
+            Some(_) if !geteuid().is_root() => bail!("only root can become another user (-Z)"),
+            Some(user) if user.uid == 0 => Ok(Self::Keep),
+            Some(user) => Ok(Self::Become(user.clone())),
+            None if !geteuid().is_root() => Ok(Self::Drop),
+            None => Ok(User::behind_sudo().map_or(Self::Keep, Self::Become)),
+        }
+    }
+
+    /// Gives up what this thread need not have. Not the other threads, but those that it begins.
+    ///
+    /// # Errors
+    /// The kernel refuses. The thread must not go on then.
+    pub(crate) fn give_up(&self) -> Result<()> {
+        match self {
+            Self::Keep => Ok(()),
+            Self::Drop => clear().context("cannot give up capabilities"),
+            Self::Become(user) => {
+                become_user(user).with_context(|| format!("cannot become {user}"))
+            }
+        }
+    }
+
+    /// Tries on another thread what is to be done without them.
+    ///
+    /// # Errors
+    /// It cannot be done, or they cannot be given up.
+    pub(crate) fn without<T: Send>(&self, attempt: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let attempt = || self.give_up().and_then(|()| attempt());
+        let outcome = thread::scope(|scope| scope.spawn(attempt).join());
+        outcome.map_err(|_| anyhow!("cannot do without privileges"))?
+    }
+
+    /// Whether files can be made in this folder without them.
+    ///
+    /// # Errors
+    /// They cannot; says what to do.
+    pub(crate) fn check_folder(&self, folder: &Path) -> Result<()> {
+        let Self::Become(user) = self else { return Ok(()) };
+        let attempt = || Ok(access(folder, Access::WRITE_OK | Access::EXEC_OK)?);
+        self.without(attempt).with_context(|| {
+            format!(
+                "{user} cannot make further files in {}; choose another folder, or stay root with \
+                 -Z root",
+                folder.display()
+            )
+        })
+    }
+}
+
+fn become_user(user: &User) -> io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+    set_thread_groups(&[gid])?;
+    set_thread_res_gid(gid, gid, gid)?;
+    set_thread_res_uid(uid, uid, uid)?;
+    // Already gone by that, unless somebody changed the rules (capabilities(7), "securebits").
+    clear()
+}
+
+fn clear() -> io::Result<()> {
+    let none = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
+    Ok(set_no_new_privs(true)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSWD: &str = "root:x:0:0:root:/root:/bin/bash\nbroken\nann:x:1000:1001:,,,:/:/bin/sh\n";
+
+    #[test]
+    fn users_go_by_name_or_number() {
+        let ann = User { name: "ann".into(), uid: 1000, gid: 1001 };
+        assert_eq!(User::parse(PASSWD, "ann"), Some(ann.clone()));
+        assert_eq!(User::parse(PASSWD, "1000"), Some(ann));
+        for unknown in ["bob", "broken", "", "x"] {
+            assert_eq!(User::parse(PASSWD, unknown), None, "{unknown}");
+        }
+        assert_eq!(User::find("4000000000").map(|user| user.uid), Ok(4_000_000_000));
+        assert!(User::find("no-such-user").is_err());
+    }
+
+    /// Lines of a thread's status that tell of privileges.
+    fn status() -> String {
+        let status = fs::read_to_string("/proc/thread-self/status").unwrap();
+        let lines = status.lines().filter(|line| {
+            ["Uid:", "Gid:", "Groups:", "CapEff:", "CapPrm:", "CapAmb:", "NoNewPrivs:"]
+                .iter()
+                .any(|name| line.starts_with(name))
+        });
+        lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ") + "\n").collect()
+    }
+
+    #[test]
+    fn a_thread_that_became_a_user_has_nothing_left_and_others_do() {
+        if !geteuid().is_root() {
+            return;
+        }
+        let before = status();
+        let user = User { name: "nobody".into(), uid: 65534, gid: 65533 };
+        let become_nobody = || {
+            Privileges::Become(user).give_up().unwrap();
+            assert!(set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).is_err(), "no way back");
+            status()
+        };
+        let after = thread::scope(|scope| scope.spawn(become_nobody).join()).unwrap();
+        for line in [
+            "Uid: 65534 65534 65534 65534\n",
+            "Gid: 65533 65533 65533 65533\n",
+            "Groups: 65533\n",
+            "CapPrm: 0000000000000000\n",
+            "CapEff: 0000000000000000\n",
+            "CapAmb: 0000000000000000\n",
+            "NoNewPrivs: 1\n",
+        ] {
+            assert!(after.contains(line), "no {line} in {after}");
+        }
+        assert_eq!(status(), before, "of this thread");
+    }
+
+    #[test]
+    fn a_folder_of_roots_is_refused_before_it_is_needed() {
+        use std::os::unix::fs::PermissionsExt;
+        if !geteuid().is_root() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let privileges = Privileges::Become(User { name: "nobody".into(), uid: 65534, gid: 65534 });
+        let error = privileges.check_folder(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("nobody cannot make further files in"), "{error}");
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        privileges.check_folder(folder.path()).unwrap();
+        assert!(Privileges::Keep.check_folder(Path::new("/no/such/folder")).is_ok());
+    }
+}
