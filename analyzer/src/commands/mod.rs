@@ -6,6 +6,7 @@
 mod check;
 mod convert;
 mod curl;
+mod diff;
 mod extract;
 mod file_name;
 mod follow;
@@ -46,6 +47,7 @@ pub enum Command {
     Extract(extract::Extract),
     Follow(follow::Follow),
     Convert(convert::Convert),
+    Diff(Box<diff::Diff>),
     Redact(Box<redact::Redact>),
 }
 
@@ -63,6 +65,7 @@ pub(crate) fn run(command: &Command) -> Result<()> {
         Command::Extract(extract) => extract::run(extract),
         Command::Follow(follow) => follow::run(follow),
         Command::Convert(convert) => convert::run(convert),
+        Command::Diff(diff) => diff::run(diff),
         Command::Redact(redact) => redact::run(redact),
     };
     match done {
