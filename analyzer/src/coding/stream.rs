@@ -274,6 +274,25 @@ mod tests {
         }
     }
 
+    /// Found by fuzzing: the number of bytes before the damage depended on where calls ended.
+    #[test]
+    fn damage_is_told_alike_however_it_is_split() {
+        let (mut bytes, _) = encoded("gzip", &TEXTS);
+        let checksum = bytes.len() - 8;
+        bytes[checksum] ^= 1;
+        // It is looked at once something follows.
+        bytes.extend(b"more");
+        let problem = |split: usize| {
+            let mut decoder = decoder("gzip");
+            bytes.chunks(split).find_map(|piece| decoder.push(piece).1).unwrap()
+        };
+        let whole = problem(bytes.len());
+        assert!(whole.starts_with("gzip is damaged after 44 decoded bytes"), "{whole}");
+        for split in 1..bytes.len() {
+            assert_eq!(problem(split), whole, "{split}");
+        }
+    }
+
     #[test]
     fn chains_damage_and_bombs() {
         let (inner, _) = encoded("gzip", &TEXTS);

@@ -357,3 +357,25 @@ fn check(head: &Head, from: Sender, deflate: bool, half: &Half, notes: &mut Note
         notes.add(format!("{from}: {what}"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_asked_for_is_not_held() {
+        let (mut reader, mut notes) = (Reader::new(false), Notes::default());
+        let fragment = [&[0x01, 0x7e, 0x03, 0xe8][..], &[b'x'; 1000]].concat();
+        let more = [&[0x00, 0x7e, 0x03, 0xe8][..], &[b'x'; 1000], &[0x89, 4], b"ping"].concat();
+        reader.data(Sender::Server, &fragment, 1, &mut notes);
+        for _ in 0..1000 {
+            reader.data(Sender::Server, &more, 1, &mut notes);
+        }
+        let held = reader.server.message.as_ref().map_or(0, |message| message.data.capacity());
+        assert_eq!((held, notes.0.len()), (0, 0));
+        reader.data(Sender::Server, &[0x80, 0], 1, &mut notes);
+        let (socket, whole) = reader.finish(&mut notes);
+        let count = Count { messages: 1, bytes: 1_001_000 };
+        assert!(whole && socket.server == count && socket.messages.is_none());
+    }
+}
