@@ -126,10 +126,12 @@ static __always_inline struct text answered_text(const struct call *call, const 
 	return text;
 }
 
-/* Asked before the end of the handshake, these are what the library would like to have. */
+/* Asked before the end of the handshake, these are what the library would like to have; but NSS
+ * tells of a channel only once there is one. */
 static __always_inline bool is_settled(const struct conn *conn, const struct site *site)
 {
-	return site->told == TOLD_SERVER_NAME || conn->handshake_done || has_data(conn) ||
+	return site->told == TOLD_SERVER_NAME || site->told == TOLD_VERSION_AND_CIPHER ||
+	       conn->handshake_done || has_data(conn) ||
 	       conn->joined;
 }
 

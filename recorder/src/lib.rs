@@ -32,6 +32,7 @@ mod kernel_state;
 mod listeners;
 mod loader;
 pub mod messages;
+mod nss;
 mod output;
 mod placement;
 mod points;

@@ -28,6 +28,7 @@ use crate::keeper::Keeper;
 use crate::kernel::Kernel;
 use crate::kernel_state::KernelMaps;
 use crate::messages::{self, say};
+use crate::nss;
 use crate::output::Output;
 use crate::priority::{self, Duty};
 use crate::privileges::Privileges;
@@ -86,6 +87,7 @@ pub fn run(options: &Options) -> Result<u8> {
     let mut child = follow_processes(&mut probes, options, &signals.caught, &keeper)?;
     let mut attacher = Attacher::new(options);
     attach_files(&mut probes, &mut attacher, options, &mut targets)?;
+    nss::learn(&probes.skel.maps.tls_layers, &recorded_processes(options))?;
     let (filler, emptier) = queue();
     let gave_up = Arc::new(AtomicBool::new(false));
     let rules = rules(options);
@@ -124,6 +126,16 @@ pub fn run(options: &Options) -> Result<u8> {
         Ok(written) => exit_status(options, &written),
         Err(_) => EXIT_FAILURE,
     })
+}
+
+/// The processes that are there already and may be recorded.
+fn recorded_processes(options: &Options) -> Vec<u32> {
+    match (options.pids.is_empty(), options.no_children) {
+        (true, _) if options.command.is_empty() => processes::all(),
+        (true, _) => Vec::new(),
+        (false, true) => options.pids.clone(),
+        (false, false) => processes::with_descendants(&options.pids),
+    }
 }
 
 /// What a recording is of.

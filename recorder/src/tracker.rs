@@ -255,6 +255,9 @@ impl<K: KernelState> Tracker<K> {
         let in_kernel: HashMap<Key, types::conn> = self.kernel.conns(pid).into_iter().collect();
         for key in self.due(pid, boot_ns, &in_kernel) {
             if let Some(conn) = in_kernel.get(&key) {
+                if cause == CloseCause::Exit && handshake_failed(conn) {
+                    self.failed_handshake(key, conn, emit);
+                }
                 let cause = if conn.shutdown != 0 { CloseCause::Shutdown } else { cause };
                 self.close(key, boot_ns, conn.offset, cause, emit);
             } else if let Some(close) = self.kernel.take_late_close(key) {
@@ -266,8 +269,23 @@ impl<K: KernelState> Tracker<K> {
         }
     }
 
+    /// The process ended without having released what it could not shake hands on.
+    fn failed_handshake(&mut self, key: Key, conn: &types::conn, emit: Emit<'_>) {
+        let ts_ns = self.clock.unix_ns(conn.handshake_end_ns);
+        let number = self.known(key, ts_ns, emit).record.conn;
+        emit(&Record::Handshake(Handshake {
+            conn: number,
+            ts_ns,
+            tid: key.pid,
+            func: name_of(conn.handshake_func),
+            lat_ns: conn.handshake_end_ns.saturating_sub(conn.handshake_ns),
+            ok: false,
+            result: Some(conn.handshake_result),
+        }));
+    }
+
     /// The connections to close: those that have a number in its order, then those that the
-    /// kernel alone knows and that carried bytes.
+    /// kernel alone knows and that carried bytes or failed to shake hands.
     fn due(
         &self,
         pid: Option<u32>,
@@ -279,7 +297,8 @@ impl<K: KernelState> Tracker<K> {
         numbered.sort_unstable();
         let mut unknown: Vec<Key> = in_kernel
             .iter()
-            .filter(|(key, conn)| !self.conns.contains_key(key) && conn.offset != [0; 2])
+            .filter(|(key, _)| !self.conns.contains_key(key))
+            .filter(|(_, conn)| conn.offset != [0; 2] || handshake_failed(conn))
             .map(|(key, _)| *key)
             .collect();
         unknown.sort_unstable_by_key(|key| key.born_ns);
@@ -369,6 +388,14 @@ impl Conn {
         *next = (*next).max(offset + len);
         (self.record.conn, hole)
     }
+}
+
+/// As `handshake_failed` of `bpf/conn.h`.
+fn handshake_failed(conn: &types::conn) -> bool {
+    conn.handshake_end_ns != 0
+        && conn.handshake_done == 0
+        && conn.handshake_unsure == 0
+        && conn.offset == [0; 2]
 }
 
 /// What the kernel side knows of a connection, from an event or from its table.
