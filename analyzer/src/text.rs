@@ -134,7 +134,7 @@ impl Display for Size {
     }
 }
 
-/// A duration for people: `0.8ms`, `14ms`, `3.20s`; with `{:#}` a space stands before the unit, as
+/// A duration for people: `37us`, `0.8ms`, `14ms`, `3.20s`; with `{:#}` a space stands before the unit, as
 /// in a sentence.
 #[derive(Debug, Clone, Copy)]
 pub struct Duration(pub u64);
@@ -144,6 +144,7 @@ impl Display for Duration {
         let millis = self.0 as f64 / 1e6;
         let space = if f.alternate() { " " } else { "" };
         let text = match millis {
+            m if m < 0.0995 => format!("{:.0}{space}us", m * 1e3),
             m if m < 9.95 => format!("{m:.1}{space}ms"),
             m if m < 999.5 => format!("{m:.0}{space}ms"),
             m if m < 9_995.0 => format!("{:.2}{space}s", m / 1e3),
@@ -211,9 +212,11 @@ mod tests {
             .map(|&n| Size(n).to_string())
             .collect();
         assert_eq!(sizes, ["0", "999", "1.0K", "1.0K", "10K", "1.0M", "20M"]);
-        let durations: Vec<String> =
-            [800_000, 14_100_000, 3_200_000_000].iter().map(|&n| Duration(n).to_string()).collect();
-        assert_eq!(durations, ["0.8ms", "14ms", "3.20s"]);
+        let durations: Vec<String> = [37_400, 99_400, 99_500, 800_000, 14_100_000, 3_200_000_000]
+            .iter()
+            .map(|&n| Duration(n).to_string())
+            .collect();
+        assert_eq!(durations, ["37us", "99us", "0.1ms", "0.8ms", "14ms", "3.20s"]);
         assert_eq!(format!("{:#}", Duration(703_000_000)), "703 ms");
     }
 }

@@ -166,7 +166,7 @@ fn standard_input_is_read_without_seeking() {
     assert!(output.status.success());
     let text = stdout(&output);
     assert!(text.contains("POST") && text.contains("example.org/a?b=1"), "{text}");
-    assert!(text.contains("1 exchange on 1 connection of 1 process in 0.0 ms\n"), "{text}");
+    assert!(text.contains("1 exchange on 1 connection of 1 process in 3 us\n"), "{text}");
 }
 
 #[test]

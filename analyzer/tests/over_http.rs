@@ -285,8 +285,8 @@ fn show_has_a_line_for_each_message() {
         socket.contains("1 message (5 bytes) from the client, 2 messages (300 bytes)"),
         "{socket}"
     );
-    assert!(socket.contains("\n> +0.0ms text Hello\n< +0.0ms binary of 300 bytes\n"), "{socket}");
-    assert!(socket.contains("\n> +0.0ms close 1000 bye\n"), "{socket}");
+    assert!(socket.contains("\n> +5us text Hello\n< +6us binary of 300 bytes\n"), "{socket}");
+    assert!(socket.contains("\n> +7us close 1000 bye\n"), "{socket}");
     let call = program(&["show", "c", "1"], &calls());
     let message = "message of 12 bytes\n  1: 150\n  2: \"testing\"\n";
     let nested = "message of 25 bytes compressed\n  1: {\n    1: 150\n  }\n";
@@ -295,7 +295,7 @@ fn show_has_a_line_for_each_message() {
     let failed = program(&["show", "c", "grpc.status=5"], &calls());
     assert!(failed.contains("; status 5 NOT_FOUND: no äpfel%\n"), "{failed}");
     let events = program(&["show", "c", "messages=3"], &words("Content-Encoding: gzip\r\n"));
-    assert!(events.contains("\n< +0.0ms message id one: {\"word\":\"one\"}\n"), "{events}");
+    assert!(events.contains(" message id one: {\"word\":\"one\"}\n"), "{events}");
 }
 
 #[test]
@@ -431,10 +431,7 @@ fn a_descriptor_set_of_protoc_names_the_fields() {
     let watch = program_in(dir.path(), &[&named[..], &["1"]].concat(), &calls());
     let order = "shop.v1.Order of 12 bytes\n  {\n    \"order_id\": \"150\",\n    \"note\": \"testing\"\n  }\n";
     assert!(watch.contains(order), "{watch}");
-    assert!(
-        watch.contains("> +0.0ms shop.v1.Order of 1 bytes\n* it is no shop.v1.Order: "),
-        "{watch}"
-    );
+    assert!(watch.contains(" shop.v1.Order of 1 bytes\n* it is no shop.v1.Order: "), "{watch}");
     let json = ["--json", "--bodies", "--proto", "shop.set", "c"];
     let lines = program_in(dir.path(), &json, &calls());
     let watch: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();

@@ -55,6 +55,7 @@ pub struct Html {
     /// It counts bytes of what is shown, which is decoded, and JSON is laid out; the page says where a
     /// body was cut. Messages of gRPC, WebSocket and server-sent events count as one body. K, M or G are
     /// units of 1024; 0 is no limit. Of bodies that are not text a dump of the first 512 bytes is shown.
+    /// A body is held in memory as a whole while its exchange lasts.
     #[arg(long, value_name = "SIZE", default_value = "64K", hide_default_value = true)]
     #[arg(value_parser = parse_bytes)]
     body_limit: u64,

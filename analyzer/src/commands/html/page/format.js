@@ -24,9 +24,10 @@ function formatSize(bytes) {
   return bytes.toFixed(unit && bytes < 9.95 ? 1 : 0) + unit;
 }
 
-/** A length of time: 0.8 ms, 14 ms, 3.20 s. Null is a dash. */
+/** A length of time: 37 us, 0.8 ms, 14 ms, 3.20 s. Null is a dash. */
 function formatDuration(ms) {
   if (ms === null) return "-";
+  if (ms < 0.0995) return (ms * 1000).toFixed(0) + " us";
   if (ms < 9.95) return ms.toFixed(1) + " ms";
   if (ms < 999.5) return ms.toFixed(0) + " ms";
   return (ms / 1000).toFixed(ms < 9995 ? 2 : 1) + " s";
