@@ -78,6 +78,9 @@ pub struct Cli {
 
     /// Print one JSON object a line, and a summary as the last one
     ///
+    /// An exchange that carried more than HTTP has `grpc`, `websocket` or `events`, with what its
+    /// protocol says and the number of messages from each end.
+    ///
     /// Header octets above 0x7F become the code points of the same number. Example:
     /// `sslanalyze --json capture.pcapng | jq 'select(.response.status >= 500)'`
     #[arg(long)]

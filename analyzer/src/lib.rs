@@ -9,7 +9,8 @@
 //!
 //! [`input`] makes records of any capture file, with [`tcp`] where it holds packets of the wire.
 //! [`capture`] hands them to the connections that they belong to, which find out what protocol
-//! they carry. What the parsers finish is put in order and given to an [`output`]. Parsers do no
+//! they carry; what rides on HTTP is read while contents come, into the model of [`messages`]. What the
+//! parsers finish is put in order and given to an [`output`]. Parsers do no
 //! input or output, and outputs only read the [`exchange`] model.
 
 #![forbid(unsafe_code)]

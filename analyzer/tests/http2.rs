@@ -260,6 +260,20 @@ fn an_upgrade_from_http_1_goes_on_as_stream_1() {
 }
 
 #[test]
+fn a_gap_after_an_upgrade_is_in_the_exchange_that_it_is_of() {
+    let upgrade = "GET /old HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\n\r\n";
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n";
+    let answer = [server(), status(1, "200", 0), data(1, b"a body", END_STREAM)].concat();
+    let hole = (switch.len() + answer.len() - 4) as u64;
+    let script = Script::client().sent(upgrade).received(switch).sent(client()).received(&answer);
+    let (items, summary) = list(&script.close().without(Received, hole, 3));
+    let exchange = exchanges(&items)[0];
+    let came = exchange.response.as_ref().map(|response| response.message.body.bytes);
+    assert_eq!((exchange.lost_bytes, came, exchange.complete), (3, Some(3), false));
+    assert_eq!((summary.exchanges, summary.streams), (1, 0));
+}
+
+#[test]
 fn both_ends_list_the_same_and_an_unknown_role_is_found_out() {
     let answer = [status(1, "200", 0), data(1, b"body", END_STREAM)].concat();
     let asked = [client(), get(1, "/a")].concat();

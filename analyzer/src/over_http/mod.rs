@@ -13,7 +13,7 @@ mod websocket;
 use std::borrow::Cow;
 
 use crate::coding::StreamDecoder;
-use crate::exchange::{Exchange, Fields};
+use crate::exchange::{Exchange, Fields, Request};
 use crate::messages::{Carried, Sender};
 
 /// See the module.
@@ -65,18 +65,8 @@ impl Reader {
             return;
         }
         let protocol = match from {
-            Sender::Client => {
-                grpc::Reader::asked(headers, keep).map(Protocol::Grpc).or_else(|| {
-                    websocket::Reader::asked(request?, keep)
-                        .map(|s| Protocol::WebSocket(Box::new(s)))
-                })
-            }
-            Sender::Server => match request {
-                // It may have asked for anything.
-                None => grpc::Reader::answered(headers, keep).map(Protocol::Grpc),
-                Some(_) => None,
-            }
-            .or_else(|| events::Reader::answered(headers, keep).map(Protocol::Events)),
+            Sender::Client => request.and_then(|request| Protocol::asked(request, keep)),
+            Sender::Server => Protocol::answered(request, headers, keep),
         };
         let Some(protocol) = protocol else { return };
         let (client, server) = (Coded::Not, Coded::Not);
@@ -198,6 +188,29 @@ impl Reader {
 }
 
 impl Protocol {
+    /// What a request asks for, as far as it tells.
+    fn asked(request: &Request, keep: bool) -> Option<Self> {
+        if let Some(socket) = websocket::Reader::asked(request, keep) {
+            return Some(Protocol::WebSocket(Box::new(socket)));
+        }
+        // Calls are always POST, so most requests are not looked at any further.
+        if request.method.as_deref().is_some_and(|method| method != "POST") {
+            return None;
+        }
+        grpc::Reader::asked(&request.message.headers, keep).map(Protocol::Grpc)
+    }
+
+    /// What a response with these fields has, to a request that said nothing of it.
+    fn answered(request: Option<&Request>, headers: &Fields, keep: bool) -> Option<Self> {
+        // One that was not recorded may have asked for anything.
+        if request.is_none()
+            && let Some(grpc) = grpc::Reader::answered(headers, keep)
+        {
+            return Some(Protocol::Grpc(grpc));
+        }
+        events::Reader::answered(headers, keep).map(Protocol::Events)
+    }
+
     fn data(&mut self, from: Sender, bytes: &[u8], time_ns: u64, notes: &mut Notes) {
         match self {
             Protocol::Grpc(grpc) => grpc.data(from, bytes, time_ns, notes),
