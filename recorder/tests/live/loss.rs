@@ -10,22 +10,27 @@ use crate::support::{Live, Recorded};
 const FLOOD: [&str; 3] = ["flood", "4000", "16384"];
 
 fn flooded(live: &Live, options: &[&str]) -> Recorded {
+    flooded_by(live, options, &FLOOD)
+}
+
+fn flooded_by(live: &Live, options: &[&str], flood: &[&str]) -> Recorded {
     let options: Vec<&str> = ["--ring-size", "64K"].iter().chain(options).copied().collect();
     let stalled = ["env", "STALL_PARENT=1"].map(String::from);
-    live.record(&options, &[&stalled[..], &case(&FLOOD)].concat())
+    live.record(&options, &[&stalled[..], &case(flood)].concat())
 }
 
 fn number(object: &Value, field: &str) -> u64 {
     object[field].as_u64().unwrap_or_else(|| panic!("no {field}: {object:?}"))
 }
 
-#[test]
-fn recorded_and_lost_bytes_are_those_sent() {
+/// Messages of this size: what was sent is what was recorded and what is said to be lost.
+fn recorded_and_lost_bytes_are_those_sent(count: u64, size: u64) {
     let Some(live) = Live::start() else { return };
-    let recorded = flooded(&live, &[]).succeeded();
+    let flood = ["flood", &count.to_string(), &size.to_string()];
+    let recorded = flooded_by(&live, &[], &flood).succeeded();
     let truth = truth(&recorded.output.stdout).unwrap();
     let sent = truth.iter().find(|end| end.role == "client").unwrap().from_client.0;
-    assert_eq!(sent, 4000 * 16384);
+    assert_eq!(sent, count * size);
 
     // Both ends in the raw log: the client's writes and the server's reads, each with its losses.
     let both = live.list(&recorded.raw, &["--bodies", "--both-ends"]);
@@ -49,6 +54,26 @@ fn recorded_and_lost_bytes_are_those_sent() {
     assert_ne!(stream["notes"].as_array().unwrap().len(), 0, "why it is not complete");
     let stderr = &recorded.output.stderr;
     assert!(stderr.contains("lost"), "the summary says so: {stderr}");
+}
+
+#[test]
+fn of_messages_of_64_bytes_nothing_is_lost_silently() {
+    recorded_and_lost_bytes_are_those_sent(40_000, 64);
+}
+
+#[test]
+fn of_messages_of_1_kib_nothing_is_lost_silently() {
+    recorded_and_lost_bytes_are_those_sent(20_000, 1 << 10);
+}
+
+#[test]
+fn of_messages_of_16_kib_nothing_is_lost_silently() {
+    recorded_and_lost_bytes_are_those_sent(4000, 16 << 10);
+}
+
+#[test]
+fn of_messages_of_256_kib_nothing_is_lost_silently() {
+    recorded_and_lost_bytes_are_those_sent(250, 256 << 10);
 }
 
 /// Each 8 bytes of the flood hold their own place. So the place that Wireshark computes from the
