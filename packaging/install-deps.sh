@@ -27,6 +27,7 @@ case "${1:-}" in
 test)
     commands+="
 chromium chromium
+go golang-go
 node nodejs
 npm npm
 "

@@ -16,6 +16,7 @@ mod choice;
 mod coroutines;
 mod demo;
 mod discovery;
+mod go;
 mod h2_peer;
 mod habits;
 mod leftovers;

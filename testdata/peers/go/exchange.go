@@ -38,6 +38,7 @@ func (e *end) print() {
 	printing.Lock()
 	defer printing.Unlock()
 	check(json.NewEncoder(os.Stdout).Encode(map[string]any{
+		"end":  e.role + " " + e.conn.ConnectionState().ServerName,
 		"role": e.role, "local": e.local, "remote": e.remote,
 		"sent": e.sentBytes, "sent_sha256": hex.EncodeToString(e.sent.Sum(nil)),
 		"received": e.receivedBytes, "received_sha256": hex.EncodeToString(e.received.Sum(nil)),
@@ -82,7 +83,7 @@ func (e *end) readOnStack(total int) {
 
 // message is the nth one of a connection, told apart from all others by its bytes.
 func message(conn, n int) []byte {
-	data := make([]byte, 1+(conn*7919+n*104729)%40000)
+	data := make([]byte, 1+(conn*7919+n*104729)%20000)
 	for i := range data {
 		data[i] = byte(i*31 + i>>8*17 + conn*13 + n*101)
 	}

@@ -55,13 +55,7 @@ func serve() {
 		Handler:   http.HandlerFunc(respond),
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate()}},
 	}
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		check(server.Close())
-	}()
-	if err := server.ServeTLS(listener, "", ""); err != http.ErrServerClosed {
-		fail(err)
-	}
+	fail(server.ServeTLS(listener, "", ""))
 }
 
 func respond(w http.ResponseWriter, r *http.Request) {
