@@ -190,104 +190,64 @@ static __always_inline void begin_go_handshake(const struct conn_key *key, struc
 	conn->handshake_ns = now_ns;
 }
 
-/* The buffer stands behind the Conn, or behind the record type that follows that. One on the stack
- * moves with it: kept is its distance from the stack's upper end. */
+/* The jump of the prologue is at hand: it is taken where the stack must grow first, or the goroutine
+ * must make room for others; then the function begins anew. */
+#define FLAG_CARRY 0x001
+#define FLAG_ZERO 0x040
+
+static __always_inline bool begins_anew(struct pt_regs *ctx)
+{
+	return ctx->flags & (FLAG_CARRY | FLAG_ZERO);
+}
+
+/* The buffer stands behind the Conn, or behind the record type that follows that. */
 static __always_inline void set_go_buffer(struct call *call, const struct site *site,
-					  struct pt_regs *ctx, const struct go_stack *stack)
+					  struct pt_regs *ctx)
 {
 	__u64 second = ctx->bx, third = ctx->cx, fourth = ctx->di;
-	__u64 buf;
 
 	/* Or else the compiler chooses between their addresses, which the verifier does not like. */
 	barrier_var(second);
 	barrier_var(third);
 	barrier_var(fourth);
-	buf = site->flags & SITE_TYPED ? third : second;
+	call->buf = site->flags & SITE_TYPED ? third : second;
 	call->asked = site->flags & SITE_TYPED ? fourth : third;
-	call->on_stack = buf >= stack->lo && buf < stack->hi;
-	call->buf = call->on_stack ? stack->hi - buf : buf;
 }
 
-static __always_inline int enter_go_call(struct pt_regs *ctx)
-{
-	struct call call = { .thread = current_thread(), .in_flight = CALL_IN_GO_CALLS };
-	__u32 pid = call.thread >> 32;
-	struct go_stack stack;
-	const struct site *site;
-	struct conn_key conn_key;
-	struct call_key key;
-	struct conn *conn;
+#define PAGE 4096ULL
+#define ROUND_PAGES 256
 
-	if (!is_wanted(pid))
-		return 0;
-	call.site = site_index(ctx);
-	site = site_at(call.site);
-	if (!site || !read_go_stack(ctx, &stack))
-		return 0;
-	if (site->flags & SITE_TYPED && (__u8)ctx->bx != GO_RECORD_APPLICATION_DATA)
-		return 0;
-	key = go_call_key(ctx, pid, &stack);
-	call.ssl = object_of(ctx->ax);
-	set_go_buffer(&call, site, ctx, &stack);
-	call.start_ns = bpf_ktime_get_boot_ns();
-	conn_key = conn_key_of(pid, call.ssl);
-	if (site->kind == SITE_HANDSHAKE) {
-		conn = conn_of(&conn_key, site->lib, false);
-		if (conn)
-			begin_go_handshake(&conn_key, conn, site, call.start_ns);
-	} else {
-		conn = bpf_map_lookup_elem(&conns, &conn_key);
+__noinline int is_round_in_memory(__u64 at, __u64 end)
+{
+	__u8 byte;
+
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < ROUND_PAGES; i++) {
+		if (at >= end)
+			break;
+		if (bpf_probe_read_user(&byte, sizeof(byte), (void *)at))
+			return 0;
+		at = (at | (PAGE - 1)) + 1;
 	}
-	call.known = conn != NULL;
-	/* Whatever is there was left by a panic, or is this call before its stack grew. */
-	if (bpf_map_update_elem(&go_calls, &key, &call, BPF_ANY))
-		count(COUNT_CALL_TABLE_FULL);
-	return 0;
+	return 1;
 }
 
-/* ---- Exit ---- */
-
-static __always_inline void send_go_server_name(const struct conn_key *key,
-						struct conn *conn, __u16 func, __u32 place)
+/* Whether all bytes that are kept of a call can be read now. Those of a file that is part of the
+ * program, or mapped, may be read from disk only when they are encrypted. */
+__noinline int is_in_memory(__u64 at, __u64 len)
 {
-	struct event_told *e;
-	__u64 text[2];
-	__u64 len;
+	const __u64 most = (__u64)CALL_CHUNKS_MAX * CHUNK_MAX;
+	__u64 end = at + (len < most ? len : most);
 
-	if (bpf_probe_read_user(text, sizeof(text),
-				(void *)address_of_object(key->ssl) + place)) {
-		count(COUNT_NAME_READ_FAULT);
-		return;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i <= CALL_CHUNKS_MAX * CHUNK_MAX / (ROUND_PAGES * PAGE); i++) {
+		if (at >= end)
+			break;
+		if (!is_round_in_memory(at, end))
+			return 0;
+		at = (at & ~(PAGE - 1)) + ROUND_PAGES * PAGE;
 	}
-	len = text[1];
-	/* No name, or, as none is that long, no string. */
-	if (!len || len >= NAME_LEN)
-		return;
-	e = begin_told(key, conn, func, TOLD_SERVER_NAME);
-	if (!e)
-		return;
-	barrier_var(len);
-	if (len >= NAME_LEN || bpf_probe_read_user(e->text, len, (void *)text[0])) {
-		count(COUNT_NAME_READ_FAULT);
-		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
-		return;
-	}
-	e->head.len = len;
-	bpf_ringbuf_submit(e, wakeup_flags());
-}
-
-static __always_inline void finish_go_handshake(const struct site *site,
-						const struct conn_key *key, bool ok)
-{
-	struct conn *conn = bpf_map_lookup_elem(&conns, key);
-	__u32 lib = site->lib;
-	const struct go_layout *layout = bpf_map_lookup_elem(&go_layouts, &lib);
-
-	if (!conn)
-		return;
-	if (layout && layout->server_name)
-		send_go_server_name(key, conn, site->func, layout->server_name);
-	finish_handshake(site, key, conn, ok);
+	return 1;
 }
 
 static __always_inline void finish_go_data(const struct call_key *call_key, struct call *call,
@@ -306,6 +266,145 @@ static __always_inline void finish_go_data(const struct call_key *call_key, stru
 	if (conn)
 		resolve_go_conn(conn_key, conn);
 	finish_data(call_key, call, site, conn_key, conn, total);
+}
+
+/*
+ * Records that are about to be written. They are taken here and not when they have been: one
+ * goroutine may write while another reads, and has the answer before the write returns. So it is
+ * not known yet how long that takes, nor whether it fails.
+ */
+static __always_inline void send_go_records(const struct call_key *key, struct call *call,
+					    const struct site *site,
+					    const struct conn_key *conn_key)
+{
+	bool in_chunks = call->asked > CHUNK_MAX;
+
+	if (!call->asked)
+		return;
+	call->start_ns = 0;
+	if (in_chunks && bpf_map_update_elem(&go_calls, key, call, BPF_ANY)) {
+		count(COUNT_CALL_TABLE_FULL);
+		return;
+	}
+	finish_go_data(key, call, site, conn_key, call->asked);
+	if (in_chunks)
+		bpf_map_delete_elem(&go_calls, key);
+}
+
+static __always_inline int enter_go_call(struct pt_regs *ctx)
+{
+	struct call call = { .thread = current_thread(), .in_flight = CALL_IN_GO_CALLS };
+	__u32 pid = call.thread >> 32;
+	struct go_stack stack;
+	const struct site *site;
+	struct conn_key conn_key;
+	struct call_key key;
+	struct conn *conn;
+
+	if (!is_wanted(pid) || begins_anew(ctx))
+		return 0;
+	call.site = site_index(ctx);
+	site = site_at(call.site);
+	if (!site || !read_go_stack(ctx, &stack))
+		return 0;
+	if (site->flags & SITE_TYPED && (__u8)ctx->bx != GO_RECORD_APPLICATION_DATA)
+		return 0;
+	key = go_call_key(ctx, pid, &stack);
+	call.ssl = object_of(ctx->ax);
+	set_go_buffer(&call, site, ctx);
+	call.start_ns = bpf_ktime_get_boot_ns();
+	conn_key = conn_key_of(pid, call.ssl);
+	if (site->flags & SITE_TYPED && is_in_memory(call.buf, call.asked)) {
+		send_go_records(&key, &call, site, &conn_key);
+		return 0;
+	}
+	if (site->kind == SITE_HANDSHAKE) {
+		conn = conn_of(&conn_key, site->lib, false);
+		if (conn)
+			begin_go_handshake(&conn_key, conn, site, call.start_ns);
+	} else {
+		conn = bpf_map_lookup_elem(&conns, &conn_key);
+	}
+	call.known = conn != NULL;
+	/* A buffer on the stack moves with it: kept is its distance from the stack's upper end. */
+	call.on_stack = call.buf >= stack.lo && call.buf < stack.hi;
+	if (call.on_stack)
+		call.buf = stack.hi - call.buf;
+	/* Whatever is there was left by a panic. */
+	if (bpf_map_update_elem(&go_calls, &key, &call, BPF_ANY))
+		count(COUNT_CALL_TABLE_FULL);
+	return 0;
+}
+
+/* ---- Exit ---- */
+
+/* A string of the Conn's. */
+static __always_inline void tell_go_text(const struct conn_key *key, struct conn *conn, __u16 func,
+					 __u32 place, __u32 what)
+{
+	struct event_told *e;
+	__u64 text[2];
+	__u64 len;
+
+	if (bpf_probe_read_user(text, sizeof(text),
+				(void *)address_of_object(key->ssl) + place)) {
+		count(COUNT_NAME_READ_FAULT);
+		return;
+	}
+	len = text[1];
+	/* None was set, or, as none is that long, this is no string. */
+	if (!len || len >= NAME_LEN)
+		return;
+	e = begin_told(key, conn, func, what);
+	if (!e)
+		return;
+	barrier_var(len);
+	if (len >= NAME_LEN || bpf_probe_read_user(e->text, len, (void *)text[0])) {
+		count(COUNT_NAME_READ_FAULT);
+		conn->told &= ~(1 << (what & 7));
+		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
+		return;
+	}
+	e->head.len = len;
+	bpf_ringbuf_submit(e, wakeup_flags());
+}
+
+static __always_inline void tell_go_version(const struct conn_key *key, struct conn *conn,
+					    __u16 func, const struct go_layout *layout)
+{
+	void *address = (void *)address_of_object(key->ssl);
+	struct event_told *e;
+	__u16 version, cipher;
+
+	if (bpf_probe_read_user(&version, sizeof(version), address + layout->version) ||
+	    bpf_probe_read_user(&cipher, sizeof(cipher), address + layout->cipher)) {
+		count(COUNT_NAME_READ_FAULT);
+		return;
+	}
+	e = begin_told(key, conn, func, TOLD_VERSION_AND_CIPHER);
+	if (!e)
+		return;
+	e->number = version | (__u32)cipher << 16;
+	bpf_ringbuf_submit(e, wakeup_flags());
+}
+
+static __always_inline void finish_go_handshake(const struct site *site,
+						const struct conn_key *key, bool ok)
+{
+	struct conn *conn = bpf_map_lookup_elem(&conns, key);
+	__u32 lib = site->lib;
+	const struct go_layout *layout = bpf_map_lookup_elem(&go_layouts, &lib);
+
+	if (!conn)
+		return;
+	if (layout && layout->server_name) {
+		tell_go_text(key, conn, site->func, layout->server_name, TOLD_SERVER_NAME);
+		if (ok) {
+			tell_go_text(key, conn, site->func, layout->alpn, TOLD_ALPN);
+			tell_go_version(key, conn, site->func, layout);
+		}
+	}
+	finish_handshake(site, key, conn, ok);
 }
 
 static __always_inline int leave_go_call(struct pt_regs *ctx)

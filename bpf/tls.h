@@ -252,7 +252,7 @@ static __always_inline void send_chunk_of(const struct call *call, const struct 
 	e->head.func = site->func;
 	e->head.len = len;
 	e->offset = conn->offset[dir] + chunk->at;
-	e->lat_ns = e->head.ts_ns - call->start_ns;
+	e->lat_ns = call->start_ns ? e->head.ts_ns - call->start_ns : 0;
 	e->call_len = chunk->call_len;
 	e->call_offset = chunk->at;
 	e->dir = dir;

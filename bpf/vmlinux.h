@@ -85,6 +85,7 @@ struct pt_regs {
 	unsigned long di;
 	unsigned long sp;
 	unsigned long ip;
+	unsigned long flags;
 };
 #elif defined(__TARGET_ARCH_arm64)
 struct user_pt_regs {
