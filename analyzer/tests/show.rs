@@ -54,6 +54,22 @@ fn both_heads_and_bodies_are_shown_and_control_characters_are_not() {
     assert_eq!(show(&script, dir.path(), &["c", "status>>"]).status.code(), Some(2));
 }
 
+#[test]
+fn bodies_are_shown_in_their_character_set() {
+    let dir = tempfile::tempdir().unwrap();
+    let body = b"<meta charset=windows-1251>\xe4\xe0\n";
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let script = Script::client()
+        .sent("GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
+        .received([head.as_bytes(), body].concat())
+        .close();
+    let shown = text(&show(&script, dir.path(), &["c", "1"]).stdout);
+    assert!(shown.ends_with("<\n<meta charset=windows-1251>да\n"), "{shown}");
+}
+
 /// curl sends what was recorded, byte for byte, whatever the shell might make of it.
 #[test]
 fn the_curl_command_repeats_the_request() {

@@ -3,6 +3,7 @@
 //! What they have in common stands here: which file, which items of it, and how reading ends.
 //! A command only sees the model; it takes items one by one and keeps no more than it needs.
 
+mod charset;
 mod check;
 mod convert;
 mod curl;
@@ -29,7 +30,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
 pub(crate) use self::check::BadRule;
-use crate::capture::{Capture, ItemSink, Options, Summary};
+use crate::capture::{Assembler, ItemSink, Options, Summary};
 use crate::exchange::Item;
 use crate::files::{Files, Read};
 use crate::filter::{self, Filter};
@@ -137,7 +138,7 @@ pub(crate) fn read(
 ) -> Result<Done> {
     let files = Files::open(std::slice::from_ref(file), false, reading.quiet)?;
     let options = Options { both_ends: reading.both_ends, bodies, ..Options::default() };
-    let mut capture = Capture::new(options, Chosen { filter, consumer, items: 0, failure: None });
+    let mut capture = Assembler::new(options, Chosen { filter, consumer, items: 0, failure: None });
     let read = files.read(&mut capture)?;
     let (mut summary, chosen) = capture.finish(read.start_ns, read.is_whole());
     summary.notes.extend(read.notes.iter().cloned());

@@ -1,28 +1,9 @@
-//! Bodies as people read them: which of them are text, and JSON with line breaks.
+//! JSON with line breaks.
 //!
 //! The layout alters nothing else: it works on the text and not on a value, so that the order of
 //! keys, duplicate keys and the digits of numbers stay what was sent.
 
-use std::borrow::Cow;
-
 use serde::de::IgnoredAny;
-
-use crate::text::latin1;
-
-/// The body as text, if it is: UTF-8, or ISO 8859-1 where it says so, with no control characters
-/// that texts do not have.
-pub(crate) fn text<'a>(content_type: &str, data: &'a [u8]) -> Option<Cow<'a, str>> {
-    let binary = |b: &u8| *b < b' ' && !b"\t\n\r\x0c\x1b".contains(b);
-    if data.iter().any(binary) {
-        return None;
-    }
-    let lower = content_type.to_ascii_lowercase();
-    match std::str::from_utf8(data) {
-        Ok(text) => Some(text.into()),
-        Err(_) if lower.contains("charset=iso-8859-1") => Some(latin1(data)),
-        Err(_) => None,
-    }
-}
 
 /// The text laid out, or `None` if it is not JSON.
 pub(crate) fn json(text: &str) -> Option<String> {

@@ -12,7 +12,9 @@ use anyhow::{Result, bail};
 use clap::Args;
 use sslrec_formats::record::Direction;
 
-use super::{Consumer, Reading, curl, filter, flush, hexdump, messages, pretty, read, stdout};
+use super::{
+    Consumer, Reading, charset, curl, filter, flush, hexdump, messages, pretty, read, stdout,
+};
 use crate::coding;
 use crate::descriptors::Descriptors;
 use crate::exchange::{Exchange, Fields, Item, Message, Request, Response, Stream};
@@ -254,7 +256,7 @@ fn write_fields(out: &mut impl Write, mark: char, fields: &Fields) -> io::Result
 }
 
 fn write_body(out: &mut impl Write, content_type: &str, data: &[u8]) -> io::Result<()> {
-    let Some(text) = pretty::text(content_type, data) else {
+    let Some(text) = charset::text(content_type, data) else {
         let kind = if content_type.is_empty() { "of no stated type" } else { content_type };
         writeln!(out, "* {} bytes {}", data.len(), Printable(kind))?;
         return hexdump::write_start(out, data);

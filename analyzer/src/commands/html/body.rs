@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::commands::{hexdump, pretty};
+use crate::commands::{charset, hexdump, pretty};
 use crate::exchange::Fields;
 use crate::text::latin1;
 
@@ -42,7 +42,7 @@ impl ShownBody {
         if data.is_empty() {
             return None;
         }
-        let Some(text) = pretty::text(content_type, data) else { return Some(dump(data, limit)) };
+        let Some(text) = charset::text(content_type, data) else { return Some(dump(data, limit)) };
         let (format, text) = match pretty::json(&text) {
             Some(laid_out) => ("json", laid_out),
             None => ("text", text.into_owned()),

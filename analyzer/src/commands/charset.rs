@@ -1,0 +1,139 @@
+//! Bodies as text, whatever their character set.
+//!
+//! What comes first counts: a byte order mark, the `charset` of the content type, what an HTML or
+//! XML text says of itself, and else UTF-8. Nothing is guessed by the looks of the bytes: what
+//! does not fit is not text.
+
+use std::borrow::Cow;
+
+use encoding_rs::{Encoding, UTF_8};
+
+/// How far into a text it is looked for what it says of itself: as far as the HTML standard asks
+/// for (section 13.2.3.2).
+const SAYS_WITHIN: usize = 1024;
+
+/// The body as text, if it is text: with no control characters that texts do not have.
+pub(crate) fn text<'a>(content_type: &str, body: &'a [u8]) -> Option<Cow<'a, str>> {
+    let (encoding, mark_len) = match Encoding::for_bom(body) {
+        Some(known) => known,
+        None => (declared(content_type, body).unwrap_or(UTF_8), 0),
+    };
+    let (text, malformed) = encoding.decode_without_bom_handling(&body[mark_len..]);
+    let binary = |c: char| c.is_ascii_control() && !"\t\n\r\x0c\x1b\x7f".contains(c);
+    (!malformed && !text.contains(binary)).then_some(text)
+}
+
+/// The character set that the content type or the text names, if it is one that is known.
+fn declared(content_type: &str, body: &[u8]) -> Option<&'static Encoding> {
+    let (media_type, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
+    let charset = parameters.split(';').find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches(['"', '\'']))
+    });
+    if let Some(encoding) = charset.and_then(|label| Encoding::for_label(label.as_bytes())) {
+        return Some(encoding);
+    }
+    let media_type = media_type.trim().to_ascii_lowercase();
+    let start = &body[..body.len().min(SAYS_WITHIN)];
+    let label = match media_type.as_str() {
+        "text/html" => within(start, b"<meta", b"charset"),
+        "text/xml" | "application/xml" => within(start, b"<?xml", b"encoding"),
+        suffixed if suffixed.ends_with("+xml") => within(start, b"<?xml", b"encoding"),
+        _ => None,
+    };
+    // A text whose label could be read as ASCII is in no encoding of two bytes a character.
+    label.and_then(Encoding::for_label).filter(|encoding| encoding.is_ascii_compatible())
+}
+
+/// The value of `NAME=VALUE` within the first tag of this kind that has it.
+fn within<'a>(start: &'a [u8], tag: &[u8], name: &[u8]) -> Option<&'a [u8]> {
+    let mut rest = start;
+    while let Some(at) = find(rest, tag) {
+        rest = &rest[at + tag.len()..];
+        let end = rest.iter().position(|&byte| byte == b'>').unwrap_or(rest.len());
+        let inside = &rest[..end];
+        let Some(at) = find(inside, name) else { continue };
+        let value = inside[at + name.len()..].trim_ascii_start();
+        let Some(value) = value.strip_prefix(b"=") else { continue };
+        let value = value.trim_ascii_start();
+        let value = value.strip_prefix(b"\"").or(value.strip_prefix(b"'")).unwrap_or(value);
+        let ends = |byte: &u8| b"\"'; /?".contains(byte) || byte.is_ascii_whitespace();
+        return Some(&value[..value.iter().position(ends).unwrap_or(value.len())]);
+    }
+    None
+}
+
+/// Where ASCII text stands, in either case.
+fn find(text: &[u8], what: &[u8]) -> Option<usize> {
+    text.windows(what.len()).position(|window| window.eq_ignore_ascii_case(what))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(content_type: &str, body: &[u8]) -> Option<String> {
+        text(content_type, body).map(Cow::into_owned)
+    }
+
+    #[test]
+    fn the_charset_of_the_content_type_is_used() {
+        for (content_type, body) in [
+            ("text/plain; charset=iso-8859-1", &b"gr\xfcn"[..]),
+            ("text/plain; charset=\"ISO-8859-1\"; x=y", b"gr\xfcn"),
+            ("text/plain;a=b;CharSet=windows-1252", b"gr\xfcn"),
+            ("application/json", "gr\u{fc}n".as_bytes()),
+            ("text/plain; charset=nonsense", "gr\u{fc}n".as_bytes()),
+            ("text/plain; charset=utf-16le", b"g\0r\0\xfc\0n\0"),
+        ] {
+            assert_eq!(shown(content_type, body).as_deref(), Some("grün"), "{content_type}");
+        }
+        assert_eq!(
+            shown("text/plain; charset=shift_jis", b"\x93\xfa\x96{").as_deref(),
+            Some("日本")
+        );
+        assert_eq!(shown("text/plain; charset=gbk", b"\xc4\xe3").as_deref(), Some("你"));
+    }
+
+    #[test]
+    fn a_byte_order_mark_comes_first() {
+        for body in [&b"\xef\xbb\xbfa"[..], b"\xff\xfea\0", b"\xfe\xff\0a"] {
+            assert_eq!(shown("text/plain; charset=iso-8859-1", body).as_deref(), Some("a"));
+        }
+    }
+
+    #[test]
+    fn texts_say_what_they_are_themselves() {
+        for (content_type, body) in [
+            ("text/html", &b"<!doctype html><META charset=windows-1251><p>\xe4\xe0"[..]),
+            ("text/html", b"<meta name=x><meta http-equiv=Content-Type content=\"text/html; charset=windows-1251\">\xe4\xe0"),
+            ("application/atom+xml", b"<?xml version='1.0' encoding='windows-1251'?><a>\xe4\xe0"),
+        ] {
+            let shown = shown(content_type, body);
+            assert!(shown.as_ref().is_some_and(|text| text.ends_with("да")), "{shown:?}");
+        }
+        let late = [" ".repeat(2000).as_bytes(), b"<meta charset=windows-1251>\xe4"].concat();
+        assert_eq!(shown("text/html", &late), None);
+        assert_eq!(shown("text/plain", b"<meta charset=windows-1251>\xe4"), None);
+        // It would not be readable if it were.
+        assert_eq!(
+            shown("text/html", b"<meta charset=utf-16>ab").as_deref(),
+            Some("<meta charset=utf-16>ab")
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_no_text() {
+        for (content_type, body) in [
+            ("text/plain", &b"\xff\xfe\xfd"[..]),
+            ("text/plain; charset=utf-8", b"gr\xfcn"),
+            ("", b"a\0b"),
+            ("image/png", b"\x89PNG\r\n\x1a\n"),
+            ("text/plain; charset=iso-8859-1", b"\x01\x02"),
+            ("text/plain; charset=shift_jis", b"\x93"),
+        ] {
+            assert_eq!(shown(content_type, body), None, "{content_type}");
+        }
+        assert_eq!(shown("", b"").as_deref(), Some(""));
+    }
+}
