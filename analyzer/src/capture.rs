@@ -78,9 +78,9 @@ pub struct Summary {
     pub notes: Vec<String>,
 }
 
-/// A capture that is being read.
+/// Makes items of the records of a capture, as they come.
 #[derive(Debug)]
-pub struct Capture<S> {
+pub struct Assembler<S> {
     options: Options,
     pairing: Pairing,
     /// Short names of processes.
@@ -96,8 +96,8 @@ pub struct Capture<S> {
     sink: S,
 }
 
-impl<S: ItemSink> Capture<S> {
-    /// A capture whose items go to `sink`.
+impl<S: ItemSink> Assembler<S> {
+    /// One whose items go to `sink`.
     pub fn new(options: Options, sink: S) -> Self {
         Self {
             options,
@@ -227,7 +227,7 @@ impl<S: ItemSink> Capture<S> {
     }
 }
 
-impl<S: ItemSink> RecordSink for Capture<S> {
+impl<S: ItemSink> RecordSink for Assembler<S> {
     fn record(&mut self, record: &Record<'_>) {
         // The pairing forgets a connection at its end, so it is asked first then.
         let closing = matches!(record, Record::Close(_));

@@ -1,6 +1,6 @@
 //! The model of what rides on HTTP: the messages of gRPC, of WebSocket, and server-sent events.
 //!
-//! Parsers build it ([`crate::over_http`]), outputs read it. Messages are counted always, and kept
+//! Parsers build it (`over_http`), outputs read it. Messages are counted always, and kept
 //! only where contents were asked for. What is not known is `None`.
 
 use std::fmt::{self, Display, Formatter};

@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Write};
 
 use anyhow::{Context, Result};
 
-use crate::capture::{Capture, ItemSink, Options};
+use crate::capture::{Assembler, ItemSink, Options};
 use crate::cli::Cli;
 use crate::coding;
 use crate::commands;
@@ -53,7 +53,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         as_finished: cli.follow_file,
         ..Options::default()
     };
-    let mut capture = Capture::new(options, listing);
+    let mut capture = Assembler::new(options, listing);
     let read = files.read(&mut capture)?;
     let (mut summary, mut listing) = capture.finish(read.start_ns, read.is_whole());
     summary.closed &= read.closed;

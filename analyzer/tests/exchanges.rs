@@ -5,7 +5,7 @@
 mod records;
 
 use records::{Script, list, list_records, moved};
-use sslanalyze::capture::{Capture, Options};
+use sslanalyze::capture::{Assembler, Options};
 use sslanalyze::exchange::{Exchange, Item, Stream};
 use sslanalyze::tcp::{Reassembler, Segment};
 use sslrec_formats::record::Direction::{Received, Sent};
@@ -470,7 +470,7 @@ fn reset_connection(fin_first: bool) -> Vec<Item> {
     let (asked, answered) = (101 + request.len() as u32, 501 + response.len() as u32);
     let mut items = Vec::new();
     let options = Options { plaintext: true, ..Options::default() };
-    let mut capture = Capture::new(options, |item| items.push(item));
+    let mut capture = Assembler::new(options, |item| items.push(item));
     let mut tcp = Reassembler::new();
     for segment in [
         Segment { syn: true, ..segment(client, server, 100, None, b"") },

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sslanalyze::capture::{Capture, Options};
+use sslanalyze::capture::{Assembler, Options};
 use sslanalyze::exchange::Item;
 use sslanalyze::filter::Filter;
 use sslanalyze::input::RecordSink;
@@ -17,7 +17,7 @@ fuzz_target!(|text: &str| {
             return;
         }
     };
-    let mut capture = Capture::new(Options::default(), |item: Item| {
+    let mut capture = Assembler::new(Options::default(), |item: Item| {
         filter.matches(&item);
     });
     let connection = Connection { conn: 1, pid: 1, role: Role::Client, ..Connection::default() };

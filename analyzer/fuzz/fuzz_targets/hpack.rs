@@ -6,7 +6,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sslanalyze::capture::{Capture, Options};
+use sslanalyze::capture::{Assembler, Options};
 use sslanalyze::exchange::{Exchange, Item};
 use sslanalyze::input::RecordSink;
 use sslrec_formats::record::{Connection, Data, Direction, Record, Role};
@@ -16,7 +16,7 @@ const UNKNOWN: &[u8] = b"<unknown>";
 
 fn list(calls: &[Vec<u8>], joined: bool) -> Vec<Exchange> {
     let mut exchanges = Vec::new();
-    let mut capture = Capture::new(Options::default(), |item: Item| {
+    let mut capture = Assembler::new(Options::default(), |item: Item| {
         if let Item::Exchange(exchange) = item {
             exchanges.push(*exchange);
         }

@@ -5,7 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sslanalyze::capture::{Capture, Options};
+use sslanalyze::capture::{Assembler, Options};
 use sslanalyze::exchange::Item;
 use sslanalyze::input::RecordSink;
 use sslrec_formats::record::{Connection, Data, Direction, Gap, GapCause, Record, Role};
@@ -13,7 +13,7 @@ use sslrec_formats::record::{Connection, Data, Direction, Gap, GapCause, Record,
 fuzz_target!(|input: &[u8]| {
     let mut items = 0;
     let options = Options { bodies: true, ..Options::default() };
-    let mut capture = Capture::new(options, |_: Item| items += 1);
+    let mut capture = Assembler::new(options, |_: Item| items += 1);
     let connection = Connection { conn: 1, pid: 1, role: Role::Client, ..Connection::default() };
     capture.record(&Record::Connection(connection));
     let mut offsets = [0u64; 2];

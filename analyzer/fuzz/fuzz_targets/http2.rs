@@ -6,7 +6,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sslanalyze::capture::{Capture, Options};
+use sslanalyze::capture::{Assembler, Options};
 use sslanalyze::exchange::Item;
 use sslanalyze::input::RecordSink;
 use sslrec_formats::record::{
@@ -59,7 +59,7 @@ fuzz_target!(|input: &[u8]| {
     let Some((&setup, mut rest)) = input.split_first() else { return };
     let mut items = 0;
     let options = Options { bodies: true, ..Options::default() };
-    let mut capture = Capture::new(options, |item: Item| {
+    let mut capture = Assembler::new(options, |item: Item| {
         items += 1;
         if let Item::Exchange(exchange) = item {
             assert!(exchange.request.is_some() || exchange.response.is_some());

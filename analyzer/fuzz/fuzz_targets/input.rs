@@ -2,14 +2,14 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sslanalyze::capture::{Capture, Options};
+use sslanalyze::capture::{Assembler, Options};
 use sslanalyze::exchange::Item;
 use sslanalyze::input::Input;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(input) = Input::open(bytes) else { return };
     let plaintext = input.kind().is_foreign();
-    let mut capture = Capture::new(Options { plaintext, ..Options::default() }, |_: Item| {});
+    let mut capture = Assembler::new(Options { plaintext, ..Options::default() }, |_: Item| {});
     if let Ok(outcome) = input.read(&mut capture) {
         let _ = capture.finish(outcome.start_ns, outcome.damage.is_none());
     }

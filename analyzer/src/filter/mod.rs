@@ -9,7 +9,7 @@
 //! VALUE      = "text" | 'text' | anything up to a blank or an unmatched ")"
 //! ```
 //!
-//! Fields are those of the JSON, with short names for the frequent ones ([`field`]). What is not
+//! Fields are those of the JSON, with short names for the frequent ones (`field`). What is not
 //! known, `null` in the JSON, fulfils no comparison, not even `!=`: a filter never lists something
 //! by what nobody saw. A field alone asks whether it is known, or, for `complete`, whether it is
 //! true. Where a field has several values, as headers can, one of them has to fulfil `=`, `~` or

@@ -1,76 +1,98 @@
 //! Reads a capture in a thread of its own, while this one works on what was read.
 //!
-//! What a reader does (read, decompress, take packets and comments apart, reassemble) is about as
-//! much as what is then made of its records, so that two cores list a file in little more than
-//! half of the time. With one core it would only be a copy more.
+//! What a reader does (read, decompress, take packets and comments apart, reassemble) and what is
+//! then made of its records are each a good part of the work, so that two cores need less time
+//! than one. With one core it would only be a copy more.
 
-use std::thread;
+use std::io;
+use std::thread::{self, JoinHandle};
 
 use sslrec_formats::io::Error;
 
-use super::batch::{Batch, Event, way};
+use super::batch::{Batch, Batches, way};
 use super::{Input, Outcome, RecordSink};
 
 /// Batches that wait. A few, since reading and listing are not even from one to the next.
 const QUEUE: usize = 4;
 
-/// Hands all records of `input` to `sink`, as [`Input::read`] does.
+/// A capture that is being read.
 ///
 /// Nothing is handed on before a batch is full, so that this is not for a capture that somebody
-/// watches.
-///
-/// # Errors
-/// As for [`Input::read`].
-pub(crate) fn read_ahead(input: Input<'_>, sink: &mut dyn RecordSink) -> Result<Outcome, Error> {
-    sink.source(input.kind());
-    thread::scope(|scope| {
+/// watches. The reader ends once this is dropped.
+pub(crate) struct Ahead {
+    batches: Batches,
+    batch: Batch,
+    /// Next of the events in `batch`.
+    next: usize,
+    reader: JoinHandle<Result<Outcome, Error>>,
+}
+
+impl Ahead {
+    /// Begins to read.
+    ///
+    /// # Errors
+    /// If the system has no thread for it.
+    pub(crate) fn new(input: Input<'static>) -> io::Result<Self> {
         let (mut filler, batches) = way(QUEUE);
-        let reader = scope.spawn(move || {
+        let reader = thread::Builder::new().name("reader".into()).spawn(move || {
             let outcome = input.read(&mut filler);
             filler.finish();
             outcome
-        });
-        let mut batch = Batch::default();
-        while let Some(next) = batches.next(batch) {
-            batch = next;
-            if !hand_on(&mut batch, sink) {
-                break;
+        })?;
+        Ok(Self { batches, batch: Batch::default(), next: 0, reader })
+    }
+
+    /// Hands the next record, or what else the reader has to say, to `sink`. `false` at the end.
+    pub(crate) fn step(&mut self, sink: &mut dyn RecordSink) -> bool {
+        while self.next >= self.batch.len() {
+            let Some(batch) = self.batches.next(std::mem::take(&mut self.batch)) else {
+                return false;
+            };
+            (self.batch, self.next) = (batch, 0);
+            if let Some(info) = self.batch.info.take() {
+                sink.info(&info);
+                return true;
             }
         }
+        if let Some(event) = self.batch.event(self.next) {
+            event.say(sink);
+        }
+        self.next += 1;
+        true
+    }
+
+    /// What was read.
+    ///
+    /// # Errors
+    /// As for [`Input::read`].
+    pub(crate) fn finish(self) -> Result<Outcome, Error> {
         // A reader that has more finds nobody who takes it, and ends.
-        drop(batches);
-        let outcome = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        // What the reader met behind the last record that was wanted is nobody's concern.
-        outcome.map(|outcome| Outcome {
-            damage: outcome.damage.filter(|_| !sink.is_done()),
-            ..outcome
-        })
-    })
+        drop(self.batches);
+        self.reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
 }
 
-/// Returns whether more is wanted.
-fn hand_on(batch: &mut Batch, sink: &mut dyn RecordSink) -> bool {
-    if let Some(info) = batch.info.take() {
-        sink.info(&info);
-    }
-    for at in 0..batch.len() {
-        if sink.is_done() {
-            return false;
-        }
-        match batch.event(at) {
-            Some(Event::Record(record)) => sink.record(&record),
-            Some(Event::Note { conn, text }) => sink.note(conn, text),
-            Some(Event::Reset { conn, dir }) => sink.reset(conn, dir),
-            // The reader was not asked for segments.
-            Some(Event::Segment(_)) | None => {}
-        }
-    }
-    true
+/// Hands all records of `input` to `sink`, as [`Input::read`] does.
+///
+/// # Errors
+/// As for [`Input::read`].
+pub(crate) fn read_ahead(
+    input: Input<'static>,
+    sink: &mut dyn RecordSink,
+) -> Result<Outcome, Error> {
+    sink.source(input.kind());
+    let mut ahead = Ahead::new(input)?;
+    while !sink.is_done() && ahead.step(sink) {}
+    let outcome = ahead.finish()?;
+    // What the reader met behind the last record that was wanted is nobody's concern.
+    Ok(Outcome { damage: outcome.damage.filter(|_| !sink.is_done()), ..outcome })
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
+    use std::io::Cursor;
 
     use sslrec_formats::io::RecordWriter;
     use sslrec_formats::rawlog::RawLogWriter;
@@ -130,7 +152,8 @@ mod tests {
         for bytes in [&whole[..], &whole[..whole.len() * 2 / 3]] {
             let (mut here, mut ahead) = (First(usize::MAX, vec![]), First(usize::MAX, vec![]));
             let expected = Input::open(bytes).unwrap().read(&mut here).unwrap();
-            let outcome = read_ahead(Input::open(bytes).unwrap(), &mut ahead).unwrap();
+            let input = Input::open(Cursor::new(bytes.to_vec())).unwrap();
+            let outcome = read_ahead(input, &mut ahead).unwrap();
             assert!(here.1 == ahead.1 && here.1.len() > 1000, "{}", ahead.1.len());
             assert_eq!(format!("{expected:?}"), format!("{outcome:?}"));
         }
@@ -142,7 +165,8 @@ mod tests {
         let bytes = &whole[..whole.len() * 2 / 3];
         for wanted in [1, 2, 1500] {
             let mut sink = First(wanted, vec![]);
-            let outcome = read_ahead(Input::open(bytes).unwrap(), &mut sink).unwrap();
+            let input = Input::open(Cursor::new(bytes.to_vec())).unwrap();
+            let outcome = read_ahead(input, &mut sink).unwrap();
             assert!(outcome.damage.is_none());
             assert_eq!(sink.1.len(), wanted);
         }

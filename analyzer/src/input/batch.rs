@@ -23,6 +23,20 @@ pub(in crate::input) enum Event<'a> {
     Reset { conn: u64, dir: Direction },
 }
 
+impl Event<'_> {
+    /// Says it to `sink`.
+    pub(in crate::input) fn say(&self, sink: &mut dyn RecordSink) {
+        match self {
+            Event::Record(record) => sink.record(record),
+            Event::Segment(segment) => {
+                sink.segment(segment);
+            }
+            Event::Note { conn, text } => sink.note(*conn, text),
+            Event::Reset { conn, dir } => sink.reset(*conn, *dir),
+        }
+    }
+}
+
 /// What was said since the last batch, in order.
 #[derive(Debug, Default)]
 pub(in crate::input) struct Batch {

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-use sslanalyze::capture::{Capture, Options, Summary};
+use sslanalyze::capture::{Assembler, Options, Summary};
 use sslanalyze::exchange::Item;
 use sslanalyze::input::RecordSink;
 use sslrec_formats::io::RecordWriter;
@@ -190,7 +190,7 @@ pub(crate) fn list(script: &Script) -> (Vec<Item>, Summary) {
 
 pub(crate) fn list_records(records: &[Record<'_>], options: Options) -> (Vec<Item>, Summary) {
     let mut items = Vec::new();
-    let mut capture = Capture::new(options, |item| items.push(item));
+    let mut capture = Assembler::new(options, |item| items.push(item));
     for record in records {
         capture.record(record);
     }

@@ -1,7 +1,7 @@
 //! What a connection carries after its heads: calls and gaps in both directions, read as they are and
 //! byte by byte, which must come to the same.
 
-use sslanalyze::capture::{Capture, Options};
+use sslanalyze::capture::{Assembler, Options};
 use sslanalyze::exchange::Item;
 use sslanalyze::input::RecordSink;
 use sslrec_formats::record::{Connection, Data, Direction, Gap, GapCause, Record, Role};
@@ -38,7 +38,7 @@ pub fn check(steps: &[Step<'_>]) {
 fn listed(steps: &[Step<'_>], piece: usize, bodies: bool) -> Vec<String> {
     let mut items = Vec::new();
     let options = Options { bodies, ..Options::default() };
-    let mut capture = Capture::new(options, |item: Item| {
+    let mut capture = Assembler::new(options, |item: Item| {
         items.push(match item {
             Item::Exchange(e) => format!("{:?} {} {:?}", e.carried, e.complete, e.notes),
             Item::Stream(stream) => format!("{:?}", stream.notes),
