@@ -1,4 +1,5 @@
-//! Listing all exchanges of a capture: `sslanalyze`, and tshark with the fields that come nearest.
+//! Listing all exchanges of a capture: `sslanalyze` on one core and on two, and tshark with the fields
+//! that come nearest.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -17,10 +18,14 @@ use crate::traffic::{exchanges, write_both};
 
 const ROUNDS: usize = 3;
 
-/// Of [`exchanges`]; makes some 100 MB of pcapng.
-const CONNECTION_ROUNDS: u64 = 10;
+/// Of [`exchanges`]; makes some 1 GB of pcapng.
+const CONNECTION_ROUNDS: u64 = 100;
 
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// Processors, as `taskset -c` takes them.
+const ONE: &str = "0";
+const TWO: &str = "0,1";
 
 /// The packets to list, and their fields. A status at the end, with nothing before it but what
 /// requests have, marks an exchange.
@@ -50,6 +55,8 @@ struct Lister {
     file: PathBuf,
     /// What a line has that stands for one exchange.
     mark: &'static str,
+    /// Processors that it may use.
+    processors: &'static str,
 }
 
 pub(crate) fn run(setup: &Setup) -> Result<Report> {
@@ -64,7 +71,7 @@ pub(crate) fn run(setup: &Setup) -> Result<Report> {
 fn list(setup: &Setup, protocol: Protocol, rounds: u64, report: &mut Report) -> Result<()> {
     let (pcapng, raw_log) = (setup.path("traffic.pcapng"), setup.path("traffic.zst"));
     write_both(&pcapng, &raw_log, protocol, rounds)?;
-    let listers = listers(setup, protocol, &pcapng, &raw_log);
+    let listers = listers(setup, &pcapng, &raw_log);
     let numbers: Vec<usize> = (0..listers.len()).collect();
     let mut peaks = listers.iter().map(|_| Samples::default()).collect::<Vec<_>>();
     let samples = interleaved(setup.rounds(ROUNDS), &numbers, |&at| {
@@ -73,44 +80,68 @@ fn list(setup: &Setup, protocol: Protocol, rounds: u64, report: &mut Report) -> 
         peaks[at].push(peak_bytes as f64);
         Ok(seconds)
     })?;
+    // It takes minutes, so that once must do.
+    eprintln!("analyzer: {}, tshark", protocol.name());
+    let tshark = tshark(protocol, &pcapng);
+    let (tshark_s, tshark_peak) = measure(setup, &tshark, exchanges(rounds))?;
     let pcapng_mb = fs::metadata(&pcapng)?.len() as f64 / 1e6;
-    for ((lister, samples), peaks) in listers.iter().zip(&samples).zip(&peaks) {
-        let row = Row::new([("protocol", protocol.name()), ("program", lister.name)])
+    let mut row = |lister: &Lister, seconds: f64, peak_bytes: f64| -> Result<()> {
+        let case = [
+            ("protocol", protocol.name()),
+            ("program", lister.name),
+            ("processors", lister.processors),
+        ];
+        let row = Row::new(case)
             .with("file_mb", fs::metadata(&lister.file)?.len() as f64 / 1e6, 0)
-            .with("s", samples.median(), 2)
-            .with("mb_of_pcapng_per_s", pcapng_mb / samples.median(), 0)
-            .with("peak_mib", peaks.median() / f64::from(1 << 20), 0);
+            .with("s", seconds, 2)
+            .with("mb_of_pcapng_per_s", pcapng_mb / seconds, 0)
+            .with("times_tshark", tshark_s / seconds, 1)
+            .with("peak_mib", peak_bytes / f64::from(1 << 20), 0);
         report.row(row);
+        Ok(())
+    };
+    for ((lister, samples), peaks) in listers.iter().zip(&samples).zip(&peaks) {
+        row(lister, samples.median(), peaks.median())?;
     }
-    Ok(())
+    row(&tshark, tshark_s, tshark_peak as f64)
 }
 
-fn listers(setup: &Setup, protocol: Protocol, pcapng: &Path, raw_log: &Path) -> [Lister; 4] {
-    let ours = |name, option: &str, file: &Path, mark| Lister {
+fn listers(setup: &Setup, pcapng: &Path, raw_log: &Path) -> [Lister; 5] {
+    let ours = |name, option: &str, file: &Path, mark, processors| Lister {
         name,
         program: setup.sslanalyze.clone(),
         arguments: option.split_whitespace().map(str::to_owned).collect(),
         file: file.to_owned(),
         mark,
+        processors,
     };
+    let json = "\"type\":\"exchange\"";
     [
-        ours("sslanalyze", "", pcapng, AUTHORITY),
-        ours("sslanalyze --json", "--json", pcapng, "\"type\":\"exchange\""),
-        ours("sslanalyze, raw log", "", raw_log, AUTHORITY),
-        Lister {
-            name: "tshark",
-            program: "tshark".into(),
-            arguments: tshark_arguments(protocol),
-            file: pcapng.to_owned(),
-            mark: "\t\t200",
-        },
+        ours("sslanalyze", "", pcapng, AUTHORITY, TWO),
+        ours("sslanalyze --json", "--json", pcapng, json, ONE),
+        ours("sslanalyze --json", "--json", pcapng, json, TWO),
+        ours("sslanalyze --json, raw log", "--json", raw_log, json, ONE),
+        ours("sslanalyze --json, raw log", "--json", raw_log, json, TWO),
     ]
+}
+
+fn tshark(protocol: Protocol, pcapng: &Path) -> Lister {
+    Lister {
+        name: "tshark",
+        program: "tshark".into(),
+        arguments: tshark_arguments(protocol),
+        file: pcapng.to_owned(),
+        mark: "\t\t200",
+        processors: TWO,
+    }
 }
 
 /// Seconds, and the most memory used.
 fn measure(setup: &Setup, lister: &Lister, exchanges: u64) -> Result<(f64, u64)> {
     let out = setup.path("listing");
-    let child = Command::new(&lister.program)
+    let child = Command::new("taskset")
+        .args(["-c", lister.processors])
+        .arg(&lister.program)
         .args(&lister.arguments)
         .arg(&lister.file)
         // Default preferences, whatever this user has set.
