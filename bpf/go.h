@@ -31,7 +31,7 @@ struct go_interface {
 	__u64 data;
 };
 
-/* Places in crypto/tls.Conn, Go 1.17 to 1.27. */
+/* Places in crypto/tls.Conn, the same in Go 1.17 to 1.27. */
 #define GO_TLS_CONN 0			/* conn net.Conn */
 #define GO_TLS_IS_CLIENT 16		/* isClient bool */
 

@@ -179,7 +179,7 @@ pub struct Data<'a> {
     pub offset: u64,
     /// Function that was called, such as `SSL_write`.
     pub func: &'a str,
-    /// How long the call took, nanoseconds.
+    /// How long the call took, nanoseconds; 0 where that is not known.
     pub lat_ns: u64,
     /// Bytes that the whole call handed over.
     pub call_len: u64,

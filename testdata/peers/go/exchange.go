@@ -12,6 +12,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -50,6 +51,24 @@ func (e *end) write(data []byte) {
 	e.sentBytes += len(data)
 	_, err := e.conn.Write(data)
 	check(err)
+}
+
+// writeMapped writes the same from a file that is mapped and of which nothing was read so far, as are
+// the files that a program carries in itself.
+func (e *end) writeMapped(data []byte) {
+	e.sent.Write(data)
+	e.sentBytes += len(data)
+	file, err := os.CreateTemp("", "peer")
+	check(err)
+	defer os.Remove(file.Name())
+	defer file.Close()
+	_, err = file.Write(data)
+	check(err)
+	mapped, err := syscall.Mmap(int(file.Fd()), 0, len(data), syscall.PROT_READ, syscall.MAP_SHARED)
+	check(err)
+	_, err = e.conn.Write(mapped)
+	check(err)
+	check(syscall.Munmap(mapped))
 }
 
 // readTo reads that many bytes in all, each time into a buffer on a stack of its own, which is small
@@ -126,7 +145,11 @@ func converse(e *end, conn, messages int) {
 	expected := 0
 	for n := 0; n < messages; n++ {
 		data := message(conn, n)
-		e.write(data)
+		if n%5 == 0 {
+			e.writeMapped(data)
+		} else {
+			e.write(data)
+		}
 		expected += len(data)
 		e.readTo(expected)
 	}
