@@ -266,6 +266,13 @@ struct file_key {
 	__u32 pad;
 };
 
+/* What a recorded process connected to or listened on: the first few ports, 0 for none. */
+#define USER_PORTS 4
+
+struct tcp_user {
+	__u16 ports[USER_PORTS];
+};
+
 /* Through a ring of its own: a process was stopped, since the recorder has not looked at this
  * file, which it has mapped. The first of them only. */
 struct event_held {
@@ -311,6 +318,7 @@ _Static_assert(sizeof(struct event_close) == 128, "event_close");
 _Static_assert(sizeof(struct site) == 24, "site");
 _Static_assert(sizeof(struct file_key) == 16, "file_key");
 _Static_assert(sizeof(struct event_held) == 32, "event_held");
+_Static_assert(sizeof(struct tcp_user) == 8, "tcp_user");
 _Static_assert(sizeof(struct go_layout) == 16, "go_layout");
 _Static_assert(sizeof(struct settings) == 40, "settings");
 

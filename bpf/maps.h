@@ -273,6 +273,15 @@ struct {
 	__type(value, __u8);
 } known_files SEC(".maps");
 
+/* Recorded processes that use TCP, for the report on what was not recorded of them: the latest of
+ * them, where there are more. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, __u32);
+	__type(value, struct tcp_user);
+} tcp_users SEC(".maps");
+
 /* Processes that are stopped until the recorder has looked at their files, and since when. Who
  * lets one go takes it out first. */
 struct {

@@ -116,6 +116,32 @@ static __always_inline bool is_wanted(__u32 pid)
 	return true;
 }
 
+/* The caller uses TCP at this port. */
+static __always_inline void note_tcp_user(__u16 port)
+{
+	__u32 pid = current_thread() >> 32;
+	struct tcp_user first = { .ports = { port } };
+	struct tcp_user *user;
+
+	if (!is_wanted(pid))
+		return;
+	user = bpf_map_lookup_elem(&tcp_users, &pid);
+	if (!user) {
+		/* Fails only where another thread is just doing the same. */
+		bpf_map_update_elem(&tcp_users, &pid, &first, BPF_NOEXIST);
+		return;
+	}
+#pragma clang loop unroll(full)
+	for (int i = 0; i < USER_PORTS; i++) {
+		if (user->ports[i] == port)
+			return;
+		if (!user->ports[i]) {
+			user->ports[i] = port;
+			return;
+		}
+	}
+}
+
 static __always_inline void follow_child(struct task_struct *parent, struct task_struct *child)
 {
 	__u32 parent_pid, child_pid;

@@ -90,10 +90,14 @@ int sock_recv_length(struct bpf_raw_tracepoint_args *ctx)
 SEC("raw_tp/inet_sock_set_state")
 int inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 {
+	struct sock *sk = (struct sock *)ctx->args[0];
 	int state = ctx->args[2];
 
-	if (state == TCP_SYN_SENT || state == TCP_LISTEN)
-		hold_if_unknown();
+	if (state != TCP_SYN_SENT && state != TCP_LISTEN)
+		return 0;
+	note_tcp_user(state == TCP_LISTEN ? BPF_CORE_READ(sk, __sk_common.skc_num)
+					  : bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport)));
+	hold_if_unknown();
 	return 0;
 }
 

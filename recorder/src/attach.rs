@@ -1,56 +1,27 @@
 //! Probes files, those known at the start and those that turn up later: by what means each can be
 //! probed, whether that proves right, and what the user is told of it.
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
 
 use anyhow::Result;
 
 use crate::cli::Options;
+use crate::coverage::Coverage;
 use crate::messages::say;
 use crate::points::Means;
 use crate::probes::Probes;
 use crate::self_test::{self, Outcome, Source};
 use crate::stacks::Switcher;
-use crate::targets::Target;
-
-/// The probed files, by the number that events name them by. Shared with whoever reads events:
-/// a file is in here before its first probe is.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Libs(Arc<Mutex<Vec<PathBuf>>>);
-
-impl Libs {
-    /// The file with this number.
-    pub(crate) fn path(&self, lib: u16) -> Option<PathBuf> {
-        self.lock().get(usize::from(lib)).cloned()
-    }
-
-    /// Takes in a file, and gives its number.
-    fn add(&self, path: PathBuf) -> Result<u16> {
-        let mut paths = self.lock();
-        let number = u16::try_from(paths.len())?;
-        paths.push(path);
-        Ok(number)
-    }
-
-    /// A list is whole whatever happened to the thread that held it.
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<PathBuf>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<const N: usize> From<[&str; N]> for Libs {
-    fn from(paths: [&str; N]) -> Self {
-        Self(Arc::new(Mutex::new(paths.map(PathBuf::from).into())))
-    }
-}
+use crate::targets::{FileKey, Target};
 
 /// What has been probed, and how.
 #[derive(Debug)]
 pub(crate) struct Attacher<'a> {
     options: &'a Options,
     files: Vec<Probed>,
-    libs: Libs,
+    coverage: Coverage,
+    /// Numbers of the probed files.
+    numbers: HashMap<FileKey, u16>,
 }
 
 /// A probed file.
@@ -62,12 +33,13 @@ struct Probed {
 }
 
 impl<'a> Attacher<'a> {
-    pub(crate) fn new(options: &'a Options) -> Self {
-        Self { options, files: Vec::new(), libs: Libs::default() }
+    pub(crate) fn new(options: &'a Options, coverage: Coverage) -> Self {
+        Self { options, files: Vec::new(), coverage, numbers: HashMap::new() }
     }
 
-    pub(crate) fn libs(&self) -> Libs {
-        self.libs.clone()
+    /// The number of a file, if it is probed.
+    pub(crate) fn number(&self, key: FileKey) -> Option<u16> {
+        self.numbers.get(&key).copied()
     }
 
     /// What the probed files are called.
@@ -122,7 +94,10 @@ impl<'a> Attacher<'a> {
         // What held for one file holds for another of the same build.
         let same = self.files.iter().find(|file| file.target.symbols == target.symbols);
         let tried = same.map(|file| Means { returns: means.returns, ..file.means });
-        let lib = self.libs.add(target.path.clone())?;
+        let lib = self.coverage.add_lib(target.path.clone(), target.found)?;
+        if let Ok(meta) = target.file.metadata() {
+            self.numbers.insert(FileKey::of(&meta), lib);
+        }
         let means = match tried {
             Some(means) => self.attach_by(probes, &target, lib, means, None)?,
             None => self.attach_by(probes, &target, lib, means, Some(source))?,
@@ -167,6 +142,7 @@ impl<'a> Attacher<'a> {
                 }
             }
         }
+        self.coverage.is_probed(lib, attached.functions);
         if !attached.left_out.is_empty() {
             let names = attached.left_out.join(", ");
             say(format_args!("not recorded without return probes, in {path}: {names}"));

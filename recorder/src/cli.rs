@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{ArgGroup, Parser, ValueEnum};
+use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use sslrec_formats::redact::Rules;
 
 use crate::functions::Family;
@@ -24,7 +24,8 @@ use crate::privileges::User;
     version,
     max_term_width = 100,
     group(ArgGroup::new("file_end").args(["file_size", "file_seconds"]).multiple(true)),
-    override_usage = "sslrec [OPTIONS] [-- COMMAND [ARG]...]",
+    override_usage = "sslrec [OPTIONS] [-- COMMAND [ARG]...]\n       sslrec doctor",
+    disable_help_subcommand = true,
     after_help = "\
 Examples:
   sslrec -w capture.pcapng -- ./run-tests     record a command and all that it starts
@@ -226,6 +227,20 @@ pub struct Options {
     /// Start this, record it and everything that it starts, and end with its exit status
     #[arg(last = true, value_name = "COMMAND", conflicts_with = "pids")]
     pub command: Vec<String>,
+
+    /// What to do instead of recording.
+    #[command(subcommand)]
+    pub action: Option<Action>,
+}
+
+/// Other things to do than to record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum Action {
+    /// Say what could be recorded on this machine, and why not more
+    ///
+    /// The kernel's features, this user's privileges, and a line for each process that uses TLS.
+    /// Nothing is probed. Ends with 1 if nothing can be recorded.
+    Doctor,
 }
 
 impl Options {

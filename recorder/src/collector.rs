@@ -81,11 +81,12 @@ pub(crate) fn collect(
     };
     let ended = collector.until_end(&mut stragglers, gave_up, options, signals, child);
     link.end();
-    let mut probes = lock(probes);
     // Taking the probes out takes time, and nobody empties the ring meanwhile.
-    probes.record(false)?;
+    lock(probes).record(false)?;
     collector.drain()?;
-    probes.detach();
+    // What it notes last belongs into the report, which is made when the filler is gone.
+    link.wait_for_discovery();
+    lock(probes).detach();
     collector.drain()?;
     stragglers.find()?;
     stragglers.hand_over(&mut filler.borrow_mut());

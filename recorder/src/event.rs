@@ -96,6 +96,7 @@ impl FromKernel for types::call_key {}
 impl FromKernel for types::site {}
 impl FromKernel for types::file_key {}
 impl FromKernel for types::event_held {}
+impl FromKernel for types::tcp_user {}
 impl FromKernel for types::go_layout {}
 
 /// The bytes of a value for one of the kernel side's maps.
@@ -135,6 +136,7 @@ const _: () = {
     assert!(size_of::<types::site>() == 24);
     assert!(size_of::<types::file_key>() == 16);
     assert!(size_of::<types::event_held>() == 32);
+    assert!(size_of::<types::tcp_user>() == 8);
     assert!(size_of::<types::settings>() == 40);
 };
 

@@ -5,9 +5,9 @@
 //! where Go programs have theirs; `placement` where in its code it is to be probed, `sites` and
 //! `points` what that comes to, `stacks` who must be spared return probes; `kernel`, `probes` and
 //! `uprobes` load and attach the kernel side (`bpf/`), `attach` decides how, and `self_test` tries
-//! it; `discovery` finds what appears meanwhile; `collector` empties the ring into a `batch` for
+//! it; `discovery` finds what appears meanwhile, and `coverage` notes what was recorded of whom; `collector` empties the ring into a `batch` for
 //! the writer's thread; `event` views them; `tracker` makes them records; `writer` hands those to
-//! `output` and `text`; `stats` says how it went. `session` runs it all, with `child`, `priority`
+//! `output` and `text`; `stats` says how it went, and `doctor` how it would go. `session` runs it all, with `child`, `priority`
 //! and `signals`; [`messages`] is how all of them speak.
 
 #[cfg(not(target_os = "linux"))]
@@ -21,8 +21,10 @@ mod child;
 pub mod cli;
 mod clock;
 mod collector;
+mod coverage;
 mod debug_data;
 mod discovery;
+mod doctor;
 mod event;
 mod functions;
 mod go;

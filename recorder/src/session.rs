@@ -15,15 +15,18 @@ use libbpf_rs::{MapHandle, PrintLevel};
 use sslrec_formats::record::CaptureInfo;
 use sslrec_formats::redact::{Redactor, Rules};
 
-use crate::attach::{Attacher, Libs};
+use crate::attach::Attacher;
 use crate::batch::{Emptier, Filler, queue};
 use crate::cgroups::Cgroup;
 use crate::child::{Child, exit_code};
-use crate::cli::{Destination, Options};
+use crate::cli::{Action, Destination, Options};
 use crate::clock::{Clock, unix_time_ns};
 use crate::collector::collect;
+use crate::coverage::usage::Usage;
+use crate::coverage::{self, Coverage, Report};
 use crate::discovery::hold::{self, Watchdog};
 use crate::discovery::{Discovery, Known, Link, Mappings, Wanted};
+use crate::doctor;
 use crate::keeper::Keeper;
 use crate::kernel::Kernel;
 use crate::kernel_state::KernelMaps;
@@ -64,6 +67,10 @@ pub fn run(options: &Options) -> Result<u8> {
     if options.watchdog {
         return hold::watch();
     }
+    if options.action == Some(Action::Doctor) {
+        libbpf_rs::set_print(None);
+        return doctor::run(options);
+    }
     libbpf_rs::set_print(Some((PrintLevel::Info, if options.verbose { print } else { ignore })));
     let cgroups = Cgroup::find(&options.cgroups)?;
     // Before what is there now is looked for, so that nothing falls between.
@@ -85,7 +92,8 @@ pub fn run(options: &Options) -> Result<u8> {
     let privileges = settle(privileges, &probes, options)?;
     let keeper = Keeper::start()?;
     let mut child = follow_processes(&mut probes, options, &signals.caught, &keeper)?;
-    let mut attacher = Attacher::new(options);
+    let coverage = Coverage::default();
+    let mut attacher = Attacher::new(options, coverage.clone());
     attach_files(&mut probes, &mut attacher, options, &mut targets)?;
     nss::learn(&probes.skel.maps.tls_layers, &recorded_processes(options))?;
     let (filler, emptier) = queue();
@@ -93,12 +101,20 @@ pub fn run(options: &Options) -> Result<u8> {
     let rules = rules(options);
     let redactor = (!rules.is_empty()).then(|| Redactor::new(rules));
     let sinks = Sinks::new(redactor, files, text(options, &info));
-    let mut writer = writer(&probes, attacher.libs(), sinks, emptier, &gave_up)?;
+    let report = Report {
+        coverage: coverage.clone(),
+        usage: Usage::default(),
+        tcp_users: MapHandle::try_from(&probes.skel.maps.tcp_users)?,
+        named: options.names_processes(),
+    };
+    let mut writer = writer(&probes, report, sinks, emptier, &gave_up)?;
     let announcement = announcement(options, &attacher.names());
-    let watchdog = Watchdog::start(&probes.skel.maps.held, keeper.clone())?;
-    let wanted = Wanted::new(options, &cgroups, MapHandle::try_from(&probes.skel.maps.pids)?);
+    // Only a command's processes are held.
+    let held = child.as_ref().map(|_| &probes.skel.maps.held);
+    let watchdog = held.map(|held| Watchdog::start(held, keeper.clone())).transpose()?;
+    let wanted = Wanted::new(options, &cgroups, &probes.skel.maps)?;
     let (probes, link) = (Mutex::new(probes), Link::default());
-    let known = Known { attacher, targets, wanted, keeper: keeper.clone() };
+    let known = Known { attacher, targets, wanted, keeper: keeper.clone(), coverage };
     let discovery = discovery(mappings, &probes, known, &link, options)?;
     lock(&probes).record(true)?;
     // Before the files are begun: they stay as they were if there is nothing to record. What the
@@ -180,6 +196,7 @@ impl<'obj> Recording<'_, 'obj> {
         });
         let written = thread.join().map_err(|_| anyhow!("the writer has failed"))??;
         if !self.options.quiet {
+            coverage::lines(&written.coverage, self.options.verbose).iter().for_each(say);
             say(summary(&written.stats, written.totals, &written.files));
         }
         ended.map(|_| written)
@@ -320,17 +337,19 @@ fn capture_info(options: &Options) -> CaptureInfo {
 
 fn writer(
     probes: &Probes<'_>,
-    libs: Libs,
+    report: Report,
     sinks: Sinks,
     queue: Emptier,
     gave_up: &Arc<AtomicBool>,
 ) -> Result<Writer> {
+    let coverage = report.coverage.clone();
     Ok(Writer {
         queue,
-        tracker: Tracker::new(Clock::new(), KernelMaps::of(&probes.skel.maps)?, libs),
+        tracker: Tracker::new(Clock::new(), KernelMaps::of(&probes.skel.maps)?, coverage),
         sinks,
         counters: MapHandle::try_from(&probes.skel.maps.counters)?,
         gave_up: Arc::clone(gave_up),
+        report,
     })
 }
 
@@ -344,7 +363,11 @@ fn announcement(options: &Options, names: &[String]) -> String {
     let files: Vec<_> = options.write.iter().map(ToString::to_string).collect();
     let to = if files.is_empty() { String::new() } else { format!(" to {}", files.join(" and ")) };
     let end = if options.command.is_empty() { "; Ctrl-C ends" } else { "" };
-    format!("recording{to} from {}{end}", names.join(", "))
+    let from = match names {
+        [] => "; no TLS library is in use yet".to_owned(),
+        names => format!(" from {}", names.join(", ")),
+    };
+    format!("recording{to}{from}{end}")
 }
 
 fn print(_: PrintLevel, text: String) {

@@ -2,6 +2,7 @@
 //! the user asked for.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
@@ -70,6 +71,33 @@ impl Mapping {
     }
 }
 
+/// How a file was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// By `--lib`.
+    Named,
+    /// It is the command, or what that needs.
+    Needed,
+    /// The loader knows it.
+    Cached,
+    /// A process had it mapped when the recording began.
+    Running,
+    /// A process mapped it during the recording.
+    Later,
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Named => "named by --lib",
+            Self::Needed => "needed by the command",
+            Self::Cached => "in the loader's cache",
+            Self::Running => "mapped by a running process",
+            Self::Later => "mapped during the recording",
+        })
+    }
+}
+
 /// A file to probe.
 #[derive(Debug)]
 pub(crate) struct Target {
@@ -79,6 +107,7 @@ pub(crate) struct Target {
     pub(crate) path: PathBuf,
     /// The functions in it.
     pub(crate) symbols: Symbols,
+    pub(crate) found: Found,
 }
 
 impl Target {
@@ -100,12 +129,17 @@ pub(crate) struct Targets {
 }
 
 impl Targets {
+    /// None yet; only files with libraries of the wanted families will be.
+    pub(crate) fn of_families(options: &Options) -> Self {
+        Self { families: options.families(), ..Self::default() }
+    }
+
     /// Finds the files to probe.
     ///
     /// # Errors
     /// A process or file that the user named is not there.
     pub(crate) fn find(options: &Options) -> Result<Self> {
-        let mut targets = Self { families: options.families(), ..Self::default() };
+        let mut targets = Self::of_families(options);
         for &pid in &options.pids {
             match processes::of_thread(pid) {
                 Some(process) if process == pid => {}
@@ -149,7 +183,7 @@ impl Targets {
             if !symbols.are_useful() {
                 bail!("{}", nothing_in(path, &families));
             }
-            self.add(file, fs::canonicalize(path)?, symbols);
+            self.add(file, fs::canonicalize(path)?, symbols, Found::Named);
         }
         Ok(())
     }
@@ -159,7 +193,7 @@ impl Targets {
         let executables = loader::executables(&loader::find_command(command)?);
         let cache = loader::cached_libraries();
         for file in executables.iter().chain(&loader::needed(&executables, &cache)) {
-            self.consider(file, file);
+            self.consider(file, file, Found::Needed);
         }
         for folder in loader::library_path() {
             let Ok(entries) = fs::read_dir(&folder) else { continue };
@@ -176,7 +210,7 @@ impl Targets {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let mut names = self.families.iter().flat_map(|family| family.library_names());
             if names.any(|start| name.starts_with(start)) {
-                self.consider(path, path);
+                self.consider(path, path, Found::Cached);
             }
         }
     }
@@ -184,7 +218,7 @@ impl Targets {
     /// Whatever executable file a process has mapped.
     fn add_mapped(&mut self, pid: u32) -> std::io::Result<()> {
         for mapping in mapped_files(pid)? {
-            self.consider_mapping(pid, &mapping);
+            self.consider_mapping(pid, &mapping, Found::Running);
         }
         Ok(())
     }
@@ -198,25 +232,25 @@ impl Targets {
     }
 
     /// Adds a file that a process has mapped, if it has TLS functions. It is looked at once.
-    pub(crate) fn consider_mapping(&mut self, pid: u32, mapping: &Mapping) {
+    pub(crate) fn consider_mapping(&mut self, pid: u32, mapping: &Mapping, found: Found) {
         if !self.seen.contains(&mapping.key)
             && let Some(open_path) = mapping.open_path(pid)
         {
-            self.consider(&open_path, &mapping.path);
+            self.consider(&open_path, &mapping.path, found);
             self.seen.insert(mapping.key);
         }
     }
 
     /// Adds a file if it has TLS functions; one that does not, or is no ELF file for this machine, is
     /// passed over in silence, since nobody asked for it by name.
-    fn consider(&mut self, open_path: &Path, path: &Path) {
+    fn consider(&mut self, open_path: &Path, path: &Path, found: Found) {
         let Ok(meta) = fs::metadata(open_path) else { return };
         if self.seen.contains(&FileKey::of(&meta)) {
             return;
         }
         let Ok(file) = symbols::open(open_path) else { return };
         match Symbols::read(&file, open_path, &self.families) {
-            Ok(symbols) if symbols.are_useful() => self.add(file, path.into(), symbols),
+            Ok(symbols) if symbols.are_useful() => self.add(file, path.into(), symbols, found),
             Ok(Symbols { go: Some(Err(reason)), .. }) => {
                 self.seen.insert(FileKey::of(&meta));
                 self.notes.push(format!("{} {reason}; it is not recorded", path.display()));
@@ -243,7 +277,7 @@ impl Targets {
         self.files.iter().any(|target| target.file.metadata().is_ok_and(is_it))
     }
 
-    fn add(&mut self, file: File, path: PathBuf, symbols: Symbols) {
+    fn add(&mut self, file: File, path: PathBuf, symbols: Symbols, found: Found) {
         let Ok(meta) = file.metadata() else { return };
         if !self.seen.insert(FileKey::of(&meta)) {
             return;
@@ -252,7 +286,7 @@ impl Targets {
         if !missing.is_empty() {
             self.notes.push(format!("{} has no {}", path.display(), missing.join(", ")));
         }
-        self.files.push(Target { file, path, symbols });
+        self.files.push(Target { file, path, symbols, found });
     }
 }
 

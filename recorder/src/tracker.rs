@@ -14,8 +14,8 @@ use sslrec_formats::record::{
 };
 
 use crate::answers::Answers;
-use crate::attach::Libs;
 use crate::clock::Clock;
+use crate::coverage::Coverage;
 use crate::event::{Event, text};
 use crate::functions::name_of;
 use crate::kernel_state::{KernelState, Key};
@@ -35,7 +35,7 @@ struct Conn {
 pub(crate) struct Tracker<K> {
     clock: Clock,
     kernel: K,
-    libs: Libs,
+    coverage: Coverage,
     conns: HashMap<Key, Conn>,
     processes: BTreeMap<u32, Process>,
     /// What was set or asked for before its connection was first reported, with the connection's
@@ -63,11 +63,11 @@ pub(crate) struct Totals {
 pub(crate) type Emit<'a> = &'a mut dyn FnMut(&Record<'_>);
 
 impl<K: KernelState> Tracker<K> {
-    pub(crate) fn new(clock: Clock, kernel: K, libs: Libs) -> Self {
+    pub(crate) fn new(clock: Clock, kernel: K, coverage: Coverage) -> Self {
         Self {
             clock,
             kernel,
-            libs,
+            coverage,
             conns: HashMap::new(),
             processes: BTreeMap::new(),
             answers: HashMap::new(),
@@ -173,7 +173,7 @@ impl<K: KernelState> Tracker<K> {
     }
 
     fn describe(&mut self, key: Key, ts_ns: u64, known: &Known, emit: Emit<'_>) {
-        let lib = self.libs.path(known.lib).map(|path| path.display().to_string());
+        let lib = self.coverage.path(known.lib).map(|path| path.display().to_string());
         let answers = self.take_answers(key);
         let is_new = !self.conns.contains_key(&key);
         let record = &mut self.entry(key, ts_ns).record;

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use libbpf_rs::MapHandle;
 use sslrec_formats::io::Error;
-use sslrec_formats::record::{Record, Stats};
+use sslrec_formats::record::{Coverage, Record, Stats};
 use sslrec_formats::redact::Redactor;
 
 use crate::batch::{Batch, Emptier};
 use crate::clock::{boot_time_ns, unix_time_ns};
+use crate::coverage::Report;
 use crate::kernel_state::KernelMaps;
 use crate::messages::say;
 use crate::output::Output;
@@ -130,6 +131,8 @@ fn is_closed_pipe(error: &Error) -> bool {
 pub(crate) struct Written {
     pub(crate) stats: Stats,
     pub(crate) totals: Totals,
+    /// Of each process that had to do with TLS.
+    pub(crate) coverage: Vec<Coverage>,
     /// Some output could not be written.
     pub(crate) failed: bool,
     /// Files that are complete.
@@ -142,6 +145,7 @@ pub(crate) struct Writer {
     pub(crate) tracker: Tracker<KernelMaps>,
     pub(crate) sinks: Sinks,
     pub(crate) counters: MapHandle,
+    pub(crate) report: Report,
     /// Set when nothing can be written any more.
     pub(crate) gave_up: Arc<AtomicBool>,
 }
@@ -182,7 +186,10 @@ impl Writer {
 
     fn batch(&mut self, batch: Batch) -> Result<()> {
         for event in batch.events() {
-            self.tracker.event(event, &mut |record| self.sinks.record(record));
+            self.tracker.event(event, &mut |record| {
+                self.report.usage.observe(record);
+                self.sinks.record(record);
+            });
             self.next_files()?;
         }
         self.sinks.flush_text();
@@ -204,8 +211,15 @@ impl Writer {
     }
 
     fn finish(mut self) -> Result<Written> {
-        self.tracker.finish(boot_time_ns(), &mut |record| self.sinks.record(record));
+        self.tracker.finish(boot_time_ns(), &mut |record| {
+            self.report.usage.observe(record);
+            self.sinks.record(record);
+        });
         self.sinks.settle();
+        let coverage = self.report.records(unix_time_ns());
+        for record in &coverage {
+            self.sinks.record(&Record::Coverage(record.clone()));
+        }
         let totals = self.tracker.totals();
         let stats = self.stats()?;
         self.sinks.record(&Record::Stats(stats.clone()));
@@ -213,6 +227,7 @@ impl Writer {
         Ok(Written {
             stats,
             totals,
+            coverage,
             failed: self.sinks.failed,
             files: self.sinks.files.iter().map(Output::written).collect(),
         })

@@ -5,8 +5,10 @@
 //! nothing while nobody maps code. A tracepoint of system calls would slow down each call of each
 //! process on the machine, and a probe on the loader would have to find all the loaders.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -81,7 +83,8 @@ fn time_of(record: &[u8]) -> u64 {
 }
 
 fn file(mmap: &perf_event::data::Mmap2<'_>, ts_ns: u64) -> Option<Mapped> {
-    let path = PathBuf::from(mmap.filename_os());
+    let name = mmap.filename.strip_suffix(b" (deleted)").unwrap_or(&mmap.filename);
+    let path = PathBuf::from(OsStr::from_bytes(name));
     // Not so for memory without a file.
     if !path.starts_with("/") {
         return None;

@@ -11,6 +11,7 @@ mod wanted;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -23,6 +24,7 @@ pub(crate) use self::wanted::Wanted;
 use crate::attach::Attacher;
 use crate::cli::Options;
 use crate::clock::boot_time_ns;
+use crate::coverage::Coverage;
 use crate::event::{bytes_of, view};
 use crate::keeper::Keeper;
 use crate::messages::say;
@@ -32,23 +34,40 @@ use crate::self_test::Source;
 use crate::self_test::diversion::Diversion;
 use crate::skel::types;
 use crate::stacks::switcher_in;
-use crate::targets::{FileKey, Mapping, Targets, mapped_files};
+use crate::targets::{FileKey, Found, Mapping, Targets, mapped_files};
 
 /// Between looks at whether the recording has ended.
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(20);
 
 /// What this thread and the one that empties the ring share.
 #[derive(Debug, Default)]
 pub(crate) struct Link {
     pub(crate) diversion: Diversion,
     ended: AtomicBool,
+    discovering: AtomicBool,
 }
 
 impl Link {
+    /// Waits until nothing more is noted or attached.
+    pub(crate) fn wait_for_discovery(&self) {
+        while self.discovering.load(Ordering::Acquire) {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// The ring is not emptied any more, and nothing need be found.
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::Relaxed);
         self.diversion.end();
+    }
+}
+
+/// Says that the thread has ended, however it did.
+struct Discovering<'a>(&'a Link);
+
+impl Drop for Discovering<'_> {
+    fn drop(&mut self) {
+        self.0.discovering.store(false, Ordering::Release);
     }
 }
 
@@ -59,6 +78,7 @@ pub(crate) struct Discovery<'a, 'obj> {
     targets: Targets,
     wanted: Wanted<'a>,
     keeper: Keeper,
+    coverage: Coverage,
     link: &'a Link,
     verbose: bool,
     mappings: Mappings,
@@ -77,6 +97,8 @@ pub(crate) struct Known<'a> {
     pub(crate) wanted: Wanted<'a>,
     /// Lets processes go on.
     pub(crate) keeper: Keeper,
+    /// Where notes are taken.
+    pub(crate) coverage: Coverage,
 }
 
 impl<'a, 'obj> Discovery<'a, 'obj> {
@@ -88,10 +110,11 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
     pub(crate) fn new(
         mappings: Mappings,
         probes: &'a Mutex<Probes<'obj>>,
-        Known { attacher, targets, wanted, keeper }: Known<'a>,
+        Known { attacher, targets, wanted, keeper, coverage }: Known<'a>,
         link: &'a Link,
         options: &Options,
     ) -> Result<Self> {
+        link.discovering.store(true, Ordering::Release);
         let mut loaded = lock(probes);
         loaded.hold(!options.command.is_empty())?;
         let maps = &loaded.skel.maps;
@@ -101,6 +124,7 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
             targets,
             wanted,
             keeper,
+            coverage,
             link,
             verbose: options.verbose,
             mappings,
@@ -109,6 +133,7 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
             holds: MapHandle::try_from(&maps.holds)?,
         };
         discovery.targets.seen().for_each(|key| discovery.tell_known(key));
+        discovery.note_running(options);
         Ok(discovery)
     }
 
@@ -117,6 +142,7 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
     /// # Errors
     /// The kernel's news cannot be read.
     pub(crate) fn run(mut self) -> Result<()> {
+        let _discovering = Discovering(self.link);
         let ended = self.follow();
         lock(self.probes).hold(false)?;
         hold::release_all(&self.held, &self.keeper);
@@ -139,6 +165,14 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
                 self.was_held(&event);
             }
         }
+        // Who began last and has ended is worth a note, if not a probe any more.
+        for mapped in self.mappings.take() {
+            if let Mapped::File { pid, mapping, .. } = mapped
+                && (self.wanted.is(pid) || self.wanted.was(pid))
+            {
+                self.note(pid, &mapping);
+            }
+        }
         Ok(())
     }
 
@@ -158,8 +192,12 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
     fn mapped(&mut self, mapped: Mapped) {
         match mapped {
             Mapped::File { pid, ts_ns, mapping } => {
-                if !self.targets.has_seen(mapping.key) && self.wanted.is(pid) {
+                let wanted = self.wanted.is(pid);
+                if wanted && !self.targets.has_seen(mapping.key) {
                     self.look_at(pid, &mapping, ts_ns);
+                }
+                if wanted || self.wanted.was(pid) {
+                    self.note(pid, &mapping);
                 }
             }
             Mapped::Anything => {
@@ -192,12 +230,30 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
             if !self.targets.has_seen(mapping.key) {
                 self.look_at(pid, &mapping, now_ns);
             }
+            self.note(pid, &mapping);
+        }
+    }
+
+    fn note(&self, pid: u32, mapping: &Mapping) {
+        self.coverage.is_mapped(pid, mapping, self.attacher.number(mapping.key));
+    }
+
+    /// What the processes that run already have mapped.
+    fn note_running(&self, options: &Options) {
+        let pids = match options.names_processes() {
+            true => processes::with_descendants(&options.pids),
+            false => processes::all(),
+        };
+        for pid in pids.into_iter().filter(|&pid| self.wanted.is(pid)) {
+            for mapping in mapped_files(pid).unwrap_or_default() {
+                self.note(pid, &mapping);
+            }
         }
     }
 
     /// Looks at a file, and has it probed if there is anything to probe.
     fn look_at(&mut self, pid: u32, mapping: &Mapping, since_ns: u64) {
-        self.targets.consider_mapping(pid, mapping);
+        self.targets.consider_mapping(pid, mapping, Found::Later);
         for note in self.targets.notes.drain(..) {
             say(note);
         }

@@ -6,6 +6,7 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use crate::cgroups::Cgroup;
 use crate::cli::Options;
 use crate::processes;
+use crate::skel::SslrecMaps;
 
 /// The filters.
 pub(crate) struct Wanted<'a> {
@@ -13,23 +14,38 @@ pub(crate) struct Wanted<'a> {
     cgroups: &'a [Cgroup],
     /// The kernel side's, which follows children.
     pids: MapHandle,
+    /// Likewise; those that used TCP stay in it.
+    tcp_users: MapHandle,
 }
 
 impl<'a> Wanted<'a> {
-    pub(crate) fn new(options: &'a Options, cgroups: &'a [Cgroup], pids: MapHandle) -> Self {
-        Self { options, cgroups, pids }
+    /// # Errors
+    /// There are too many open files.
+    pub(crate) fn new(
+        options: &'a Options,
+        cgroups: &'a [Cgroup],
+        maps: &SslrecMaps<'_>,
+    ) -> libbpf_rs::Result<Self> {
+        let pids = MapHandle::try_from(&maps.pids)?;
+        let tcp_users = MapHandle::try_from(&maps.tcp_users)?;
+        Ok(Self { options, cgroups, pids, tcp_users })
     }
 
     /// Whether this process meets them all.
     pub(crate) fn is(&self, pid: u32) -> bool {
         let Options { uids, comms, .. } = self.options;
-        (!self.options.names_processes() || self.is_followed(pid))
+        (!self.options.names_processes() || has(&self.pids, pid))
             && (uids.is_empty() || processes::uid(pid).is_some_and(|uid| uids.contains(&uid)))
             && (comms.is_empty() || processes::comm(pid).is_some_and(|comm| comms.contains(&comm)))
             && (self.cgroups.is_empty() || self.cgroups.iter().any(|group| group.has(pid)))
     }
 
-    fn is_followed(&self, pid: u32) -> bool {
-        self.pids.lookup(&pid.to_ne_bytes(), MapFlags::ANY).is_ok_and(|value| value.is_some())
+    /// Whether a process that may have ended was one to be recorded, and used TCP.
+    pub(crate) fn was(&self, pid: u32) -> bool {
+        has(&self.tcp_users, pid)
     }
+}
+
+fn has(map: &MapHandle, pid: u32) -> bool {
+    map.lookup(&pid.to_ne_bytes(), MapFlags::ANY).is_ok_and(|value| value.is_some())
 }

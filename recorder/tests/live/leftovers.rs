@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::server::Nginx;
-use crate::support::{Live, within};
+use crate::support::{Live, read_lossy, signal, within};
 
 const KINDS: [&str; 3] = ["prog", "map", "link"];
 
@@ -55,6 +55,26 @@ fn leaves_nothing(signal: i32) {
     // The kernel releases programs after a grace period.
     let gone =
         within(Duration::from_secs(10), || still_there(&live, &held).is_empty().then_some(()));
+    assert!(gone.is_some(), "left in the kernel: {:?}", still_there(&live, &held));
+}
+
+/// There the recorder has a process of its own, which outlives it for a moment.
+#[test]
+fn a_killed_recorder_of_a_command_leaves_nothing_in_the_kernel() {
+    let Some(live) = Live::start() else { return };
+    let number = live.path("pid");
+    let script = format!("echo $$ >{}; exec sleep 30", number.display());
+    let (_, mut sslrec) = live.sslrec(&[]);
+    let recorder = live.spawn(sslrec.args(["--", "sh", "-c", &script]));
+    let recording = || read_lossy(&recorder.stderr).contains("recording").then_some(());
+    within(Duration::from_secs(30), recording).expect("it records");
+    let held = held_by(recorder.pid());
+    assert_eq!(still_there(&live, &held).len(), held.len(), "bpftool sees them all");
+    recorder.signal(9);
+    recorder.wait();
+    let gone =
+        within(Duration::from_secs(10), || still_there(&live, &held).is_empty().then_some(()));
+    signal(read_lossy(&number).trim().parse().unwrap(), 9);
     assert!(gone.is_some(), "left in the kernel: {:?}", still_there(&live, &held));
 }
 

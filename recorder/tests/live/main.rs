@@ -14,6 +14,7 @@ mod bad_input;
 mod cases;
 mod choice;
 mod coroutines;
+mod coverage;
 mod demo;
 mod discovery;
 mod go;

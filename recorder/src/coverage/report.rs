@@ -1,0 +1,228 @@
+//! The report at the end: a record for each process that had to do with TLS, and lines for the user.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
+use sslrec_formats::record::{self, CoveredLib};
+
+use super::recognise::Recogniser;
+use super::sockets::{TLS_PORTS, ports_of};
+use super::usage::Usage;
+use super::{Coverage, Inner, Notes};
+use crate::event::view;
+use crate::skel::types;
+
+/// Lines on what was not recorded, unless all are wanted.
+const LINES_MAX: usize = 5;
+
+/// Libraries in these folders come with the system; what is in them is known by their names.
+const SYSTEM_FOLDERS: [&str; 4] = ["/lib", "/lib64", "/usr/lib", "/usr/lib64"];
+
+/// What the report is made of.
+pub(crate) struct Report {
+    pub(crate) coverage: Coverage,
+    pub(crate) usage: Usage,
+    /// The kernel side's table of recorded processes that use TCP.
+    pub(crate) tcp_users: MapHandle,
+    /// Only named processes are recorded, so that each is of interest; else only those on ports
+    /// where TLS is certain.
+    pub(crate) named: bool,
+}
+
+impl Report {
+    /// A record for each process that has something to tell.
+    pub(crate) fn records(&self, ts_ns: u64) -> Vec<record::Coverage> {
+        let inner = self.coverage.lock();
+        let mut ports = self.noted_ports();
+        for (&pid, notes) in &inner.processes {
+            // Connections from before the recording. Another process may have the number by now.
+            if is_still(pid, notes) {
+                ports.entry(pid).or_default().extend(ports_of(pid));
+            }
+        }
+        let mut recogniser = Recogniser::default();
+        let pids: BTreeSet<u32> =
+            inner.processes.keys().copied().chain(self.usage.pids()).collect();
+        let none = Notes::default();
+        let records = pids.into_iter().map(|pid| {
+            let notes = inner.processes.get(&pid).unwrap_or(&none);
+            let libs = self.libs(&inner, pid, notes);
+            let is_recorded = libs.iter().any(|lib| lib.bytes > 0);
+            let missed = match ports.get(&pid) {
+                Some(ports) if !is_recorded => self.missed(pid, notes, ports, &mut recogniser),
+                _ => None,
+            };
+            let exe = notes.exe.as_ref().map(|exe| exe.display().to_string());
+            let noted = (notes.comm.clone(), exe);
+            let (comm, exe) = self.usage.names(pid).cloned().unwrap_or(noted);
+            record::Coverage { ts_ns, pid, comm, exe, libs, missed }
+        });
+        records.filter(|record| !record.libs.is_empty() || record.missed.is_some()).collect()
+    }
+
+    /// The libraries of a process: those that it had mapped, and those that it called.
+    fn libs(&self, inner: &Inner, pid: u32, notes: &Notes) -> Vec<CoveredLib> {
+        let used: BTreeMap<_, _> = self.usage.of(pid).collect();
+        let libs = inner.libs.iter().zip(0_u16..).filter_map(|(lib, number)| {
+            let path = lib.path.display().to_string();
+            let used = used.get(path.as_str()).copied();
+            if used.is_none() && !notes.libs.contains(&number) {
+                return None;
+            }
+            let used = used.cloned().unwrap_or_default();
+            Some(CoveredLib {
+                path,
+                found: lib.found.to_string(),
+                functions: u32::try_from(lib.functions).unwrap_or(u32::MAX),
+                called: used.called,
+                bytes: used.bytes,
+            })
+        });
+        libs.collect()
+    }
+
+    /// Why nothing was recorded of a process that uses TCP at these ports, if it is to be supposed
+    /// that it spoke TLS.
+    fn missed(
+        &self,
+        pid: u32,
+        notes: &Notes,
+        ports: &BTreeSet<u16>,
+        recogniser: &mut Recogniser,
+    ) -> Option<String> {
+        let port = ports.iter().find(|port| TLS_PORTS.contains(port));
+        if port.is_none() && !self.named {
+            return None;
+        }
+        let of_the_system =
+            |path: &Path| SYSTEM_FOLDERS.iter().any(|folder| path.starts_with(folder));
+        let own = notes.exe.iter().map(PathBuf::as_path);
+        let brought = notes.others.iter().map(|path| &**path).filter(|path| {
+            !of_the_system(path) || path.file_name().is_some_and(|name| name == "libjvm.so")
+        });
+        let alive = is_still(pid, notes);
+        let mut signs = own.chain(brought).filter_map(|path| {
+            let seen = format!("/proc/{pid}/root{}", path.display());
+            recogniser.judge(if alive { Path::new(&seen) } else { path }, path)
+        });
+        let what = match (signs.next(), notes.libs.is_empty()) {
+            (Some(sign), _) => sign,
+            (None, false) => "it has a probed library, but called none of its functions",
+            (None, true) => "no TLS library that sslrec knows was found in it",
+        };
+        match (port, what) {
+            (Some(port), _) => Some(format!("port {port}: {what}")),
+            (None, _) if notes.libs.is_empty() && what.starts_with("it ") => Some(what.to_owned()),
+            (None, _) => None,
+        }
+    }
+
+    fn noted_ports(&self) -> BTreeMap<u32, BTreeSet<u16>> {
+        let users = self.tcp_users.keys().filter_map(|key| {
+            let user = self.tcp_users.lookup(&key, MapFlags::ANY).ok()??;
+            let user = view::<types::tcp_user>(&user)?;
+            let pid = u32::from_ne_bytes(key.try_into().ok()?);
+            Some((pid, user.ports.into_iter().filter(|&port| port != 0).collect()))
+        });
+        users.collect()
+    }
+}
+
+/// Whether this number still is the process of which the notes are.
+fn is_still(pid: u32, notes: &Notes) -> bool {
+    let exe = crate::processes::executable(pid).map(PathBuf::from);
+    exe.is_some() && exe == notes.exe
+}
+
+/// The report for the user: what was not recorded, and with `all` what was.
+pub(crate) fn lines(records: &[record::Coverage], all: bool) -> Vec<String> {
+    let mut lines = Vec::new();
+    if all {
+        lines.extend(records.iter().flat_map(covered));
+    }
+    // Alike for all processes of a program.
+    let mut missed: BTreeMap<(&str, &str), Vec<u32>> = BTreeMap::new();
+    for record in records {
+        if let Some(reason) = &record.missed {
+            missed.entry((&record.comm, reason)).or_default().push(record.pid);
+        }
+    }
+    let shown = if all { missed.len() } else { LINES_MAX };
+    for ((comm, reason), pids) in missed.iter().take(shown) {
+        let more = match pids.len() {
+            1 => String::new(),
+            count => format!(" and {} more", count - 1),
+        };
+        lines.push(format!("nothing recorded of {comm}[{}]{more}, {reason}", pids[0]));
+    }
+    if missed.len() > shown {
+        lines.push(format!("nor of {} others; -v names them", missed.len() - shown));
+    }
+    lines
+}
+
+/// A line for each probed library of a process.
+fn covered(record: &record::Coverage) -> Vec<String> {
+    let line = |lib: &CoveredLib| {
+        let called = match lib.called.as_slice() {
+            [] => "none of them was called".to_owned(),
+            called => format!("{} called, {} bytes", called.join(" and "), lib.bytes),
+        };
+        format!(
+            "{}[{}]: {} ({}), {} functions probed, {called}",
+            record.comm, record.pid, lib.path, lib.found, lib.functions
+        )
+    };
+    record.libs.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn missed(pid: u32, comm: &str, reason: &str) -> record::Coverage {
+        let missed = Some(reason.to_owned());
+        record::Coverage { pid, comm: comm.into(), missed, ..record::Coverage::default() }
+    }
+
+    #[test]
+    fn processes_alike_share_a_line() {
+        let records = [missed(1, "java", "port 443: x"), missed(2, "java", "port 443: x")];
+        assert_eq!(lines(&records, false), ["nothing recorded of java[1] and 1 more, port 443: x"]);
+    }
+
+    #[test]
+    fn many_lines_are_for_those_who_ask() {
+        let records: Vec<_> = (0..9).map(|pid| missed(pid, &format!("p{pid}"), "why")).collect();
+        let short = lines(&records, false);
+        assert_eq!(short.len(), LINES_MAX + 1);
+        assert_eq!(short.last().unwrap(), "nor of 4 others; -v names them");
+        assert_eq!(lines(&records, true).len(), 9);
+    }
+
+    #[test]
+    fn what_was_recorded_is_told_on_demand() {
+        let lib = CoveredLib {
+            path: "/lib/libssl.so.3".into(),
+            found: "the command needs it".into(),
+            functions: 20,
+            called: vec!["SSL_write".into(), "SSL_read".into()],
+            bytes: 7,
+        };
+        let unused = CoveredLib { called: Vec::new(), ..lib.clone() };
+        let (pid, comm) = (4, "curl".to_owned());
+        let record =
+            record::Coverage { pid, comm, libs: vec![lib, unused], ..record::Coverage::default() };
+        assert!(lines(std::slice::from_ref(&record), false).is_empty());
+        assert_eq!(
+            lines(&[record], true),
+            [
+                "curl[4]: /lib/libssl.so.3 (the command needs it), 20 functions probed, \
+                 SSL_write and SSL_read called, 7 bytes",
+                "curl[4]: /lib/libssl.so.3 (the command needs it), 20 functions probed, \
+                 none of them was called",
+            ]
+        );
+    }
+}

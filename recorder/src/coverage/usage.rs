@@ -1,0 +1,129 @@
+//! What was called of each probed library, as the records tell it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use sslrec_formats::record::Record;
+
+/// What a process called of a library.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Used {
+    /// Functions that handed over bytes.
+    pub(crate) called: Vec<String>,
+    /// Bytes that they handed over, missing ones included.
+    pub(crate) bytes: u64,
+}
+
+/// Collects it, record by record.
+#[derive(Debug, Default)]
+pub(crate) struct Usage {
+    /// By process and path of the library.
+    used: BTreeMap<(u32, String), usize>,
+    all: Vec<Used>,
+    /// To which of all a connection adds.
+    conns: HashMap<u64, usize>,
+    /// Name and executable of each process, as last seen.
+    processes: HashMap<u32, (String, Option<String>)>,
+}
+
+impl Usage {
+    pub(crate) fn observe(&mut self, record: &Record<'_>) {
+        match record {
+            Record::Process(process) => {
+                let names = (process.comm.clone(), process.exe.clone());
+                self.processes.insert(process.pid, names);
+            }
+            Record::Connection(connection) => {
+                let place = (connection.pid, connection.lib.clone().unwrap_or_default());
+                let index = *self.used.entry(place).or_insert_with(|| {
+                    self.all.push(Used::default());
+                    self.all.len() - 1
+                });
+                self.conns.insert(connection.conn, index);
+            }
+            Record::Data(data) => {
+                self.add(data.conn, data.payload.len() as u64, Some(data.func));
+            }
+            Record::Gap(gap) => self.add(gap.conn, gap.len, None),
+            Record::Close(close) => {
+                self.conns.remove(&close.conn);
+            }
+            _ => {}
+        }
+    }
+
+    fn add(&mut self, conn: u64, bytes: u64, function: Option<&str>) {
+        let Some(&index) = self.conns.get(&conn) else { return };
+        let used = &mut self.all[index];
+        used.bytes += bytes;
+        if let Some(function) = function
+            && !used.called.iter().any(|known| known == function)
+        {
+            used.called.push(function.to_owned());
+        }
+    }
+
+    /// What a process called, by path of the library.
+    pub(crate) fn of(&self, pid: u32) -> impl Iterator<Item = (&str, &Used)> {
+        let of_pid = self.used.range((pid, String::new())..);
+        let of_pid = of_pid.take_while(move |((of, _), _)| *of == pid);
+        of_pid.map(|((_, lib), &index)| (lib.as_str(), &self.all[index]))
+    }
+
+    /// Name and executable of a process that called something.
+    pub(crate) fn names(&self, pid: u32) -> Option<&(String, Option<String>)> {
+        self.processes.get(&pid)
+    }
+
+    /// All processes that called something.
+    pub(crate) fn pids(&self) -> impl Iterator<Item = u32> {
+        self.used.keys().map(|(pid, _)| *pid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sslrec_formats::record::{Connection, Data, Direction, Gap, GapCause};
+
+    #[test]
+    fn bytes_and_functions_are_counted_by_process_and_library() {
+        let mut usage = Usage::default();
+        for (conn, pid, lib) in [(1, 7, "a"), (2, 7, "b"), (3, 8, "a")] {
+            let lib = Some(lib.to_owned());
+            let connection = Connection { conn, pid, lib, ..Connection::default() };
+            usage.observe(&Record::Connection(connection));
+        }
+        let data = |conn, func| {
+            let dir = Direction::Sent;
+            let (ts_ns, tid, offset, lat_ns, call_len, call_offset) = (0, 0, 0, 0, 3, 0);
+            let payload = &b"abc"[..];
+            Record::Data(Data {
+                conn,
+                ts_ns,
+                tid,
+                dir,
+                offset,
+                func,
+                lat_ns,
+                call_len,
+                call_offset,
+                payload,
+            })
+        };
+        for (conn, func) in [(1, "SSL_write"), (1, "SSL_write"), (1, "SSL_read"), (3, "SSL_read")] {
+            usage.observe(&data(conn, func));
+        }
+        let cause = GapCause::RingFull;
+        let gap = Gap { conn: 2, ts_ns: 0, dir: Direction::Sent, offset: 0, len: 100, cause };
+        usage.observe(&Record::Gap(gap));
+        usage.observe(&data(9, "of no connection"));
+        let of = |pid| usage.of(pid).map(|(lib, used)| (lib, used.clone())).collect::<Vec<_>>();
+        let used = |called: &[&str], bytes| Used {
+            called: called.iter().map(|&name| name.to_owned()).collect(),
+            bytes,
+        };
+        assert_eq!(of(7), [("a", used(&["SSL_write", "SSL_read"], 9)), ("b", used(&[], 100))]);
+        assert_eq!(of(8), [("a", used(&["SSL_read"], 3))]);
+        assert_eq!(of(9), []);
+    }
+}

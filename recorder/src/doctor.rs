@@ -1,0 +1,164 @@
+//! `sslrec doctor`: what could be recorded on this machine, and why not more. It loads the kernel
+//! side to see whether that is allowed, and attaches nothing.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, Write as _};
+use std::mem::MaybeUninit;
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::cgroups::mount_point;
+use crate::cli::Options;
+use crate::coverage::recognise::Recogniser;
+use crate::coverage::sockets::{TLS_PORTS, ports_of};
+use crate::discovery::Mappings;
+use crate::kernel::Kernel;
+use crate::probes::Probes;
+use crate::processes;
+use crate::targets::{FileKey, Found, Targets, mapped_files};
+
+/// What the recorder needs where it is not root, by the bits of `linux/capability.h`. CAP_SYS_ADMIN
+/// stands for the first two.
+const CAPABILITIES: [(u32, &str); 3] =
+    [(38, "CAP_PERFMON"), (39, "CAP_BPF"), (19, "CAP_SYS_PTRACE")];
+const CAP_SYS_ADMIN: u32 = 21;
+
+/// Prints it all, and gives 0 if recording is possible at all, else 1.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub(crate) fn run(options: &Options) -> Result<u8> {
+    let mut text = String::new();
+    let able = machine(options, &mut text);
+    programs(options, &mut text);
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever read it has had enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        written => written?,
+    }
+    Ok(u8::from(!able))
+}
+
+/// The kernel, and what it lets this user do.
+fn machine(options: &Options, text: &mut String) -> bool {
+    let mut line = |what: &str, value: &str| {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{what:<14}{value}");
+    };
+    let of_kernel = |file| fs::read_to_string(format!("/proc/sys/kernel/{file}"));
+    let release = of_kernel("osrelease").unwrap_or_default();
+    line("kernel", &format!("Linux {} {}", release.trim(), std::env::consts::ARCH));
+    line("privileges", &privileges());
+    let kernel = match Kernel::probe(&options.without) {
+        Ok(kernel) => kernel,
+        Err(error) => {
+            line("recording", &format!("impossible: {error:#}"));
+            return false;
+        }
+    };
+    let mut storage = MaybeUninit::uninit();
+    let loaded = Probes::load(&mut storage, options, &[], kernel);
+    match &loaded {
+        Ok(_) => line("recording", "possible: the kernel takes the BPF programs"),
+        Err(error) => line("recording", &format!("impossible: {error:#}")),
+    }
+    let yes = |has, yes: &'static str, no: &'static str| if has { yes } else { no };
+    let probes = yes(kernel.multi, "one link a file (kernel 6.6)", "a link each, slow to take out");
+    line("probes", probes);
+    let sites = yes(kernel.cookie, "told by cookie (kernel 5.15)", "told by their code");
+    line("", sites);
+    let within = "within functions where that is proven, on x86-64";
+    line("", yes(kernel.placement, within, "at first instructions and returns"));
+    let tracepoints = "socket tracepoints (kernel 6.3), descriptors, or what happens around calls";
+    let descriptors = "only by descriptors given to the library (kernel before 6.3)";
+    line("addresses", yes(kernel.sock_length, tracepoints, descriptors));
+    let new_files = match Mappings::watch() {
+        Ok(_) => "found as they are mapped (perf_event_open)".to_owned(),
+        Err(error) => format!("not found: {error:#}"),
+    };
+    line("new libraries", &new_files);
+    let hold = "a command's processes wait for their probes (kernel 6.7)";
+    line("", yes(kernel.task_vma, hold, "a command's processes do not wait for their probes"));
+    let cgroups = mount_point().map(|path| path.display().to_string());
+    line("cgroups", cgroups.as_deref().unwrap_or("not mounted (version 2): no --cgroup"));
+    loaded.is_ok()
+}
+
+fn privileges() -> String {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
+    let has = |bit: u32| effective.is_some_and(|bits| bits >> bit & 1 == 1);
+    let granted = |bit| has(bit) || (bit >= 38 && has(CAP_SYS_ADMIN));
+    let missing: Vec<_> =
+        CAPABILITIES.iter().filter(|(bit, _)| !granted(*bit)).map(|(_, name)| *name).collect();
+    if missing.is_empty() {
+        "enough".into()
+    } else {
+        format!("missing {}; run as root", missing.join(", "))
+    }
+}
+
+/// A line for each process that uses TLS, as far as that can be seen.
+fn programs(options: &Options, text: &mut String) {
+    let mut targets = Targets::of_families(options);
+    let own = std::process::id();
+    let all: Vec<_> = processes::all().into_iter().filter(|&pid| pid != own).collect();
+    let mapped: Vec<_> = all
+        .into_iter()
+        .filter_map(|pid| Some((pid, mapped_files(pid).ok()?)))
+        .filter(|(_, files)| !files.is_empty())
+        .collect();
+    for (pid, files) in &mapped {
+        files.iter().for_each(|file| targets.consider_mapping(*pid, file, Found::Running));
+    }
+    let libraries: HashMap<FileKey, String> = targets
+        .files
+        .iter()
+        .filter_map(|target| {
+            let key = FileKey::of(&target.file.metadata().ok()?);
+            let count = target.symbols.functions.len();
+            Some((key, format!("{}, {count} functions", target.path.display())))
+        })
+        .collect();
+    let mut recogniser = Recogniser::default();
+    let _ = writeln!(text, "\nprocesses that use TLS:");
+    let mut none = true;
+    for (pid, files) in mapped {
+        let found: Vec<_> = files.iter().filter_map(|file| libraries.get(&file.key)).collect();
+        let line = match found.as_slice() {
+            [] => unknown(pid, &mut recogniser),
+            found => Some(found.iter().map(|line| line.as_str()).collect::<Vec<_>>().join("; ")),
+        };
+        if let Some(line) = line {
+            none = false;
+            let comm = processes::comm(pid).unwrap_or_default();
+            let _ = writeln!(text, "{pid:>8} {comm:<16}{line}");
+        }
+    }
+    if none {
+        let _ = writeln!(text, "none that can be seen");
+    }
+    for note in &targets.notes {
+        let _ = writeln!(text, "{note}");
+    }
+}
+
+/// What to say of a process without a known library: something only if it is on a port of TLS.
+fn unknown(pid: u32, recogniser: &mut Recogniser) -> Option<String> {
+    let ports = ports_of(pid);
+    let port = ports.iter().find(|port| TLS_PORTS.contains(port))?;
+    let mut files = mapped_files(pid).unwrap_or_default().into_iter();
+    let judge = |path: &Path, recogniser: &mut Recogniser| {
+        recogniser.judge(
+            &Path::new(&format!("/proc/{pid}/root")).join(path.strip_prefix("/").ok()?),
+            path,
+        )
+    };
+    let sign = files.find_map(|file| judge(&file.path, recogniser));
+    let what = sign.unwrap_or("no TLS library that sslrec knows was found in it");
+    Some(format!("port {port}, cannot be recorded: {what}"))
+}
