@@ -7,11 +7,8 @@ mod records;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use records::Script;
+use records::{Script, raw_log};
 use serde_json::Value;
-use sslrec_formats::io::RecordWriter;
-use sslrec_formats::rawlog::RawLogWriter;
-use sslrec_formats::record::CaptureInfo;
 
 /// Two exchanges with `api.example.org`, of which the second fails, and one with another host that
 /// has no response.
@@ -23,13 +20,7 @@ fn write_capture(dir: &Path) {
         .received("HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")
         .sent("GET /c HTTP/1.1\r\nHost: other.test\r\n\r\n")
         .close();
-    let mut bytes = Vec::new();
-    let info = CaptureInfo { start_ns: 1, ..CaptureInfo::default() };
-    let mut writer = RawLogWriter::new(&mut bytes, info, 1).unwrap();
-    script.records().iter().for_each(|record| writer.write(record).unwrap());
-    writer.finish().unwrap();
-    drop(writer);
-    std::fs::write(dir.join("c.zst"), bytes).unwrap();
+    std::fs::write(dir.join("c.zst"), raw_log(&script.records())).unwrap();
 }
 
 fn check(dir: &Path, args: &[&str]) -> Output {

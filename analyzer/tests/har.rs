@@ -9,11 +9,8 @@ mod tools;
 use std::path::Path;
 use std::process::Command;
 
-use records::Script;
+use records::{Script, raw_log};
 use serde_json::{Value, json};
-use sslrec_formats::io::RecordWriter;
-use sslrec_formats::rawlog::RawLogWriter;
-use sslrec_formats::record::CaptureInfo;
 
 /// Writes `c.har` from three exchanges, of which the last one has no response.
 fn har(dir: &Path) -> Value {
@@ -24,13 +21,7 @@ fn har(dir: &Path) -> Value {
         .received([&b"HTTP/1.1 302 Found\r\nLocation: /c\r\nContent-Length: 2\r\n\r\n"[..], b"\xff\0"].concat())
         .sent("GET /c HTTP/1.1\r\nHost: h\r\n\r\n")
         .close();
-    let mut bytes = Vec::new();
-    let info = CaptureInfo { start_ns: 1, ..CaptureInfo::default() };
-    let mut writer = RawLogWriter::new(&mut bytes, info, 1).unwrap();
-    script.records().iter().for_each(|record| writer.write(record).unwrap());
-    writer.finish().unwrap();
-    drop(writer);
-    std::fs::write(dir.join("c"), bytes).unwrap();
+    std::fs::write(dir.join("c"), raw_log(&script.records())).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_sslanalyze"));
     let output = command.args(["har", "c"]).current_dir(dir).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -9,22 +9,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use records::Script;
-use sslrec_formats::io::RecordWriter;
-use sslrec_formats::rawlog::RawLogWriter;
-use sslrec_formats::record::CaptureInfo;
+use records::{Script, raw_log};
 
 const HOSTILE: &str = r#"</script><img src=x onerror="pwned=1">"#;
 
 fn html(script: &Script, dir: &Path, args: &[&str]) -> Output {
-    let mut bytes = Vec::new();
-    let info = CaptureInfo { start_ns: 1, ..CaptureInfo::default() };
-    let mut writer = RawLogWriter::new(&mut bytes, info, 1).unwrap();
-    script.records().iter().for_each(|record| writer.write(record).unwrap());
-    writer.finish().unwrap();
-    drop(writer);
     // The name is shown too.
-    std::fs::write(dir.join("<b onclick=pwned=1>"), bytes).unwrap();
+    std::fs::write(dir.join("<b onclick=pwned=1>"), raw_log(&script.records())).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_sslanalyze"));
     command.args(["html", "<b onclick=pwned=1>"]).args(args).current_dir(dir).output().unwrap()
 }

@@ -12,16 +12,14 @@ use std::process::Command;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use frames::{END_HEADERS, END_STREAM, HEADERS, block, client, data, exchanges, frame, server};
-use records::{Script, list, list_records};
+use records::{Script, list, list_records, raw_log};
 use serde_json::Value;
 use sslanalyze::capture::Options;
 use sslanalyze::exchange::Item;
 use sslanalyze::output::Output;
 use sslanalyze::output::json::Json;
-use sslrec_formats::io::RecordWriter;
-use sslrec_formats::rawlog::RawLogWriter;
 use sslrec_formats::record::Direction::{Received, Sent};
-use sslrec_formats::record::{CaptureInfo, Record};
+use sslrec_formats::record::Record;
 
 /// What is listed of a script, with contents or without.
 fn listed(script: &Script, bodies: bool) -> Vec<Value> {
@@ -265,13 +263,7 @@ fn program(args: &[&str], script: &Script) -> String {
 }
 
 fn program_in(dir: &Path, args: &[&str], script: &Script) -> String {
-    let mut bytes = Vec::new();
-    let info = CaptureInfo { start_ns: 1, ..CaptureInfo::default() };
-    let mut writer = RawLogWriter::new(&mut bytes, info, 1).unwrap();
-    script.records().iter().for_each(|record| writer.write(record).unwrap());
-    writer.finish().unwrap();
-    drop(writer);
-    std::fs::write(dir.join("c"), bytes).unwrap();
+    std::fs::write(dir.join("c"), raw_log(&script.records())).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_sslanalyze"));
     let output = command.args(args).current_dir(dir).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -9,19 +9,10 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use records::Script;
-use sslrec_formats::io::RecordWriter;
-use sslrec_formats::rawlog::RawLogWriter;
-use sslrec_formats::record::CaptureInfo;
+use records::{Script, raw_log};
 
 fn show(script: &Script, dir: &Path, args: &[&str]) -> Output {
-    let mut bytes = Vec::new();
-    let info = CaptureInfo { start_ns: 1, ..CaptureInfo::default() };
-    let mut writer = RawLogWriter::new(&mut bytes, info, 1).unwrap();
-    script.records().iter().for_each(|record| writer.write(record).unwrap());
-    writer.finish().unwrap();
-    drop(writer);
-    std::fs::write(dir.join("c"), bytes).unwrap();
+    std::fs::write(dir.join("c"), raw_log(&script.records())).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_sslanalyze"));
     command.arg("show").args(args).current_dir(dir).output().unwrap()
 }

@@ -8,11 +8,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use records::Script;
+use records::{Script, raw_log};
 use serde_json::{Value, json};
-use sslrec_formats::io::RecordWriter;
-use sslrec_formats::rawlog::RawLogWriter;
-use sslrec_formats::record::CaptureInfo;
 
 fn analyze(args: &[&str], dir: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sslanalyze"));
@@ -42,13 +39,7 @@ fn capture(dir: &Path) {
         .sent("GET /users/7 HTTP/1.1\r\nHost: api\r\n\r\n")
         .received("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
         .close();
-    let mut bytes = Vec::new();
-    let info = CaptureInfo { start_ns: 1, ..CaptureInfo::default() };
-    let mut writer = RawLogWriter::new(&mut bytes, info, 1).unwrap();
-    script.records().iter().for_each(|record| writer.write(record).unwrap());
-    writer.finish().unwrap();
-    drop(writer);
-    std::fs::write(dir.join("c"), bytes).unwrap();
+    std::fs::write(dir.join("c"), raw_log(&script.records())).unwrap();
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod http1;
 pub mod http2;
 pub mod io;
 pub mod pairing;

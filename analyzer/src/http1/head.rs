@@ -43,22 +43,6 @@ pub(crate) struct Head {
     pub(crate) anomalies: Vec<&'static str>,
 }
 
-/// Length of the head that `bytes` begins with, empty line included; `bytes[..scanned]` are known
-/// not to hold its end.
-pub(crate) fn find_end(bytes: &[u8], scanned: usize) -> Option<usize> {
-    // The end is LF LF or LF CR LF, and may have begun in the scanned part.
-    let mut at = scanned.saturating_sub(2);
-    while let Some(found) = memchr(b'\n', &bytes[at..]) {
-        at += found + 1;
-        match bytes[at..] {
-            [b'\n', ..] => return Some(at + 1),
-            [b'\r', b'\n', ..] => return Some(at + 2),
-            _ => {}
-        }
-    }
-    None
-}
-
 /// Reads a head. `whole` says that it ends with its empty line; otherwise it was cut, and what is
 /// complete of it is read.
 ///
@@ -251,9 +235,10 @@ pub(crate) fn is_token(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sslrec_formats::http1::find_end_of_head;
 
     fn request(bytes: &[u8]) -> Head {
-        assert_eq!(find_end(bytes, 0), Some(bytes.len()));
+        assert_eq!(find_end_of_head(bytes, 0), Some(bytes.len()));
         parse(Kind::Request, bytes, true).unwrap()
     }
 
@@ -269,8 +254,8 @@ mod tests {
             (b"GET / HTTP/1.1\nA: b\n\r\nbody", 22),
         ] {
             for scanned in 0..end {
-                assert_eq!(find_end(bytes, scanned), Some(end), "{scanned}");
-                assert_eq!(find_end(&bytes[..scanned], 0), None, "{scanned}");
+                assert_eq!(find_end_of_head(bytes, scanned), Some(end), "{scanned}");
+                assert_eq!(find_end_of_head(&bytes[..scanned], 0), None, "{scanned}");
             }
         }
     }

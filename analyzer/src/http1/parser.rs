@@ -21,6 +21,7 @@ mod tests;
 use std::collections::VecDeque;
 
 use memchr::memchr;
+use sslrec_formats::http1::find_end_of_head;
 
 use super::End;
 use super::framing::Framing;
@@ -273,7 +274,7 @@ impl Parser {
     fn head(&mut self, input: &mut &[u8], scanned: usize, started: bool) {
         let before = self.buffer.len();
         if before == 0
-            && let Some(end) = head::find_end(input, 0)
+            && let Some(end) = find_end_of_head(input, 0)
         {
             let (bytes, rest) = input.split_at(end);
             match head::parse(self.kind, bytes, true) {
@@ -290,7 +291,7 @@ impl Parser {
         let line = memchr(b'\n', input).map_or(input.len(), |end| end + 1);
         self.buffer.extend_from_slice(&input[..line]);
         *input = &input[line..];
-        if head::find_end(&self.buffer, scanned).is_some() {
+        if find_end_of_head(&self.buffer, scanned).is_some() {
             match head::parse(self.kind, &self.buffer, true) {
                 Some(head) => {
                     self.buffer.clear();
@@ -427,7 +428,7 @@ impl Parser {
         let before = self.buffer.len();
         let piece = input.len().min(TRAILER_PIECE);
         self.buffer.extend_from_slice(&input[..piece]);
-        let Some(end) = head::find_end(&self.buffer, scanned) else {
+        let Some(end) = find_end_of_head(&self.buffer, scanned) else {
             *input = &input[piece..];
             self.state = State::Trailers { scanned: self.buffer.len() };
             if self.buffer.len() > MAX_HEAD {

@@ -86,21 +86,6 @@ fn is_method(text: &[u8]) -> bool {
     !text.is_empty() && text.len() <= MAX_METHOD && text.iter().all(is_token)
 }
 
-/// Length of the head that `bytes` begin with, empty line included; the first `scanned` of them are
-/// known not to hold its end.
-pub(super) fn find_end(bytes: &[u8], scanned: usize) -> Option<usize> {
-    let mut at = scanned.saturating_sub(2);
-    while let Some(found) = memchr(b'\n', &bytes[at..]) {
-        at += found + 1;
-        match bytes[at..] {
-            [b'\n', ..] => return Some(at + 1),
-            [b'\r', b'\n', ..] => return Some(at + 2),
-            _ => {}
-        }
-    }
-    None
-}
-
 /// Blanks what is secret in a head that is there as a whole, and tells what it says. A trailer section
 /// is a head without a start line.
 pub(super) fn redact(

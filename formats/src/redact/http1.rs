@@ -10,6 +10,7 @@ use memchr::memchr;
 use super::body::Body;
 use super::head::{self, Line, MAX_HEAD, Method, Said};
 use super::window::{Engine, Window};
+use crate::http1::find_end_of_head;
 
 /// The longest line with the size of a chunk.
 const MAX_CHUNK_LINE: usize = 16 << 10;
@@ -184,7 +185,7 @@ impl Http1 {
         if !is_start {
             return Step::Lost;
         }
-        match head::find_end(bytes, self.scanned) {
+        match find_end_of_head(bytes, self.scanned) {
             Some(len) => {
                 self.scanned = 0;
                 let range = *at..*at + len as u64;
@@ -290,7 +291,7 @@ impl Http1 {
             [b'\n', ..] => 1,
             [b'\r', b'\n', ..] => 2,
             [b'\r'] => return Step::Wait,
-            _ => match head::find_end(bytes, self.scanned) {
+            _ => match find_end_of_head(bytes, self.scanned) {
                 Some(len) => len,
                 None => return self.wait_for_end(window, at, engine),
             },
