@@ -30,8 +30,15 @@ chromium chromium
 go golang-go
 node nodejs
 npm npm
+git git
+gnutls-cli gnutls-bin
+perl perl
+php php-cli
+ruby ruby
+tstclnt libnss3-tools
+wget wget
 "
-    packages+=" python3-grpcio python3-junitparser python3-protobuf python3-venv python3-websockets"
+    packages+=" libio-socket-ssl-perl libmbedtls-dev libwolfssl-dev python3-grpcio python3-junitparser python3-protobuf python3-venv python3-websockets"
     ;;
 bench)
     commands+="

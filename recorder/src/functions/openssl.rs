@@ -34,12 +34,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("SSL_set_fd", Kind::SetFd),
     Function::new("SSL_set_rfd", Kind::SetFd),
     Function::new("SSL_set_wfd", Kind::SetFd),
-    Function::new("SSL_ctrl", Kind::Ctrl),
+    // Not in BoringSSL and AWS-LC.
+    Function::new("SSL_ctrl", Kind::Ctrl).optional(),
     Function::new("SSL_shutdown", Kind::Shutdown),
     Function::new("SSL_free", Kind::Free),
     Function::new("SSL_clear", Kind::Clear),
     Function::new("SSL_up_ref", Kind::UpRef).optional(),
-    // BoringSSL and AWS-LC, in place of a command of SSL_ctrl.
+    // There, in place of a command of SSL_ctrl.
     Function::new("SSL_set_tlsext_host_name", Kind::ServerName(Text::to_nul(2))).optional(),
     Function::new("SSL_get_servername", Kind::Ask(Told::ServerName, Answer::Text)),
     Function::new("SSL_get0_alpn_selected", Kind::Ask(Told::Alpn, Answer::Pointer)).optional(),

@@ -24,6 +24,7 @@ mod leftovers;
 mod lifecycle;
 mod listing;
 mod loss;
+mod matrix;
 mod memory_bios;
 mod nginx;
 mod output;
