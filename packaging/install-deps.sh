@@ -38,7 +38,7 @@ ruby ruby
 tstclnt libnss3-tools
 wget wget
 "
-    packages+=" libio-socket-ssl-perl libmbedtls-dev libwolfssl-dev python3-grpcio python3-junitparser python3-protobuf python3-venv python3-websockets"
+    packages+=" libio-socket-ssl-perl libmbedtls-dev libwolfssl-dev python3-grpcio python3-junitparser python3-protobuf python3-venv python3-websockets python3-yaml"
     ;;
 bench)
     commands+="

@@ -13,6 +13,7 @@ mod addresses;
 mod bad_input;
 mod cases;
 mod choice;
+mod ci;
 mod coroutines;
 mod coverage;
 mod demo;
