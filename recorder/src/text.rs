@@ -183,7 +183,14 @@ impl<W: Write> Text<W> {
         self.interrupt()?;
         let Handshake { conn, func, ts_ns, tid, lat_ns, .. } = *handshake;
         self.head(conn, func, ts_ns, tid, 0, lat_ns)?;
-        self.put_line("")
+        if !handshake.ok {
+            // Writing to a String cannot fail.
+            let _ = match handshake.result {
+                Some(result) => write!(self.line, " failed ({result})"),
+                None => write!(self.line, " failed"),
+            };
+        }
+        self.put_line(if handshake.ok { "" } else { GAP })
     }
 
     /// Begins the line that describes a call.

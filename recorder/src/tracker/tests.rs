@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use super::*;
+use crate::functions::index_of;
 
 const DATA: u16 = types::event_kind::EVENT_DATA.0 as u16;
 const GAP: u16 = types::event_kind::EVENT_GAP.0 as u16;
@@ -259,6 +260,38 @@ fn what_is_open_at_the_end_is_closed_as_such() {
     let mut last = Vec::new();
     tracker.finish(crate::clock::boot_time_ns(), &mut |record| last.push(line(record)));
     assert_eq!(last, ["close 1 still_open 0 0"]);
+}
+
+/// Its object was not released, so the kernel side could not say it.
+#[test]
+fn a_handshake_that_had_not_succeeded_when_the_process_ended_has_failed() {
+    for (offset, unsure, expected) in [([0; 2], 0, 1), ([0; 2], 1, 0), ([1, 0], 0, 0)] {
+        let mut tracker = tracker();
+        let conn = types::conn {
+            born_ns: 10,
+            offset,
+            handshake_ns: 1_000,
+            handshake_end_ns: 1_500,
+            handshake_unsure: unsure,
+            handshake_result: -28,
+            handshake_func: index_of("gnutls_handshake").unwrap(),
+            ..types::conn::default()
+        };
+        tracker.kernel.conns.borrow_mut().push((Key { pid: PID, ssl: 1, born_ns: 10 }, conn));
+        let mut failed = Vec::new();
+        tracker.event(&exit(2_000).0, &mut |record| {
+            if let Record::Handshake(handshake) = record {
+                failed.push((
+                    handshake.func.to_owned(),
+                    handshake.ok,
+                    handshake.lat_ns,
+                    handshake.result,
+                ));
+            }
+        });
+        let wanted = ("gnutls_handshake".to_owned(), false, 500, Some(-28));
+        assert_eq!(failed, vec![wanted; expected], "{offset:?} {unsure}");
+    }
 }
 
 #[test]
