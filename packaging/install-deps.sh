@@ -28,6 +28,8 @@ test)
     commands+="
 chromium chromium
 go golang-go
+h2load nghttp2-client
+nghttpd nghttp2-server
 node nodejs
 npm npm
 git git
