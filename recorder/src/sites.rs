@@ -113,10 +113,16 @@ impl<'data> Code<'data> {
     fn are_told(&self, function: &Function, targets: &[u64]) -> bool {
         targets.iter().all(|&target| {
             let exported = self.exports.iter().find(|&&(address, _)| address == target);
-            let name = exported.map(|(_, name)| *name).or_else(|| self.stub_name(target));
+            let name = exported.map(|(_, name)| *name).or_else(|| self.own_stub_name(target));
             let target = functions::all().find(|(_, known)| Some(known.name) == name);
             target.is_some_and(|(_, target)| function.is_told_by(target))
         })
+    }
+
+    /// The name of the function to which a stub leads, if the file has it: only then it is probed
+    /// with the others.
+    fn own_stub_name(&self, address: u64) -> Option<&str> {
+        self.stub_name(address).filter(|stub| self.exports.iter().any(|(_, name)| name == stub))
     }
 
     /// The name of the function to which a stub of the procedure linkage table leads: an optional
@@ -308,7 +314,9 @@ mod tests {
     #[test]
     fn a_function_ends_with_one_that_is_reached_by_a_stub() {
         let (bytes, addresses) = jumping_to(&stub(&[]));
-        let code = code(&bytes, &[(START + 0x2000, "SSL_do_handshake")]);
+        let mut code = code(&bytes, &[(START + 0x2000, "SSL_do_handshake")]);
+        assert!(code.sites_of(function("SSL_connect"), addresses.clone()).is_err(), "elsewhere");
+        code.exports = vec![(START + 0x3000, "SSL_do_handshake")];
         let connect = code.sites_of(function("SSL_connect"), addresses.clone()).unwrap();
         assert_eq!(connect.exits, []);
         assert!(code.sites_of(function("SSL_read"), addresses).is_err());
