@@ -92,26 +92,36 @@ static __always_inline void inherit(struct conn *conn, __u64 ssl)
 	conn->role = parent->role;
 }
 
+/* A global function: what it puts on the stack is large, and nobody else has to have room for it. */
+__noinline int make_conn(__u32 pid, __u64 ssl, __u32 lib, __u32 joined)
+{
+	struct conn_key key = conn_key_of(pid, ssl);
+	struct conn fresh = {
+		.born_ns = bpf_ktime_get_boot_ns(),
+		.fd = -1,
+		.lib = lib,
+		.joined = joined,
+	};
+	__u64 alive = 0;
+
+	if (joined)
+		inherit(&fresh, ssl);
+	if (bpf_map_update_elem(&conns, &key, &fresh, BPF_NOEXIST))
+		return 0;
+	if (bpf_map_update_elem(&tls_pids, &pid, &alive, BPF_ANY))
+		count(COUNT_TLS_PID_TABLE_FULL);
+	return 0;
+}
+
 /* The connection of an object, made on first sight. `joined` says that the call is one that
  * needs a handshake before it, which was not seen. */
 static __always_inline struct conn *conn_of(const struct conn_key *key, __u16 lib, bool joined)
 {
 	struct conn *known = bpf_map_lookup_elem(&conns, key);
-	struct conn fresh = {};
-	__u64 alive = 0;
 
 	if (known)
 		return known;
-	fresh.born_ns = bpf_ktime_get_boot_ns();
-	fresh.fd = -1;
-	fresh.lib = lib;
-	fresh.joined = joined;
-	if (joined)
-		inherit(&fresh, key->ssl);
-	if (bpf_map_update_elem(&conns, key, &fresh, BPF_NOEXIST))
-		return NULL;
-	if (bpf_map_update_elem(&tls_pids, &key->pid, &alive, BPF_ANY))
-		count(COUNT_TLS_PID_TABLE_FULL);
+	make_conn(key->pid, key->ssl, lib, joined);
 	return bpf_map_lookup_elem(&conns, key);
 }
 

@@ -168,6 +168,41 @@ static __always_inline void resolve_go_conn(const struct conn_key *key, struct c
 
 /* ---- Entry ---- */
 
+/* These three are global functions for the sake of the stack, as make_conn() is. */
+
+__noinline int find_go_socket(__u32 pid, __u64 object)
+{
+	struct conn_key key = conn_key_of(pid, object);
+	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
+
+	if (conn)
+		read_go_endpoints(&conn->ends, object);
+	return 0;
+}
+
+/* Whether a connection has been here, and goes on: the socket is the same. */
+__noinline int go_conn_goes_on(__u32 pid, __u64 object)
+{
+	struct conn_key key = conn_key_of(pid, object);
+	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
+	struct endpoints ends = {};
+
+	if (!conn || !(conn->handshake_ns || has_data(conn)))
+		return 0;
+	read_go_endpoints(&ends, object);
+	return ends.family && is_same_socket(&conn->ends, &ends);
+}
+
+__noinline int clear_go_conn(__u32 pid, __u64 object)
+{
+	struct conn_key key = conn_key_of(pid, object);
+	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
+
+	if (conn && (conn->handshake_ns || has_data(conn)))
+		clear(&key, conn);
+	return 0;
+}
+
 /*
  * A handshake begins. Memory of a Conn that nobody closed is used again without a word, so if a
  * connection has been here, it is over, unless the socket is the same: then this is a
@@ -176,15 +211,11 @@ static __always_inline void resolve_go_conn(const struct conn_key *key, struct c
 static __always_inline void begin_go_handshake(const struct conn_key *key, struct conn *conn,
 					       const struct site *site, __u64 now_ns)
 {
-	struct endpoints ends = {};
-
-	read_go_endpoints(&ends, key->ssl);
-	if (conn->handshake_ns || has_data(conn)) {
-		if (ends.family && is_same_socket(&conn->ends, &ends))
-			return;
-		clear(key, conn);
-	}
-	conn->ends = ends;
+	if (go_conn_goes_on(key->pid, key->ssl))
+		return;
+	clear_go_conn(key->pid, key->ssl);
+	__builtin_memset(&conn->ends, 0, sizeof(conn->ends));
+	find_go_socket(key->pid, key->ssl);
 	conn->role = site->role;
 	conn->joined = 0;
 	conn->handshake_ns = now_ns;

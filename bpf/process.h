@@ -38,14 +38,19 @@ static __always_inline __u32 pid_of(struct task_struct *task)
 	return number_of(BPF_CORE_READ(task, group_leader));
 }
 
-/* pid << 32 | tid of the caller; 0, which is nobody's, where it is not in the namespace. */
-static __always_inline __u64 current_thread(void)
+/* A global function, since the verifier checks such a one once and not in every place that wants to
+ * know: they would come to hundreds of thousands of instructions. Its stack is its own, too. */
+__noinline __u64 current_thread_in_namespace(void)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 
-	if (!settings.pid_ns_ino)
-		return bpf_get_current_pid_tgid();
 	return (__u64)pid_of(task) << 32 | number_of(task);
+}
+
+/* pid << 32 | tid of the caller; 0, which is nobody's, where it is not in the namespace. */
+static __always_inline __u64 current_thread(void)
+{
+	return settings.pid_ns_ino ? current_thread_in_namespace() : bpf_get_current_pid_tgid();
 }
 
 static __always_inline void count_add(__u32 which, __u64 n)
