@@ -15,6 +15,17 @@ use object::elf;
 use object::read::elf::{Dyn, FileHeader};
 use object::{Endianness, FileKind, ReadCache};
 
+/// Where loaders look without being told: those of Debian and its kin, of Red Hat's, and of others.
+/// It matters where there is no cache, as in small container images.
+const DEFAULT_FOLDERS: [&str; 6] = [
+    "/lib/x86_64-linux-gnu",
+    "/usr/lib/x86_64-linux-gnu",
+    "/lib64",
+    "/usr/lib64",
+    "/lib",
+    "/usr/lib",
+];
+
 /// Scripts name their interpreter, which may be a script again; Linux allows four turns.
 const INTERPRETERS_MAX: usize = 4;
 
@@ -139,9 +150,7 @@ impl Dynamic {
         in_folders(&mut self.run_path.iter().cloned())
             .or_else(|| in_folders(&mut library_path().into_iter()))
             .or_else(|| cache.iter().find(named).cloned())
-            .or_else(|| {
-                in_folders(&mut ["/lib", "/usr/lib", "/lib64"].map(PathBuf::from).into_iter())
-            })
+            .or_else(|| in_folders(&mut DEFAULT_FOLDERS.map(PathBuf::from).into_iter()))
     }
 }
 
@@ -258,6 +267,13 @@ mod tests {
     fn a_command_needs_libc() {
         let command = find_command("ls").unwrap();
         let libraries = needed(&executables(&command), &cached_libraries());
+        assert!(libraries.iter().any(|path| path.ends_with("libc.so.6")), "{libraries:?}");
+    }
+
+    #[test]
+    fn without_a_cache_libraries_are_where_the_loader_looks_by_itself() {
+        let command = find_command("ls").unwrap();
+        let libraries = needed(&executables(&command), &[]);
         assert!(libraries.iter().any(|path| path.ends_with("libc.so.6")), "{libraries:?}");
     }
 
