@@ -13,7 +13,7 @@ pub(crate) mod diversion;
 pub(crate) mod peer;
 mod script;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
@@ -90,14 +90,20 @@ pub(crate) fn run(
             converse(peer, &look, &seen, &told_by_others)
         }
         Source::Recording(diversion) => {
+            let all_taken = Cell::new(false);
             let look = || {
-                diversion.take()?.iter().for_each(|event| seen.borrow_mut().add(event));
+                let events = diversion.take();
+                all_taken.set(events.is_ok());
+                events?.iter().for_each(|event| seen.borrow_mut().add(event));
                 Ok(())
             };
             diversion.divert(pid);
             probes.record_self_test(pid)?;
             let outcome = converse(peer, &look, &seen, &told_by_others);
-            diversion.divert(0);
+            // What could not be had yet is still in the ring, and no part of the recording.
+            if all_taken.get() {
+                diversion.divert(0);
+            }
             outcome
         }
     };
