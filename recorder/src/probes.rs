@@ -13,6 +13,7 @@ use std::thread;
 use anyhow::{Context, Result, anyhow, bail};
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{ErrorKind, Link, MapCore, MapFlags, OpenObject, ProgramAttachType};
+use rustix::thread::{CapabilitySet, capabilities};
 
 use crate::cgroups::Cgroup;
 use crate::cli::Options;
@@ -209,10 +210,11 @@ fn ring_size(wanted: u64) -> Result<u32> {
     Ok(u32::try_from(wanted.max(RING_SIZE_MIN).next_power_of_two())?)
 }
 
-/// Turns the kernel's refusal to load into what to do about it.
+/// Turns the kernel's refusal to load into what to do about it. "Permission denied" is what the
+/// verifier says of programs too, to whoever has all permissions.
 fn refusal(error: libbpf_rs::Error) -> anyhow::Error {
     match error.kind() {
-        ErrorKind::PermissionDenied => anyhow!(
+        ErrorKind::PermissionDenied if !may_load() => anyhow!(
             "the kernel does not let this user load BPF programs; \
              run as root, or with CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE"
         ),
@@ -221,6 +223,14 @@ fn refusal(error: libbpf_rs::Error) -> anyhow::Error {
              sslrec needs Linux 5.8 or later with BTF, -v shows the kernel's own words"
         ),
     }
+}
+
+/// Whether this thread has what loading BPF programs for tracing takes (kernel 5.8).
+fn may_load() -> bool {
+    let needed = CapabilitySet::BPF | CapabilitySet::PERFMON;
+    capabilities(None).is_ok_and(|sets| {
+        sets.effective.contains(CapabilitySet::SYS_ADMIN) || sets.effective.contains(needed)
+    })
 }
 
 #[cfg(test)]
