@@ -9,7 +9,7 @@ RELEASE := $(TARGET_DIR)/release
 # nextest gives each test a process and a time limit of its own; cargo's runner will do.
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: all build deps test-deps cargo lint test bench demo screenshots install clean help
+.PHONY: all build deps test-deps cargo lint test kernels test-kernels bench demo screenshots install clean help
 
 all: build
 
@@ -17,6 +17,7 @@ help:
 	@echo 'make build      release binaries in $(RELEASE)'
 	@echo 'make demo       record a client of a local TLS server, list what it did'
 	@echo 'make test       format, lints and every test, the live ones too (those want root)'
+	@echo 'make test-kernels   the recorder on Linux 6.1 and 6.12, emulated by qemu'
 	@echo 'make bench      what recording costs; BENCH="cost nginx" picks sections, QUICK=1 tries it'
 	@echo 'make deps       install what building needs (apt, only what is missing)'
 	@echo 'make install    into PREFIX, now $(PREFIX)'
@@ -38,6 +39,7 @@ build: cargo
 lint: deps
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --package sslrec --test kernels -- -D warnings
 
 # The live tests trace real programs and disturb one another: one at a time. Documentation
 # examples come first, since nextest does not run them and its summary should end the output.
@@ -49,6 +51,18 @@ ifeq ($(NEXTEST),yes)
 else
 	$(CARGO) test --workspace --no-fail-fast
 endif
+
+KERNELS := $(abspath $(TARGET_DIR))/kernels
+
+# Fails where there is no qemu or no kernel to be had.
+kernels: cargo
+	@packaging/install-deps.sh kernels
+	@packaging/fetch-kernels.sh $(KERNELS)
+
+# One guest at a time: each takes two processors.
+test-kernels: kernels
+	$(CARGO) build --package sslrec --package sslanalyze
+	SSLREC_KERNELS=$(KERNELS) $(CARGO) test --package sslrec --test kernels -- --test-threads=1
 
 # Sections: cost cpu nginx loss files analyzer memory.
 bench: cargo

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what building and the demo need on Debian or Ubuntu, and only what is missing; with
-# `test` or `bench`, what the tests or the benchmarks need on top. Starts no service: nginx would
+# `test`, `bench` or `kernels`, what the tests, the benchmarks or other kernels need on top. Starts no service: nginx would
 # otherwise take port 80 of this machine.
 set -euo pipefail
 
@@ -41,6 +41,12 @@ tstclnt libnss3-tools
 wget wget
 "
     packages+=" libio-socket-ssl-perl libmbedtls-dev libwolfssl-dev python3-grpcio python3-junitparser python3-protobuf python3-venv python3-websockets python3-yaml"
+    ;;
+kernels)
+    commands+="
+qemu-system-x86_64 qemu-system-x86
+busybox busybox-static
+"
     ;;
 bench)
     commands+="

@@ -1,42 +1,11 @@
 //! Every way of using the library that `tls_cases` knows, against what the program says itself:
 //! nothing lost, nothing doubled, the right end and the right address.
 
-use crate::listing::Listing;
 use crate::peers::{End, case, truth};
 use crate::support::{Live, Recorded};
-
-/// The ends as recorded, in an order that does not depend on time.
-fn recorded_ends(listing: &Listing) -> Vec<End> {
-    let exchanges = &listing.exchanges;
-    assert!(exchanges.is_empty(), "the messages of the cases are not HTTP: {exchanges:?}");
-    let mut ends: Vec<End> = listing.streams.iter().map(End::from_stream).collect();
-    ends.sort();
-    ends
-}
-
-/// What is listed by default of a connection with both ends recorded: the client's end.
-fn primaries(truth: &[End]) -> Vec<End> {
-    let hidden = |end: &End| {
-        end.role == "server"
-            && end.client.is_some()
-            && truth.iter().any(|o| o.role == "client" && o.client == end.client)
-    };
-    truth.iter().filter(|end| !hidden(end)).cloned().collect()
-}
-
-/// Addresses are compared only where the program has a socket to ask.
-fn assert_ends(recorded: &[End], mut expected: Vec<End>, what: &str) {
-    expected.sort();
-    let key = |end: &End| (end.role.clone(), end.from_client.clone(), end.from_server.clone());
-    let keys = |ends: &[End]| ends.iter().map(key).collect::<Vec<_>>();
-    assert_eq!(keys(recorded), keys(&expected), "{what}");
-    for (recorded, expected) in recorded.iter().zip(&expected) {
-        if expected.client.is_some() {
-            let addresses = |end: &End| (end.client.clone(), end.server.clone());
-            assert_eq!(addresses(recorded), addresses(expected), "{what}: {}", expected.name);
-        }
-    }
-}
+use crate::truth::{
+    assert_both_ends, assert_ends, assert_nothing_lost, assert_recorded_once, recorded_ends,
+};
 
 /// Records a case; `None` where it cannot run here.
 fn record(live: &Live, arguments: &[&str]) -> Option<(Recorded, Vec<End>)> {
@@ -51,14 +20,6 @@ fn record_with(live: &Live, options: &[&str], command: &[String]) -> Option<(Rec
             eprintln!("skipped: {reason}");
             None
         }
-    }
-}
-
-fn assert_nothing_lost(listing: &Listing) {
-    assert_eq!(listing.summary["lost_bytes"], 0, "{}", listing.summary);
-    assert_eq!(listing.summary["dropped_events"], 0, "{}", listing.summary);
-    for stream in &listing.streams {
-        assert_eq!(stream["complete"], true, "{}", stream["notes"]);
     }
 }
 
@@ -78,9 +39,7 @@ pub(crate) fn command_matches_the_truth(options: &[&str], command: &[String]) {
     let Some((recorded, truth)) = both_ends_match_the_truth(&live, options, command) else {
         return;
     };
-    let once = live.list_both(&recorded.pcapng, &recorded.raw, &["--bodies"]);
-    assert_nothing_lost(&once);
-    assert_ends(&recorded_ends(&once), primaries(&truth), "pcapng");
+    assert_recorded_once(&live, &recorded, &truth);
 }
 
 /// What the raw log has of each end, paired or not.
@@ -92,14 +51,6 @@ pub(crate) fn both_ends_match_the_truth(
     let (recorded, truth) = record_with(live, options, command)?;
     assert_both_ends(live, &recorded, &truth);
     Some((recorded, truth))
-}
-
-/// Compares the raw log with the truth.
-pub(crate) fn assert_both_ends(live: &Live, recorded: &Recorded, truth: &[End]) {
-    assert!(!truth.is_empty());
-    let both = live.list(&recorded.raw, &["--bodies", "--both-ends"]);
-    assert_nothing_lost(&both);
-    assert_ends(&recorded_ends(&both), truth.to_vec(), "raw log, both ends");
 }
 
 macro_rules! cases {

@@ -2,12 +2,11 @@
 //! its own. Return probes would kill them, so none are used.
 
 use crate::cases::{both_ends_match_the_truth, command_matches_the_truth};
-use crate::peers::build;
+use crate::peers::coroutines;
 use crate::support::Live;
 
 pub(crate) fn program(mode: &str, count: &str) -> [String; 3] {
-    let program = build("coroutines", &["coroutines.c", "peer.c"], &["-lssl", "-lcrypto"]);
-    [program, mode.to_owned(), count.to_owned()]
+    [coroutines(), mode.to_owned(), count.to_owned()]
 }
 
 /// The end of a handshake is not seen without a return probe, so the client's address may become

@@ -43,4 +43,5 @@ mod rotation;
 mod server;
 mod support;
 mod tiers;
+mod truth;
 mod two_ends;

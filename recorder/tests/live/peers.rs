@@ -23,6 +23,11 @@ pub(crate) fn tls_cases_static() -> String {
     build("tls_cases_static", &TLS_CASES, &libraries)
 }
 
+/// The program whose coroutines stop within calls.
+pub(crate) fn coroutines() -> String {
+    build("coroutines", &["coroutines.c", "peer.c"], &["-lssl", "-lcrypto"])
+}
+
 /// The program that holds a probe which the recorder's cannot share a function with.
 pub(crate) fn rival_tracer() -> String {
     build("rival_tracer", &["rival_tracer.c"], &[])

@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::cases::{assert_both_ends, both_ends_match_the_truth};
+use crate::cases::both_ends_match_the_truth;
 use crate::coroutines;
 use crate::peers::{build, text, tls_cases, tls_cases_static, truth};
 use crate::support::{Live, Recorded, SSLREC, read_lossy, within};
+use crate::truth::assert_both_ends;
 
 /// A library that stands between a program and libssl, see `liar.c`.
 fn liar(name: &str, defines: &[&str]) -> String {
