@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use sslrec_formats::pairing::Pairing;
-use sslrec_formats::record::{self, CaptureInfo, Direction, Record, Stats};
+use sslrec_formats::record::{self, CaptureInfo, Direction, Handshake, Record, Stats};
 
 use crate::exchange::{ConnectionInfo, Item};
 use crate::input::{Kind, RecordSink};
@@ -265,7 +265,14 @@ impl<S: ItemSink> RecordSink for Assembler<S> {
                     None => self.undescribed += 1,
                 }
             }
-            Record::Handshake(handshake) => self.see(handshake.ts_ns),
+            Record::Handshake(handshake) => {
+                self.see(handshake.ts_ns);
+                if let Some(connection) = self.connections.get_mut(&handshake.conn)
+                    && !handshake.ok
+                {
+                    connection.note(&failure(handshake));
+                }
+            }
             Record::Close(close) => {
                 if !shadow {
                     self.see_listed(close.ts_ns);
@@ -309,4 +316,10 @@ impl<S: ItemSink> RecordSink for Assembler<S> {
             connection.note(note);
         }
     }
+}
+
+/// What is said of a handshake that failed.
+fn failure(handshake: &Handshake<'_>) -> String {
+    let result = handshake.result.map(|result| format!(" ({} gave {result})", handshake.func));
+    format!("the TLS handshake failed{}", result.unwrap_or_default())
 }

@@ -136,7 +136,7 @@ clients! {
     gnutls_cli: "printf 'GET /page HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' | \
         gnutls-cli --x509cafile @CA -p @PORT localhost > @OUT; test -s @OUT", "gnutls-cli",
         ["libgnutls.so.30"], "libgnutls.so";
-    tstclnt_of_nss: "mkdir -p @FOLDER/db && certutil -N -d sql:@FOLDER/db --empty-password && \
+    tstclnt_of_nss: "rm -rf @FOLDER/db && mkdir @FOLDER/db && certutil -N -d sql:@FOLDER/db --empty-password && \
         certutil -A -n ca -t CT,, -i @CA -d sql:@FOLDER/db && \
         printf 'GET /page HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' > @OUT.request && \
         tstclnt -h localhost -p @PORT -4 -d sql:@FOLDER/db < @OUT.request > @OUT; test -s @OUT", "tstclnt",

@@ -143,7 +143,12 @@ fn record(live: &Live, script: &str) -> (Recorded, Listing) {
     let folder = live.dir().to_str().unwrap();
     let recorded = live.record(&[], &["/usr/bin/python3", "-c", script, folder]).succeeded();
     let listing = live.list_both(&recorded.pcapng, &recorded.raw, &["--bodies"]);
-    assert!(listing.streams.is_empty(), "{:?}", listing.streams);
+    // A client may give up one connection for another one.
+    for stream in &listing.streams {
+        let notes = stream["notes"].to_string();
+        assert!(notes.contains("the TLS handshake failed"), "{stream}");
+        assert_eq!((&stream["client_bytes"], &stream["server_bytes"]), (&0.into(), &0.into()));
+    }
     for exchange in &listing.exchanges {
         assert_eq!(exchange["complete"], true, "{}", exchange["notes"]);
         assert_eq!(exchange["notes"], serde_json::json!([]));
