@@ -168,11 +168,11 @@ pub struct Options {
 
     /// Become this user once attached
     ///
-    /// The threads that handle what was recorded give up root for good; one that probes what appears
-    /// later, and one that passes signals on, keep it. Default: under sudo, the user who called it;
-    /// else none. `-Z root` stays root. A command is not affected: it runs as sslrec was started.
-    /// With -C or -G, files after the first are made by this user. Executables of other users'
-    /// processes cannot be named then.
+    /// The threads that handle what was recorded give up root for good; the others, such as the one
+    /// that probes what appears later, keep it. Default: under sudo, the user who called it; else
+    /// none. `-Z root` stays root. A command is not affected: it runs as sslrec was started. With
+    /// -C or -G, files after the first are made by this user. Executables of other users' processes
+    /// cannot be named then.
     #[arg(short = 'Z', long, value_name = "USER", value_parser = User::find)]
     pub user: Option<User>,
 

@@ -110,7 +110,7 @@ impl Output {
         self.writer.flush()
     }
 
-    /// Completes the file, and makes sure that it survives a loss of power.
+    /// Completes the file, and syncs it to disk.
     pub(crate) fn finish(&mut self) -> Result<(), Error> {
         self.writer.finish()?;
         Ok(self.writer.file().sync()?)

@@ -3,9 +3,10 @@
 //! Loading and attaching need root, or CAP_BPF and CAP_PERFMON. The threads that afterwards handle
 //! what the recorded programs sent need neither: the one that empties the ring, which is the
 //! process's first, and the one that writes. Both give up every capability, with no way back,
-//! and become the user that `-Z` names or, under sudo(8), the one who called it. Two threads keep
-//! what there is: the one that probes what appears during the recording (see
-//! [`crate::discovery`]), and the [`keeper`](crate::keeper). Neither looks at what was recorded.
+//! and become the user that `-Z` names or, under sudo(8), the one who called it. Threads that never
+//! handle what was recorded keep what there is: the one that probes what appears during the
+//! recording (see [`crate::discovery`]), the [`keeper`](crate::keeper), and the one that waits for
+//! the command (see [`crate::child`]).
 
 use std::path::Path;
 use std::{fmt, fs, io, thread};

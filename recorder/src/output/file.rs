@@ -77,7 +77,8 @@ impl CaptureFile {
         Self { file, buffer: Vec::new(), written: 0, whole: 0, regular, created }
     }
 
-    /// Makes sure that what was written survives a loss of power.
+    /// Syncs what was written to disk. Not the folder: that a new file is in it may yet be lost with
+    /// the power, on file systems that do not write this down with the file.
     pub(super) fn sync(&self) -> io::Result<()> {
         if self.regular { self.file.sync_data() } else { Ok(()) }
     }
