@@ -281,7 +281,7 @@ impl<S: ItemSink> RecordSink for Assembler<S> {
                     self.end(connection, shadow, Some(close), close.ts_ns);
                 }
             }
-            Record::Coverage(_) => {}
+            Record::Exit(_) | Record::Coverage(_) => {}
             Record::Stats(stats) => {
                 self.see_listed(stats.ts_ns);
                 self.stats = Some(stats.clone());

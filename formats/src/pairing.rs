@@ -98,7 +98,11 @@ impl Pairing {
             Record::Data(data) => self.start(data.conn),
             Record::Gap(gap) => self.start(gap.conn),
             Record::Close(close) => self.remove(close.conn),
-            Record::Process(_) | Record::Handshake(_) | Record::Coverage(_) | Record::Stats(_) => {}
+            Record::Process(_)
+            | Record::Handshake(_)
+            | Record::Exit(_)
+            | Record::Coverage(_)
+            | Record::Stats(_) => {}
         }
     }
 

@@ -29,6 +29,8 @@ pub enum Record<'a> {
     Handshake(Handshake<'a>),
     /// The end of a connection.
     Close(Close),
+    /// The end of a process.
+    Exit(Exit),
     /// What of a process was captured and what not. Near the end of a capture.
     Coverage(Coverage),
     /// The recorder's counters; the one with `last` set closes a capture.
@@ -44,7 +46,7 @@ impl Record<'_> {
             Record::Gap(g) => Some(g.conn),
             Record::Handshake(h) => Some(h.conn),
             Record::Close(c) => Some(c.conn),
-            Record::Process(_) | Record::Coverage(_) | Record::Stats(_) => None,
+            Record::Process(_) | Record::Exit(_) | Record::Coverage(_) | Record::Stats(_) => None,
         }
     }
 
@@ -58,6 +60,7 @@ impl Record<'_> {
             Record::Gap(g) => g.ts_ns,
             Record::Handshake(h) => h.ts_ns,
             Record::Close(c) => c.ts_ns,
+            Record::Exit(e) => e.ts_ns,
             Record::Coverage(c) => c.ts_ns,
             Record::Stats(s) => s.ts_ns,
         }
@@ -272,6 +275,16 @@ pub struct Close {
     pub sent_bytes: u64,
     /// Length of the received stream, missing bytes included.
     pub received_bytes: u64,
+}
+
+/// The end of a process. All its connections are closed by then, and unless another `Process` with
+/// this number follows, no record refers to it any more. Only the raw log has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exit {
+    /// When, nanoseconds since the Unix epoch.
+    pub ts_ns: u64,
+    /// Process id.
+    pub pid: u32,
 }
 
 /// What of a process was captured, and why not more. Only the raw log has it.

@@ -15,7 +15,8 @@ use sslrec_formats::io::{Error, RecordReader, RecordWriter};
 use sslrec_formats::pcapng::{PcapngOptions, PcapngReader, PcapngWriter, is_sslrec_pcapng};
 use sslrec_formats::rawlog::{RawLogReader, RawLogWriter, is_raw_log};
 use sslrec_formats::record::{
-    Connection, Coverage, CoveredLib, Data, Direction, GapCause, Handshake, Process, Record, Role,
+    Connection, Coverage, CoveredLib, Data, Direction, Exit, GapCause, Handshake, Process, Record,
+    Role,
 };
 
 #[test]
@@ -365,6 +366,41 @@ fn the_times_of_frames_never_decrease() {
     }
     assert_eq!(latest, common::START_NS + 950_000_000);
     assert_eq!(read_rawlog(&file).0, records);
+}
+
+/// A number that is used again is another process: in the raw log, and as another interface.
+#[test]
+fn a_process_that_has_ended_is_not_the_next_one_with_its_number() {
+    let mut records = Vec::new();
+    for conn in 1..=3 {
+        records.push(process(7, "curl"));
+        let local = format!("10.0.0.5:{}", 50_000 + conn);
+        let connection = connection(conn, 7, Role::Client, &local, "10.0.0.6:443");
+        records.push(Record::Connection(connection));
+        records.push(data(conn, Direction::Sent, 0, b"GET /"));
+        records.push(close(conn, 5, 0));
+        records.push(Record::Exit(Exit { ts_ns: common::START_NS + 910_000_000, pid: 7 }));
+    }
+    records.push(last_stats());
+    assert_eq!(read_rawlog(&to_rawlog(&records)).0, records);
+
+    let file = to_pcapng(&records);
+    let (read, error) = read_pcapng(&file);
+    assert!(error.is_none(), "{error:?}");
+    records.retain(|record| !matches!(record, Record::Exit(_)));
+    assert_eq!(by_connection(&read), by_connection(&records));
+    let (mut interfaces, mut statistics) = (0, Vec::new());
+    let mut blocks = pcap_file::pcapng::PcapNgReader::new(&file[..]).unwrap();
+    while let Some(block) = blocks.next_block() {
+        match block.unwrap().0 {
+            pcap_file::pcapng::Block::InterfaceDescription(_) => interfaces += 1,
+            pcap_file::pcapng::Block::InterfaceStatistics(block) => {
+                statistics.push((block.interface_id, interfaces));
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(statistics, [(1, 2), (2, 3), (0, 3)], "each once, where its process ends");
 }
 
 #[test]

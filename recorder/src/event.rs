@@ -16,8 +16,10 @@ pub(crate) enum Event<'a> {
     Handshake(types::event_handshake),
     Close(types::event_close),
     LateClose(types::event_close),
-    /// The process executed another image, or ended.
-    ImageGone(types::event),
+    /// The process executes another image.
+    Exec(types::event),
+    /// The process has ended.
+    Exit(types::event),
 }
 
 impl<'a> Event<'a> {
@@ -39,7 +41,8 @@ impl<'a> Event<'a> {
             kind::EVENT_HANDSHAKE => Self::Handshake(view(bytes)?),
             kind::EVENT_CLOSE => Self::Close(view(bytes)?),
             kind::EVENT_LATE_CLOSE => Self::LateClose(view(bytes)?),
-            kind::EVENT_EXEC | kind::EVENT_EXIT => Self::ImageGone(head),
+            kind::EVENT_EXEC => Self::Exec(head),
+            kind::EVENT_EXIT => Self::Exit(head),
             _ => return None,
         })
     }
@@ -169,7 +172,7 @@ mod tests {
     fn an_exit_made_here_is_one() {
         let bytes = exit_event(7, 99);
         assert_eq!(bytes.len(), size_of::<types::event>());
-        let Some(Event::ImageGone(head)) = Event::parse(&bytes) else { panic!() };
+        let Some(Event::Exit(head)) = Event::parse(&bytes) else { panic!() };
         assert_eq!((head.pid, head.ts_ns), (7, 99));
     }
 

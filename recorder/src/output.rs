@@ -187,8 +187,11 @@ struct Series {
     begun: Instant,
     /// Only so many files are kept.
     keep: Option<usize>,
-    /// Those that were, the last of them the one at hand.
+    /// Those that were, the last of them the one at hand; if all are kept, only the first and the
+    /// last.
     files: VecDeque<PathBuf>,
+    /// How many were begun.
+    count: u64,
     /// How many were removed.
     removed: u64,
 }
@@ -206,6 +209,7 @@ impl Series {
             begun: Instant::now(),
             keep: options.file_count,
             files: VecDeque::new(),
+            count: 0,
             removed: 0,
         })
     }
@@ -220,6 +224,10 @@ impl Series {
         let file = CaptureFile::create(&path)?;
         self.begun = Instant::now();
         self.files.push_back(path);
+        self.count += 1;
+        if self.keep.is_none() && self.files.len() > 2 {
+            self.files.remove(1);
+        }
         Ok(file)
     }
 
@@ -246,7 +254,7 @@ impl Series {
             0 => String::new(),
             removed => format!(", {removed} older ones removed"),
         };
-        match self.files.len() {
+        match self.count - self.removed {
             1 => format!("{}{removed}", last.display()),
             count => {
                 format!("{count} files from {} to {}{removed}", first.display(), last.display())

@@ -117,6 +117,9 @@ impl Target {
     }
 }
 
+/// Files that are known to have been looked at. A machine that compiles maps ever new ones.
+const SEEN_MAX: usize = 1 << 18;
+
 /// What was found, and what is worth a line to the user.
 #[derive(Debug, Default)]
 pub(crate) struct Targets {
@@ -124,7 +127,7 @@ pub(crate) struct Targets {
     pub(crate) notes: Vec<String>,
     /// The libraries of interest.
     families: Vec<Family>,
-    /// Those that were looked at, whether they are to be probed or not.
+    /// Those that were looked at, whether they are to be probed or not; at most about `SEEN_MAX`.
     seen: HashSet<FileKey>,
 }
 
@@ -264,6 +267,14 @@ impl Targets {
     /// Whether a file was looked at.
     pub(crate) fn has_seen(&self, key: FileKey) -> bool {
         self.seen.contains(&key)
+    }
+
+    /// Forgets the files that were looked at but for these, if they are very many: at the worst they
+    /// are looked at once more.
+    pub(crate) fn forget_but(&mut self, keep: impl Fn(FileKey) -> bool) {
+        if self.seen.len() >= SEEN_MAX {
+            self.seen.retain(|key| keep(*key));
+        }
     }
 
     /// All files that were looked at.

@@ -93,6 +93,9 @@ impl<W: Write> Text<W> {
             Record::Close(close) => {
                 self.connections.remove(&close.conn);
             }
+            Record::Exit(exit) => {
+                self.processes.remove(&exit.pid);
+            }
             Record::Handshake(_) | Record::Coverage(_) | Record::Stats(_) => {}
         }
         Ok(())

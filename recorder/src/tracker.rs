@@ -5,12 +5,12 @@
 //! lies between the end of one event and the offset of the next, or before the final length.
 //! Every event belongs to a connection by process, object address and time of birth.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use sslrec_formats::record::{
-    AddrKind, Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Handshake, Process,
-    Record, Role,
+    AddrKind, Close, CloseCause, Connection, Data, Direction, Exit, Gap, GapCause, Handshake,
+    Process, Record, Role,
 };
 
 use crate::answers::Answers;
@@ -30,6 +30,13 @@ struct Conn {
     next: [u64; 2],
 }
 
+/// By what a process is known.
+#[derive(Debug)]
+struct Image {
+    uid: u32,
+    comm: String,
+}
+
 /// Turns events into records.
 #[derive(Debug)]
 pub(crate) struct Tracker<K> {
@@ -37,7 +44,9 @@ pub(crate) struct Tracker<K> {
     kernel: K,
     coverage: Coverage,
     conns: HashMap<Key, Conn>,
-    processes: BTreeMap<u32, Process>,
+    /// Processes that were reported and have not ended. Nothing is known of one that has executed
+    /// another image since.
+    processes: HashMap<u32, Option<Image>>,
     /// What was set or asked for before its connection was first reported, with the connection's
     /// time of birth, by process and object: a later object at the same address takes the place of
     /// one that came to nothing, which is never reported.
@@ -69,7 +78,7 @@ impl<K: KernelState> Tracker<K> {
             kernel,
             coverage,
             conns: HashMap::new(),
-            processes: BTreeMap::new(),
+            processes: HashMap::new(),
             answers: HashMap::new(),
             next_number: 1,
             totals: Totals::default(),
@@ -95,7 +104,8 @@ impl<K: KernelState> Tracker<K> {
                     self.closed(&close, emit);
                 }
             }
-            Some(Event::ImageGone(head)) => self.image_gone(head.pid, head.ts_ns, emit),
+            Some(Event::Exec(head)) => self.image_gone(head.pid, head.ts_ns, emit),
+            Some(Event::Exit(head)) => self.exit(head.pid, head.ts_ns, emit),
             None => self.totals.bad_events += 1,
         }
     }
@@ -245,8 +255,19 @@ impl<K: KernelState> Tracker<K> {
     fn image_gone(&mut self, pid: u32, boot_ns: u64, emit: Emit<'_>) {
         self.close_all(Some(pid), boot_ns, CloseCause::Exit, emit);
         self.answers.retain(|&(of, _), (born_ns, _)| of != pid || *born_ns >= boot_ns);
-        self.processes.remove(&pid);
+        if let Some(image) = self.processes.get_mut(&pid) {
+            *image = None;
+        }
         self.kernel.forget(pid, boot_ns);
+    }
+
+    /// Another process may have its number by now, if this comes late; then there is nothing to
+    /// say, since what was known of this one belongs to that one.
+    fn exit(&mut self, pid: u32, boot_ns: u64, emit: Emit<'_>) {
+        self.image_gone(pid, boot_ns, emit);
+        if !self.conns.keys().any(|key| key.pid == pid) && self.processes.remove(&pid).is_some() {
+            emit(&Record::Exit(Exit { ts_ns: self.clock.unix_ns(boot_ns), pid }));
+        }
     }
 
     /// Closes the connections of a process, or all, that are older than this. Such as were never
@@ -336,7 +357,7 @@ impl<K: KernelState> Tracker<K> {
     /// room, the kernel's table may still tell.
     fn known(&mut self, key: Key, ts_ns: u64, emit: Emit<'_>) -> &mut Conn {
         if !self.conns.contains_key(&key) {
-            if !self.processes.contains_key(&key.pid) {
+            if !matches!(self.processes.get(&key.pid), Some(Some(_))) {
                 self.add_process(processes::describe(key.pid, ts_ns), emit);
             }
             match self.kernel.conn(key) {
@@ -363,8 +384,9 @@ impl<K: KernelState> Tracker<K> {
     }
 
     fn see_process(&mut self, pid: u32, uid: u32, comm: String, ts_ns: u64, emit: Emit<'_>) {
-        let known = self.processes.get(&pid);
-        if known.is_some_and(|process| process.uid == uid && process.comm == comm) {
+        if let Some(Some(image)) = self.processes.get(&pid)
+            && (image.uid, &image.comm) == (uid, &comm)
+        {
             return;
         }
         let exe = processes::executable(pid);
@@ -372,8 +394,10 @@ impl<K: KernelState> Tracker<K> {
     }
 
     fn add_process(&mut self, process: Process, emit: Emit<'_>) {
-        emit(&Record::Process(process.clone()));
-        if self.processes.insert(process.pid, process).is_none() {
+        let pid = process.pid;
+        let image = Image { uid: process.uid, comm: process.comm.clone() };
+        emit(&Record::Process(process));
+        if self.processes.insert(pid, Some(image)).is_none() {
             self.totals.processes += 1;
         }
     }

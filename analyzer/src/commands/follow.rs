@@ -290,7 +290,7 @@ impl<W: Write> RecordSink for Conversation<W> {
             }
             Record::Handshake(handshake) => self.handshake(handshake),
             Record::Close(close) => self.close(close),
-            Record::Process(_) | Record::Coverage(_) | Record::Stats(_) => Ok(()),
+            Record::Process(_) | Record::Exit(_) | Record::Coverage(_) | Record::Stats(_) => Ok(()),
         };
         self.failure = done.err();
     }

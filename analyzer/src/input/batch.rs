@@ -137,6 +137,7 @@ impl Batch {
             Record::Connection(c) => owned(Record::Connection(c.clone())),
             Record::Gap(gap) => owned(Record::Gap(gap.clone())),
             Record::Close(close) => owned(Record::Close(close.clone())),
+            Record::Exit(exit) => owned(Record::Exit(exit.clone())),
             Record::Coverage(c) => owned(Record::Coverage(c.clone())),
             Record::Stats(stats) => owned(Record::Stats(stats.clone())),
         };

@@ -207,7 +207,7 @@ impl Merger {
                 handshake.conn = self.number(capture, handshake.conn);
             }
             Record::Close(close) => close.conn = self.number(capture, close.conn),
-            Record::Coverage(_) | Record::Stats(_) => {}
+            Record::Exit(_) | Record::Coverage(_) | Record::Stats(_) => {}
         }
         sink.record(&record);
     }

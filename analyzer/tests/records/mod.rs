@@ -177,7 +177,11 @@ pub(crate) fn moved(script: &Script, conn: u64, by_ns: u64, mirrored: bool) -> V
             Record::Data(d) => (d.conn, d.ts_ns) = (conn, d.ts_ns + by_ns),
             Record::Gap(g) => (g.conn, g.ts_ns) = (conn, g.ts_ns + by_ns),
             Record::Close(c) => (c.conn, c.ts_ns) = (conn, c.ts_ns + by_ns),
-            Record::Process(_) | Record::Handshake(_) | Record::Coverage(_) | Record::Stats(_) => {}
+            Record::Process(_)
+            | Record::Handshake(_)
+            | Record::Exit(_)
+            | Record::Coverage(_)
+            | Record::Stats(_) => {}
         }
     }
     records

@@ -4,6 +4,7 @@
 //! out here, since their options would cost an allocation each otherwise.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -47,7 +48,9 @@ const OUTBOUND: u32 = 2;
 pub(super) struct Output<W> {
     out: W,
     blocks: PcapNgWriter<Vec<u8>>,
-    interfaces: Vec<Interface>,
+    /// Those whose statistics are yet to be written.
+    interfaces: BTreeMap<u32, Interface>,
+    interface_count: u32,
     os: String,
     start_ns: u64,
     bytes_written: u64,
@@ -80,7 +83,8 @@ impl<W: Write> Output<W> {
         Ok(Self {
             out,
             blocks: section(info, comment)?,
-            interfaces: Vec::new(),
+            interfaces: BTreeMap::new(),
+            interface_count: 0,
             os: info.os.clone(),
             start_ns: info.start_ns,
             bytes_written: 0,
@@ -92,6 +96,7 @@ impl<W: Write> Output<W> {
     pub(super) fn begin(&mut self, info: &CaptureInfo, comment: &str) -> Result<(), Error> {
         self.blocks = section(info, comment)?;
         self.interfaces.clear();
+        self.interface_count = 0;
         self.bytes_written = 0;
         Ok(())
     }
@@ -113,8 +118,13 @@ impl<W: Write> Output<W> {
         self.out
     }
 
-    pub(super) fn interface_count(&self) -> u32 {
-        self.interfaces.len() as u32
+    pub(super) fn has_interface(&self) -> bool {
+        self.interface_count > 0
+    }
+
+    #[cfg(test)]
+    pub(super) fn open_interfaces(&self) -> usize {
+        self.interfaces.len()
     }
 
     /// Adds an interface and returns its number.
@@ -134,8 +144,30 @@ impl<W: Write> Output<W> {
         ];
         let block = Block::InterfaceDescription(block).into_owned();
         self.blocks.write_block(&block).map_err(refused)?;
-        self.interfaces.push(Interface::default());
-        Ok(self.interface_count() - 1)
+        let number = self.interface_count;
+        self.interfaces.insert(number, Interface::default());
+        self.interface_count += 1;
+        Ok(number)
+    }
+
+    /// Nothing more comes of an interface: writes its statistics, and forgets it. Not the first
+    /// one, to which those of the capture belong.
+    pub(super) fn end_interface(&mut self, interface: u32, ts_ns: u64) -> Result<(), Error> {
+        if interface == 0 {
+            return Ok(());
+        }
+        self.statistics(interface, ts_ns, None, "")?;
+        self.interfaces.remove(&interface);
+        Ok(())
+    }
+
+    /// Ends all interfaces but the first one.
+    pub(super) fn end_interfaces(&mut self, ts_ns: u64) -> Result<(), Error> {
+        while let Some((&interface, _)) = self.interfaces.range(1..).next() {
+            self.end_interface(interface, ts_ns)?;
+            self.drain_if_full()?;
+        }
+        Ok(())
     }
 
     /// Adds the statistics of an interface up to now.
@@ -146,7 +178,7 @@ impl<W: Write> Output<W> {
         os_dropped: Option<u64>,
         comment: &str,
     ) -> Result<(), Error> {
-        let Some(counted) = self.interfaces.get(interface as usize) else { return Ok(()) };
+        let Some(counted) = self.interfaces.get(&interface) else { return Ok(()) };
         let mut options = vec![
             InterfaceStatisticsOption::IsbStartTime(Duration::from_nanos(self.start_ns)),
             InterfaceStatisticsOption::IsbEndTime(Duration::from_nanos(ts_ns)),
@@ -179,7 +211,7 @@ impl<W: Write> Output<W> {
 
     /// Counts something that the program sent or received, or that is missing of it.
     pub(super) fn count(&mut self, interface: u32, received: u64, dropped: u64) {
-        if let Some(counted) = self.interfaces.get_mut(interface as usize) {
+        if let Some(counted) = self.interfaces.get_mut(&interface) {
             counted.received += received;
             counted.dropped += dropped;
         }

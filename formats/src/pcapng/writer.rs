@@ -12,7 +12,8 @@ use super::{PcapngOptions, describe};
 use crate::io::{Error, RecordWriter};
 use crate::pairing::Pairing;
 use crate::record::{
-    CaptureInfo, Close, Connection, Direction, Gap, GapCause, Handshake, Process, Record, Stats,
+    CaptureInfo, Close, Connection, Direction, Exit, Gap, GapCause, Handshake, Process, Record,
+    Stats,
 };
 
 /// Handshakes that are held back per connection, the last ones; see [`Entry::held`].
@@ -28,8 +29,8 @@ const NAMES_LIMIT: usize = 65_536;
 /// handshake of a connection waits for its first data, gap or close, as only then it is settled
 /// which end that is.
 ///
-/// Memory: 256 KiB of blocks, what is known of each live connection, each process, and each pair
-/// of address and server name up to 65,536 of them.
+/// Memory: 256 KiB of blocks, what is known of each live connection and of each process that has not
+/// ended, and each pair of address and server name up to 65,536 of them.
 pub struct PcapngWriter<W: Write> {
     output: Output<W>,
     info: CaptureInfo,
@@ -111,7 +112,7 @@ impl<W: Write> PcapngWriter<W> {
         self.finish()?;
         switch(self.output.out())?;
         self.output.begin(&self.info, &describe::capture(&self.info))?;
-        self.processes.values_mut().for_each(ProcessEntry::leave_behind);
+        self.processes.values_mut().for_each(ProcessEntry::forget_interface);
         self.connections.values_mut().for_each(Entry::leave_behind);
         self.names.clear();
         self.closing_stats = false;
@@ -141,18 +142,28 @@ impl<W: Write> PcapngWriter<W> {
         self.output.into_inner()
     }
 
-    fn process(&mut self, process: &Process) {
+    fn process(&mut self, process: &Process) -> Result<(), Error> {
         match self.processes.get_mut(&process.pid) {
             Some(entry) if is_same(&entry.process, process) => {}
             Some(entry) => {
                 entry.process = process.clone();
-                entry.interface = None;
-                entry.generation += 1;
+                if let Some(interface) = entry.interface {
+                    self.output.end_interface(interface, process.ts_ns)?;
+                }
+                entry.forget_interface();
             }
             None => {
                 self.processes.insert(process.pid, ProcessEntry::new(process.clone()));
             }
         }
+        Ok(())
+    }
+
+    fn exit(&mut self, exit: &Exit) -> Result<(), Error> {
+        let Some(mut entry) = self.processes.remove(&exit.pid) else { return Ok(()) };
+        // It is in the file even if it has no packets.
+        let interface = entry.interface(None, &mut self.output)?;
+        self.output.end_interface(interface, exit.ts_ns)
     }
 
     fn connection(&mut self, connection: &Connection) {
@@ -281,14 +292,11 @@ impl<W: Write> PcapngWriter<W> {
             self.closing_stats = true;
             self.remaining_processes()?;
         }
-        if self.output.interface_count() == 0 {
+        if !self.output.has_interface() {
             self.output.interface("sslrec", "", "capture=1")?;
         }
         if stats.last {
-            for interface in 1..self.output.interface_count() {
-                self.output.statistics(interface, stats.ts_ns, None, "")?;
-                self.output.drain_if_full()?;
-            }
+            self.output.end_interfaces(stats.ts_ns)?;
         }
         let comment = describe::stats(stats);
         self.output.statistics(0, stats.ts_ns, Some(stats.dropped_events), &comment)
@@ -315,7 +323,7 @@ impl<W: Write> PcapngWriter<W> {
 
     fn add(&mut self, record: &Record<'_>) -> Result<(), Error> {
         match record {
-            Record::Process(process) => self.process(process),
+            Record::Process(process) => self.process(process)?,
             Record::Connection(connection) => self.connection(connection),
             Record::Data(data) => {
                 self.with_open(data.conn, data.ts_ns, |line| line.data(data))?;
@@ -326,6 +334,7 @@ impl<W: Write> PcapngWriter<W> {
             }
             Record::Handshake(handshake) => self.handshake(handshake)?,
             Record::Close(close) => self.close(close)?,
+            Record::Exit(exit) => self.exit(exit)?,
             // There is no place in a packet capture for what no packet is about.
             Record::Coverage(_) => {}
             Record::Stats(stats) => self.stats(stats)?,
@@ -361,10 +370,8 @@ impl<W: Write> RecordWriter for PcapngWriter<W> {
         self.check_open()?;
         if !self.closing_stats {
             self.remaining_processes()?;
-            for interface in 0..self.output.interface_count() {
-                self.output.statistics(interface, self.latest_ts_ns, None, "")?;
-                self.output.drain_if_full()?;
-            }
+            self.output.end_interfaces(self.latest_ts_ns)?;
+            self.output.statistics(0, self.latest_ts_ns, None, "")?;
         }
         self.ended = true;
         self.output.flush()
@@ -376,8 +383,8 @@ impl ProcessEntry {
         Self { process, interface: None, generation: 0 }
     }
 
-    /// The next file does not know it.
-    fn leave_behind(&mut self) {
+    /// What comes next of it needs another one: it has changed, or the next file does not know it.
+    fn forget_interface(&mut self) {
         self.interface = None;
         self.generation += 1;
     }
@@ -462,4 +469,33 @@ fn name_server<W: Write>(
 /// Nothing but the time differs.
 fn is_same(a: &Process, b: &Process) -> bool {
     (a.pid, a.uid, &a.comm, &a.exe) == (b.pid, b.uid, &b.comm, &b.exe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A process under this number with one connection, and the end of both.
+    fn life(pid: u32, conn: u64) -> [Record<'static>; 4] {
+        let process = Process { pid, comm: "curl".into(), ..Process::default() };
+        let connection = Connection { conn, pid, ..Connection::default() };
+        let (cause, ts_ns) = (crate::record::CloseCause::Freed, 1);
+        [
+            Record::Process(process),
+            Record::Connection(connection),
+            Record::Close(Close { conn, ts_ns, cause, sent_bytes: 0, received_bytes: 0 }),
+            Record::Exit(Exit { ts_ns, pid }),
+        ]
+    }
+
+    #[test]
+    fn what_has_ended_is_forgotten() {
+        let options = PcapngOptions::default();
+        let mut writer = PcapngWriter::new(io::sink(), CaptureInfo::default(), options).unwrap();
+        for conn in 1..=1000 {
+            life(7, conn).iter().for_each(|record| writer.write(record).unwrap());
+        }
+        assert!(writer.processes.is_empty() && writer.connections.is_empty());
+        assert_eq!(writer.output.open_interfaces(), 1, "that of the capture");
+    }
 }

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use super::{FRAME_MAGIC, RECORD_HEAD, VERSION, kind};
 use crate::record::{
     AddrKind, CaptureInfo, Close, CloseCause, Connection, Coverage, CoveredLib, Data, Direction,
-    Gap, GapCause, Handshake, Process, Record, Role, Stats,
+    Exit, Gap, GapCause, Handshake, Process, Record, Role, Stats,
 };
 
 /// Why bytes are not what they should be.
@@ -72,6 +72,7 @@ pub(super) fn record(kind: u8, fields: &[u8]) -> Result<Option<Record<'_>>, Reas
         kind::GAP => Record::Gap(gap(fields)?),
         kind::HANDSHAKE => Record::Handshake(handshake(fields)?),
         kind::CLOSE => Record::Close(close(fields)?),
+        kind::EXIT => Record::Exit(exit(fields)?),
         kind::COVERAGE => Record::Coverage(coverage(fields)?),
         kind::STATS => Record::Stats(stats(fields)?),
         _ => return Ok(None),
@@ -179,6 +180,10 @@ fn close(mut fields: Fields<'_>) -> Result<Close, Reason> {
         sent_bytes: fields.u64()?,
         received_bytes: fields.u64()?,
     })
+}
+
+fn exit(mut fields: Fields<'_>) -> Result<Exit, Reason> {
+    Ok(Exit { ts_ns: fields.u64()?, pid: fields.u32()? })
 }
 
 fn coverage(mut fields: Fields<'_>) -> Result<Coverage, Reason> {

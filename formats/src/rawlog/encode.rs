@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use super::{FRAME_MAGIC, RECORD_HEAD, VERSION, kind};
 use crate::record::{
-    AddrKind, CaptureInfo, Close, CloseCause, Connection, Coverage, Data, Direction, Gap, GapCause,
-    Handshake, Process, Record, Role, Stats,
+    AddrKind, CaptureInfo, Close, CloseCause, Connection, Coverage, Data, Direction, Exit, Gap,
+    GapCause, Handshake, Process, Record, Role, Stats,
 };
 
 /// Appends the head of a frame's contents. The number of records is not known yet; see
@@ -48,6 +48,7 @@ pub(super) fn record(out: &mut Vec<u8>, record: &Record<'_>) {
         Record::Gap(g) => gap(out, g),
         Record::Handshake(h) => handshake(out, h),
         Record::Close(c) => close(out, c),
+        Record::Exit(e) => exit(out, e),
         Record::Coverage(c) => coverage(out, c),
         Record::Stats(s) => stats(out, s),
     }
@@ -153,6 +154,13 @@ fn close(out: &mut Vec<u8>, close: &Close) {
         });
         u64(out, close.sent_bytes);
         u64(out, close.received_bytes);
+    });
+}
+
+fn exit(out: &mut Vec<u8>, exit: &Exit) {
+    framed(out, kind::EXIT, |out| {
+        u64(out, exit.ts_ns);
+        u32(out, exit.pid);
     });
 }
 

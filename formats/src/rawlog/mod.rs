@@ -68,6 +68,7 @@ mod kind {
     pub(super) const CHECKPOINT: u8 = 8;
     pub(super) const END: u8 = 9;
     pub(super) const COVERAGE: u8 = 10;
+    pub(super) const EXIT: u8 = 11;
 }
 
 /// Whether a file that begins with these bytes is a raw log. 16 bytes are enough to tell.

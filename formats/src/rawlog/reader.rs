@@ -101,7 +101,7 @@ impl<R: Read> RawLogReader<R> {
             self.position = start + len;
             match kind {
                 kind::END => self.complete = true,
-                kind::PROCESS..=kind::STATS | kind::COVERAGE => {
+                kind::PROCESS..=kind::STATS | kind::COVERAGE | kind::EXIT => {
                     return Ok(Some((kind, start, len)));
                 }
                 // Checkpoints, repeated descriptions, and kinds of a later version.

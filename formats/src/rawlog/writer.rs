@@ -24,7 +24,7 @@ const FRAME_DURATION: Duration = Duration::from_secs(1);
 /// [`RecordWriter::finish`] leaves out the frame that was open.
 ///
 /// Memory: one frame before and after compression, the compressor, and a description of each live
-/// connection and of each process ever seen.
+/// connection and of each process that has not ended; 8 bytes a frame for the seek table.
 pub struct RawLogWriter<W: Write> {
     out: W,
     info: CaptureInfo,
@@ -275,6 +275,9 @@ impl<W: Write> RawLogWriter<W> {
                 self.reach(gap.conn, gap.dir, gap.offset.saturating_add(gap.len));
             }
             Record::Handshake(handshake) => self.repeat_connection(handshake.conn),
+            Record::Exit(exit) => {
+                self.processes.remove(&exit.pid);
+            }
             Record::Coverage(_) | Record::Stats(_) => {}
         }
         encode::record(&mut self.frame.contents, record);
@@ -386,4 +389,20 @@ fn repeat_process(processes: &mut HashMap<u32, Described<Process>>, frame: &mut 
 
 fn zstd_error(code: usize) -> Error {
     io::Error::other(format!("zstd: {}", get_error_name(code))).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Exit;
+
+    #[test]
+    fn processes_that_have_ended_are_forgotten() {
+        let mut writer = RawLogWriter::new(io::sink(), CaptureInfo::default(), 1).unwrap();
+        for pid in 1..=1000 {
+            writer.write(&Record::Process(Process { pid, ..Process::default() })).unwrap();
+            writer.write(&Record::Exit(Exit { ts_ns: 1, pid })).unwrap();
+        }
+        assert!(writer.processes.is_empty());
+    }
 }

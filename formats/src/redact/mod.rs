@@ -95,7 +95,9 @@ impl Redactor {
     /// order.
     pub fn record(&mut self, record: &Record<'_>, emit: Emit<'_>) {
         match record {
-            Record::Process(_) | Record::Coverage(_) | Record::Stats(_) => emit(record),
+            Record::Process(_) | Record::Exit(_) | Record::Coverage(_) | Record::Stats(_) => {
+                emit(record);
+            }
             Record::Connection(connection) => {
                 let state = self.state(connection.conn, connection.joined);
                 if state.waiting.is_empty() {

@@ -43,6 +43,7 @@ pub fn own(record: &Record<'_>) -> Record<'static> {
             Record::Handshake(Handshake { func: h.func.to_owned().leak(), ..h.clone() })
         }
         Record::Close(c) => Record::Close(c.clone()),
+        Record::Exit(e) => Record::Exit(e.clone()),
         Record::Coverage(c) => Record::Coverage(c.clone()),
         Record::Stats(s) => Record::Stats(s.clone()),
     }

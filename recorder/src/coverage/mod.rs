@@ -18,8 +18,19 @@ pub(crate) use self::report::{Report, lines};
 use crate::processes;
 use crate::targets::{Found, Mapping};
 
-/// Processes of which notes are taken; of others only the bytes are reported.
-const PROCESSES_MAX: usize = 16384;
+/// Processes that are reported each for itself: as many as the kernel side notes ports of
+/// (`tcp_users` of `bpf/maps.h`).
+const PROCESSES_MAX: usize = 8192;
+
+/// The number under which all others are reported together. No process has it.
+const REST: u32 = 0;
+
+/// Files noted of a process that are not probed; only the reason why nothing was recorded could
+/// come of more.
+const OTHERS_MAX: usize = 128;
+
+/// Different paths of such files, of all processes.
+const PATHS_MAX: usize = 65_536;
 
 /// Characters of a process's short name, at most.
 const COMM_MAX: usize = 15;
@@ -59,6 +70,38 @@ struct Inner {
     processes: BTreeMap<u32, Notes>,
     /// Paths are the same for many processes.
     paths: BTreeSet<Arc<Path>>,
+    /// Processes of which no notes were taken any more.
+    rest: Pids,
+}
+
+impl Inner {
+    /// The path as it is kept; `None` if there are too many.
+    fn shared(&mut self, path: &Path) -> Option<Arc<Path>> {
+        if let Some(known) = self.paths.get(path) {
+            return Some(Arc::clone(known));
+        }
+        let path: Arc<Path> = path.into();
+        (self.paths.len() < PATHS_MAX && self.paths.insert(Arc::clone(&path))).then_some(path)
+    }
+}
+
+/// A set of processes in half a megabyte, however many they are.
+#[derive(Debug, Default)]
+struct Pids {
+    /// A bit for each: numbers are below 2^22 (`PID_MAX_LIMIT` of Linux).
+    bits: Vec<u64>,
+    len: u64,
+}
+
+impl Pids {
+    fn insert(&mut self, pid: u32) {
+        let (word, bit) = (pid as usize / 64 % (1 << 16), 1 << (pid % 64));
+        if self.bits.len() <= word {
+            self.bits.resize(word + 1, 0);
+        }
+        self.len += u64::from(self.bits[word] & bit == 0);
+        self.bits[word] |= bit;
+    }
 }
 
 /// The notes, shared by those who take them.
@@ -91,11 +134,12 @@ impl Coverage {
     pub(crate) fn is_mapped(&self, pid: u32, mapping: &Mapping, lib: Option<u16>) {
         let exe = processes::executable(pid).map(PathBuf::from);
         let mut inner = self.lock();
-        let Inner { processes, paths, .. } = &mut *inner;
-        if processes.len() >= PROCESSES_MAX && !processes.contains_key(&pid) {
+        if inner.processes.len() >= PROCESSES_MAX && !inner.processes.contains_key(&pid) {
+            inner.rest.insert(pid);
             return;
         }
-        let notes = processes.entry(pid).or_insert_with(|| Notes::of_ended(&mapping.path));
+        let path = if lib.is_none() { inner.shared(&mapping.path) } else { None };
+        let notes = inner.processes.entry(pid).or_insert_with(|| Notes::of_ended(&mapping.path));
         // An exec replaces all that was mapped; who is gone has done with it.
         if exe.is_some() && notes.exe != exe {
             *notes =
@@ -103,10 +147,10 @@ impl Coverage {
         }
         if let Some(lib) = lib {
             notes.libs.insert(lib);
-        } else if !notes.others.iter().any(|path| **path == *mapping.path) {
-            let path: Arc<Path> = mapping.path.as_path().into();
-            let path = paths.get(&path).cloned().unwrap_or(path);
-            paths.insert(Arc::clone(&path));
+        } else if let Some(path) = path
+            && notes.others.len() < OTHERS_MAX
+            && !notes.others.contains(&path)
+        {
             notes.others.push(path);
         }
     }

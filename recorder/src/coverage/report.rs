@@ -9,7 +9,7 @@ use sslrec_formats::record::{self, CoveredLib};
 use super::recognise::Recogniser;
 use super::sockets::{TLS_PORTS, ports_of};
 use super::usage::Usage;
-use super::{Coverage, Inner, Notes};
+use super::{Coverage, Inner, Notes, REST};
 use crate::event::view;
 use crate::skel::types;
 
@@ -42,8 +42,13 @@ impl Report {
             }
         }
         let mut recogniser = Recogniser::default();
-        let pids: BTreeSet<u32> =
-            inner.processes.keys().copied().chain(self.usage.pids()).collect();
+        let pids: BTreeSet<u32> = inner
+            .processes
+            .keys()
+            .copied()
+            .chain(self.usage.pids())
+            .filter(|&pid| pid != REST)
+            .collect();
         let none = Notes::default();
         let records = pids.into_iter().map(|pid| {
             let notes = inner.processes.get(&pid).unwrap_or(&none);
@@ -58,6 +63,16 @@ impl Report {
             let (comm, exe) = self.usage.names(pid).cloned().unwrap_or(noted);
             record::Coverage { ts_ns, pid, comm, exe, libs, missed }
         });
+        let rest = self.usage.rest().max(inner.rest.len);
+        let rest = (rest > 0).then(|| record::Coverage {
+            ts_ns,
+            pid: REST,
+            comm: format!("{rest} more processes"),
+            exe: None,
+            libs: self.libs(&inner, REST, &none),
+            missed: Some("too many to report on each".into()),
+        });
+        let records = records.chain(rest);
         records.filter(|record| !record.libs.is_empty() || record.missed.is_some()).collect()
     }
 
@@ -144,7 +159,9 @@ pub(crate) fn lines(records: &[record::Coverage], all: bool) -> Vec<String> {
     // Alike for all processes of a program.
     let mut missed: BTreeMap<(&str, &str), Vec<u32>> = BTreeMap::new();
     for record in records {
-        if let Some(reason) = &record.missed {
+        if let Some(reason) = &record.missed
+            && record.pid != REST
+        {
             missed.entry((&record.comm, reason)).or_default().push(record.pid);
         }
     }
@@ -158,6 +175,9 @@ pub(crate) fn lines(records: &[record::Coverage], all: bool) -> Vec<String> {
     }
     if missed.len() > shown {
         lines.push(format!("nor of {} others; -v names them", missed.len() - shown));
+    }
+    if all && let Some(rest) = records.iter().find(|record| record.pid == REST) {
+        lines.push(format!("{}: {}", rest.comm, rest.missed.as_deref().unwrap_or_default()));
     }
     lines
 }
@@ -194,7 +214,7 @@ mod tests {
 
     #[test]
     fn many_lines_are_for_those_who_ask() {
-        let records: Vec<_> = (0..9).map(|pid| missed(pid, &format!("p{pid}"), "why")).collect();
+        let records: Vec<_> = (1..10).map(|pid| missed(pid, &format!("p{pid}"), "why")).collect();
         let short = lines(&records, false);
         assert_eq!(short.len(), LINES_MAX + 1);
         assert_eq!(short.last().unwrap(), "nor of 4 others; -v names them");

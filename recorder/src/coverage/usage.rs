@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use sslrec_formats::record::Record;
 
+use super::{PROCESSES_MAX, REST};
+
 /// What a process called of a library.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Used {
@@ -13,7 +15,11 @@ pub(crate) struct Used {
     pub(crate) bytes: u64,
 }
 
-/// Collects it, record by record.
+/// Name and executable of a process.
+pub(crate) type Names = (String, Option<String>);
+
+/// Collects it, record by record. Of the first [`PROCESSES_MAX`] processes each for itself, and of
+/// all others together, under the number [`REST`].
 #[derive(Debug, Default)]
 pub(crate) struct Usage {
     /// By process and path of the library.
@@ -21,19 +27,28 @@ pub(crate) struct Usage {
     all: Vec<Used>,
     /// To which of all a connection adds.
     conns: HashMap<u64, usize>,
-    /// Name and executable of each process, as last seen.
-    processes: HashMap<u32, (String, Option<String>)>,
+    /// As last seen.
+    processes: HashMap<u32, Names>,
+    /// How many are not among these.
+    rest: u64,
 }
 
 impl Usage {
     pub(crate) fn observe(&mut self, record: &Record<'_>) {
         match record {
             Record::Process(process) => {
-                let names = (process.comm.clone(), process.exe.clone());
-                self.processes.insert(process.pid, names);
+                let known = self.processes.contains_key(&process.pid);
+                if known || self.processes.len() < PROCESSES_MAX {
+                    let names = (process.comm.clone(), process.exe.clone());
+                    self.processes.insert(process.pid, names);
+                } else {
+                    self.rest += 1;
+                }
             }
             Record::Connection(connection) => {
-                let place = (connection.pid, connection.lib.clone().unwrap_or_default());
+                let known = self.processes.contains_key(&connection.pid);
+                let pid = if known { connection.pid } else { REST };
+                let place = (pid, connection.lib.clone().unwrap_or_default());
                 let index = *self.used.entry(place).or_insert_with(|| {
                     self.all.push(Used::default());
                     self.all.len() - 1
@@ -70,7 +85,7 @@ impl Usage {
     }
 
     /// Name and executable of a process that called something.
-    pub(crate) fn names(&self, pid: u32) -> Option<&(String, Option<String>)> {
+    pub(crate) fn names(&self, pid: u32) -> Option<&Names> {
         self.processes.get(&pid)
     }
 
@@ -78,16 +93,26 @@ impl Usage {
     pub(crate) fn pids(&self) -> impl Iterator<Item = u32> {
         self.used.keys().map(|(pid, _)| *pid)
     }
+
+    /// Processes that are counted together.
+    pub(crate) fn rest(&self) -> u64 {
+        self.rest
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sslrec_formats::record::{Connection, Data, Direction, Gap, GapCause};
+    use sslrec_formats::record::{Connection, Data, Direction, Gap, GapCause, Process};
+
+    fn process(pid: u32) -> Record<'static> {
+        Record::Process(Process { pid, ..Process::default() })
+    }
 
     #[test]
     fn bytes_and_functions_are_counted_by_process_and_library() {
         let mut usage = Usage::default();
+        [7, 8].into_iter().for_each(|pid| usage.observe(&process(pid)));
         for (conn, pid, lib) in [(1, 7, "a"), (2, 7, "b"), (3, 8, "a")] {
             let lib = Some(lib.to_owned());
             let connection = Connection { conn, pid, lib, ..Connection::default() };
@@ -125,5 +150,26 @@ mod tests {
         assert_eq!(of(7), [("a", used(&["SSL_write", "SSL_read"], 9)), ("b", used(&[], 100))]);
         assert_eq!(of(8), [("a", used(&["SSL_read"], 3))]);
         assert_eq!(of(9), []);
+    }
+
+    #[test]
+    fn processes_beyond_the_bound_are_counted_together() {
+        let mut usage = Usage::default();
+        for pid in 1..=PROCESSES_MAX as u32 + 10 {
+            usage.observe(&process(pid));
+            let (conn, lib) = (pid.into(), Some("a".to_owned()));
+            usage.observe(&Record::Connection(Connection {
+                conn,
+                pid,
+                lib,
+                ..Connection::default()
+            }));
+            let (cause, dir) = (GapCause::RingFull, Direction::Sent);
+            usage.observe(&Record::Gap(Gap { conn, ts_ns: 0, dir, offset: 0, len: 3, cause }));
+        }
+        let bytes = |pid| usage.of(pid).map(|(_, used)| used.bytes).collect::<Vec<_>>();
+        assert_eq!((bytes(1), bytes(REST)), (vec![3], vec![30]));
+        assert_eq!(usage.rest(), 10);
+        assert_eq!(usage.pids().count(), PROCESSES_MAX + 1);
     }
 }

@@ -253,6 +253,7 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
 
     /// Looks at a file, and has it probed if there is anything to probe.
     fn look_at(&mut self, pid: u32, mapping: &Mapping, since_ns: u64) {
+        self.targets.forget_but(|key| self.attacher.number(key).is_some());
         self.targets.consider_mapping(pid, mapping, Found::Later);
         for note in self.targets.notes.drain(..) {
             say(note);

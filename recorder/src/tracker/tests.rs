@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use super::*;
 use crate::functions::index_of;
 
+const EXEC: u16 = types::event_kind::EVENT_EXEC.0 as u16;
 const DATA: u16 = types::event_kind::EVENT_DATA.0 as u16;
 const GAP: u16 = types::event_kind::EVENT_GAP.0 as u16;
 const CONN: u16 = types::event_kind::EVENT_CONN.0 as u16;
@@ -157,6 +158,7 @@ fn line(record: &Record<'_>) -> String {
         Record::Close(c) => {
             format!("close {} {} {} {}", c.conn, c.cause, c.sent_bytes, c.received_bytes)
         }
+        Record::Exit(e) => format!("exit of {}", e.pid),
         Record::Coverage(_) => "coverage".into(),
         Record::Stats(_) => "stats".into(),
     }
@@ -250,7 +252,10 @@ fn names_of_objects_that_came_to_nothing_do_not_pile_up() {
 #[test]
 fn a_process_takes_its_connections_along() {
     let events = [data(1, 10, 0, 0, b"ab"), data(2, 11, 1, 0, b"c"), exit(2_000)];
-    assert_eq!(lines(&mut tracker(), &events)[5..], ["close 1 exit 2 0", "close 2 exit 0 1"]);
+    let mut tracker = tracker();
+    let exit = format!("exit of {PID}");
+    assert_eq!(lines(&mut tracker, &events)[5..], ["close 1 exit 2 0", "close 2 exit 0 1", &exit]);
+    assert!(tracker.processes.is_empty() && tracker.conns.is_empty());
 }
 
 #[test]
@@ -299,7 +304,7 @@ fn what_the_kernel_counted_last_shows_what_was_lost_at_the_end() {
     let mut tracker = tracker();
     tracker.kernel.add(1, 10, [5, 0]);
     let lines = lines(&mut tracker, &[conn(1, 10, 5000, 1), data(1, 10, 0, 0, b"ab"), exit(2_000)]);
-    assert_eq!(lines[3..], ["gap 1 sent 2+3 ring_full", "close 1 exit 5 0"]);
+    assert_eq!(lines[3..5], ["gap 1 sent 2+3 ring_full", "close 1 exit 5 0"]);
     assert!(tracker.kernel.conns(None).is_empty(), "the entry is gone");
 }
 
@@ -311,7 +316,7 @@ fn a_connection_of_which_no_event_came_through_is_stated() {
     tracker.kernel.add(2, 11, [0, 0]);
     let lines = lines(&mut tracker, &[exit(2_000)]);
     assert_eq!(
-        lines[1..],
+        lines[1..5],
         [
             "conn 1 unknown unknown",
             "gap 1 sent 0+700 ring_full",
@@ -327,11 +332,23 @@ fn an_exec_leaves_what_the_new_image_has_begun() {
     let mut tracker = tracker();
     tracker.kernel.add(1, 10, [2, 0]);
     tracker.kernel.add(3, 3_000, [9, 0]);
-    let lines =
-        lines(&mut tracker, &[data(1, 10, 0, 0, b"ab"), exit(2_000), data(3, 3_000, 0, 0, b"x")]);
+    let mut exec = exit(2_000);
+    exec.0[..2].copy_from_slice(&EXEC.to_ne_bytes());
+    let lines = lines(&mut tracker, &[data(1, 10, 0, 0, b"ab"), exec, data(3, 3_000, 0, 0, b"x")]);
     assert_eq!(lines[3], "close 1 exit 2 0");
+    assert!(lines[4].starts_with("process"), "it may be called otherwise by now: {lines:?}");
     assert_eq!(lines.last().unwrap(), "SSL_write 2 sent 0 x");
     assert_eq!(tracker.kernel.conns(None).len(), 1);
+    assert_eq!(tracker.totals().processes, 1);
+}
+
+#[test]
+fn an_end_that_comes_late_is_not_that_of_the_next_process_with_the_number() {
+    let mut tracker = tracker();
+    let events = [data(1, 10, 0, 0, b"a"), data(1, 3_000, 0, 0, b"b"), exit(2_000)];
+    let first = lines(&mut tracker, &events);
+    assert_eq!(first.last().unwrap(), "close 1 exit 1 0");
+    assert_eq!(lines(&mut tracker, &[exit(9_000)]).last().unwrap(), &format!("exit of {PID}"));
 }
 
 #[test]
@@ -343,6 +360,7 @@ fn a_late_close_counts_once_whichever_way_it_comes() {
         tracker.kernel.late_closes.borrow_mut().push((key, event_close(&late())));
         let mut all = lines(&mut tracker, &[conn(1, 10, 5000, 1), data(1, 10, 0, 0, b"abc")]);
         all.extend(lines(&mut tracker, &events));
+        all.retain(|line| !line.starts_with("exit"));
         assert_eq!(all[3..], ["gap 1 sent 3+5 ring_full", "close 1 freed 8 0"], "{all:#?}");
     }
 }

@@ -64,7 +64,9 @@ impl RecordSink for Told {
                 self.dropped_events = stats.dropped_events;
                 format!("stats {}", stats.ts_ns)
             }
-            Record::Gap(_) | Record::Handshake(_) | Record::Coverage(_) => "other".into(),
+            Record::Gap(_) | Record::Handshake(_) | Record::Exit(_) | Record::Coverage(_) => {
+                "other".into()
+            }
         });
     }
 
