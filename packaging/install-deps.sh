@@ -33,6 +33,7 @@ nghttpd nghttp2-server
 node nodejs
 npm npm
 git git
+ip iproute2
 gnutls-cli gnutls-bin
 perl perl
 php php-cli

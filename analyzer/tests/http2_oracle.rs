@@ -1,15 +1,10 @@
 //! What tshark lists of HTTP/2, with its default settings, from a capture as sslrec writes it.
-//!
-//! tshark may be missing on a developer's machine: then this says so and passes. In CI (`CI` is
-//! set) it must be there.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
 mod h2_peers;
 mod records;
-
-use std::path::Path;
-use std::process::Command;
+mod wireshark;
 
 use h2_peers::{Random, Setup, run};
 use records::Script;
@@ -17,44 +12,7 @@ use serde_json::Value;
 use sslrec_formats::io::RecordWriter;
 use sslrec_formats::pcapng::{PcapngOptions, PcapngWriter};
 use sslrec_formats::record::CaptureInfo;
-
-/// Several values of one packet stand in one field, between these.
-const BETWEEN: char = '\u{1}';
-
-fn have_tshark() -> bool {
-    let there = Command::new("tshark").arg("--version").output().is_ok();
-    assert!(there || std::env::var_os("CI").is_none(), "tshark is missing in CI");
-    if !there {
-        println!("skipped: tshark is not installed");
-    }
-    there
-}
-
-/// All values of a field in the order of the capture.
-fn tshark(file: &Path, field: &str) -> Vec<String> {
-    let output = Command::new("tshark")
-        .args(["-r", file.to_str().unwrap(), "-Y", field, "-T", "fields", "-E", "occurrence=a"])
-        .args(["-E", &format!("aggregator={BETWEEN}"), "-e", field])
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
-    let mut values: Vec<String> =
-        lines.lines().flat_map(|line| line.split(BETWEEN)).map(str::to_owned).collect();
-    values.sort();
-    values
-}
-
-fn ours(file: &Path) -> Vec<Value> {
-    let output = Command::new(env!("CARGO_BIN_EXE_sslanalyze"))
-        .args(["--json", file.to_str().unwrap()])
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let lines = String::from_utf8(output.stdout).unwrap();
-    let objects = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    objects.filter(|object| object["type"] == "exchange").collect()
-}
+use wireshark::{exchanges, have, tshark_lines};
 
 fn sorted(values: impl Iterator<Item = String>) -> Vec<String> {
     let mut values: Vec<String> = values.collect();
@@ -64,7 +22,7 @@ fn sorted(values: impl Iterator<Item = String>) -> Vec<String> {
 
 #[test]
 fn tshark_sees_the_same_requests_and_responses() {
-    if !have_tshark() {
+    if !have(&["tshark"]) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -87,19 +45,20 @@ fn tshark_sees_the_same_requests_and_responses() {
         script.records().iter().for_each(|record| writer.write(record).unwrap());
         writer.finish().unwrap();
 
-        let listed = ours(&file);
+        let listed = exchanges(&file);
+        let tshark = |field: &str| tshark_lines(&file, &[], field, &[field]);
         assert_eq!(listed.len(), plans.len());
         let text = |value: &Value| value.as_str().map(str::to_owned).unwrap();
         let of_request = |key: &str| sorted(listed.iter().map(|e| text(&e["request"][key])));
-        assert_eq!(of_request("method"), tshark(&file, "http2.headers.method"));
-        assert_eq!(of_request("path"), tshark(&file, "http2.headers.path"));
-        assert_eq!(of_request("authority"), tshark(&file, "http2.headers.authority"));
+        assert_eq!(of_request("method"), tshark("http2.headers.method"));
+        assert_eq!(of_request("path"), tshark("http2.headers.path"));
+        assert_eq!(of_request("authority"), tshark("http2.headers.authority"));
         let statuses = listed.iter().flat_map(|e| {
             let interim = e["interim"].as_array().cloned().unwrap_or_default();
             let all = interim.into_iter().chain([e["response"].clone()]);
             all.filter(|response| !response.is_null()).map(|r| r["status"].to_string())
         });
-        assert_eq!(sorted(statuses), tshark(&file, "http2.headers.status"));
+        assert_eq!(sorted(statuses), tshark("http2.headers.status"));
         for (name, field) in
             [("user-agent", "http2.headers.user_agent"), ("etag", "http2.headers.etag")]
         {
@@ -116,7 +75,7 @@ fn tshark_sees_the_same_requests_and_responses() {
             });
             let fields = heads.flat_map(|head| head.as_array().cloned().unwrap_or_default());
             let count = fields.filter(|field| field[0] == name).count();
-            assert_eq!(count, tshark(&file, field).len(), "{name}");
+            assert_eq!(count, tshark(field).len(), "{name}");
         }
     }
 }

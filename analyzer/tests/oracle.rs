@@ -1,47 +1,14 @@
 //! Real programs on loopback, captured by a real capture program, and read by tshark as well.
-//!
-//! The tools that this needs may be missing on a developer's machine: then it says so and passes.
-//! In CI (`CI` is set) they must be there.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
+mod wireshark;
+
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use serde_json::Value;
-
-/// A process that ends with the test.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        // Both fail only where it has ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn have_tools() -> bool {
-    let missing: Vec<_> = ["tshark", "dumpcap", "curl", "python3"]
-        .into_iter()
-        .filter(|tool| Command::new(tool).arg("--version").output().is_err())
-        .collect();
-    assert!(missing.is_empty() || std::env::var_os("CI").is_none(), "missing in CI: {missing:?}");
-    if !missing.is_empty() {
-        println!("skipped: {missing:?} not installed");
-    }
-    missing.is_empty()
-}
-
-fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !done() {
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
+use wireshark::{Dumpcap, Ended, exchanges, have, tshark_lines, wait_for};
 
 /// Answers with and without length, chunked, and with nothing; keeps connections alive.
 const SERVER: &str = r#"
@@ -75,21 +42,8 @@ fn capture(dir: &Path) -> u16 {
     let server = Command::new("python3").args(["-c", SERVER, &port.to_string()]).spawn().unwrap();
     let _server = Ended(server);
     wait_for("the server", || TcpStream::connect(("127.0.0.1", port)).is_ok());
-    let file = dir.join("c.pcapng");
     let filter = format!("tcp port {port}");
-    let capture = Command::new("dumpcap")
-        .args(["-q", "-i", "lo", "-f", &filter, "-a", "duration:60", "-w"])
-        .arg(&file)
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut capture = Ended(capture);
-    // It is ready once a connection made for the purpose shows in the file.
-    let size = || std::fs::metadata(&file).map_or(0, |metadata| metadata.len());
-    wait_for("dumpcap", || {
-        drop(TcpStream::connect(("127.0.0.1", port)));
-        size() > 600
-    });
+    let capture = Dumpcap::start(Command::new("dumpcap"), &filter, &dir.join("c.pcapng"));
     let url = |path: &str| format!("http://127.0.0.1:{port}{path}");
     let curl = |args: &[&str]| {
         let done =
@@ -100,81 +54,38 @@ fn capture(dir: &Path) -> u16 {
     curl(&["-I", &url("/head")]);
     curl(&["--data-binary", &"d".repeat(100_000), &url("/post")]);
     curl(&["--http1.0", &url("/close/old")]);
-    // What the kernel holds for dumpcap must reach the file: it is there once the size rests.
-    let mut last = 0;
-    wait_for("the file to rest", || {
-        std::thread::sleep(Duration::from_millis(700));
-        std::mem::replace(&mut last, size()) == size()
-    });
-    Command::new("kill").args(["-INT", &capture.0.id().to_string()]).status().unwrap();
-    capture.0.wait().unwrap();
+    capture.stop();
     port
-}
-
-fn tshark(dir: &Path, port: u16, filter: &str, fields: &[&str]) -> Vec<String> {
-    let mut command = Command::new("tshark");
-    command.args([
-        "-r",
-        "c.pcapng",
-        "-d",
-        &format!("tcp.port=={port},http"),
-        "-Y",
-        filter,
-        "-T",
-        "fields",
-    ]);
-    for field in fields {
-        command.args(["-e", field]);
-    }
-    let output = command.current_dir(dir).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let mut lines: Vec<String> =
-        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
-    lines.sort();
-    lines
 }
 
 #[test]
 fn tshark_sees_the_same_requests_and_responses() {
-    if !have_tools() {
+    if !have(&["tshark", "dumpcap", "curl", "python3"]) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
     let port = capture(dir.path());
-    let output = Command::new(env!("CARGO_BIN_EXE_sslanalyze"))
-        .args(["--json", "c.pcapng"])
-        .current_dir(dir.path())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let lines = String::from_utf8(output.stdout).unwrap();
-    let objects: Vec<Value> =
-        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let exchanges: Vec<&Value> = objects.iter().filter(|o| o["type"] == "exchange").collect();
+    let file = dir.path().join("c.pcapng");
+    let exchanges = exchanges(&file);
+    let as_http = ["-d", &format!("tcp.port=={port},http")];
+    let tshark = |filter: &str, fields: &[&str]| tshark_lines(&file, &as_http, filter, fields);
     let mut requests: Vec<String> = exchanges
         .iter()
         .map(|e| {
             let request = &e["request"];
-            format!(
-                "{}\t{}",
-                request["method"].as_str().unwrap(),
-                request["path"].as_str().unwrap()
-            )
+            format!("{} {}", request["method"].as_str().unwrap(), request["path"].as_str().unwrap())
         })
         .collect();
     requests.sort();
     assert_eq!(requests.len(), 8);
-    assert_eq!(
-        requests,
-        tshark(dir.path(), port, "http.request", &["http.request.method", "http.request.uri"])
-    );
+    assert_eq!(requests, tshark("http.request", &["http.request.method", "http.request.uri"]));
     let mut responses: Vec<String> = exchanges
         .iter()
-        .map(|e| format!("{}\t{}", e["response"]["status"], e["request"]["path"].as_str().unwrap()))
+        .map(|e| format!("{} {}", e["response"]["status"], e["request"]["path"].as_str().unwrap()))
         .collect();
     responses.sort();
     let fields = ["http.response.code", "http.response_for.uri"];
-    let mut seen = tshark(dir.path(), port, "http.response", &fields);
+    let mut seen = tshark("http.response", &fields);
     for line in &mut seen {
         // tshark gives the whole URI here.
         *line = line.replace(&format!("http://127.0.0.1:{port}"), "");

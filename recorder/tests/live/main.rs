@@ -11,6 +11,7 @@
 
 mod addresses;
 mod bad_input;
+mod browser;
 mod cases;
 mod choice;
 mod ci;
