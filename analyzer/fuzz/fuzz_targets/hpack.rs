@@ -74,12 +74,13 @@ fuzz_target!(|input: &[u8]| {
     let whole = list(&[&[PREFACE.to_vec()], &calls[..]].concat(), false);
     let part = list(&calls[missed..], true);
     assert_eq!(whole.len(), calls.len());
-    assert_eq!(part.len(), calls.len() - missed);
-    for (whole, part) in whole[missed..].iter().zip(&part) {
-        assert_eq!(whole.stream, part.stream);
+    // A frame of which the payload looks like frame headers is not taken for the first one.
+    assert!(part.len() <= calls.len() - missed);
+    for whole in &whole[missed..] {
         if !is_sound(whole) {
             return;
         }
+        let Some(part) = part.iter().find(|part| part.stream == whole.stream) else { continue };
         let (Some(all), Some(some)) = (&whole.request, &part.request) else { continue };
         let mut all = all.message.headers.iter();
         for (name, value) in some.message.headers.iter().filter(|(name, _)| *name != UNKNOWN) {
