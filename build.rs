@@ -1,5 +1,5 @@
-//! Compiles `bpf/sslrec.bpf.c` and makes its Rust skeleton in `OUT_DIR`. Does nothing when the
-//! target is not Linux: there the recorder does not compile, and says why.
+//! Compiles the BPF objects into `OUT_DIR`, and makes a Rust skeleton of `bpf/sslrec.bpf.c`. Does
+//! nothing when the target is not Linux: there the recorder does not compile, and says why.
 
 use std::env;
 use std::path::PathBuf;
@@ -12,13 +12,18 @@ fn main() {
         return;
     }
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
-    if let Err(error) = SkeletonBuilder::new()
-        .source("bpf/sslrec.bpf.c")
-        .clang_args(["-Wall", "-Werror", "-Ibpf"])
+    let built = builder("sslrec")
         .build_and_generate(out.join("sslrec.skel.rs"))
-    {
+        .and_then(|()| builder("sockets").obj(out.join("sockets.bpf.o")).build());
+    if let Err(error) = built {
         eprintln!("{error:?}");
-        eprintln!("compiling bpf/sslrec.bpf.c needs clang 14 or later (Debian: apt install clang)");
+        eprintln!("compiling the BPF objects needs clang 14 or later (Debian: apt install clang)");
         std::process::exit(1);
     }
+}
+
+fn builder(object: &str) -> SkeletonBuilder {
+    let mut builder = SkeletonBuilder::new();
+    builder.source(format!("bpf/{object}.bpf.c")).clang_args(["-Wall", "-Werror", "-Ibpf"]);
+    builder
 }

@@ -10,7 +10,8 @@
  * whatever disagreed has been outvoted. A TLS handshake alone has as many. Until then, and where
  * votes go on disagreeing, the address is unknown rather than wrong.
  *
- * A connection whose calls use a socket themselves never gets here.
+ * A connection whose calls use a socket themselves never gets here. That is known only where sends
+ * are seen too, so without them there is no conclusion.
  */
 #ifndef SSLREC_AROUND_H
 #define SSLREC_AROUND_H
@@ -29,7 +30,7 @@ static __always_inline bool are_same(const struct endpoints *a, const struct end
 
 static __always_inline bool needs_guess(const struct conn *conn)
 {
-	return !conn->ends.family && !conn->direct;
+	return sockets_seen == SOCKETS_ALL && !conn->ends.family && !conn->direct;
 }
 
 /* Boyer and Moore's majority vote: one candidate at a time, so that its lead is what is counted. */
@@ -86,8 +87,8 @@ static __always_inline void socket_used_around(__u64 thread, struct sock *sk, bo
 		vote(&around->writer, conn, &ends);
 }
 
-/* A socket operation; `moved` says that it took or gave bytes. A thread that never called with an address unknown is
- * done with at the first look. */
+/* A socket operation; `moved` says that it took or gave bytes. A thread that never called with an
+ * address unknown is done with at the first look. */
 static __always_inline void socket_used(struct sock *sk, bool sent, bool moved)
 {
 	__u64 thread = current_thread();

@@ -290,6 +290,13 @@ struct go_layout {
 	__u32 cipher;
 };
 
+/* Which socket operations the kernel side is told of. */
+enum sockets_seen {
+	SOCKETS_NONE,
+	SOCKETS_THAT_RECEIVE,		/* those that gave bytes */
+	SOCKETS_ALL,
+};
+
 /* Read-only data, set by the recorder before load. */
 struct settings {
 	__u64 snaplen;			/* bytes kept of a call; 0 is all */
@@ -301,10 +308,9 @@ struct settings {
 	__u8 filter_comms;		/* only names in `comms` */
 	__u8 follow_children;		/* children of processes in `pids` join them */
 	__u8 have_cookie;		/* bpf_get_attach_cookie exists: kernel 5.15 */
-	__u8 have_sock_length;		/* raw tracepoints sock_{send,recv}_length: kernel 6.3 */
 	__u8 filter_cgroups;		/* only processes below the first so many of `cgroups` */
 	__u8 have_task_vma;		/* mappings can be walked: kernel 6.7 */
-	__u8 pad[4];
+	__u8 pad[5];
 };
 
 _Static_assert(sizeof(struct event) == 40, "event");

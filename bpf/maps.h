@@ -19,6 +19,9 @@ bool recording = false;
 /* Set while somebody lets go again what is held; see hold.h. */
 bool holding = false;
 
+/* Of enum sockets_seen: what is attached tells. */
+__u8 sockets_seen = SOCKETS_NONE;
+
 /* A process of the recorder's own whose calls try the probes before anything is recorded; 0: none. */
 __u32 self_test_pid = 0;
 
@@ -33,6 +36,7 @@ const volatile struct {
 	struct event_held held;
 	enum event_kind event_kind;
 	enum counter counter;
+	enum sockets_seen sockets_seen;
 	enum direction direction;
 	enum role role;
 	enum gap_cause gap_cause;

@@ -161,7 +161,7 @@ static __always_inline void enter_on_conn(const struct call_key *key, struct cal
 	enter_conn(conn, site, call, key->sp);
 	if (site->kind == SITE_SENDFILE)
 		call->buf = conn->offset[DIR_SENT];
-	if (settings.have_sock_length && !conn->ends.family)
+	if (sockets_seen && !conn->ends.family)
 		mark_thread(call, key->sp);
 }
 

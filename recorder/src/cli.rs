@@ -282,6 +282,12 @@ pub enum KernelFeature {
     Cookie,
     /// Raw tracepoints `sock_send_length` and `sock_recv_length`: kernel 6.3.
     SockLength,
+    /// Trampolines at kernel functions.
+    Fentry,
+    /// Probes in kernel functions.
+    Kprobe,
+    /// Raw tracepoint `tcp_rcv_space_adjust`: kernel 4.15.
+    RcvSpace,
     /// Walking a process's mappings in the kernel: kernel 6.7.
     TaskVma,
     /// Probes within functions rather than at their first instruction and their return. No

@@ -1,5 +1,5 @@
 //! `sslrec doctor`: what could be recorded on this machine, and why not more. It loads the kernel
-//! side to see whether that is allowed, and attaches nothing.
+//! side to see whether that is allowed, and probes no program.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -60,7 +60,7 @@ fn machine(options: &Options, text: &mut String) -> bool {
         }
     };
     let mut storage = MaybeUninit::uninit();
-    let loaded = Probes::load(&mut storage, options, &[], kernel);
+    let mut loaded = Probes::load(&mut storage, options, &[], kernel);
     match &loaded {
         Ok(_) => line("recording", "possible: the kernel takes the BPF programs"),
         Err(error) => line("recording", &format!("impossible: {error:#}")),
@@ -72,9 +72,13 @@ fn machine(options: &Options, text: &mut String) -> bool {
     line("", sites);
     let within = "within functions where that is proven, on x86-64";
     line("", yes(kernel.placement, within, "at first instructions and returns"));
-    let tracepoints = "socket tracepoints (kernel 6.3), descriptors, or what happens around calls";
-    let descriptors = "only by descriptors given to the library (kernel before 6.3)";
-    line("addresses", yes(kernel.sock_length, tracepoints, descriptors));
+    if let Ok(probes) = &mut loaded {
+        // For this moment. They belong to the kernel's functions and to no program.
+        match probes.attach_sockets(|_, _| {}) {
+            Ok(sockets) => line("addresses", &format!("by {sockets}")),
+            Err(error) => line("addresses", &format!("only of descriptors: {error:#}")),
+        }
+    }
     let new_files = match Mappings::watch() {
         Ok(_) => "found as they are mapped (perf_event_open)".to_owned(),
         Err(error) => format!("not found: {error:#}"),

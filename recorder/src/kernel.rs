@@ -8,6 +8,7 @@ use libbpf_rs::btf::Btf;
 use libbpf_rs::btf::types::{Func, Struct, Typedef};
 
 use crate::cli::KernelFeature;
+use crate::sockets::Sockets;
 
 /// Kernel features that the recorder uses where they exist and does without elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,11 +19,21 @@ pub(crate) struct Kernel {
     pub(crate) cookie: bool,
     /// Raw tracepoints tell which socket a call used (6.3).
     pub(crate) sock_length: bool,
+    /// The other ways to see socket operations that may be tried.
+    sockets: SocketsToTry,
     /// The kernel side can walk a process's mappings (6.7), and so stop one before a file that
     /// nobody has looked at matters.
     pub(crate) task_vma: bool,
     /// Probes may stand within functions; see `placement`.
     pub(crate) placement: bool,
+}
+
+/// See [`Sockets`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct SocketsToTry {
+    fentry: bool,
+    kprobe: bool,
+    rcv_space: bool,
 }
 
 impl Kernel {
@@ -54,16 +65,32 @@ impl Kernel {
             sock_length: wanted(KernelFeature::SockLength)
                 && has_typedef("btf_trace_sock_send_length")
                 && has_typedef("btf_trace_sock_recv_length"),
+            sockets: SocketsToTry {
+                fentry: wanted(KernelFeature::Fentry),
+                kprobe: wanted(KernelFeature::Kprobe),
+                rcv_space: wanted(KernelFeature::RcvSpace),
+            },
         })
+    }
+
+    /// Whether this may be tried. Only trying tells whether the kernel has it.
+    pub(crate) fn may_have(self, sockets: Sockets) -> bool {
+        let SocketsToTry { fentry, kprobe, rcv_space } = self.sockets;
+        match sockets {
+            Sockets::Tracepoints => self.sock_length,
+            Sockets::Fentry => fentry,
+            Sockets::Kprobe => kprobe && rcv_space,
+            Sockets::RcvSpace => rcv_space,
+            Sockets::Unseen => true,
+        }
     }
 
     /// One line for `-v`.
     pub(crate) fn describe(self) -> String {
         format!(
-            "uprobes by {}, sites by {}, addresses by {}",
+            "uprobes by {}, sites by {}",
             if self.multi { "one link a file" } else { "single links" },
             if self.cookie { "cookie" } else { "their code" },
-            if self.sock_length { "socket operation or descriptor" } else { "descriptor only" },
         )
     }
 }

@@ -3,12 +3,13 @@
 //! A byte's way, module by module: [`cli`] what the user wants, `cgroups` one part of it; `targets`
 //! which files to probe, by way of `loader` and `symbols`; `functions` what each function does, `go`
 //! where Go programs have theirs; `placement` where in its code it is to be probed, `sites` and
-//! `points` what that comes to, `stacks` who must be spared return probes; `kernel`, `probes` and
-//! `uprobes` load and attach the kernel side (`bpf/`), `attach` decides how, and `self_test` tries
-//! it; `discovery` finds what appears meanwhile, and `coverage` notes what was recorded of whom; `collector` empties the ring into a `batch` for
-//! the writer's thread; `event` views them; `tracker` makes them records; `writer` hands those to
-//! `output` and `text`; `stats` says how it went, and `doctor` how it would go. `session` runs it all, with `child`, `priority`
-//! and `signals`; [`messages`] is how all of them speak.
+//! `points` what that comes to, `stacks` who must be spared return probes; `kernel`,
+//! `probes`, `objects`, `sockets` and `uprobes` load and attach the kernel side (`bpf/`), `attach`
+//! decides how, and `self_test` tries it; `discovery` finds what appears meanwhile, and `coverage`
+//! notes what was recorded of whom; `collector` empties the ring into a `batch` for the writer's
+//! thread; `event` views them; `tracker` makes them records; `writer` hands those to `output` and
+//! `text`; `stats` says how it went, and `doctor` how it would go. `session` runs it all, with
+//! `child`, `priority` and `signals`; [`messages`] is how all of them speak.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("sslrec records on Linux only; sslanalyze reads its files anywhere");
@@ -35,6 +36,7 @@ mod listeners;
 mod loader;
 pub mod messages;
 mod nss;
+mod objects;
 mod output;
 mod placement;
 mod points;
@@ -47,6 +49,7 @@ pub mod session;
 mod signals;
 mod sites;
 mod skel;
+mod sockets;
 mod stacks;
 mod stats;
 mod symbols;

@@ -76,7 +76,6 @@ impl<'obj> Probes<'obj> {
         settings.have_task_vma = kernel.task_vma.into();
         settings.follow_children = (!options.no_children).into();
         settings.have_cookie = kernel.cookie.into();
-        settings.have_sock_length = kernel.sock_length.into();
         if kernel.multi {
             let progs = &mut open.progs;
             for program in [
@@ -127,20 +126,15 @@ impl<'obj> Probes<'obj> {
         Ok(())
     }
 
-    /// Attaches what follows processes and sockets. Comes before any uprobe, so that no child is
-    /// missed.
+    /// Attaches what follows processes. Comes before any uprobe, so that no child is missed.
     pub(crate) fn attach_tracepoints(&mut self) -> Result<()> {
         let progs = &self.skel.progs;
-        let mut all = vec![
+        let all = [
             ("sched_process_fork", &progs.sched_process_fork),
             ("sched_process_exec", &progs.sched_process_exec),
             ("sched_process_exit", &progs.sched_process_exit),
             ("inet_sock_set_state", &progs.inet_sock_set_state),
         ];
-        if self.kernel.sock_length {
-            all.push(("sock_send_length", &progs.sock_send_length));
-            all.push(("sock_recv_length", &progs.sock_recv_length));
-        }
         for (name, program) in all {
             let link = program
                 .attach_raw_tracepoint(name)

@@ -256,6 +256,14 @@ fn follow_processes(
     keeper: &Keeper,
 ) -> Result<Option<Child>> {
     probes.attach_tracepoints()?;
+    let sockets = probes.attach_sockets(|sockets, error| {
+        if options.verbose {
+            say(format_args!("not by {sockets}: {error:#}"));
+        }
+    })?;
+    if options.verbose {
+        say(format_args!("addresses by {sockets}"));
+    }
     // After the tracepoints, so that no child falls between.
     let pids = match options.no_children {
         true => options.pids.clone(),

@@ -337,7 +337,7 @@ static void *duo_thread(void *argument)
 {
 	struct duo *d = argument;
 
-	end_open(&d->server, d->server_ctx, accept_from(d->listener), true, "server");
+	d->open(&d->server, d->server_ctx, accept_from(d->listener), true, "server");
 	d->serve(d);
 	return NULL;
 }
@@ -350,9 +350,11 @@ void duo_start(struct duo *d, const char *host, void (*serve)(struct duo *))
 		d->server_ctx = new_server_ctx();
 	d->listener = listen_on(host);
 	d->serve = serve;
+	if (!d->open)
+		d->open = end_open;
 	if (pthread_create(&d->thread, NULL, duo_thread, d))
 		die("pthread_create");
-	end_open(&d->client, d->client_ctx, connect_to(d->listener), false, "client");
+	d->open(&d->client, d->client_ctx, connect_to(d->listener), false, "client");
 }
 
 void duo_join(struct duo *d)

@@ -30,6 +30,8 @@ struct duo {
 	SSL_CTX *client_ctx, *server_ctx;
 	struct end client, server;
 	int listener;
+	/* How each end is opened; end_open() unless the case says otherwise. */
+	void (*open)(struct end *, SSL_CTX *, int fd, bool server, const char *name);
 	void (*serve)(struct duo *);
 	uint64_t count, size; /* the case's own parameters */
 	pthread_t thread;

@@ -4,12 +4,13 @@
  * prints the truth: a JSON line for every end of a connection with its role, addresses, byte
  * counts and the sha256 of each direction. The live tests record it and compare.
  *
- * Build: gcc -O2 -g -o tls_cases tls_cases.c nested.c shared.c volume.c peer.c -lssl -lcrypto -pthread
+ * Build: gcc -O2 -g -o tls_cases tls_cases.c nested.c shared.c untold.c volume.c peer.c -lssl -lcrypto -pthread
  */
 #define _GNU_SOURCE
 #include "nested.h"
 #include "peer.h"
 #include "shared.h"
+#include "untold.h"
 #include "volume.h"
 
 #include <signal.h>
@@ -388,6 +389,14 @@ static void want_write(void)
 	nonblocking_writer(0);
 }
 
+/* By descriptor, by BIO and by hand: their messages differ in size. */
+static void told_and_untold(void)
+{
+	plain_exchange();
+	socket_bio();
+	fed_by_hand();
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -413,6 +422,9 @@ static const struct {
 	{ "sendfile", sendfile_ktls },
 	{ "memory-bio", memory_bio },
 	{ "tls-in-tls", tls_in_tls },
+	{ "socket-bio", socket_bio },
+	{ "fed-by-hand", fed_by_hand },
+	{ "told-and-untold", told_and_untold },
 };
 
 static uint64_t number(char **argv, int index)

@@ -28,9 +28,9 @@ use std::path::PathBuf;
 use crate::guest::{Case, Guest};
 use crate::peers::{End, coroutines, tls_cases, truth};
 use crate::support::{Live, Recorded, sha256};
-use crate::truth::{assert_both_ends, assert_recorded_once};
+use crate::truth::{assert_both_ends, assert_nothing_lost, assert_recorded_once};
 
-const CASES: [Case; 4] = [
+const CASES: [Case; 7] = [
     Case { name: "exchange", within: "", options: "", command: "tls_cases exchange" },
     Case { name: "coroutines", within: "", options: "", command: "coroutines all 4" },
     // The verifier leaves out what no option asks for: here it sees all of it.
@@ -40,40 +40,114 @@ const CASES: [Case; 4] = [
         options: "--uid 0 --comm tls_cases --cgroup / --snaplen 100000",
         command: "tls_cases prefork",
     },
-    Case {
-        name: "oldest",
-        within: "",
-        options: "--without multi,cookie,sock-length",
-        command: "tls_cases exchange",
+    sockets("fentry", "--without sock-length"),
+    sockets("kprobe", "--without sock-length,fentry"),
+    sockets("rcv-space", "--without sock-length,fentry,kprobe"),
+    sockets("oldest", "--without multi,cookie,sock-length,fentry,kprobe,rcv-space"),
+];
+
+/// Connections of each kind, recorded by one way to see sockets.
+const fn sockets(name: &'static str, options: &'static str) -> Case {
+    Case { name, within: "", options, command: "tls_cases told-and-untold" }
+}
+
+/// A way to see sockets, and how addresses come to be known by it.
+struct Way {
+    case: &'static str,
+    /// What the recorder calls it.
+    name: &'static str,
+    /// Of the connection over a descriptor that the library was told.
+    told: &'static str,
+    /// Of those over a socket that it uses without being told.
+    untold: &'static str,
+    /// Of those where the program does the socket I/O around the calls.
+    around: &'static str,
+}
+
+const WAYS: [Way; 4] = [
+    Way {
+        case: "fentry",
+        name: "trampolines in socket functions (fentry)",
+        told: "exact",
+        untold: "exact",
+        around: "inferred",
+    },
+    Way {
+        case: "kprobe",
+        name: "kprobes in socket functions",
+        told: "exact",
+        untold: "exact",
+        around: "inferred",
+    },
+    Way {
+        case: "rcv-space",
+        name: "TCP's receive tracepoint",
+        told: "exact",
+        untold: "exact",
+        around: "unknown",
+    },
+    Way {
+        case: "oldest",
+        name: "descriptors given to the library only",
+        told: "exact",
+        untold: "unknown",
+        around: "unknown",
     },
 ];
 
 /// Boots a kernel of this series, which must offer this, in the recorder's words.
-fn records_on(series: &str, offers: &str) {
+fn records_on(series: &str, offers: [&str; 2]) {
     let kernels = std::env::var_os("SSLREC_KERNELS").expect("set by `make test-kernels`");
     let kernel = PathBuf::from(kernels).join(format!("vmlinuz-{series}"));
     let live = Live::elsewhere();
     let guest = Guest::run(&live, &kernel, &[tls_cases(), coroutines()], &CASES);
     assert!(guest.kernel.starts_with(&format!("{series}.")), "{}", guest.kernel);
 
-    let sees_sockets = offers.contains("socket operation");
-    for case in &CASES {
+    for case in CASES.iter().filter(|case| WAYS.iter().all(|way| way.case != case.name)) {
         println!("{} on {}", case.name, guest.kernel);
         let recorded = guest.recorded(case.name).succeeded();
-        let mut truth = truth(&recorded.output.stdout).expect("the case runs everywhere");
-        if case.name == "coroutines" && !sees_sockets {
-            // Its clients give the library no descriptor, so that their addresses are inferred at best,
-            // and which ends pair up differs.
-            truth.iter_mut().for_each(|end| (end.client, end.server) = (None, None));
-            assert_both_ends(&live, &recorded, &truth);
-            continue;
-        }
+        let truth = truth(&recorded.output.stdout).expect("the case runs everywhere");
         assert_both_ends(&live, &recorded, &truth);
         assert_recorded_once(&live, &recorded, &truth);
         wireshark_sees(&live, &recorded, &truth);
     }
     let said = guest.recorded("exchange").output.stderr;
-    assert!(said.contains(offers), "{said}");
+    assert!(offers.iter().all(|offer| said.contains(offer)), "{said}");
+    for way in WAYS {
+        println!("{} on {}", way.case, guest.kernel);
+        let recorded = guest.recorded(way.case).succeeded();
+        let said = &recorded.output.stderr;
+        assert!(said.contains(&format!("addresses by {}", way.name)), "{said}");
+        addresses_are_right(&live, &recorded, &way);
+    }
+}
+
+/// Compares each end with the truth. Its address is known as well as the way has it, and if it is
+/// known at all it is right.
+fn addresses_are_right(live: &Live, recorded: &Recorded, way: &Way) {
+    let truth = truth(&recorded.output.stdout).expect("the case runs everywhere");
+    let listing = live.list(&recorded.raw, &["--bodies", "--both-ends"]);
+    assert_nothing_lost(&listing);
+    assert_eq!((truth.len(), listing.streams.len()), (10, 10));
+    for stream in &listing.streams {
+        let end = End::from_stream(stream);
+        // The kinds of connections differ in what their clients send.
+        let known = match end.from_client.0 {
+            1000 => way.told,
+            1500 => way.untold,
+            10045 => way.around,
+            other => panic!("no client sent {other} bytes"),
+        };
+        assert_eq!(stream["addr"], known, "{end:?}");
+        let is_of = |true_end: &End| {
+            let bytes = |end: &End| (end.from_client.clone(), end.from_server.clone());
+            let addresses = |end: &End| (end.client.clone(), end.server.clone());
+            true_end.role == end.role
+                && bytes(true_end) == bytes(&end)
+                && (known == "unknown" || addresses(true_end) == addresses(&end))
+        };
+        assert!(truth.iter().any(is_of), "{end:?} is none of {truth:?}");
+    }
 }
 
 /// Holds the pcapng against the truth with no tool of ours: the payload of each connection whose
@@ -100,14 +174,12 @@ fn wireshark_sees(live: &Live, recorded: &Recorded, truth: &[End]) {
 
 #[test]
 fn debian_12s_linux_6_1() {
-    records_on("6.1", "uprobes by single links, sites by cookie, addresses by descriptor only");
+    let sockets = "addresses by trampolines in socket functions (fentry)";
+    records_on("6.1", ["uprobes by single links, sites by cookie", sockets]);
 }
 
 #[test]
 fn linux_6_12() {
-    records_on(
-        "6.12",
-        "uprobes by one link a file, sites by cookie, \
-         addresses by socket operation or descriptor",
-    );
+    let sockets = "addresses by socket tracepoints (kernel 6.3)";
+    records_on("6.12", ["uprobes by one link a file, sites by cookie", sockets]);
 }

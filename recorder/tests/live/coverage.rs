@@ -122,8 +122,11 @@ fn the_doctor_says_what_could_be_recorded() {
     let of_pace = said.lines().find(|line| line.trim_start().starts_with(&pace.pid().to_string()));
     let of_pace = of_pace.unwrap_or_else(|| panic!("{said}"));
     assert!(of_pace.contains("tls_cases") && of_pace.contains("libssl.so.3, "), "{of_pace}");
-    let older = live.succeed(SSLREC, &["--without", "multi,sock-length,task-vma", "doctor"]);
-    for line in ["a link each", "only by descriptors", "do not wait"] {
+    let oldest = "multi,sock-length,fentry,kprobe,rcv-space,task-vma";
+    let older = live.succeed(SSLREC, &["--without", oldest, "doctor"]);
+    for line in ["a link each", "descriptors given to the library only", "do not wait"] {
         assert!(older.contains(line), "{line}: {older}");
     }
+    let received = live.succeed(SSLREC, &["--without", "sock-length,fentry,kprobe", "doctor"]);
+    assert!(received.contains("by TCP's receive tracepoint"), "{received}");
 }

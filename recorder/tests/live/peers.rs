@@ -10,7 +10,8 @@ use crate::listing::sha256_of;
 
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/peers");
 
-const TLS_CASES: [&str; 5] = ["tls_cases.c", "nested.c", "shared.c", "volume.c", "peer.c"];
+const TLS_CASES: [&str; 6] =
+    ["tls_cases.c", "nested.c", "shared.c", "untold.c", "volume.c", "peer.c"];
 
 /// The program with a case for each way of using the library.
 pub(crate) fn tls_cases() -> String {

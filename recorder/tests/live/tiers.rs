@@ -1,10 +1,12 @@
 //! Every way of attaching that older kernels leave, forced on this one: the captures must be the
 //! same.
 
-use crate::cases::matches_the_truth_with;
+use crate::cases::{both_ends_match_the_truth, matches_the_truth_with};
+use crate::peers::case;
+use crate::support::Live;
 
 /// As kernel 5.8 is. It has no placement either, which needs cookies.
-const OLDEST: &str = "multi,cookie,sock-length";
+const OLDEST: &str = "multi,cookie,sock-length,fentry,kprobe,rcv-space";
 
 /// Probes on first instructions and on returns only, as where nothing can be proven.
 const UNPLACED: &str = "placement";
@@ -13,8 +15,38 @@ const UNPLACED: &str = "placement";
 /// other cases are recorded on the oldest tier only.
 #[test]
 fn every_tier() {
-    for tier in ["multi", "cookie", "sock-length", UNPLACED, "multi,placement", OLDEST] {
+    let sockets = ["sock-length", "sock-length,fentry,kprobe,rcv-space"];
+    for tier in sockets.into_iter().chain(["multi", "cookie", UNPLACED, "multi,placement", OLDEST])
+    {
         matches_the_truth_with(&["--without", tier], &["exchange"]);
+    }
+}
+
+/// The library does the socket I/O, and is not told a descriptor. Which ways to see that this
+/// kernel leaves open differs; the kernel tests have them all.
+#[test]
+fn sockets_that_the_library_uses_untold() {
+    for tier in ["multi", "sock-length", "sock-length,fentry,kprobe"] {
+        matches_the_truth_with(&["--without", tier], &["socket-bio"]);
+    }
+}
+
+#[test]
+fn sockets_that_the_program_uses_around_the_calls() {
+    let Some(live) = Live::start() else { return };
+    // An address that becomes known late leaves both ends in the listing.
+    both_ends_match_the_truth(&live, &[], &case(&["fed-by-hand"]));
+}
+
+/// Of what is not seen nothing is concluded.
+#[test]
+fn without_a_way_to_see_sends_addresses_around_calls_are_unknown() {
+    let Some(live) = Live::start() else { return };
+    for tier in ["sock-length,fentry,kprobe", "sock-length,fentry,kprobe,rcv-space"] {
+        let recorded = live.record(&["--without", tier], &case(&["fed-by-hand"])).succeeded();
+        let listing = live.list(&recorded.raw, &["--both-ends"]);
+        assert_eq!(listing.streams.len(), 4);
+        assert!(listing.streams.iter().all(|s| s["addr"] == "unknown"), "{tier}");
     }
 }
 

@@ -1,0 +1,120 @@
+//! How the kernel side sees socket operations, by which connections come by their addresses: the
+//! best way that this kernel has. Whether it has one is found by trying; type information does not
+//! tell what a kernel's configuration, or its lockdown, forbids.
+
+use std::ffi::OsStr;
+use std::fmt;
+
+use anyhow::{Context, Result};
+use libbpf_rs::skel::Skel;
+use libbpf_rs::{Link, ProgramMut};
+
+use crate::objects;
+use crate::probes::Probes;
+use crate::skel::types::sockets_seen;
+
+/// `bpf/sockets.bpf.c`, compiled.
+const IMAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sockets.bpf.o"));
+
+/// The ways, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sockets {
+    /// Tracepoints in each operation (kernel 6.3).
+    Tracepoints,
+    /// Trampolines at the ends of kernel functions (5.5; needs function tracing).
+    Fentry,
+    /// Probes at their beginnings, and TCP's tracepoint for bytes that it gave.
+    Kprobe,
+    /// That tracepoint alone (4.15). What it tells is used within TLS calls only.
+    RcvSpace,
+    /// No way.
+    Unseen,
+}
+
+impl Sockets {
+    /// The programs of `bpf/sockets.bpf.c` that it takes.
+    fn programs(self) -> &'static [&'static str] {
+        match self {
+            Self::Fentry => &["sent", "sent_6", "received", "received_6"],
+            Self::Kprobe => &["sends", "sends_6", "receives", "receives_6", "bytes_given"],
+            Self::RcvSpace => &["bytes_given"],
+            Self::Tracepoints | Self::Unseen => &[],
+        }
+    }
+
+    fn seen(self) -> sockets_seen {
+        match self {
+            Self::Tracepoints | Self::Fentry | Self::Kprobe => sockets_seen::SOCKETS_ALL,
+            Self::RcvSpace => sockets_seen::SOCKETS_THAT_RECEIVE,
+            Self::Unseen => sockets_seen::SOCKETS_NONE,
+        }
+    }
+}
+
+/// Where addresses come from, besides descriptors.
+impl fmt::Display for Sockets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tracepoints => "socket tracepoints (kernel 6.3)",
+            Self::Fentry => "trampolines in socket functions (fentry)",
+            Self::Kprobe => "kprobes in socket functions",
+            Self::RcvSpace => "TCP's receive tracepoint",
+            Self::Unseen => "descriptors given to the library only",
+        })
+    }
+}
+
+impl Probes<'_> {
+    /// Attaches what sees socket operations, in the best way that the kernel takes. `refused` is
+    /// told of each way that it refused, and why.
+    ///
+    /// # Errors
+    /// The kernel refuses what it said it had.
+    pub(crate) fn attach_sockets(
+        &mut self,
+        refused: impl FnMut(Sockets, anyhow::Error),
+    ) -> Result<Sockets> {
+        let sockets = if self.kernel.sock_length {
+            for program in [&self.skel.progs.sock_send_length, &self.skel.progs.sock_recv_length] {
+                self.links.push(attach(program)?);
+            }
+            Sockets::Tracepoints
+        } else {
+            self.attach_first_of_older(refused)
+        };
+        let bss = self.skel.maps.bss_data.as_deref_mut();
+        bss.context("the skeleton has no writable data")?.sockets_seen = sockets.seen().0 as u8;
+        Ok(sockets)
+    }
+
+    fn attach_first_of_older(
+        &mut self,
+        mut refused: impl FnMut(Sockets, anyhow::Error),
+    ) -> Sockets {
+        let tried = [Sockets::Fentry, Sockets::Kprobe, Sockets::RcvSpace];
+        for sockets in tried.into_iter().filter(|&sockets| self.kernel.may_have(sockets)) {
+            match self.links_of(sockets) {
+                Ok(links) => {
+                    self.links.extend(links);
+                    return sockets;
+                }
+                Err(error) => refused(sockets, error),
+            }
+        }
+        Sockets::Unseen
+    }
+
+    /// The links keep the programs, so that their object can go.
+    fn links_of(&self, sockets: Sockets) -> Result<Vec<Link>> {
+        let wanted = |name: &OsStr| sockets.programs().iter().any(|&program| name == program);
+        let object = objects::load(IMAGE, self.skel.object(), |program| {
+            program.set_autoload(wanted(program.name()));
+        })?;
+        let programs = object.progs_mut().filter(|program| wanted(program.name()));
+        programs.map(|program| attach(&program)).collect()
+    }
+}
+
+fn attach(program: &ProgramMut<'_>) -> Result<Link> {
+    program.attach().with_context(|| format!("cannot attach {}", program.name().display()))
+}
