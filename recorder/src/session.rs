@@ -20,7 +20,7 @@ use crate::batch::{Emptier, Filler, queue};
 use crate::cgroups::Cgroup;
 use crate::child::{Child, exit_code};
 use crate::cli::{Action, Destination, Options};
-use crate::clock::{Clock, unix_time_ns};
+use crate::clock::Clock;
 use crate::collector::collect;
 use crate::coverage::usage::Usage;
 use crate::coverage::{self, Coverage, Report};
@@ -79,7 +79,8 @@ pub fn run(options: &Options) -> Result<u8> {
     if !options.quiet {
         targets.notes.drain(..).for_each(say);
     }
-    let info = capture_info(options);
+    let clock = Clock::new();
+    let info = capture_info(options, clock);
     let privileges = Privileges::wanted(options.user.as_ref())?;
     let files = Output::open_all(options, &info, &privileges)?;
     let mut signals = Signals::catch(!options.command.is_empty())?;
@@ -107,7 +108,7 @@ pub fn run(options: &Options) -> Result<u8> {
         tcp_users: MapHandle::try_from(&probes.skel.maps.tcp_users)?,
         named: options.names_processes(),
     };
-    let mut writer = writer(&probes, report, sinks, emptier, &gave_up)?;
+    let mut writer = writer(&probes, clock, report, sinks, emptier, &gave_up)?;
     let announcement = announcement(options, &attacher.names());
     // Only a command's processes are held.
     let held = child.as_ref().map(|_| &probes.skel.maps.held);
@@ -329,13 +330,13 @@ fn rules(options: &Options) -> Rules {
     rules
 }
 
-fn capture_info(options: &Options) -> CaptureInfo {
+fn capture_info(options: &Options, clock: Clock) -> CaptureInfo {
     let kernel = |file| {
         let text = fs::read_to_string(Path::new("/proc/sys/kernel").join(file));
         text.map(|text| text.trim_end().to_owned()).unwrap_or_default()
     };
     CaptureInfo {
-        start_ns: unix_time_ns(),
+        start_ns: clock.now_ns(),
         tool: concat!("sslrec ", env!("CARGO_PKG_VERSION")).into(),
         os: format!("{} {} {}", kernel("ostype"), kernel("osrelease"), std::env::consts::ARCH),
         snaplen: options.snaplen,
@@ -345,6 +346,7 @@ fn capture_info(options: &Options) -> CaptureInfo {
 
 fn writer(
     probes: &Probes<'_>,
+    clock: Clock,
     report: Report,
     sinks: Sinks,
     queue: Emptier,
@@ -353,7 +355,8 @@ fn writer(
     let coverage = report.coverage.clone();
     Ok(Writer {
         queue,
-        tracker: Tracker::new(Clock::new(), KernelMaps::of(&probes.skel.maps)?, coverage),
+        clock,
+        tracker: Tracker::new(clock, KernelMaps::of(&probes.skel.maps)?, coverage),
         sinks,
         counters: MapHandle::try_from(&probes.skel.maps.counters)?,
         gave_up: Arc::clone(gave_up),

@@ -13,7 +13,7 @@ use sslrec_formats::record::{Coverage, Record, Stats};
 use sslrec_formats::redact::Redactor;
 
 use crate::batch::{Batch, Emptier};
-use crate::clock::{boot_time_ns, unix_time_ns};
+use crate::clock::{Clock, boot_time_ns};
 use crate::coverage::Report;
 use crate::kernel_state::KernelMaps;
 use crate::messages::say;
@@ -143,6 +143,7 @@ pub(crate) struct Written {
 pub(crate) struct Writer {
     pub(crate) queue: Emptier,
     pub(crate) tracker: Tracker<KernelMaps>,
+    pub(crate) clock: Clock,
     pub(crate) sinks: Sinks,
     pub(crate) counters: MapHandle,
     pub(crate) report: Report,
@@ -207,7 +208,7 @@ impl Writer {
 
     /// Counters that close a file.
     fn stats(&self) -> Result<Stats> {
-        Ok(Counters::read(&self.counters)?.stats(self.tracker.totals(), unix_time_ns(), true))
+        Ok(Counters::read(&self.counters)?.stats(self.tracker.totals(), self.clock.now_ns(), true))
     }
 
     fn finish(mut self) -> Result<Written> {
@@ -216,7 +217,7 @@ impl Writer {
             self.sinks.record(record);
         });
         self.sinks.settle();
-        let coverage = self.report.records(unix_time_ns());
+        let coverage = self.report.records(self.clock.now_ns());
         for record in &coverage {
             self.sinks.record(&Record::Coverage(record.clone()));
         }
