@@ -10,6 +10,7 @@ use common::{
     small_capture, to_pcapng, to_rawlog,
 };
 use sslrec_formats::io::{Error, RecordWriter};
+use sslrec_formats::pcapng::{PcapngOptions, PcapngWriter};
 use sslrec_formats::rawlog::{RawLogReader, RawLogWriter};
 use sslrec_formats::record::{Data, Direction, Gap, GapCause, Record, Role};
 
@@ -234,29 +235,85 @@ fn remove_block_with(file: &[u8], needle: &[u8]) -> Vec<u8> {
     }
 }
 
+/// An output that takes so many bytes and no more.
+struct Limited {
+    bytes: Vec<u8>,
+    limit: usize,
+}
+
+impl Limited {
+    fn to(limit: usize) -> Self {
+        Self { bytes: Vec::new(), limit }
+    }
+}
+
+impl std::io::Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let room = self.limit - self.bytes.len();
+        if room == 0 {
+            return Err(std::io::Error::from_raw_os_error(5)); // EIO
+        }
+        let taken = &bytes[..bytes.len().min(room)];
+        self.bytes.extend_from_slice(taken);
+        Ok(taken.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes until that fails, flushing after every few records, and gives how many were flushed.
+fn flushed(writer: &mut impl RecordWriter, records: &[Record<'_>]) -> usize {
+    let mut flushed = 0;
+    for some in records.chunks(3) {
+        let written = some.iter().try_for_each(|record| writer.write(record));
+        if written.and_then(|()| writer.flush()).is_err() {
+            assert!(writer.flush().is_err() && writer.finish().is_err(), "nothing may follow");
+            return flushed;
+        }
+        flushed += some.len();
+    }
+    flushed
+}
+
 #[test]
-fn an_output_that_fails_ends_the_writing() {
-    struct Full(usize);
-    impl std::io::Write for Full {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            if self.0 == 0 {
-                return Err(std::io::ErrorKind::StorageFull.into());
-            }
-            let written = bytes.len().min(self.0);
-            self.0 -= written;
-            Ok(written)
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
+fn a_raw_log_whose_output_fails_at_any_byte_is_good_up_to_the_last_flush() {
     let records = small_capture();
-    let mut writer = RawLogWriter::new(Full(300), info(), 1).unwrap();
-    let good = writer.bytes_written();
-    for record in &records {
-        writer.write(record).unwrap();
+    let mut whole = RawLogWriter::new(Limited::to(usize::MAX), info(), 1).unwrap();
+    assert_eq!(flushed(&mut whole, &records), records.len());
+    for limit in 0..whole.into_inner().bytes.len() {
+        let Ok(mut writer) = RawLogWriter::new(Limited::to(limit), info(), 1) else {
+            continue;
+        };
+        let flushed = flushed(&mut writer, &records);
+        assert!(flushed < records.len(), "{limit}");
+        let good = writer.bytes_written() as usize;
+        let (read, error) = read_rawlog(&writer.into_inner().bytes[..good]);
+        assert_eq!(read, records[..flushed], "{limit}");
+        assert!(error.is_none(), "{limit}: {error:?}");
     }
-    assert!(writer.flush().is_err());
-    assert!(writer.write(&records[0]).is_err() && writer.finish().is_err());
-    assert_eq!(writer.bytes_written(), good);
+}
+
+#[test]
+fn a_pcapng_whose_output_fails_at_any_byte_is_good_up_to_the_last_flush() {
+    let records = small_capture();
+    let new = |limit| PcapngWriter::new(Limited::to(limit), info(), PcapngOptions::default());
+    let mut whole = new(usize::MAX).unwrap();
+    assert_eq!(flushed(&mut whole, &records), records.len());
+    for limit in 0..whole.into_inner().bytes.len() {
+        let mut writer = new(limit).unwrap();
+        let flushed = flushed(&mut writer, &records);
+        assert!(flushed < records.len(), "{limit}");
+        let good = writer.bytes_written() as usize;
+        let (read, error) = read_pcapng(&writer.into_inner().bytes[..good]);
+        assert!(records[..flushed].starts_with(&read), "{limit}");
+        // What no packet is about yet waits for one.
+        let waits = |record: &Record<'_>| {
+            matches!(record, Record::Process(_) | Record::Connection(_) | Record::Handshake(_))
+        };
+        let data = records[..flushed].iter().rposition(|record| !waits(record));
+        assert!(read.len() >= data.map_or(0, |last| last + 1), "{limit}: {}", read.len());
+        assert!(error.is_none() || good == 0, "{limit}: {error:?}");
+    }
 }

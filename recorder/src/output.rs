@@ -17,7 +17,7 @@ use sslrec_formats::pcapng::{PcapngOptions, PcapngWriter};
 use sslrec_formats::rawlog::RawLogWriter;
 use sslrec_formats::record::{CaptureInfo, Record, Stats};
 
-use self::file::CaptureFile;
+use self::file::{CaptureFile, folder_of};
 use self::names::Names;
 use crate::cli::{Destination, Options};
 use crate::messages::say;
@@ -110,10 +110,15 @@ impl Output {
         self.writer.flush()
     }
 
-    /// Completes the file, and syncs it to disk.
+    /// Completes the file, and syncs it and its folder to disk.
     pub(crate) fn finish(&mut self) -> Result<(), Error> {
         self.writer.finish()?;
         Ok(self.writer.file().sync()?)
+    }
+
+    /// Whoever read it has had enough: no failure.
+    pub(crate) fn was_left(&self, error: &Error) -> bool {
+        self.name == "-" && is_closed_pipe(error)
     }
 
     /// What was written, for the summary.
@@ -122,8 +127,8 @@ impl Output {
     }
 }
 
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+pub(crate) fn is_closed_pipe(error: &Error) -> bool {
+    matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// A writer of either format.

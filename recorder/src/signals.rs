@@ -5,9 +5,11 @@
 
 use std::mem::MaybeUninit;
 use std::ptr;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
+use signal_hook::flag;
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::Cause;
@@ -30,6 +32,11 @@ impl Signals {
         let caught: Vec<_> =
             signals.iter().copied().filter(|&signal| !is_ignored(signal)).collect();
         let pending = SignalsInfo::new(&caught).context("cannot catch signals")?;
+        if !is_ignored(SIGXFSZ) {
+            // A file that may not grow any more (RLIMIT_FSIZE) is an error of write(2), like a full
+            // disk. Caught rather than ignored: the command is to have it as it was.
+            flag::register(SIGXFSZ, Arc::default()).context("cannot catch signals")?;
+        }
         Ok(Self { caught, pending })
     }
 

@@ -1,12 +1,12 @@
 //! The writer's thread: events become records, and records go into the files and onto the screen.
 
-use std::io::{self, BufWriter, Stdout};
+use std::io::{BufWriter, Stdout};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use libbpf_rs::MapHandle;
 use sslrec_formats::io::Error;
 use sslrec_formats::record::{Coverage, Record, Stats};
@@ -17,7 +17,7 @@ use crate::clock::{Clock, boot_time_ns};
 use crate::coverage::Report;
 use crate::kernel_state::KernelMaps;
 use crate::messages::say;
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::stats::Counters;
 use crate::text::Text;
 use crate::tracker::{Totals, Tracker};
@@ -53,8 +53,7 @@ impl Sinks {
         let Self { files, failed, .. } = self;
         files.retain_mut(|output| match file(output) {
             Ok(()) => true,
-            // Whoever read it has had enough: no failure.
-            Err(error) if output.name == "-" && is_closed_pipe(&error) => false,
+            Err(error) if output.was_left(&error) => false,
             Err(error) => {
                 say(format_args!(
                     "{}: {error}; nothing more goes into this file, what it has can be read",
@@ -65,7 +64,7 @@ impl Sinks {
             }
         });
         if let Some(Err(error)) = self.text.as_mut().map(text) {
-            if !is_closed_pipe(&error) {
+            if !output::is_closed_pipe(&error) {
                 say(format_args!("stdout: {error}"));
                 self.failed = true;
             }
@@ -122,10 +121,6 @@ impl Sinks {
     }
 }
 
-fn is_closed_pipe(error: &Error) -> bool {
-    matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::BrokenPipe)
-}
-
 /// How the writing went.
 #[derive(Debug)]
 pub(crate) struct Written {
@@ -157,10 +152,16 @@ impl Writer {
     /// # Errors
     /// One of them cannot be written.
     pub(crate) fn begin(&mut self) -> Result<()> {
-        for file in &mut self.sinks.files {
-            file.flush().map_err(|error| anyhow::anyhow!("cannot write {}: {error}", file.name))?;
-        }
-        Ok(())
+        let mut begun = Ok(());
+        self.sinks.files.retain_mut(|file| match file.flush() {
+            Ok(()) => true,
+            Err(error) if file.was_left(&error) => false,
+            Err(error) => {
+                begun = Err(anyhow!("cannot write {}: {error}", file.name));
+                true
+            }
+        });
+        begun
     }
 
     /// Writes until the ring's end is dropped, then completes the files.

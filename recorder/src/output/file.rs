@@ -1,5 +1,5 @@
 //! A file on disk that a format writes to: private, and cut back to its last whole part if the disk
-//! fills up.
+//! fills up. Formats write whole parts only, which are gathered here.
 //!
 //! It is opened before the long work, and touched only when there is something to put in it: a run
 //! that fails at the start leaves what was there.
@@ -20,14 +20,22 @@ const BUFFER_BYTES: usize = 1 << 20;
 pub(super) struct CaptureFile {
     file: File,
     buffer: Vec<u8>,
-    /// Bytes handed to the operating system.
+    /// Bytes that the operating system has, up to the end of some whole part.
     written: u64,
-    /// Up to here the file ends with something complete: what was written at the last flush.
-    whole: u64,
     /// Set for a regular file: it can be cut.
     regular: bool,
-    /// Set if the file did not exist before: it is removed if nothing gets into it.
-    created: Option<PathBuf>,
+    /// Set if the file did not exist before.
+    created: Option<Created>,
+}
+
+/// A file that was not there before.
+#[derive(Debug)]
+struct Created {
+    /// It is removed if nothing gets into it.
+    path: PathBuf,
+    /// Where it stands, opened while there are privileges to; not if the user may put files there
+    /// but not look.
+    folder: Option<File>,
 }
 
 impl CaptureFile {
@@ -65,7 +73,8 @@ impl CaptureFile {
         if created {
             owner.give(&file).with_context(context)?;
         }
-        Ok(Self::new(file, meta.is_file(), created.then(|| path.into())))
+        let created = created.then(|| Created::at(path)).transpose().with_context(context)?;
+        Ok(Self::new(file, meta.is_file(), created))
     }
 
     pub(super) fn stdout() -> Result<Self> {
@@ -73,18 +82,20 @@ impl CaptureFile {
         Ok(Self::new(file.into(), false, None))
     }
 
-    fn new(file: File, regular: bool, created: Option<PathBuf>) -> Self {
-        Self { file, buffer: Vec::new(), written: 0, whole: 0, regular, created }
+    fn new(file: File, regular: bool, created: Option<Created>) -> Self {
+        Self { file, buffer: Vec::new(), written: 0, regular, created }
     }
 
-    /// Syncs what was written to disk. Not the folder: that a new file is in it may yet be lost with
-    /// the power, on file systems that do not write this down with the file.
+    /// Syncs what was written to disk, and that the file is in its folder.
     pub(super) fn sync(&self) -> io::Result<()> {
-        if self.regular { self.file.sync_data() } else { Ok(()) }
+        if self.regular {
+            self.file.sync_data()?;
+        }
+        self.created.as_ref().map_or(Ok(()), Created::sync_folder)
     }
 
     /// Hands the buffer to the operating system. On failure the file is cut back to where it was
-    /// whole; the error tells, and no more can be written.
+    /// before; the error tells, and no more can be written.
     fn spill(&mut self) -> io::Result<()> {
         if self.buffer.is_empty() {
             return Ok(());
@@ -95,14 +106,25 @@ impl CaptureFile {
             self.file.set_permissions(Permissions::from_mode(0o600))?;
         }
         if let Err(error) = self.file.write_all(&self.buffer) {
-            if self.regular {
-                self.file.set_len(self.whole)?;
-            }
-            return Err(error);
+            return Err(self.cut_back(error));
         }
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
+    }
+
+    /// After a write that failed half-way. Gives the reason, with what may have come on top.
+    fn cut_back(&self, failed: io::Error) -> io::Error {
+        if !self.regular {
+            return failed;
+        }
+        match self.file.set_len(self.written) {
+            Ok(()) => failed,
+            Err(error) => {
+                let kind = failed.kind();
+                io::Error::new(kind, format!("{failed}, and it cannot be cut back: {error}"))
+            }
+        }
     }
 }
 
@@ -116,19 +138,41 @@ impl Write for CaptureFile {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.spill()?;
-        self.whole = self.written;
-        Ok(())
+        self.spill()
     }
 }
 
 impl Drop for CaptureFile {
     fn drop(&mut self) {
-        if let Some(path) = self.created.take().filter(|_| self.whole == 0) {
+        if let Some(created) = self.created.take().filter(|_| self.written == 0) {
             // Nothing was captured; if it cannot be removed an empty file stays, no more.
-            let _ = std::fs::remove_file(path);
+            let _ = std::fs::remove_file(created.path);
         }
     }
+}
+
+impl Created {
+    fn at(path: &Path) -> io::Result<Self> {
+        let folder = match File::open(folder_of(path)) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
+            folder => Some(folder?),
+        };
+        Ok(Self { path: path.into(), folder })
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        match folder.sync_all() {
+            // File systems that cannot sync a folder have no other way to ask for it.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            synced => synced,
+        }
+    }
+}
+
+/// Where a file of this name stands.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Whose the files are: the user's who called sudo(8), or else ours.

@@ -117,23 +117,6 @@ fn an_earlier_capture_survives_a_run_that_fails() {
     }
 }
 
-/// A file system of 256 KiB in a mount namespace of its own: it goes with the process.
-#[test]
-fn a_full_disk() {
-    let Some(live) = Live::start() else { return };
-    let folder = live.path("small-disk");
-    std::fs::create_dir(&folder).unwrap();
-    let script = "mount -t tmpfs -o size=256k tmpfs \"$1\" && shift && exec \"$@\"";
-    for name in ["capture.pcapng", "capture.zst"] {
-        let mut unshare = Command::new("unshare");
-        unshare.args(["--mount", "sh", "-c", script, "sh"]).arg(&folder);
-        unshare.arg(SSLREC).arg("-w").arg(folder.join(name)).arg("--");
-        // tls_cases fills its messages with bytes that do not compress.
-        let output = live.run(unshare.args(case(&["big-write"])));
-        assert_refused(&output, &[name, "space"]);
-    }
-}
-
 #[test]
 fn without_privileges() {
     let Some(live) = Live::start() else { return };

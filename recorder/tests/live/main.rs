@@ -19,6 +19,8 @@ mod coroutines;
 mod coverage;
 mod demo;
 mod discovery;
+mod failing_disk;
+mod faults;
 mod go;
 mod h2_peer;
 mod habits;
