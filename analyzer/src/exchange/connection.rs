@@ -1,0 +1,63 @@
+//! What is known of a connection.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use sslrec_formats::record::{Connection, Direction, Role};
+
+/// What is known of a connection; shared by all that happened on it, since some of it (addresses,
+/// server name) becomes known late.
+pub type SharedConnection = Rc<RefCell<ConnectionInfo>>;
+
+/// A connection and the process that it was recorded in.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectionInfo {
+    /// The record itself. Its `pid` is 0 where the process is not known.
+    pub record: Connection,
+    /// Short name of the process when the connection was made.
+    pub comm: Option<Rc<str>>,
+    /// The capture is of TLS, so that URLs are `https`.
+    pub tls: bool,
+}
+
+impl ConnectionInfo {
+    /// The process, where known.
+    pub fn pid(&self) -> Option<u32> {
+        Some(self.record.pid).filter(|&pid| pid != 0)
+    }
+
+    /// File name of the library that was probed.
+    pub fn lib(&self) -> Option<&str> {
+        let path = self.record.lib.as_deref()?;
+        path.rsplit('/').next()
+    }
+
+    /// The direction in which the client's bytes went, where the role tells.
+    pub fn client_direction(&self) -> Option<Direction> {
+        match self.record.role {
+            Role::Client => Some(Direction::Sent),
+            Role::Server => Some(Direction::Received),
+            Role::Unknown => None,
+        }
+    }
+
+    /// The recorded program's side: what the recording says, else what the direction of the
+    /// client's bytes tells.
+    pub fn role(&self, client: Option<Direction>) -> Option<Role> {
+        match (self.record.role, client) {
+            (Role::Unknown, Some(Direction::Sent)) => Some(Role::Client),
+            (Role::Unknown, Some(Direction::Received)) => Some(Role::Server),
+            (Role::Unknown, None) => None,
+            (role, _) => Some(role),
+        }
+    }
+
+    /// Client's and server's address, given the direction in which the client's bytes went.
+    pub fn ends(&self, client: Direction) -> (Option<SocketAddr>, Option<SocketAddr>) {
+        match client {
+            Direction::Sent => (self.record.local, self.record.remote),
+            Direction::Received => (self.record.remote, self.record.local),
+        }
+    }
+}

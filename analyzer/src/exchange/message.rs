@@ -1,0 +1,221 @@
+//! Requests and responses: what each has, and what a request is for.
+
+use std::borrow::Cow;
+
+use super::fields::Fields;
+use crate::text::latin1;
+
+/// What a message carried, after transfer coding and before content coding.
+#[derive(Debug, Clone, Default)]
+pub struct Body {
+    /// Number of bytes seen; missing ones are not in it.
+    pub bytes: u64,
+    /// The bytes, if they were asked for.
+    pub data: Option<Vec<u8>>,
+    /// How many bytes `data` has without its content codings, once these are undone
+    /// ([`crate::coding`]).
+    pub decoded_bytes: Option<u64>,
+}
+
+impl Body {
+    pub(crate) fn new(keep: bool) -> Self {
+        Self { data: keep.then(Vec::new), ..Self::default() }
+    }
+
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
+        if let Some(data) = &mut self.data {
+            data.extend_from_slice(bytes);
+        }
+    }
+}
+
+/// What request and response have in common.
+#[derive(Debug, Clone, Default)]
+pub struct Message {
+    /// Header fields.
+    pub headers: Fields,
+    /// Trailer fields.
+    pub trailers: Fields,
+    /// Content.
+    pub body: Body,
+    /// When its first byte was handed over, nanoseconds since the Unix epoch.
+    pub first_ns: u64,
+    /// When its last byte so far was handed over.
+    pub last_ns: u64,
+}
+
+impl Message {
+    /// One of which nothing was seen before `first_ns`. `keep` its contents.
+    pub(crate) fn new(first_ns: u64, keep: bool) -> Self {
+        Self { body: Body::new(keep), first_ns, last_ns: first_ns, ..Self::default() }
+    }
+}
+
+/// Where the scheme of a request is known from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// From the connection: `https` over TLS. HTTP/1 sends none.
+    #[default]
+    Implied,
+    /// It was sent, as `:scheme`.
+    Sent(Cow<'static, [u8]>),
+    /// It was sent, and what was sent is not known.
+    Unknown,
+}
+
+/// A request.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// Method; `None` where what was sent is not known.
+    pub method: Option<Cow<'static, str>>,
+    /// Request target, in whichever of the four forms of RFC 9112 section 3.2 it was sent; for
+    /// HTTP/2 `:path`, or `:authority` where that is all a CONNECT has.
+    pub target: Option<Vec<u8>>,
+    /// Scheme.
+    pub scheme: Scheme,
+    /// `:authority`, with which HTTP/2 replaces Host.
+    pub pseudo_authority: Option<Vec<u8>>,
+    /// `:protocol` of an extended CONNECT (RFC 8441).
+    pub pseudo_protocol: Option<Vec<u8>>,
+    /// Everything else.
+    pub message: Message,
+}
+
+impl Request {
+    /// Host and port that the request is for: from an absolute or authority-form target, else
+    /// from `:authority` or the Host field.
+    pub fn authority(&self) -> Option<Cow<'_, str>> {
+        if self.is_tunnel() {
+            return self.target.as_deref().map(latin1);
+        }
+        if let Some((_, rest)) = self.absolute() {
+            let end = rest.iter().position(|b| b"/?#".contains(b)).unwrap_or(rest.len());
+            return Some(latin1(&rest[..end]));
+        }
+        let host = self.pseudo_authority.as_deref().or(self.message.headers.first("host"));
+        host.filter(|host| !host.is_empty()).map(latin1)
+    }
+
+    /// The authority without its port; an IPv6 address keeps its brackets (RFC 3986 section 3.2.2).
+    pub fn host(&self) -> Option<Cow<'_, str>> {
+        let host_len = |text: &str| match text.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host.len(),
+            _ => text.len(),
+        };
+        Some(match self.authority()? {
+            Cow::Borrowed(text) => Cow::Borrowed(&text[..host_len(text)]),
+            Cow::Owned(mut text) => {
+                text.truncate(host_len(&text));
+                Cow::Owned(text)
+            }
+        })
+    }
+
+    /// Path and query.
+    pub fn path(&self) -> Option<Cow<'_, str>> {
+        if self.is_tunnel() {
+            return None;
+        }
+        let Some((_, rest)) = self.absolute() else { return self.target.as_deref().map(latin1) };
+        match rest.iter().position(|b| b"/?#".contains(b)) {
+            Some(at) => Some(latin1(&rest[at..])),
+            None => Some(Cow::Borrowed("/")),
+        }
+    }
+
+    /// The target URI (RFC 9110 section 7.1), or `None` where a part of it is not known. For
+    /// CONNECT it is the authority, as sent. `tls` says which scheme a connection implies.
+    pub fn url(&self, tls: bool) -> Option<Cow<'_, str>> {
+        let target = self.target.as_deref()?;
+        if self.is_tunnel() || self.absolute().is_some() {
+            return Some(latin1(target));
+        }
+        let scheme = match &self.scheme {
+            Scheme::Implied if tls => Cow::Borrowed("https"),
+            Scheme::Implied => Cow::Borrowed("http"),
+            Scheme::Sent(scheme) => latin1(scheme),
+            Scheme::Unknown => return None,
+        };
+        let authority = self.authority()?;
+        let path = if target == b"*" { Cow::Borrowed("") } else { latin1(target) };
+        Some(Cow::Owned([&*scheme, "://", &authority, &path].concat()))
+    }
+
+    /// It asks for a tunnel to a host, and its target is that host.
+    fn is_tunnel(&self) -> bool {
+        self.method.as_deref() == Some("CONNECT") && self.pseudo_protocol.is_none()
+    }
+
+    /// Splits an absolute-form target into scheme and what follows `://`.
+    fn absolute(&self) -> Option<(&[u8], &[u8])> {
+        let target = self.target.as_deref().filter(|target| !target.starts_with(b"/"))?;
+        let at = target.windows(3).position(|w| w == b"://")?;
+        let scheme = &target[..at];
+        let valid = scheme.first().is_some_and(u8::is_ascii_alphabetic)
+            && scheme.iter().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b));
+        valid.then(|| (scheme, &target[at + 3..]))
+    }
+}
+
+/// A response.
+#[derive(Debug, Clone, Default)]
+pub struct Response {
+    /// Status code; `None` where what was sent is not known.
+    pub status: Option<u16>,
+    /// Reason phrase; HTTP/2 has none.
+    pub reason: Vec<u8>,
+    /// Everything else.
+    pub message: Message,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(method: &str, target: &str, host: Option<&str>) -> Request {
+        let mut request = Request {
+            method: Some(method.to_owned().into()),
+            target: Some(target.into()),
+            ..Request::default()
+        };
+        if let Some(host) = host {
+            request.message.headers.push(b"hOsT", host.as_bytes());
+        }
+        request
+    }
+
+    #[test]
+    fn url_is_made_of_each_form_of_target() {
+        let cases = [
+            (
+                "GET",
+                "/a?b",
+                Some("x:8443"),
+                Some("https://x:8443/a?b"),
+                Some("x:8443"),
+                Some("/a?b"),
+            ),
+            ("GET", "/a", None, None, None, Some("/a")),
+            ("GET", "http://p/q?r", Some("x"), Some("http://p/q?r"), Some("p"), Some("/q?r")),
+            ("GET", "http://p", Some("x"), Some("http://p"), Some("p"), Some("/")),
+            (
+                "GET",
+                "/r?u=http://p/",
+                Some("x"),
+                Some("https://x/r?u=http://p/"),
+                Some("x"),
+                Some("/r?u=http://p/"),
+            ),
+            ("OPTIONS", "*", Some("x"), Some("https://x"), Some("x"), Some("*")),
+            ("CONNECT", "p:443", Some("x"), Some("p:443"), Some("p:443"), None),
+        ];
+        for (method, target, host, url, authority, path) in cases {
+            let request = request(method, target, host);
+            assert_eq!(request.url(true).as_deref(), url, "{target}");
+            assert_eq!(request.authority().as_deref(), authority, "{target}");
+            assert_eq!(request.path().as_deref(), path, "{target}");
+        }
+        assert_eq!(request("GET", "/", Some("x")).url(false).as_deref(), Some("http://x/"));
+    }
+}

@@ -1,0 +1,132 @@
+//! The model that the parsers build and every output reads: exchanges, streams and the connection
+//! that they belong to.
+//!
+//! Nothing here knows a wire format. What is not known is `None`.
+
+mod connection;
+mod fields;
+mod message;
+mod stream;
+
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use sslrec_formats::record::Direction;
+
+pub use self::connection::{ConnectionInfo, SharedConnection};
+pub use self::fields::Fields;
+pub use self::message::{Body, Message, Request, Response, Scheme};
+pub use self::stream::{Stream, StreamHalf};
+use crate::messages::Carried;
+
+/// One line of the listing.
+#[derive(Debug, Clone)]
+pub enum Item {
+    /// A request and its response.
+    Exchange(Box<Exchange>),
+    /// A connection that is not HTTP.
+    Stream(Box<Stream>),
+}
+
+/// A response that was not the final one, such as 100 or 103.
+#[derive(Debug, Clone, Default)]
+pub struct Interim {
+    /// Status code.
+    pub status: u16,
+    /// Header fields.
+    pub headers: Fields,
+}
+
+/// A request and its response. Never are both `None`.
+#[derive(Debug, Clone)]
+pub struct Exchange {
+    /// Place in the listing, from 1; 0 before it is listed.
+    pub id: u64,
+    /// The connection that it was on.
+    pub connection: SharedConnection,
+    /// Direction in which the request went.
+    pub request_direction: Direction,
+    /// Number of the exchange on its connection, from 1 (for HTTP/2: the stream identifier).
+    pub stream: u64,
+    /// Version of HTTP, such as `http/1.1`.
+    pub proto: &'static str,
+    /// The request.
+    pub request: Option<Request>,
+    /// Responses before the final one.
+    pub interim: Vec<Interim>,
+    /// The final response.
+    pub response: Option<Response>,
+    /// What the contents are, if that is a protocol of its own.
+    pub carried: Option<Box<Carried>>,
+    /// Both halves are there and no byte of them is missing.
+    pub complete: bool,
+    /// Bytes of the two messages that are known to be missing.
+    pub lost_bytes: u64,
+    /// What was unusual, for people.
+    pub notes: Vec<Cow<'static, str>>,
+}
+
+impl Exchange {
+    /// An exchange of which nothing was seen yet.
+    pub(crate) fn new(
+        connection: &SharedConnection,
+        request_direction: Direction,
+        stream: u64,
+    ) -> Self {
+        Self {
+            id: 0,
+            connection: Rc::clone(connection),
+            request_direction,
+            stream,
+            proto: "http/1.1",
+            request: None,
+            interim: Vec::new(),
+            response: None,
+            carried: None,
+            complete: false,
+            lost_bytes: 0,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Protocol as it is listed: what the exchange carried, or its version of HTTP.
+    pub fn listed_proto(&self) -> &'static str {
+        self.carried.as_ref().and_then(|carried| carried.proto()).unwrap_or(self.proto)
+    }
+
+    /// When the first byte of it was handed over: of the request, or of the response where there
+    /// is no request.
+    pub fn first_ns(&self) -> u64 {
+        let request = self.request.as_ref().map(|r| r.message.first_ns);
+        request.or(self.response.as_ref().map(|r| r.message.first_ns)).unwrap_or(0)
+    }
+
+    /// From the request's first byte to the response's first byte, nanoseconds.
+    pub fn ttfb_ns(&self) -> Option<u64> {
+        let request = self.request.as_ref()?.message.first_ns;
+        self.response.as_ref()?.message.first_ns.checked_sub(request)
+    }
+
+    /// From the request's first byte to the response's last byte, nanoseconds.
+    pub fn duration_ns(&self) -> Option<u64> {
+        let request = self.request.as_ref()?.message.first_ns;
+        self.response.as_ref()?.message.last_ns.checked_sub(request)
+    }
+
+    /// Keeps the promise that never are both messages `None`: where all that was seen since
+    /// `first_ns` are interim responses, the final one is there, and unknown.
+    pub(crate) fn keep_half(&mut self, first_ns: u64) {
+        if self.request.is_none() && self.response.is_none() {
+            let message = Message::new(first_ns, false);
+            self.response = Some(Response { message, ..Response::default() });
+        }
+    }
+
+    /// Adds a note, once.
+    pub(crate) fn note(&mut self, note: impl Into<Cow<'static, str>>) {
+        let note = note.into();
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+}
