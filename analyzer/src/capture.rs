@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use sslrec_formats::pairing::Pairing;
-use sslrec_formats::record::{self, CaptureInfo, Direction, Handshake, Record, Stats};
+use sslrec_formats::record::{self, CaptureInfo, Direction, Record, Stats};
 
-use crate::exchange::{ConnectionInfo, Item};
+use crate::exchange::{ConnectionInfo, Handshake, Item};
 use crate::input::{Kind, RecordSink};
 use crate::stream::Connection;
 use crate::text::Size;
@@ -50,16 +50,18 @@ impl<F: FnMut(Item)> ItemSink for F {
 pub struct Summary {
     /// Exchanges.
     pub exchanges: u64,
-    /// How many exchanges and streams a filter let through; `None` without one. All other totals
-    /// are of the whole capture.
+    /// How many items a filter let through; `None` without one. All other totals are of the whole
+    /// capture.
     pub listed: Option<u64>,
     /// Connections, or rests of connections, that are not HTTP.
     pub streams: u64,
+    /// TLS handshakes; of the two ends of a connection those of the one that is listed.
+    pub handshakes: u64,
     /// Connections.
     pub connections: u64,
     /// Processes with at least one of these connections.
     pub processes: u64,
-    /// Items that are not complete.
+    /// Exchanges and streams that are not complete.
     pub incomplete: u64,
     /// Bytes that are known to be missing.
     pub lost_bytes: u64,
@@ -173,7 +175,7 @@ impl<S: ItemSink> Assembler<S> {
         }
         let tls = !self.options.plaintext;
         let info = Rc::new(ConnectionInfo { record: record.clone(), comm, tls }.into());
-        let connection = Connection::new(info, self.options.bodies, &mut self.timeline);
+        let connection = Connection::new(info, self.options.bodies);
         self.connections.insert(record.conn, connection);
     }
 
@@ -184,8 +186,9 @@ impl<S: ItemSink> Assembler<S> {
         close: Option<&record::Close>,
         ts_ns: u64,
     ) {
+        // The other end is listed, and this one has no place in the timeline yet.
         if shadow {
-            return connection.discard(&mut self.timeline);
+            return;
         }
         self.summary.connections += 1;
         self.pids.extend(connection.info().borrow().pid());
@@ -209,6 +212,10 @@ impl<S: ItemSink> Assembler<S> {
                     self.summary.streams += 1;
                     stream.complete
                 }
+                Item::Handshake(_) => {
+                    self.summary.handshakes += 1;
+                    true
+                }
             };
             self.summary.incomplete += u64::from(!complete);
             self.sink.item(item);
@@ -217,12 +224,12 @@ impl<S: ItemSink> Assembler<S> {
 
     fn see(&mut self, ts_ns: u64) {
         self.summary.start_ns.get_or_insert(ts_ns);
-        self.timeline.advance(ts_ns);
     }
 
     /// Something that is listed, or that closes the capture.
     fn see_listed(&mut self, ts_ns: u64) {
         self.see(ts_ns);
+        self.timeline.advance(ts_ns);
         self.summary.end_ns = self.summary.end_ns.max(Some(ts_ns));
     }
 }
@@ -267,10 +274,12 @@ impl<S: ItemSink> RecordSink for Assembler<S> {
             }
             Record::Handshake(handshake) => {
                 self.see(handshake.ts_ns);
-                if let Some(connection) = self.connections.get_mut(&handshake.conn)
-                    && !handshake.ok
-                {
-                    connection.note(&failure(handshake));
+                match self.connections.get_mut(&handshake.conn) {
+                    Some(connection) => {
+                        let handshake = Handshake::new(connection.info(), handshake);
+                        connection.handshake(handshake, &mut self.timeline);
+                    }
+                    None => self.undescribed += 1,
                 }
             }
             Record::Close(close) => {
@@ -316,10 +325,4 @@ impl<S: ItemSink> RecordSink for Assembler<S> {
             connection.note(note);
         }
     }
-}
-
-/// What is said of a handshake that failed.
-fn failure(handshake: &Handshake<'_>) -> String {
-    let result = handshake.result.map(|result| format!(" ({} gave {result})", handshake.func));
-    format!("the TLS handshake failed{}", result.unwrap_or_default())
 }

@@ -56,14 +56,18 @@ pub struct Cli {
     /// Fields are those of --json, with a dot for each level: status, method, host
     /// (authority without port), path, url, authority, duration, ttfb, body_bytes (of
     /// the response), request.body_bytes, pid, comm, proto, sni, alpn, role, conn,
-    /// stream, id, type, time, client, server, addr, lib, reason, complete,
-    /// lost_bytes, note, client_bytes, server_bytes, request, response,
+    /// stream, id, type, time, client, server, addr, lib, version and cipher (of TLS),
+    /// reason, complete, lost_bytes, note, client_bytes, server_bytes, request, response,
     /// grpc.service, grpc.method, grpc.status, grpc.message, messages (of gRPC and
     /// WebSocket, or events).
     /// header.NAME is a header of the request or the response,
     /// request.header.NAME and response.header.NAME those of one; trailer.NAME
     /// likewise. Of several values one has to fulfil = ~ and < >; of != and !~ none may
     /// fulfil the opposite.
+    ///
+    /// TLS handshakes are listed by a filter only if it names type, or what only they
+    /// have: ok, latency, result, fn. Then the text has them too, which has none
+    /// without a filter: 'type=handshake and ok=false'.
     ///
     /// What is not known (null in the JSON, also a header that is not there) makes
     /// every comparison false, != and !~ too. `not status=200` lists what has no
@@ -77,6 +81,10 @@ pub struct Cli {
     pub filter: Option<String>,
 
     /// Print one JSON object a line, and a summary as the last one
+    ///
+    /// `type` is exchange, stream (a connection that is not HTTP) or handshake. A TLS handshake has
+    /// what it settled on, as far as the program asked for it, `ok`, what its last call (`fn`) returned,
+    /// and how long it took. Of those before a connection's first byte the last 8 are listed.
     ///
     /// An exchange that carried more than HTTP has `grpc`, `websocket` or `events`, with what its
     /// protocol says and the number of messages from each end.

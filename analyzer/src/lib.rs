@@ -47,6 +47,7 @@ pub mod descriptors;
 pub mod exchange;
 mod files;
 pub mod filter;
+mod handshakes;
 mod http1;
 mod http2;
 #[doc(hidden)]

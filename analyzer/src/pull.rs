@@ -56,7 +56,7 @@ impl Capture {
         Exchanges(self.items())
     }
 
-    /// The same, and what is not HTTP: the lines of the listing.
+    /// The same, and what is not HTTP, and TLS handshakes: the lines of the listing as JSON.
     pub fn items(self) -> Items {
         let mut assembler = Assembler::new(self.options, Finished::default());
         assembler.source(self.input.kind());
@@ -149,7 +149,7 @@ impl Iterator for Exchanges {
     fn next(&mut self) -> Option<Self::Item> {
         self.0.find_map(|item| match item {
             Ok(Item::Exchange(exchange)) => Some(Ok(*exchange)),
-            Ok(Item::Stream(_)) => None,
+            Ok(Item::Stream(_) | Item::Handshake(_)) => None,
             Err(error) => Some(Err(error)),
         })
     }

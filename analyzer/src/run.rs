@@ -42,6 +42,7 @@ pub fn run(cli: &Cli) -> Result<()> {
     let listing = Listing {
         filter,
         decode: cli.decode,
+        handshakes: cli.json,
         output: output(cli)?,
         listed: 0,
         failure: None,
@@ -95,6 +96,8 @@ struct Listing {
     filter: Option<Filter>,
     /// Undo content codings.
     decode: bool,
+    /// List handshakes where no filter says which.
+    handshakes: bool,
     output: Box<dyn Output>,
     /// Items that were written.
     listed: u64,
@@ -114,7 +117,11 @@ impl Listing {
 
 impl ItemSink for Listing {
     fn item(&mut self, mut item: Item) {
-        if self.filter.as_ref().is_some_and(|filter| !filter.matches(&item)) {
+        let wanted = match &self.filter {
+            Some(filter) => filter.matches(&item),
+            None => self.handshakes || !matches!(item, Item::Handshake(_)),
+        };
+        if !wanted {
             return;
         }
         self.listed += 1;

@@ -6,7 +6,8 @@
 
 use sslrec_formats::record::{Close, CloseCause, Data, Direction, Gap, GapCause};
 
-use crate::exchange::{Item, SharedConnection, Stream};
+use crate::exchange::{Handshake, Item, SharedConnection, Stream};
+use crate::handshakes::Handshakes;
 use crate::http1::start::{self, MAX_LINE, Verdict};
 use crate::http1::{self, Chunk, End, Kind};
 use crate::http2::{self, Place};
@@ -19,13 +20,15 @@ pub(crate) struct Connection {
     protocol: Protocol,
     /// Everything that went over it, for the case that it is not HTTP.
     raw: Box<Stream>,
-    /// Its place in the listing while it may become a stream.
+    /// Its place in the listing while it may become a stream; none before its first byte, so that
+    /// nothing waits for a connection that is not used.
     ticket: Option<Ticket>,
     keep: bool,
     beginning: Beginning,
     started: bool,
     sent: Half,
     received: Half,
+    handshakes: Handshakes,
     /// Notes that came before it was known whom they concern.
     notes: Vec<String>,
 }
@@ -87,7 +90,7 @@ impl Half {
 }
 
 impl Connection {
-    pub(crate) fn new(info: SharedConnection, keep: bool, timeline: &mut Timeline) -> Self {
+    pub(crate) fn new(info: SharedConnection, keep: bool) -> Self {
         let (first_ns, joined) = {
             let info = info.borrow();
             (info.record.ts_ns, info.record.joined)
@@ -97,12 +100,13 @@ impl Connection {
             raw: Box::new(Stream::new(&info, first_ns, keep)),
             info,
             protocol: Protocol::Undecided,
-            ticket: Some(timeline.open(first_ns)),
+            ticket: None,
             keep,
             beginning: if joined { Beginning::Unrecorded } else { Beginning::Here },
             started: false,
             sent: half(),
             received: half(),
+            handshakes: Handshakes::default(),
             notes: Vec::new(),
         }
     }
@@ -113,6 +117,7 @@ impl Connection {
 
     /// Bytes that were read or written. Returns how many turned out to be missing before them.
     pub(crate) fn data(&mut self, data: &Data<'_>, timeline: &mut Timeline) -> u64 {
+        self.handshakes.settle(timeline);
         let first_ns = match data.dir {
             Direction::Sent => data.ts_ns.saturating_sub(data.lat_ns),
             Direction::Received => data.ts_ns,
@@ -151,6 +156,7 @@ impl Connection {
 
     /// Bytes that are missing. Returns how many of them were not known to be yet.
     pub(crate) fn gap(&mut self, gap: &Gap, timeline: &mut Timeline) -> u64 {
+        self.handshakes.settle(timeline);
         let end = gap.offset.saturating_add(gap.len);
         if gap.cause == GapCause::EarlierFile && matches!(self.protocol, Protocol::Undecided) {
             return self.go_on_at(gap.dir, end);
@@ -170,6 +176,12 @@ impl Connection {
             self.beginning = Beginning::EarlierFile;
         }
         0
+    }
+
+    /// A TLS handshake ended.
+    pub(crate) fn handshake(&mut self, handshake: Handshake, timeline: &mut Timeline) {
+        handshake.failure().iter().for_each(|failure| self.note(failure));
+        self.handshakes.add(handshake, timeline);
     }
 
     /// Something about the bytes that come next.
@@ -196,6 +208,7 @@ impl Connection {
         ts_ns: u64,
         timeline: &mut Timeline,
     ) -> u64 {
+        self.handshakes.settle(timeline);
         let mut missing = 0u64;
         let lengths = close
             .map(|c| [(Direction::Sent, c.sent_bytes), (Direction::Received, c.received_bytes)]);
@@ -233,11 +246,6 @@ impl Connection {
         missing
     }
 
-    /// It is the other end of one that is listed.
-    pub(crate) fn discard(self, timeline: &mut Timeline) {
-        self.ticket.into_iter().for_each(|ticket| timeline.cancel(ticket));
-    }
-
     fn list_as_stream(mut self, closed: bool, timeline: &mut Timeline) {
         self.notes.into_iter().for_each(|note| self.raw.note(note));
         if let Some(note) = self.beginning.note() {
@@ -259,10 +267,7 @@ impl Connection {
             return;
         }
         self.raw.first_ns = first_ns;
-        if let Some(ticket) = self.ticket.take() {
-            timeline.cancel(ticket);
-            self.ticket = Some(timeline.open(first_ns));
-        }
+        self.ticket = Some(timeline.open(first_ns));
     }
 
     fn half(&mut self, direction: Direction) -> &mut Half {

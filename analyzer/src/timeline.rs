@@ -9,11 +9,15 @@
 //! Something can still begin before what was recorded last, since a record is made when a call
 //! returns and a sent message begins when it was entered. So a finished exchange is also held
 //! until the capture is `SETTLE_NS` past its beginning. A call that blocks for longer than that
-//! and carries the first byte of a request is listed late, and counted.
+//! and carries the first byte of a request is listed late, and counted. So is the handshake of a
+//! connection that is not used for longer than that (see [`crate::handshakes`]).
+//!
+//! What moves the time on is what both of sslrec's files hold at the same place: not descriptions
+//! and handshakes, which a pcapng has later. So either file gives the same order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::exchange::{Exchange, Interim, Item, Message, Stream};
+use crate::exchange::{Exchange, Handshake, Interim, Item, Message, Stream};
 
 /// How long a call may block before its request can be listed late: 10 seconds.
 const SETTLE_NS: u64 = 10_000_000_000;
@@ -136,6 +140,7 @@ fn memory_bytes(item: &Item) -> usize {
         Item::Stream(stream) => {
             size_of::<Stream>() + held(&stream.sent.data) + held(&stream.received.data)
         }
+        Item::Handshake(handshake) => size_of::<Handshake>() + handshake.func.len(),
     }
 }
 
@@ -154,7 +159,7 @@ mod tests {
         times
             .map(|item| match item {
                 Item::Stream(stream) => stream.first_ns,
-                Item::Exchange(_) => unreachable!(),
+                other => unreachable!("{other:?}"),
             })
             .collect()
     }

@@ -49,7 +49,7 @@ fn json_has_the_fields_of_the_contract_in_order() {
     );
     assert_eq!(
         lines.next().unwrap(),
-        r#"{"type":"summary","exchanges":1,"streams":0,"connections":1,"processes":1,"incomplete":0,"lost_bytes":0,"dropped_events":0,"start":"1970-01-01T00:00:00.000000001Z","end":"1970-01-01T00:00:00.000003000Z","closed":true,"notes":[]}"#
+        r#"{"type":"summary","exchanges":1,"streams":0,"handshakes":0,"connections":1,"processes":1,"incomplete":0,"lost_bytes":0,"dropped_events":0,"start":"1970-01-01T00:00:00.000000001Z","end":"1970-01-01T00:00:00.000003000Z","closed":true,"notes":[]}"#
     );
     assert_eq!(lines.next(), None);
 }

@@ -14,7 +14,7 @@ use sslrec_formats::record::{Record, Role};
 fn exchanges(items: &[Item]) -> Vec<&Exchange> {
     let exchanges = items.iter().filter_map(|item| match item {
         Item::Exchange(exchange) => Some(&**exchange),
-        Item::Stream(_) => None,
+        Item::Stream(_) | Item::Handshake(_) => None,
     });
     exchanges.collect()
 }
@@ -22,7 +22,7 @@ fn exchanges(items: &[Item]) -> Vec<&Exchange> {
 fn streams(items: &[Item]) -> Vec<&Stream> {
     let streams = items.iter().filter_map(|item| match item {
         Item::Stream(stream) => Some(&**stream),
-        Item::Exchange(_) => None,
+        Item::Exchange(_) | Item::Handshake(_) => None,
     });
     streams.collect()
 }
@@ -184,6 +184,7 @@ fn a_gap_anywhere_leaves_the_other_exchange_right() {
                     .map(|item| match item {
                         Item::Exchange(exchange) => exchange.lost_bytes,
                         Item::Stream(stream) => stream.lost_bytes,
+                        Item::Handshake(_) => 0,
                     })
                     .sum();
                 assert_eq!(lost, len as u64, "{place}");
@@ -193,6 +194,7 @@ fn a_gap_anywhere_leaves_the_other_exchange_right() {
                     let notes = match item {
                         Item::Exchange(exchange) => &exchange.notes,
                         Item::Stream(stream) => &stream.notes,
+                        Item::Handshake(_) => return false,
                     };
                     notes.iter().any(|note| note.contains("missing") && note.ends_with(side))
                 });

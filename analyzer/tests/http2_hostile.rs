@@ -29,6 +29,7 @@ fn notes(items: &[Item]) -> String {
     let notes = items.iter().flat_map(|item| match item {
         Item::Exchange(exchange) => exchange.notes.clone(),
         Item::Stream(stream) => stream.notes.clone(),
+        Item::Handshake(_) => Vec::new(),
     });
     notes.collect::<Vec<_>>().join("\n")
 }

@@ -42,7 +42,7 @@ fn exchanges(script: &Script) -> Vec<Exchange> {
         .into_iter()
         .filter_map(|item| match item {
             Item::Exchange(exchange) => Some(*exchange),
-            Item::Stream(_) => None,
+            Item::Stream(_) | Item::Handshake(_) => None,
         })
         .collect()
 }

@@ -97,6 +97,7 @@ impl<W: Write> Consumer for Bodies<'_, W> {
                 self.exchange(&exchange)
             }
             Item::Stream(stream) => self.stream(&stream),
+            Item::Handshake(_) => Ok(()),
         }
     }
 }

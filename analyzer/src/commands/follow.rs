@@ -97,6 +97,7 @@ pub(super) fn run(follow: &Follow) -> Result<()> {
         comms: HashMap::new(),
         info: None,
         introduced: false,
+        tls_said: None,
         offsets: [0; 2],
         closed: false,
         failure: None,
@@ -128,6 +129,8 @@ struct Conversation<W> {
     info: Option<ConnectionInfo>,
     /// Its first lines, which say what it is, were written.
     introduced: bool,
+    /// Version and cipher of TLS, once they were written.
+    tls_said: Option<String>,
     /// Where each direction goes on: sent, received.
     offsets: [u64; 2],
     closed: bool,
@@ -179,12 +182,24 @@ impl<W: Write> Conversation<W> {
         text.lines().try_for_each(|line| self.transcript.remark(line.trim_start_matches("* ")))
     }
 
+    /// Says what TLS settled on, before the first byte: it becomes known after the handshake.
+    fn remark_tls(&mut self) -> io::Result<()> {
+        let tls = self.info.as_ref().and_then(ConnectionInfo::version_and_cipher);
+        if tls == self.tls_said {
+            return Ok(());
+        }
+        tls.iter().try_for_each(|tls| self.remark(&Printable(tls).to_string()))?;
+        self.tls_said = tls;
+        Ok(())
+    }
+
     fn remark(&mut self, text: &str) -> io::Result<()> {
         if self.raw { Ok(()) } else { self.transcript.remark(text) }
     }
 
     fn data(&mut self, data: &Data<'_>) -> Result<()> {
         self.introduce()?;
+        self.remark_tls()?;
         self.gap(data.dir, data.offset, GapCause::Unknown)?;
         let offset = &mut self.offsets[usize::from(data.dir == Direction::Received)];
         // A file that was put together from parts can repeat some.
@@ -242,6 +257,7 @@ impl<W: Write> Conversation<W> {
         self.gap(Direction::Sent, close.sent_bytes, GapCause::Unknown)?;
         self.gap(Direction::Received, close.received_bytes, GapCause::Unknown)?;
         self.introduce()?;
+        self.remark_tls()?;
         self.closed = true;
         let how = match close.cause {
             CloseCause::Shutdown => "closed",

@@ -107,6 +107,10 @@ struct Entry<'a> {
     _client: Option<String>,
     _server: Option<String>,
     _addr: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    _version: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    _cipher: Option<&'a str>,
     _complete: bool,
     _lost_bytes: u64,
     _notes: &'a [Cow<'static, str>],
@@ -231,6 +235,8 @@ fn entry<'a>(exchange: &'a Exchange, info: &'a ConnectionInfo) -> Option<Entry<'
         _client: from.map(|addr| addr.to_string()),
         _server: to.map(|addr| addr.to_string()),
         _addr: info.record.addr.as_str(),
+        _version: info.record.version.as_deref(),
+        _cipher: info.record.cipher.as_deref(),
         _complete: exchange.complete,
         _lost_bytes: exchange.lost_bytes,
         _notes: &exchange.notes,

@@ -98,6 +98,11 @@ pub(crate) trait Consumer {
     /// One more item.
     fn item(&mut self, item: Item) -> Result<()>;
 
+    /// It wants handshakes too, where no filter says which.
+    fn wants_handshakes(&self) -> bool {
+        false
+    }
+
     /// It wants no further one.
     fn is_done(&self) -> bool {
         false
@@ -158,7 +163,11 @@ struct Chosen<'c> {
 
 impl ItemSink for Chosen<'_> {
     fn item(&mut self, item: Item) {
-        if self.is_done() || self.filter.as_ref().is_some_and(|filter| !filter.matches(&item)) {
+        let wanted = match &self.filter {
+            Some(filter) => filter.matches(&item),
+            None => self.consumer.wants_handshakes() || !matches!(item, Item::Handshake(_)),
+        };
+        if self.is_done() || !wanted {
             return;
         }
         self.items += 1;

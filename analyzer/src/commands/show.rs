@@ -17,7 +17,9 @@ use super::{
 };
 use crate::coding;
 use crate::descriptors::Descriptors;
-use crate::exchange::{Exchange, Fields, Item, Message, Request, Response, Stream};
+use crate::exchange::{
+    ConnectionInfo, Exchange, Fields, Handshake, Item, Message, Request, Response, Stream,
+};
 use crate::messages::Sender;
 use crate::text::{Duration, Printable, Rfc3339, latin1};
 
@@ -96,7 +98,7 @@ impl<W: Write> Consumer for Shown<W> {
                 }
                 writeln!(self.out, "{}", command.line)?;
             }
-            Item::Stream(_) if self.curl => return Ok(()),
+            Item::Stream(_) | Item::Handshake(_) if self.curl => return Ok(()),
             Item::Exchange(mut exchange) => {
                 coding::undo(&mut exchange);
                 self.blank()?;
@@ -105,6 +107,10 @@ impl<W: Write> Consumer for Shown<W> {
             Item::Stream(stream) => {
                 self.blank()?;
                 write_stream(&mut self.out, &stream)?;
+            }
+            Item::Handshake(handshake) => {
+                self.blank()?;
+                write_handshake(&mut self.out, &handshake)?;
             }
         }
         self.count += 1;
@@ -131,7 +137,9 @@ fn write_exchange(
     let proto = format!("{} stream {}", exchange.proto, exchange.stream);
     let number = format!("exchange {}", exchange.id);
     let client = Some(exchange.request_direction);
-    write_origin(out, &number, exchange.first_ns(), &exchange.connection.borrow(), client, &proto)?;
+    let info = exchange.connection.borrow();
+    write_origin(out, &number, exchange.first_ns(), &info, client, &proto)?;
+    write_tls(out, &info)?;
     if let (Some(first), Some(all)) = (exchange.ttfb_ns(), exchange.duration_ns()) {
         writeln!(out, "* took {:#}, first byte after {:#}", Duration(all), Duration(first))?;
     }
@@ -175,7 +183,7 @@ pub(super) fn write_origin(
     out: &mut impl Write,
     number: &str,
     first_ns: u64,
-    info: &crate::exchange::ConnectionInfo,
+    info: &ConnectionInfo,
     client: Option<Direction>,
     proto: &str,
 ) -> io::Result<()> {
@@ -198,6 +206,14 @@ pub(super) fn write_origin(
         write!(out, ", {from} -> {to}")?;
     }
     writeln!(out, ", address {}", info.record.addr)
+}
+
+/// What TLS settled on.
+fn write_tls(out: &mut impl Write, info: &ConnectionInfo) -> io::Result<()> {
+    match info.version_and_cipher() {
+        Some(tls) => writeln!(out, "* {}", Printable(&tls)),
+        None => Ok(()),
+    }
 }
 
 fn write_request(out: &mut impl Write, request: &Request, version: String) -> io::Result<()> {
@@ -274,6 +290,7 @@ fn write_stream(out: &mut impl Write, stream: &Stream) -> io::Result<()> {
     let info = stream.connection.borrow();
     let client = info.client_direction();
     write_origin(out, "stream", stream.first_ns, &info, client, "not HTTP")?;
+    write_tls(out, &info)?;
     for note in &stream.notes {
         writeln!(out, "* {}", Printable(note))?;
     }
@@ -282,4 +299,24 @@ fn write_stream(out: &mut impl Write, stream: &Stream) -> io::Result<()> {
         hexdump::write_start(out, half.data.as_deref().unwrap_or(&half.first_bytes))?;
     }
     Ok(())
+}
+
+fn write_handshake(out: &mut impl Write, handshake: &Handshake) -> io::Result<()> {
+    let info = handshake.connection.borrow();
+    let client = info.client_direction();
+    let proto =
+        info.record.alpn.as_deref().map_or("over TLS".into(), |alpn| Printable(alpn).to_string());
+    write_origin(out, "TLS handshake", handshake.first_ns, &info, client, &proto)?;
+    write_tls(out, &info)?;
+    if let Some(name) = &info.record.sni {
+        writeln!(out, "* server name {}", Printable(name))?;
+    }
+    match handshake.failure() {
+        Some(failure) => write!(out, "* {}", Printable(&failure))?,
+        None => write!(out, "* it succeeded ({})", Printable(&handshake.func))?,
+    }
+    match handshake.latency_ns() {
+        Some(latency) => writeln!(out, " after {:#}", Duration(latency)),
+        None => writeln!(out),
+    }
 }

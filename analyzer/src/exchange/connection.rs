@@ -33,6 +33,13 @@ impl ConnectionInfo {
         path.rsplit('/').next()
     }
 
+    /// What TLS settled on, for people; `None` if neither is known.
+    pub fn version_and_cipher(&self) -> Option<String> {
+        let both = [self.record.version.as_deref(), self.record.cipher.as_deref()];
+        let known: Vec<_> = both.into_iter().flatten().collect();
+        (!known.is_empty()).then(|| known.join(", "))
+    }
+
     /// The direction in which the client's bytes went, where the role tells.
     pub fn client_direction(&self) -> Option<Direction> {
         match self.record.role {

@@ -1,10 +1,11 @@
-//! The model that the parsers build and every output reads: exchanges, streams and the connection
-//! that they belong to.
+//! The model that the parsers build and every output reads: exchanges, streams, handshakes, and the
+//! connection that they belong to.
 //!
 //! Nothing here knows a wire format. What is not known is `None`.
 
 mod connection;
 mod fields;
+mod handshake;
 mod message;
 mod stream;
 
@@ -15,6 +16,7 @@ use sslrec_formats::record::Direction;
 
 pub use self::connection::{ConnectionInfo, SharedConnection};
 pub use self::fields::Fields;
+pub use self::handshake::Handshake;
 pub use self::message::{Body, Message, Request, Response, Scheme};
 pub use self::stream::{Stream, StreamHalf};
 use crate::messages::Carried;
@@ -26,6 +28,8 @@ pub enum Item {
     Exchange(Box<Exchange>),
     /// A connection that is not HTTP.
     Stream(Box<Stream>),
+    /// How TLS began on a connection. It comes beside what the connection carried.
+    Handshake(Box<Handshake>),
 }
 
 /// A response that was not the final one, such as 100 or 103.

@@ -50,23 +50,27 @@ pub(super) enum Plain {
     Addr,
     Alpn,
     Authority,
+    Cipher,
     Client,
     ClientBytes,
     Comm,
     Complete,
     Conn,
     Duration,
+    Func,
     GrpcMessage,
     GrpcMethod,
     GrpcService,
     GrpcStatus,
     Host,
     Id,
+    Latency,
     Lib,
     LostBytes,
     Messages,
     Method,
     Note,
+    Ok,
     Path,
     Pid,
     Proto,
@@ -75,6 +79,7 @@ pub(super) enum Plain {
     RequestBytes,
     Response,
     ResponseBytes,
+    Result,
     Role,
     Server,
     ServerBytes,
@@ -85,11 +90,19 @@ pub(super) enum Plain {
     Ttfb,
     Type,
     Url,
+    Version,
+}
+
+impl Plain {
+    /// A filter that names it is one about handshakes too.
+    pub(super) fn is_of_handshakes(self) -> bool {
+        matches!(self, Plain::Type | Plain::Func | Plain::Latency | Plain::Ok | Plain::Result)
+    }
 }
 
 /// Every name. Those that mean the same stand together; the first of them is the one that is
 /// listed where a field is expected.
-const PLAIN: [(&str, Plain, Kind); 48] = [
+const PLAIN: [(&str, Plain, Kind); 55] = [
     ("status", Plain::Status, Kind::Number(Unit::Count)),
     ("response.status", Plain::Status, Kind::Number(Unit::Count)),
     ("method", Plain::Method, Kind::Text),
@@ -113,11 +126,13 @@ const PLAIN: [(&str, Plain, Kind); 48] = [
     ("proto", Plain::Proto, Kind::Text),
     ("sni", Plain::Sni, Kind::Text),
     ("alpn", Plain::Alpn, Kind::Text),
+    ("version", Plain::Version, Kind::Text),
+    ("cipher", Plain::Cipher, Kind::Text),
     ("role", Plain::Role, Kind::OneOf(&["client", "server"])),
     ("conn", Plain::Conn, Kind::Number(Unit::Count)),
     ("stream", Plain::Stream, Kind::Number(Unit::Count)),
     ("id", Plain::Id, Kind::Number(Unit::Count)),
-    ("type", Plain::Type, Kind::OneOf(&["exchange", "stream"])),
+    ("type", Plain::Type, Kind::OneOf(&["exchange", "stream", "handshake"])),
     ("time", Plain::Time, Kind::Time),
     ("client", Plain::Client, Kind::Text),
     ("server", Plain::Server, Kind::Text),
@@ -136,6 +151,12 @@ const PLAIN: [(&str, Plain, Kind); 48] = [
     ("grpc.status", Plain::GrpcStatus, Kind::Number(Unit::Count)),
     ("grpc.message", Plain::GrpcMessage, Kind::Text),
     ("messages", Plain::Messages, Kind::Number(Unit::Count)),
+    ("latency", Plain::Latency, Kind::Number(Unit::Duration)),
+    ("latency_ms", Plain::Latency, Kind::Number(Unit::Millis)),
+    ("ok", Plain::Ok, Kind::Bool),
+    // It can be negative, and is a name more than a number.
+    ("result", Plain::Result, Kind::Text),
+    ("fn", Plain::Func, Kind::Text),
     ("request", Plain::Request, Kind::Bool),
     ("response", Plain::Response, Kind::Bool),
 ];

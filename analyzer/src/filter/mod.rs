@@ -1,4 +1,4 @@
-//! The filter language: which exchanges and streams are listed.
+//! The filter language: which exchanges, streams and handshakes are listed.
 //!
 //! ```text
 //! filter     = or
@@ -14,6 +14,9 @@
 //! by what nobody saw. A field alone asks whether it is known, or, for `complete`, whether it is
 //! true. Where a field has several values, as headers can, one of them has to fulfil `=`, `~` or
 //! an order, and none may fulfil the opposite of `!=` and `!~`.
+//!
+//! Most filters are about exchanges, and `not status=200` is not meant to list every handshake. So
+//! handshakes are wanted only by a filter that names `type` or a field that only they have.
 //!
 //! Nothing here does input or output. Regular expressions run in linear time (crate `regex`), and
 //! nesting has a cap, so that no text of a filter or of a peer makes it run away.
@@ -46,6 +49,8 @@ use crate::exchange::Item;
 #[derive(Debug, Clone)]
 pub struct Filter {
     root: Expr,
+    /// It names a field that tells of handshakes.
+    about_handshakes: bool,
 }
 
 impl Filter {
@@ -54,12 +59,23 @@ impl Filter {
     /// # Errors
     /// If it is none: where it stopped making sense, and what is allowed there.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        parser::parse(text).map(|root| Self { root })
+        let root = parser::parse(text)?;
+        let about_handshakes = root.names(&|field| match field {
+            Field::Plain(plain) => plain.is_of_handshakes(),
+            Field::Named { .. } => false,
+        });
+        Ok(Self { root, about_handshakes })
+    }
+
+    /// It wants handshakes, or some of them.
+    pub(crate) fn is_about_handshakes(&self) -> bool {
+        self.about_handshakes
     }
 
     /// The item is one of those that are wanted.
     pub fn matches(&self, item: &Item) -> bool {
-        Subject::with(item, |subject| self.root.holds(subject))
+        let asked = self.about_handshakes || !matches!(item, Item::Handshake(_));
+        asked && Subject::with(item, |subject| self.root.holds(subject))
     }
 }
 
@@ -86,6 +102,16 @@ impl Expr {
                 holds
             }
             Expr::Compare(comparison) => comparison.holds(subject),
+        }
+    }
+
+    /// One of the fields that it names is such a one.
+    fn names(&self, is_such: &dyn Fn(&Field) -> bool) -> bool {
+        match self {
+            Expr::All(terms) | Expr::Any(terms) => terms.iter().any(|term| term.names(is_such)),
+            Expr::Not(term) => term.names(is_such),
+            Expr::Known(field) => is_such(field),
+            Expr::Compare(comparison) => is_such(&comparison.field),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use sslrec_formats::record::Direction;
 
 use super::field::{Field, Part, Plain, Side};
-use crate::exchange::{ConnectionInfo, Exchange, Item, Message, Response, Stream};
+use crate::exchange::{ConnectionInfo, Exchange, Handshake, Item, Message, Response, Stream};
 use crate::messages::{Carried, Grpc};
 use crate::text::{Rfc3339, latin1};
 
@@ -54,6 +54,7 @@ pub(super) struct Subject<'a> {
 enum Kind<'a> {
     Exchange(&'a Exchange),
     Stream(&'a Stream),
+    Handshake(&'a Handshake),
 }
 
 impl Subject<'_> {
@@ -70,6 +71,11 @@ impl Subject<'_> {
                 let client = info.client_direction();
                 ask(&Subject { info: &info, client, kind: Kind::Stream(stream) })
             }
+            Item::Handshake(handshake) => {
+                let info = handshake.connection.borrow();
+                let client = info.client_direction();
+                ask(&Subject { info: &info, client, kind: Kind::Handshake(handshake) })
+            }
         }
     }
 
@@ -81,6 +87,7 @@ impl Subject<'_> {
                 let notes = match self.kind {
                     Kind::Exchange(exchange) => &exchange.notes,
                     Kind::Stream(stream) => &stream.notes,
+                    Kind::Handshake(_) => return,
                 };
                 notes.iter().for_each(|note| see(Value::from(&**note)));
             }
@@ -88,6 +95,7 @@ impl Subject<'_> {
                 let value = self.of_connection(*plain).or_else(|| match self.kind {
                     Kind::Exchange(exchange) => self.of_exchange(*plain, exchange),
                     Kind::Stream(stream) => self.of_stream(*plain, stream),
+                    Kind::Handshake(handshake) => of_handshake(*plain, handshake),
                 });
                 value.into_iter().for_each(see);
             }
@@ -110,7 +118,7 @@ impl Subject<'_> {
         }
     }
 
-    /// What exchanges and streams have from their connection.
+    /// What all have from their connection.
     fn of_connection(&self, field: Plain) -> Option<Value<'_>> {
         let record = &self.info.record;
         let ends = self.client.map(|client| self.info.ends(client));
@@ -125,6 +133,8 @@ impl Subject<'_> {
             Plain::Addr => record.addr.as_str().into(),
             Plain::Sni => record.sni.as_deref()?.into(),
             Plain::Alpn => record.alpn.as_deref()?.into(),
+            Plain::Version => record.version.as_deref()?.into(),
+            Plain::Cipher => record.cipher.as_deref()?.into(),
             _ => return None,
         })
     }
@@ -179,6 +189,18 @@ impl Subject<'_> {
             _ => return None,
         })
     }
+}
+
+fn of_handshake(field: Plain, handshake: &Handshake) -> Option<Value<'_>> {
+    Some(match field {
+        Plain::Type => "handshake".into(),
+        Plain::Time => Value::Text(Cow::Owned(Rfc3339(handshake.first_ns).to_string())),
+        Plain::Latency => handshake.latency_ns()?.into(),
+        Plain::Ok => Value::Bool(handshake.ok),
+        Plain::Result => Value::Text(Cow::Owned(handshake.result?.to_string())),
+        Plain::Func => (&*handshake.func).into(),
+        _ => return None,
+    })
 }
 
 fn grpc(exchange: &Exchange) -> Option<&Grpc> {

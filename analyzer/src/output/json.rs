@@ -1,4 +1,4 @@
-//! One JSON object a line: exchanges and streams, then a summary.
+//! One JSON object a line: exchanges, streams and handshakes, then a summary.
 //!
 //! The order of the fields is part of the contract with people who read it. Unknown is `null`.
 //! Octets of heads above 0x7F become the code points of the same number (see
@@ -18,7 +18,7 @@ use super::carried::CarriedField;
 use crate::capture::Summary;
 use crate::descriptors::Descriptors;
 use crate::exchange::{
-    ConnectionInfo, Exchange, Fields, Interim, Item, Message, Request, Response, Stream,
+    ConnectionInfo, Exchange, Fields, Handshake, Interim, Item, Message, Request, Response, Stream,
 };
 use crate::text::{Base64, Rfc3339, latin1};
 
@@ -57,6 +57,10 @@ impl<W: Write> Output for Json<W> {
                 let info = stream.connection.borrow();
                 line(&mut self.out, &stream_line(stream, &info))
             }
+            Item::Handshake(handshake) => {
+                let info = handshake.connection.borrow();
+                line(&mut self.out, &handshake_line(handshake, &info))
+            }
         }
     }
 
@@ -66,6 +70,7 @@ impl<W: Write> Output for Json<W> {
             exchanges: summary.exchanges,
             listed: summary.listed,
             streams: summary.streams,
+            handshakes: summary.handshakes,
             connections: summary.connections,
             processes: summary.processes,
             incomplete: summary.incomplete,
@@ -236,6 +241,21 @@ struct StreamLine<'a> {
     notes: &'a [Cow<'static, str>],
 }
 
+#[derive(Serialize)]
+struct HandshakeLine<'a> {
+    r#type: &'static str,
+    conn: u64,
+    time: Text<Rfc3339>,
+    #[serde(flatten)]
+    identity: Identity<'a>,
+    version: Option<&'a str>,
+    cipher: Option<&'a str>,
+    ok: bool,
+    result: Option<i32>,
+    r#fn: &'a str,
+    latency_ms: Option<f64>,
+}
+
 /// What the two ends sent, where it is not known which one is the client.
 #[derive(Serialize)]
 struct ByEnd<'a> {
@@ -256,6 +276,7 @@ struct SummaryLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     listed: Option<u64>,
     streams: u64,
+    handshakes: u64,
     connections: u64,
     processes: u64,
     incomplete: u64,
@@ -364,5 +385,20 @@ fn stream_line<'a>(stream: &'a Stream, info: &'a ConnectionInfo) -> StreamLine<'
         complete: stream.complete,
         lost_bytes: stream.lost_bytes,
         notes: &stream.notes,
+    }
+}
+
+fn handshake_line<'a>(handshake: &'a Handshake, info: &'a ConnectionInfo) -> HandshakeLine<'a> {
+    HandshakeLine {
+        r#type: "handshake",
+        conn: info.record.conn,
+        time: Text(Rfc3339(handshake.first_ns)),
+        identity: Identity::new(info, info.client_direction()),
+        version: info.record.version.as_deref(),
+        cipher: info.record.cipher.as_deref(),
+        ok: handshake.ok,
+        result: handshake.result,
+        r#fn: &handshake.func,
+        latency_ms: milliseconds(handshake.latency_ns()),
     }
 }

@@ -1,4 +1,4 @@
-//! The listing for people: one line for each exchange or stream, and a summary.
+//! The listing for people: one line for each exchange, stream or handshake, and a summary.
 //!
 //! On a terminal, columns give way and texts are cut until a line fits ([`super::columns`]);
 //! anywhere else nothing is cut, so that the output of a pipe does not depend on a window. Bytes from the network are escaped
@@ -13,7 +13,7 @@ use sslrec_formats::record::Direction;
 use super::Output;
 use super::columns::{self, Columns};
 use crate::capture::Summary;
-use crate::exchange::{ConnectionInfo, Exchange, Item, Stream};
+use crate::exchange::{ConnectionInfo, Exchange, Handshake, Item, Stream};
 use crate::messages::{Carried, Count, Grpc};
 use crate::text::{Duration, Printable, Size, TimeOfDay, latin1};
 
@@ -183,6 +183,22 @@ impl<W: Write> Table<W> {
             duration_ns: stream.last_ns.checked_sub(stream.first_ns),
         })
     }
+
+    fn handshake(&mut self, handshake: &Handshake) -> io::Result<()> {
+        let info = handshake.connection.borrow();
+        let version = info.record.version.as_deref();
+        self.row(&Row {
+            first_ns: handshake.first_ns,
+            info: &info,
+            method: "-",
+            status: None,
+            complete: handshake.ok,
+            url: &Peer(&info, info.client_direction()),
+            content_type: &version.map_or("handshake".into(), |known| format!("handshake {known}")),
+            bytes: None,
+            duration_ns: handshake.latency_ns(),
+        })
+    }
 }
 
 /// The type of the response, without parameters.
@@ -292,6 +308,10 @@ impl Display for Totals<'_> {
             let separator = if summary.exchanges > 0 { ", " } else { "" };
             write!(f, "{separator}{}", count(summary.streams, "stream", "streams"))?;
         }
+        // They are listed only where a filter asks for them.
+        if summary.listed.is_some() && summary.handshakes > 0 {
+            write!(f, ", {}", count(summary.handshakes, "handshake", "handshakes"))?;
+        }
         if summary.connections > 0 {
             write!(f, " on {}", count(summary.connections, "connection", "connections"))?;
         }
@@ -324,6 +344,7 @@ impl<W: Write> Output for Table<W> {
         match item {
             Item::Exchange(exchange) => self.exchange(exchange),
             Item::Stream(stream) => self.stream(stream),
+            Item::Handshake(handshake) => self.handshake(handshake),
         }
     }
 

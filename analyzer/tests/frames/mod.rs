@@ -77,7 +77,7 @@ pub(crate) fn server() -> Vec<u8> {
 pub(crate) fn exchanges(items: &[Item]) -> Vec<&Exchange> {
     let exchanges = items.iter().filter_map(|item| match item {
         Item::Exchange(exchange) => Some(&**exchange),
-        Item::Stream(_) => None,
+        Item::Stream(_) | Item::Handshake(_) => None,
     });
     exchanges.collect()
 }
@@ -85,7 +85,7 @@ pub(crate) fn exchanges(items: &[Item]) -> Vec<&Exchange> {
 pub(crate) fn streams(items: &[Item]) -> Vec<&Stream> {
     let streams = items.iter().filter_map(|item| match item {
         Item::Stream(stream) => Some(&**stream),
-        Item::Exchange(_) => None,
+        Item::Exchange(_) | Item::Handshake(_) => None,
     });
     streams.collect()
 }

@@ -24,6 +24,10 @@ mod writer;
 pub use reader::PcapngReader;
 pub use writer::PcapngWriter;
 
+/// Handshakes of a connection before its first data, gap or close that are written: the last ones.
+/// They are held back until then, as only then it is settled which end of the connection is shown.
+pub const HELD_HANDSHAKES: usize = 8;
+
 /// What `Error::Foreign` calls this format.
 const FORMAT_NAME: &str = "a pcapng of sslrec";
 

@@ -8,16 +8,13 @@ use std::net::IpAddr;
 use super::flow::{Addresses, Flow, index};
 use super::line::{HeldHandshake, Line};
 use super::output::Output;
-use super::{PcapngOptions, describe};
+use super::{HELD_HANDSHAKES, PcapngOptions, describe};
 use crate::io::{Error, RecordWriter};
 use crate::pairing::Pairing;
 use crate::record::{
     CaptureInfo, Close, Connection, Direction, Exit, Gap, GapCause, Handshake, Process, Record,
     Stats,
 };
-
-/// Handshakes that are held back per connection, the last ones; see [`Entry::held`].
-const HELD_LIMIT: usize = 8;
 
 /// Most name resolution blocks. Later names stand in the comments only, so that a peer which asks
 /// for ever new names cannot fill the memory.
@@ -263,7 +260,7 @@ impl<W: Write> PcapngWriter<W> {
         if let Some(entry) = self.connections.get_mut(&handshake.conn)
             && !entry.opened
         {
-            if entry.held.len() == HELD_LIMIT {
+            if entry.held.len() == HELD_HANDSHAKES {
                 entry.held.pop_front();
                 entry.unheld += 1;
             }

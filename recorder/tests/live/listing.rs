@@ -11,6 +11,7 @@ use crate::support::{Live, sha256, sslanalyze};
 pub(crate) struct Listing {
     pub(crate) exchanges: Vec<Value>,
     pub(crate) streams: Vec<Value>,
+    pub(crate) handshakes: Vec<Value>,
     pub(crate) summary: Value,
     pub(crate) code: i32,
     pub(crate) stderr: String,
@@ -35,15 +36,21 @@ impl Live {
             .collect();
         let summary = objects.pop().unwrap_or_else(|| panic!("no output: {}", output.stderr));
         assert_eq!(summary["type"], "summary", "the last line");
-        let (exchanges, streams) = objects.into_iter().partition(|o| o["type"] == "exchange");
-        Listing { exchanges, streams, summary, code: output.code(), stderr: output.stderr }
+        let of = |kind| objects.iter().filter(|o| o["type"] == kind).cloned().collect();
+        let (exchanges, streams, handshakes) = (of("exchange"), of("stream"), of("handshake"));
+        let (code, stderr) = (output.code(), output.stderr);
+        Listing { exchanges, streams, handshakes, summary, code, stderr }
     }
 
     /// Lists both files, which must say the same, field by field.
     pub(crate) fn list_both(&self, pcapng: &Path, raw: &Path, options: &[&str]) -> Listing {
         let one = self.list(pcapng, options);
         let other = self.list(raw, options);
-        for (a, b) in [(&one.exchanges, &other.exchanges), (&one.streams, &other.streams)] {
+        for (a, b) in [
+            (&one.exchanges, &other.exchanges),
+            (&one.streams, &other.streams),
+            (&one.handshakes, &other.handshakes),
+        ] {
             for (a, b) in a.iter().zip(b) {
                 same_fields(a, b);
             }

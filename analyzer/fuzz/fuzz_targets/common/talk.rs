@@ -42,6 +42,7 @@ fn listed(steps: &[Step<'_>], piece: usize, bodies: bool) -> Vec<String> {
         items.push(match item {
             Item::Exchange(e) => format!("{:?} {} {:?}", e.carried, e.complete, e.notes),
             Item::Stream(stream) => format!("{:?}", stream.notes),
+            Item::Handshake(handshake) => format!("{handshake:?}"),
         });
     });
     let connection = Connection { conn: 1, pid: 1, role: Role::Client, ..Connection::default() };

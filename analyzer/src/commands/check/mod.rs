@@ -42,7 +42,8 @@ Rules are given as options, or in a TOML file under the same names:
   forbid = 'path~\"^/orders\" and duration>200ms'
 
 Rules are about exchanges; allowed hosts, incompleteness and `forbid` also about
-connections that are not HTTP. A rule that nothing was held against holds; the
+connections that are not HTTP; `forbid` about TLS handshakes, too, where it asks
+for them: 'type=handshake and ok=false'. A rule that nothing was held against holds; the
 report says how much each one saw.
 
 Exit status: 0 all rules hold; 1 one does not, or FILE is damaged or cannot be
@@ -137,8 +138,13 @@ impl Consumer for Checked {
         match item {
             Item::Exchange(_) => self.exchanges += 1,
             Item::Stream(_) => self.streams += 1,
+            Item::Handshake(_) => {}
         }
         self.rules.iter_mut().for_each(|rule| rule.check(&item));
         Ok(())
+    }
+
+    fn wants_handshakes(&self) -> bool {
+        true
     }
 }

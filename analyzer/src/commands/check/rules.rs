@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::secrets;
 use crate::capture::Summary;
-use crate::exchange::{Exchange, Item};
+use crate::exchange::{ConnectionInfo, Exchange, Item};
 use crate::filter::{self, Filter};
 use crate::text::Duration;
 
@@ -270,6 +270,12 @@ pub(super) struct Rule {
     outcome: Outcome,
 }
 
+impl Test {
+    fn is_about_handshakes(&self) -> bool {
+        matches!(self, Test::Forbid(filter) if filter.is_about_handshakes())
+    }
+}
+
 impl Rule {
     fn new(name: impl Into<String>, test: Test) -> Self {
         Self { name: name.into(), test, outcome: Outcome::default() }
@@ -284,6 +290,8 @@ impl Rule {
         let exchange = match item {
             Item::Exchange(exchange) => Some(&**exchange),
             Item::Stream(_) => None,
+            Item::Handshake(_) if self.test.is_about_handshakes() => None,
+            Item::Handshake(_) => return,
         };
         let problem: Option<String> = match (&mut self.test, exchange) {
             (Test::Require(_) | Test::Secrets | Test::MaxRequests { .. }, None) => return,
@@ -348,19 +356,23 @@ impl Outcome {
 fn host(item: &Item) -> Option<String> {
     match item {
         Item::Exchange(exchange) => exchange.request.as_ref()?.host().map(Cow::into_owned),
-        Item::Stream(stream) => {
-            let info = stream.connection.borrow();
-            let (_, server) = info.ends(info.client_direction()?);
-            let address = server.map(|server| server.ip().to_string());
-            info.record.sni.clone().or(address)
-        }
+        Item::Stream(stream) => server(&stream.connection.borrow()),
+        Item::Handshake(handshake) => server(&handshake.connection.borrow()),
     }
+}
+
+/// The server of a connection: its name, else its address.
+fn server(info: &ConnectionInfo) -> Option<String> {
+    let (_, server) = info.ends(info.client_direction()?);
+    let address = server.map(|server| server.ip().to_string());
+    info.record.sni.clone().or(address)
 }
 
 fn incomplete(item: &Item) -> Option<String> {
     let (complete, notes) = match item {
         Item::Exchange(exchange) => (exchange.complete, &exchange.notes),
         Item::Stream(stream) => (stream.complete, &stream.notes),
+        Item::Handshake(_) => return None,
     };
     (!complete).then(|| match notes.is_empty() {
         true => "not complete".into(),
@@ -376,6 +388,12 @@ fn describe(item: &Item) -> String {
             let conn = stream.connection.borrow().record.conn;
             let host = host(item).unwrap_or_else(|| "an unknown host".into());
             format!("connection {conn} to {host}, not HTTP")
+        }
+        Item::Handshake(handshake) => {
+            let conn = handshake.connection.borrow().record.conn;
+            let host = host(item).unwrap_or_else(|| "an unknown host".into());
+            let how = if handshake.ok { "succeeded" } else { "failed" };
+            format!("TLS handshake of connection {conn} with {host}, which {how}")
         }
     }
 }

@@ -178,6 +178,7 @@ impl Consumer for Profile<'_> {
                 self.exchange(&exchange);
             }
             Item::Stream(stream) => self.stream(&stream),
+            Item::Handshake(_) => {}
         }
         Ok(())
     }

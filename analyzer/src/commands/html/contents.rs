@@ -20,6 +20,8 @@ pub(super) struct Contents {
     server: Option<ShownBody>,
     /// What rode on HTTP, as `show` has it. It can stand for either body, or both.
     messages: Option<ShownBody>,
+    /// Version and cipher of TLS.
+    tls: Option<String>,
 }
 
 impl Contents {
@@ -42,7 +44,8 @@ impl Contents {
         if let Some(carried) = &mut exchange.carried {
             carried.forget_messages();
         }
-        Ok(Self { client, server, messages })
+        let tls = exchange.connection.borrow().version_and_cipher();
+        Ok(Self { client, server, messages, tls })
     }
 
     /// The same of a stream.
@@ -54,6 +57,7 @@ impl Contents {
             Some(Direction::Received) => (received, sent),
             _ => (sent, received),
         };
-        Self { client, server, messages: None }
+        let tls = stream.connection.borrow().version_and_cipher();
+        Self { client, server, messages: None, tls }
     }
 }

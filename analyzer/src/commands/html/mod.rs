@@ -18,7 +18,6 @@ use serde::Serialize;
 
 use self::contents::Contents;
 use self::page::Page;
-use self::row::row;
 use super::new_file::NewFile;
 use super::{Consumer, Reading, filter, read};
 use crate::capture::Summary;
@@ -97,11 +96,16 @@ struct Pages<W: Write> {
 
 impl<W: Write> Consumer for Pages<W> {
     fn item(&mut self, mut item: Item) -> Result<()> {
-        let contents = match &mut item {
-            Item::Exchange(exchange) => Contents::take_of_exchange(exchange, self.limit)?,
-            Item::Stream(stream) => Contents::take_of_stream(stream, self.limit),
+        let (contents, row) = match &mut item {
+            Item::Exchange(exchange) => {
+                (Contents::take_of_exchange(exchange, self.limit)?, row::of_exchange(exchange))
+            }
+            Item::Stream(stream) => {
+                (Contents::take_of_stream(stream, self.limit), row::of_stream(stream))
+            }
+            // What it settled on stands with each exchange.
+            Item::Handshake(_) => return Ok(()),
         };
-        let row = row(&item);
         let mut line = Vec::new();
         Json::new(&mut line).item(&item)?;
         self.page.item(&row, &line, &contents).context("cannot write the page")

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use crate::exchange::{ConnectionInfo, Exchange, Item, Stream};
+use crate::exchange::{ConnectionInfo, Exchange, Stream};
 use crate::output::table::carried_kind;
 use crate::text::latin1;
 
@@ -38,19 +38,12 @@ pub(super) struct Row {
     notes: Vec<Cow<'static, str>>,
 }
 
-/// The row of an item.
-pub(super) fn row(item: &Item) -> Row {
-    match item {
-        Item::Exchange(exchange) => of_exchange(exchange, &exchange.connection.borrow()),
-        Item::Stream(stream) => of_stream(stream, &stream.connection.borrow()),
-    }
-}
-
 fn milliseconds(ns: u64) -> f64 {
     ns as f64 / 1e6
 }
 
-fn of_exchange(exchange: &Exchange, info: &ConnectionInfo) -> Row {
+pub(super) fn of_exchange(exchange: &Exchange) -> Row {
+    let info = &*exchange.connection.borrow();
     let client = exchange.request_direction;
     let request = exchange.request.as_ref();
     let response = exchange.response.as_ref();
@@ -87,7 +80,8 @@ fn of_exchange(exchange: &Exchange, info: &ConnectionInfo) -> Row {
     }
 }
 
-fn of_stream(stream: &Stream, info: &ConnectionInfo) -> Row {
+pub(super) fn of_stream(stream: &Stream) -> Row {
+    let info = &*stream.connection.borrow();
     let client = info.client_direction();
     Row {
         r#type: "stream",

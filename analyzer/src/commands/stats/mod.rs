@@ -111,7 +111,8 @@ pub(super) fn run(stats: &Stats) -> Result<()> {
     let chosen = stats.filter.as_deref().map(filter).transpose()?;
     let filtered = chosen.is_some();
     let fields = stats.by.iter().flat_map(|fields| fields.0.iter().cloned()).collect();
-    let mut counting = Counting { groups: Groups::new(fields, stats.max_groups), streams: 0 };
+    let groups = Groups::new(fields, stats.max_groups);
+    let mut counting = Counting { groups, streams: 0, handshakes: 0, failed_handshakes: 0 };
     let done = read(&stats.file, &stats.reading, chosen, false, &mut counting)?;
     let mut summary = done.summary.clone();
     summary.listed = filtered.then_some(done.items);
@@ -133,16 +134,25 @@ pub(super) fn run(stats: &Stats) -> Result<()> {
 struct Counting {
     groups: Groups,
     streams: u64,
+    handshakes: u64,
+    failed_handshakes: u64,
 }
 
 impl Consumer for Counting {
     fn item(&mut self, item: Item) -> Result<()> {
-        if matches!(item, Item::Stream(_)) {
-            self.streams += 1;
-        } else {
-            self.groups.add(&item);
+        match &item {
+            Item::Exchange(_) => self.groups.add(&item),
+            Item::Stream(_) => self.streams += 1,
+            Item::Handshake(handshake) => {
+                self.handshakes += 1;
+                self.failed_handshakes += u64::from(!handshake.ok);
+            }
         }
         Ok(())
+    }
+
+    fn wants_handshakes(&self) -> bool {
+        true
     }
 }
 
@@ -158,7 +168,9 @@ impl Counting {
                 self.groups.limit()
             )
         });
-        streams.into_iter().chain(rest)
+        let (all, failed) = (self.handshakes, self.failed_handshakes);
+        let failed = (failed > 0).then(|| format!("{failed} of {all} TLS handshakes failed"));
+        streams.into_iter().chain(failed).chain(rest)
     }
 }
 

@@ -27,7 +27,7 @@ class Detail {
     close.addEventListener("click", () => this.close());
     const title = element("h2", { id: "detail-title", tabindex: "-1" },
       `${row.id === null ? "Stream" : `${row.id}: ${row.method ?? "?"}`} ${row.url ?? formatPlace(row)}`);
-    this.pane.replaceChildren(close, title, ...notes(item.notes), ...identity(row, item),
+    this.pane.replaceChildren(close, title, ...notes(item.notes), ...identity(row, item, contents),
       ...extras(item), ...(item.type === "stream" ? streamData(item, contents) : messages(item, contents)));
     this.pane.scrollTop = 0;
     this.pane.hidden = false;
@@ -55,7 +55,7 @@ function notes(texts) {
 }
 
 /** Process, connection and times, by the names of the JSON. */
-function identity(row, item) {
+function identity(row, item, contents) {
   const process = formatProcess(row);
   const known = Object.entries(item)
     .filter(([name, value]) => !PLACED.has(name) && value !== null && typeof value !== "object");
@@ -63,6 +63,7 @@ function identity(row, item) {
   const to = item.server ?? item.remote;
   const pairs = [["process", process]];
   if (from && to) pairs.push(["connection", `${from} → ${to}`]);
+  if (contents.tls !== null) pairs.push(["tls", contents.tls]);
   return [fieldTable("Exchange", [...pairs, ...known])];
 }
 

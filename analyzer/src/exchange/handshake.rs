@@ -1,0 +1,48 @@
+//! TLS handshakes.
+
+use std::rc::Rc;
+
+use sslrec_formats::record;
+
+use super::SharedConnection;
+
+/// A TLS handshake that ended, as one end of it saw it.
+#[derive(Debug, Clone)]
+pub struct Handshake {
+    /// The connection. What was settled on stands there: version, cipher and protocol.
+    pub connection: SharedConnection,
+    /// When its first call began, nanoseconds since the Unix epoch.
+    pub first_ns: u64,
+    /// When its last call ended.
+    pub last_ns: u64,
+    /// It succeeded.
+    pub ok: bool,
+    /// What the last call returned, in the library's own numbers.
+    pub result: Option<i32>,
+    /// The function that returned it.
+    pub func: Box<str>,
+}
+
+impl Handshake {
+    pub(crate) fn new(connection: &SharedConnection, record: &record::Handshake<'_>) -> Self {
+        Self {
+            connection: Rc::clone(connection),
+            first_ns: record.ts_ns.saturating_sub(record.lat_ns),
+            last_ns: record.ts_ns,
+            ok: record.ok,
+            result: record.result,
+            func: record.func.into(),
+        }
+    }
+
+    /// From its beginning to its end, nanoseconds; `None` where that is not known.
+    pub fn latency_ns(&self) -> Option<u64> {
+        self.last_ns.checked_sub(self.first_ns).filter(|&ns| ns > 0)
+    }
+
+    /// Says that it failed, and how; nothing where it did not.
+    pub(crate) fn failure(&self) -> Option<String> {
+        let result = self.result.map(|result| format!(" ({} gave {result})", self.func));
+        (!self.ok).then(|| format!("the TLS handshake failed{}", result.unwrap_or_default()))
+    }
+}
