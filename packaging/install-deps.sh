@@ -37,11 +37,13 @@ ip iproute2
 gnutls-cli gnutls-bin
 perl perl
 php php-cli
+redis-cli redis-tools
+redis-server redis-server
 ruby ruby
 tstclnt libnss3-tools
 wget wget
 "
-    packages+=" libio-socket-ssl-perl libmbedtls-dev libwolfssl-dev python3-grpcio python3-junitparser python3-protobuf python3-venv python3-websockets python3-yaml"
+    packages+=" libgnutls28-dev libio-socket-ssl-perl libmbedtls-dev libnss3-dev libnspr4-dev libwolfssl-dev postgresql python3-aiohttp python3-grpcio python3-junitparser python3-protobuf python3-venv python3-websockets python3-yaml"
     ;;
 kernels)
     commands+="

@@ -18,7 +18,7 @@ const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/peers/go");
 
 /// Which Go, and how it links.
 #[derive(Debug, Clone, Copy)]
-enum Build {
+pub(crate) enum Build {
     /// Debian's, linked by itself for a fixed address.
     Debian,
     /// Debian's, linked by gcc for any address, with the C library.
@@ -52,7 +52,7 @@ impl Build {
 
     /// The program of a build, made if any source is newer. `None`, with the reason printed,
     /// without that Go, which is a failure in CI.
-    fn peer(self) -> Option<String> {
+    pub(crate) fn peer(self) -> Option<String> {
         let Some(go) = self.go().filter(|go| go.exists()) else {
             let missing = "skipped: packaging/install-deps.sh test installs Go";
             assert!(env::var_os("CI").is_none(), "{missing}");

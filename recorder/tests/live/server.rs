@@ -1,7 +1,7 @@
 //! nginx in a folder of its own: own certificate, free ports, and an access log with addresses.
 
 use std::fs;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -27,20 +27,9 @@ impl Nginx {
     }
 
     fn start_as(live: &Live, listen: &str) -> Self {
-        let folder = live.path("nginx");
-        fs::create_dir_all(folder.join("root")).unwrap();
-        certificate(live, &folder);
-        let (port_v4, port_v6) =
-            (free_port(Ipv4Addr::LOCALHOST.into()), free_port(Ipv6Addr::LOCALHOST.into()));
-        let configuration = CONFIGURATION
-            .replace(" ssl;", &format!(" {listen};"))
-            .replace("FOLDER", folder.to_str().unwrap())
-            .replace("PORT_V4", &port_v4.to_string())
-            .replace("PORT_V6", &port_v6.to_string());
-        fs::write(folder.join("nginx.conf"), configuration).unwrap();
-        let mut command = Command::new("/usr/sbin/nginx");
-        command.arg("-p").arg(&folder).arg("-c").arg(folder.join("nginx.conf"));
-        let master = live.spawn(command.arg("-e").arg(folder.join("error.log")));
+        let configured = Configured::new(live, listen);
+        let master = live.spawn(Command::new("sh").args(["-c", &configured.command()]));
+        let Configured { folder, port_v4, port_v6 } = configured;
         let nginx = Self { folder, port_v4, port_v6, master };
         let answers = || TcpStream::connect((Ipv4Addr::LOCALHOST, port_v4)).ok();
         assert!(within(Duration::from_secs(10), answers).is_some(), "{}", nginx.errors());
@@ -101,6 +90,41 @@ impl Drop for Nginx {
     }
 }
 
+/// An nginx that may be started.
+pub(crate) struct Configured {
+    folder: PathBuf,
+    pub(crate) port_v4: u16,
+    port_v6: u16,
+}
+
+impl Configured {
+    /// With what its `listen` says besides the address, such as `ssl http2`.
+    pub(crate) fn new(live: &Live, listen: &str) -> Self {
+        let folder = live.path("nginx");
+        fs::create_dir_all(folder.join("root")).unwrap();
+        certificate(live, &folder);
+        let (port_v4, port_v6) =
+            (free_port(Ipv4Addr::LOCALHOST.into()), free_port(Ipv6Addr::LOCALHOST.into()));
+        let configuration = CONFIGURATION
+            .replace(" ssl;", &format!(" {listen};"))
+            .replace("FOLDER", folder.to_str().unwrap())
+            .replace("PORT_V4", &port_v4.to_string())
+            .replace("PORT_V6", &port_v6.to_string());
+        fs::write(folder.join("nginx.conf"), configuration).unwrap();
+        Self { folder, port_v4, port_v6 }
+    }
+
+    /// The command of the shell that becomes its master.
+    pub(crate) fn command(&self) -> String {
+        let folder = self.folder.display();
+        format!("exec /usr/sbin/nginx -p {folder} -c {folder}/nginx.conf -e {folder}/error.log")
+    }
+
+    pub(crate) fn root(&self) -> PathBuf {
+        self.folder.join("root")
+    }
+}
+
 /// Makes `key.pem` and `cert.pem` for localhost.
 pub(crate) fn certificate(live: &Live, folder: &std::path::Path) {
     let file = |name: &str| folder.join(name).to_str().unwrap().to_owned();
@@ -112,7 +136,7 @@ pub(crate) fn certificate(live: &Live, folder: &std::path::Path) {
     live.succeed("openssl", &args);
 }
 
-fn free_port(address: std::net::IpAddr) -> u16 {
+pub(crate) fn free_port(address: IpAddr) -> u16 {
     TcpListener::bind(SocketAddr::new(address, 0)).unwrap().local_addr().unwrap().port()
 }
 

@@ -60,9 +60,19 @@ impl Live {
 
     /// Starts the recorder on what `options` say, and returns once it has announced that it
     /// records.
-    pub(crate) fn attach(&self, options: &[&str]) -> Running {
-        let (files, mut sslrec) = self.sslrec(options);
-        let running = Running { files, started: self.spawn(&mut sslrec) };
+    pub(crate) fn attach<S: AsRef<OsStr>>(&self, options: &[S]) -> Running {
+        let (files, mut sslrec) = self.sslrec(&[]);
+        self.begin(files, sslrec.args(options))
+    }
+
+    /// The same in child mode, for a command that does not end by itself.
+    pub(crate) fn attach_to_command<S: AsRef<OsStr>>(&self, command: &[S]) -> Running {
+        let (files, mut sslrec) = self.sslrec(&[]);
+        self.begin(files, sslrec.arg("--").args(command))
+    }
+
+    fn begin(&self, files: Files, sslrec: &mut Command) -> Running {
+        let running = Running { files, started: self.spawn(sslrec) };
         running.wait_for_stderr("recording");
         running
     }
@@ -225,6 +235,12 @@ impl Started {
 
     pub(crate) fn signal(&self, number: i32) {
         signal(self.pid(), number);
+    }
+
+    /// Ends a server, with time to tidy up.
+    pub(crate) fn end(mut self) {
+        self.signal(15);
+        let _ = within(Duration::from_secs(5), || self.child.try_wait().unwrap());
     }
 
     pub(crate) fn wait(mut self) -> Output {

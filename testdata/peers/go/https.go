@@ -47,8 +47,8 @@ func body(size, seed int) []byte {
 }
 
 // serve answers /SIZE/SEED with such a body, by HTTP/1.1 and HTTP/2.
-func serve() {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+func serve(address string) {
+	listener, err := net.Listen("tcp", address)
 	check(err)
 	fmt.Println(listener.Addr())
 	server := http.Server{

@@ -2,7 +2,7 @@
 // every connection what went through it.
 //
 //	peer exchange CONNECTIONS MESSAGES    both ends in this process
-//	peer serve                            HTTPS until it is killed; prints its address first
+//	peer serve [ADDRESS]                  HTTPS until it is killed; prints its address first
 //	peer fetch ADDRESS PROTO CONNS COUNT  HTTPS clients, PROTO is http/1.1 or h2
 //	peer layout                           where this version of Go has the fields of tls.Conn
 //
@@ -26,7 +26,9 @@ func main() {
 	case len(args) == 3 && args[0] == "exchange":
 		exchange(number(args[1]), number(args[2]))
 	case len(args) == 1 && args[0] == "serve":
-		serve()
+		serve("127.0.0.1:0")
+	case len(args) == 2 && args[0] == "serve":
+		serve(args[1])
 	case len(args) == 5 && args[0] == "fetch":
 		fetch(args[1], args[2], number(args[3]), number(args[4]))
 	case len(args) == 1 && args[0] == "layout":
