@@ -205,6 +205,8 @@ pub enum GapCause {
     Snaplen,
     /// Beyond the most that is copied of a single call.
     LongCall,
+    /// The recorder had reached its ceiling of memory.
+    Memory,
     /// Not missing: they are in an earlier file of the same recording, and the connection goes on
     /// in this one. Stands before everything else of its direction, and only in such a file.
     EarlierFile,
@@ -370,6 +372,7 @@ names!(GapCause {
     Sendfile => "sendfile",
     Snaplen => "snaplen",
     LongCall => "long_call",
+    Memory => "memory",
     EarlierFile => "earlier_file",
     Unknown => "unknown",
 });

@@ -7,10 +7,18 @@
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use crate::event::used_len;
+use crate::skel::types;
 
 /// A batch is handed on when it has this many bytes.
 const BATCH_BYTES: usize = 1 << 20;
-/// Batches on the way. With those being filled and written, about 10 MiB.
+/// Events that may be added between two looks at whether a batch is full.
+pub(crate) const BURST: usize = 64;
+/// What a batch can hold without being moved: the last burst may begin just below `BATCH_BYTES`.
+const CAPACITY: usize = BATCH_BYTES + BURST * EVENT_BYTES;
+/// An event is at most a whole chunk, after its length.
+const EVENT_BYTES: usize = 4 + size_of::<types::event_data>() + 16384;
+/// Batches on the way. With those being filled and written there are 10, which are there from the
+/// beginning: 20 MiB, of which the kernel gives what is used.
 const BATCHES: usize = 8;
 
 /// Events, each after its length.
@@ -20,6 +28,10 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
+    fn new() -> Self {
+        Self { bytes: Vec::with_capacity(CAPACITY) }
+    }
+
     fn push(&mut self, event: &[u8]) {
         let event = &event[..used_len(event)];
         // Ring entries are shorter than 2^30.
@@ -59,7 +71,9 @@ pub(crate) struct Emptier {
 pub(crate) fn queue() -> (Filler, Emptier) {
     let (full_sender, full) = sync_channel(BATCHES);
     let (empty_sender, empty) = sync_channel(BATCHES + 2);
-    let filler = Filler { batch: Batch::default(), full: full_sender, empty };
+    let filler = Filler { batch: Batch::new(), full: full_sender, empty };
+    // There is room for them.
+    (0..BATCHES + 1).try_for_each(|_| empty_sender.try_send(Batch::new())).unwrap_or_default();
     (filler, Emptier { full, empty: empty_sender })
 }
 
@@ -98,6 +112,7 @@ impl Filler {
         if !self.batch.bytes.is_empty() {
             // As above.
             let _ = self.full.send(std::mem::take(&mut self.batch));
+            self.batch = self.empty.try_recv().unwrap_or_default();
         }
     }
 }

@@ -102,6 +102,15 @@ pub struct Options {
           hide_default_value = true)]
     pub ring_size: u64,
 
+    /// Memory that the recorder may take, the kernel buffer included [default: 256M]
+    ///
+    /// Connections that find no room any more are not recorded: what they carry is counted, and stated
+    /// in the files as missing. By default there is room for as many as can be followed at once,
+    /// which is 65,536. The program itself and the kernel side's tables do not count.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "256M",
+          hide_default_value = true)]
+    pub max_memory: u64,
+
     /// Let a busy machine cost bytes rather than slow the recorded programs
     ///
     /// Without this, the two threads that empty the kernel buffer and write run at the lowest

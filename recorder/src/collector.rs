@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use libbpf_rs::{MapCore, MapFlags, MapHandle, RingBuffer, RingBufferBuilder};
 use rustix::event::{Timespec, epoll};
 
-use crate::batch::Filler;
+use crate::batch::{BURST, Filler};
 use crate::child::Child;
 use crate::cli::Options;
 use crate::discovery::Link;
@@ -32,9 +32,6 @@ const POLL: Duration = Duration::from_millis(10);
 
 /// How long events are moved before anything else is looked at.
 const TURN: Duration = Duration::from_millis(20);
-
-/// Events copied at once: at most 1 MiB of them.
-const BURST: usize = 64;
 
 /// For the writer, when it is behind.
 const WRITER_WAIT: Duration = Duration::from_millis(1);
@@ -206,7 +203,12 @@ impl Stragglers {
     }
 
     fn hand_over(&mut self, filler: &mut Filler) {
-        self.found.drain(..).for_each(|event| filler.push(&event));
+        for event in self.found.drain(..) {
+            if filler.is_full() {
+                filler.flush();
+            }
+            filler.push(&event);
+        }
     }
 
     fn find(&mut self) -> Result<()> {

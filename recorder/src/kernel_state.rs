@@ -26,8 +26,9 @@ pub(crate) trait KernelState {
     /// A connection that is still open there.
     fn conn(&self, key: Key) -> Option<types::conn>;
 
-    /// All connections that are open there, or those of one process.
-    fn conns(&self, pid: Option<u32>) -> Vec<(Key, types::conn)>;
+    /// Shows all connections that are open there, or those of one process. There may be very many
+    /// of them.
+    fn each_conn(&self, pid: Option<u32>, visit: &mut dyn FnMut(Key, &types::conn));
 
     /// Takes out a close that found no room in the ring.
     fn take_late_close(&self, key: Key) -> Option<types::event_close>;
@@ -55,12 +56,11 @@ impl KernelState for KernelMaps {
         lookup::<types::conn>(&self.conns, &bytes).filter(|conn| conn.born_ns == key.born_ns)
     }
 
-    fn conns(&self, pid: Option<u32>) -> Vec<(Key, types::conn)> {
+    fn each_conn(&self, pid: Option<u32>, visit: &mut dyn FnMut(Key, &types::conn)) {
         let of_pid = |key: &types::conn_key| pid.is_none_or(|pid| key.pid == pid);
-        entries::<types::conn_key, types::conn>(&self.conns, of_pid)
-            .into_iter()
-            .map(|(key, conn)| (Key { pid: key.pid, ssl: key.ssl, born_ns: conn.born_ns }, conn))
-            .collect()
+        for (key, conn) in entries::<types::conn_key, types::conn>(&self.conns, of_pid) {
+            visit(Key { pid: key.pid, ssl: key.ssl, born_ns: conn.born_ns }, &conn);
+        }
     }
 
     fn take_late_close(&self, key: Key) -> Option<types::event_close> {
@@ -75,10 +75,11 @@ impl KernelState for KernelMaps {
 
     fn forget(&self, pid: u32, before_ns: u64) {
         let of_pid = |key: &types::conn_key| key.pid == pid;
-        for (key, conn) in entries::<types::conn_key, types::conn>(&self.conns, of_pid) {
-            if conn.born_ns < before_ns {
-                delete(&self.conns, &[&key.ssl.to_ne_bytes(), &key.pid.to_ne_bytes(), &[0; 4]]);
-            }
+        let conns = entries::<types::conn_key, types::conn>(&self.conns, of_pid);
+        let old = conns.filter(|(_, conn)| conn.born_ns < before_ns);
+        // All are found before the first is deleted, which would have the search begin anew.
+        for ssl in old.map(|(key, _)| key.ssl).collect::<Vec<_>>() {
+            delete(&self.conns, &[&ssl.to_ne_bytes(), &pid.to_ne_bytes(), &[0; 4]]);
         }
         for calls in [&self.calls, &self.more_calls, &self.go_calls] {
             self.forget_calls(calls, pid, before_ns);
@@ -104,7 +105,8 @@ impl KernelMaps {
 
     fn forget_calls(&self, calls: &MapHandle, pid: u32, before_ns: u64) {
         let of_pid = |key: &types::call_key| key.pid == pid;
-        for (key, call) in entries::<types::call_key, types::call>(calls, of_pid) {
+        let of_pid: Vec<_> = entries::<types::call_key, types::call>(calls, of_pid).collect();
+        for (key, call) in of_pid {
             if call.start_ns < before_ns {
                 let place =
                     [&key.sp.to_ne_bytes()[..], &key.pid.to_ne_bytes(), &key.depth.to_ne_bytes()];
@@ -125,12 +127,11 @@ fn lookup<T: FromKernel>(map: &MapHandle, key: &[u8]) -> Option<T> {
 fn entries<K: FromKernel, V: FromKernel>(
     map: &MapHandle,
     wanted: impl Fn(&K) -> bool,
-) -> Vec<(K, V)> {
+) -> impl Iterator<Item = (K, V)> {
     map.keys()
         .filter_map(|bytes| Some((view::<K>(&bytes)?, bytes)))
-        .filter(|(key, _)| wanted(key))
+        .filter(move |(key, _)| wanted(key))
         .filter_map(|(key, bytes)| Some((key, lookup(map, &bytes)?)))
-        .collect()
 }
 
 /// One that is gone already is no error.

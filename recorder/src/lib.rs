@@ -8,8 +8,9 @@
 //! decides how, and `self_test` tries it; `discovery` finds what appears meanwhile, and `coverage`
 //! notes what was recorded of whom; `collector` empties the ring into a `batch` for the writer's
 //! thread; `event` views them; `tracker` makes them records; `writer` hands those to `output` and
-//! `text`; `stats` says how it went, and `doctor` how it would go. `session` runs it all, with
-//! `child`, `priority` and `signals`; [`messages`] is how all of them speak.
+//! `text`; `stats` says how it went, and `doctor` how it would go; `memory` bounds what is kept.
+//! `session` runs it all, with `child`, `priority` and `signals`; [`messages`] is how all of them
+//! speak.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("sslrec records on Linux only; sslanalyze reads its files anywhere");
@@ -34,6 +35,7 @@ mod kernel;
 mod kernel_state;
 mod listeners;
 mod loader;
+mod memory;
 pub mod messages;
 mod nss;
 mod objects;

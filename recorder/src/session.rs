@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use libbpf_rs::{MapHandle, PrintLevel};
+use libbpf_rs::{MapCore, MapHandle, PrintLevel};
 use sslrec_formats::record::CaptureInfo;
 use sslrec_formats::redact::{Redactor, Rules};
 
@@ -30,6 +30,7 @@ use crate::doctor;
 use crate::keeper::Keeper;
 use crate::kernel::Kernel;
 use crate::kernel_state::KernelMaps;
+use crate::memory::Ceiling;
 use crate::messages::{self, say};
 use crate::nss;
 use crate::output::Output;
@@ -100,7 +101,10 @@ pub fn run(options: &Options) -> Result<u8> {
     let (filler, emptier) = queue();
     let gave_up = Arc::new(AtomicBool::new(false));
     let rules = rules(options);
-    let redactor = (!rules.is_empty()).then(|| Redactor::new(rules));
+    let ring_bytes = probes.skel.maps.ring.max_entries();
+    let ceiling = Ceiling::new(options.max_memory, ring_bytes.into())?;
+    let held = ceiling.for_redactor();
+    let redactor = (!rules.is_empty()).then(|| Redactor::new(rules).holding_at_most(held));
     let sinks = Sinks::new(redactor, files, text(options, &info));
     let report = Report {
         coverage: coverage.clone(),
@@ -108,7 +112,7 @@ pub fn run(options: &Options) -> Result<u8> {
         tcp_users: MapHandle::try_from(&probes.skel.maps.tcp_users)?,
         named: options.names_processes(),
     };
-    let mut writer = writer(&probes, clock, report, sinks, emptier, &gave_up)?;
+    let mut writer = writer(&probes, clock, report, sinks, emptier, ceiling, &gave_up)?;
     let announcement = announcement(options, &attacher.names());
     // Only a command's processes are held.
     let held = child.as_ref().map(|_| &probes.skel.maps.held);
@@ -350,13 +354,14 @@ fn writer(
     report: Report,
     sinks: Sinks,
     queue: Emptier,
+    ceiling: Ceiling,
     gave_up: &Arc<AtomicBool>,
 ) -> Result<Writer> {
     let coverage = report.coverage.clone();
     Ok(Writer {
         queue,
         clock,
-        tracker: Tracker::new(clock, KernelMaps::of(&probes.skel.maps)?, coverage),
+        tracker: Tracker::new(clock, KernelMaps::of(&probes.skel.maps)?, coverage, ceiling),
         sinks,
         counters: MapHandle::try_from(&probes.skel.maps.counters)?,
         gave_up: Arc::clone(gave_up),

@@ -80,6 +80,9 @@ impl Counters {
             .map(|&(which, name)| (name.to_owned(), self.of(which)))
             .filter(|&(_, count)| count > 0)
             .collect();
+        if totals.no_memory > 0 {
+            failures.push(("memory".into(), totals.no_memory));
+        }
         if totals.bad_events > 0 {
             failures.push(("bad_events".into(), totals.bad_events));
         }

@@ -4,14 +4,18 @@
 //! The kernel side counts stream offsets whether or not an event finds room, so a hole is what
 //! lies between the end of one event and the offset of the next, or before the final length.
 //! Every event belongs to a connection by process, object address and time of birth.
+//!
+//! A connection for which there is no memory (see [`Ceiling`]) is turned away when it begins. The
+//! kernel side goes on counting what it carries, so that when it ends all of that is stated as one
+//! gap in each direction; until then it takes the room of its key.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::collections::{HashMap, HashSet};
 
 use sslrec_formats::record::{
-    AddrKind, Close, CloseCause, Connection, Data, Direction, Exit, Gap, GapCause, Handshake,
-    Process, Record, Role,
+    Close, CloseCause, Connection, Data, Direction, Exit, Gap, GapCause, Handshake, Process, Record,
 };
+
+use self::terms::{Known, Learn, direction, gap_cause, handshake_failed, index};
 
 use crate::answers::Answers;
 use crate::clock::Clock;
@@ -19,9 +23,13 @@ use crate::coverage::Coverage;
 use crate::event::{Event, text};
 use crate::functions::name_of;
 use crate::kernel_state::{KernelState, Key};
-use crate::listeners;
+use crate::memory::Ceiling;
 use crate::processes;
 use crate::skel::types;
+
+mod terms;
+#[cfg(test)]
+mod tests;
 
 #[derive(Debug)]
 struct Conn {
@@ -43,7 +51,13 @@ pub(crate) struct Tracker<K> {
     clock: Clock,
     kernel: K,
     coverage: Coverage,
-    conns: HashMap<Key, Conn>,
+    ceiling: Ceiling,
+    /// In boxes, so that the table grows without making room for all of them anew.
+    conns: HashMap<Key, Box<Conn>>,
+    /// How many of them have carried nothing yet.
+    unstarted: usize,
+    /// Open connections that found no memory. No more than the kernel side follows.
+    turned_away: HashSet<Key>,
     /// Processes that were reported and have not ended. Nothing is known of one that has executed
     /// another image since.
     processes: HashMap<u32, Option<Image>>,
@@ -64,6 +78,8 @@ pub(crate) struct Totals {
     pub(crate) lost_bytes: u64,
     /// Bytes in gaps because the user asked for a snaplen.
     pub(crate) cut_bytes: u64,
+    /// Connections that were turned away for want of memory, and data that was left out of others.
+    pub(crate) no_memory: u64,
     /// Events that are not of our making.
     pub(crate) bad_events: u64,
 }
@@ -72,12 +88,15 @@ pub(crate) struct Totals {
 pub(crate) type Emit<'a> = &'a mut dyn FnMut(&Record<'_>);
 
 impl<K: KernelState> Tracker<K> {
-    pub(crate) fn new(clock: Clock, kernel: K, coverage: Coverage) -> Self {
+    pub(crate) fn new(clock: Clock, kernel: K, coverage: Coverage, ceiling: Ceiling) -> Self {
         Self {
             clock,
             kernel,
             coverage,
+            ceiling,
             conns: HashMap::new(),
+            unstarted: 0,
+            turned_away: HashSet::new(),
             processes: HashMap::new(),
             answers: HashMap::new(),
             next_number: 1,
@@ -87,6 +106,11 @@ impl<K: KernelState> Tracker<K> {
 
     pub(crate) fn totals(&self) -> Totals {
         self.totals
+    }
+
+    /// Looks at how much memory there is; to be called now and then.
+    pub(crate) fn look_at_memory(&mut self) {
+        self.ceiling.look();
     }
 
     /// Takes an event and gives the records that it makes.
@@ -121,11 +145,12 @@ impl<K: KernelState> Tracker<K> {
         }
         let key = Key::of(&data.head);
         let ts_ns = self.clock.unix_ns(data.head.ts_ns);
-        let conn = self.known(key, ts_ns, emit);
-        let dir = direction(data.dir);
-        let (number, missing) = conn.advance(dir, data.offset, payload.len() as u64);
-        if let Some((offset, len)) = missing {
-            self.hole(number, ts_ns, dir, offset, len, GapCause::RingFull, emit);
+        let (dir, len) = (direction(data.dir), payload.len() as u64);
+        let Some(number) = self.go_on(key, ts_ns, dir, data.offset, len, emit) else { return };
+        if self.ceiling.is_passed() {
+            self.totals.no_memory += 1;
+            self.hole(number, ts_ns, dir, data.offset, len, GapCause::Memory, emit);
+            return;
         }
         emit(&Record::Data(Data {
             conn: number,
@@ -144,13 +169,33 @@ impl<K: KernelState> Tracker<K> {
     fn gap(&mut self, gap: &types::event_gap, emit: Emit<'_>) {
         let key = Key::of(&gap.head);
         let ts_ns = self.clock.unix_ns(gap.head.ts_ns);
-        let conn = self.known(key, ts_ns, emit);
         let dir = direction(gap.dir);
-        let (number, missing) = conn.advance(dir, gap.offset, gap.len);
+        let Some(number) = self.go_on(key, ts_ns, dir, gap.offset, gap.len, emit) else { return };
+        self.hole(number, ts_ns, dir, gap.offset, gap.len, gap_cause(gap.cause), emit);
+    }
+
+    /// A connection moves on to the end of something, after a hole if that lies ahead. Gives its
+    /// number, unless it was turned away.
+    fn go_on(
+        &mut self,
+        key: Key,
+        ts_ns: u64,
+        dir: Direction,
+        offset: u64,
+        len: u64,
+        emit: Emit<'_>,
+    ) -> Option<u64> {
+        if !self.has_place(key) {
+            return None;
+        }
+        let conn = self.known(key, ts_ns, emit);
+        let begins = !conn.has_started();
+        let (number, missing) = conn.advance(dir, offset, len);
+        self.unstarted -= usize::from(begins);
         if let Some((offset, len)) = missing {
             self.hole(number, ts_ns, dir, offset, len, GapCause::RingFull, emit);
         }
-        self.hole(number, ts_ns, dir, gap.offset, gap.len, gap_cause(gap.cause), emit);
+        Some(number)
     }
 
     #[allow(clippy::too_many_arguments)] // the fields of a Gap
@@ -175,6 +220,12 @@ impl<K: KernelState> Tracker<K> {
     /// Takes in all that the kernel side knows of a connection, and says so if it is news.
     fn conn(&mut self, event: &types::event_conn, emit: Emit<'_>) {
         let key = Key::of(&event.head);
+        if self.has_place(key) {
+            self.take_in(key, event, emit);
+        }
+    }
+
+    fn take_in(&mut self, key: Key, event: &types::event_conn, emit: Emit<'_>) {
         let ts_ns = self.clock.unix_ns(event.head.ts_ns);
         self.see_process(event.head.pid, event.uid, text(&event.comm), ts_ns, emit);
         let known =
@@ -208,6 +259,7 @@ impl<K: KernelState> Tracker<K> {
                     emit(&Record::Connection(conn.record.clone()));
                 }
             }
+            None if self.turned_away.contains(&key) => {}
             None => {
                 let (born_ns, known) = self.answers.entry((key.pid, key.ssl)).or_default();
                 if *born_ns != key.born_ns {
@@ -229,8 +281,11 @@ impl<K: KernelState> Tracker<K> {
     }
 
     fn handshake(&mut self, event: &types::event_handshake, emit: Emit<'_>) {
-        let ts_ns = self.clock.unix_ns(event.head.ts_ns);
-        let conn = self.known(Key::of(&event.head), ts_ns, emit).record.conn;
+        let (key, ts_ns) = (Key::of(&event.head), self.clock.unix_ns(event.head.ts_ns));
+        if !self.has_place(key) {
+            return;
+        }
+        let conn = self.known(key, ts_ns, emit).record.conn;
         emit(&Record::Handshake(Handshake {
             conn,
             ts_ns,
@@ -245,8 +300,8 @@ impl<K: KernelState> Tracker<K> {
     fn closed(&mut self, close: &types::event_close, emit: Emit<'_>) {
         let cause = if close.shutdown != 0 { CloseCause::Shutdown } else { CloseCause::Freed };
         // It says all about the connection, for the case that no earlier event could.
-        self.conn(&close.conn, emit);
         let head = &close.conn.head;
+        self.take_in(Key::of(head), &close.conn, emit);
         self.close(Key::of(head), head.ts_ns, close.offset, cause, emit);
     }
 
@@ -254,6 +309,7 @@ impl<K: KernelState> Tracker<K> {
     /// last is still in the kernel's tables; what is younger belongs to the new image.
     fn image_gone(&mut self, pid: u32, boot_ns: u64, emit: Emit<'_>) {
         self.close_all(Some(pid), boot_ns, CloseCause::Exit, emit);
+        self.turned_away.retain(|key| key.pid != pid || key.born_ns >= boot_ns);
         self.answers.retain(|&(of, _), (born_ns, _)| of != pid || *born_ns >= boot_ns);
         if let Some(image) = self.processes.get_mut(&pid) {
             *image = None;
@@ -273,11 +329,10 @@ impl<K: KernelState> Tracker<K> {
     /// Closes the connections of a process, or all, that are older than this. Such as were never
     /// reported, because the ring was full all their life, are in the kernel's table only.
     fn close_all(&mut self, pid: Option<u32>, boot_ns: u64, cause: CloseCause, emit: Emit<'_>) {
-        let in_kernel: HashMap<Key, types::conn> = self.kernel.conns(pid).into_iter().collect();
-        for key in self.due(pid, boot_ns, &in_kernel) {
-            if let Some(conn) = in_kernel.get(&key) {
-                if cause == CloseCause::Exit && handshake_failed(conn) {
-                    self.failed_handshake(key, conn, emit);
+        for key in self.due(pid, boot_ns) {
+            if let Some(conn) = self.kernel.conn(key) {
+                if cause == CloseCause::Exit && handshake_failed(&conn) {
+                    self.failed_handshake(key, &conn, emit);
                 }
                 let cause = if conn.shutdown != 0 { CloseCause::Shutdown } else { cause };
                 self.close(key, boot_ns, conn.offset, cause, emit);
@@ -307,24 +362,20 @@ impl<K: KernelState> Tracker<K> {
 
     /// The connections to close: those that have a number in its order, then those that the
     /// kernel alone knows and that carried bytes or failed to shake hands.
-    fn due(
-        &self,
-        pid: Option<u32>,
-        boot_ns: u64,
-        in_kernel: &HashMap<Key, types::conn>,
-    ) -> Vec<Key> {
-        let mut numbered: Vec<_> =
-            self.conns.iter().map(|(key, conn)| (conn.record.conn, *key)).collect();
-        numbered.sort_unstable();
-        let mut unknown: Vec<Key> = in_kernel
-            .iter()
-            .filter(|(key, _)| !self.conns.contains_key(key))
-            .filter(|(_, conn)| conn.offset != [0; 2] || handshake_failed(conn))
-            .map(|(key, _)| *key)
-            .collect();
-        unknown.sort_unstable_by_key(|key| key.born_ns);
+    fn due(&self, pid: Option<u32>, boot_ns: u64) -> Vec<Key> {
         let is_due = |key: &Key| key.born_ns < boot_ns && pid.is_none_or(|pid| key.pid == pid);
-        numbered.into_iter().map(|(_, key)| key).chain(unknown).filter(is_due).collect()
+        let numbered = self.conns.iter().filter(|(key, _)| is_due(key));
+        let mut numbered: Vec<_> = numbered.map(|(key, conn)| (conn.record.conn, *key)).collect();
+        numbered.sort_unstable();
+        let mut unknown = Vec::new();
+        self.kernel.each_conn(pid, &mut |key, conn| {
+            let tells = conn.offset != [0; 2] || handshake_failed(conn);
+            if tells && is_due(&key) && !self.conns.contains_key(&key) {
+                unknown.push(key);
+            }
+        });
+        unknown.sort_unstable_by_key(|key| key.born_ns);
+        numbered.into_iter().map(|(_, key)| key).chain(unknown).collect()
     }
 
     fn close(
@@ -338,10 +389,13 @@ impl<K: KernelState> Tracker<K> {
         let ts_ns = self.clock.unix_ns(boot_ns);
         self.known(key, ts_ns, emit);
         let Some(mut conn) = self.conns.remove(&key) else { return };
+        self.unstarted -= usize::from(!conn.has_started());
+        let missing =
+            if self.turned_away.remove(&key) { GapCause::Memory } else { GapCause::RingFull };
         let number = conn.record.conn;
         for dir in [Direction::Sent, Direction::Received] {
             if let (_, Some((offset, len))) = conn.advance(dir, lengths[index(dir)], 0) {
-                self.hole(number, ts_ns, dir, offset, len, GapCause::RingFull, emit);
+                self.hole(number, ts_ns, dir, offset, len, missing, emit);
             }
         }
         emit(&Record::Close(Close {
@@ -351,6 +405,22 @@ impl<K: KernelState> Tracker<K> {
             sent_bytes: conn.next[index(Direction::Sent)],
             received_bytes: conn.next[index(Direction::Received)],
         }));
+    }
+
+    /// Whether a connection is known or may become so. One that was turned away stays so.
+    fn has_place(&mut self, key: Key) -> bool {
+        if self.conns.contains_key(&key) {
+            return true;
+        }
+        if self.turned_away.contains(&key) {
+            return false;
+        }
+        let has_room = self.ceiling.has_room(self.conns.len(), self.unstarted);
+        if !has_room {
+            self.turned_away.insert(key);
+            self.totals.no_memory += 1;
+        }
+        has_room
     }
 
     /// The connection of an event that does not describe it. If the event that did found no
@@ -378,8 +448,9 @@ impl<K: KernelState> Tracker<K> {
             let conn = self.next_number;
             self.next_number += 1;
             self.totals.connections += 1;
+            self.unstarted += 1;
             let record = Connection { conn, ts_ns, pid: key.pid, ..Connection::default() };
-            Conn { record, next: [0; 2] }
+            Box::new(Conn { record, next: [0; 2] })
         })
     }
 
@@ -404,6 +475,10 @@ impl<K: KernelState> Tracker<K> {
 }
 
 impl Conn {
+    fn has_started(&self) -> bool {
+        self.next != [0; 2]
+    }
+
     /// Moves on to the end of something at `offset`. Gives the connection's number, and the hole
     /// before it, if there is one.
     fn advance(&mut self, dir: Direction, offset: u64, len: u64) -> (u64, Option<(u64, u64)>) {
@@ -413,92 +488,3 @@ impl Conn {
         (self.record.conn, hole)
     }
 }
-
-/// As `handshake_failed` of `bpf/conn.h`.
-fn handshake_failed(conn: &types::conn) -> bool {
-    conn.handshake_end_ns != 0
-        && conn.handshake_done == 0
-        && conn.handshake_unsure == 0
-        && conn.offset == [0; 2]
-}
-
-/// What the kernel side knows of a connection, from an event or from its table.
-struct Known {
-    lib: u16,
-    joined: u8,
-    role: u8,
-    ends: types::endpoints,
-}
-
-impl From<&types::conn> for Known {
-    fn from(conn: &types::conn) -> Self {
-        Self { lib: conn.lib, joined: conn.joined, role: conn.role, ends: conn.ends }
-    }
-}
-
-/// Adds to a connection's record what has become known.
-trait Learn {
-    fn learn(&mut self, ends: &types::endpoints, role: u8);
-}
-
-impl Learn for Connection {
-    fn learn(&mut self, ends: &types::endpoints, role: u8) {
-        self.role = match types::role(role.into()) {
-            types::role::ROLE_CLIENT => Role::Client,
-            types::role::ROLE_SERVER => Role::Server,
-            _ => self.role,
-        };
-        if self.local.is_some() {
-            return;
-        }
-        self.local = address(ends.family, &ends.local, ends.local_port);
-        self.remote = address(ends.family, &ends.remote, ends.remote_port);
-        if self.local.is_none() {
-            return;
-        }
-        self.addr = if ends.inferred == 0 { AddrKind::Exact } else { AddrKind::Inferred };
-        if self.role == Role::Unknown && listeners::is_listening(self.pid, ends.local_port) {
-            self.role = Role::Server;
-        }
-    }
-}
-
-/// IPv4 in IPv6 is the same connection as plain IPv4, and is shown as such.
-fn address(family: u16, bytes: &[u8; 16], port: u16) -> Option<SocketAddr> {
-    let ip = match i32::from(family) {
-        libc::AF_INET => IpAddr::from(Ipv4Addr::from([bytes[0], bytes[1], bytes[2], bytes[3]])),
-        libc::AF_INET6 => IpAddr::from(Ipv6Addr::from(*bytes)).to_canonical(),
-        _ => return None,
-    };
-    Some(SocketAddr::new(ip, port))
-}
-
-fn index(dir: Direction) -> usize {
-    match dir {
-        Direction::Sent => types::direction::DIR_SENT.0 as usize,
-        Direction::Received => types::direction::DIR_RECEIVED.0 as usize,
-    }
-}
-
-fn direction(dir: u32) -> Direction {
-    if types::direction(dir) == types::direction::DIR_SENT {
-        Direction::Sent
-    } else {
-        Direction::Received
-    }
-}
-
-fn gap_cause(cause: u32) -> GapCause {
-    use types::gap_cause as kernel;
-    match types::gap_cause(cause) {
-        kernel::GAP_RING_FULL => GapCause::RingFull,
-        kernel::GAP_READ_FAULT => GapCause::ReadFault,
-        kernel::GAP_SENDFILE => GapCause::Sendfile,
-        kernel::GAP_SNAPLEN => GapCause::Snaplen,
-        kernel::GAP_LONG_CALL => GapCause::LongCall,
-        _ => GapCause::Unknown,
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -177,6 +177,7 @@ impl Writer {
             if flushed.elapsed() >= FLUSH_EVERY {
                 self.next_files()?;
                 self.sinks.flush_files();
+                self.tracker.look_at_memory();
                 flushed = Instant::now();
             }
             if self.sinks.all_gone() {

@@ -35,7 +35,8 @@ pub struct PcapngWriter<W: Write> {
     pairing: Pairing,
     addresses: Addresses,
     processes: HashMap<u32, ProcessEntry>,
-    connections: HashMap<u64, Entry>,
+    /// In boxes, so that the table grows without making room for all of them anew.
+    connections: HashMap<u64, Box<Entry>>,
     names: HashSet<(IpAddr, String)>,
     /// The comment at hand, kept for its memory.
     comment: String,
@@ -110,7 +111,7 @@ impl<W: Write> PcapngWriter<W> {
         switch(self.output.out())?;
         self.output.begin(&self.info, &describe::capture(&self.info))?;
         self.processes.values_mut().for_each(ProcessEntry::forget_interface);
-        self.connections.values_mut().for_each(Entry::leave_behind);
+        self.connections.values_mut().for_each(|entry| entry.leave_behind());
         self.names.clear();
         self.closing_stats = false;
         self.ended = false;
@@ -167,7 +168,7 @@ impl<W: Write> PcapngWriter<W> {
         let entry = self
             .connections
             .entry(connection.conn)
-            .or_insert_with(|| Entry::new(connection.clone()));
+            .or_insert_with(|| Box::new(Entry::new(connection.clone())));
         if entry.connection != *connection {
             entry.connection = connection.clone();
             entry.prefix_generation = None;
@@ -182,10 +183,9 @@ impl<W: Write> PcapngWriter<W> {
         ts_ns: u64,
         write: impl FnOnce(&mut Line<'_, W>),
     ) -> Result<(), Error> {
-        let entry = self
-            .connections
-            .entry(conn)
-            .or_insert_with(|| Entry::new(Connection { conn, ts_ns, ..Connection::default() }));
+        let entry = self.connections.entry(conn).or_insert_with(|| {
+            Box::new(Entry::new(Connection { conn, ts_ns, ..Connection::default() }))
+        });
         let pid = entry.connection.pid;
         let process = self
             .processes
@@ -215,8 +215,9 @@ impl<W: Write> PcapngWriter<W> {
             details_due,
             preface_settled,
             resumed,
+            interface,
             ..
-        } = entry
+        } = &mut **entry
         else {
             return Ok(());
         };
@@ -224,7 +225,7 @@ impl<W: Write> PcapngWriter<W> {
             output: &mut self.output,
             comment: &mut self.comment,
             options: &self.options,
-            interface: entry.interface,
+            interface: *interface,
             connection,
             resumed: *resumed,
             flow,

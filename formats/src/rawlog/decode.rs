@@ -149,6 +149,7 @@ fn gap(mut fields: Fields<'_>) -> Result<Gap, Reason> {
             4 => GapCause::Snaplen,
             5 => GapCause::LongCall,
             6 => GapCause::EarlierFile,
+            7 => GapCause::Memory,
             _ => GapCause::Unknown,
         },
     })

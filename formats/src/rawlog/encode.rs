@@ -124,6 +124,7 @@ fn gap(out: &mut Vec<u8>, gap: &Gap) {
             GapCause::Snaplen => 4,
             GapCause::LongCall => 5,
             GapCause::EarlierFile => 6,
+            GapCause::Memory => 7,
         });
     });
 }

@@ -32,7 +32,8 @@ pub struct RawLogWriter<W: Write> {
     frame: Frame,
     compressed: Vec<u8>,
     processes: HashMap<u32, Described<Process>>,
-    connections: HashMap<u64, Live>,
+    /// In boxes, so that the table grows without making room for all of them anew.
+    connections: HashMap<u64, Box<Live>>,
     /// Compressed and uncompressed size of each frame so far, for the seek table.
     sizes: Vec<(u32, u32)>,
     records_total: u64,
@@ -208,7 +209,8 @@ impl<W: Write> RawLogWriter<W> {
 
     /// Describes the connection in this frame, and its process, unless they are already.
     fn repeat_connection(&mut self, conn: u64) {
-        let Some(Live { described, .. }) = self.connections.get_mut(&conn) else { return };
+        let Some(live) = self.connections.get_mut(&conn) else { return };
+        let described = &mut live.described;
         if described.frame_seq == Some(self.frame.seq) {
             return;
         }
@@ -224,7 +226,8 @@ impl<W: Write> RawLogWriter<W> {
             self.resume_process(connection.pid);
         }
         let Some(conn) = record.conn() else { return };
-        let Some(Live { described, reached }) = self.connections.get(&conn) else { return };
+        let Some(live) = self.connections.get(&conn) else { return };
+        let Live { described, reached } = &**live;
         if described.frame_seq.is_some() {
             return;
         }
@@ -259,7 +262,7 @@ impl<W: Write> RawLogWriter<W> {
                 let described = Described { value: connection.clone(), frame_seq };
                 let reached = self.connections.get(&connection.conn).map(|live| live.reached);
                 let live = Live { described, reached: reached.unwrap_or_default() };
-                self.connections.insert(connection.conn, live);
+                self.connections.insert(connection.conn, Box::new(live));
             }
             Record::Close(close) => {
                 self.repeat_connection(close.conn);
@@ -287,10 +290,10 @@ impl<W: Write> RawLogWriter<W> {
     }
 
     fn reach(&mut self, conn: u64, dir: Direction, offset: u64) {
-        let Some(Live { reached, .. }) = self.connections.get_mut(&conn) else { return };
+        let Some(live) = self.connections.get_mut(&conn) else { return };
         let next = match dir {
-            Direction::Sent => &mut reached[0],
-            Direction::Received => &mut reached[1],
+            Direction::Sent => &mut live.reached[0],
+            Direction::Received => &mut live.reached[1],
         };
         *next = offset.max(*next);
     }

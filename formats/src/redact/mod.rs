@@ -47,7 +47,7 @@ pub use self::rules::{Error, Rules};
 use self::window::Engine;
 use crate::record::{self, Close, Connection, Data, Gap, Handshake, Record};
 
-/// The most that is held of all connections together.
+/// The most that is held of all connections together, unless less is asked for.
 const MAX_HELD: usize = 64 << 20;
 
 /// Receives records.
@@ -57,9 +57,10 @@ pub type Emit<'a> = &'a mut dyn FnMut(&Record<'_>);
 #[derive(Debug)]
 pub struct Redactor {
     engine: Engine,
-    connections: HashMap<u64, State>,
-    /// Bytes that are held.
+    connections: HashMap<u64, Box<State>>,
+    /// Memory of what is held, in bytes.
     held: usize,
+    max_held: usize,
 }
 
 /// A connection.
@@ -83,7 +84,15 @@ enum Waiting {
 impl Redactor {
     /// Blanks what these rules name.
     pub fn new(rules: Rules) -> Self {
-        Self { engine: Engine::new(rules), connections: HashMap::new(), held: 0 }
+        let (connections, max_held) = (HashMap::new(), MAX_HELD);
+        Self { engine: Engine::new(rules), connections, held: 0, max_held }
+    }
+
+    /// Holds no more than so many bytes of all connections together; 64 MiB is the most.
+    #[must_use]
+    pub fn holding_at_most(mut self, bytes: usize) -> Self {
+        self.max_held = bytes.min(MAX_HELD);
+        self
     }
 
     /// The rules.
@@ -135,17 +144,19 @@ impl Redactor {
     /// What is not described cannot be known to have been seen from its beginning.
     fn state(&mut self, conn: u64, joined: bool) -> &mut State {
         let engine = &self.engine;
-        self.connections.entry(conn).or_insert_with(|| State {
-            sent: Direction::new(engine, joined),
-            received: Direction::new(engine, joined),
-            shared: Shared::default(),
-            waiting: VecDeque::new(),
+        self.connections.entry(conn).or_insert_with(|| {
+            Box::new(State {
+                sent: Direction::new(engine, joined),
+                received: Direction::new(engine, joined),
+                shared: Shared::default(),
+                waiting: VecDeque::new(),
+            })
         })
     }
 
     fn data(&mut self, data: &Data<'_>, emit: Emit<'_>) {
         self.state(data.conn, true);
-        let Self { engine, connections, held } = self;
+        let Self { engine, connections, held, .. } = self;
         let Some(state) = connections.get_mut(&data.conn) else { return };
         let before = state.held();
         let expected = state.direction(data.dir).end();
@@ -171,7 +182,7 @@ impl Redactor {
             state.release(emit);
         }
         *held = *held - before + state.held();
-        if *held > MAX_HELD {
+        if *held > self.max_held {
             let before = state.held();
             state.sent.give_up(engine);
             state.received.give_up(engine);
@@ -182,7 +193,7 @@ impl Redactor {
 
     fn gap(&mut self, gap: &Gap, emit: Emit<'_>) {
         self.state(gap.conn, true);
-        let Self { engine, connections, held } = self;
+        let Self { engine, connections, held, .. } = self;
         let Some(state) = connections.get_mut(&gap.conn) else { return };
         let before = state.held();
         // What waits in the other direction is given up, too: its offsets move on only here.
@@ -211,7 +222,7 @@ impl State {
     }
 
     fn held(&self) -> usize {
-        self.sent.window.len() + self.received.window.len()
+        self.sent.window.memory() + self.received.window.memory()
     }
 
     /// Hands on what is settled.

@@ -447,3 +447,21 @@ fn what_is_held_is_bounded() {
     }
     assert!(bytes > 2 << 20);
 }
+
+/// The bound is for memory, of all connections together.
+#[test]
+fn what_is_held_of_many_connections_is_bounded() {
+    const BOUND: usize = 1 << 20;
+    let mut redactor = Redactor::new(rules(&["regex:a.*z"])).holding_at_most(BOUND);
+    let payload = vec![b'a'; 16 << 10];
+    for conn in 1..=200 {
+        let connection = Connection { conn, ..Connection::default() };
+        redactor.record(&Record::Connection(connection), &mut |_| {});
+        let data = data(Direction::Sent, 0, &payload, conn);
+        redactor.record(&Record::Data(Data { conn, ..data }), &mut |_| {});
+        let memory: usize = redactor.connections.values().map(|state| state.held()).sum();
+        assert_eq!(memory, redactor.held);
+        assert!(memory <= BOUND + payload.len(), "{memory} after {conn}");
+    }
+    assert!(redactor.held > BOUND / 2);
+}

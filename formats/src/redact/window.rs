@@ -26,6 +26,11 @@ impl Window {
         self.bytes.len()
     }
 
+    /// Bytes that it takes.
+    pub(super) fn memory(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
@@ -34,12 +39,21 @@ impl Window {
     pub(super) fn forget(&mut self, len: usize) {
         self.bytes.drain(..len);
         self.base += len as u64;
+        self.let_go();
     }
 
     /// Nothing is held; what comes next stands there.
     pub(super) fn move_to(&mut self, base: u64) {
         self.bytes.clear();
         self.base = base;
+        self.let_go();
+    }
+
+    /// Most connections hold nothing most of the time; then they are not to keep the memory either.
+    fn let_go(&mut self) {
+        if self.bytes.len() < self.bytes.capacity() / 4 {
+            self.bytes.shrink_to_fit();
+        }
     }
 
     pub(super) fn head(&self, len: usize) -> &[u8] {

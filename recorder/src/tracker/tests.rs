@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use super::terms::address;
 use super::*;
 use crate::functions::index_of;
 
@@ -108,9 +109,10 @@ impl KernelState for Tables {
         self.conns.borrow().iter().find(|(known, _)| *known == key).map(|(_, conn)| *conn)
     }
 
-    fn conns(&self, pid: Option<u32>) -> Vec<(Key, types::conn)> {
+    fn each_conn(&self, pid: Option<u32>, visit: &mut dyn FnMut(Key, &types::conn)) {
         let conns = self.conns.borrow();
-        conns.iter().filter(|(key, _)| pid.is_none_or(|pid| key.pid == pid)).copied().collect()
+        let wanted = conns.iter().filter(|(key, _)| pid.is_none_or(|pid| key.pid == pid));
+        wanted.for_each(|(key, conn)| visit(*key, conn));
     }
 
     fn take_late_close(&self, key: Key) -> Option<types::event_close> {
@@ -125,7 +127,11 @@ impl KernelState for Tables {
 }
 
 fn tracker() -> Tracker<Tables> {
-    Tracker::new(Clock::new(), Tables::default(), ["/lib/libssl.so.3"].into())
+    tracker_under(Ceiling::none())
+}
+
+fn tracker_under(ceiling: Ceiling) -> Tracker<Tables> {
+    Tracker::new(Clock::new(), Tables::default(), ["/lib/libssl.so.3"].into(), ceiling)
 }
 
 fn exit(ts_ns: u64) -> Bytes {
@@ -305,7 +311,7 @@ fn what_the_kernel_counted_last_shows_what_was_lost_at_the_end() {
     tracker.kernel.add(1, 10, [5, 0]);
     let lines = lines(&mut tracker, &[conn(1, 10, 5000, 1), data(1, 10, 0, 0, b"ab"), exit(2_000)]);
     assert_eq!(lines[3..5], ["gap 1 sent 2+3 ring_full", "close 1 exit 5 0"]);
-    assert!(tracker.kernel.conns(None).is_empty(), "the entry is gone");
+    assert!(tracker.kernel.conns.borrow().is_empty(), "the entry is gone");
 }
 
 /// The ring was full for as long as it lived.
@@ -338,7 +344,7 @@ fn an_exec_leaves_what_the_new_image_has_begun() {
     assert_eq!(lines[3], "close 1 exit 2 0");
     assert!(lines[4].starts_with("process"), "it may be called otherwise by now: {lines:?}");
     assert_eq!(lines.last().unwrap(), "SSL_write 2 sent 0 x");
-    assert_eq!(tracker.kernel.conns(None).len(), 1);
+    assert_eq!(tracker.kernel.conns.borrow().len(), 1);
     assert_eq!(tracker.totals().processes, 1);
 }
 
@@ -392,4 +398,43 @@ fn foreign_bytes_are_counted_not_believed() {
     let mut tracker = tracker();
     tracker.event(b"nonsense", &mut |_| panic!("no record comes of this"));
     assert_eq!(tracker.totals().bad_events, 1);
+}
+
+/// What it carried is a gap when it ends, whichever way that is told.
+#[test]
+fn a_connection_without_memory_is_stated_at_its_end() {
+    let by_close = close(1, 10, 5, 3);
+    for (end, cause) in [(by_close, "freed"), (exit(2_000), "exit")] {
+        let mut tracker = tracker_under(Ceiling::closed());
+        tracker.kernel.add(1, 10, [5, 3]);
+        let begun = [
+            server_name(10, "a.example"),
+            conn(1, 10, 5000, 1),
+            data(1, 10, 0, 0, b"GET /"),
+            data(1, 10, 1, 0, b"200"),
+        ];
+        assert!(lines(&mut tracker, &begun).is_empty());
+        // It is turned away for good, so that its bytes are not stated twice.
+        tracker.ceiling = Ceiling::none();
+        assert!(lines(&mut tracker, &[data(1, 10, 1, 3, b"!")]).is_empty());
+        let last = lines(&mut tracker, &[end]);
+        let close = format!("close 1 {cause} 5 3");
+        let gaps = ["gap 1 sent 0+5 memory", "gap 1 received 0+3 memory", &close];
+        assert_eq!(last[2..5], gaps, "{last:?}");
+        assert_eq!((tracker.totals().lost_bytes, tracker.totals().no_memory), (8, 1));
+        assert!(tracker.turned_away.is_empty() && tracker.conns.is_empty());
+        assert_eq!(tracker.unstarted, 0);
+    }
+}
+
+#[test]
+fn data_that_finds_no_memory_is_a_gap_at_its_place() {
+    let mut tracker = tracker();
+    lines(&mut tracker, &[conn(1, 10, 5000, 1), data(1, 10, 0, 0, b"ab")]);
+    tracker.ceiling = Ceiling::passed();
+    let events = [data(1, 10, 0, 2, b"cd"), conn(2, 11, 5001, 1)];
+    assert_eq!(lines(&mut tracker, &events), ["gap 1 sent 2+2 memory"]);
+    tracker.ceiling = Ceiling::none();
+    assert_eq!(lines(&mut tracker, &[data(1, 10, 0, 4, b"e")]), ["SSL_write 1 sent 4 e"]);
+    assert_eq!((tracker.totals().lost_bytes, tracker.totals().no_memory), (2, 2));
 }

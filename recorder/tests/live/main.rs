@@ -30,6 +30,7 @@ mod lifecycle;
 mod listing;
 mod loss;
 mod matrix;
+mod memory;
 mod memory_bios;
 mod nghttp2;
 mod nginx;
