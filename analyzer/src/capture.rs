@@ -1,8 +1,9 @@
 //! Turns the records of a capture into the items of a listing, in order, and counts.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::rc::Rc;
 
+use foldhash::HashMap;
 use sslrec_formats::pairing::Pairing;
 use sslrec_formats::record::{self, CaptureInfo, Direction, Record, Stats};
 
@@ -104,8 +105,8 @@ impl<S: ItemSink> Assembler<S> {
         Self {
             options,
             pairing: Pairing::new(),
-            comms: HashMap::new(),
-            connections: HashMap::new(),
+            comms: HashMap::default(),
+            connections: HashMap::default(),
             pids: HashSet::new(),
             timeline: Timeline::new(options.as_finished),
             stats: None,

@@ -13,7 +13,7 @@ use std::fmt::{self, Display, Formatter, Write};
 /// original bytes can always be had back: a UTF-8 value shows as mojibake, but none is altered.
 pub fn latin1(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
-        Ok(text) if bytes.is_ascii() => Cow::Borrowed(text),
+        Ok(text) if text.is_ascii() => Cow::Borrowed(text),
         _ => Cow::Owned(bytes.iter().map(|&b| char::from(b)).collect()),
     }
 }
@@ -22,11 +22,35 @@ pub fn latin1(bytes: &[u8]) -> Cow<'_, str> {
 #[derive(Debug, Clone, Copy)]
 pub struct Rfc3339(pub u64);
 
-impl Display for Rfc3339 {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+impl Rfc3339 {
+    /// Its characters. 64 bits of nanoseconds end in 2554, so that a year has four digits.
+    pub(crate) fn digits(self) -> [u8; 30] {
         let (secs, nanos) = (self.0 / 1_000_000_000, self.0 % 1_000_000_000);
         let (year, month, day) = civil(secs / 86_400);
-        write!(f, "{year:04}-{month:02}-{day:02}T{}.{nanos:09}Z", Clock(secs % 86_400))
+        let (hour, minute, second) = (secs / 3600 % 24, secs / 60 % 60, secs % 60);
+        let mut text = *b"0000-00-00T00:00:00.000000000Z";
+        for (number, place) in [
+            (year, 0..4),
+            (month, 5..7),
+            (day, 8..10),
+            (hour, 11..13),
+            (minute, 14..16),
+            (second, 17..19),
+            (nanos, 20..29),
+        ] {
+            let mut rest = number;
+            for digit in text[place].iter_mut().rev() {
+                *digit = b'0' + (rest % 10) as u8;
+                rest /= 10;
+            }
+        }
+        text
+    }
+}
+
+impl Display for Rfc3339 {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(std::str::from_utf8(&self.digits()).map_err(|_| fmt::Error)?)
     }
 }
 

@@ -34,8 +34,10 @@
 //! where nothing is recorded (by a process that it handed the socket to, say), it never shows any,
 //! and those of its shadow are not shown. The raw log has them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
+
+use foldhash::HashMap;
 
 use crate::record::{Connection, Record, Role};
 

@@ -10,6 +10,11 @@ pub struct Fields {
 }
 
 impl Fields {
+    /// Room for so many fields, of so many octets together.
+    pub(crate) fn with_capacity(fields: usize, octets: usize) -> Self {
+        Self { octets: Vec::with_capacity(octets), lengths: Vec::with_capacity(fields) }
+    }
+
     /// Adds one field. Heads are capped at far below 4 GiB by the parsers; what would not fit is
     /// cut there.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {

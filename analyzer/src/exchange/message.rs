@@ -86,15 +86,20 @@ impl Request {
     /// Host and port that the request is for: from an absolute or authority-form target, else
     /// from `:authority` or the Host field.
     pub fn authority(&self) -> Option<Cow<'_, str>> {
+        self.authority_octets().map(latin1)
+    }
+
+    /// The same as it was sent.
+    pub(crate) fn authority_octets(&self) -> Option<&[u8]> {
         if self.is_tunnel() {
-            return self.target.as_deref().map(latin1);
+            return self.target.as_deref();
         }
         if let Some((_, rest)) = self.absolute() {
             let end = rest.iter().position(|b| b"/?#".contains(b)).unwrap_or(rest.len());
-            return Some(latin1(&rest[..end]));
+            return Some(&rest[..end]);
         }
         let host = self.pseudo_authority.as_deref().or(self.message.headers.first("host"));
-        host.filter(|host| !host.is_empty()).map(latin1)
+        host.filter(|host| !host.is_empty())
     }
 
     /// The authority without its port; an IPv6 address keeps its brackets (RFC 3986 section 3.2.2).
@@ -114,32 +119,52 @@ impl Request {
 
     /// Path and query.
     pub fn path(&self) -> Option<Cow<'_, str>> {
+        self.path_octets().map(latin1)
+    }
+
+    /// The same as it was sent.
+    pub(crate) fn path_octets(&self) -> Option<&[u8]> {
         if self.is_tunnel() {
             return None;
         }
-        let Some((_, rest)) = self.absolute() else { return self.target.as_deref().map(latin1) };
-        match rest.iter().position(|b| b"/?#".contains(b)) {
-            Some(at) => Some(latin1(&rest[at..])),
-            None => Some(Cow::Borrowed("/")),
+        let Some((_, rest)) = self.absolute() else { return self.target.as_deref() };
+        let at = rest.iter().position(|b| b"/?#".contains(b));
+        Some(at.map_or(b"/", |at| &rest[at..]))
+    }
+
+    /// A method, without an allocation if it is a usual one.
+    pub(crate) fn method_of(name: &[u8]) -> Cow<'static, str> {
+        const USUAL: [&str; 8] =
+            ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT"];
+        match USUAL.into_iter().find(|usual| usual.as_bytes() == name) {
+            Some(usual) => Cow::Borrowed(usual),
+            None => Cow::Owned(latin1(name).into_owned()),
         }
     }
 
     /// The target URI (RFC 9110 section 7.1), or `None` where a part of it is not known. For
     /// CONNECT it is the authority, as sent. `tls` says which scheme a connection implies.
     pub fn url(&self, tls: bool) -> Option<Cow<'_, str>> {
+        Some(match self.url_octets(tls)? {
+            [b"", b"", b"", target] => latin1(target),
+            parts => Cow::Owned(parts.map(latin1).concat()),
+        })
+    }
+
+    /// The same as it was sent, in parts.
+    pub(crate) fn url_octets(&self, tls: bool) -> Option<[&[u8]; 4]> {
         let target = self.target.as_deref()?;
         if self.is_tunnel() || self.absolute().is_some() {
-            return Some(latin1(target));
+            return Some([b"", b"", b"", target]);
         }
-        let scheme = match &self.scheme {
-            Scheme::Implied if tls => Cow::Borrowed("https"),
-            Scheme::Implied => Cow::Borrowed("http"),
-            Scheme::Sent(scheme) => latin1(scheme),
+        let scheme: &[u8] = match &self.scheme {
+            Scheme::Implied if tls => b"https",
+            Scheme::Implied => b"http",
+            Scheme::Sent(scheme) => scheme,
             Scheme::Unknown => return None,
         };
-        let authority = self.authority()?;
-        let path = if target == b"*" { Cow::Borrowed("") } else { latin1(target) };
-        Some(Cow::Owned([&*scheme, "://", &authority, &path].concat()))
+        let path = if target == b"*" { b"" } else { target };
+        Some([scheme, b"://", self.authority_octets()?, path])
     }
 
     /// It asks for a tunnel to a host, and its target is that host.

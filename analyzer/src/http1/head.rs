@@ -4,9 +4,11 @@
 //! switches know. What it refuses is read line by line here: an observer must show what was sent,
 //! and say what is wrong with it, where an endpoint would answer 400.
 
+use std::borrow::Cow;
+
 use memchr::{memchr, memmem};
 
-use crate::exchange::Fields;
+use crate::exchange::{Fields, Request};
 
 /// The most that is buffered of one head. Servers stop at 8 KiB to 256 KiB.
 pub(crate) const MAX_HEAD: usize = 1 << 20;
@@ -28,7 +30,7 @@ pub(crate) enum Kind {
 /// The start line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Line {
-    Request { method: String, target: Vec<u8> },
+    Request { method: Cow<'static, str>, target: Vec<u8> },
     Response { status: u16, reason: Vec<u8> },
 }
 
@@ -92,7 +94,8 @@ fn strict_with<'b>(
             let (Some(method), Some(target)) = (request.method, request.path) else {
                 return Ok(None);
             };
-            let line = Line::Request { method: method.to_owned(), target: target.into() };
+            let method = Request::method_of(method.as_bytes());
+            let line = Line::Request { method, target: target.into() };
             (line, request.version, request.headers)
         }
         Kind::Response => {
@@ -111,7 +114,8 @@ fn strict_with<'b>(
             (Line::Response { status, reason: reason.to_vec() }, response.version, response.headers)
         }
     };
-    let mut fields = Fields::default();
+    let octets = headers.iter().map(|header| header.name.len() + header.value.len()).sum();
+    let mut fields = Fields::with_capacity(headers.len(), octets);
     for header in headers.iter() {
         fields.push(header.name.as_bytes(), header.value);
     }
@@ -152,7 +156,8 @@ fn request_line(line: &[u8], anomalies: &mut Vec<&'static str>) -> Option<(Line,
     if target.iter().any(|b| b.is_ascii_whitespace() || b.is_ascii_control()) {
         anomalies.push("whitespace or control character in the request target");
     }
-    let method = String::from_utf8_lossy(method).into_owned();
+    // A token is ASCII.
+    let method = Request::method_of(method);
     Some((Line::Request { method, target: target.to_vec() }, minor))
 }
 

@@ -291,7 +291,7 @@ impl Connection {
         self.asking.hand_over(&mut open);
         let message = message(head.fields, self.asking.began_ns, chunk, self.keep);
         open.exchange.request = Some(Request {
-            method: Some(method.into()),
+            method: Some(method),
             target: Some(target),
             message,
             ..Request::default()

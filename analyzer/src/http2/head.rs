@@ -4,8 +4,7 @@
 use std::borrow::Cow;
 
 use super::hpack::Sink;
-use crate::exchange::Fields;
-use crate::text::latin1;
+use crate::exchange::{Fields, Request};
 
 /// What is printed for a name or a value that is not known.
 const UNKNOWN: &[u8] = b"<unknown>";
@@ -85,7 +84,7 @@ impl Head {
             self.note("pseudo-header field after other fields");
         }
         let known = match name {
-            b":method" => set(&mut self.method, method(value)),
+            b":method" => set(&mut self.method, Request::method_of(value)),
             b":scheme" => set(&mut self.scheme, scheme(value)),
             b":authority" => set(&mut self.authority, value.to_vec()),
             b":path" => set(&mut self.path, value.to_vec()),
@@ -149,15 +148,6 @@ fn set<T>(place: &mut Option<T>, value: T) -> bool {
         *place = Some(value);
     }
     free
-}
-
-fn method(value: &[u8]) -> Cow<'static, str> {
-    const USUAL: [&str; 8] =
-        ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT"];
-    match USUAL.into_iter().find(|usual| usual.as_bytes() == value) {
-        Some(usual) => Cow::Borrowed(usual),
-        None => Cow::Owned(latin1(value).into_owned()),
-    }
 }
 
 fn scheme(value: &[u8]) -> Cow<'static, [u8]> {

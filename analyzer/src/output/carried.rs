@@ -2,37 +2,62 @@
 //! where they were kept.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, SerializeSeq, Serializer};
 use serde_json::value::RawValue;
 
-use super::json::{Base64Text, Text, base64, milliseconds};
 use crate::descriptors::{Descriptors, Named};
 use crate::exchange::Exchange;
 use crate::messages::{
     Carried, Event, Events, Grpc, GrpcMessage, WebSocket, WebSocketClose, WebSocketMessage,
 };
 use crate::protobuf::{self, Field, Value};
-use crate::text::Rfc3339;
+use crate::text::{Base64, Rfc3339};
 
-/// The field of an exchange that says what it carried.
+/// What an exchange carried.
 #[derive(Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum CarriedField<'a> {
+#[serde(untagged)]
+pub(super) enum CarriedObject<'a> {
     Grpc(GrpcObject<'a>),
     WebSocket(WebSocketObject<'a>),
     Events(EventsObject<'a>),
 }
 
-impl<'a> CarriedField<'a> {
+impl<'a> CarriedObject<'a> {
     pub(super) fn of(exchange: &'a Exchange, descriptors: Option<&'a Descriptors>) -> Option<Self> {
         Some(match exchange.carried.as_deref()? {
-            Carried::Grpc(grpc) => CarriedField::Grpc(grpc_object(exchange, grpc, descriptors)),
-            Carried::WebSocket(socket) => CarriedField::WebSocket(websocket(exchange, socket)),
-            Carried::Events(list) => CarriedField::Events(events(exchange, list)),
+            Carried::Grpc(grpc) => CarriedObject::Grpc(grpc_object(exchange, grpc, descriptors)),
+            Carried::WebSocket(socket) => CarriedObject::WebSocket(websocket(exchange, socket)),
+            Carried::Events(list) => CarriedObject::Events(events(exchange, list)),
         })
     }
+
+    /// The field of the exchange that it is.
+    pub(super) fn key(&self) -> &'static str {
+        match self {
+            CarriedObject::Grpc(_) => "grpc",
+            CarriedObject::WebSocket(_) => "websocket",
+            CarriedObject::Events(_) => "events",
+        }
+    }
+}
+
+/// Anything that can be displayed, as a JSON string, without a copy.
+struct Text<T>(T);
+
+/// Bytes as a JSON string.
+type Base64Text<'a> = Text<Base64<'a>>;
+
+impl<T: Display> Serialize for Text<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+fn base64(bytes: &[u8]) -> Base64Text<'_> {
+    Text(Base64(bytes))
 }
 
 /// Each of a list, as an object that is made of it on the way.
@@ -279,7 +304,7 @@ fn events<'a>(exchange: &Exchange, events: &'a Events) -> EventsObject<'a> {
         asked_ns.zip(events.first_ns).and_then(|(asked, first)| first.checked_sub(asked));
     EventsObject {
         count: events.count,
-        first_ms: milliseconds(first_ns),
+        first_ms: first_ns.map(|ns| ns as f64 / 1e6),
         retry_ms: events.retry_ms,
         messages: list(&events.messages, |event| EventObject {
             time: Text(Rfc3339(event.time_ns)),

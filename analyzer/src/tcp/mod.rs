@@ -15,9 +15,9 @@ mod half;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 
+use foldhash::HashMap;
 use sslrec_formats::record::{
     AddrKind, Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Record, Role,
 };

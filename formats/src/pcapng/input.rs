@@ -3,7 +3,7 @@
 //! `pcap-file` says what is in a block; it does not say where in the file it was looking when
 //! something was wrong, and a report of damage must.
 
-use std::io::{BufReader, ErrorKind, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 
 use pcap_file::Endianness;
 use pcap_file::pcapng::PcapNgParser;
@@ -128,17 +128,17 @@ impl<R: Read> Blocks<R> {
 
     /// Reads on until the block has `len` bytes or the file ends.
     fn read_to(&mut self, len: usize) -> Result<(), Error> {
-        let mut filled = self.block.len();
-        self.block.resize(len, 0);
-        while filled < len {
-            match self.source.read(&mut self.block[filled..]) {
-                Ok(0) => break,
-                Ok(read) => filled += read,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+        while self.block.len() < len {
+            let available = match self.source.fill_buf() {
+                Ok([]) => break,
+                Ok(available) => available,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error.into()),
-            }
+            };
+            let taken = available.len().min(len - self.block.len());
+            self.block.extend_from_slice(&available[..taken]);
+            self.source.consume(taken);
         }
-        self.block.truncate(filled);
         Ok(())
     }
 

@@ -1,9 +1,10 @@
 //! Gives back the records of a pcapng of ours, from the comments of its packets.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io::Read;
 use std::ops::Range;
 
+use foldhash::HashMap;
 use memchr::memmem::Finder;
 use pcap_file::pcapng::blocks::Block;
 use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
@@ -161,7 +162,7 @@ impl<R: Read> RecordReader for PcapngReader<R> {
 impl Known {
     fn new() -> Self {
         let dir = Finder::new(b" dir=");
-        Self { processes: HashMap::new(), connections: HashMap::new(), dir }
+        Self { processes: HashMap::default(), connections: HashMap::default(), dir }
     }
 
     fn interface(
