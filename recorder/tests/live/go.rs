@@ -142,7 +142,7 @@ fn fields_of_a_conn_are_where_the_recorder_reads_them() {
 }
 
 /// The lines of JSON that a program printed.
-fn said(stdout: &str) -> Vec<Value> {
+pub(crate) fn said(stdout: &str) -> Vec<Value> {
     let lines = stdout.lines().filter(|line| line.starts_with('{'));
     lines.map(|line| serde_json::from_str(line).unwrap()).collect()
 }

@@ -24,6 +24,7 @@ mod faults;
 mod go;
 mod h2_peer;
 mod habits;
+mod handshakes;
 mod hyper_peer;
 mod leftovers;
 mod lifecycle;

@@ -4,6 +4,7 @@
 //	peer exchange CONNECTIONS MESSAGES    both ends in this process
 //	peer serve [ADDRESS]                  HTTPS until it is killed; prints its address first
 //	peer fetch ADDRESS PROTO CONNS COUNT  HTTPS clients, PROTO is http/1.1 or h2
+//	peer handshakes                       both ends of three connections, of which the last fails
 //	peer layout                           where this version of Go has the fields of tls.Conn
 //
 // What it prints is lines of JSON. Everything is on loopback, and nothing lasts longer than three minutes.
@@ -31,6 +32,8 @@ func main() {
 		serve(args[1])
 	case len(args) == 5 && args[0] == "fetch":
 		fetch(args[1], args[2], number(args[3]), number(args[4]))
+	case len(args) == 1 && args[0] == "handshakes":
+		handshakes()
 	case len(args) == 1 && args[0] == "layout":
 		layout()
 	default:

@@ -1,0 +1,156 @@
+//! Handshakes as `sslanalyze --json` has them, against what clients say of their own: version,
+//! cipher, protocol, and that it failed. Both files must list the same.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::go::{Build, said};
+use crate::server::Nginx;
+use crate::support::{Live, Output, Recorded};
+
+/// The only handshake of a client that was recorded.
+fn the_handshake(live: &Live, recorded: &Recorded, comm: &str) -> Value {
+    let listing = live.list_both(&recorded.pcapng, &recorded.raw, &[]);
+    let [handshake] = &listing.handshakes[..] else { panic!("{:#?}", listing.handshakes) };
+    assert_eq!(listing.summary["handshakes"], 1);
+    assert_eq!(handshake["comm"], comm);
+    assert_eq!(handshake["role"], "client");
+    assert_eq!(handshake["addr"], "exact");
+    handshake.clone()
+}
+
+fn latency_ms(handshake: &Value) -> f64 {
+    handshake["latency_ms"].as_f64().unwrap_or_else(|| panic!("no latency: {handshake}"))
+}
+
+/// The rest of the line that begins like this.
+fn after<'o>(output: &'o str, beginning: &str) -> &'o str {
+    let rest =
+        output.lines().find_map(|line| line.trim_start_matches("* ").strip_prefix(beginning));
+    rest.unwrap_or_else(|| panic!("no {beginning:?} in {output}")).trim()
+}
+
+#[test]
+fn curl_settles_on_what_it_says() {
+    let Some(live) = Live::start() else { return };
+    let nginx = Nginx::start_http2(&live);
+    nginx.serve("page", b"x");
+    for (options, alpn) in [(&["--tls-max", "1.2", "--http1.1"][..], "http/1.1"), (&[], "h2")] {
+        let (ca, url) = (nginx.ca(), nginx.url("/page"));
+        let timing = ["-sv", "-w", "%{time_connect} %{time_appconnect}", "-o", "/dev/null"];
+        let command = [&["curl", "--cacert", &ca, &url], &timing[..], options].concat();
+        let recorded = live.record(&[], &command).succeeded();
+        let handshake = the_handshake(&live, &recorded, "curl");
+        let Output { stdout, stderr, .. } = &recorded.output;
+        let (version, cipher) = after(stderr, "SSL connection using ").split_once(" / ").unwrap();
+        assert_eq!(
+            (&handshake["version"], &handshake["cipher"]),
+            (&version.into(), &cipher.into())
+        );
+        assert_eq!(after(stderr, "ALPN: server accepted "), alpn);
+        assert_eq!((&handshake["alpn"], &handshake["sni"]), (&alpn.into(), &"localhost".into()));
+        assert_eq!((&handshake["ok"], &handshake["result"]), (&true.into(), &1.into()));
+        assert_eq!(handshake["server"], format!("127.0.0.1:{}", nginx.port()));
+        // curl counts from before the first call to after the last one.
+        let (connected, shaken) = stdout.split_once(' ').unwrap();
+        let seconds = |text: &str| text.parse::<f64>().unwrap();
+        let most_ms = 1000.0 * (seconds(shaken) - seconds(connected));
+        let latency_ms = latency_ms(&handshake);
+        assert!(0.0 < latency_ms && latency_ms <= most_ms, "{latency_ms} of {most_ms} ms");
+    }
+}
+
+/// What curl says of its own is not certain: it still reads, which might have ended the handshake.
+#[test]
+fn a_client_of_openssl_that_does_not_trust_the_server_fails() {
+    let Some(live) = Live::start() else { return };
+    let nginx = Nginx::start(&live);
+    let fetch = format!("import urllib.request\nurllib.request.urlopen('{}')", nginx.url("/page"));
+    let recorded = live.record(&[], &["python3", "-c", &fetch]);
+    assert_eq!(recorded.output.code(), 1, "{}", recorded.output.stderr);
+    assert!(recorded.output.stderr.contains("certificate verify failed"));
+    let handshake = the_handshake(&live, &recorded, "python3");
+    assert_eq!((&handshake["ok"], &handshake["result"]), (&false.into(), &(-1).into()));
+    assert_eq!(handshake["sni"], "localhost");
+    assert!(latency_ms(&handshake) > 0.0);
+}
+
+#[test]
+fn gnutls_settles_on_what_it_says() {
+    let Some(live) = Live::start() else { return };
+    let nginx = Nginx::start(&live);
+    nginx.serve("page", b"x");
+    let (ca, port) = (nginx.ca(), nginx.port());
+    let command = format!(
+        "printf 'GET /page HTTP/1.0\\r\\n\\r\\n' | \
+         gnutls-cli --verbose --alpn http/1.1 --x509cafile {ca} -p {port} localhost"
+    );
+    let recorded = live.record(&[], &["sh", "-c", &command]).succeeded();
+    let handshake = the_handshake(&live, &recorded, "gnutls-cli");
+    let stdout = &recorded.output.stdout;
+    let version = after(stdout, "- Version: ").replace("TLS", "TLSv");
+    assert_eq!(handshake["version"], version, "{handshake}");
+    let alpn = after(stdout, "- Application protocol: ");
+    assert_eq!((&handshake["alpn"], &handshake["sni"]), (&alpn.into(), &"localhost".into()));
+    assert_eq!((&handshake["ok"], &handshake["result"]), (&true.into(), &0.into()));
+    // It puts the cipher together itself.
+    assert_eq!(handshake["cipher"], Value::Null);
+    assert!(latency_ms(&handshake) > 0.0);
+}
+
+/// It verifies within the handshake, which then fails with `GNUTLS_E_CERTIFICATE_ERROR`.
+#[test]
+fn gnutls_that_does_not_trust_the_server_fails() {
+    let Some(live) = Live::start() else { return };
+    let nginx = Nginx::start(&live);
+    let port = nginx.port().to_string();
+    let recorded = live.record(&[], &["gnutls-cli", "-p", &port, "localhost"]);
+    assert_eq!(recorded.output.code(), 1, "{}", recorded.output.stderr);
+    let handshake = the_handshake(&live, &recorded, "gnutls-cli");
+    assert_eq!((&handshake["ok"], &handshake["result"]), (&false.into(), &(-43).into()));
+    assert!(latency_ms(&handshake) > 0.0);
+}
+
+/// Client and server are one program.
+#[test]
+fn go_settles_on_what_it_says() {
+    let Some(live) = Live::start() else { return };
+    for build in [Build::Debian, Build::Newest] {
+        let Some(peer) = build.peer() else { return };
+        let recorded = live.record(&[], &[peer.as_str(), "handshakes"]).succeeded();
+        let truth = said(&recorded.output.stdout);
+        assert_eq!(truth.len(), 6, "{truth:#?}");
+        let listing = live.list_both(&recorded.pcapng, &recorded.raw, &[]);
+        let is_client = |object: &&Value| object["role"] == "client";
+        let clients: Vec<_> = listing.handshakes.iter().filter(is_client).collect();
+        check_go(&truth.iter().filter(is_client).collect::<Vec<_>>(), &clients);
+        // The ends of one that failed come to be known as they end, and are not told to be a pair.
+        let is_server = |object: &&Value| object["role"] == "server" && object["ok"] == true;
+        assert_eq!(listing.handshakes.iter().filter(is_server).count(), 0);
+        let listing = live.list(&recorded.raw, &["--both-ends"]);
+        assert_eq!(listing.handshakes.iter().filter(is_server).count(), 2);
+    }
+}
+
+fn check_go(truth: &[&Value], handshakes: &[&Value]) {
+    let listed: BTreeMap<&str, &Value> =
+        handshakes.iter().map(|h| (h["client"].as_str().unwrap_or_default(), *h)).collect();
+    assert_eq!(handshakes.len(), truth.len(), "{handshakes:#?}");
+    for end in truth {
+        let handshake = listed[end["local"].as_str().unwrap()];
+        assert_eq!(handshake["ok"], !end["failed"].as_bool().unwrap(), "{handshake}");
+        assert_eq!(handshake["sni"], end["sni"]);
+        let latency_ms = latency_ms(handshake);
+        let most_ms = end["took_ms"].as_f64().unwrap();
+        assert!(0.0 < latency_ms && latency_ms <= most_ms, "{latency_ms} of {most_ms} ms");
+        if end["failed"] == true {
+            continue;
+        }
+        let version = format!("TLSv1.{}", end["version"].as_u64().unwrap() - 0x301);
+        assert_eq!(handshake["version"], version, "{handshake}");
+        assert_eq!(handshake["cipher"], end["cipher"]);
+        let alpn = end["alpn"].as_str().filter(|alpn| !alpn.is_empty());
+        assert_eq!(handshake["alpn"].as_str(), alpn);
+    }
+}
