@@ -219,18 +219,13 @@ enum site_result {
 	RESULT_GUARDED,			/* at `slot` if ax, as an int, is positive; else in ax */
 };
 
-/* As a site's count_arg, besides numbers of arguments. */
-enum count_arg {
-	COUNT_IS_RESULT = 0,
-	COUNT_IS_ASKED = 255,		/* a call that does not fail takes all that it is given */
-};
-
 enum site_flag {
 	SITE_NSPR = 1,			/* (fd, ...) of NSPR, which may be no TLS */
 	SITE_VECTOR = 2,		/* the buffer is an array of buffers, n their number */
 	SITE_PEEKS = 4,			/* the fourth argument may say that the bytes stay */
 	SITE_NSPR_LAYER = 8,		/* gives a descriptor of NSPR that is TLS */
 	SITE_TYPED = 16,		/* Go: a TLS record type comes before the buffer */
+	SITE_PACKET = 32,		/* GnuTLS: the buffer is where the address of a packet goes */
 };
 
 /*
@@ -244,8 +239,8 @@ struct site {
 	__u8 role;			/* enum role */
 	__u8 dir;			/* enum direction */
 	__u8 count_arg;			/* number of the argument that points to the byte count, and
-					 * success is > 0; or enum count_arg. Of a text, number of
-					 * the argument that is its length, or 0 */
+					 * success is > 0; 0: the result is the count. Of a text,
+					 * number of the argument that is its length, or 0 */
 	__u8 wraps;			/* calls other probed functions on its object */
 	__u8 result_64;			/* the result is a ssize_t, not an int; the descriptor is a
 					 * pointer, not an int */

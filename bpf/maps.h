@@ -45,7 +45,6 @@ const volatile struct {
 	enum site_result site_result;
 	enum site_answer site_answer;
 	enum site_flag site_flag;
-	enum count_arg count_arg;
 } event_types = {};
 
 /* Slots in which a function that calls other probed ones marks its object: one a stream, and

@@ -414,8 +414,6 @@ static __always_inline __u64 bytes_done(const struct call *call, const struct si
 		result = (__s32)result;
 	if (site->kind == SITE_FLUSH)
 		return 0;
-	if (site->count_arg == COUNT_IS_ASKED)
-		return result < 0 ? 0 : call->asked;
 	if (result <= 0)
 		return 0;
 	total = result;
@@ -427,11 +425,34 @@ static __always_inline __u64 bytes_done(const struct call *call, const struct si
 		return 0;
 	}
 	/* A site that is not what it was taken for: better nothing than wrong bytes. */
-	if (!(site->flags & SITE_VECTOR) && total > call->asked) {
+	if (!(site->flags & (SITE_VECTOR | SITE_PACKET)) && total > call->asked) {
 		count(COUNT_IMPOSSIBLE_RESULT);
 		return 0;
 	}
 	return total;
+}
+
+/* What gnutls_packet_t points to has these after two pointers: mbuffer_st, which is not public, but
+ * the same since there are packets (GnuTLS 3.3.5). */
+#define PACKET_BYTES_AT 16
+
+struct packet_bytes {
+	__u64 mark;			/* so many of them are no longer of interest */
+	struct datum all;
+};
+
+/* Where the bytes of a packet are. 0, where nothing can be read, if it is not made like that: then
+ * they are stated as a gap. */
+static __always_inline __u64 packet_at(__u64 pointer, __u64 total)
+{
+	struct packet_bytes bytes;
+	__u64 packet;
+
+	if (bpf_probe_read_user(&packet, sizeof(packet), (void *)pointer) ||
+	    bpf_probe_read_user(&bytes, sizeof(bytes), (void *)packet + PACKET_BYTES_AT) ||
+	    bytes.all.len != bytes.mark + total)
+		return 0;
+	return bytes.all.data + bytes.mark;
 }
 
 static __always_inline void finish_data(const struct call_key *call_key,
@@ -550,6 +571,8 @@ static __always_inline int exit_call(struct pt_regs *ctx, __u64 sp, const struct
 	}
 	if (site->kind != SITE_HANDSHAKE)
 		total = bytes_done(call, site, result);
+	if (total && site->flags & SITE_PACKET)
+		call->buf = packet_at(call->buf, total);
 	if (call->marked) {
 		unmark_thread(call, sp);
 		call_ended(call, site, key.pid, total > 0);

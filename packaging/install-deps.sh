@@ -16,6 +16,7 @@ tshark tshark
 capinfos wireshark-common
 nginx nginx-light
 curl curl
+xz xz-utils
 zstd zstd
 protoc protobuf-compiler
 openssl openssl

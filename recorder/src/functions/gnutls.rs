@@ -1,12 +1,15 @@
 //! GnuTLS 3.x.
 
-use super::Count::{Asked, Result};
+use super::Count::Result;
 use super::{Answer, Function, Kind, Side, Text, Told};
 use sslrec_formats::record::Direction::{Received, Sent};
 use sslrec_formats::record::Role;
 
 /// While a session is corked, `gnutls_record_send` only takes the bytes in: they count then, and
 /// not when `gnutls_record_uncork` hands them to `gnutls_record_send` itself.
+///
+/// `gnutls_record_send_early_data` is absent on purpose: it only takes the bytes in, and the handshake
+/// sends them by `gnutls_record_send`, if it can send them early at all.
 pub(super) const FUNCTIONS: &[Function] = &[
     // Ends with a jump into gnutls_record_send2.
     Function::new("gnutls_record_send", Kind::Data(Sent, Result)).wide().wraps(),
@@ -15,11 +18,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("gnutls_record_send_range", Kind::Data(Sent, Result)).wide().wraps(),
     // 3.7.4; reads the file and sends it by gnutls_record_send, if the kernel does not.
     Function::new("gnutls_record_send_file", Kind::Sendfile).wide().optional(),
-    // 3.6.5, both.
-    Function::new("gnutls_record_send_early_data", Kind::Data(Sent, Asked))
-        .role(Role::Client)
-        .wide()
-        .optional(),
+    // 3.6.5.
     Function::new("gnutls_record_recv_early_data", Kind::Data(Received, Result))
         .role(Role::Server)
         .wide()
@@ -27,6 +26,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("gnutls_record_uncork", Kind::Flush).wraps(),
     Function::new("gnutls_record_recv", Kind::Data(Received, Result)).wide(),
     Function::new("gnutls_record_recv_seq", Kind::Data(Received, Result)).wide(),
+    // 3.3.5; hands over what it received without a copy.
+    Function::new("gnutls_record_recv_packet", Kind::Data(Received, Result))
+        .wide()
+        .packet()
+        .optional(),
     Function::new("gnutls_handshake", Kind::Handshake(0)),
     Function::new("gnutls_init", Kind::Make(Answer::First)).side(Side::GnutlsFlags),
     Function::new("gnutls_deinit", Kind::Free),

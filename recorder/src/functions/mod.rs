@@ -124,8 +124,6 @@ pub(crate) enum Count {
     Result,
     /// Behind this argument, counted from 1: a `size_t *`. The result only tells success.
     Behind(u8),
-    /// All that was given, if the result is not negative.
-    Asked,
 }
 
 /// An argument that is a text, counted from 1.
@@ -206,6 +204,8 @@ pub(crate) struct Function {
     nspr_layer: bool,
     /// The type of a TLS record comes before the buffer, and only application data counts.
     typed: bool,
+    /// What the second argument points to is set to a packet of GnuTLS, which has the bytes.
+    packet: bool,
     /// Many builds in use do not have it, which is not worth a word.
     pub(crate) optional: bool,
 }
@@ -224,6 +224,7 @@ impl Function {
             nspr: false,
             nspr_layer: false,
             typed: false,
+            packet: false,
             optional: false,
         }
     }
@@ -262,6 +263,10 @@ impl Function {
 
     const fn typed(self) -> Self {
         Self { typed: true, ..self }
+    }
+
+    const fn packet(self) -> Self {
+        Self { packet: true, ..self }
     }
 
     const fn optional(self) -> Self {

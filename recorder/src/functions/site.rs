@@ -1,7 +1,7 @@
 //! A row of the table as the kernel side reads it.
 
 use super::{Answer, Count, Function, Kind, Side, Told, function};
-use crate::skel::types::{self, count_arg, direction, site_answer, site_flag, site_kind, told};
+use crate::skel::types::{self, direction, site_answer, site_flag, site_kind, told};
 use sslrec_formats::record::{Direction, Role};
 
 /// What the kernel side must know of a function in one probed file.
@@ -18,6 +18,7 @@ pub(crate) fn site(index: u16, lib: u16) -> types::site {
         (row.peeks, site_flag::SITE_PEEKS),
         (row.nspr_layer, site_flag::SITE_NSPR_LAYER),
         (row.typed, site_flag::SITE_TYPED),
+        (row.packet, site_flag::SITE_PACKET),
     ] {
         site.flags |= if is_set { flag.0 as u8 } else { 0 };
     }
@@ -34,9 +35,8 @@ fn kind(row: &Function, site: &mut types::site) -> site_kind {
             }
             .0 as u8;
             site.count_arg = match count {
-                Count::Result => count_arg::COUNT_IS_RESULT.0 as u8,
+                Count::Result => 0,
                 Count::Behind(argument) => argument,
-                Count::Asked => count_arg::COUNT_IS_ASKED.0 as u8,
             };
             site_kind::SITE_DATA
         }
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_peeks_and_what_takes_several_buffers_is_marked() {
+    fn what_is_odd_about_a_buffer_is_marked() {
         let has = |name: &str, flag: site_flag| site_of(name).flags & flag.0 as u8 != 0;
         assert!(
             has("PR_Recv", site_flag::SITE_PEEKS) && has("wolfSSL_recv", site_flag::SITE_PEEKS)
@@ -177,6 +177,8 @@ mod tests {
         assert!(
             has("PR_Writev", site_flag::SITE_VECTOR) && has("s2n_sendv", site_flag::SITE_VECTOR)
         );
+        assert!(has("gnutls_record_recv_packet", site_flag::SITE_PACKET));
+        assert!(!has("gnutls_record_recv", site_flag::SITE_PACKET));
         assert!(!has("PR_Read", site_flag::SITE_PEEKS) && !has("s2n_send", site_flag::SITE_VECTOR));
     }
 }
