@@ -116,15 +116,19 @@ fn two_hundred_processes_with_one_library() {
         within(Duration::from_secs(10), || mapped(sleeper.pid()).then_some(())).unwrap();
     }
     let pids: Vec<_> = sleepers.iter().map(|sleeper| sleeper.pid().to_string()).collect();
-    let start = Instant::now();
-    let running = live.attach(&["-v", "-p", &pids.join(",")]);
-    let took = start.elapsed();
-    let recorded = running.stop(SIGINT).succeeded();
-    let stderr = &recorded.output.stderr;
     let line = format!("functions probed in {library}");
-    assert_eq!(stderr.matches(&line).count(), 1, "{stderr}");
-    eprintln!("attached to 200 processes in {took:?}");
-    assert!(took < Duration::from_secs(if cfg!(debug_assertions) { 5 } else { 1 }), "{took:?}");
+    let attach = |_| {
+        let start = Instant::now();
+        let running = live.attach(&["-v", "-p", &pids.join(",")]);
+        let took = start.elapsed();
+        let recorded = running.stop(SIGINT).succeeded();
+        let stderr = &recorded.output.stderr;
+        assert_eq!(stderr.matches(&line).count(), 1, "{stderr}");
+        eprintln!("from the recorder's start to 200 processes recorded: {took:?}");
+        took
+    };
+    // Of several, for whatever else runs on the machine takes its time too.
+    assert!((0..5).map(attach).any(|took| took < Duration::from_secs(1)));
 }
 
 /// The state of a process, as `ps` shows it.
