@@ -154,14 +154,16 @@ impl Decoder {
 
     /// Writes, and has everything come out that can.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let writer: &mut dyn Write = match self {
-            Decoder::Gzip(decoder) => decoder,
-            Decoder::Zlib(decoder) => decoder,
-            Decoder::Deflate(decoder) => decoder,
-            Decoder::Brotli(decoder) => decoder,
-            Decoder::Zstd(decoder) => decoder,
+        // Where brotli's decoder finds damage it keeps what it had of the same write, so that what
+        // comes out would depend on how the bytes came. It gets them one by one.
+        let (writer, piece): (&mut dyn Write, usize) = match self {
+            Decoder::Gzip(decoder) => (decoder, bytes.len()),
+            Decoder::Zlib(decoder) => (decoder, bytes.len()),
+            Decoder::Deflate(decoder) => (decoder, bytes.len()),
+            Decoder::Brotli(decoder) => (decoder, 1),
+            Decoder::Zstd(decoder) => (decoder, bytes.len()),
         };
-        let written = writer.write_all(bytes);
+        let written = bytes.chunks(piece.max(1)).try_for_each(|piece| writer.write_all(piece));
         // Also after damage: what came before it may wait in the decoder.
         let flushed = writer.flush();
         written.and(flushed)
@@ -291,6 +293,32 @@ mod tests {
         for split in 1..bytes.len() {
             assert_eq!(problem(split), whole, "{split}");
         }
+    }
+
+    /// Found by fuzzing: what brotli had decoded before the damage came out or did not.
+    #[test]
+    fn what_comes_out_before_damage_is_the_same_however_it_is_split() {
+        let (whole, _) = encoded("br", &TEXTS);
+        let mut damaged = 0;
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0xff;
+            let decode = |split: usize| {
+                let (mut decoder, mut output) = (decoder("br"), Vec::new());
+                let problem = bytes.chunks(split).find_map(|piece| {
+                    let (more, problem) = decoder.push(piece);
+                    output.extend(more);
+                    problem
+                });
+                (output, problem)
+            };
+            let once = decode(bytes.len());
+            damaged += usize::from(once.1.is_some());
+            for split in [1, 2, 3, 7] {
+                assert_eq!(decode(split), once, "{at} {split}");
+            }
+        }
+        assert!(damaged > 20, "{damaged}");
     }
 
     #[test]
