@@ -92,7 +92,7 @@ impl Direction {
     /// So many bytes are missing.
     pub(super) fn gap(&mut self, len: u64, engine: &mut Engine) {
         let step = match &mut self.protocol {
-            Protocol::Unknown(Unknown { opaque: Some(body), .. }) => {
+            Protocol::Unknown(Unknown { opaque: Some(body), first: false }) => {
                 let pending = self.at..self.window.end();
                 body.data(&mut self.window, pending, engine);
                 body.finish(&mut self.window, engine);
@@ -198,7 +198,10 @@ impl Direction {
             match step {
                 Step::Again => {}
                 Step::Wait => return,
-                Step::Lost => self.lose(engine),
+                Step::Lost => {
+                    shared.miss();
+                    self.lose(engine);
+                }
                 Step::Switched { websocket } => self.switch(engine, websocket),
             }
         }
@@ -245,7 +248,8 @@ impl Unknown {
         }
         let bytes = window.from(*at);
         let line = memchr(b'\n', bytes).map(|end| &bytes[..=end]);
-        match line.map(head::start_line) {
+        let believed = |line: &[u8]| self.opaque.is_some() || head::is_certain(line);
+        match line.map(|line| head::start_line(line).filter(|_| believed(line))) {
             Some(Some(line)) => {
                 let responses = matches!(line, Line::Response { .. });
                 return Found::Protocol(Protocol::Http1(Box::new(Http1::new(responses))));

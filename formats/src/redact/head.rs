@@ -17,6 +17,27 @@ const MAX_LINE: usize = 64 << 10;
 /// The longest method.
 const MAX_METHOD: usize = 32;
 
+/// Methods that are told from the end of something: those of RFC 9110 section 9.3, RFC 5789 and RFC
+/// 4918.
+const METHODS: [&str; 16] = [
+    "GET",
+    "HEAD",
+    "POST",
+    "PUT",
+    "DELETE",
+    "CONNECT",
+    "OPTIONS",
+    "TRACE",
+    "PATCH",
+    "PROPFIND",
+    "PROPPATCH",
+    "MKCOL",
+    "COPY",
+    "MOVE",
+    "LOCK",
+    "UNLOCK",
+];
+
 /// The start line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Line {
@@ -72,6 +93,16 @@ pub(super) fn start_line(line: &[u8]) -> Option<Line> {
     }))
 }
 
+/// A start line that is not the end of something else as well, with which the line began: `=s3cretGET
+/// / HTTP/1.1`. For where it is not known that a message begins.
+pub(super) fn is_certain(line: &[u8]) -> bool {
+    let mut words = line.trim_ascii_end().split(|&octet| octet == b' ');
+    let begins = words.next().is_some_and(|first| {
+        first.starts_with(b"HTTP/1.") || METHODS.iter().any(|method| method.as_bytes() == first)
+    });
+    begins && (line.starts_with(b"HTTP/1.") || words.count() == 2)
+}
+
 /// A line without its end can become a start line.
 pub(super) fn may_be_start(line: &[u8]) -> bool {
     let method = memchr(b' ', line).unwrap_or(line.len());
@@ -121,11 +152,11 @@ pub(super) fn redact(
 }
 
 /// Blanks the rest of a head of which no more is to be had: its last line may be anything.
-pub(super) fn redact_cut(window: &mut Window, range: Range<u64>, engine: &Engine) {
+pub(super) fn redact_cut(window: &mut Window, range: Range<u64>, engine: &Engine, trailers: bool) {
     let bytes = window.get(range.clone());
     let whole = memrchr(b'\n', bytes).map_or(0, |at| at + 1);
     let cut = range.start + whole as u64;
-    redact(window, range.start..cut, engine, false);
+    redact(window, range.start..cut, engine, trailers);
     window.blank(cut..range.end);
 }
 
@@ -266,5 +297,11 @@ mod tests {
         }
         assert!(may_be_start(b"GE") && may_be_start(b"HT") && may_be_start(b"GET /a b"));
         assert!(!may_be_start(b"\x16\x03") && !may_be_start(b"a: b"));
+        for certain in [&b"GET / HTTP/1.1\r\n"[..], b"HTTP/1.1 200 I am fine\r\n"] {
+            assert!(is_certain(certain));
+        }
+        for other in [&b"s3cretGET / HTTP/1.1\r\n"[..], b"GET a GET / HTTP/1.1\r\n"] {
+            assert!(start_line(other).is_some() && !is_certain(other));
+        }
     }
 }

@@ -26,6 +26,20 @@ pub(super) struct Shared {
     /// The response has ended HTTP/1, which the other direction has not seen yet; whether it goes on as
     /// a web socket.
     switched: Option<bool>,
+    /// A request may have been missed, so that a response may be that to another one.
+    missed: bool,
+}
+
+impl Shared {
+    /// `joined` says that something was sent before.
+    pub(super) fn new(joined: bool) -> Self {
+        Self { missed: joined, ..Self::default() }
+    }
+
+    /// Bytes of one of the directions are missing, or were not understood.
+    pub(super) fn miss(&mut self) {
+        self.missed = true;
+    }
 }
 
 /// How far a step came.
@@ -94,7 +108,7 @@ impl Http1 {
         if *at == window.end() {
             return Step::Wait;
         }
-        if std::mem::take(&mut self.begins) && self.responses {
+        if std::mem::take(&mut self.begins) && self.responses && shared.missed {
             // The answer to a HEAD that was not seen says how long its contents would be, and is
             // followed by the next head.
             let bytes = window.from(*at);
@@ -152,7 +166,8 @@ impl Http1 {
     /// No more comes of what waits from `at` on.
     pub(super) fn cut(&mut self, window: &mut Window, at: u64, engine: &mut Engine) {
         if at < window.end() && matches!(self.state, State::Start | State::Trailers) {
-            head::redact_cut(window, at..window.end(), engine);
+            let trailers = matches!(self.state, State::Trailers);
+            head::redact_cut(window, at..window.end(), engine, trailers);
         }
         self.scanned = 0;
     }
@@ -216,6 +231,7 @@ impl Http1 {
             Some(Line::Request(method)) => {
                 if shared.methods.len() == MAX_WAITING {
                     shared.methods.pop_front();
+                    shared.miss();
                 }
                 shared.methods.push_back(method);
                 if method == Method::Connect {
@@ -312,7 +328,9 @@ fn response(status: u16, said: &Said, shared: &mut Shared) -> Option<State> {
     if status < 200 {
         return Some(State::Start);
     }
-    match (status, shared.methods.pop_front()) {
+    let method = shared.methods.pop_front();
+    shared.missed |= method.is_none();
+    match (status, method) {
         (200..=299, Some(Method::Connect)) => None,
         (204 | 304, _) | (_, Some(Method::Head)) => Some(State::Start),
         _ => Some(declared(said).unwrap_or(State::UntilClose)),

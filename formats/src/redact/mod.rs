@@ -27,6 +27,8 @@
 mod body;
 mod direction;
 mod fields;
+#[cfg(test)]
+mod found;
 mod head;
 mod http1;
 mod http2;
@@ -148,7 +150,7 @@ impl Redactor {
             Box::new(State {
                 sent: Direction::new(engine, joined),
                 received: Direction::new(engine, joined),
-                shared: Shared::default(),
+                shared: Shared::new(joined),
                 waiting: VecDeque::new(),
             })
         })
@@ -163,6 +165,7 @@ impl Redactor {
         if expected != data.offset {
             // A hole that no record tells of, or bytes for the second time.
             state.drain(engine, emit);
+            state.shared.miss();
             state.direction(data.dir).gap(u64::MAX, engine);
             state.direction(data.dir).move_to(data.offset);
         }
@@ -196,6 +199,7 @@ impl Redactor {
         let Self { engine, connections, held, .. } = self;
         let Some(state) = connections.get_mut(&gap.conn) else { return };
         let before = state.held();
+        state.shared.miss();
         // What waits in the other direction is given up, too: its offsets move on only here.
         state.direction(gap.dir).gap(gap.len, engine);
         state.drain(engine, emit);

@@ -10,11 +10,11 @@ const DEFAULT_HEADERS: [&str; 5] =
     ["authorization", "proxy-authorization", "x-api-key", "cookie", "set-cookie"];
 
 /// `Bearer` and a token (RFC 6750), wherever they stand. More than the token's own alphabet is
-/// taken, since not all keep to it.
-const BEARER: &str = r#"(?i)\bbearer(?:[ \t]|%20|\+)+([^\s"'<>\\&,;]+)"#;
+/// taken, since not all keep to it. The word itself is no token: some write it twice.
+const BEARER: &str = r#"(?i)\b(?:bearer(?:[ \t]|%20|\+)+)+([^\s"'<>\\&,;]+)"#;
 
 /// `Basic` and what holds user and password (RFC 7617).
-const BASIC: &str = r"(?i)\bbasic(?:[ \t]|%20|\+)+([a-z0-9+/=_%-]{4,})";
+const BASIC: &str = r"(?i)\b(?:basic(?:[ \t]|%20|\+)+)+([a-z0-9+/=_%-]{4,})";
 
 /// Rules for a redaction; empty, nothing is redacted.
 ///

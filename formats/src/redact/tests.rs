@@ -31,17 +31,17 @@ const RULES: [&str; 7] = [
     "header:x-end",
 ];
 
-fn rules(texts: &[&str]) -> Rules {
+pub(super) fn rules(texts: &[&str]) -> Rules {
     let mut rules = Rules::default();
     texts.iter().for_each(|text| rules.add(text.parse().unwrap()));
     rules
 }
 
 /// What each call handed over, in order.
-type Calls = Vec<(Direction, Vec<u8>)>;
+pub(super) type Calls = Vec<(Direction, Vec<u8>)>;
 
 /// Redacts a connection. Each direction's bytes afterwards; offsets and order are checked.
-fn redact(texts: &[&str], calls: &Calls, joined: bool) -> [Vec<u8>; 2] {
+pub(super) fn redact(texts: &[&str], calls: &Calls, joined: bool) -> [Vec<u8>; 2] {
     let mut redactor = Redactor::new(rules(texts));
     let mut out = [Vec::new(), Vec::new()];
     let mut times = Vec::new();
@@ -73,7 +73,7 @@ fn redact(texts: &[&str], calls: &Calls, joined: bool) -> [Vec<u8>; 2] {
     out
 }
 
-fn data(dir: Direction, offset: u64, payload: &[u8], ts_ns: u64) -> Data<'_> {
+pub(super) fn data(dir: Direction, offset: u64, payload: &[u8], ts_ns: u64) -> Data<'_> {
     Data {
         conn: 1,
         ts_ns,
@@ -103,7 +103,7 @@ fn joined(calls: &Calls) -> [Vec<u8>; 2] {
     })
 }
 
-fn contains(bytes: &[u8], secret: &str) -> bool {
+pub(super) fn contains(bytes: &[u8], secret: &str) -> bool {
     bytes.windows(secret.len()).any(|window| window == secret.as_bytes())
 }
 

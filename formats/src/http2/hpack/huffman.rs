@@ -160,7 +160,7 @@ pub(super) fn len_bits(octet: u8) -> usize {
 }
 
 /// Adds the code of a string to `out`, padded as section 5.2 wants it.
-pub(crate) fn encode(octets: &[u8], out: &mut Vec<u8>) {
+pub fn encode(octets: &[u8], out: &mut Vec<u8>) {
     // The bits that have not gone out stand at the bottom; there are less than eight between codes.
     let (mut bits, mut have) = (0u64, 0);
     for &octet in octets {

@@ -23,5 +23,4 @@ mod tests;
 
 pub use blank::blank;
 pub use decoder::{Decoder, Encoded, Error, Sink};
-#[cfg(test)]
-pub(crate) use huffman::encode as encode_huffman;
+pub use huffman::encode as encode_huffman;

@@ -1,0 +1,9 @@
+//! Connections with secrets in them, made of the input, as in `tests/redact.rs`: none is left.
+#![no_main]
+
+#[path = "../../tests/planted/mod.rs"]
+mod planted;
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| planted::check(input));

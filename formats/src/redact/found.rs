@@ -1,0 +1,85 @@
+//! What the fuzz target and random connections found: secrets that were left, each where a message
+//! was taken for something else.
+
+use super::Redactor;
+use super::tests::{contains, data, redact, rules};
+use crate::record::{Connection, Direction, Gap, GapCause, Record};
+
+/// What is left of `parts` of one direction, where `None` is a gap of ten bytes.
+fn left(texts: &[&str], parts: &[Option<&str>]) -> String {
+    let mut redactor = Redactor::new(rules(texts));
+    let mut out = String::new();
+    let mut take = |record: &Record<'_>| match record {
+        Record::Data(data) => out.push_str(&String::from_utf8_lossy(data.payload)),
+        Record::Gap(_) => out.push('|'),
+        _ => {}
+    };
+    let connection = Connection { conn: 1, ..Connection::default() };
+    redactor.record(&Record::Connection(connection), &mut take);
+    let (dir, mut offset) = (Direction::Sent, 0);
+    for part in parts {
+        match part {
+            Some(text) => {
+                redactor.record(&Record::Data(data(dir, offset, text.as_bytes(), 0)), &mut take);
+                offset += text.len() as u64;
+            }
+            None => {
+                let cause = GapCause::RingFull;
+                let gap = Gap { conn: 1, ts_ns: 0, dir, offset, len: 10, cause };
+                redactor.record(&Record::Gap(gap), &mut take);
+                offset += 10;
+            }
+        }
+    }
+    redactor.finish(&mut take);
+    out
+}
+
+#[test]
+fn what_follows_a_gap_at_the_very_beginning_is_not_known() {
+    let head = "T / HTTP/1.1\r\nCookie: hunter2\r\n\r\n";
+    let next = "GET / HTTP/1.1\r\nCookie: hunter2\r\n\r\n";
+    let out = left(&["cookie"], &[None, Some(head), Some(next)]);
+    assert_eq!(
+        out,
+        format!("|{}GET / HTTP/1.1\r\nCookie: *******\r\n\r\n", "*".repeat(head.len()))
+    );
+}
+
+#[test]
+fn trailers_before_a_gap_have_no_start_line() {
+    let head = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n";
+    let out = left(&["cookie"], &[Some(head), Some("Cookie: hunter2\r\nA: b"), None]);
+    assert_eq!(out, format!("{head}Cookie: *******\r\n****|"));
+}
+
+#[test]
+fn a_message_behind_a_gap_begins_at_a_line() {
+    let head = "POST / HTTP/1.1\r\nContent-Length: 100\r\n\r\n";
+    let tail = "a=b&pin=hunter2GET / HTTP/1.1\r\nA: b\r\n\r\nGET / HTTP/1.1\r\n\r\n";
+    // Of the body more is missing than it has.
+    let parts = [Some(head), None, None, None, None, None, None, None, None, None, None, None];
+    let out = left(&["form:pin"], &[&parts[..], &[Some(tail)]].concat());
+    assert!(!out.contains("hunter2") && out.ends_with("GET / HTTP/1.1\r\n\r\n"), "{out}");
+}
+
+#[test]
+fn contents_that_look_like_a_head_are_contents() {
+    let body = "HTTP/1.1 200 OK\r\nx: {\"password\":\"hunter2\"}\r\n\r\n";
+    let response = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let calls = vec![
+        (Direction::Sent, b"GET / HTTP/1.1\r\n\r\n".to_vec()),
+        (Direction::Received, response.into_bytes()),
+    ];
+    let [_, received] = redact(&["json:password"], &calls, false);
+    assert!(!contains(&received, "hunter2"), "{}", String::from_utf8_lossy(&received));
+}
+
+#[test]
+fn a_scheme_that_stands_twice_is_no_token() {
+    for scheme in ["Bearer", "Basic"] {
+        let head = format!("GET / HTTP/1.1\r\nA: {scheme} {scheme} hunter2\r\n\r\n");
+        let out = left(&["bearer", "basic"], &[Some(&head)]);
+        assert!(out.contains(&format!("A: {scheme} {scheme} *******\r\n")), "{out}");
+    }
+}

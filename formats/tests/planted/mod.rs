@@ -1,0 +1,258 @@
+//! Connections with secrets in them, made of any bytes: nothing secret is left of them, and their
+//! lengths stay.
+//!
+//! Where a secret stands and what is around it, how messages are framed, where calls end and what is
+//! lost is chosen by the bytes, which are random in the tests and the fuzzer's elsewhere. Secrets are
+//! made of two letters that nothing else is made of.
+
+mod http1;
+mod http2;
+
+use sslrec_formats::record::{
+    Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Record,
+};
+use sslrec_formats::redact::{Redactor, Rules};
+
+/// What may not be left. No other text has these letters.
+const SECRET: &str = "ZQQZQZZZ";
+
+/// Each rule says where secrets may stand.
+const RULES: [&str; 8] = [
+    "default",
+    "basic",
+    "cookie:sid",
+    "query:token",
+    "json:password",
+    "form:pin",
+    "header:x-own",
+    "regex:tok_[A-Z]+",
+];
+
+/// The bytes that choose; when they are used up, zeros.
+struct Source<'a> {
+    rest: &'a [u8],
+    /// Texts are letters and some signs. Where bytes are lost nothing tells a message from a text that
+    /// looks like one, and so none may.
+    plain: bool,
+}
+
+impl Source<'_> {
+    fn byte(&mut self) -> u8 {
+        let (first, rest) = self.rest.split_first().unwrap_or((&0, &[]));
+        self.rest = rest;
+        *first
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        usize::from(self.byte()) % limit
+    }
+
+    fn one_in(&mut self, count: usize) -> bool {
+        self.below(count) == count - 1
+    }
+
+    /// Any text without the letters of secrets, and without what ends the value of a header field.
+    fn text(&mut self) -> Vec<u8> {
+        const PLAIN: &[u8] = b"abcdefghijklmnopqrstuvwxyz =&?;,.\"'{}[]:<>-+%\\~_";
+        let len = self.below(40).min(self.rest.len());
+        let (text, rest) = self.rest.split_at(len);
+        self.rest = rest;
+        let octet = |&octet: &u8| match octet {
+            _ if self.plain => PLAIN[usize::from(octet) % PLAIN.len()],
+            b'Z' | b'Q' | b'\r' | b'\n' => b'-',
+            other => other,
+        };
+        text.iter().map(octet).collect()
+    }
+}
+
+/// Which secrets are planted.
+struct Planter {
+    /// For each of [`RULES`], whether it is in force.
+    rules: [bool; RULES.len()],
+}
+
+impl Planter {
+    fn new(source: &mut Source<'_>) -> Self {
+        let chosen = source.byte();
+        Self { rules: std::array::from_fn(|at| chosen == 0 || chosen >> at & 1 != 0) }
+    }
+
+    fn has(&self, rule: &str) -> bool {
+        RULES.iter().zip(self.rules).any(|(name, there)| there && *name == rule)
+    }
+
+    fn rules(&self) -> Rules {
+        let mut rules = Rules::default();
+        for (rule, _) in RULES.iter().zip(self.rules).filter(|(_, there)| *there) {
+            rules.add(rule.parse().expect("a rule"));
+        }
+        rules
+    }
+
+    /// A request target.
+    fn target(&self, source: &mut Source<'_>) -> Vec<u8> {
+        let mut target = [b"/", &source.text()[..]].concat();
+        if self.has("query:token") {
+            target.extend([b"?token=", SECRET.as_bytes(), b"&"].concat());
+            target.extend(source.text());
+        }
+        target
+    }
+
+    /// Header fields with secrets, and some without.
+    fn fields(&self, source: &mut Source<'_>) -> Vec<(&'static str, Vec<u8>)> {
+        const WHOLE: [&str; 5] =
+            ["authorization", "cookie", "set-cookie", "x-api-key", "proxy-authorization"];
+        (0..source.below(5))
+            .map(|_| {
+                let (before, after) = (source.text(), source.text());
+                let value =
+                    |mark: &str| [&before, mark.as_bytes(), SECRET.as_bytes(), &after].concat();
+                match source.below(8) {
+                    0 if self.has("default") => (WHOLE[source.below(WHOLE.len())], value("")),
+                    1 if self.has("default") => ("x-any", value(" Bearer ")),
+                    2 if self.has("basic") => ("x-any", value(" basic%20")),
+                    3 if self.has("cookie:sid") => ("cookie", value("; sid=")),
+                    4 if self.has("query:token") => ("referer", value("?token=")),
+                    5 if self.has("header:x-own") => ("x-own", value("")),
+                    6 if self.has("regex:tok_[A-Z]+") => ("x-any", value("tok_")),
+                    _ => ("x-any", before),
+                }
+            })
+            .collect()
+    }
+
+    /// What a message carries, and its type.
+    fn contents(&self, source: &mut Source<'_>) -> (Vec<u8>, &'static str) {
+        const TYPES: [&str; 4] = [
+            "application/json",
+            "application/x-www-form-urlencoded",
+            "text/html; charset=utf-8",
+            "",
+        ];
+        let mut contents = Vec::new();
+        for _ in 0..source.below(5) {
+            // A backslash takes the meaning from a quote behind it.
+            contents.extend(source.text().iter().map(|&o| if o == b'\\' { b'/' } else { o }));
+            let (before, after) = match source.below(8) {
+                0 if self.has("default") => (" Bearer ", ""),
+                1 if self.has("basic") => (" basic\t", ""),
+                2 if self.has("query:token") => ("?token=", "&"),
+                3 if self.has("json:password") => ("{\"password\": \"", "\"}"),
+                4 if self.has("json:password") => ("{\"password\":{\"a\":[1,\"", "\"]}}"),
+                5 if self.has("form:pin") => ("&pin=", "&"),
+                6 if self.has("regex:tok_[A-Z]+") => ("tok_", ""),
+                _ => continue,
+            };
+            contents.extend([before, SECRET, after].concat().as_bytes());
+        }
+        (contents, TYPES[source.below(TYPES.len())])
+    }
+}
+
+/// What each call handed over, in order.
+type Calls = Vec<(Direction, Vec<u8>)>;
+
+/// A direction after it was redacted.
+#[derive(Default)]
+struct Half {
+    bytes: Vec<u8>,
+    /// Bytes of it are missing.
+    gaps: bool,
+}
+
+/// Makes a connection of these bytes, redacts it, and looks for what may not be left.
+pub(crate) fn check(input: &[u8]) {
+    let mut source = Source { rest: input, plain: false };
+    let setup = source.byte();
+    let gaps = setup & 1 != 0;
+    source.plain = gaps;
+    let planter = Planter::new(&mut source);
+    let (calls, is_http2) = match setup & 2 {
+        0 => (http1::calls(&planter, &mut source), false),
+        _ => (http2::calls(&planter, &mut source), true),
+    };
+    let halves = redact(&planter, &calls, &mut source, gaps);
+    for (half, dir) in halves.iter().zip([Direction::Sent, Direction::Received]) {
+        let before: Vec<u8> =
+            calls.iter().filter(|call| call.0 == dir).flat_map(|call| call.1.clone()).collect();
+        if is_http2 {
+            http2::check(&before, half);
+        } else {
+            assert_clean(&half.bytes);
+            assert!(half.gaps || half.bytes.len() == before.len());
+        }
+    }
+}
+
+/// Fails if two letters of a secret stand side by side. One alone can be a length in HTTP/2.
+fn assert_clean(bytes: &[u8]) {
+    let left = bytes.windows(2).position(|pair| pair.iter().all(|octet| b"ZQ".contains(octet)));
+    let around = |at: usize| &bytes[at.saturating_sub(200)..bytes.len().min(at + 100)];
+    assert_eq!(left, None, "...{}", around(left.unwrap_or(0)).escape_ascii());
+}
+
+/// Hands the calls over, cut anywhere, and with pieces missing if `gaps`; what comes out must be as
+/// long, in the same order, and at the same places.
+fn redact(planter: &Planter, calls: &Calls, source: &mut Source<'_>, gaps: bool) -> [Half; 2] {
+    let mut redactor = Redactor::new(planter.rules());
+    let mut halves = [Half::default(), Half::default()];
+    let (mut expected, mut found) = (Vec::new(), Vec::new());
+    let mut take = |record: &Record<'_>| match record {
+        Record::Data(data) => {
+            found.push((data.dir, data.offset, data.payload.len() as u64));
+            halves[usize::from(data.dir == Direction::Received)].bytes.extend(data.payload);
+        }
+        Record::Gap(gap) => {
+            found.push((gap.dir, gap.offset, gap.len));
+            halves[usize::from(gap.dir == Direction::Received)].gaps = true;
+        }
+        _ => {}
+    };
+    redactor
+        .record(&Record::Connection(Connection { conn: 1, ..Connection::default() }), &mut take);
+    let mut offsets = [0u64; 2];
+    let usual = [1 << 20, 1, 7, 40][source.below(4)];
+    for (dir, bytes) in calls {
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let len = if source.rest.is_empty() { usual } else { 1 + source.below(200) };
+            let (payload, tail) = rest.split_at(len.min(rest.len()));
+            rest = tail;
+            let place = &mut offsets[usize::from(*dir == Direction::Received)];
+            let (offset, len) = (*place, payload.len() as u64);
+            *place += len;
+            expected.push((*dir, offset, len));
+            let ts_ns = expected.len() as u64;
+            let record = if gaps && source.one_in(8) {
+                let cause = GapCause::RingFull;
+                Record::Gap(Gap { conn: 1, ts_ns, dir: *dir, offset, len, cause })
+            } else {
+                data(*dir, offset, payload, ts_ns)
+            };
+            redactor.record(&record, &mut take);
+        }
+    }
+    let [sent_bytes, received_bytes] = offsets;
+    let (ts_ns, cause) = (1 + expected.len() as u64, CloseCause::Freed);
+    let close = Close { conn: 1, ts_ns, cause, sent_bytes, received_bytes };
+    redactor.record(&Record::Close(close), &mut take);
+    assert_eq!(found, expected);
+    halves
+}
+
+fn data(dir: Direction, offset: u64, payload: &[u8], ts_ns: u64) -> Record<'_> {
+    Record::Data(Data {
+        conn: 1,
+        ts_ns,
+        tid: 1,
+        dir,
+        offset,
+        func: "SSL_call",
+        lat_ns: 0,
+        call_len: payload.len() as u64,
+        call_offset: 0,
+        payload,
+    })
+}
