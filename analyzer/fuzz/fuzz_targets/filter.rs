@@ -1,12 +1,16 @@
 //! Any text: it is a filter, which any item can be asked, or an error inside of it.
 #![no_main]
 
+#[path = "../../../formats/fuzz/fuzz_targets/common/ends.rs"]
+mod ends;
+
+use ends::Ends;
 use libfuzzer_sys::fuzz_target;
 use sslanalyze::capture::{Assembler, Options};
 use sslanalyze::exchange::Item;
 use sslanalyze::filter::Filter;
 use sslanalyze::input::RecordSink;
-use sslrec_formats::record::{Connection, Data, Direction, Record, Role};
+use sslrec_formats::record::{Connection, Direction, Role};
 
 fuzz_target!(|text: &str| {
     let filter = match Filter::parse(text) {
@@ -21,22 +25,9 @@ fuzz_target!(|text: &str| {
         filter.matches(&item);
     });
     let connection = Connection { conn: 1, pid: 1, role: Role::Client, ..Connection::default() };
-    capture.record(&Record::Connection(connection));
+    let mut ends = Ends::new(connection, |record| capture.record(record));
     let request = "GET /a?b=1 HTTP/1.1\r\nHost: x:1\r\nA: 1\r\nA: 2\r\n\r\n";
-    let response = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
-    for (dir, payload) in [(Direction::Sent, request), (Direction::Received, response)] {
-        capture.record(&Record::Data(Data {
-            conn: 1,
-            ts_ns: 1,
-            tid: 1,
-            dir,
-            offset: 0,
-            func: "",
-            lat_ns: 0,
-            call_len: payload.len() as u64,
-            call_offset: 0,
-            payload: payload.as_bytes(),
-        }));
-    }
+    ends.data(Direction::Sent, request.as_bytes());
+    ends.data(Direction::Received, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
     let _ = capture.finish(0, true);
 });

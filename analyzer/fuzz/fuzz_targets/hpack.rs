@@ -5,11 +5,15 @@
 //! block goes out as the HEADERS of a request of its own.
 #![no_main]
 
+#[path = "../../../formats/fuzz/fuzz_targets/common/ends.rs"]
+mod ends;
+
+use ends::Ends;
 use libfuzzer_sys::fuzz_target;
 use sslanalyze::capture::{Assembler, Options};
 use sslanalyze::exchange::{Exchange, Item};
 use sslanalyze::input::RecordSink;
-use sslrec_formats::record::{Connection, Data, Direction, Record, Role};
+use sslrec_formats::record::{Connection, Direction, Role};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const UNKNOWN: &[u8] = b"<unknown>";
@@ -29,23 +33,8 @@ fn list(calls: &[Vec<u8>], joined: bool) -> Vec<Exchange> {
         alpn: Some("h2".into()),
         ..Connection::default()
     };
-    capture.record(&Record::Connection(connection));
-    let mut offset = 0;
-    for (at, payload) in calls.iter().enumerate() {
-        capture.record(&Record::Data(Data {
-            conn: 1,
-            ts_ns: at as u64 + 1,
-            tid: 1,
-            dir: Direction::Sent,
-            offset,
-            func: "",
-            lat_ns: 0,
-            call_len: payload.len() as u64,
-            call_offset: 0,
-            payload,
-        }));
-        offset += payload.len() as u64;
-    }
+    let mut ends = Ends::new(connection, |record| capture.record(record));
+    calls.iter().for_each(|payload| ends.data(Direction::Sent, payload));
     drop(capture.finish(0, true));
     exchanges
 }

@@ -5,55 +5,17 @@
 //! make a gap, or are a frame of which the first three give type, flags and stream.
 #![no_main]
 
+#[path = "../../../formats/fuzz/fuzz_targets/common/ends.rs"]
+mod ends;
+
+use ends::Ends;
 use libfuzzer_sys::fuzz_target;
 use sslanalyze::capture::{Assembler, Options};
 use sslanalyze::exchange::Item;
 use sslanalyze::input::RecordSink;
-use sslrec_formats::record::{
-    Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Record, Role,
-};
+use sslrec_formats::record::{Connection, Direction, Role};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-struct Ends<F: FnMut(Record<'_>)> {
-    offsets: [u64; 2],
-    ts_ns: u64,
-    record: F,
-}
-
-impl<F: FnMut(Record<'_>)> Ends<F> {
-    fn next(&mut self, dir: Direction, len: u64) -> u64 {
-        self.ts_ns += 1;
-        let offset = &mut self.offsets[usize::from(dir == Direction::Received)];
-        *offset += len;
-        *offset - len
-    }
-
-    fn data(&mut self, dir: Direction, payload: &[u8]) {
-        if payload.is_empty() {
-            return;
-        }
-        let offset = self.next(dir, payload.len() as u64);
-        (self.record)(Record::Data(Data {
-            conn: 1,
-            ts_ns: self.ts_ns,
-            tid: 1,
-            dir,
-            offset,
-            func: "",
-            lat_ns: 0,
-            call_len: payload.len() as u64,
-            call_offset: 0,
-            payload,
-        }));
-    }
-
-    fn gap(&mut self, dir: Direction, len: u64) {
-        let offset = self.next(dir, len);
-        let (ts_ns, cause) = (self.ts_ns, GapCause::RingFull);
-        (self.record)(Record::Gap(Gap { conn: 1, ts_ns, dir, offset, len, cause }));
-    }
-}
 
 fuzz_target!(|input: &[u8]| {
     let Some((&setup, mut rest)) = input.split_first() else { return };
@@ -68,14 +30,8 @@ fuzz_target!(|input: &[u8]| {
     });
     let role = [Role::Client, Role::Server, Role::Unknown][usize::from(setup >> 1) % 3];
     let joined = setup & 1 != 0;
-    capture.record(&Record::Connection(Connection {
-        conn: 1,
-        pid: 1,
-        role,
-        joined,
-        ..Connection::default()
-    }));
-    let mut ends = Ends { offsets: [0; 2], ts_ns: 0, record: |record| capture.record(&record) };
+    let connection = Connection { conn: 1, pid: 1, role, joined, ..Connection::default() };
+    let mut ends = Ends::new(connection, |record| capture.record(record));
     if !joined {
         let client = if role == Role::Server { Direction::Received } else { Direction::Sent };
         ends.data(client, PREFACE);
@@ -94,10 +50,8 @@ fuzz_target!(|input: &[u8]| {
             _ => {}
         }
     }
-    let (ts_ns, [sent_bytes, received_bytes]) = (ends.ts_ns + 1, ends.offsets);
     if setup & 0x80 != 0 {
-        let cause = CloseCause::Shutdown;
-        capture.record(&Record::Close(Close { conn: 1, ts_ns, cause, sent_bytes, received_bytes }));
+        ends.close();
     }
     let (summary, _) = capture.finish(0, true);
     assert_eq!(summary.exchanges + summary.streams, items);

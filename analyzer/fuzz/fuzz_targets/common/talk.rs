@@ -1,10 +1,14 @@
 //! What a connection carries after its heads: calls and gaps in both directions, read as they are and
 //! byte by byte, which must come to the same.
 
+#[path = "../../../../formats/fuzz/fuzz_targets/common/ends.rs"]
+mod ends;
+
+use ends::Ends;
 use sslanalyze::capture::{Assembler, Options};
 use sslanalyze::exchange::Item;
 use sslanalyze::input::RecordSink;
-use sslrec_formats::record::{Connection, Data, Direction, Gap, GapCause, Record, Role};
+use sslrec_formats::record::{Connection, Direction, Role};
 
 /// A call, or a gap of so many bytes.
 pub enum Step<'a> {
@@ -46,35 +50,11 @@ fn listed(steps: &[Step<'_>], piece: usize, bodies: bool) -> Vec<String> {
         });
     });
     let connection = Connection { conn: 1, pid: 1, role: Role::Client, ..Connection::default() };
-    capture.record(&Record::Connection(connection));
-    let mut offsets = [0u64; 2];
-    for (ts_ns, step) in (1..).zip(steps) {
-        let (Step::Call(dir, _) | Step::Gap(dir, _)) = *step;
-        let offset = &mut offsets[usize::from(dir == Direction::Received)];
-        match step {
-            Step::Call(_, bytes) => {
-                for payload in bytes.chunks(piece) {
-                    capture.record(&Record::Data(Data {
-                        conn: 1,
-                        ts_ns,
-                        tid: 1,
-                        dir,
-                        offset: *offset,
-                        func: "",
-                        lat_ns: 0,
-                        call_len: bytes.len() as u64,
-                        call_offset: 0,
-                        payload,
-                    }));
-                    *offset += payload.len() as u64;
-                }
-            }
-            Step::Gap(_, len) => {
-                let cause = GapCause::Unknown;
-                let gap = Gap { conn: 1, ts_ns, dir, offset: *offset, len: *len, cause };
-                capture.record(&Record::Gap(gap));
-                *offset += len;
-            }
+    let mut ends = Ends::new(connection, |record| capture.record(record));
+    for step in steps {
+        match *step {
+            Step::Call(dir, bytes) => ends.pieces(dir, bytes, piece),
+            Step::Gap(dir, len) => ends.gap(dir, len),
         }
     }
     drop(capture.finish(0, true));
