@@ -1,10 +1,12 @@
-//! How fast captures are written and read: `cargo bench -p sslrec-formats`.
+//! How fast captures are written, read and redacted: `cargo bench -p sslrec-formats`.
 //!
 //! Payload that looks like text in calls of 16 KiB, the most that one TLS record carries, and of
 //! 256 bytes, where the cost is that of a record.
 
 // A panic is how a benchmark fails.
 #![allow(clippy::unwrap_used)]
+
+mod redact;
 
 use std::hint::black_box;
 use std::io;
@@ -22,7 +24,7 @@ fn main() {
         println!("{payload_len} bytes a call, {} MiB", total >> 20);
         let mut pcapng = Vec::with_capacity(total as usize * 2);
         let mut rawlog = Vec::new();
-        report("  pcapng, write", count, total, || {
+        time("  pcapng, write", count, total, || {
             let options = PcapngOptions::default();
             write(
                 PcapngWriter::new(&mut pcapng, CaptureInfo::default(), options).unwrap(),
@@ -30,21 +32,22 @@ fn main() {
                 count,
             );
         });
-        report("  raw log, write", count, total, || {
+        time("  raw log, write", count, total, || {
             write(RawLogWriter::new(&mut rawlog, CaptureInfo::default(), 1).unwrap(), &text, count);
         });
-        report("  raw log, write, fastest level", count, total, || {
+        time("  raw log, write, fastest level", count, total, || {
             let out = RawLogWriter::new(io::sink(), CaptureInfo::default(), -7).unwrap();
             write(out, &text, count);
         });
-        report("  pcapng, read", count, total, || {
+        time("  pcapng, read", count, total, || {
             read(PcapngReader::new(&pcapng[..]).unwrap(), total)
         });
-        report("  raw log, read", count, total, || {
+        time("  raw log, read", count, total, || {
             read(RawLogReader::new(&rawlog[..]).unwrap(), total)
         });
         println!("  pcapng {} MiB, raw log {} MiB", pcapng.len() >> 20, rawlog.len() >> 20);
     }
+    redact::run();
 }
 
 /// Words in an order that repeats late, so that it compresses as text does and not better.
@@ -111,10 +114,13 @@ fn read(mut reader: impl RecordReader, expected: u64) {
     assert_eq!(total, expected);
 }
 
-fn report(what: &str, count: u64, bytes: u64, run: impl FnOnce()) {
+fn time(what: &str, count: u64, bytes: u64, run: impl FnOnce()) {
     let start = Instant::now();
     run();
-    let seconds = start.elapsed().as_secs_f64();
+    report(what, count, bytes, start.elapsed().as_secs_f64());
+}
+
+fn report(what: &str, count: u64, bytes: u64, seconds: f64) {
     let (mib, ns) = (bytes as f64 / seconds / f64::from(1 << 20), seconds * 1e9 / count as f64);
     println!("{what:32} {mib:8.0} MiB/s {ns:8.0} ns a record");
 }

@@ -1,0 +1,154 @@
+//! How fast a capture is redacted, by the default rules and by one of each kind: many small exchanges,
+//! and large bodies in calls of 16 KiB.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use sslrec_formats::http2::frame::PREFACE;
+use sslrec_formats::http2::hpack::encode_huffman;
+use sslrec_formats::record::{Connection, Data, Direction, Record};
+use sslrec_formats::redact::{Redactor, Rules};
+
+/// About so many bytes are redacted in each case.
+const TOTAL: u64 = 128 << 20;
+
+const DEFAULT: [&str; 1] = ["default"];
+const MANY: [&str; 7] = [
+    "default",
+    "basic",
+    "query:token",
+    "json:password",
+    "form:pin",
+    "cookie:sid",
+    "regex:tok_[a-z]+",
+];
+
+/// One direction of the bytes that are redacted again and again, call by call.
+type Calls = Vec<(Direction, Vec<u8>)>;
+
+pub(crate) fn run() {
+    let body = |len: usize| {
+        let item =
+            br#"{"id":4711,"name":"teapot","tags":["a","b"],"price":12.5,"text":"lorem ipsum"},"#;
+        item.iter().copied().cycle().take(len).collect::<Vec<u8>>()
+    };
+    for (rules, names) in [("default rules", &DEFAULT[..]), ("rules of each kind", &MANY)] {
+        println!("redacting by {rules}, {} MiB", TOTAL >> 20);
+        let cases = [
+            ("  HTTP/1.1, exchanges of 1 KiB", vec![], http1(&body(600))),
+            ("  HTTP/1.1, bodies of 1 MiB", vec![], http1(&body(1 << 20))),
+            ("  HTTP/2, exchanges of 1 KiB", http2_opening(), http2(&body(600))),
+            ("  HTTP/2, bodies of 1 MiB", http2_opening(), http2(&body(1 << 20))),
+        ];
+        for (what, opening, calls) in cases {
+            redact(what, names, &opening, &calls);
+        }
+    }
+}
+
+fn redact(what: &str, names: &[&str], opening: &Calls, calls: &Calls) {
+    let mut rules = Rules::default();
+    names.iter().for_each(|name| rules.add(name.parse().unwrap()));
+    let mut redactor = Redactor::new(rules);
+    let (mut offsets, mut given, mut records) = ([0u64; 2], 0, 0);
+    let mut take = |record: &Record<'_>| {
+        if let Record::Data(data) = record {
+            given += black_box(data.payload).len() as u64;
+        }
+    };
+    redactor
+        .record(&Record::Connection(Connection { conn: 1, ..Connection::default() }), &mut take);
+    let start = Instant::now();
+    let mut now = opening;
+    while offsets[0] + offsets[1] < TOTAL {
+        for (dir, bytes) in now {
+            for payload in bytes.chunks(16 << 10) {
+                let offset = &mut offsets[usize::from(*dir == Direction::Received)];
+                redactor.record(&Record::Data(data(*dir, *offset, payload)), &mut take);
+                *offset += payload.len() as u64;
+                records += 1;
+            }
+        }
+        now = calls;
+    }
+    redactor.finish(&mut take);
+    let seconds = start.elapsed().as_secs_f64();
+    assert_eq!(given, offsets[0] + offsets[1]);
+    super::report(what, records, given, seconds);
+}
+
+fn data(dir: Direction, offset: u64, payload: &[u8]) -> Data<'_> {
+    Data {
+        conn: 1,
+        ts_ns: 1,
+        tid: 1,
+        dir,
+        offset,
+        func: "SSL_call",
+        lat_ns: 0,
+        call_len: payload.len() as u64,
+        call_offset: 0,
+        payload,
+    }
+}
+
+/// An exchange with a head of usual size, and this body in the response.
+fn http1(body: &[u8]) -> Calls {
+    let request = "GET /api/orders?page=2&token=abcdef0123456789 HTTP/1.1\r\nHost: shop.example.org\r\n\
+         User-Agent: curl/7.88.1\r\nAccept: application/json\r\nAccept-Encoding: gzip\r\n\
+         Authorization: Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abcdefgh\r\n\
+         Cookie: sid=0123456789abcdef; theme=dark\r\n\r\n";
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    vec![(Direction::Sent, request.into()), (Direction::Received, [head.as_bytes(), body].concat())]
+}
+
+/// Both prefaces.
+fn http2_opening() -> Calls {
+    let settings = frame(4, 0, &[]);
+    vec![(Direction::Sent, [PREFACE, &settings[..]].concat()), (Direction::Received, settings)]
+}
+
+/// The same exchange with field blocks of literals that are in no table. All exchanges are on one
+/// stream, which nobody minds here.
+fn http2(body: &[u8]) -> Calls {
+    let literal = |name: &str, value: &str| {
+        let mut block = vec![0];
+        for text in [name, value] {
+            let mut code = Vec::new();
+            encode_huffman(text.as_bytes(), &mut code);
+            block.push(0x80 | code.len() as u8);
+            block.extend(code);
+        }
+        block
+    };
+    let request = [
+        literal(":method", "GET"),
+        literal(":path", "/api/orders?page=2&token=abcdef0123456789"),
+        literal(":authority", "shop.example.org"),
+        literal("user-agent", "curl/7.88.1"),
+        literal("accept", "application/json"),
+        literal("authorization", "Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abcdefgh"),
+        literal("cookie", "sid=0123456789abcdef; theme=dark"),
+    ];
+    let response = [
+        literal(":status", "200"),
+        literal("server", "nginx"),
+        literal("content-type", "application/json"),
+    ];
+    let mut answer = frame(1, 4, &response.concat());
+    let frames = body.chunks(16_384).collect::<Vec<_>>();
+    for (at, part) in frames.iter().enumerate() {
+        answer.extend(frame(0, u8::from(at + 1 == frames.len()), part));
+    }
+    vec![(Direction::Sent, frame(1, 5, &request.concat())), (Direction::Received, answer)]
+}
+
+fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+    bytes.extend([kind, flags, 0, 0, 0, 1]);
+    bytes.extend(payload);
+    bytes
+}
