@@ -27,7 +27,9 @@ pub struct Cli {
     /// Captures to read, and what to list of them; `-` is standard input
     ///
     /// A capture is a raw log, a pcapng or a pcap, also compressed by gzip or zstd. The kind is told
-    /// by the content, never by the name. A damaged file is listed up to the damage.
+    /// by the content, never by the name. A damaged file is listed up to the damage. One
+    /// without the record that closes it is listed whole and said to be not closed (`closed` in the
+    /// JSON): what the recorder still had in memory is missing.
     ///
     /// Several captures are merged by time, and their connections are numbered anew. The two files
     /// of one recording count as one, and so do all packet captures, as the parts of a ring buffer

@@ -89,6 +89,7 @@ impl<'p> Files<'p> {
         if until.stopped.load(Ordering::Relaxed) {
             // What ends in the middle of a record there is not damaged: the rest is being written.
             read.damages.clear();
+            read.unclosed.clear();
             read.closed = false;
         }
         Ok(read)
@@ -106,6 +107,8 @@ pub(crate) struct Read {
     /// What was left out, and why.
     pub(crate) notes: Vec<String>,
     damages: Vec<Damage>,
+    /// Names of those that end in order, but without a closing record.
+    unclosed: Vec<String>,
 }
 
 /// Where a file broke off.
@@ -113,6 +116,8 @@ struct Damage {
     name: String,
     /// The place is one in what the file decompresses to.
     compressed: bool,
+    /// What would have closed the capture was not before it.
+    unclosed: bool,
     error: Error,
 }
 
@@ -124,8 +129,11 @@ impl Read {
         }
         let prefix = if self.files > 1 { format!("{name}: ") } else { String::new() };
         self.notes.extend(outcome.notes.into_iter().map(|note| format!("{prefix}{note}")));
-        let damage = |error| Damage { name: name.to_owned(), compressed, error };
-        self.damages.extend(outcome.damage.map(damage));
+        let (name, unclosed) = (name.to_owned(), outcome.unclosed);
+        match outcome.damage {
+            Some(error) => self.damages.push(Damage { name, compressed, unclosed, error }),
+            None => self.unclosed.extend(unclosed.then_some(name)),
+        }
     }
 
     /// No damage cut any of them short.
@@ -142,8 +150,14 @@ impl Read {
     }
 
     /// To be called once the output is written: damage is the failure that is left. `so_far` says
-    /// what was done with what stands before it. All but the last damage is reported here.
+    /// what was done with what stands before it. All but the last damage is reported here, and what
+    /// was not closed, which is no failure: that is what a recorder leaves that was killed.
     pub(crate) fn end(&self, so_far: &str) -> Result<()> {
+        for name in &self.unclosed {
+            crate::run::report(&anyhow!(
+                "{name} is not closed: it has no closing record, as the recorder was killed or still runs, or the file was cut; its end may be missing"
+            ));
+        }
         let mut errors = self.damages.iter().map(|damage| damage.error(so_far));
         let last = errors.next_back();
         errors.for_each(|error| crate::run::report(&error));
@@ -155,11 +169,12 @@ impl Damage {
     fn error(&self, so_far: &str) -> anyhow::Error {
         let name = &self.name;
         let of = if self.compressed { " of its decompressed contents" } else { "" };
+        let closed = if self.unclosed { "; it is not closed: its end is missing" } else { "" };
         match &self.error {
             Error::Damaged { offset, reason } => anyhow!(
-                "{name} is damaged at byte {offset}{of}: {reason}; {so_far}; if the file was copied, copy it again"
+                "{name} is damaged at byte {offset}{of}: {reason}; {so_far}{closed}; if the file was copied, copy it again"
             ),
-            error => anyhow!("reading {name} failed: {error}; {so_far}"),
+            error => anyhow!("reading {name} failed: {error}; {so_far}{closed}"),
         }
     }
 }

@@ -201,7 +201,11 @@ fn bad_usage_exits_2() {
 #[test]
 fn a_file_cut_anywhere_is_listed_up_to_the_cut() {
     let dir = tempfile::tempdir().unwrap();
-    for whole in [raw_log(&script().records()), pcapng(&script().records()), foreign()] {
+    for (own, whole) in [
+        (true, raw_log(&script().records())),
+        (true, pcapng(&script().records())),
+        (false, foreign()),
+    ] {
         let mut listed = 0;
         let step = (whole.len() / 60).max(1);
         for cut in (1..whole.len()).step_by(step) {
@@ -214,10 +218,56 @@ fn a_file_cut_anywhere_is_listed_up_to_the_cut() {
                 Some(1) => assert_eq!(message.lines().count(), 1, "{cut} {message}"),
                 other => panic!("{cut} {other:?} {message}"),
             }
+            let closed = stdout(&output).contains("\"closed\":true");
+            let unclosed = message.contains("not closed");
+            assert!(!(closed && unclosed) && (own || !unclosed), "{cut} {message}");
+            // What comes behind the closing record is short, and cannot be told from it here.
+            if own && cut < whole.len() * 2 / 3 && !output.stdout.is_empty() {
+                assert!(unclosed, "{cut} {message}");
+            }
             listed += usize::from(stdout(&output).contains("\"exchange\""));
         }
         assert!(listed > 0 || whole.len() < 2000);
     }
+}
+
+/// What a recorder leaves that is killed after so many records.
+#[test]
+fn a_file_without_its_closing_record_is_said_to_be_not_closed() {
+    let script = script();
+    let records = script.records();
+    for kind in [records::unfinished_raw_log, records::unfinished_pcapng] {
+        for count in 0..=records.len() {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::write(dir.path().join("c"), kind(&records[..count])).unwrap();
+            let closed = count == records.len();
+            for args in [&["--json", "c"][..], &["stats", "--json", "c"]] {
+                let output = analyze(args, dir.path());
+                let message = stderr(&output);
+                assert!(output.status.success(), "{count}: {message}");
+                assert_eq!(json(&output).last().unwrap()["closed"], closed, "{count}");
+                assert_eq!(
+                    message.starts_with("sslanalyze: c is not closed: "),
+                    !closed,
+                    "{message}"
+                );
+                assert_eq!(message.lines().count(), usize::from(!closed), "{message}");
+            }
+        }
+    }
+}
+
+#[test]
+fn one_file_of_several_that_is_not_closed_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = script();
+    std::fs::write(dir.path().join("whole"), raw_log(&script.records())).unwrap();
+    let cut = records::unfinished_raw_log(&script.records()[..4]);
+    std::fs::write(dir.path().join("killed"), cut).unwrap();
+    let output = analyze(&["--json", "whole", "killed"], dir.path());
+    let message = stderr(&output);
+    assert!(output.status.success() && message.starts_with("sslanalyze: killed is not closed: "));
+    assert_eq!(message.lines().count(), 1, "{message}");
 }
 
 #[test]

@@ -85,7 +85,10 @@ pub(crate) fn read_ahead(
     while !sink.is_done() && ahead.step(sink) {}
     let outcome = ahead.finish()?;
     // What the reader met behind the last record that was wanted is nobody's concern.
-    Ok(Outcome { damage: outcome.damage.filter(|_| !sink.is_done()), ..outcome })
+    Ok(match sink.is_done() {
+        true => Outcome { damage: None, unclosed: false, ..outcome },
+        false => outcome,
+    })
 }
 
 #[cfg(test)]

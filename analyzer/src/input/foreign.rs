@@ -129,7 +129,7 @@ impl<'s> Packets<'s> {
             say(count, &format!("packets of link type {link}, which is not supported"));
         }
         say(further, "packets of further link types, which are not supported");
-        Outcome { start_ns: self.first_ns.unwrap_or(0), notes, damage }
+        Outcome { start_ns: self.first_ns.unwrap_or(0), notes, damage, unclosed: false }
     }
 }
 

@@ -96,6 +96,9 @@ pub struct Outcome {
     pub notes: Vec<String>,
     /// Why reading ended before the end of the file.
     pub damage: Option<Error>,
+    /// The file was read as far as it goes, and has no closing record, which other programs' captures
+    /// never have.
+    pub unclosed: bool,
 }
 
 /// A capture whose kind is known.
@@ -159,18 +162,23 @@ impl<'r> Input<'r> {
 
 fn read_own(mut reader: impl RecordReader, sink: &mut dyn RecordSink) -> Result<Outcome, Error> {
     sink.info(reader.info());
-    let mut outcome = Outcome { start_ns: reader.info().start_ns, ..Outcome::default() };
+    let start_ns = reader.info().start_ns;
+    let mut closed = false;
     while !sink.is_done() {
-        match reader.next() {
-            Ok(Some(record)) => sink.record(&record),
-            Ok(None) => break,
-            Err(damage) => {
-                outcome.damage = Some(damage);
-                break;
+        let damage = match reader.next() {
+            Ok(Some(record)) => {
+                if let Record::Stats(stats) = &record {
+                    closed = stats.last;
+                }
+                sink.record(&record);
+                continue;
             }
-        }
+            Ok(None) => None,
+            Err(damage) => Some(damage),
+        };
+        return Ok(Outcome { start_ns, damage, unclosed: !closed, ..Outcome::default() });
     }
-    Ok(outcome)
+    Ok(Outcome { start_ns, ..Outcome::default() })
 }
 
 /// As many of the first bytes as tell the kind.

@@ -224,3 +224,22 @@ fn write(mut writer: impl RecordWriter, records: &[Record<'_>]) {
     records.iter().for_each(|record| writer.write(record).unwrap());
     writer.finish().unwrap();
 }
+
+/// What there is of the raw log of these records if the recorder is killed after them.
+pub(crate) fn unfinished_raw_log(records: &[Record<'_>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    flush(RawLogWriter::new(&mut bytes, info(), 1).unwrap(), records);
+    bytes
+}
+
+/// The same of the pcapng.
+pub(crate) fn unfinished_pcapng(records: &[Record<'_>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    flush(PcapngWriter::new(&mut bytes, info(), PcapngOptions::default()).unwrap(), records);
+    bytes
+}
+
+fn flush(mut writer: impl RecordWriter, records: &[Record<'_>]) {
+    records.iter().for_each(|record| writer.write(record).unwrap());
+    writer.flush().unwrap();
+}

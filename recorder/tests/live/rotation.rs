@@ -98,8 +98,9 @@ fn a_killed_recorder_leaves_whole_files_and_one_that_is_not_closed() {
         let mut series = files(file);
         let last = live.list_damaged(&series.pop().unwrap(), &[]);
         assert_eq!(last.summary["closed"], false, "{}", last.stderr);
+        assert!(last.stderr.contains("not closed"), "{}", last.stderr);
         for file in series {
-            live.list(&file, &[]);
+            assert_eq!(live.list(&file, &[]).stderr, "");
         }
     }
 }
