@@ -220,7 +220,7 @@ fn a_file_cut_anywhere_is_listed_up_to_the_cut() {
             }
             let closed = stdout(&output).contains("\"closed\":true");
             let unclosed = message.contains("not closed");
-            assert!(!(closed && unclosed) && (own || !unclosed), "{cut} {message}");
+            assert!(!unclosed || own && !closed, "{cut} {message}");
             // What comes behind the closing record is short, and cannot be told from it here.
             if own && cut < whole.len() * 2 / 3 && !output.stdout.is_empty() {
                 assert!(unclosed, "{cut} {message}");
