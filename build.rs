@@ -14,7 +14,8 @@ fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
     let built = builder("sslrec")
         .build_and_generate(out.join("sslrec.skel.rs"))
-        .and_then(|()| builder("sockets").obj(out.join("sockets.bpf.o")).build());
+        .and_then(|()| builder("sockets").obj(out.join("sockets.bpf.o")).build())
+        .and_then(|()| builder("go").obj(out.join("go.bpf.o")).build());
     if let Err(error) = built {
         eprintln!("{error:?}");
         eprintln!("compiling the BPF objects needs clang 14 or later (Debian: apt install clang)");

@@ -150,6 +150,17 @@ static __always_inline bool is_same_socket(const struct endpoints *a, const stru
 	       a->remote_port == b->remote_port;
 }
 
+/* This and the next two functions are global for the sake of the stack, as make_conn() is. */
+__noinline int find_go_socket(__u32 pid, __u64 object)
+{
+	struct conn_key key = conn_key_of(pid, object);
+	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
+
+	if (conn)
+		read_go_endpoints(&conn->ends, object);
+	return 0;
+}
+
 /* What the Conn itself tells of the connection. */
 static __always_inline void resolve_go_conn(const struct conn_key *key, struct conn *conn)
 {
@@ -163,22 +174,10 @@ static __always_inline void resolve_go_conn(const struct conn_key *key, struct c
 			conn->role = is_client ? ROLE_CLIENT : ROLE_SERVER;
 	}
 	if (!conn->ends.family)
-		read_go_endpoints(&conn->ends, key->ssl);
+		find_go_socket(key->pid, key->ssl);
 }
 
 /* ---- Entry ---- */
-
-/* These three are global functions for the sake of the stack, as make_conn() is. */
-
-__noinline int find_go_socket(__u32 pid, __u64 object)
-{
-	struct conn_key key = conn_key_of(pid, object);
-	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
-
-	if (conn)
-		read_go_endpoints(&conn->ends, object);
-	return 0;
-}
 
 /* Whether a connection has been here, and goes on: the socket is the same. */
 __noinline int go_conn_goes_on(__u32 pid, __u64 object)
@@ -296,7 +295,7 @@ static __always_inline void finish_go_data(const struct call_key *call_key, stru
 		conn = conn_of(conn_key, site->lib, true);
 	if (conn)
 		resolve_go_conn(conn_key, conn);
-	finish_data(call_key, call, site, conn_key, conn, total);
+	finish_data(call_key, call, site, conn_key, conn, total, false);
 }
 
 /*

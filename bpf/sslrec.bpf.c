@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * The programs. Four serve every probed function of a C library: the entry of a call; its end, by
- * an exit site or by a return probe; and the entry of functions that only tell something. Three
- * serve Go's. The others follow sockets and processes. What they do stands in the headers: event.h
- * what is sent, maps.h what is kept, process.h who is recorded, site.h which function, conn.h
- * connections, nspr.h descriptors that may be one, tls.h calls, notes.h and answers.h what else
- * functions tell, go.h calls of Go.
+ * The programs that every recording needs. Four serve every probed function of a C library: the
+ * entry of a call; its end, by an exit site or by a return probe; and the entry of functions that
+ * only tell something. The others follow sockets and processes. What they do stands in the headers:
+ * event.h what is sent, maps.h what is kept, process.h who is recorded, site.h which function,
+ * conn.h connections, nspr.h descriptors that may be one, tls.h calls, notes.h and answers.h what
+ * else functions tell. go.bpf.c and sockets.bpf.c are loaded only where they are of use.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -18,7 +18,6 @@
 #include "around.h"
 #include "tls.h"
 #include "notes.h"
-#include "go.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -45,26 +44,6 @@ int note_enter(struct pt_regs *ctx)
 {
 	return enter_note(ctx);
 }
-
-#if defined(__TARGET_ARCH_x86)
-SEC("uprobe")
-int go_call_enter(struct pt_regs *ctx)
-{
-	return enter_go_call(ctx);
-}
-
-SEC("uprobe")
-int go_call_exit(struct pt_regs *ctx)
-{
-	return leave_go_call(ctx);
-}
-
-SEC("uprobe")
-int go_note_enter(struct pt_regs *ctx)
-{
-	return enter_go_note(ctx);
-}
-#endif
 
 /* Both since kernel 6.3: (struct sock *sk, int result, int flags), after the operation. */
 SEC("raw_tp/sock_send_length")

@@ -349,41 +349,52 @@ struct vector_part {
 };
 
 /*
- * The first `kept` bytes of a call whose buffer is an array of buffers; gives how many were sent.
- * What a chunk is taken from is where the call says its buffer is, so that says where a single
- * buffer would have to begin to have the part in its place.
+ * Sends the buffer that stands at `place` as the part of the call that begins at `at`, or the first
+ * `rest` bytes of it, and gives their number; -1 if they cannot be told. What a chunk is taken from
+ * is where the call says its buffer is, so that says where a single buffer would have to begin to
+ * have the part in its place. A global function for the same reason as the others.
  */
-__noinline int parts_of_call(__u64 sp, __u64 kept, __u64 call_len)
+__noinline __s64 part_of_call(__u64 sp, __u64 place, __u64 at, __u64 rest, __u64 call_len)
 {
 	struct call_key key = { .sp = sp, .pid = current_thread() >> 32 };
 	struct call *call = call_at(&key);
 	struct vector_part part;
-	__u64 at = 0, next;
 
 	if (!call)
-		return 0;
-	next = call->buf;
+		return -1;
+	if (bpf_probe_read_user(&part, sizeof(part), (void *)place)) {
+		count(COUNT_DATA_READ_FAULT);
+		return -1;
+	}
+	if (part.len > rest)
+		part.len = rest;
+	call->buf = part.base - at;
+	chunks_of_call(sp, 0, at, part.len, call_len);
+	return part.len;
+}
+
+/* The first `kept` bytes of a call whose array of buffers is at `place`; gives how many were sent. */
+__noinline __u64 parts_of_call(__u64 sp, __u64 place, __u64 kept, __u64 call_len)
+{
+	__u64 at = 0;
+	__s64 len;
+
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < VECTOR_MAX; i++) {
 		if (at >= kept)
 			break;
-		if (bpf_probe_read_user(&part, sizeof(part), (void *)next)) {
-			count(COUNT_DATA_READ_FAULT);
+		len = part_of_call(sp, place, at, kept - at, call_len);
+		if (len < 0)
 			break;
-		}
-		next += sizeof(part);
-		if (part.len > kept - at)
-			part.len = kept - at;
-		call->buf = part.base - at;
-		chunks_of_call(sp, 0, at, part.len, call_len);
-		at += part.len;
+		place += sizeof(struct vector_part);
+		at += len;
 	}
 	return at;
 }
 
 static __always_inline void send_data(const struct call_key *call_key, const struct call *call,
 				      const struct site *site, const struct conn_key *key,
-				      struct conn *conn, __u64 total)
+				      struct conn *conn, __u64 total, bool is_vector)
 {
 	const __u64 most = (__u64)CALL_CHUNKS_MAX * CHUNK_MAX;
 	__u64 kept = settings.snaplen && settings.snaplen < total ? settings.snaplen : total;
@@ -394,8 +405,8 @@ static __always_inline void send_data(const struct call_key *call_key, const str
 		kept = most;
 		cause = GAP_LONG_CALL;
 	}
-	if (site->flags & SITE_VECTOR)
-		kept = (__u32)parts_of_call(call_key->sp, kept, total);
+	if (is_vector)
+		kept = parts_of_call(call_key->sp, call->buf, kept, total);
 	else if (kept <= CHUNK_MAX)
 		send_chunk(call, site, key, conn, &whole);
 	else
@@ -455,10 +466,11 @@ static __always_inline __u64 packet_at(__u64 pointer, __u64 total)
 	return bytes.all.data + bytes.mark;
 }
 
+/* `is_vector` says that the buffer is an array of buffers. */
 static __always_inline void finish_data(const struct call_key *call_key,
 					const struct call *call, const struct site *site,
 					const struct conn_key *key,
-					struct conn *conn, __u64 total)
+					struct conn *conn, __u64 total, bool is_vector)
 {
 	if (conn && site->kind == SITE_SENDFILE) {
 		__u64 carried = conn->offset[DIR_SENT] - call->buf;
@@ -480,7 +492,7 @@ static __always_inline void finish_data(const struct call_key *call_key,
 	if (site->kind == SITE_SENDFILE)
 		send_gap(key, conn, DIR_SENT, 0, total, GAP_SENDFILE);
 	else
-		send_data(call_key, call, site, key, conn, total);
+		send_data(call_key, call, site, key, conn, total, is_vector);
 	/* Counted here, whether or not the events found room: what is missing shows. */
 	conn->offset[site->dir & 1] += total;
 }
@@ -586,7 +598,8 @@ static __always_inline int exit_call(struct pt_regs *ctx, __u64 sp, const struct
 		if (site->kind == SITE_HANDSHAKE && !call->nested)
 			finish_handshake(site, &conn_key, conn, result);
 		if (total && !call->nested)
-			finish_data(&key, call, site, &conn_key, conn, total);
+			finish_data(&key, call, site, &conn_key, conn, total,
+				    site->flags & SITE_VECTOR);
 	}
 	end_call(&key, call);
 	return 0;

@@ -48,6 +48,7 @@ wget wget
     ;;
 kernels)
     commands+="
+go golang-go
 qemu-system-x86_64 qemu-system-x86
 busybox busybox-static
 "

@@ -73,6 +73,9 @@ fn machine(options: &Options, text: &mut String) -> bool {
     let within = "within functions where that is proven, on x86-64";
     line("", yes(kernel.placement, within, "at first instructions and returns"));
     if let Ok(probes) = &mut loaded {
+        if let Err(error) = probes.load_go() {
+            line("", &format!("but not of Go programs: {error:#}"));
+        }
         // For this moment. They belong to the kernel's functions and to no program.
         match probes.attach_sockets(|_, _| {}) {
             Ok(sockets) => line("addresses", &format!("by {sockets}")),

@@ -9,7 +9,7 @@ use crate::sites::Sites;
 use crate::skel::types::{self, site_kind};
 use crate::symbols::Defined;
 
-/// The programs of `bpf/sslrec.bpf.c` that run at breakpoints.
+/// The programs of `bpf/sslrec.bpf.c` and `bpf/go.bpf.c` that run at breakpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Program {
     /// The end of a call, at an exit site.
@@ -40,6 +40,19 @@ impl Program {
         Self::GoEnter,
         Self::GoNote,
     ];
+
+    /// What it is called in `bpf/`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Exit => "call_exit",
+            Self::Return => "call_return",
+            Self::Enter => "call_enter",
+            Self::Note => "note_enter",
+            Self::GoExit => "go_call_exit",
+            Self::GoEnter => "go_call_enter",
+            Self::GoNote => "go_note_enter",
+        }
+    }
 }
 
 /// One breakpoint.

@@ -12,7 +12,7 @@ use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{ErrorKind, Link, MapCore, MapFlags, OpenObject, ProgramAttachType};
+use libbpf_rs::{ErrorKind, Link, MapCore, MapFlags, Object, OpenObject, ProgramAttachType};
 use rustix::thread::{CapabilitySet, capabilities};
 
 use crate::cgroups::Cgroup;
@@ -36,6 +36,8 @@ unsafe impl Send for Probes<'_> {}
 pub(crate) struct Probes<'obj> {
     /// The skeleton; its maps are used by others.
     pub(crate) skel: SslrecSkel<'obj>,
+    /// The programs for Go's functions, once one of its programs was found.
+    pub(crate) go: Option<Object>,
     /// What the kernel offers.
     pub(crate) kernel: Kernel,
     pub(crate) links: Vec<Link>,
@@ -83,9 +85,6 @@ impl<'obj> Probes<'obj> {
                 &mut progs.call_exit,
                 &mut progs.call_return,
                 &mut progs.note_enter,
-                &mut progs.go_call_enter,
-                &mut progs.go_call_exit,
-                &mut progs.go_note_enter,
             ] {
                 program.set_attach_type(ProgramAttachType::TraceUprobeMulti);
             }
@@ -94,7 +93,7 @@ impl<'obj> Probes<'obj> {
         open.progs.sock_send_length.set_autoload(kernel.sock_length);
         open.progs.sock_recv_length.set_autoload(kernel.sock_length);
         let skel = open.load().map_err(refusal)?;
-        let probes = Self { skel, kernel, links: Vec::new(), sites: 0 };
+        let probes = Self { skel, go: None, kernel, links: Vec::new(), sites: 0 };
         for uid in &options.uids {
             probes.skel.maps.uids.update(&uid.to_ne_bytes(), &[1], MapFlags::ANY)?;
         }

@@ -27,6 +27,7 @@ use crate::coverage::{self, Coverage, Report};
 use crate::discovery::hold::{self, Watchdog};
 use crate::discovery::{Discovery, Known, Link, Mappings, Wanted};
 use crate::doctor;
+use crate::functions::Family;
 use crate::keeper::Keeper;
 use crate::kernel::Kernel;
 use crate::kernel_state::KernelMaps;
@@ -300,7 +301,16 @@ fn attach_files(
             path.display()
         ));
     }
-    attacher.attach_all(probes, std::mem::take(&mut targets.files), switcher.as_ref())
+    attacher.attach_all(probes, std::mem::take(&mut targets.files), switcher.as_ref())?;
+    let are_held = !options.command.is_empty() && probes.kernel.task_vma;
+    let may_meet_go = options.libs.is_empty() && options.families().contains(&Family::Go);
+    if may_meet_go && !are_held {
+        // Go programs that start later go on while their functions are probed, and what they do
+        // meanwhile is lost: at least nothing else is to be waited for then. A refusal is told when
+        // there is one.
+        let _ = probes.load_go();
+    }
+    Ok(())
 }
 
 /// Waits for the child, passing signals on.

@@ -1,20 +1,29 @@
 //! Attaches the breakpoints of a file: one link for many where the kernel can, else a link each.
 
+use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
-use libbpf_rs::{ErrorKind, Link, MapCore, MapFlags, ProgramMut, UprobeMultiOpts, UprobeOpts};
+use libbpf_rs::skel::Skel;
+use libbpf_rs::{
+    ErrorKind, Link, MapCore, MapFlags, Object, ProgramAttachType, ProgramMut, UprobeMultiOpts,
+    UprobeOpts,
+};
 
 use crate::event::bytes_of;
 use crate::go::Layout;
 use crate::messages::say;
+use crate::objects;
 use crate::points::{Means, Point, Program, points};
 use crate::probes::Probes;
 use crate::skel::types;
 use crate::symbols::Defined;
 use crate::targets::Target;
+
+/// `bpf/go.bpf.c`, compiled.
+const GO_IMAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/go.bpf.o"));
 
 /// Attach for all processes; the kernel side filters.
 const ANY_PID: i32 = -1;
@@ -69,6 +78,7 @@ impl Probes<'_> {
         let functions = &target.symbols.functions;
         let mut attached = Attached::default();
         if let Some(Ok(layout)) = target.symbols.go {
+            self.load_go()?;
             self.add_go_layout(target, lib, layout)?;
         }
         let mut all = Vec::new();
@@ -101,6 +111,25 @@ impl Probes<'_> {
         }
         self.links.extend(links);
         Ok(attached)
+    }
+
+    /// Loads the programs for Go's functions, unless that is done. That takes some 100 ms, as long
+    /// as all else does, so that the recording of a command does without until it meets a Go
+    /// program.
+    ///
+    /// # Errors
+    /// The kernel refuses them.
+    pub(crate) fn load_go(&mut self) -> Result<()> {
+        if self.go.is_none() {
+            let multi = self.kernel.multi;
+            let loaded = objects::load(GO_IMAGE, self.skel.object(), |program| {
+                if multi {
+                    program.set_attach_type(ProgramAttachType::TraceUprobeMulti);
+                }
+            });
+            self.go = Some(loaded.context("this kernel refuses the BPF programs for Go")?);
+        }
+        Ok(())
     }
 
     /// Tells the kernel side where a Go program has what it is to read.
@@ -204,7 +233,7 @@ impl Probes<'_> {
             };
             if !opts.offsets.is_empty() {
                 let path = target.open_path();
-                let program = self.program(program);
+                let program = self.program(program)?;
                 links.push(program.attach_uprobe_multi_with_opts(ANY_PID, &path, "", opts)?);
             }
         }
@@ -224,23 +253,18 @@ impl Probes<'_> {
                 ..UprobeOpts::default()
             };
             let offset = point.offset as usize;
-            let program = self.program(point.program);
+            let program = self.program(point.program)?;
             program.attach_uprobe_with_opts(ANY_PID, target.open_path(), offset, opts)
         };
         sited.iter().map(attach).collect()
     }
 
-    fn program(&self, program: Program) -> &ProgramMut<'_> {
-        let progs = &self.skel.progs;
-        match program {
-            Program::Exit => &progs.call_exit,
-            Program::Return => &progs.call_return,
-            Program::Enter => &progs.call_enter,
-            Program::Note => &progs.note_enter,
-            Program::GoExit => &progs.go_call_exit,
-            Program::GoEnter => &progs.go_call_enter,
-            Program::GoNote => &progs.go_note_enter,
-        }
+    /// A program that is loaded.
+    fn program(&self, program: Program) -> Result<ProgramMut<'_>, libbpf_rs::Error> {
+        let objects = [self.skel.object()].into_iter().chain(&self.go);
+        let mut loaded = objects.flat_map(Object::progs_mut);
+        let found = loaded.find(|loaded| loaded.name() == program.name());
+        found.ok_or_else(|| libbpf_rs::Error::from(io::Error::from(io::ErrorKind::NotFound)))
     }
 }
 

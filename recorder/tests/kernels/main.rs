@@ -9,8 +9,11 @@
 // Everything here is test code, support functions included, which clippy.toml does not cover.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+// These are written for the live tests, which use all of them.
+#[allow(dead_code)]
+#[path = "../live/go_peer.rs"]
+mod go_peer;
 mod guest;
-// Written for the live tests, which use all of it.
 #[allow(dead_code)]
 #[path = "../live/listing.rs"]
 mod listing;
@@ -25,14 +28,17 @@ mod truth;
 
 use std::path::PathBuf;
 
+use crate::go_peer::Build;
 use crate::guest::{Case, Guest};
 use crate::peers::{End, coroutines, tls_cases, truth};
 use crate::support::{Live, Recorded, sha256};
 use crate::truth::{assert_both_ends, assert_nothing_lost, assert_recorded_once};
 
-const CASES: [Case; 7] = [
+const CASES: [Case; 8] = [
     Case { name: "exchange", within: "", options: "", command: "tls_cases exchange" },
     Case { name: "coroutines", within: "", options: "", command: "coroutines all 4" },
+    // Has BPF programs of its own.
+    Case { name: "go", within: "", options: "", command: "go_peer_Debian exchange 2 3" },
     // The verifier leaves out what no option asks for: here it sees all of it.
     Case {
         name: "filtered",
@@ -100,7 +106,8 @@ fn records_on(series: &str, offers: [&str; 2]) {
     let kernels = std::env::var_os("SSLREC_KERNELS").expect("set by `make test-kernels`");
     let kernel = PathBuf::from(kernels).join(format!("vmlinuz-{series}"));
     let live = Live::elsewhere();
-    let guest = Guest::run(&live, &kernel, &[tls_cases(), coroutines()], &CASES);
+    let go = Build::Debian.peer().expect("installed by `make test-kernels`");
+    let guest = Guest::run(&live, &kernel, &[tls_cases(), coroutines(), go], &CASES);
     assert!(guest.kernel.starts_with(&format!("{series}.")), "{}", guest.kernel);
 
     for case in CASES.iter().filter(|case| WAYS.iter().all(|way| way.case != case.name)) {
@@ -109,7 +116,10 @@ fn records_on(series: &str, offers: [&str; 2]) {
         let truth = truth(&recorded.output.stdout).expect("the case runs everywhere");
         assert_both_ends(&live, &recorded, &truth);
         assert_recorded_once(&live, &recorded, &truth);
-        wireshark_sees(&live, &recorded, &truth);
+        // Its random bytes look to Wireshark like HTTP that is broken, now and then.
+        if case.name != "go" {
+            wireshark_sees(&live, &recorded, &truth);
+        }
     }
     let said = guest.recorded("exchange").output.stderr;
     assert!(offers.iter().all(|offer| said.contains(offer)), "{said}");

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::go::{Build, said};
+use crate::go::said;
+use crate::go_peer::Build;
 use crate::server::Nginx;
 use crate::support::{Live, Output, Recorded};
 

@@ -22,6 +22,7 @@ mod discovery;
 mod failing_disk;
 mod faults;
 mod go;
+mod go_peer;
 mod h2_peer;
 mod habits;
 mod handshakes;

@@ -8,7 +8,7 @@ use super::Private::{Libraries, Own, Program};
 use super::{
     Private, Way, check_get, check_identity, fill, list_one_connection, page, record_server,
 };
-use crate::go::Build;
+use crate::go_peer::Build;
 use crate::listing::sha256_of;
 use crate::server::{Configured, certificate, free_port};
 use crate::support::{Live, sha256};
