@@ -17,6 +17,11 @@ const RECEIVED: &str = "\x1b[32m";
 const GAP: &str = "\x1b[31m";
 const RESET: &str = "\x1b[0m";
 
+/// Left out of Go's names, all of which have it.
+const GO_PACKAGE: &str = "crypto/tls.";
+/// For what is left, and for all others but GnuTLS's of early data.
+const FUNC_WIDTH: usize = 25;
+
 /// Prints records as text.
 #[derive(Debug)]
 pub(crate) struct Text<W> {
@@ -215,7 +220,12 @@ impl<W: Write> Text<W> {
         let pid = pid.unwrap_or_default();
         self.line.clear();
         let line = &mut self.line;
-        let _ = write!(line, "{func:<20} {seconds:<14.9} {:<16} {pid:<8} {len:<8}", plain(comm));
+        let func = func.strip_prefix(GO_PACKAGE).unwrap_or(func);
+        let _ = write!(
+            line,
+            "{func:<FUNC_WIDTH$} {seconds:<14.9} {:<16} {pid:<8} {len:<8}",
+            plain(comm)
+        );
         if self.style.latency {
             let _ = write!(line, " {:<9.3}", lat_ns as f64 / 1e6);
         }
@@ -232,7 +242,7 @@ impl<W: Write> Text<W> {
         }
         write!(
             self.out,
-            "{:<20} {:<14} {:<16} {:<8} {:<8}",
+            "{:<FUNC_WIDTH$} {:<14} {:<16} {:<8} {:<8}",
             "FUNC", "TIME(s)", "COMM", "PID", "LEN"
         )?;
         if self.style.latency {
@@ -340,6 +350,17 @@ mod tests {
             Record::Connection(Connection { conn: 1, pid: 7, ..Connection::default() }),
             Record::Data(data),
         ]
+    }
+
+    #[test]
+    fn names_fit_into_their_column() {
+        let mut records = call(b"GET /");
+        let Record::Data(data) = &mut records[2] else { panic!() };
+        data.func = "crypto/tls.(*Conn).writeRecordLocked";
+        let text = print(&[], &records);
+        let lines: Vec<_> = text.lines().collect();
+        assert!(lines[1].starts_with("(*Conn).writeRecordLocked 0.500000000 "), "{text}");
+        assert_eq!(lines[0].find("COMM"), lines[1].find("curl"), "{text}");
     }
 
     #[test]
