@@ -64,7 +64,7 @@ test-kernels: kernels
 	$(CARGO) build --package sslrec --package sslanalyze
 	SSLREC_KERNELS=$(KERNELS) $(CARGO) test --package sslrec --test kernels -- --test-threads=1
 
-# Sections: cost cpu nginx loss files analyzer memory.
+# Sections: cost cpu nginx loss files analyzer memory; and soak, which takes 20 minutes.
 bench: cargo
 	@packaging/install-deps.sh bench
 	$(CARGO) build --release --package sslanalyze

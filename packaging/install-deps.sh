@@ -57,6 +57,7 @@ bench)
     commands+="
 wrk wrk
 h2load nghttp2-client
+wget wget
 "
     ;;
 esac

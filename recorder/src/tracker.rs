@@ -251,6 +251,7 @@ impl<K: KernelState> Tracker<K> {
     fn told(&mut self, told: &types::event_told, text: &[u8], emit: Emit<'_>) {
         let key = Key::of(&told.head);
         let answers = Answers::of(told, text);
+        let has_room = self.has_room();
         match self.conns.get_mut(&key) {
             Some(conn) => {
                 let before = conn.record.clone();
@@ -259,7 +260,8 @@ impl<K: KernelState> Tracker<K> {
                     emit(&Record::Connection(conn.record.clone()));
                 }
             }
-            None if self.turned_away.contains(&key) => {}
+            // Nor will there be room for the connection itself.
+            None if !has_room || self.turned_away.contains(&key) => {}
             None => {
                 let (born_ns, known) = self.answers.entry((key.pid, key.ssl)).or_default();
                 if *born_ns != key.born_ns {
@@ -415,12 +417,16 @@ impl<K: KernelState> Tracker<K> {
         if self.turned_away.contains(&key) {
             return false;
         }
-        let has_room = self.ceiling.has_room(self.conns.len(), self.unstarted);
+        let has_room = self.has_room();
         if !has_room {
             self.turned_away.insert(key);
             self.totals.no_memory += 1;
         }
         has_room
+    }
+
+    fn has_room(&self) -> bool {
+        self.ceiling.has_room(self.conns.len(), self.unstarted)
     }
 
     /// The connection of an event that does not describe it. If the event that did found no

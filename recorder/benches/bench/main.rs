@@ -21,6 +21,7 @@ mod programs;
 mod recording;
 mod report;
 mod setup;
+mod soak;
 mod traffic;
 
 use std::process::ExitCode;
@@ -35,7 +36,7 @@ use crate::setup::Setup;
 #[derive(Debug, Parser)]
 #[command(name = "bench")]
 struct Arguments {
-    /// What to measure; all of it by default
+    /// What to measure; all of it but the soak by default
     #[arg(value_enum)]
     sections: Vec<Section>,
 
@@ -64,6 +65,8 @@ enum Section {
     Analyzer,
     /// Memory of the recorder
     Memory,
+    /// Twenty minutes of mixed traffic; only if it is named
+    Soak,
 }
 
 impl Section {
@@ -76,6 +79,7 @@ impl Section {
             Self::Files => files::run(),
             Self::Analyzer => analyzer::run(setup),
             Self::Memory => memory::run(setup),
+            Self::Soak => soak::run(setup),
         }
     }
 
@@ -99,8 +103,8 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<bool> {
     let setup = Setup::new(arguments.quick)?;
     let sections = match &arguments.sections[..] {
-        [] => Section::value_variants(),
-        some => some,
+        [] => Section::value_variants().iter().filter(|one| **one != Section::Soak).collect(),
+        some => some.iter().collect::<Vec<_>>(),
     };
     println!("{}", setup.machine.describe());
     let mut good = true;

@@ -93,7 +93,7 @@ impl Answered {
 }
 
 pub(crate) fn run(setup: &Setup) -> Result<Report> {
-    let nginx = Nginx::start(setup)?;
+    let nginx = Nginx::start(setup, Sites::One)?;
     let variants = Variant::all(setup);
     let mut report = Report::new("nginx, one worker, 1 KiB bodies, medians");
     for load in [Load::Http1, Load::Http2] {
@@ -150,20 +150,32 @@ fn measure(
     Ok((answered.per_second, totals.lost_bytes))
 }
 
+/// What nginx serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sites {
+    /// Both protocols at one port.
+    One,
+    /// Another port for HTTP/1.1 alone, and a log of protocols and bytes.
+    Two,
+}
+
 /// A server with the private copy of libssl. Dropped, it is ended.
-struct Nginx {
+pub(crate) struct Nginx {
     master: Child,
-    port: u16,
+    folder: PathBuf,
+    pub(crate) port: u16,
+    pub(crate) http1_port: Option<u16>,
 }
 
 impl Nginx {
-    fn start(setup: &Setup) -> Result<Self> {
+    pub(crate) fn start(setup: &Setup, sites: Sites) -> Result<Self> {
         let folder = setup.path("nginx");
         fs::create_dir_all(folder.join("root"))?;
         fs::write(folder.join("root/body"), "x".repeat(BODY))?;
         certificate(&folder)?;
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let configuration = configuration(&folder, port)?;
+        let (port, other_port) = free_ports()?;
+        let http1_port = (sites == Sites::Two).then_some(other_port);
+        let configuration = configuration(&folder, port, http1_port)?;
         let log = folder.join("error.log");
         let master = Command::new("/usr/sbin/nginx")
             .arg("-p")
@@ -176,7 +188,7 @@ impl Nginx {
             .stdin(Stdio::null())
             .spawn()
             .context("cannot start nginx")?;
-        let nginx = Self { master, port };
+        let nginx = Self { master, folder, port, http1_port };
         let start = Instant::now();
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
             if start.elapsed() > Duration::from_secs(10) {
@@ -189,6 +201,20 @@ impl Nginx {
 
     fn url(&self) -> String {
         format!("https://127.0.0.1:{}/body", self.port)
+    }
+
+    pub(crate) fn http2_url(&self) -> String {
+        self.url()
+    }
+
+    pub(crate) fn http1_url(&self) -> Result<String> {
+        let port = self.http1_port.context("nginx has one site")?;
+        Ok(format!("https://127.0.0.1:{port}/body"))
+    }
+
+    /// `HTTP/1.1 RECEIVED SENT` for each request, once it has ended.
+    pub(crate) fn access_log(&self) -> PathBuf {
+        self.folder.join("access.log")
     }
 
     fn worker(&self) -> Result<u32> {
@@ -214,9 +240,25 @@ fn certificate(folder: &Path) -> Result<()> {
     succeed(openssl.current_dir(folder)).map(drop)
 }
 
-fn configuration(folder: &Path, port: u16) -> Result<PathBuf> {
+/// Two ports that nobody has.
+fn free_ports() -> Result<(u16, u16)> {
+    let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let (one, other) = (bind()?, bind()?);
+    Ok((one.local_addr()?.port(), other.local_addr()?.port()))
+}
+
+fn configuration(folder: &Path, port: u16, http1_port: Option<u16>) -> Result<PathBuf> {
     let path = folder.join("nginx.conf");
+    let (site, log) = match http1_port {
+        Some(port) => (
+            format!("server {{ listen 127.0.0.1:{port} ssl; root FOLDER/root; }}"),
+            "FOLDER/access.log soak",
+        ),
+        None => (String::new(), "off"),
+    };
     let text = CONFIGURATION
+        .replace("SITE", &site)
+        .replace("ACCESS_LOG", log)
         .replace("FOLDER", &folder.display().to_string())
         .replace("PORT", &port.to_string());
     fs::write(&path, text)?;
@@ -235,13 +277,15 @@ http {
     fastcgi_temp_path FOLDER/fastcgi;
     uwsgi_temp_path FOLDER/uwsgi;
     scgi_temp_path FOLDER/scgi;
-    access_log off;
+    log_format soak '$server_protocol $request_length $bytes_sent';
+    access_log ACCESS_LOG;
     keepalive_requests 100000000;
+    ssl_certificate FOLDER/cert.pem;
+    ssl_certificate_key FOLDER/key.pem;
     server {
         listen 127.0.0.1:PORT ssl http2;
-        ssl_certificate FOLDER/cert.pem;
-        ssl_certificate_key FOLDER/key.pem;
         root FOLDER/root;
     }
+    SITE
 }
 ";

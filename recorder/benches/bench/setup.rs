@@ -107,7 +107,7 @@ fn check_machine() -> Result<()> {
     if !Path::new("/sys/kernel/btf/vmlinux").exists() {
         bail!("this kernel has no BTF (/sys/kernel/btf/vmlinux)");
     }
-    for program in ["clang", "gcc", "nginx", "openssl", "tshark", "wrk", "h2load"] {
+    for program in ["clang", "curl", "gcc", "nginx", "openssl", "tshark", "wget", "wrk", "h2load"] {
         let found = Command::new("sh")
             .args(["-c", &format!("PATH=$PATH:/usr/sbin:/sbin command -v {program}")])
             .stdout(Stdio::null())
@@ -138,15 +138,18 @@ fn remove_leftovers() -> Result<()> {
 /// The system's libssl and libcrypto, where the loader finds them.
 fn copy_libraries(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder)?;
+    ["libssl.so.3", "libcrypto.so.3"].into_iter().try_for_each(|name| copy_library(name, folder))
+}
+
+/// One of the system's libraries.
+pub(crate) fn copy_library(name: &str, folder: &Path) -> Result<()> {
     let cache = succeed(Command::new("/sbin/ldconfig").arg("-p"))?;
-    for name in ["libssl.so.3", "libcrypto.so.3"] {
-        let path = cache
-            .lines()
-            .filter(|line| line.trim_start().starts_with(name))
-            .find_map(|line| Some(line.split_once(" => ")?.1))
-            .with_context(|| format!("{name} is not in the loader's cache"))?;
-        fs::copy(path, folder.join(name)).with_context(|| format!("cannot copy {path}"))?;
-    }
+    let path = cache
+        .lines()
+        .filter(|line| line.trim_start().starts_with(name))
+        .find_map(|line| Some(line.split_once(" => ")?.1))
+        .with_context(|| format!("{name} is not in the loader's cache"))?;
+    fs::copy(path, folder.join(name)).with_context(|| format!("cannot copy {path}"))?;
     Ok(())
 }
 

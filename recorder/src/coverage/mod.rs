@@ -18,9 +18,8 @@ pub(crate) use self::report::{Report, lines};
 use crate::processes;
 use crate::targets::{Found, Mapping};
 
-/// Processes that are reported each for itself: as many as the kernel side notes ports of
-/// (`tcp_users` of `bpf/maps.h`).
-const PROCESSES_MAX: usize = 8192;
+/// Processes that are reported each for itself: more than anybody reads, in about a megabyte.
+const PROCESSES_MAX: usize = 2048;
 
 /// The number under which all others are reported together. No process has it.
 const REST: u32 = 0;

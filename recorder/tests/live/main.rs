@@ -48,6 +48,7 @@ mod python;
 mod redact;
 mod rotation;
 mod server;
+mod soak;
 mod support;
 mod symbols;
 mod tiers;

@@ -22,7 +22,7 @@ fn spread(live: &Live, options: &[&str]) -> (Recorded, u64) {
 }
 
 /// The files of a series, oldest first.
-fn files(file: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(file: &Path) -> Vec<PathBuf> {
     let stem = format!("{}-", file.file_stem().unwrap().to_str().unwrap());
     let is_part = |path: &PathBuf| {
         path.extension() == file.extension()
@@ -34,9 +34,9 @@ fn files(file: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn together(live: &Live, files: &[PathBuf]) -> Listing {
+pub(crate) fn together(live: &Live, files: &[PathBuf], options: &[&str]) -> Listing {
     let more: Vec<_> = files[1..].iter().map(|file| file.to_str().unwrap()).collect();
-    live.list(&files[0], &[&["--bodies"], &more[..]].concat())
+    live.list(&files[0], &[&["--bodies"], options, &more[..]].concat())
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn files_of_a_size_are_whole_alone_and_together() {
             listing.streams.iter().map(|s| bytes_of(s, "client_data").len() as u64).sum::<u64>();
     }
     assert_eq!(alone, sent, "each byte is in one file");
-    let listing = together(&live, &pcapngs);
+    let listing = together(&live, &pcapngs, &[]);
     assert_eq!(listing.streams.len(), 1);
     assert_eq!(bytes_of(&listing.streams[0], "client_data").len() as u64, sent);
     assert_eq!(listing.streams[0]["complete"], true);
@@ -74,7 +74,7 @@ fn only_the_last_files_are_kept() {
         let kept = files(file);
         assert_eq!(kept.len(), 2, "{kept:?}");
         assert!(!kept[0].to_str().unwrap().contains("-00001"), "the first ones went: {kept:?}");
-        let listing = together(&live, &kept);
+        let listing = together(&live, &kept, &[]);
         let bytes = bytes_of(&listing.streams[0], "client_data").len() as u64;
         assert!((1..sent).contains(&bytes), "the last part: {bytes}");
         assert_eq!(listing.summary["lost_bytes"], 0);
