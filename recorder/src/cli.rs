@@ -106,10 +106,10 @@ pub struct Options {
     ///
     /// Connections that find no room any more are not recorded: what they carry is counted, and stated
     /// in the files as missing. By default there is room for as many as can be followed at once,
-    /// which is 65,536. The program itself and the kernel side's tables do not count.
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "256M",
-          hide_default_value = true)]
-    pub max_memory: u64,
+    /// which is 65,536; it is higher where --ring-size is more than 16M, by as much. The program itself
+    /// and the kernel side's tables do not count.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub max_memory: Option<u64>,
 
     /// Let a busy machine cost bytes rather than slow the recorded programs
     ///

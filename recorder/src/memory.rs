@@ -18,6 +18,11 @@ use anyhow::{Result, bail};
 /// Bytes that are allocated, with what malloc(3) adds to each.
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 
+/// The ceiling, unless another one is asked for or the ring is larger than usual.
+const DEFAULT: u64 = 256 << 20;
+/// What that leaves beside the usual ring.
+const BESIDE_RING: u64 = DEFAULT - (16 << 20);
+
 /// What Rust does not allocate: stacks, libbpf, zstd.
 const UNCOUNTED: usize = 8 << 20;
 
@@ -100,7 +105,8 @@ pub(crate) struct Ceiling {
 impl Ceiling {
     /// # Errors
     /// The ring and what is allocated already, before anything was recorded, leave too little.
-    pub(crate) fn new(max_memory: u64, ring: u64) -> Result<Self> {
+    pub(crate) fn new(max_memory: Option<u64>, ring: u64) -> Result<Self> {
+        let max_memory = max_memory.unwrap_or(DEFAULT.max(ring + BESIDE_RING));
         let allocated = LIVE.load(Ordering::Relaxed);
         let ceiling = Self::of(max_memory, ring);
         if ceiling.live < allocated + KEPT_BACK + LEAST_ROOM {
@@ -204,14 +210,15 @@ mod tests {
         for ring in [64 << 10, 16 << 20, 1 << 30] {
             let named = least(30 << 20, ring).div_ceil(1 << 20) << 20;
             assert!(Ceiling::of(named, ring).live >= (30 << 20) + KEPT_BACK + LEAST_ROOM);
-            let error = Ceiling::new(ring, ring).unwrap_err().to_string();
+            let error = Ceiling::new(Some(ring), ring).unwrap_err().to_string();
             assert!(error.contains("at least"), "{error}");
+            assert!(Ceiling::new(None, ring).is_ok());
         }
     }
 
     #[test]
     fn the_default_holds_as_many_connections_as_the_kernel_side_follows() {
-        let ceiling = Ceiling::of(256 << 20, 16 << 20);
+        let ceiling = Ceiling::new(None, 16 << 20).unwrap();
         let reserved = KEPT_BACK + 65_536 * IN_TABLES;
         // A connection takes some 1.3 KiB in both files, and the recorder itself 26 MiB.
         assert!(ceiling.live > reserved + 65_536 * 1331 + (26 << 20), "{}", ceiling.live);
