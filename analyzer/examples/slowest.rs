@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     for (duration_ns, exchange) in slowest {
-        let tls = exchange.connection.borrow().tls;
+        let tls = exchange.connection.tls;
         let url = exchange.request.as_ref().and_then(|request| request.url(tls));
         println!("{:8.1} ms  {}", duration_ns as f64 / 1e6, url.as_deref().unwrap_or("-"));
     }

@@ -1,17 +1,20 @@
 //! Turns the records of a capture into the items of a listing, in order, and counts.
 
 use std::collections::HashSet;
-use std::rc::Rc;
+use std::io;
+use std::sync::Arc;
 
 use foldhash::HashMap;
 use sslrec_formats::pairing::Pairing;
 use sslrec_formats::record::{self, CaptureInfo, Direction, Record, Stats};
 
-use crate::exchange::{ConnectionInfo, Handshake, Item};
+use crate::apart::Apart;
+use crate::exchange::{ConnectionInfo, Handshake, Item, SharedConnection};
 use crate::input::{Kind, RecordSink};
+use crate::order::{Holding, Lister, MAX_WAITING, Order, Totals};
 use crate::stream::Connection;
 use crate::text::Size;
-use crate::timeline::{MAX_WAITING, Timeline};
+use crate::timeline::Timeline;
 
 /// What is done with a capture.
 #[derive(Debug, Clone, Copy, Default)]
@@ -43,6 +46,62 @@ pub trait ItemSink {
 impl<F: FnMut(Item)> ItemSink for F {
     fn item(&mut self, item: Item) {
         self(item);
+    }
+}
+
+/// Keeps items until their turn comes.
+impl<S: ItemSink> Lister for S {
+    type Held = Item;
+
+    fn hold(&mut self, item: Item) -> Holding<Item> {
+        Holding { bytes: item.memory_bytes(), held: item, rest: None }
+    }
+
+    fn list(&mut self, mut item: Item, id: u64) {
+        item.refresh();
+        if let Item::Exchange(exchange) = &mut item {
+            exchange.id = id;
+        }
+        self.item(item);
+    }
+
+    fn is_done(&self) -> bool {
+        ItemSink::is_done(self)
+    }
+}
+
+/// Where what is assembled is listed.
+#[derive(Debug)]
+enum Listing<L: Lister> {
+    Here(Order<L>),
+    Apart(Apart<L>),
+}
+
+impl<L: Lister> Listing<L> {
+    /// A record was assembled.
+    fn take(&mut self, timeline: &mut Timeline) {
+        match self {
+            Listing::Here(order) => {
+                timeline.steps().iter_mut().for_each(|step| order.step(step));
+                timeline.steps().clear();
+            }
+            Listing::Apart(apart) => apart.take(timeline),
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        match self {
+            Listing::Here(order) => order.is_done(),
+            Listing::Apart(apart) => apart.is_done(),
+        }
+    }
+
+    fn finish(mut self, timeline: &mut Timeline) -> (Totals, L) {
+        self.take(timeline);
+        match self {
+            Listing::Here(order) => order.finish(),
+            Listing::Apart(apart) => apart.finish(timeline),
+        }
     }
 }
 
@@ -83,11 +142,11 @@ pub struct Summary {
 
 /// Makes items of the records of a capture, as they come.
 #[derive(Debug)]
-pub struct Assembler<S> {
+pub struct Assembler<L: Lister> {
     options: Options,
     pairing: Pairing,
     /// Short names of processes.
-    comms: HashMap<u32, Rc<str>>,
+    comms: HashMap<u32, Arc<str>>,
     connections: HashMap<u64, Connection>,
     /// Processes of listed connections.
     pids: HashSet<u32>,
@@ -96,34 +155,54 @@ pub struct Assembler<S> {
     /// Records of connections that the file does not describe, which only damage can cause.
     undescribed: u64,
     summary: Summary,
-    sink: S,
+    listing: Listing<L>,
 }
 
-impl<S: ItemSink> Assembler<S> {
-    /// One whose items go to `sink`.
-    pub fn new(options: Options, sink: S) -> Self {
+impl<L: Lister> Assembler<L> {
+    /// One whose items go to `lister`.
+    pub fn new(options: Options, lister: L) -> Self {
+        Self::with(options, Listing::Here(Order::new(options.as_finished, lister)))
+    }
+
+    /// The same with a thread for what `lister` does.
+    ///
+    /// # Errors
+    /// If the system has no thread for it.
+    pub fn apart(options: Options, lister: L) -> io::Result<Self>
+    where
+        L: Send + 'static,
+        L::Held: Send,
+    {
+        let order = Order::new(options.as_finished, lister);
+        Ok(Self::with(options, Listing::Apart(Apart::new(order)?)))
+    }
+
+    fn with(options: Options, listing: Listing<L>) -> Self {
         Self {
             options,
             pairing: Pairing::new(),
             comms: HashMap::default(),
             connections: HashMap::default(),
             pids: HashSet::new(),
-            timeline: Timeline::new(options.as_finished),
+            timeline: Timeline::default(),
             stats: None,
             undescribed: 0,
             summary: Summary::default(),
-            sink,
+            listing,
         }
     }
 
-    /// Where the items go.
-    pub fn sink(&mut self) -> &mut S {
-        &mut self.sink
+    /// Where the items go; `None` where that is in another thread.
+    pub fn lister(&mut self) -> Option<&mut L> {
+        match &mut self.listing {
+            Listing::Here(order) => Some(order.lister()),
+            Listing::Apart(_) => None,
+        }
     }
 
     /// All was read. `start_ns` is what the head of the file says; `to_end` that no damage cut it
     /// short.
-    pub fn finish(mut self, start_ns: u64, to_end: bool) -> (Summary, S) {
+    pub fn finish(mut self, start_ns: u64, to_end: bool) -> (Summary, L) {
         let mut open: Vec<_> = std::mem::take(&mut self.connections).into_iter().collect();
         open.sort_by_key(|(conn, _)| *conn);
         let end_ns = self.summary.end_ns.unwrap_or(start_ns);
@@ -131,8 +210,12 @@ impl<S: ItemSink> Assembler<S> {
             let shadow = self.is_shadow(conn);
             self.end(connection, shadow, None, end_ns);
         }
-        self.release(true);
+        let (totals, lister) = self.listing.finish(&mut self.timeline);
         let mut summary = self.summary;
+        summary.exchanges = totals.exchanges;
+        summary.streams = totals.streams;
+        summary.handshakes = totals.handshakes;
+        summary.incomplete = totals.incomplete;
         summary.processes = self.pids.len() as u64;
         summary.start_ns = Some(start_ns).filter(|&ns| ns > 0).or(summary.start_ns);
         summary.dropped_events = self.stats.as_ref().map(|stats| stats.dropped_events);
@@ -141,11 +224,11 @@ impl<S: ItemSink> Assembler<S> {
             Some(stats) => stats.last,
             None => self.options.plaintext,
         };
-        if self.timeline.late() > 0 {
-            let late = self.timeline.late();
+        if totals.late > 0 {
+            let late = totals.late;
             summary.notes.push(format!("{late} items are listed after one that began later"));
         }
-        if self.timeline.overflowed() {
+        if totals.overflowed {
             let limit = Size(MAX_WAITING as u64);
             summary.notes.push(format!(
                 "not all is in the order of time: more than {limit} had to wait for what was still open"
@@ -157,7 +240,7 @@ impl<S: ItemSink> Assembler<S> {
                 .notes
                 .push(format!("{count} records are of connections that are not described"));
         }
-        (summary, self.sink)
+        (summary, lister)
     }
 
     fn is_shadow(&self, conn: u64) -> bool {
@@ -167,16 +250,15 @@ impl<S: ItemSink> Assembler<S> {
     fn describe(&mut self, record: &record::Connection) {
         let comm = self.comms.get(&record.pid).cloned();
         if let Some(connection) = self.connections.get(&record.conn) {
-            let mut info = connection.info().borrow_mut();
-            let started_ns = info.record.ts_ns;
-            info.record = record.clone();
-            info.record.ts_ns = started_ns;
-            info.comm = comm.or(info.comm.take());
-            return;
+            let before = connection.shared().info();
+            let comm = comm.or_else(|| before.comm.clone());
+            let mut info = ConnectionInfo { record: record.clone(), comm, tls: before.tls };
+            info.record.ts_ns = before.record.ts_ns;
+            return self.timeline.learn(connection.shared(), info);
         }
         let tls = !self.options.plaintext;
-        let info = Rc::new(ConnectionInfo { record: record.clone(), comm, tls }.into());
-        let connection = Connection::new(info, self.options.bodies);
+        let info = ConnectionInfo { record: record.clone(), comm, tls };
+        let connection = Connection::new(SharedConnection::new(info), self.options.bodies);
         self.connections.insert(record.conn, connection);
     }
 
@@ -192,35 +274,13 @@ impl<S: ItemSink> Assembler<S> {
             return;
         }
         self.summary.connections += 1;
-        self.pids.extend(connection.info().borrow().pid());
+        self.pids.extend(connection.shared().info().pid());
         let missing = connection.finish(close, ts_ns, &mut self.timeline);
         self.lose(missing);
     }
 
     fn lose(&mut self, len: u64) {
         self.summary.lost_bytes = self.summary.lost_bytes.saturating_add(len);
-    }
-
-    fn release(&mut self, at_end: bool) {
-        while let Some(mut item) = self.timeline.release(at_end) {
-            let complete = match &mut item {
-                Item::Exchange(exchange) => {
-                    self.summary.exchanges += 1;
-                    exchange.id = self.summary.exchanges;
-                    exchange.complete
-                }
-                Item::Stream(stream) => {
-                    self.summary.streams += 1;
-                    stream.complete
-                }
-                Item::Handshake(_) => {
-                    self.summary.handshakes += 1;
-                    true
-                }
-            };
-            self.summary.incomplete += u64::from(!complete);
-            self.sink.item(item);
-        }
     }
 
     fn see(&mut self, ts_ns: u64) {
@@ -235,7 +295,7 @@ impl<S: ItemSink> Assembler<S> {
     }
 }
 
-impl<S: ItemSink> RecordSink for Assembler<S> {
+impl<L: Lister> RecordSink for Assembler<L> {
     fn record(&mut self, record: &Record<'_>) {
         // The pairing forgets a connection at its end, so it is asked first then.
         let closing = matches!(record, Record::Close(_));
@@ -277,7 +337,7 @@ impl<S: ItemSink> RecordSink for Assembler<S> {
                 self.see(handshake.ts_ns);
                 match self.connections.get_mut(&handshake.conn) {
                     Some(connection) => {
-                        let handshake = Handshake::new(connection.info(), handshake);
+                        let handshake = Handshake::new(connection.shared(), handshake);
                         connection.handshake(handshake, &mut self.timeline);
                     }
                     None => self.undescribed += 1,
@@ -297,7 +357,8 @@ impl<S: ItemSink> RecordSink for Assembler<S> {
                 self.stats = Some(stats.clone());
             }
         }
-        self.release(false);
+        self.timeline.end_record();
+        self.listing.take(&mut self.timeline);
     }
 
     fn info(&mut self, info: &CaptureInfo) {
@@ -308,7 +369,7 @@ impl<S: ItemSink> RecordSink for Assembler<S> {
     }
 
     fn is_done(&self) -> bool {
-        self.sink.is_done()
+        self.listing.is_done()
     }
 
     fn source(&mut self, kind: Kind) {

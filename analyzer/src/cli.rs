@@ -1,5 +1,6 @@
 //! The command line of `sslanalyze`.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
@@ -135,6 +136,15 @@ pub struct Cli {
     /// By default such a connection is listed once, from the client's end.
     #[arg(long)]
     pub both_ends: bool,
+
+    /// Share the work among so many threads, at most 3
+    ///
+    /// With 1 one thread does everything; with 2 another one reads the capture; with 3, the default
+    /// where there is more than one processor, yet another one makes the lines of the listing. They
+    /// are the same in any case. Several captures are read by a thread each, whatever this says, and
+    /// what somebody may be watching (--follow-file, standard input) is listed by one.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
 
     /// Colour the listing: auto, always or never
     ///

@@ -13,6 +13,7 @@ use sslrec_formats::record::{CaptureInfo, Direction, Record};
 
 use crate::input::{self, Follow, Input, Kind, Outcome, RecordSink, Until};
 use crate::progress::Progress;
+use crate::threads::Threads;
 
 /// Files that are about to be read.
 pub(crate) struct Files<'p> {
@@ -20,6 +21,7 @@ pub(crate) struct Files<'p> {
     inputs: Vec<Input<'static>>,
     /// Somebody may be watching, and waits for each record.
     live: bool,
+    threads: Threads,
     progress: Option<Arc<Progress>>,
     /// Why to stop waiting for more.
     until: Until,
@@ -56,15 +58,19 @@ impl<'p> Files<'p> {
             inputs.push(Input::open(reader).map_err(|error| unreadable(name, &error))?);
         }
         let live = follow || paths.iter().any(|path| is_stdin(path));
-        Ok(Self { names, inputs, live, progress, until })
+        Ok(Self { names, inputs, live, threads: Threads::new(None), progress, until })
+    }
+
+    /// Shares the work in this way. Several files are read by a thread each, whatever it says.
+    pub(crate) fn with_threads(self, threads: Threads) -> Self {
+        Self { threads, ..self }
     }
 
     /// Hands the records of all files to `sink`.
     pub(crate) fn read(self, sink: &mut dyn RecordSink) -> Result<Read> {
-        let Self { names, mut inputs, live, progress, until } = self;
+        let Self { names, mut inputs, live, threads, progress, until } = self;
         let several = inputs.len() > 1;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let ahead = !several && !live && cores > 1;
+        let ahead = !several && !live && threads.reader();
         let compressed: Vec<bool> = inputs.iter().map(Input::is_compressed).collect();
         let mut sink = Watch { sink, until: &until };
         let (outcomes, closed) = match inputs.pop() {

@@ -6,7 +6,7 @@
 //! for exchange in sslanalyze::Capture::open(path)?.exchanges() {
 //!     let exchange = exchange?;
 //!     if let (Some(request), Some(response)) = (&exchange.request, &exchange.response) {
-//!         let tls = exchange.connection.borrow().tls;
+//!         let tls = exchange.connection.tls;
 //!         println!("{:?} {:?}: {:?}", request.method, request.url(tls), response.status);
 //!     }
 //! }
@@ -24,7 +24,7 @@
 //! Data flows one way:
 //!
 //! ```text
-//! input -> records -> capture -> stream -> http1 -> exchange -> timeline -> filter -> output
+//! input -> records -> capture -> stream -> http1 -> exchange -> timeline -> order -> filter -> output
 //!   \-> tcp ->/                       \-> http2 ->/
 //! ```
 //!
@@ -32,10 +32,12 @@
 //! `capture` hands them to the connections that they belong to, which find out what protocol
 //! they carry; what rides on HTTP is read while contents come, into the model of [`messages`]. What
 //! the parsers finish is put in order and given to an `output`. Parsers do no
-//! input or output, and outputs only read the [`exchange`] model.
+//! input or output, and outputs only read the [`exchange`] model. Before `records` and behind
+//! `timeline` the work can be cut and given to a thread each, see `threads`.
 
 #![forbid(unsafe_code)]
 
+mod apart;
 #[doc(hidden)]
 pub mod capture;
 #[doc(hidden)]
@@ -52,8 +54,11 @@ mod http1;
 mod http2;
 #[doc(hidden)]
 pub mod input;
+mod listing;
 mod losses;
 pub mod messages;
+#[doc(hidden)]
+pub mod order;
 #[doc(hidden)]
 pub mod output;
 mod over_http;
@@ -70,6 +75,7 @@ mod template;
 mod terminal;
 #[doc(hidden)]
 pub mod text;
+mod threads;
 mod timeline;
 
 pub use capture::Summary;

@@ -119,7 +119,7 @@ impl Iterator for Items {
 
     fn next(&mut self) -> Option<Self::Item> {
         while let Some((mut ahead, mut assembler)) = self.reading.take() {
-            let item = assembler.sink().0.pop_front();
+            let item = assembler.lister().and_then(|finished| finished.0.pop_front());
             if item.is_some() || ahead.step(&mut assembler) {
                 self.reading = Some((ahead, assembler));
                 match item {

@@ -4,18 +4,18 @@ use std::io::{self, BufWriter, Write};
 
 use anyhow::{Context, Result};
 
-use crate::capture::{Assembler, ItemSink, Options};
+use crate::capture::{Assembler, Options};
 use crate::cli::Cli;
-use crate::coding;
 use crate::commands;
 use crate::descriptors::Descriptors;
-use crate::exchange::Item;
 use crate::files::{Files, is_stdin};
-use crate::filter::{self, Filter};
+use crate::filter;
+use crate::listing::Listing;
 use crate::output::Output;
 use crate::output::json::Json;
 use crate::output::table::Table;
 use crate::terminal;
+use crate::threads::Threads;
 
 /// Bytes that are gathered before they are written.
 const OUT_BUFFER: usize = 64 << 10;
@@ -54,8 +54,12 @@ pub fn run(cli: &Cli) -> Result<()> {
         as_finished: cli.follow_file,
         ..Options::default()
     };
-    let mut capture = Assembler::new(options, listing);
-    let read = files.read(&mut capture)?;
+    let threads = if listing.live { Threads::one() } else { Threads::new(cli.threads) };
+    let mut capture = match threads.lister() {
+        true => Assembler::apart(options, listing).context("cannot start a thread")?,
+        false => Assembler::new(options, listing),
+    };
+    let read = files.with_threads(threads).read(&mut capture)?;
     let (mut summary, mut listing) = capture.finish(read.start_ns, read.is_whole());
     summary.closed &= read.closed;
     summary.notes.extend(read.notes.iter().cloned());
@@ -82,63 +86,13 @@ impl std::fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
-fn output(cli: &Cli) -> Result<Box<dyn Output>> {
-    let out = BufWriter::with_capacity(OUT_BUFFER, io::stdout().lock());
+fn output(cli: &Cli) -> Result<Box<dyn Output + Send>> {
+    let out = BufWriter::with_capacity(OUT_BUFFER, io::stdout());
     if cli.json {
         let descriptors = cli.proto.as_deref().map(Descriptors::open).transpose()?;
         return Ok(Box::new(Json::new(out).with_descriptors(descriptors)));
     }
     Ok(Box::new(Table::new(out, terminal::is_colored(cli.color), terminal::width())))
-}
-
-/// Writes items as they come.
-struct Listing {
-    filter: Option<Filter>,
-    /// Undo content codings.
-    decode: bool,
-    /// List handshakes where no filter says which.
-    handshakes: bool,
-    output: Box<dyn Output>,
-    /// Items that were written.
-    listed: u64,
-    /// The first failure to write; nothing is written after it.
-    failure: Option<io::Error>,
-    /// Somebody may be watching what comes through a pipe.
-    live: bool,
-}
-
-impl Listing {
-    fn attempt(&mut self, write: impl FnOnce(&mut dyn Output) -> io::Result<()>) {
-        if self.failure.is_none() {
-            self.failure = write(self.output.as_mut()).err();
-        }
-    }
-}
-
-impl ItemSink for Listing {
-    fn item(&mut self, mut item: Item) {
-        let wanted = match &self.filter {
-            Some(filter) => filter.matches(&item),
-            None => self.handshakes || !matches!(item, Item::Handshake(_)),
-        };
-        if !wanted {
-            return;
-        }
-        self.listed += 1;
-        if let Item::Exchange(exchange) = &mut item
-            && self.decode
-        {
-            coding::undo(exchange);
-        }
-        self.attempt(|output| output.item(&item));
-        if self.live {
-            self.attempt(|output| output.flush());
-        }
-    }
-
-    fn is_done(&self) -> bool {
-        self.failure.is_some()
-    }
 }
 
 /// Exit status of a failure.

@@ -16,7 +16,7 @@ use crate::timeline::{Ticket, Timeline};
 /// A connection that is being read.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    info: SharedConnection,
+    shared: SharedConnection,
     protocol: Protocol,
     /// Everything that went over it, for the case that it is not HTTP.
     raw: Box<Stream>,
@@ -90,15 +90,13 @@ impl Half {
 }
 
 impl Connection {
-    pub(crate) fn new(info: SharedConnection, keep: bool) -> Self {
-        let (first_ns, joined) = {
-            let info = info.borrow();
-            (info.record.ts_ns, info.record.joined)
-        };
+    pub(crate) fn new(shared: SharedConnection, keep: bool) -> Self {
+        let info = shared.info();
+        let (first_ns, joined) = (info.record.ts_ns, info.record.joined);
         let half = || Half { searching: joined, ..Half::default() };
         Self {
-            raw: Box::new(Stream::new(&info, first_ns, keep)),
-            info,
+            raw: Box::new(Stream::new(&shared, first_ns, keep)),
+            shared,
             protocol: Protocol::Undecided,
             ticket: None,
             keep,
@@ -111,8 +109,9 @@ impl Connection {
         }
     }
 
-    pub(crate) fn info(&self) -> &SharedConnection {
-        &self.info
+    /// What is known of it.
+    pub(crate) fn shared(&self) -> &SharedConnection {
+        &self.shared
     }
 
     /// Bytes that were read or written. Returns how many turned out to be missing before them.
@@ -254,7 +253,7 @@ impl Connection {
         if !closed {
             self.raw.note("still open when the recording ended");
         }
-        let client = self.info.borrow().client_direction();
+        let client = self.shared.info().client_direction();
         self.raw.finish(closed && self.beginning == Beginning::Here, client);
         let ticket = self.ticket.unwrap_or_else(|| timeline.open(self.raw.first_ns));
         timeline.close(ticket, Item::Stream(self.raw));
@@ -307,10 +306,8 @@ impl Connection {
         bytes: &[u8],
         timeline: &mut Timeline,
     ) {
-        let (role, alpn) = {
-            let info = self.info.borrow();
-            (info.client_direction(), Alpn::of(info.record.alpn.as_deref()))
-        };
+        let info = self.shared.info();
+        let (role, alpn) = (info.client_direction(), Alpn::of(info.record.alpn.as_deref()));
         let half = self.half(direction);
         if half.other {
             return;
@@ -389,7 +386,7 @@ impl Connection {
             Direction::Sent => self.sent.searching || self.sent.other,
             Direction::Received => self.received.searching || self.received.other,
         };
-        let mut http1 = http1::Connection::new(&self.info, requests, searching, self.keep);
+        let mut http1 = http1::Connection::new(&self.shared, requests, searching, self.keep);
         self.ticket.take().into_iter().for_each(|ticket| timeline.cancel(ticket));
         for (direction, cause, lost) in self.raw.losses.iter() {
             http1.gap(direction, cause, self.raw.first_ns, lost, timeline);
@@ -406,7 +403,7 @@ impl Connection {
 
     /// The bytes of this direction begin with a frame of HTTP/2, or with its preface.
     fn become_http2(&mut self, direction: Direction, skipped: u64, timeline: &mut Timeline) {
-        let client = self.info.borrow().client_direction();
+        let client = self.shared.info().client_direction();
         let place = |d| match d {
             Direction::Sent if self.sent.searching || self.sent.other => Place::Anywhere,
             Direction::Received if self.received.searching || self.received.other => {
@@ -418,7 +415,7 @@ impl Connection {
             Place::Anywhere if d == direction => Place::Frame,
             place => place,
         };
-        let mut http2 = http2::Connection::new(&self.info, client, place, self.keep);
+        let mut http2 = http2::Connection::new(&self.shared, client, place, self.keep);
         self.ticket.take().into_iter().for_each(|ticket| timeline.cancel(ticket));
         for (direction, cause, lost) in self.raw.losses.iter() {
             http2.lost_before(direction, cause, lost);

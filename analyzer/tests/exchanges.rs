@@ -403,8 +403,7 @@ fn a_connection_with_both_ends_recorded_is_listed_from_the_clients() {
             order.iter().flat_map(|&end| ends[end][..2].to_vec()).collect();
         records.extend(order.iter().flat_map(|&end| ends[end][2..].to_vec()));
         let (items, summary) = list_records(&records, Options::default());
-        let conns: Vec<_> =
-            exchanges(&items).iter().map(|e| e.connection.borrow().record.conn).collect();
+        let conns: Vec<_> = exchanges(&items).iter().map(|e| e.connection.record.conn).collect();
         assert_eq!(conns, [1], "{order:?}");
         assert_eq!((summary.connections, summary.streams), (1, 0));
         let both = Options { both_ends: true, ..Options::default() };

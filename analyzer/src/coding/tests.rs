@@ -1,12 +1,11 @@
 use std::io::Write;
-use std::rc::Rc;
 
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use sslrec_formats::record::Direction;
 
 use super::*;
-use crate::exchange::{Request, Response};
+use crate::exchange::{Request, Response, SharedConnection};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -178,7 +177,7 @@ fn message(coding: &[&str], body: &[u8]) -> Message {
 
 #[test]
 fn both_messages_of_an_exchange_are_decoded() {
-    let mut exchange = Exchange::new(&Rc::default(), Direction::Sent, 1);
+    let mut exchange = Exchange::new(&SharedConnection::default(), Direction::Sent, 1);
     let request = message(&["deflate"], b"plain");
     let response = message(&[" gzip ,identity,", "br"], &brotli(&gzip(b"hello")));
     exchange.request = Some(Request { message: request, ..Request::default() });

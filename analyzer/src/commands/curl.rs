@@ -26,7 +26,7 @@ const ADDED: [&str; 3] = ["user-agent", "accept", "content-type"];
 pub(crate) fn command(exchange: &Exchange) -> Result<Command> {
     let id = exchange.id;
     let Some(request) = &exchange.request else { bail!("exchange {id} has no request to repeat") };
-    let tls = exchange.connection.borrow().tls;
+    let tls = exchange.connection.tls;
     let (Some(method), Some(url)) = (request.method.as_deref(), request.url(tls)) else {
         bail!("method or URL of exchange {id} are not known, so that it cannot be repeated");
     };

@@ -122,7 +122,7 @@ impl<W: Write> Bodies<'_, W> {
                 content_type.to_string()
             };
             if let Some(request) = request {
-                let tls = exchange.connection.borrow().tls;
+                let tls = exchange.connection.tls;
                 let method = request.method.as_deref().unwrap_or("<unknown>");
                 let url = request.url(tls).unwrap_or("<unknown>".into());
                 // Writing to a String cannot fail.
@@ -137,7 +137,7 @@ impl<W: Write> Bodies<'_, W> {
     }
 
     fn stream(&mut self, stream: &Stream) -> Result<()> {
-        let info = stream.connection.borrow();
+        let info = &*stream.connection;
         let conn = info.record.conn;
         for direction in [Direction::Sent, Direction::Received] {
             let (end, wanted) = match info.client_direction() {

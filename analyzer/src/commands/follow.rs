@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
@@ -125,7 +125,7 @@ struct Conversation<W> {
     transcript: Transcript<W>,
     tls: bool,
     /// Short names of processes.
-    comms: HashMap<u32, Rc<str>>,
+    comms: HashMap<u32, Arc<str>>,
     info: Option<ConnectionInfo>,
     /// Its first lines, which say what it is, were written.
     introduced: bool,

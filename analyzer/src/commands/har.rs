@@ -73,8 +73,8 @@ impl<W: Write> Consumer for Entries<W> {
             return Ok(());
         };
         coding::undo(&mut exchange);
-        let info = exchange.connection.borrow();
-        let Some(entry) = entry(&exchange, &info) else {
+        let info = &*exchange.connection;
+        let Some(entry) = entry(&exchange, info) else {
             self.left_out += 1;
             return Ok(());
         };

@@ -137,9 +137,9 @@ fn write_exchange(
     let proto = format!("{} stream {}", exchange.proto, exchange.stream);
     let number = format!("exchange {}", exchange.id);
     let client = Some(exchange.request_direction);
-    let info = exchange.connection.borrow();
-    write_origin(out, &number, exchange.first_ns(), &info, client, &proto)?;
-    write_tls(out, &info)?;
+    let info = &*exchange.connection;
+    write_origin(out, &number, exchange.first_ns(), info, client, &proto)?;
+    write_tls(out, info)?;
     if let (Some(first), Some(all)) = (exchange.ttfb_ns(), exchange.duration_ns()) {
         writeln!(out, "* took {:#}, first byte after {:#}", Duration(all), Duration(first))?;
     }
@@ -287,10 +287,10 @@ fn write_body(out: &mut impl Write, content_type: &str, data: &[u8]) -> io::Resu
 }
 
 fn write_stream(out: &mut impl Write, stream: &Stream) -> io::Result<()> {
-    let info = stream.connection.borrow();
+    let info = &*stream.connection;
     let client = info.client_direction();
-    write_origin(out, "stream", stream.first_ns, &info, client, "not HTTP")?;
-    write_tls(out, &info)?;
+    write_origin(out, "stream", stream.first_ns, info, client, "not HTTP")?;
+    write_tls(out, info)?;
     for note in &stream.notes {
         writeln!(out, "* {}", Printable(note))?;
     }
@@ -302,12 +302,12 @@ fn write_stream(out: &mut impl Write, stream: &Stream) -> io::Result<()> {
 }
 
 fn write_handshake(out: &mut impl Write, handshake: &Handshake) -> io::Result<()> {
-    let info = handshake.connection.borrow();
+    let info = &*handshake.connection;
     let client = info.client_direction();
     let proto =
         info.record.alpn.as_deref().map_or("over TLS".into(), |alpn| Printable(alpn).to_string());
-    write_origin(out, "TLS handshake", handshake.first_ns, &info, client, &proto)?;
-    write_tls(out, &info)?;
+    write_origin(out, "TLS handshake", handshake.first_ns, info, client, &proto)?;
+    write_tls(out, info)?;
     if let Some(name) = &info.record.sni {
         writeln!(out, "* server name {}", Printable(name))?;
     }

@@ -1,14 +1,60 @@
 //! What is known of a connection.
 
-use std::cell::RefCell;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sslrec_formats::record::{Connection, Direction, Role};
 
 /// What is known of a connection; shared by all that happened on it, since some of it (addresses,
 /// server name) becomes known late.
-pub type SharedConnection = Rc<RefCell<ConnectionInfo>>;
+///
+/// It is kept twice, since items are listed later than they are assembled, perhaps in another
+/// thread: what a line of the listing says must not depend on how much later.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SharedConnection(Arc<Views>);
+
+#[derive(Debug, Default)]
+struct Views {
+    assembled: Mutex<Arc<ConnectionInfo>>,
+    listed: Mutex<Arc<ConnectionInfo>>,
+}
+
+impl SharedConnection {
+    pub(crate) fn new(info: ConnectionInfo) -> Self {
+        let info = Arc::new(info);
+        Self(Arc::new(Views { assembled: Mutex::new(Arc::clone(&info)), listed: Mutex::new(info) }))
+    }
+
+    /// What is known where records are assembled.
+    pub(crate) fn info(&self) -> Arc<ConnectionInfo> {
+        Arc::clone(&lock(&self.0.assembled))
+    }
+
+    /// More is known there.
+    pub(crate) fn learn(&self, info: Arc<ConnectionInfo>) {
+        *lock(&self.0.assembled) = info;
+    }
+
+    /// More is known where items are listed.
+    pub(crate) fn list(&self, info: Arc<ConnectionInfo>) {
+        *lock(&self.0.listed) = info;
+    }
+
+    /// Brings `info` up to what is known where items are listed. Returns whether that is another.
+    pub(crate) fn refresh(&self, info: &mut Arc<ConnectionInfo>) -> bool {
+        let listed = lock(&self.0.listed);
+        let is_other = !Arc::ptr_eq(&listed, info);
+        if is_other {
+            *info = Arc::clone(&listed);
+        }
+        is_other
+    }
+}
+
+/// There is always something in it, whatever became of who held it.
+fn lock(view: &Mutex<Arc<ConnectionInfo>>) -> MutexGuard<'_, Arc<ConnectionInfo>> {
+    view.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A connection and the process that it was recorded in.
 #[derive(Debug, Clone, Default)]
@@ -16,7 +62,7 @@ pub struct ConnectionInfo {
     /// The record itself. Its `pid` is 0 where the process is not known.
     pub record: Connection,
     /// Short name of the process when the connection was made.
-    pub comm: Option<Rc<str>>,
+    pub comm: Option<Arc<str>>,
     /// The capture is of TLS, so that URLs are `https`.
     pub tls: bool,
 }

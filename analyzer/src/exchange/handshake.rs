@@ -1,16 +1,18 @@
 //! TLS handshakes.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use sslrec_formats::record;
 
-use super::SharedConnection;
+use super::{ConnectionInfo, SharedConnection};
 
 /// A TLS handshake that ended, as one end of it saw it.
 #[derive(Debug, Clone)]
 pub struct Handshake {
-    /// The connection. What was settled on stands there: version, cipher and protocol.
-    pub connection: SharedConnection,
+    /// The connection, as far as it was known when the handshake was listed. What was settled on
+    /// stands there: version, cipher and protocol.
+    pub connection: Arc<ConnectionInfo>,
+    pub(crate) shared: SharedConnection,
     /// When its first call began, nanoseconds since the Unix epoch.
     pub first_ns: u64,
     /// When its last call ended.
@@ -26,7 +28,8 @@ pub struct Handshake {
 impl Handshake {
     pub(crate) fn new(connection: &SharedConnection, record: &record::Handshake<'_>) -> Self {
         Self {
-            connection: Rc::clone(connection),
+            connection: connection.info(),
+            shared: connection.clone(),
             first_ns: record.ts_ns.saturating_sub(record.lat_ns),
             last_ns: record.ts_ns,
             ok: record.ok,

@@ -10,11 +10,12 @@ mod message;
 mod stream;
 
 use std::borrow::Cow;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use sslrec_formats::record::Direction;
 
-pub use self::connection::{ConnectionInfo, SharedConnection};
+pub use self::connection::ConnectionInfo;
+pub(crate) use self::connection::SharedConnection;
 pub use self::fields::Fields;
 pub use self::handshake::Handshake;
 pub use self::message::{Body, Message, Request, Response, Scheme};
@@ -32,6 +33,46 @@ pub enum Item {
     Handshake(Box<Handshake>),
 }
 
+impl Item {
+    /// Its turn has come, or nearly so: it has what is known of its connection now.
+    pub(crate) fn refresh(&mut self) {
+        let (shared, info) = match self {
+            Item::Exchange(exchange) => (&exchange.shared, &mut exchange.connection),
+            Item::Stream(stream) => (&stream.shared, &mut stream.connection),
+            Item::Handshake(handshake) => (&handshake.shared, &mut handshake.connection),
+        };
+        shared.refresh(info);
+    }
+
+    /// About how much memory it takes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let held = |data: &Option<Vec<u8>>| data.as_ref().map_or(0, Vec::capacity);
+        let message = |message: &Message| {
+            let fields = message.headers.memory_bytes() + message.trailers.memory_bytes();
+            fields + held(&message.body.data)
+        };
+        match self {
+            Item::Exchange(exchange) => {
+                let request = exchange.request.as_ref();
+                let interim = exchange.interim.iter();
+                size_of::<Exchange>()
+                    + request.map_or(0, |r| {
+                        r.target.as_ref().map_or(0, Vec::capacity) + message(&r.message)
+                    })
+                    + interim
+                        .map(|i| size_of::<Interim>() + i.headers.memory_bytes())
+                        .sum::<usize>()
+                    + exchange.response.as_ref().map_or(0, |r| message(&r.message))
+                    + exchange.carried.as_ref().map_or(0, |carried| carried.memory_bytes())
+            }
+            Item::Stream(stream) => {
+                size_of::<Stream>() + held(&stream.sent.data) + held(&stream.received.data)
+            }
+            Item::Handshake(handshake) => size_of::<Handshake>() + handshake.func.len(),
+        }
+    }
+}
+
 /// A response that was not the final one, such as 100 or 103.
 #[derive(Debug, Clone, Default)]
 pub struct Interim {
@@ -46,8 +87,9 @@ pub struct Interim {
 pub struct Exchange {
     /// Place in the listing, from 1; 0 before it is listed.
     pub id: u64,
-    /// The connection that it was on.
-    pub connection: SharedConnection,
+    /// The connection that it was on, as far as it was known when the exchange was listed.
+    pub connection: Arc<ConnectionInfo>,
+    pub(crate) shared: SharedConnection,
     /// Direction in which the request went.
     pub request_direction: Direction,
     /// Number of the exchange on its connection, from 1 (for HTTP/2: the stream identifier).
@@ -79,7 +121,8 @@ impl Exchange {
     ) -> Self {
         Self {
             id: 0,
-            connection: Rc::clone(connection),
+            connection: connection.info(),
+            shared: connection.clone(),
             request_direction,
             stream,
             proto: "http/1.1",

@@ -1,11 +1,11 @@
 //! Connections that are not HTTP.
 
 use std::borrow::Cow;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use sslrec_formats::record::{Direction, GapCause};
 
-use super::SharedConnection;
+use super::{ConnectionInfo, SharedConnection};
 use crate::losses::Losses;
 
 /// One direction of a connection that is not decoded.
@@ -25,8 +25,9 @@ const FIRST_BYTES: usize = 64;
 /// A connection, or the rest of one, that is not HTTP.
 #[derive(Debug, Clone)]
 pub struct Stream {
-    /// The connection.
-    pub connection: SharedConnection,
+    /// The connection, as far as it was known when the stream was listed.
+    pub connection: Arc<ConnectionInfo>,
+    pub(crate) shared: SharedConnection,
     /// When its first byte was handed over, or when the connection was made where there is none.
     pub first_ns: u64,
     /// When its last byte was handed over.
@@ -49,7 +50,8 @@ impl Stream {
     pub(crate) fn new(connection: &SharedConnection, first_ns: u64, keep: bool) -> Self {
         let half = StreamHalf { data: keep.then(Vec::new), ..StreamHalf::default() };
         Self {
-            connection: Rc::clone(connection),
+            connection: connection.info(),
+            shared: connection.clone(),
             first_ns,
             last_ns: first_ns,
             sent: half.clone(),

@@ -62,19 +62,19 @@ impl Subject<'_> {
     pub(super) fn with<T>(item: &Item, ask: impl FnOnce(&Subject<'_>) -> T) -> T {
         match item {
             Item::Exchange(exchange) => ask(&Subject {
-                info: &exchange.connection.borrow(),
+                info: &exchange.connection,
                 client: Some(exchange.request_direction),
                 kind: Kind::Exchange(exchange),
             }),
             Item::Stream(stream) => {
-                let info = stream.connection.borrow();
+                let info = &*stream.connection;
                 let client = info.client_direction();
-                ask(&Subject { info: &info, client, kind: Kind::Stream(stream) })
+                ask(&Subject { info, client, kind: Kind::Stream(stream) })
             }
             Item::Handshake(handshake) => {
-                let info = handshake.connection.borrow();
+                let info = &*handshake.connection;
                 let client = info.client_direction();
-                ask(&Subject { info: &info, client, kind: Kind::Handshake(handshake) })
+                ask(&Subject { info, client, kind: Kind::Handshake(handshake) })
             }
         }
     }

@@ -1,6 +1,3 @@
-use std::cell::RefCell;
-use std::rc::Rc;
-
 use sslrec_formats::record::{AddrKind, Connection, Direction, Role};
 
 use super::Filter;
@@ -9,7 +6,7 @@ use crate::exchange::{
 };
 
 fn connection() -> SharedConnection {
-    Rc::new(RefCell::new(ConnectionInfo {
+    SharedConnection::new(ConnectionInfo {
         record: Connection {
             conn: 3,
             pid: 1234,
@@ -23,7 +20,7 @@ fn connection() -> SharedConnection {
         },
         comm: Some("curl".into()),
         tls: true,
-    }))
+    })
 }
 
 /// `POST https://api.example.org:8443/a?b=1 c`, answered with 503 after 250 ms.

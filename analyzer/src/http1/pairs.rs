@@ -30,7 +30,7 @@ const PAIRED_BY_ORDER: &str = "paired by order after a gap in a pipeline";
 /// A connection of HTTP/1.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(super) info: SharedConnection,
+    pub(super) shared: SharedConnection,
     pub(super) request_direction: Direction,
     pub(super) keep: bool,
     pub(super) requests: Parser,
@@ -66,7 +66,7 @@ impl Connection {
     /// A connection whose requests go in this direction. A direction in `searching` does not
     /// begin with a message.
     pub(crate) fn new(
-        info: &SharedConnection,
+        shared: &SharedConnection,
         request_direction: Direction,
         searching: impl Fn(Direction) -> bool,
         keep: bool,
@@ -75,7 +75,7 @@ impl Connection {
             if searching(direction) { Parser::searching(kind) } else { Parser::new(kind) }
         };
         Self {
-            info: info.clone(),
+            shared: shared.clone(),
             request_direction,
             keep,
             requests: parser(Kind::Request, request_direction),
@@ -196,7 +196,7 @@ impl Connection {
         {
             return;
         }
-        let mut stream = Stream::new(&self.info, chunk.first_ns, false);
+        let mut stream = Stream::new(&self.shared, chunk.first_ns, false);
         let (client, server) = match self.request_direction {
             Direction::Sent => (&mut stream.sent, &mut stream.received),
             Direction::Received => (&mut stream.received, &mut stream.sent),
@@ -474,7 +474,7 @@ impl Connection {
 
     fn new_exchange(&mut self, ticket: Ticket) -> Open {
         self.exchanges += 1;
-        let exchange = Exchange::new(&self.info, self.request_direction, self.exchanges);
+        let exchange = Exchange::new(&self.shared, self.request_direction, self.exchanges);
         Open {
             exchange: Box::new(exchange),
             ticket,

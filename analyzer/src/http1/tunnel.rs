@@ -110,7 +110,8 @@ impl Connection {
             self.exchanges -= 1;
             (open.exchange, open.ticket, open.whole)
         });
-        let h2c = http2::Connection::upgraded(&self.info, self.request_direction, asked, self.keep);
+        let h2c =
+            http2::Connection::upgraded(&self.shared, self.request_direction, asked, self.keep);
         self.h2c = Some(Box::new(h2c));
         self.answering.has_head = true;
         self.responses.set_framing(Framing::Tunnel);
@@ -137,7 +138,7 @@ impl Connection {
             return;
         }
         let (_, stream) = self.tunnel.get_or_insert_with(|| {
-            let mut stream = Stream::new(&self.info, chunk.first_ns, self.keep);
+            let mut stream = Stream::new(&self.shared, chunk.first_ns, self.keep);
             self.tunnel_note.take().into_iter().for_each(|note| stream.note(note));
             (timeline.open(chunk.first_ns), Box::new(stream))
         });

@@ -32,7 +32,7 @@ pub(crate) struct Connection {
 impl Connection {
     /// A connection whose client's bytes go in the direction `client`, where that is known.
     pub(crate) fn new(
-        info: &SharedConnection,
+        shared: &SharedConnection,
         client: Option<Direction>,
         place: impl Fn(Direction) -> Place,
         keep: bool,
@@ -46,19 +46,19 @@ impl Connection {
         Self {
             sent: half(Direction::Sent),
             received: half(Direction::Received),
-            exchanges: Exchanges::new(info, client, intact, keep),
+            exchanges: Exchanges::new(shared, client, intact, keep),
         }
     }
 
     /// A connection that was upgraded from HTTP/1 (RFC 7540 section 3.2). The request that asked
     /// for it is on stream 1; the last part of `asked` says that all of it is known.
     pub(crate) fn upgraded(
-        info: &SharedConnection,
+        shared: &SharedConnection,
         client: Direction,
         asked: Option<(Box<Exchange>, Ticket, bool)>,
         keep: bool,
     ) -> Self {
-        let mut connection = Self::new(info, Some(client), |_| Place::Beginning, keep);
+        let mut connection = Self::new(shared, Some(client), |_| Place::Beginning, keep);
         if let Some((exchange, ticket, whole)) = asked {
             connection.exchanges.adopt(1, Open { whole, ..Open::asked(exchange, ticket) });
         }

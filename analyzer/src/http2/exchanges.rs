@@ -46,7 +46,7 @@ struct Side {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Exchanges {
-    info: SharedConnection,
+    shared: SharedConnection,
     keep: bool,
     request_direction: Option<Direction>,
     sent: Side,
@@ -66,14 +66,14 @@ pub(super) struct Exchanges {
 
 impl Exchanges {
     pub(super) fn new(
-        info: &SharedConnection,
+        shared: &SharedConnection,
         client: Option<Direction>,
         intact: impl Fn(Direction) -> bool,
         keep: bool,
     ) -> Self {
         let side = |direction| Side { intact: intact(direction), table_limit: 4096, skipped: 0 };
         Self {
-            info: info.clone(),
+            shared: shared.clone(),
             keep,
             request_direction: client,
             sent: side(Direction::Sent),
@@ -166,7 +166,7 @@ impl Exchanges {
         if self.count == 0 || (self.losses.is_empty() && self.notes.is_empty()) {
             return;
         }
-        let mut stream = Stream::new(&self.info, ts_ns, false);
+        let mut stream = Stream::new(&self.shared, ts_ns, false);
         self.notes.drain(..).for_each(|note| stream.note(note));
         if !self.losses.is_empty() {
             stream.note("http/2 frames are missing, of which exchange is not known");
@@ -203,7 +203,7 @@ impl Exchanges {
     /// Which direction is the client's, where a head tells.
     fn client(&mut self, direction: Direction, head: &Head) -> Option<Direction> {
         if self.request_direction.is_none() {
-            self.request_direction = self.info.borrow().client_direction();
+            self.request_direction = self.shared.info().client_direction();
         }
         if self.request_direction.is_none() && head.is_request() {
             self.request_direction = Some(direction);
@@ -230,7 +230,7 @@ impl Exchanges {
             self.make_room(timeline);
             self.hand_over_skipped();
             self.count += 1;
-            let mut exchange = Box::new(Exchange::new(&self.info, client, u64::from(stream)));
+            let mut exchange = Box::new(Exchange::new(&self.shared, client, u64::from(stream)));
             exchange.proto = PROTO;
             self.notes.drain(..).for_each(|note| exchange.note(note));
             self.open.insert(stream, Open::new(exchange, timeline.open(first_ns)));

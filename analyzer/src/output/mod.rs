@@ -7,6 +7,7 @@ pub mod table;
 
 use std::io;
 
+pub use self::json::Prepared;
 use crate::capture::Summary;
 use crate::exchange::Item;
 
@@ -17,6 +18,24 @@ pub trait Output {
     /// # Errors
     /// If it cannot be written.
     fn item(&mut self, item: &Item) -> io::Result<()>;
+
+    /// An item whose turn has not come: what can be written of it ahead, if that saves something.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    fn prepare(&mut self, item: &Item) -> io::Result<Option<Prepared>> {
+        let _ = item;
+        Ok(None)
+    }
+
+    /// The turn of what was prepared: it is the `id`th exchange.
+    ///
+    /// # Errors
+    /// If it cannot be written, or this form prepares nothing.
+    fn prepared(&mut self, prepared: Prepared, id: u64) -> io::Result<()> {
+        let _ = (prepared, id);
+        Err(io::Error::other("a line of another form"))
+    }
 
     /// All items were written.
     ///

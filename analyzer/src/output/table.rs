@@ -146,7 +146,7 @@ impl<W: Write> Table<W> {
     }
 
     fn exchange(&mut self, exchange: &Exchange) -> io::Result<()> {
-        let info = exchange.connection.borrow();
+        let info = &*exchange.connection;
         let response = exchange.response.as_ref();
         let (kind, bytes) = match exchange.carried.as_deref() {
             Some(carried) => carried_kind(exchange, carried),
@@ -154,7 +154,7 @@ impl<W: Write> Table<W> {
         };
         self.row(&Row {
             first_ns: exchange.first_ns(),
-            info: &info,
+            info,
             method: exchange
                 .request
                 .as_ref()
@@ -162,7 +162,7 @@ impl<W: Write> Table<W> {
                 .unwrap_or("-"),
             status: response.and_then(|response| response.status),
             complete: exchange.complete,
-            url: &Place { exchange, info: &info },
+            url: &Place { exchange, info },
             content_type: &kind,
             bytes,
             duration_ns: exchange.duration_ns(),
@@ -170,14 +170,14 @@ impl<W: Write> Table<W> {
     }
 
     fn stream(&mut self, stream: &Stream) -> io::Result<()> {
-        let info = stream.connection.borrow();
+        let info = &*stream.connection;
         self.row(&Row {
             first_ns: stream.first_ns,
-            info: &info,
+            info,
             method: "-",
             status: None,
             complete: stream.complete,
-            url: &Peer(&info, info.client_direction()),
+            url: &Peer(info, info.client_direction()),
             content_type: "stream",
             bytes: Some(stream.sent.bytes + stream.received.bytes),
             duration_ns: stream.last_ns.checked_sub(stream.first_ns),
@@ -185,15 +185,15 @@ impl<W: Write> Table<W> {
     }
 
     fn handshake(&mut self, handshake: &Handshake) -> io::Result<()> {
-        let info = handshake.connection.borrow();
+        let info = &*handshake.connection;
         let version = info.record.version.as_deref();
         self.row(&Row {
             first_ns: handshake.first_ns,
-            info: &info,
+            info,
             method: "-",
             status: None,
             complete: handshake.ok,
-            url: &Peer(&info, info.client_direction()),
+            url: &Peer(info, info.client_direction()),
             content_type: &version.map_or("handshake".into(), |known| format!("handshake {known}")),
             bytes: None,
             duration_ns: handshake.latency_ns(),
@@ -364,12 +364,12 @@ impl<W: Write> Output for Table<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::{Request, Response};
+    use crate::exchange::{Request, Response, SharedConnection};
 
     fn listed(color: bool, width: Option<usize>) -> String {
         let info =
             ConnectionInfo { comm: Some("日本語のプロセス".into()), ..Default::default() };
-        let connection = std::rc::Rc::new(info.into());
+        let connection = SharedConnection::new(info);
         let mut exchange = Exchange::new(&connection, Direction::Sent, 1);
         let path = format!("/{}?end", "segment/".repeat(20));
         exchange.request = Some(Request {

@@ -356,8 +356,8 @@ impl Outcome {
 fn host(item: &Item) -> Option<String> {
     match item {
         Item::Exchange(exchange) => exchange.request.as_ref()?.host().map(Cow::into_owned),
-        Item::Stream(stream) => server(&stream.connection.borrow()),
-        Item::Handshake(handshake) => server(&handshake.connection.borrow()),
+        Item::Stream(stream) => server(&stream.connection),
+        Item::Handshake(handshake) => server(&handshake.connection),
     }
 }
 
@@ -385,12 +385,12 @@ fn describe(item: &Item) -> String {
     match item {
         Item::Exchange(exchange) => describe_exchange(exchange),
         Item::Stream(stream) => {
-            let conn = stream.connection.borrow().record.conn;
+            let conn = stream.connection.record.conn;
             let host = host(item).unwrap_or_else(|| "an unknown host".into());
             format!("connection {conn} to {host}, not HTTP")
         }
         Item::Handshake(handshake) => {
-            let conn = handshake.connection.borrow().record.conn;
+            let conn = handshake.connection.record.conn;
             let host = host(item).unwrap_or_else(|| "an unknown host".into());
             let how = if handshake.ok { "succeeded" } else { "failed" };
             format!("TLS handshake of connection {conn} with {host}, which {how}")

@@ -95,11 +95,11 @@ fn is_blank(value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::{ConnectionInfo, Request};
+    use crate::exchange::{Request, SharedConnection};
     use sslrec_formats::record::Direction;
 
     fn found(host: &str, target: &str) -> bool {
-        let connection = std::rc::Rc::new(ConnectionInfo::default().into());
+        let connection = SharedConnection::default();
         let mut exchange = Exchange::new(&connection, Direction::Sent, 1);
         let mut request = Request { target: Some(target.into()), ..Request::default() };
         request.message.headers.push(b"host", host.as_bytes());

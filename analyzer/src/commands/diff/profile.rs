@@ -149,7 +149,7 @@ impl<'i> Profile<'i> {
     }
 
     fn stream(&mut self, stream: &Stream) {
-        let info = stream.connection.borrow();
+        let info = &*stream.connection;
         let ends = info.client_direction().map(|client| info.ends(client));
         let address = ends.and_then(|(_, server)| server).map(|server| server.ip().to_string());
         let host = info.record.sni.clone().or(address);

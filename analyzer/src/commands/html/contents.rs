@@ -44,7 +44,7 @@ impl Contents {
         if let Some(carried) = &mut exchange.carried {
             carried.forget_messages();
         }
-        let tls = exchange.connection.borrow().version_and_cipher();
+        let tls = exchange.connection.version_and_cipher();
         Ok(Self { client, server, messages, tls })
     }
 
@@ -53,11 +53,11 @@ impl Contents {
         let shown = |half: &StreamHalf| ShownBody::of_bytes(half.data.as_deref()?, limit);
         let (sent, received) = (shown(&stream.sent), shown(&stream.received));
         stream.forget_data();
-        let (client, server) = match stream.connection.borrow().client_direction() {
+        let (client, server) = match stream.connection.client_direction() {
             Some(Direction::Received) => (received, sent),
             _ => (sent, received),
         };
-        let tls = stream.connection.borrow().version_and_cipher();
+        let tls = stream.connection.version_and_cipher();
         Self { client, server, messages: None, tls }
     }
 }

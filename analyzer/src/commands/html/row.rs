@@ -43,7 +43,7 @@ fn milliseconds(ns: u64) -> f64 {
 }
 
 pub(super) fn of_exchange(exchange: &Exchange) -> Row {
-    let info = &*exchange.connection.borrow();
+    let info = &*exchange.connection;
     let client = exchange.request_direction;
     let request = exchange.request.as_ref();
     let response = exchange.response.as_ref();
@@ -81,7 +81,7 @@ pub(super) fn of_exchange(exchange: &Exchange) -> Row {
 }
 
 pub(super) fn of_stream(stream: &Stream) -> Row {
-    let info = &*stream.connection.borrow();
+    let info = &*stream.connection;
     let client = info.client_direction();
     Row {
         r#type: "stream",

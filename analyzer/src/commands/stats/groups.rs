@@ -158,7 +158,7 @@ mod tests {
     use sslrec_formats::record::Direction;
 
     use super::*;
-    use crate::exchange::Response;
+    use crate::exchange::{Response, SharedConnection};
 
     /// Lengths as they occur: around one value, with a long tail.
     fn samples() -> Vec<u64> {
@@ -191,7 +191,7 @@ mod tests {
     fn a_call_that_failed_is_an_error_whatever_http_says() {
         let mut groups = Groups::new(Vec::new(), 1);
         for status in [None, Some(0), Some(5)] {
-            let connection = std::rc::Rc::default();
+            let connection = SharedConnection::default();
             let mut exchange = Exchange::new(&connection, Direction::Sent, 1);
             let response = Response { status: Some(200), ..Response::default() };
             exchange.response = Some(response);

@@ -5,12 +5,15 @@
 //! [`crate::text::latin1`]).
 
 mod object;
+mod prepared;
 
 use std::io::{self, Write};
+use std::ops::Range;
 
 use sslrec_formats::record::{Direction, Role};
 
 use self::object::{Latin1, Milliseconds, Object, Value, write_array};
+pub use self::prepared::Prepared;
 use super::Output;
 use super::carried::CarriedObject;
 use crate::capture::Summary;
@@ -57,19 +60,25 @@ impl<W: Write> Output for Json<W> {
     fn item(&mut self, item: &Item) -> io::Result<()> {
         match item {
             Item::Exchange(exchange) => {
-                let info = exchange.connection.borrow();
-                write_exchange(&mut self.line, exchange, &info, self.descriptors.as_ref())?;
+                write_exchange(&mut self.line, exchange, self.descriptors.as_ref())?;
             }
-            Item::Stream(stream) => {
-                let info = stream.connection.borrow();
-                write_stream(&mut self.line, stream, &info);
-            }
-            Item::Handshake(handshake) => {
-                let info = handshake.connection.borrow();
-                write_handshake(&mut self.line, handshake, &info);
-            }
+            Item::Stream(stream) => write_stream(&mut self.line, stream),
+            Item::Handshake(handshake) => write_handshake(&mut self.line, handshake),
         }
         self.write_line()
+    }
+
+    fn prepare(&mut self, item: &Item) -> io::Result<Option<Prepared>> {
+        let Item::Exchange(exchange) = item else { return Ok(None) };
+        Ok(Some(Prepared::new(&mut self.line, exchange, self.descriptors.as_ref())?))
+    }
+
+    fn prepared(&mut self, prepared: Prepared, id: u64) -> io::Result<()> {
+        push_start(&mut self.line, id);
+        self.out.write_all(&self.line)?;
+        self.line.clear();
+        prepared.write(&mut self.out, &mut self.line)?;
+        self.out.write_all(b"\n")
     }
 
     fn summary(&mut self, summary: &Summary) -> io::Result<()> {
@@ -100,17 +109,36 @@ impl<W: Write> Output for Json<W> {
 fn write_exchange(
     out: &mut Vec<u8>,
     exchange: &Exchange,
-    info: &ConnectionInfo,
     descriptors: Option<&Descriptors>,
 ) -> serde_json::Result<()> {
+    push_start(out, exchange.id);
+    let mut line = Object::go_on(out);
+    exchange_fields(&mut line, exchange, descriptors)?;
+    line.end();
+    Ok(())
+}
+
+/// Type and number of an exchange.
+fn push_start(out: &mut Vec<u8>, id: u64) {
     let mut line = Object::begin(out);
     line.field("type", "exchange");
-    line.field("id", exchange.id);
+    line.field("id", id);
+}
+
+/// What follows the number of an exchange. Returns where its connection stands in the buffer.
+fn exchange_fields(
+    line: &mut Object<'_>,
+    exchange: &Exchange,
+    descriptors: Option<&Descriptors>,
+) -> serde_json::Result<Range<usize>> {
+    let info = &exchange.connection;
     line.field("conn", info.record.conn);
     line.field("stream", exchange.stream);
     line.field("proto", exchange.listed_proto());
     line.field("time", Rfc3339(exchange.first_ns()));
-    identity(&mut line, info, Some(exchange.request_direction));
+    let start = line.position();
+    identity(line, info, Some(exchange.request_direction));
+    let end = line.position();
     line.object("request", exchange.request.as_ref(), |object, r| request(object, r, info.tls));
     line.object("response", exchange.response.as_ref(), response);
     if !exchange.interim.is_empty() {
@@ -127,11 +155,11 @@ fn write_exchange(
     line.field("complete", exchange.complete);
     line.field("lost_bytes", exchange.lost_bytes);
     line.field("notes", &*exchange.notes);
-    line.end();
-    Ok(())
+    Ok(start..end)
 }
 
-fn write_stream(out: &mut Vec<u8>, stream: &Stream, info: &ConnectionInfo) {
+fn write_stream(out: &mut Vec<u8>, stream: &Stream) {
+    let info = &stream.connection;
     let client = info.client_direction();
     let mut line = Object::begin(out);
     line.field("type", "stream");
@@ -160,7 +188,8 @@ fn write_stream(out: &mut Vec<u8>, stream: &Stream, info: &ConnectionInfo) {
     line.end();
 }
 
-fn write_handshake(out: &mut Vec<u8>, handshake: &Handshake, info: &ConnectionInfo) {
+fn write_handshake(out: &mut Vec<u8>, handshake: &Handshake) {
+    let info = &handshake.connection;
     let mut line = Object::begin(out);
     line.field("type", "handshake");
     line.field("conn", info.record.conn);

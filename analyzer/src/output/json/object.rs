@@ -32,6 +32,16 @@ impl<'o> Object<'o> {
         Self { out, is_empty: true }
     }
 
+    /// Goes on with one that was begun, and has fields already.
+    pub(super) fn go_on(out: &'o mut Vec<u8>) -> Self {
+        Self { out, is_empty: false }
+    }
+
+    /// Where in the buffer the next field will stand.
+    pub(super) fn position(&self) -> usize {
+        self.out.len()
+    }
+
     /// Adds a field. Keys are written as they are.
     #[inline(always)]
     pub(super) fn field(&mut self, key: &'static str, value: impl Value) {

@@ -1,0 +1,291 @@
+//! Puts what the parsers finish into the order of the listing: by time of the first byte.
+//!
+//! Exchanges begin and end out of order across connections, so a finished one is held while an
+//! earlier one is not finished. What is held is bounded: beyond `MAX_WAITING` bytes, the earliest
+//! finished ones are listed although something earlier is still open, or can still turn up; that
+//! is then listed late, and counted. One idle connection can last as long as the capture, and a
+//! busy server finishes a million exchanges in ten seconds; neither must hold all in memory.
+//!
+//! Something can still begin before what was recorded last, since a record is made when a call
+//! returns and a sent message begins when it was entered. So a finished exchange is also held
+//! until the capture is `SETTLE_NS` past its beginning. A call that blocks for longer than that
+//! and carries the first byte of a request is listed late, and counted. So is the handshake of a
+//! connection that is not used for longer than that (see [`crate::handshakes`]).
+//!
+//! What moves the time on is what both of sslrec's files hold at the same place: not descriptions
+//! and handshakes, which a pcapng has later. So either file gives the same order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+
+use crate::exchange::Item;
+use crate::timeline::{Step, Ticket};
+
+/// How long a call may block before its request can be listed late: 10 seconds.
+const SETTLE_NS: u64 = 10_000_000_000;
+
+/// How many bytes of finished items are held, about: some ten thousand exchanges without bodies.
+pub(crate) const MAX_WAITING: usize = 48 << 20;
+
+/// Lists items.
+pub trait Lister {
+    /// What is kept of an item until its turn comes.
+    type Held: Debug;
+
+    /// An item is finished.
+    fn hold(&mut self, item: Item) -> Holding<Self::Held>;
+
+    /// Its turn has come. An exchange is the `id`th one.
+    fn list(&mut self, held: Self::Held, id: u64);
+
+    /// Nobody wants what would follow.
+    fn is_done(&self) -> bool;
+}
+
+/// What becomes of an item that is finished.
+#[derive(Debug)]
+pub struct Holding<H> {
+    /// What is kept.
+    pub held: H,
+    /// About how much memory that takes.
+    pub bytes: usize,
+    /// What is not needed.
+    pub rest: Option<Item>,
+}
+
+/// How many there were.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Totals {
+    pub(crate) exchanges: u64,
+    pub(crate) streams: u64,
+    pub(crate) handshakes: u64,
+    /// Exchanges and streams that are not complete.
+    pub(crate) incomplete: u64,
+    /// Listed after one that began later.
+    pub(crate) late: u64,
+    /// Items were listed before one that was known to be earlier and was not finished.
+    pub(crate) overflowed: bool,
+}
+
+/// Something that is finished and not listed.
+#[derive(Debug)]
+struct Waiting<H> {
+    held: H,
+    bytes: usize,
+    is_exchange: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Order<L: Lister> {
+    /// What began and is not finished.
+    open: BTreeSet<Ticket>,
+    waiting: BTreeMap<Ticket, Waiting<L::Held>>,
+    waiting_bytes: usize,
+    now_ns: u64,
+    released_ns: u64,
+    /// Nothing waits for what is not finished.
+    as_finished: bool,
+    totals: Totals,
+    lister: L,
+}
+
+impl<L: Lister> Order<L> {
+    /// One that lists by time of the first byte, or `as_finished`.
+    pub(crate) fn new(as_finished: bool, lister: L) -> Self {
+        Self {
+            open: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            waiting_bytes: 0,
+            now_ns: 0,
+            released_ns: 0,
+            as_finished,
+            totals: Totals::default(),
+            lister,
+        }
+    }
+
+    /// Who lists.
+    pub(crate) fn lister(&mut self) -> &mut L {
+        &mut self.lister
+    }
+
+    /// Nobody wants what would follow.
+    pub(crate) fn is_done(&self) -> bool {
+        self.lister.is_done()
+    }
+
+    /// The next step. What is not needed of an item stays in it.
+    pub(crate) fn step(&mut self, step: &mut Step) {
+        match step {
+            Step::Open(ticket) => {
+                self.open.insert(*ticket);
+            }
+            Step::Close(ticket, item) => {
+                let ticket = *ticket;
+                *item = item.take().and_then(|item| self.close(ticket, item));
+            }
+            Step::Cancel(ticket) => {
+                self.open.remove(ticket);
+            }
+            Step::Learn(connection, info) => connection.list(info.clone()),
+            Step::Now(now_ns) => {
+                self.now_ns = *now_ns;
+                while self.release(false) {}
+            }
+        }
+    }
+
+    /// Nothing follows: the rest is listed.
+    pub(crate) fn finish(mut self) -> (Totals, L) {
+        while self.release(true) {}
+        (self.totals, self.lister)
+    }
+
+    fn close(&mut self, ticket: Ticket, mut item: Item) -> Option<Item> {
+        self.open.remove(&ticket);
+        let complete = match &item {
+            Item::Exchange(exchange) => exchange.complete,
+            Item::Stream(stream) => {
+                self.totals.streams += 1;
+                stream.complete
+            }
+            Item::Handshake(_) => {
+                self.totals.handshakes += 1;
+                true
+            }
+        };
+        self.totals.incomplete += u64::from(!complete);
+        let is_exchange = matches!(item, Item::Exchange(_));
+        item.refresh();
+        let Holding { held, bytes, rest } = self.lister.hold(item);
+        self.waiting_bytes = self.waiting_bytes.saturating_add(bytes);
+        self.waiting.insert(ticket, Waiting { held, bytes, is_exchange });
+        rest
+    }
+
+    /// Lists the next item, if it is certain which one that is or too much waits. `at_end` says that
+    /// nothing more will begin.
+    fn release(&mut self, at_end: bool) -> bool {
+        let Some(first) = self.waiting.first_entry() else { return false };
+        let first_ns = first.key().first_ns();
+        let settled = at_end || first_ns.saturating_add(SETTLE_NS) <= self.now_ns;
+        let is_next = self.open.first().is_none_or(|open| open > first.key());
+        if !(self.as_finished || settled && is_next) {
+            if self.waiting_bytes <= MAX_WAITING {
+                return false;
+            }
+            self.totals.overflowed |= !is_next;
+        }
+        let Waiting { held, bytes, is_exchange } = first.remove();
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
+        self.totals.late += u64::from(!self.as_finished && first_ns < self.released_ns);
+        self.released_ns = self.released_ns.max(first_ns);
+        self.totals.exchanges += u64::from(is_exchange);
+        self.lister.list(held, self.totals.exchanges);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sslrec_formats::record::Direction;
+
+    use super::*;
+    use crate::capture::ItemSink;
+    use crate::exchange::Stream;
+    use crate::timeline::Timeline;
+
+    /// When what was listed began.
+    #[derive(Default)]
+    struct Seen(Vec<u64>);
+
+    impl ItemSink for Seen {
+        fn item(&mut self, item: Item) {
+            match item {
+                Item::Stream(stream) => self.0.push(stream.first_ns),
+                other => unreachable!("{other:?}"),
+            }
+        }
+    }
+
+    fn order(as_finished: bool) -> (Timeline, Order<Seen>) {
+        (Timeline::default(), Order::new(as_finished, Seen::default()))
+    }
+
+    fn item(first_ns: u64) -> Item {
+        Item::Stream(Box::new(Stream::new(&Default::default(), first_ns, false)))
+    }
+
+    /// What is listed once everything that was told is known.
+    fn listed(timeline: &mut Timeline, order: &mut Order<Seen>, at_end: bool) -> Vec<u64> {
+        timeline.end_record();
+        timeline.take(Vec::new()).iter_mut().for_each(|step| order.step(step));
+        while at_end && order.release(true) {}
+        std::mem::take(&mut order.lister().0)
+    }
+
+    #[test]
+    fn an_unfinished_one_holds_later_ones_back() {
+        let (mut timeline, mut order) = order(false);
+        let (a, b, c) = (timeline.open(20), timeline.open(10), timeline.open(30));
+        timeline.advance(1 << 60);
+        timeline.close(c, item(30));
+        timeline.close(a, item(20));
+        assert_eq!(listed(&mut timeline, &mut order, false), [0u64; 0]);
+        timeline.cancel(b);
+        assert_eq!(listed(&mut timeline, &mut order, false), [20, 30]);
+        assert_eq!(order.totals.late, 0);
+    }
+
+    #[test]
+    fn as_finished_nothing_waits_and_nothing_is_late() {
+        let (mut timeline, mut order) = order(true);
+        let (early, late) = (timeline.open(10), timeline.open(20));
+        timeline.close(late, item(20));
+        assert_eq!(listed(&mut timeline, &mut order, false), [20]);
+        timeline.close(early, item(10));
+        assert_eq!(listed(&mut timeline, &mut order, false), [10]);
+        assert_eq!(order.totals.late, 0);
+    }
+
+    #[test]
+    fn what_began_earlier_but_was_recorded_later_is_in_order() {
+        let (mut timeline, mut order) = order(false);
+        let first = timeline.open(SETTLE_NS);
+        timeline.close(first, item(SETTLE_NS));
+        timeline.advance(2 * SETTLE_NS - 1);
+        assert_eq!(listed(&mut timeline, &mut order, false), [0u64; 0]);
+        let blocked = timeline.open(SETTLE_NS / 2);
+        timeline.close(blocked, item(SETTLE_NS / 2));
+        assert_eq!(listed(&mut timeline, &mut order, true), [SETTLE_NS / 2, SETTLE_NS]);
+        let late = timeline.open(1);
+        timeline.close(late, item(1));
+        assert_eq!(listed(&mut timeline, &mut order, true), [1]);
+        assert_eq!(order.totals.late, 1);
+    }
+
+    #[test]
+    fn what_waits_for_an_open_connection_is_bounded() {
+        let (mut timeline, mut order) = order(false);
+        let open = timeline.open(1);
+        let large = |first_ns| {
+            let mut stream = Stream::new(&Default::default(), first_ns, true);
+            stream.push(Direction::Sent, &vec![0; 1 << 20], first_ns);
+            Item::Stream(Box::new(stream))
+        };
+        let mut seen = Vec::new();
+        for first_ns in 2..600 {
+            let ticket = timeline.open(first_ns);
+            timeline.close(ticket, large(first_ns));
+            seen.extend(listed(&mut timeline, &mut order, false));
+        }
+        assert!(!order.waiting.is_empty() && order.waiting_bytes <= MAX_WAITING);
+        assert!(order.totals.overflowed && seen[0] == 2, "{seen:?}");
+        assert_eq!(order.totals.late, 0);
+        timeline.close(open, item(1));
+        seen.extend(listed(&mut timeline, &mut order, true));
+        assert_eq!(order.totals.late, 1);
+        assert_eq!((seen.len(), order.waiting_bytes), (599, 0));
+    }
+}

@@ -1,0 +1,66 @@
+//! The line of an exchange whose turn has not come: all of it but the number.
+//!
+//! What is known of its connection may still change, seldom; then that part is written anew.
+
+use std::io::{self, Write};
+use std::ops::Range;
+use std::sync::Arc;
+
+use sslrec_formats::record::Direction;
+
+use super::object::Object;
+use super::{exchange_fields, identity};
+use crate::descriptors::Descriptors;
+use crate::exchange::{ConnectionInfo, Exchange, SharedConnection};
+
+/// See the module.
+#[derive(Debug)]
+pub struct Prepared {
+    /// What follows the number.
+    rest: Box<[u8]>,
+    /// Where in it stands what is known of the connection.
+    identity: Range<usize>,
+    /// What it says there.
+    info: Arc<ConnectionInfo>,
+    shared: SharedConnection,
+    client: Direction,
+}
+
+impl Prepared {
+    /// Writes the line by way of `line`, which is empty and kept for its memory.
+    pub(super) fn new(
+        line: &mut Vec<u8>,
+        exchange: &Exchange,
+        descriptors: Option<&Descriptors>,
+    ) -> serde_json::Result<Self> {
+        let mut object = Object::go_on(line);
+        let identity = exchange_fields(&mut object, exchange, descriptors)?;
+        object.end();
+        let prepared = Self {
+            rest: line.as_slice().into(),
+            identity,
+            info: Arc::clone(&exchange.connection),
+            shared: exchange.shared.clone(),
+            client: exchange.request_direction,
+        };
+        line.clear();
+        Ok(prepared)
+    }
+
+    /// About how much memory it takes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.rest.len()
+    }
+
+    /// Writes it behind its number. `line` is as in [`Self::new`].
+    pub(super) fn write(mut self, out: &mut impl Write, line: &mut Vec<u8>) -> io::Result<()> {
+        if !self.shared.refresh(&mut self.info) {
+            return out.write_all(&self.rest);
+        }
+        identity(&mut Object::go_on(line), &self.info, Some(self.client));
+        out.write_all(&self.rest[..self.identity.start])?;
+        out.write_all(line)?;
+        line.clear();
+        out.write_all(&self.rest[self.identity.end..])
+    }
+}
