@@ -86,6 +86,11 @@ impl<'data> Code<'data> {
         Some(offset + (address - range.start))
     }
 
+    /// Whether the kernel refuses a probe on the instruction at this address.
+    pub(crate) fn refuses_a_probe(&self, address: u64) -> bool {
+        self.image.at(address).is_some_and(placement::is_refused)
+    }
+
     /// The sites of the function that occupies these addresses.
     ///
     /// # Errors

@@ -112,9 +112,11 @@ impl Symbols {
         let defined = |(index, addresses): (u16, Range<u64>)| {
             let (family, function) = function(index)?;
             let offset = code.file_offset(addresses.start)?;
-            let sites = match family.has_self_test() {
-                true => code.sites_of(function, addresses),
-                false => Err("is of a library that has no self-test".into()),
+            // What is proven is tried before it is used, unless there is no other way.
+            let sites = if family.has_self_test() || code.refuses_a_probe(addresses.start) {
+                code.sites_of(function, addresses)
+            } else {
+                Err("is of a library that has no self-test".into())
             };
             Defined::new(index, offset, sites)
         };

@@ -43,9 +43,32 @@ impl Treatment {
     }
 }
 
+/// Whether the kernel refuses a probe on the instruction that begins here, for a prefix that it has
+/// (`is_prefix_bad`). Assemblers put such prefixes where padding is wanted, before what never needs
+/// one (`-mbranches-within-32B-boundaries`).
+pub(crate) fn is_refused(code: &[u8]) -> bool {
+    let is_prefix =
+        |byte: &&u8| matches!(byte, 0x26 | 0x2e | 0x36 | 0x3e | 0x64..=0x67 | 0xf0 | 0xf2 | 0xf3);
+    let mut prefixes = code.iter().take_while(is_prefix);
+    prefixes.any(|byte| matches!(byte, 0x26 | 0x2e | 0x36 | 0x3e | 0xf0))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Treatment;
+    use super::{Treatment, is_refused};
+
+    #[test]
+    fn what_has_a_segment_prefix_or_lock_is_refused() {
+        // Padded pushes of two builds of s2n, and a lock.
+        for code in [&[0x2e, 0x2e, 0x2e, 0x2e, 0x41, 0x54][..], &[0x2e, 0x53], &[0x66, 0xf0, 0x01]]
+        {
+            assert!(is_refused(code), "{code:x?}");
+        }
+        // push; endbr64; a load by FS; a number with such a byte.
+        for code in [&[0x41, 0x54][..], &[0xf3, 0x0f, 0x1e], &[0x64, 0x8b], &[0x6a, 0x2e], &[]] {
+            assert!(!is_refused(code), "{code:x?}");
+        }
+    }
 
     #[test]
     fn pushes_of_registers_are_emulated() {

@@ -56,6 +56,7 @@ mod tests;
 use std::fmt::{self, Display, Formatter};
 use std::ops::Range;
 
+pub(crate) use emulated::is_refused;
 use graph::Graph;
 pub(crate) use symbolic::Reg;
 

@@ -122,7 +122,9 @@ clients! {
     aiohttp_of_python: "python3", "/usr/bin/python3 @PEERS/fetch_aiohttp.py @URL @CA > @OUT",
         Libraries(&["libssl.so.3"]), "libssl.so", INFERRED, "http/1.1";
     boringssl_in_a_wheel: "python3", "@VENV/bin/python3 @PEERS/fetch_curl_cffi.py @URL @CA > @OUT",
-        Package("curl_cffi", "_wrapper.abi3.so"), "_wrapper.abi3.so", EXACT, "h2";
+        Package("curl_cffi", "curl_cffi/_wrapper.abi3.so"), "_wrapper.abi3.so", EXACT, "h2";
+    s2n_in_a_wheel: "python3", "@VENV/bin/python3 @PEERS/fetch_awscrt.py @URL @CA > @OUT",
+        Package("_awscrt.abi3.so", "_awscrt.abi3.so"), "_awscrt.abi3.so", EXACT, "http/1.1";
     node_client: "node", "NODE_EXTRA_CA_CERTS=@CA node -e \"require('https').get('@URL', r => r.resume())\"",
         Program("node", "openssl"), "node", INFERRED, "http/1.1";
     ruby: "ruby", "ruby -r net/http -e \"u = URI('@URL'); h = Net::HTTP.new(u.host, u.port); \

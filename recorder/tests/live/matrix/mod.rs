@@ -41,7 +41,7 @@ enum Private<'a> {
     Libraries(&'a [&'a str]),
     /// A program with the library in it, by name, and what the recorder calls that library.
     Program(&'a str, &'a str),
-    /// A package of the virtual environment with the library in a file of it.
+    /// A folder or file of the virtual environment's packages, and the file with the library in it.
     Package(&'a str, &'a str),
     /// This file already is used by nobody else.
     Own(&'a str, &'a str),
@@ -70,7 +70,7 @@ impl Private<'_> {
             }
             Self::Package(name, file) => {
                 live.succeed("cp", &["-r", &text(&package(name)), &text(&folder)]);
-                (vec![text(&folder.join(name).join(file))], ("PYTHONPATH", text(&folder)))
+                (vec![text(&folder.join(file))], ("PYTHONPATH", text(&folder)))
             }
             Self::Own(path, kind) => (vec![format!("{kind}:{path}")], ("PATH", in_path)),
         };
@@ -92,7 +92,7 @@ fn in_path_of(name: &str) -> PathBuf {
     found.unwrap_or_else(|| panic!("there is no {name}: packaging/install-deps.sh test"))
 }
 
-/// The folder of an installed package, `lib/pythonX.Y/site-packages/NAME`.
+/// The folder or file of an installed package, `lib/pythonX.Y/site-packages/NAME`.
 fn package(name: &str) -> PathBuf {
     let versions = fs::read_dir(Path::new(VENV).join("lib")).unwrap();
     let mut folders = versions.map(|v| v.unwrap().path().join("site-packages").join(name));
