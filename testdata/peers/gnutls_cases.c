@@ -6,6 +6,7 @@
 #include "peer.h"
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -320,11 +321,44 @@ static void early_server(struct side *side)
 	send_message(side, 3, 3000);
 }
 
+/* ---- file: a part of a file, which nobody has read ---- */
+
+#define FILE_LEN 100001
+
+static void file_client(struct side *side)
+{
+	static unsigned char data[FILE_LEN];
+	FILE *file = tmpfile();
+	off_t offset = 1000;
+
+	fill(data, sizeof(data), "file", 0);
+	if (!file || fwrite(data, 1, sizeof(data), file) != sizeof(data) || fflush(file))
+		die("cannot write a file");
+	/* In 3.7 the offset counts from where the file is. */
+	rewind(file);
+	handshake(side);
+	send_message(side, 0, 10);
+	if (CHECK(gnutls_record_send_file(side->session, fileno(file), &offset, FILE_LEN - 1000)) !=
+	    FILE_LEN - 1000)
+		die("less was sent");
+	note_sent(&side->end, data + 1000, FILE_LEN - 1000);
+	fclose(file);
+	receive(side, 3000);
+}
+
+static void file_server(struct side *side)
+{
+	handshake(side);
+	receive(side, 10 + FILE_LEN - 1000);
+	send_message(side, 1, 3000);
+}
+
 static const struct way ways[] = {
 	{ "cork", cork_client, cork_server },
 	{ "range", range_client, range_server },
 	{ "packet", packet_client, packet_server },
 	{ "early", early_client, early_server },
+	{ "file", file_client, file_server },
 };
 
 int main(int argc, char **argv)
@@ -334,7 +368,7 @@ int main(int argc, char **argv)
 			way = &ways[i];
 	}
 	if (!way)
-		die("usage: gnutls_cases cork|range|packet|early");
+		die("usage: gnutls_cases cork|range|packet|early|file");
 	with_early_data = strcmp(way->name, "early") == 0;
 	make_credentials();
 	run();

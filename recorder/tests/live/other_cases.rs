@@ -36,6 +36,11 @@ fn early_data_of_gnutls() {
     gnutls("early");
 }
 
+#[test]
+fn a_part_of_a_file_by_gnutls() {
+    gnutls("file");
+}
+
 /// With databases in the test's folder. Files that the program reads by NSPR's functions, and those
 /// of NSS itself, are no TLS.
 fn nss(case: &str) {
