@@ -74,25 +74,8 @@ static __always_inline struct conn_key conn_key_of(__u32 pid, __u64 object)
 	return key;
 }
 
-/*
- * After a fork the child goes on with the parent's TLS objects at the same addresses. What was
- * known of the object holds for the child as well; its streams start anew, as they are recorded
- * for each process.
- */
-static __always_inline void inherit(struct conn *conn, __u64 ssl)
-{
-	struct task_struct *task = (void *)bpf_get_current_task();
-	struct conn_key key = conn_key_of(pid_of(BPF_CORE_READ(task, real_parent)), ssl);
-	struct conn *parent = bpf_map_lookup_elem(&conns, &key);
-
-	if (!parent)
-		return;
-	conn->ends = parent->ends;
-	conn->fd = parent->fd;
-	conn->role = parent->role;
-}
-
-/* A global function: what it puts on the stack is large, and nobody else has to have room for it. */
+/* A global function: what it puts on the stack is large, and nobody else has to have room for it.
+ * Says whether there was none. */
 __noinline int make_conn(__u32 pid, __u64 ssl, __u32 lib, __u32 joined)
 {
 	struct conn_key key = conn_key_of(pid, ssl);
@@ -104,12 +87,33 @@ __noinline int make_conn(__u32 pid, __u64 ssl, __u32 lib, __u32 joined)
 	};
 	__u64 alive = 0;
 
-	if (joined)
-		inherit(&fresh, ssl);
 	if (bpf_map_update_elem(&conns, &key, &fresh, BPF_NOEXIST))
 		return 0;
 	if (bpf_map_update_elem(&tls_pids, &pid, &alive, BPF_ANY))
 		count(COUNT_TLS_PID_TABLE_FULL);
+	return 1;
+}
+
+/*
+ * After a fork the child goes on with the parent's TLS objects at the same addresses. What was
+ * known of the object holds for the child as well; its streams start anew, as they are recorded
+ * for each process. A global function, to have no place on the stack beside those of make_conn().
+ */
+__noinline int inherit(__u32 pid, __u64 ssl)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct task_struct *forker = BPF_CORE_READ(task, real_parent);
+	struct conn_key key = conn_key_of(pid, ssl);
+	struct conn *conn = bpf_map_lookup_elem(&conns, &key), *parent;
+
+	key.ssl ^= image_of(task) ^ image_of(forker);
+	key.pid = pid_of(forker);
+	parent = bpf_map_lookup_elem(&conns, &key);
+	if (!conn || !parent)
+		return 0;
+	conn->ends = parent->ends;
+	conn->fd = parent->fd;
+	conn->role = parent->role;
 	return 0;
 }
 
@@ -121,7 +125,8 @@ static __always_inline struct conn *conn_of(const struct conn_key *key, __u16 li
 
 	if (known)
 		return known;
-	make_conn(key->pid, key->ssl, lib, joined);
+	if (make_conn(key->pid, key->ssl, lib, joined) && joined)
+		inherit(key->pid, key->ssl);
 	return bpf_map_lookup_elem(&conns, key);
 }
 

@@ -70,14 +70,21 @@ static __always_inline void count(__u32 which)
 }
 
 /*
- * What tells a TLS object of the calling process from those at the same address in the images
- * that it executed before: user addresses leave the upper bits free.
+ * Tells the image that a task executes from those that its process executed before, and from those
+ * of processes that had its number before: x86 numbers address spaces, and gives no number twice.
+ */
+static __always_inline __u64 image_of(struct task_struct *task)
+{
+	return BPF_CORE_READ(task, mm, context.ctx_id) << 48;
+}
+
+/*
+ * What tells a TLS object of the calling process from those at the same address in other images:
+ * user addresses leave the upper bits free.
  */
 static __always_inline __u64 object_of(__u64 ssl)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-
-	return ssl ^ (__u64)BPF_CORE_READ(task, self_exec_id) << 48;
+	return ssl ^ image_of((void *)bpf_get_current_task());
 }
 
 static __always_inline bool is_in_cgroups(void)

@@ -189,9 +189,17 @@ struct pid {
 	struct upid numbers[0];
 };
 
+typedef struct {
+	__u64 ctx_id;
+} mm_context_t;
+
+struct mm_struct {
+	mm_context_t context;
+};
+
 struct task_struct {
 	int tgid;
-	__u32 self_exec_id;
+	struct mm_struct *mm;
 	struct pid *thread_pid;
 	struct task_struct *group_leader;
 	struct task_struct *real_parent;
