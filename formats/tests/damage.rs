@@ -289,9 +289,12 @@ fn a_raw_log_whose_output_fails_at_any_byte_is_good_up_to_the_last_flush() {
         let flushed = flushed(&mut writer, &records);
         assert!(flushed < records.len(), "{limit}");
         let good = writer.bytes_written() as usize;
-        let (read, error) = read_rawlog(&writer.into_inner().bytes[..good]);
+        let file = writer.into_inner().bytes;
+        let (read, error) = read_rawlog(&file[..good]);
         assert_eq!(read, records[..flushed], "{limit}");
         assert!(error.is_none(), "{limit}: {error:?}");
+        // And what could not be cut back, or was cut by a loss of power, hides none of it.
+        assert!(read_rawlog(&file).0.starts_with(&read), "{limit}");
     }
 }
 
@@ -306,8 +309,10 @@ fn a_pcapng_whose_output_fails_at_any_byte_is_good_up_to_the_last_flush() {
         let flushed = flushed(&mut writer, &records);
         assert!(flushed < records.len(), "{limit}");
         let good = writer.bytes_written() as usize;
-        let (read, error) = read_pcapng(&writer.into_inner().bytes[..good]);
+        let file = writer.into_inner().bytes;
+        let (read, error) = read_pcapng(&file[..good]);
         assert!(records[..flushed].starts_with(&read), "{limit}");
+        assert!(read_pcapng(&file).0.starts_with(&read), "{limit}");
         // What no packet is about yet waits for one.
         let waits = |record: &Record<'_>| {
             matches!(record, Record::Process(_) | Record::Connection(_) | Record::Handshake(_))

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * A TLS library without TLS, in one file with the program that uses it: the functions that the
- * recorder probes return at once. So connections come and go far faster than any handshake would
+ * A program with a TLS library inside that does nothing (hollow.h). So connections come and go far faster than any handshake would
  * let them, and the recorder's books can be checked where it cannot keep up.
  *
  *   hollow short N        N connections, one after another, 200 bytes each
@@ -21,59 +20,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "hollow.h"
 #include "stall.h"
 
 #define MESSAGE 200
 
-struct ssl {
-	char state[64];
-};
-
-/* The empty statements keep the compiler from seeing through the calls. */
-#define PROBED __attribute__((noinline, noclone, visibility("default")))
-
-PROBED int SSL_write(struct ssl *ssl, const void *buf, int num)
-{
-	__asm__ volatile("" : : "r"(ssl), "r"(buf) : "memory");
-	return num;
-}
-
-PROBED int SSL_read(struct ssl *ssl, void *buf, int num)
-{
-	memset(buf, 'r', num);
-	usleep(150 * 1000);
-	__asm__ volatile("" : : "r"(ssl) : "memory");
-	return num;
-}
-
-PROBED ssize_t SSL_sendfile(struct ssl *ssl, int fd, off_t offset, size_t size, int flags)
-{
-	__asm__ volatile("" : : "r"(ssl), "r"(fd), "r"(offset), "r"(flags) : "memory");
-	return size;
-}
-
-PROBED void SSL_set_connect_state(struct ssl *ssl)
-{
-	__asm__ volatile("nop" : : "r"(ssl) : "memory");
-}
-
-PROBED void SSL_free(struct ssl *ssl)
-{
-	__asm__ volatile("" : : "r"(ssl) : "memory");
-	free(ssl);
-}
-
 static char message[1024];
-
-static struct ssl *connection(void)
-{
-	struct ssl *ssl = calloc(1, sizeof(*ssl));
-
-	if (!ssl)
-		exit(1);
-	SSL_set_connect_state(ssl);
-	return ssl;
-}
 
 static unsigned long connections(int count, int freed, int stalls)
 {

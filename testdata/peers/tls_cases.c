@@ -4,9 +4,10 @@
  * prints the truth: a JSON line for every end of a connection with its role, addresses, byte
  * counts and the sha256 of each direction. The live tests record it and compare.
  *
- * Build: gcc -O2 -g -o tls_cases tls_cases.c nested.c shared.c untold.c volume.c peer.c -lssl -lcrypto -pthread
+ * Build: gcc -O2 -g -o tls_cases tls_cases.c nested.c shared.c untold.c volume.c deaths.c peer.c -lssl -lcrypto -pthread
  */
 #define _GNU_SOURCE
+#include "deaths.h"
 #include "nested.h"
 #include "peer.h"
 #include "shared.h"
@@ -425,6 +426,8 @@ static const struct {
 	{ "socket-bio", socket_bio },
 	{ "fed-by-hand", fed_by_hand },
 	{ "told-and-untold", told_and_untold },
+	{ "die-in-read", die_in_read },
+	{ "die-in-write", die_in_write },
 };
 
 static uint64_t number(char **argv, int index)
@@ -466,6 +469,8 @@ int main(int argc, char **argv)
 		kill(getpid(), number(argv, 2));
 		pause();
 	}
+	if (!strcmp(name, "exec-in-read"))
+		exec_in_read(argv);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		if (!strcmp(name, cases[i].name)) {
 			cases[i].run();

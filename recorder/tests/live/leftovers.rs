@@ -19,7 +19,7 @@ fn present(live: &Live, kind: &str) -> BTreeSet<u64> {
 }
 
 /// Ids of the programs, maps and links whose descriptors a process holds.
-fn held_by(pid: u32) -> BTreeSet<(&'static str, u64)> {
+pub(crate) fn held_by(pid: u32) -> BTreeSet<(&'static str, u64)> {
     let mut held = BTreeSet::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fdinfo")).unwrap() {
         // A descriptor may be closed while we read.

@@ -26,6 +26,7 @@ mod go_peer;
 mod h2_peer;
 mod habits;
 mod handshakes;
+mod hard_cases;
 mod hyper_peer;
 mod leftovers;
 mod lifecycle;

@@ -10,8 +10,8 @@ use crate::listing::sha256_of;
 
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/peers");
 
-const TLS_CASES: [&str; 6] =
-    ["tls_cases.c", "nested.c", "shared.c", "untold.c", "volume.c", "peer.c"];
+const TLS_CASES: [&str; 7] =
+    ["tls_cases.c", "nested.c", "shared.c", "untold.c", "volume.c", "deaths.c", "peer.c"];
 
 /// The program with a case for each way of using the library.
 pub(crate) fn tls_cases() -> String {
@@ -37,6 +37,11 @@ pub(crate) fn rival_tracer() -> String {
 /// The program with a TLS library of its own that does nothing, quickly.
 pub(crate) fn hollow() -> String {
     build("hollow", &["hollow.c"], &[])
+}
+
+/// The program with the same library that strains the recorder otherwise than by its speed.
+pub(crate) fn strain() -> String {
+    build("strain", &["strain.c"], &[])
 }
 
 /// Compiles if any source is newer. The name changes at once, so that a test which runs beside
