@@ -4,23 +4,49 @@
 //! back until it is settled. Whether it may is asked of a DFA of the same expression: a place is the
 //! beginning of nothing once the DFA that started there is dead.
 //!
-//! Mostly nothing has begun, and one comparison tells: if nothing begins with the last byte, and the
-//! DFA that looks for a match anywhere is after the whole text where it is after that byte alone,
-//! then nothing has begun before it either.
+//! Mostly nothing has begun. Where all matches begin with one of some literals, there is none of these,
+//! which is found out many bytes at a time. Otherwise one comparison tells: if nothing begins with the
+//! last byte, and the DFA that looks for a match anywhere is after the whole text where it is after
+//! that byte alone, then nothing has begun before it either.
 
 use std::ops::Range;
 
 use regex_automata::hybrid::LazyStateID;
 use regex_automata::hybrid::dfa::{Cache, DFA};
 use regex_automata::meta::Regex;
+use regex_automata::util::prefilter::Prefilter;
 use regex_automata::util::syntax;
-use regex_automata::{Anchored, Input, MatchKind, nfa::thompson};
+use regex_automata::{Anchored, Input, MatchKind, Span, nfa::thompson};
+use regex_syntax::hir::literal::Extractor;
+
+/// How many places that look like the beginning of a match are asked one by one.
+const MAX_ASKED: usize = 16;
 
 /// A regular expression. Where it has a group, it is about what the first group matches.
 #[derive(Debug, Clone)]
 pub(super) struct Pattern {
     regex: Regex,
     dfa: DFA,
+    prefixes: Option<Prefixes>,
+}
+
+/// The literals of which one is at the beginning of each match.
+#[derive(Debug, Clone)]
+struct Prefixes {
+    finder: Prefilter,
+    longest: usize,
+}
+
+impl Prefixes {
+    /// `None` where there are no such literals, or too many.
+    fn of(text: &str, syntax: &syntax::Config) -> Option<Self> {
+        let mut literals = Extractor::new().extract(&syntax::parse_with(text, syntax).ok()?);
+        literals.optimize_for_prefix_by_preference();
+        let literals = literals.literals()?;
+        let longest = literals.iter().map(|literal| literal.len()).max()?;
+        let finder = Prefilter::new(MatchKind::LeftmostFirst, literals)?;
+        literals.iter().all(|literal| !literal.is_empty()).then_some(Self { finder, longest })
+    }
 }
 
 impl Pattern {
@@ -50,7 +76,7 @@ impl Pattern {
             .configure(config)
             .build(text)
             .map_err(|error| why(&error))?;
-        Ok(Self { regex, dfa })
+        Ok(Self { regex, dfa, prefixes: Prefixes::of(text, &syntax) })
     }
 }
 
@@ -91,6 +117,9 @@ impl Live {
         if from >= text.len() {
             return text.len();
         }
+        if let Some(open) = self.first_open_prefix(text, from) {
+            return open;
+        }
         let last = text.len() - 1;
         if !self.is_open(text, last)
             && let Some(after_all) = self.state(text, from, false)
@@ -99,6 +128,26 @@ impl Live {
             return text.len();
         }
         (from..text.len()).find(|&at| self.is_open(text, at)).unwrap_or(text.len())
+    }
+
+    /// The same by the literals that matches begin with; `None` where these do not tell.
+    fn first_open_prefix(&mut self, text: &[u8], from: usize) -> Option<usize> {
+        let Prefixes { finder, longest } = self.pattern.prefixes.clone()?;
+        // From here on only a part of a literal may be there.
+        let tail = (text.len() + 1).saturating_sub(longest).max(from);
+        let mut at = from;
+        for _ in 0..MAX_ASKED {
+            let found = finder.find(text, Span { start: at, end: text.len() });
+            let Some(start) = found.map(|found| found.start).filter(|start| *start < tail) else {
+                let open = (tail..text.len()).find(|&at| self.is_open(text, at));
+                return Some(open.unwrap_or(text.len()));
+            };
+            if self.is_open(text, start) {
+                return Some(start);
+            }
+            at = start + 1;
+        }
+        None
     }
 
     /// Something that begins here can go on behind the end.
