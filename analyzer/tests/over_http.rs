@@ -4,6 +4,7 @@
 
 mod frames;
 mod records;
+mod tools;
 
 use std::io::Write;
 use std::path::Path;
@@ -18,6 +19,7 @@ use sslanalyze::capture::Options;
 use sslanalyze::exchange::Item;
 use sslanalyze::output::Output;
 use sslanalyze::output::json::Json;
+use sslanalyze::text::Base64;
 use sslrec_formats::record::Direction::{Received, Sent};
 use sslrec_formats::record::Record;
 
@@ -290,6 +292,45 @@ fn show_has_a_line_for_each_message() {
     assert!(events.contains(" message id one: {\"word\":\"one\"}\n"), "{events}");
 }
 
+/// As Chrome exports them, which no schema of HAR forbids.
+#[test]
+fn a_har_has_the_messages_of_a_websocket() {
+    let dir = tempfile::tempdir().unwrap();
+    let har = program_in(dir.path(), &["har", "c"], &chat());
+    let parsed: Value = serde_json::from_str(&har).unwrap();
+    let entry = &parsed["log"]["entries"][0];
+    assert_eq!(entry["_resourceType"], "websocket");
+    let messages: Vec<_> = entry["_webSocketMessages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| {
+            assert!(m["time"].as_f64().unwrap() > 0.0);
+            format!(
+                "{} {} {}",
+                m["type"].as_str().unwrap(),
+                m["opcode"],
+                m["data"].as_str().unwrap()
+            )
+        })
+        .collect();
+    let binary = format!("receive 2 {}", Base64(&[0xfe; 300]));
+    let expected = [
+        "receive 9 cGluZw==",
+        "send 10 cGluZw==",
+        "send 1 Hello",
+        &binary,
+        "receive 1 ",
+        "send 8 A+hieWU=",
+        "receive 8 A+g=",
+    ];
+    assert_eq!(messages, expected);
+    let Some(tools) = tools::installed() else { return };
+    std::fs::write(dir.path().join("c.har"), har).unwrap();
+    let valid = tools::output(tools::node(&tools, "validate_har.js").arg(dir.path().join("c.har")));
+    assert_eq!(valid.trim(), "1");
+}
+
 #[test]
 fn the_listing_has_the_numbers_of_messages() {
     for (script, cell) in [
@@ -458,6 +499,55 @@ fn grpc_web_has_its_trailers_in_the_body() {
     assert_eq!((&listed[0]["proto"], &call["http"]), (&"grpc-web".into(), &"http/1.1".into()));
     assert_eq!((&call["status"], &call["message"]), (&3.into(), &"bad name".into()));
     assert_eq!((&call["request_messages"], &call["response_messages"]), (&1.into(), &1.into()));
+}
+
+/// Each side encodes what it has at a time, so that there is padding within.
+#[test]
+fn grpc_web_as_text_is_read_however_it_is_padded() {
+    let encoded =
+        |parts: &[Vec<u8>]| parts.iter().map(|part| Base64(part).to_string()).collect::<String>();
+    let head = |start: &str, len: usize| {
+        format!(
+            "{start}\r\nContent-Type: application/grpc-web-text+proto\r\nContent-Length: {len}\r\n\r\n"
+        )
+    };
+    let request = encoded(&[grpc(0, b"\x08\x02")]);
+    let answers = [grpc(0, b"\x08\x01"), grpc(0, b"abcd"), grpc(0x80, b"grpc-status: 5\r\n")];
+    let body = encoded(&answers);
+    assert!(body[..body.len() - 4].contains('='), "{body}");
+    let script = Script::client()
+        .sent(head("POST /a.B/C HTTP/1.1\r\nHost: x", request.len()) + &request)
+        .received(head("HTTP/1.1 200 OK", body.len()) + &body)
+        .close();
+    for len in [1, 2, 3, 5, 1000] {
+        let listed = listed_of(&pieces(&script.records(), len), true);
+        let call = &listed[0]["grpc"];
+        assert_eq!((&listed[0]["proto"], &call["status"]), (&"grpc-web".into(), &5.into()));
+        let lengths: Vec<_> = call["messages"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|m| m["bytes"].as_u64().unwrap())
+            .collect();
+        assert_eq!(lengths, [2, 2, 4], "{call}");
+        assert_eq!(
+            (&listed[0]["complete"], &listed[0]["notes"]),
+            (&true.into(), &Value::Array(vec![]))
+        );
+    }
+    let (at, len) = (head("HTTP/1.1 200 OK", body.len()).len() as u64, body.len() as u64);
+    let lossy = listed_of(&script.clone().without(Received, at + 6, len - 12).records(), true);
+    assert!(
+        lossy[0]["notes"].to_string().contains("after missing bytes are not read"),
+        "{lossy:?}"
+    );
+    let wrong = body.replacen('=', "-", 1);
+    let script = Script::client()
+        .sent(head("POST /a.B/C HTTP/1.1\r\nHost: x", request.len()) + &request)
+        .received(head("HTTP/1.1 200 OK", wrong.len()) + &wrong)
+        .close();
+    let listed = listed(&script, true);
+    assert!(listed[0]["notes"].to_string().contains("gRPC-Web as text that is no base64"));
 }
 
 #[test]

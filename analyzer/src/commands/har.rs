@@ -17,11 +17,13 @@ use serde::{Serialize, Serializer};
 use super::{Consumer, Reading, filter, flush, read, stdout};
 use crate::coding;
 use crate::exchange::{ConnectionInfo, Exchange, Fields, Item, Message, Request, Response};
+use crate::messages::{Carried, Sender, WebSocketKind, WebSocketMessage};
 use crate::text::{Base64, Rfc3339, latin1};
 
 /// Write the exchanges as HAR 1.2, for browsers' tools
 ///
-/// Bodies are in it, without their content codings, as text or as base64.
+/// Bodies are in it, without their content codings, as text or as base64, and messages of WebSocket
+/// as `_webSocketMessages`, as Chrome exports them.
 ///
 /// Example: `sslanalyze har capture.pcapng 'host~api' > api.har`
 #[derive(Debug, Args)]
@@ -114,6 +116,29 @@ struct Entry<'a> {
     _complete: bool,
     _lost_bytes: u64,
     _notes: &'a [Cow<'static, str>],
+    #[serde(rename = "_resourceType", skip_serializing_if = "Option::is_none")]
+    resource_type: Option<&'static str>,
+    #[serde(rename = "_webSocketMessages", skip_serializing_if = "Option::is_none")]
+    web_socket_messages: Option<Vec<SocketMessage<'a>>>,
+}
+
+/// A message of a WebSocket in the words of Chrome, whose export has them since version 76. What is
+/// not text is base64 there.
+#[derive(Serialize)]
+struct SocketMessage<'a> {
+    r#type: &'static str,
+    /// Seconds since the Unix epoch.
+    time: f64,
+    /// RFC 6455 section 5.2.
+    opcode: u8,
+    data: SocketData<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum SocketData<'a> {
+    Text(&'a str),
+    Octets(Text<Base64<'a>>),
 }
 
 #[derive(Serialize)]
@@ -217,6 +242,10 @@ fn entry<'a>(exchange: &'a Exchange, info: &'a ConnectionInfo) -> Option<Entry<'
     let client = exchange.request_direction;
     let (from, to) = info.ends(client);
     let timings = timings(exchange, request);
+    let messages = match exchange.carried.as_deref() {
+        Some(Carried::WebSocket(socket)) => socket.messages.as_deref(),
+        _ => None,
+    };
     let known = [timings.send, timings.wait, timings.receive].into_iter().filter(|ms| *ms > 0.0);
     Some(Entry {
         started_date_time: Text(Rfc3339(exchange.first_ns())),
@@ -240,7 +269,29 @@ fn entry<'a>(exchange: &'a Exchange, info: &'a ConnectionInfo) -> Option<Entry<'
         _complete: exchange.complete,
         _lost_bytes: exchange.lost_bytes,
         _notes: &exchange.notes,
+        resource_type: messages.map(|_| "websocket"),
+        web_socket_messages: messages.map(|all| all.iter().map(socket_message).collect()),
     })
+}
+
+fn socket_message(message: &WebSocketMessage) -> SocketMessage<'_> {
+    let opcode = match message.kind {
+        WebSocketKind::Text => 1,
+        WebSocketKind::Binary => 2,
+        WebSocketKind::Close => 8,
+        WebSocketKind::Ping => 9,
+        WebSocketKind::Pong => 10,
+        WebSocketKind::Reserved(opcode) => opcode,
+    };
+    SocketMessage {
+        r#type: if message.from == Sender::Client { "send" } else { "receive" },
+        time: message.time_ns as f64 / 1e9,
+        opcode,
+        data: match message.text() {
+            Some(text) => SocketData::Text(text),
+            None => SocketData::Octets(Text(Base64(&message.data))),
+        },
+    }
 }
 
 /// `send` ends where the response begins, if not before: the three add up to the whole.

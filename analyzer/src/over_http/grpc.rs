@@ -1,9 +1,13 @@
-//! gRPC over HTTP/2, and gRPC-Web: messages with a prefix of five bytes, a flag and a length.
+//! gRPC over HTTP/2, and gRPC-Web, which may be base64: messages with a prefix of five bytes, a flag
+//! and a length.
 //!
 //! A gap inside of a message leaves the next prefix where it is known to be; after any other gap no
 //! prefix can be found again, since nothing marks it.
 
+use std::borrow::Cow;
+
 use super::Notes;
+use super::base64;
 use super::messages::Kept;
 use crate::coding;
 use crate::exchange::{Exchange, Fields};
@@ -42,6 +46,8 @@ struct Half {
     whole: bool,
     /// `grpc-encoding`.
     encoding: Option<String>,
+    /// It is base64, which nobody did to the messages but to all of it.
+    text: Option<base64::Decoder>,
 }
 
 #[derive(Debug)]
@@ -87,18 +93,19 @@ impl Reader {
     }
 
     fn of(headers: &Fields, keep: bool) -> Option<Self> {
-        let is_web = kind(headers)? == Kind::Web;
+        let is_web = kind(headers)? != Kind::Http2;
         let (client, server) = (Half::default(), Half::default());
         Some(Self { is_web, client, server, messages: Kept::new(keep), trailers: None })
     }
 
     /// A head of this side was read.
     pub(super) fn head(&mut self, headers: &Fields, from: Sender) {
-        let is_grpc = kind(headers).is_some();
+        let kind = kind(headers);
         let half = self.half(from);
         half.encoding = headers.first("grpc-encoding").map(|name| latin1(name).into_owned());
         half.whole = true;
-        if !is_grpc {
+        half.text = (kind == Some(Kind::WebText)).then(base64::Decoder::default);
+        if kind.is_none() {
             // Such as the page of a proxy that says why there is no answer.
             half.state = State::Lost;
         }
@@ -111,7 +118,23 @@ impl Reader {
         }
     }
 
-    pub(super) fn data(&mut self, from: Sender, mut bytes: &[u8], time_ns: u64, notes: &mut Notes) {
+    pub(super) fn data(&mut self, from: Sender, bytes: &[u8], time_ns: u64, notes: &mut Notes) {
+        let half = self.half(from);
+        let decoded = match &mut half.text {
+            None => Ok(Cow::Borrowed(bytes)),
+            Some(decoder) => decoder.push(bytes).map(Cow::Owned),
+        };
+        match decoded {
+            Ok(bytes) => self.octets(from, &bytes, time_ns, notes),
+            Err(base64::Invalid) => {
+                half.state = State::Lost;
+                half.text = None;
+                notes.add(format!("{from}: gRPC-Web as text that is no base64"));
+            }
+        }
+    }
+
+    fn octets(&mut self, from: Sender, mut bytes: &[u8], time_ns: u64, notes: &mut Notes) {
         let keep = self.messages.has_room();
         while !bytes.is_empty() {
             let half = self.half(from);
@@ -143,6 +166,8 @@ impl Reader {
 
     pub(super) fn lost(&mut self, from: Sender, len: Option<u64>, time_ns: u64, notes: &mut Notes) {
         let half = self.half(from);
+        // How many bytes missing base64 stood for depends on where it was padded.
+        let len = len.filter(|_| half.text.is_none());
         match (&mut half.state, len) {
             (State::Lost, _) => {}
             (State::Message(open), Some(len)) if len <= open.left => {
@@ -191,6 +216,7 @@ impl Reader {
         let mut whole = true;
         for (from, half) in [(Sender::Client, &self.client), (Sender::Server, &self.server)] {
             let begun = match &half.state {
+                _ if half.text.as_ref().is_some_and(base64::Decoder::is_within_group) => true,
                 State::Prefix(_, len) => *len > 0,
                 State::Message(_) => true,
                 State::Lost => false,
@@ -265,9 +291,11 @@ impl Open {
 enum Kind {
     Http2,
     Web,
+    /// The same as base64.
+    WebText,
 }
 
-/// What a head says that its contents are. `application/grpc-web-text` is base64, and not read.
+/// What a head says that its contents are.
 fn kind(headers: &Fields) -> Option<Kind> {
     const PLAIN: &[u8] = b"application/grpc";
     let media = headers.media_type()?;
@@ -277,9 +305,11 @@ fn kind(headers: &Fields) -> Option<Kind> {
     }
     match rest {
         [] | [b'+', ..] => Some(Kind::Http2),
-        b"-web" => Some(Kind::Web),
-        _ if rest.starts_with(b"-web+") => Some(Kind::Web),
-        _ => None,
+        _ => match rest.split(|&b| b == b'+').next()? {
+            b"-web" => Some(Kind::Web),
+            b"-web-text" => Some(Kind::WebText),
+            _ => None,
+        },
     }
 }
 

@@ -5,6 +5,7 @@
 //! coding, of either side, and gaps in them; it undoes content codings itself. What it holds while
 //! contents were not asked for does not grow. What it found is put into the exchange at its end.
 
+mod base64;
 mod events;
 mod grpc;
 mod messages;
