@@ -44,6 +44,10 @@ struct Arguments {
     #[arg(long)]
     quick: bool,
 
+    /// Minutes that the soak takes; 1 with --quick
+    #[arg(long, default_value_t = 20)]
+    minutes: u64,
+
     /// What cargo tells every benchmark
     #[arg(long, hide = true)]
     bench: bool,
@@ -70,7 +74,7 @@ enum Section {
 }
 
 impl Section {
-    fn run(self, setup: &Setup) -> Result<Report> {
+    fn run(self, setup: &Setup, minutes: u64) -> Result<Report> {
         match self {
             Self::Cost => cost::run(setup),
             Self::Cpu => cpu::run(setup),
@@ -79,7 +83,7 @@ impl Section {
             Self::Files => files::run(),
             Self::Analyzer => analyzer::run(setup),
             Self::Memory => memory::run(setup),
-            Self::Soak => soak::run(setup),
+            Self::Soak => soak::run(setup, minutes),
         }
     }
 
@@ -110,7 +114,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let mut good = true;
     for section in sections {
         let name = section.name();
-        match section.run(&setup) {
+        match section.run(&setup, arguments.minutes) {
             Ok(report) => {
                 report.print();
                 report.write_json(&setup, &name)?;

@@ -48,9 +48,9 @@ impl Recording {
         self.child.id()
     }
 
-    /// Asks it to end.
+    /// Asks it to end. Not by INT, which is ignored by what a shell starts in the background.
     pub(crate) fn stop(&self) -> Result<()> {
-        signal(self.pid(), "INT")
+        signal(self.pid(), "TERM")
     }
 
     /// Waits for an end that comes by itself, with that of the recorded programs, or was asked for.

@@ -20,9 +20,6 @@ use crate::recording::Recording;
 use crate::report::{Report, Row};
 use crate::setup::Setup;
 
-const TIME: Duration = Duration::from_secs(20 * 60);
-const QUICK_TIME: Duration = Duration::from_secs(60);
-
 /// Between two looks at the recorder.
 const SAMPLE_EVERY: Duration = Duration::from_millis(500);
 
@@ -33,8 +30,8 @@ const GROWTH_MAX_MIB: f64 = 3.0;
 /// Descriptors that may be open for a moment: the next file of each kind, and one of `/proc`.
 const DESCRIPTORS_MAX: usize = 3;
 
-pub(crate) fn run(setup: &Setup) -> Result<Report> {
-    let time = if setup.quick { QUICK_TIME } else { TIME };
+pub(crate) fn run(setup: &Setup, minutes: u64) -> Result<Report> {
+    let time = Duration::from_secs(60 * if setup.quick { 1 } else { minutes });
     let files_every = if setup.quick { "3" } else { "20" };
     let mut report = Report::new(format!(
         "{} s of mixed traffic, both files, another one each {files_every} s",
