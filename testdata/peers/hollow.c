@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -86,6 +87,21 @@ static unsigned long send_file(long size)
 	return sum;
 }
 
+/* The second of three messages is in memory that nobody has touched, and this library does not. */
+static unsigned long untouched(long size)
+{
+	struct ssl *ssl = connection();
+	unsigned long sum = SSL_write(ssl, message, MESSAGE);
+	char *map = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (map == MAP_FAILED)
+		exit(1);
+	sum += SSL_write(ssl, map, size);
+	sum += SSL_write(ssl, message, MESSAGE);
+	SSL_free(ssl);
+	return sum;
+}
+
 static unsigned long flood(long milliseconds)
 {
 	struct ssl *ssl = connection();
@@ -120,6 +136,8 @@ int main(int argc, char **argv)
 		sum = execs(argv, number, argc > 3 ? strtoul(argv[3], NULL, 10) : 0);
 	else if (!strcmp(name, "sendfile"))
 		sum = send_file(atol(argv[2]));
+	else if (!strcmp(name, "untouched"))
+		sum = untouched(number);
 	else if (!strcmp(name, "flood"))
 		sum = flood(number);
 	else

@@ -4,10 +4,11 @@
  * prints the truth: a JSON line for every end of a connection with its role, addresses, byte
  * counts and the sha256 of each direction. The live tests record it and compare.
  *
- * Build: gcc -O2 -g -o tls_cases tls_cases.c nested.c shared.c untold.c volume.c deaths.c peer.c -lssl -lcrypto -pthread
+ * Build: gcc -O2 -g -o tls_cases tls_cases.c mapped.c nested.c shared.c untold.c volume.c deaths.c peer.c -lssl -lcrypto -pthread
  */
 #define _GNU_SOURCE
 #include "deaths.h"
+#include "mapped.h"
 #include "nested.h"
 #include "peer.h"
 #include "shared.h"
@@ -428,6 +429,7 @@ static const struct {
 	{ "told-and-untold", told_and_untold },
 	{ "die-in-read", die_in_read },
 	{ "die-in-write", die_in_write },
+	{ "untouched", untouched },
 };
 
 static uint64_t number(char **argv, int index)

@@ -55,8 +55,16 @@ impl Setup {
         let build = |name: &str, sources: &[&str], libraries: &[&str]| {
             build_peer(&folder.path().join(name), sources, libraries)
         };
-        let sources =
-            ["tls_cases.c", "nested.c", "shared.c", "untold.c", "volume.c", "deaths.c", "peer.c"];
+        let sources = [
+            "tls_cases.c",
+            "mapped.c",
+            "nested.c",
+            "shared.c",
+            "untold.c",
+            "volume.c",
+            "deaths.c",
+            "peer.c",
+        ];
         let tls_cases = build("tls_cases", &sources, &["-lssl", "-lcrypto"])?;
         let hollow = build("hollow", &["hollow.c"], &[])?;
         let binaries = Path::new(SSLREC).parent().context("the recorder is in no folder")?;

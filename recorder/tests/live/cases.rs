@@ -94,6 +94,19 @@ fn memory_bios_have_no_address() {
     assert!(listing.streams.iter().all(|s| s["addr"] == "unknown"));
 }
 
+/// What is sent is read when the library has read it. A server's name is read when it is set: it may
+/// be in no page then, which is counted.
+#[test]
+fn bytes_in_files_that_were_never_looked_at() {
+    let Some(live) = Live::start() else { return };
+    let (recorded, truth) = record(&live, &["untouched"]).expect("the case runs everywhere");
+    assert_both_ends(&live, &recorded, &truth);
+    let said = &recorded.output.stderr;
+    assert!(said.contains("name_read_fault"), "{said}");
+    let listing = live.list(&recorded.raw, &["--both-ends"]);
+    assert!(listing.streams.iter().all(|s| s["sni"].is_null()), "{:?}", listing.streams);
+}
+
 /// Outer and inner connection on one thread: every message of both levels.
 #[test]
 fn tls_inside_tls_on_one_thread() {

@@ -10,8 +10,16 @@ use crate::listing::sha256_of;
 
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/peers");
 
-const TLS_CASES: [&str; 7] =
-    ["tls_cases.c", "nested.c", "shared.c", "untold.c", "volume.c", "deaths.c", "peer.c"];
+const TLS_CASES: [&str; 8] = [
+    "tls_cases.c",
+    "mapped.c",
+    "nested.c",
+    "shared.c",
+    "untold.c",
+    "volume.c",
+    "deaths.c",
+    "peer.c",
+];
 
 /// The program with a case for each way of using the library.
 pub(crate) fn tls_cases() -> String {

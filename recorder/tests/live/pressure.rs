@@ -76,6 +76,20 @@ fn images_executed_one_after_another() {
     }
 }
 
+/// Nothing may be paged in where the kernel side reads.
+#[test]
+fn what_is_in_no_page_is_a_hole_of_its_length() {
+    let Some(live) = Live::start() else { return };
+    let (recorded, moved) = record(&live, &[], &["untouched", "20000"]);
+    let listing = live.list_both(&recorded.pcapng, &recorded.raw, &["--bodies"]);
+    let [stream] = &listing.streams[..] else { panic!("{:?}", listing.streams) };
+    assert_eq!(number(stream, "lost_bytes"), 20000);
+    assert_eq!(bytes_of(stream, "client_data").len() as u64, moved - 20000);
+    assert_eq!(stream["complete"], false);
+    let said = &recorded.output.stderr;
+    assert!(said.contains("data_read_fault"), "{said}");
+}
+
 /// The kernel sends a file by itself; here of 5 GiB, more than a result of 32 bits can say.
 #[test]
 fn a_file_sent_by_the_kernel_is_a_hole_of_its_length() {
