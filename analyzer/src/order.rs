@@ -10,7 +10,7 @@
 //! returns and a sent message begins when it was entered. So a finished exchange is also held
 //! until the capture is `SETTLE_NS` past its beginning. A call that blocks for longer than that
 //! and carries the first byte of a request is listed late, and counted. So is the handshake of a
-//! connection that is not used for longer than that (see [`crate::handshakes`]).
+//! connection that is not used for longer than that (see `handshakes`).
 //!
 //! What moves the time on is what both of sslrec's files hold at the same place: not descriptions
 //! and handshakes, which a pcapng has later. So either file gives the same order.
