@@ -30,6 +30,29 @@ fn has_none(status: &str) -> bool {
     ["CapPrm:", "CapEff:", "CapAmb:"].iter().all(|name| line(status, name) == "0000000000000000")
 }
 
+/// Names of the threads that have no privileges, and of those that do.
+fn by_privileges(pid: u32) -> (Vec<String>, Vec<String>) {
+    let mut threads = threads(pid);
+    threads.sort();
+    let (none, some): (Vec<_>, Vec<_>) =
+        threads.into_iter().partition(|(_, status)| has_none(status));
+    let names = |threads: Vec<_>| threads.into_iter().map(|(name, _)| name).collect();
+    (names(none), names(some))
+}
+
+/// Those that handle what was recorded, the process's first thread and the one that writes, have
+/// none. A thread without a name of its own, which the one that finds files is, has the process's.
+fn assert_only_helpers_keep_privileges(pid: u32) {
+    let expected = (["sslrec", "writer"], ["child", "keeper", "sslrec"]);
+    // The command is there a moment before the recorder is.
+    let settled = || (by_privileges(pid).0 == expected.0).then_some(());
+    let settled = within(Duration::from_secs(10), settled);
+    let (none, some) = by_privileges(pid);
+    assert!(settled.is_some() && some == expected.1, "without: {none:?}, with: {some:?}");
+    let first = fs::read_to_string(format!("/proc/{pid}/task/{pid}/status")).unwrap();
+    assert!(has_none(&first), "{first}");
+}
+
 /// A recorder that became nobody: what its threads are while the child runs, and what it made.
 #[test]
 fn a_recorder_that_became_nobody_has_no_capability_left() {
@@ -41,15 +64,9 @@ fn a_recorder_that_became_nobody_has_no_capability_left() {
     let started = live.spawn(&mut sslrec);
     within(Duration::from_secs(30), || ready.exists().then_some(())).expect("the peer runs");
     let pid = started.pid();
+    assert_only_helpers_keep_privileges(pid);
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    assert!(has_none(&status), "{status}");
     assert_eq!(line(&status, "Uid:"), "65534 65534 65534 65534");
-    let keep: Vec<_> = threads(pid)
-        .into_iter()
-        .filter_map(|(name, status)| (!has_none(&status)).then_some(name))
-        .collect();
-    assert!(!keep.contains(&"writer".to_owned()), "{keep:?}");
-    assert!(keep.contains(&"keeper".to_owned()), "{keep:?}");
 
     // The signal still reaches the command, which is root's, and ends it.
     started.signal(SIGTERM);
@@ -95,6 +112,28 @@ fn two_capabilities_are_enough() {
     let listing = live.list(&folder.join("a.pcapng"), &["--bodies"]);
     assert_eq!(bytes_of(&listing.streams[0], "client_data").len(), 1000);
     assert_eq!(listing.streams[0]["addr"], "exact");
+}
+
+#[test]
+fn an_ordinary_user_keeps_no_capability_where_it_is_not_needed() {
+    let Some(live) = Live::start() else { return };
+    let folder = open_folder(&live);
+    let ready = folder.join("ready");
+    let mut setpriv = Command::new("setpriv");
+    setpriv.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+    let capabilities = "-all,+bpf,+perfmon,+sys_ptrace";
+    for set in ["--inh-caps", "--ambient-caps", "--bounding-set"] {
+        setpriv.arg(format!("{set}={capabilities}"));
+    }
+    setpriv.args(["./sslrec", "-w", "a.pcapng", "--", "sh", "-c"]).current_dir(&folder);
+    setpriv.args(["./peer exchange; touch ready; exec sleep 60"]);
+    let recorder = live.spawn(&mut setpriv);
+    within(Duration::from_secs(30), || ready.exists().then_some(())).expect("the peer runs");
+    assert_only_helpers_keep_privileges(recorder.pid());
+    recorder.signal(SIGTERM);
+    let output = recorder.wait();
+    assert_eq!(output.code(), 128 + SIGTERM, "{}", output.stderr);
+    assert_eq!(live.list(&folder.join("a.pcapng"), &[]).streams.len(), 1);
 }
 
 #[test]
