@@ -33,19 +33,9 @@ fn flood_and_7() -> Vec<String> {
     [&script[..], &case(&FLOOD)].concat()
 }
 
-/// Tools of other people read the file to its end without complaint.
-fn others_read(live: &Live, file: &Path) {
-    if file.extension().is_some_and(|extension| extension == "zst") {
-        live.succeed("zstd", &["-q".as_ref(), "-t".as_ref(), file]);
-    } else {
-        live.tshark(file, &["-q"]);
-        live.succeed("capinfos", &[file]);
-    }
-}
-
 /// The file ends early, but not within anything; and it says so.
 fn assert_ends_early(live: &Live, file: &Path) {
-    others_read(live, file);
+    live.others_read(file);
     let listing = live.list_damaged(file, &["--bodies", "--both-ends"]);
     let name = file.display();
     assert_eq!(listing.summary["closed"], false, "{name}: {}", listing.stderr);
@@ -184,7 +174,7 @@ fn a_disk_that_fails_to_sync() {
     for name in ["capture.pcapng", "capture.zst"] {
         let file = disk.folder().join(name);
         assert_given_up(&output, 7, &[&file], "Input/output error");
-        others_read(&live, &file);
+        live.others_read(&file);
         assert_eq!(live.list(&file, &[]).summary["closed"], true, "as far as we can see it");
     }
 }
@@ -199,7 +189,7 @@ fn complete_files_and_their_folder_are_synced() {
     assert!(synced.len() >= 10 && synced.len().is_multiple_of(2), "{synced:?}");
     for pair in synced.chunks_exact(2) {
         assert!(pair[0] != "." && pair[1] == ".", "{synced:?}");
-        others_read(&live, &disk.folder().join(&pair[0]));
+        live.others_read(&disk.folder().join(&pair[0]));
     }
 }
 
@@ -249,7 +239,7 @@ fn a_reader_that_stops_while_more_comes_than_fits() {
     went_on.expect("the command is not held up");
     let (output, file) = piped.wait();
     assert_eq!(output.code(), 0, "{}", output.stderr);
-    others_read(&live, &file);
+    live.others_read(&file);
     let lost = assert_nothing_missing(&live.list(&file, &["--bodies"]));
     assert!(lost > 0, "this was more than fits");
     assert!(!output.stderr.contains("lost 0 events"), "{}", output.stderr);
@@ -265,7 +255,7 @@ fn a_reader_that_stops_while_what_comes_fits() {
     piped.reader.signal(SIGCONT);
     let (output, file) = piped.wait();
     assert_eq!(output.code(), 0, "{}", output.stderr);
-    others_read(&live, &file);
+    live.others_read(&file);
     let listing = live.list(&file, &[]);
     assert_eq!(listing.summary["lost_bytes"], 0, "{}", output.stderr);
     assert!(listing.streams[0]["client_bytes"].as_u64().unwrap() > 1 << 20);

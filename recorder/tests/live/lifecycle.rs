@@ -53,6 +53,8 @@ fn signals_are_passed_on_to_the_child() {
         started.signal(signal);
         let recorded = files.finish(started.wait());
         assert_eq!(recorded.code(), 128 + signal, "{}", recorded.output.stderr);
+        live.others_read(&recorded.pcapng);
+        live.others_read(&recorded.raw);
         let listing = live.list_both(&recorded.pcapng, &recorded.raw, &[]);
         assert!(listing.streams[0]["client_bytes"].as_u64().unwrap() > 1000);
     }
@@ -107,7 +109,8 @@ fn signals_finish_the_files_of_an_attached_recording() {
         let running = live.attach(&["-p", &pids]);
         live.succeed("curl", &["-sS", "--cacert", &nginx.ca(), &nginx.url("/page")]);
         let recorded = running.stop(signal).succeeded();
-        live.succeed("zstd", &["-q".as_ref(), "-t".as_ref(), recorded.raw.as_path()]);
+        live.others_read(&recorded.pcapng);
+        live.others_read(&recorded.raw);
         let listing = live.list_both(&recorded.pcapng, &recorded.raw, &[]);
         assert_eq!(listing.exchanges.len(), 1);
         assert_eq!(listing.summary["closed"], true, "{}", listing.summary);
@@ -142,6 +145,7 @@ fn files_of_a_killed_recorder_read_up_to_the_last_second() {
     started.wait();
 
     for file in [&files.pcapng, &files.raw] {
+        live.others_read(file);
         let listing = live.list_damaged(file, &["--bodies"]);
         let name = file.display();
         assert!(listing.code == 0 || !listing.stderr.is_empty(), "{name}: damage is said");
