@@ -69,8 +69,10 @@ impl<L: Lister> Apart<L> {
     fn send(&mut self, timeline: &mut Timeline) {
         let mut empty = self.taken.try_recv().unwrap_or_default();
         empty.clear();
-        // If the other side is gone, it panicked, which shows at the end.
-        let _ = self.full.send(timeline.take(empty));
+        if self.full.send(timeline.take(empty)).is_err() {
+            // The other side panicked, which shows at the end.
+            self.done.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Nobody wants what would follow.

@@ -1,6 +1,6 @@
 //! Undoes content codings (RFC 9110 section 8.4): gzip, deflate, br, zstd, and chains of them.
 //!
-//! Works on whole bodies that the exchange model holds, after the listing is in order; `stream` is
+//! Works on whole bodies that the exchange model holds, once an exchange is finished; `stream` is
 //! for those whose contents matter before. What a peer sent may be a bomb, damaged, or not what it
 //! says: output has a cap, what came out before the damage is kept, and each makes a note. A coding
 //! that is not known is not guessed at.

@@ -308,7 +308,7 @@ impl Display for Totals<'_> {
             let separator = if summary.exchanges > 0 { ", " } else { "" };
             write!(f, "{separator}{}", count(summary.streams, "stream", "streams"))?;
         }
-        // They are listed only where a filter asks for them.
+        // Only a filter can ask for them.
         if summary.listed.is_some() && summary.handshakes > 0 {
             write!(f, ", {}", count(summary.handshakes, "handshake", "handshakes"))?;
         }

@@ -4,8 +4,6 @@
 //! A gap inside of a message leaves the next prefix where it is known to be; after any other gap no
 //! prefix can be found again, since nothing marks it.
 
-use std::borrow::Cow;
-
 use super::Notes;
 use super::base64;
 use super::messages::Kept;
@@ -120,17 +118,16 @@ impl Reader {
 
     pub(super) fn data(&mut self, from: Sender, bytes: &[u8], time_ns: u64, notes: &mut Notes) {
         let half = self.half(from);
-        let decoded = match &mut half.text {
-            None => Ok(Cow::Borrowed(bytes)),
-            Some(decoder) => decoder.push(bytes).map(Cow::Owned),
+        let Some(decoder) = &mut half.text else {
+            return self.octets(from, bytes, time_ns, notes);
         };
-        match decoded {
-            Ok(bytes) => self.octets(from, &bytes, time_ns, notes),
-            Err(base64::Invalid) => {
-                half.state = State::Lost;
-                half.text = None;
-                notes.add(format!("{from}: gRPC-Web as text that is no base64"));
-            }
+        let (decoded, valid) = decoder.push(bytes);
+        self.octets(from, &decoded, time_ns, notes);
+        if valid.is_err() {
+            let half = self.half(from);
+            half.state = State::Lost;
+            half.text = None;
+            notes.add(format!("{from}: gRPC-Web as text that is no base64"));
         }
     }
 

@@ -85,6 +85,7 @@ impl Direction {
         self.window.push(bytes);
         self.advance(call, engine, shared);
         if self.window.len() > MAX_HELD {
+            shared.miss();
             self.give_up(engine);
         }
     }

@@ -83,6 +83,9 @@ enum Waiting {
     Handshake { meta: Handshake<'static>, func: Box<str> },
 }
 
+/// About how much memory a record that waits takes, its name of a function included.
+const WAITING_BYTES: usize = size_of::<Waiting>() + 32;
+
 impl Redactor {
     /// Blanks what these rules name.
     pub fn new(rules: Rules) -> Self {
@@ -115,6 +118,7 @@ impl Redactor {
                     emit(record);
                 } else {
                     state.waiting.push_back(Waiting::Connection(connection.clone()));
+                    self.held += WAITING_BYTES;
                 }
             }
             Record::Data(data) => self.data(data, emit),
@@ -127,6 +131,7 @@ impl Redactor {
                     let func = handshake.func.into();
                     let meta = Handshake { func: "", ..*handshake };
                     state.waiting.push_back(Waiting::Handshake { meta, func });
+                    self.held += WAITING_BYTES;
                 }
             }
             Record::Close(close) => self.close(close, emit),
@@ -187,6 +192,8 @@ impl Redactor {
         *held = *held - before + state.held();
         if *held > self.max_held {
             let before = state.held();
+            // What is given up may be a request, whose answer is another's from then on.
+            state.shared.miss();
             state.sent.give_up(engine);
             state.received.give_up(engine);
             state.release(emit);
@@ -226,7 +233,8 @@ impl State {
     }
 
     fn held(&self) -> usize {
-        self.sent.window.memory() + self.received.window.memory()
+        let windows = self.sent.window.memory() + self.received.window.memory();
+        windows + self.waiting.len() * WAITING_BYTES
     }
 
     /// Hands on what is settled.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use sslrec_formats::record::Direction;
 
 use super::object::Object;
-use super::{exchange_fields, identity};
+use super::{USUAL_LINE, exchange_fields, identity};
 use crate::descriptors::Descriptors;
 use crate::exchange::{ConnectionInfo, Exchange, SharedConnection};
 
@@ -44,6 +44,7 @@ impl Prepared {
             client: exchange.request_direction,
         };
         line.clear();
+        line.shrink_to(USUAL_LINE);
         Ok(prepared)
     }
 
