@@ -71,7 +71,8 @@ static __always_inline void count(__u32 which)
 
 /*
  * Tells the image that a task executes from those that its process executed before, and from those
- * of processes that had its number before: x86 numbers address spaces, and gives no number twice.
+ * of processes that had its number before: x86 numbers address spaces. There is room for the lower 16
+ * bits of that, so that one of 65,536 is taken for another.
  */
 static __always_inline __u64 image_of(struct task_struct *task)
 {

@@ -405,9 +405,13 @@ static __always_inline void send_data(const struct call_key *call_key, const str
 		kept = most;
 		cause = GAP_LONG_CALL;
 	}
-	if (is_vector)
-		kept = parts_of_call(call_key->sp, call->buf, kept, total);
-	else if (kept <= CHUNK_MAX)
+	if (is_vector) {
+		__u64 sent = parts_of_call(call_key->sp, call->buf, kept, total);
+
+		if (sent < kept)
+			cause = GAP_READ_FAULT;
+		kept = sent;
+	} else if (kept <= CHUNK_MAX)
 		send_chunk(call, site, key, conn, &whole);
 	else
 		chunks_of_call(call_key->sp, call_key->depth, 0, kept, total);

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Stdout};
 use std::mem::MaybeUninit;
 use std::path::Path;
 use std::process::ExitStatus;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -181,10 +181,13 @@ impl<'obj> Recording<'_, 'obj> {
     ) -> Result<Written> {
         let (realtime, verbose) = (!self.options.no_realtime, self.options.verbose);
         let privileges = self.privileges.clone();
+        let writing_ended = Arc::clone(&writer.gave_up);
         let write = move || {
             priority::raise(Duty::Write, realtime, verbose);
-            privileges.give_up()?;
-            writer.run()
+            let written = privileges.give_up().and_then(|()| writer.run());
+            // Whatever it is that ended it: nobody writes any more.
+            writing_ended.store(true, Ordering::Relaxed);
+            written
         };
         let thread = thread::Builder::new().name("writer".into()).spawn(write)?;
         let ended = thread::scope(|scope| {

@@ -16,16 +16,17 @@ use crate::skel::types::sockets_seen;
 /// `bpf/sockets.bpf.c`, compiled.
 const IMAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sockets.bpf.o"));
 
-/// The ways, best first.
+/// The ways, best first. All of them need Linux 5.15: the helpers by which a socket operation is told
+/// from those outside of the call came with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sockets {
     /// Tracepoints in each operation (kernel 6.3).
     Tracepoints,
-    /// Trampolines at the ends of kernel functions (5.5; needs function tracing).
+    /// Trampolines at the ends of kernel functions (needs function tracing).
     Fentry,
     /// Probes at their beginnings, and TCP's tracepoint for bytes that it gave.
     Kprobe,
-    /// That tracepoint alone (4.15). What it tells is used within TLS calls only.
+    /// That tracepoint alone. What it tells is used within TLS calls only.
     RcvSpace,
     /// No way.
     Unseen,

@@ -78,8 +78,9 @@ impl Probes<'_> {
         let functions = &target.symbols.functions;
         let mut attached = Attached::default();
         if let Some(Ok(layout)) = target.symbols.go {
-            self.load_go()?;
-            self.add_go_layout(target, lib, layout)?;
+            let why = || format!("{} is a Go program", target.path.display());
+            self.load_go().with_context(why)?;
+            self.add_go_layout(lib, layout)?;
         }
         let mut all = Vec::new();
         for defined in functions {
@@ -118,8 +119,12 @@ impl Probes<'_> {
     /// program.
     ///
     /// # Errors
-    /// The kernel refuses them.
+    /// The kernel refuses them, or could not tell their sites apart.
     pub(crate) fn load_go(&mut self) -> Result<()> {
+        if !self.kernel.cookie {
+            // Two RETs of one function do not differ by their code.
+            bail!("this kernel is too old for Go programs (before 5.15)");
+        }
         if self.go.is_none() {
             let multi = self.kernel.multi;
             let loaded = objects::load(GO_IMAGE, self.skel.object(), |program| {
@@ -133,14 +138,7 @@ impl Probes<'_> {
     }
 
     /// Tells the kernel side where a Go program has what it is to read.
-    fn add_go_layout(&self, target: &Target, lib: u16, layout: Layout) -> Result<()> {
-        if !self.kernel.cookie {
-            // Two RETs of one function do not differ by their code.
-            bail!(
-                "{} is a Go program, for which this kernel is too old (before 5.15)",
-                target.path.display()
-            );
-        }
+    fn add_go_layout(&self, lib: u16, layout: Layout) -> Result<()> {
         let key = u32::from(lib).to_ne_bytes();
         let layouts = &self.skel.maps.go_layouts;
         layouts

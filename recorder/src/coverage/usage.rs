@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use sslrec_formats::record::Record;
 
-use super::{PROCESSES_MAX, REST};
+use super::{PROCESSES_MAX, Pids, REST};
 
 /// What a process called of a library.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,8 +29,8 @@ pub(crate) struct Usage {
     conns: HashMap<u64, usize>,
     /// As last seen.
     processes: HashMap<u32, Names>,
-    /// How many are not among these.
-    rest: u64,
+    /// Those that are not among these.
+    rest: Pids,
 }
 
 impl Usage {
@@ -42,7 +42,7 @@ impl Usage {
                     let names = (process.comm.clone(), process.exe.clone());
                     self.processes.insert(process.pid, names);
                 } else {
-                    self.rest += 1;
+                    self.rest.insert(process.pid);
                 }
             }
             Record::Connection(connection) => {
@@ -96,7 +96,7 @@ impl Usage {
 
     /// Processes that are counted together.
     pub(crate) fn rest(&self) -> u64 {
-        self.rest
+        self.rest.len
     }
 }
 
