@@ -6,6 +6,17 @@
 use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter, Write};
 
+use serde::{Serialize, Serializer};
+
+/// Anything that can be displayed, as a JSON string, without a copy.
+pub(crate) struct Text<T>(pub(crate) T);
+
+impl<T: Display> Serialize for Text<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
 /// Bytes from a message head as text.
 ///
 /// RFC 9110 section 5.5 allows octets above 0x7F in field values (obs-text) and gives them no

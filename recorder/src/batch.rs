@@ -102,7 +102,7 @@ impl Filler {
                 self.batch = batch;
                 false
             }
-            // The writer ends before this end only by a panic, which its join reports.
+            // The writer ends before this end only by a failure, which its join reports.
             Err(TrySendError::Disconnected(_)) => true,
         }
     }

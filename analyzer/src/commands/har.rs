@@ -6,7 +6,6 @@
 //! Names with an underscore are ours, as the format allows.
 
 use std::borrow::Cow;
-use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -18,7 +17,7 @@ use super::{Consumer, Reading, filter, flush, read, stdout};
 use crate::coding;
 use crate::exchange::{ConnectionInfo, Exchange, Fields, Item, Message, Request, Response};
 use crate::messages::{Carried, Sender, WebSocketKind, WebSocketMessage};
-use crate::text::{Base64, Rfc3339, latin1};
+use crate::text::{Base64, Rfc3339, Text, latin1};
 
 /// Write the exchanges as HAR 1.2, for browsers' tools
 ///
@@ -226,14 +225,6 @@ impl Serialize for Contents<'_> {
             Ok(text) => serializer.serialize_str(text),
             Err(_) => serializer.collect_str(&Base64(self.0)),
         }
-    }
-}
-
-struct Text<T>(T);
-
-impl<T: Display> Serialize for Text<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
     }
 }
 

@@ -2,7 +2,6 @@
 //! where they were kept.
 
 use std::borrow::Cow;
-use std::fmt::Display;
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, SerializeSeq, Serializer};
@@ -14,7 +13,7 @@ use crate::messages::{
     Carried, Event, Events, Grpc, GrpcMessage, WebSocket, WebSocketClose, WebSocketMessage,
 };
 use crate::protobuf::{self, Field, Value};
-use crate::text::{Base64, Rfc3339};
+use crate::text::{Base64, Rfc3339, Text};
 
 /// What an exchange carried.
 #[derive(Serialize)]
@@ -44,17 +43,8 @@ impl<'a> CarriedObject<'a> {
     }
 }
 
-/// Anything that can be displayed, as a JSON string, without a copy.
-struct Text<T>(T);
-
 /// Bytes as a JSON string.
 type Base64Text<'a> = Text<Base64<'a>>;
-
-impl<T: Display> Serialize for Text<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
 
 fn base64(bytes: &[u8]) -> Base64Text<'_> {
     Text(Base64(bytes))
