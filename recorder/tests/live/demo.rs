@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use crate::listing::lines;
+use crate::oracle::assert_same_heads;
 use crate::support::{Live, SSLREC, sslanalyze};
 
 const EXPECTED: [&str; 7] = [
@@ -38,19 +39,7 @@ fn the_demo_leaves_files_on_which_all_tools_agree() {
     assert_eq!(lines(&listing.exchanges), EXPECTED);
     assert!(listing.exchanges.iter().all(|e| e["complete"] == true && e["sni"] == "localhost"));
 
-    let without_scheme = |url: &str| url.split_once("://").unwrap().1.to_owned();
-    let ours: Vec<String> = listing
-        .exchanges
-        .iter()
-        .map(|e| without_scheme(e["request"]["url"].as_str().unwrap()))
-        .collect();
-    let theirs: Vec<String> = live
-        .tshark_fields(&pcapng, "http.request", "http.request.full_uri")
-        .iter()
-        .map(|url| without_scheme(url))
-        .collect();
-    assert_eq!(theirs, ours);
-
+    assert_same_heads(&live, &pcapng, &listing);
     let report = live.tshark(&pcapng, &["-q", "-z", "expert"]);
     for severity in ["Errors", "Warns"] {
         assert_eq!(expert_count(&report, severity), "0", "{report}");

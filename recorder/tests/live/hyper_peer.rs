@@ -20,6 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_openssl::SslStream;
 
 use crate::listing::sha256_of;
+use crate::oracle::assert_same_heads;
 use crate::server::certificate;
 use crate::support::{Live, sha256};
 
@@ -147,7 +148,6 @@ fn record(http2: bool) {
 
     let listing = live.list_both(&recorded.pcapng, &recorded.raw, &["--bodies"]);
     assert_eq!(listing.exchanges.len(), REQUESTS, "each once, though both ends were recorded");
-    let mut found = [Vec::new(), Vec::new()];
     for exchange in &listing.exchanges {
         assert_eq!(exchange["proto"], if http2 { "h2" } else { "http/1.1" });
         assert_eq!(exchange["complete"], true, "{exchange}");
@@ -158,21 +158,8 @@ fn record(http2: bool) {
         assert_eq!(sha256_of(&exchange["response"], "body"), sha256(&got), "{path}");
         let method = exchange["request"]["method"].as_str().unwrap();
         assert_eq!(method, if number == 0 { "GET" } else { "POST" });
-        found[0].push(path.to_owned());
-        found[1].push(exchange["response"]["status"].to_string());
     }
-    let fields = if http2 {
-        ["http2.headers.path", "http2.headers.status"]
-    } else {
-        ["http.request.uri", "http.response.code"]
-    };
-    let mut decoded = fields.map(|field| {
-        let packets = live.tshark_fields(&recorded.pcapng, field, field);
-        let values = packets.iter().flat_map(|values| values.split(',')).map(str::to_owned);
-        values.collect::<Vec<_>>()
-    });
-    found.iter_mut().chain(&mut decoded).for_each(|texts| texts.sort());
-    assert_eq!(found, decoded, "what tshark sees");
+    assert_same_heads(&live, &recorded.pcapng, &listing);
 }
 
 #[test]

@@ -37,6 +37,7 @@ mod memory;
 mod memory_bios;
 mod nghttp2;
 mod nginx;
+mod oracle;
 mod other_cases;
 mod output;
 mod over_http;

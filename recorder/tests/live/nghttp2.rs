@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::listing::{Listing, lines, sha256_of};
+use crate::oracle::assert_same_heads;
 use crate::server::certificate;
 use crate::support::{Live, Recorded, Started, sha256, within};
 
@@ -47,32 +48,6 @@ fn large() -> Vec<u8> {
     (0..LARGE).map(|at| (at % 251) as u8).collect()
 }
 
-/// Methods and paths, and statuses, each sorted.
-fn listed(listing: &Listing) -> [Vec<String>; 3] {
-    let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
-    let requests = listing.exchanges.iter().map(|e| &e["request"]);
-    let statuses = listing.exchanges.iter().filter_map(|e| e["response"]["status"].as_u64());
-    sorted([
-        requests.clone().filter_map(|r| text(&r["method"])).collect(),
-        requests.filter_map(|r| text(&r["path"])).collect(),
-        statuses.map(|status| status.to_string()).collect(),
-    ])
-}
-
-/// The same, as tshark has them. A packet may hold several.
-fn decoded(live: &Live, recorded: &Recorded) -> [Vec<String>; 3] {
-    sorted(["method", "path", "status"].map(|name| {
-        let field = format!("http2.headers.{name}");
-        let packets = live.tshark_fields(&recorded.pcapng, &field, &field);
-        packets.iter().flat_map(|values| values.split(',')).map(str::to_owned).collect()
-    }))
-}
-
-fn sorted(mut texts: [Vec<String>; 3]) -> [Vec<String>; 3] {
-    texts.iter_mut().for_each(|texts| texts.sort());
-    texts
-}
-
 /// The listing, which must be complete and what tshark sees.
 fn checked(live: &Live, recorded: &Recorded, options: &[&str]) -> Listing {
     let listing = live.list_both(&recorded.pcapng, &recorded.raw, options);
@@ -81,7 +56,7 @@ fn checked(live: &Live, recorded: &Recorded, options: &[&str]) -> Listing {
         assert_eq!(exchange["complete"], true, "{exchange}");
         assert_eq!(exchange["notes"].as_array().map(Vec::len), Some(0), "{exchange}");
     }
-    assert_eq!(listed(&listing), decoded(live, recorded));
+    assert_same_heads(live, &recorded.pcapng, &listing);
     listing
 }
 

@@ -1,11 +1,13 @@
 //! What rides on HTTP, from Python's servers and clients: WebSockets with permessage-deflate, gRPC, and
-//! server-sent events that curl reads. tshark counts the same on the same files.
+//! server-sent events that curl reads. tshark finds the same requests, responses and messages in the
+//! same files.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 use crate::listing::Listing;
+use crate::oracle::{Heads, assert_same_heads};
 use crate::server::certificate;
 use crate::support::{Live, Recorded};
 
@@ -153,6 +155,7 @@ fn record(live: &Live, script: &str) -> (Recorded, Listing) {
         assert_eq!(exchange["complete"], true, "{}", exchange["notes"]);
         assert_eq!(exchange["notes"], serde_json::json!([]));
     }
+    assert_same_heads(live, &recorded.pcapng, &listing);
     (recorded, listing)
 }
 
@@ -203,6 +206,8 @@ fn websockets_are_recorded_with_their_messages() {
         let bytes: Vec<u8> = (0..400).flat_map(|_| 0..=255u8).collect();
         assert!(crate::listing::bytes_of(binary, "data") == bytes);
     }
+    let heads = Heads::listed(&listing);
+    assert!(heads.responses.iter().all(|line| line.starts_with("101 ")), "{heads:?}");
     let seen = counted(&live, &recorded, "websocket.opcode");
     let all = messages(&listing, "websocket");
     for (opcode, kind) in [(1, "text"), (2, "binary"), (8, "close"), (9, "ping"), (10, "pong")] {
@@ -231,6 +236,8 @@ fn grpc_is_recorded_with_its_messages() {
     let expected =
         ["Echo 1 1 0", "Echo 1 1 0", "Refuse 1 0 5", "Count 1 20 0", "Gather 7 1 0", "Talk 7 7 0"];
     assert_eq!(calls("client"), expected);
+    let heads = Heads::listed(&listing);
+    assert_eq!(heads.grpc_statuses.len(), heads.requests.len(), "{heads:?}");
     let refused = listing.exchanges.iter().find(|e| e["grpc"]["method"] == "Refuse").unwrap();
     assert_eq!(refused["grpc"]["message"], "no such order: ä");
     let all = messages(&listing, "grpc");
