@@ -1,8 +1,10 @@
-//! curl against nginx, recorded at either end: every body arrives with the hash of the file.
+//! curl against nginx, recorded at either end: every body arrives with the hash of the file, and
+//! tshark finds the same requests and responses.
 
 use std::collections::BTreeMap;
 
 use crate::listing::{Listing, lines, sha256_of};
+use crate::oracle::{Heads, assert_same_heads};
 use crate::server::Nginx;
 use crate::support::{Live, Recorded, sha256};
 
@@ -129,4 +131,70 @@ fn uploads_are_recorded_whole_at_both_ends() {
         assert_eq!(lines(&listing.exchanges), ["POST /post 201"]);
         assert_eq!(sha256_of(&listing.exchanges[0]["request"], "body"), sha256(&body));
     }
+}
+
+/// What curl is made to ask, and what it gets: options, path, and lines of the listing.
+fn asked(file: &str) -> Vec<(Vec<&str>, &'static str, Vec<&'static str>)> {
+    let expect = ["-H", "Expect: 100-continue", "--expect100-timeout", "30"];
+    let upload = [&["-T", file][..], &expect].concat();
+    vec![
+        (vec![], "/small.html?q=a%20b&empty=", vec!["GET /small.html?q=a%20b&empty= 200"]),
+        (vec!["-I"], "/small.html", vec!["HEAD /small.html 200"]),
+        (vec!["-r", "0-1"], "/small.html", vec!["GET /small.html 206"]),
+        (vec!["-H", "If-None-Match: *"], "/small.html", vec!["GET /small.html 304"]),
+        (vec!["-L"], "/moved", vec!["GET /moved 301", "GET /small.html 200"]),
+        (vec!["-d", "a=1"], "/post?b=2", vec!["POST /post?b=2 201"]),
+        (upload.clone(), "/files/a", vec!["PUT /files/a 201"]),
+        (upload, "/files/a", vec!["PUT /files/a 204"]),
+        (vec!["-X", "DELETE"], "/files/a", vec!["DELETE /files/a 204"]),
+        (vec!["-X", "OPTIONS"], "/small.html", vec!["OPTIONS /small.html 405"]),
+        (vec![], "/missing", vec!["GET /missing 404"]),
+    ]
+}
+
+fn tshark_agrees(version: &str, proto: &str) {
+    let Some(live) = Live::start() else { return };
+    let nginx = Nginx::start_http2(&live);
+    nginx.serve("small.html", b"small");
+    let file = live.path("upload");
+    std::fs::write(&file, [b'u'; 20_000]).unwrap();
+    let asked = asked(file.to_str().unwrap());
+    let ca = nginx.ca();
+    let mut client = Vec::new();
+    for (options, path, _) in &asked {
+        client.push(if client.is_empty() { "curl" } else { "--next" }.to_owned());
+        client.extend([version, "-sS", "--cacert", &ca, "-o", "/dev/null"].map(str::to_owned));
+        client.extend(options.iter().map(|option| (*option).to_owned()));
+        client.push(nginx.url(path));
+    }
+    let pids = nginx.worker_pids().iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+    let running = live.attach(&["-p", &pids]);
+    let at_client = live.record(&[], &client).succeeded();
+    let at_server = running.stop(SIGINT).succeeded();
+    for (recorded, role) in [(at_client, "client"), (at_server, "server")] {
+        let listing = live.list_both(&recorded.pcapng, &recorded.raw, &[]);
+        let expected: Vec<&str> = asked.iter().flat_map(|(_, _, lines)| lines.clone()).collect();
+        assert_eq!(lines(&listing.exchanges), expected, "{role}");
+        for exchange in &listing.exchanges {
+            assert_eq!((&exchange["role"], &exchange["proto"]), (&role.into(), &proto.into()));
+            // All are not complete: nginx resets a stream when it has answered without reading the
+            // body (RFC 9113, section 8.1).
+            assert_eq!(exchange["lost_bytes"], 0, "{role}: {exchange}");
+        }
+        assert_same_heads(&live, &recorded.pcapng, &listing);
+        // nginx sends 100 (Continue) over HTTP/1 only.
+        let responses = Heads::listed(&listing).responses;
+        let interim = responses.iter().filter(|line| *line == "100").count();
+        assert_eq!(interim, if proto == "h2" { 0 } else { 2 }, "{role}: {responses:?}");
+    }
+}
+
+#[test]
+fn tshark_finds_what_curl_asks_by_http1() {
+    tshark_agrees("--http1.1", "http/1.1");
+}
+
+#[test]
+fn tshark_finds_what_curl_asks_by_http2() {
+    tshark_agrees("--http2", "h2");
 }

@@ -167,6 +167,8 @@ http {
         location /slow/ { alias FOLDER/root/; limit_rate 8k; }
         location /post { return 201 'taken\\n'; }
         location /redirect { return 302 /small.html; }
+        location /moved { return 301 /small.html; }
+        location /files/ { dav_methods PUT DELETE; create_full_put_path on; }
     }
 }
 ";
