@@ -97,7 +97,7 @@ static __always_inline void socket_used(struct sock *sk, bool sent, bool moved)
 	if (!sp)
 		return;
 	if (*sp)
-		socket_used_within(thread, *sp, sk);
+		socket_used_within(thread, *sp, sk, moved);
 	else if (moved)
 		socket_used_around(thread, sk, sent);
 }

@@ -7,6 +7,7 @@
 #define SSLREC_CONN_H
 
 #include "process.h"
+#include "site.h"
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_tracing.h>
 
@@ -190,8 +191,16 @@ static __always_inline bool is_on_stack_of(__u64 sp)
 	return sp - PT_REGS_SP_CORE(regs) < CALL_STACK_MAX;
 }
 
-/* A socket operation inside the TLS call on this thread that began at `sp` is that connection's. */
-static __always_inline void socket_used_within(__u64 thread, __u64 sp, struct sock *sk)
+static __always_inline bool is_data_call(const struct call *call)
+{
+	const struct site *site = site_at(call->site);
+
+	return site && site->kind != SITE_HANDSHAKE;
+}
+
+/* A socket operation inside the TLS call on this thread that began at `sp` is that connection's.
+ * What a data call moved may have been the handshake's. */
+static __always_inline void socket_used_within(__u64 thread, __u64 sp, struct sock *sk, bool moved)
 {
 	struct call_key call_key = { .sp = sp, .pid = thread >> 32 };
 	struct conn_key key;
@@ -207,7 +216,11 @@ static __always_inline void socket_used_within(__u64 thread, __u64 sp, struct so
 		return;
 	key = conn_key_of(call_key.pid, call->ssl);
 	conn = bpf_map_lookup_elem(&conns, &key);
-	if (!conn || conn->ends.family)
+	if (!conn)
+		return;
+	if (moved && is_data_call(call))
+		conn->handshake_unsure = 1;
+	if (conn->ends.family)
 		return;
 	conn->direct = 1;
 	if (read_endpoints(&conn->ends, sk))

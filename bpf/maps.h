@@ -75,7 +75,7 @@ struct conn {
 	__u8 joined;
 	__u8 announced;			/* an EVENT_CONN found room */
 	__u8 handshake_done;
-	__u8 handshake_unsure;		/* data calls came before its end: it may have ended there */
+	__u8 handshake_unsure;		/* a data call may have ended it */
 	__u8 shutdown;			/* the program said goodbye */
 	__u8 told;			/* bits by enum told: sent already */
 	__u8 direct;			/* its calls use a socket themselves */
@@ -163,9 +163,8 @@ struct {
 	__type(value, struct call);
 } go_calls SEC(".maps");
 
-/* The call that runs on a thread, by its stack pointer, only while the address of its connection
- * is not known; else 0. By it a socket operation finds its connection. An entry goes with its
- * thread. */
+/* The call that runs on a thread, by its stack pointer, only where a socket operation within it would
+ * tell something; else 0. By it the operation finds its connection. An entry goes with its thread. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);

@@ -44,6 +44,7 @@ static __always_inline void clear(const struct conn_key *key, struct conn *conn)
 	conn->announced = 0;
 	conn->joined = 0;
 	conn->shutdown = 0;
+	conn->direct = 0;
 	__builtin_memset(&conn->ends, 0, sizeof(conn->ends));
 }
 

@@ -59,7 +59,7 @@ int sock_recv_length(struct bpf_raw_tracepoint_args *ctx)
 	int result = ctx->args[1];
 	int flags = ctx->args[2];
 
-	/* A failed one within a call tells the socket as well; around calls, only one that gave. */
+	/* A failed one within a call tells the socket as well; only one that gave tells more. */
 	socket_used((struct sock *)ctx->args[0], false, result > 0 && !(flags & MSG_PEEK));
 	return 0;
 }

@@ -35,6 +35,16 @@ static __always_inline bool within_wrapper(const struct conn *conn, const struct
 	return conn->wrapper_sp[slot] > sp && conn->wrapper_thread[slot] == call->thread;
 }
 
+/*
+ * Whether a data call may end the handshake and nothing would tell: the call need not hand over any
+ * bytes, nor succeed, since a read goes on to wait for data. But where the calls use a socket
+ * themselves and all its operations are seen, what ends a handshake is sent or received there.
+ */
+static __always_inline bool may_shake_unseen(const struct conn *conn, const struct call *call)
+{
+	return !call->marked || !conn->direct || sockets_seen != SOCKETS_ALL;
+}
+
 static __always_inline void enter_conn(struct conn *conn, const struct site *site,
 				       struct call *call, __u64 sp)
 {
@@ -47,7 +57,7 @@ static __always_inline void enter_conn(struct conn *conn, const struct site *sit
 			conn->joined = 0;
 		if (!conn->handshake_ns)
 			conn->handshake_ns = call->start_ns;
-	} else {
+	} else if (may_shake_unseen(conn, call)) {
 		conn->handshake_unsure = 1;
 	}
 	if (within_wrapper(conn, site, call, sp)) {
@@ -63,13 +73,21 @@ static __always_inline void mark_thread(struct call *call, __u64 sp)
 {
 	__u64 *current = bpf_map_lookup_elem(&current_calls, &call->thread);
 
-	call->marked = 1;
 	if (current) {
 		call->outer_sp = *current;
 		*current = sp;
 	} else if (bpf_map_update_elem(&current_calls, &call->thread, &sp, BPF_ANY)) {
 		count(COUNT_THREAD_TABLE_FULL);
+		return;
 	}
+	call->marked = 1;
+}
+
+/* Whether a socket operation within the call would tell something: the connection's address or,
+ * where the handshake has failed so far, that a data call may have ended it after all. */
+static __always_inline bool may_learn_by_socket(const struct conn *conn, const struct site *site)
+{
+	return !conn->ends.family || (site->kind != SITE_HANDSHAKE && handshake_failed(conn));
 }
 
 /*
@@ -158,11 +176,11 @@ static __always_inline void enter_on_conn(const struct call_key *key, struct cal
 
 	if (!conn)
 		return;
+	if (sockets_seen && may_learn_by_socket(conn, site))
+		mark_thread(call, key->sp);
 	enter_conn(conn, site, call, key->sp);
 	if (site->kind == SITE_SENDFILE)
 		call->buf = conn->offset[DIR_SENT];
-	if (sockets_seen && !conn->ends.family)
-		mark_thread(call, key->sp);
 }
 
 static __always_inline int enter_call(struct pt_regs *ctx)

@@ -2,6 +2,7 @@
 //! cipher, protocol, and that it failed. Both files must list the same.
 
 use std::collections::BTreeMap;
+use std::net::TcpListener;
 
 use serde_json::Value;
 
@@ -62,7 +63,6 @@ fn curl_settles_on_what_it_says() {
     }
 }
 
-/// What curl says of its own is not certain: it still reads, which might have ended the handshake.
 #[test]
 fn a_client_of_openssl_that_does_not_trust_the_server_fails() {
     let Some(live) = Live::start() else { return };
@@ -75,6 +75,96 @@ fn a_client_of_openssl_that_does_not_trust_the_server_fails() {
     assert_eq!((&handshake["ok"], &handshake["result"]), (&false.into(), &(-1).into()));
     assert_eq!(handshake["sni"], "localhost");
     assert!(latency_ms(&handshake) > 0.0);
+}
+
+/// It still reads: the server might have said goodbye. No socket is used for that, so the read did
+/// not end the handshake; but that is known only where all use of sockets is seen.
+#[test]
+fn a_client_that_reads_after_its_handshake_failed() {
+    let Some(live) = Live::start() else { return };
+    let nginx = Nginx::start(&live);
+    let url = nginx.url("/page");
+    let command = ["curl", "-sS", &url];
+    let recorded = live.record(&[], &command);
+    assert_eq!(recorded.output.code(), 60, "{}", recorded.output.stderr);
+    let handshake = the_handshake(&live, &recorded, "curl");
+    assert_eq!((&handshake["ok"], &handshake["result"]), (&false.into(), &(-1).into()));
+    assert_eq!(handshake["sni"], "localhost");
+    assert!(latency_ms(&handshake) > 0.0);
+    for without in ["sock-length,fentry,kprobe", "sock-length,fentry,kprobe,rcv-space"] {
+        let recorded = live.record(&["--without", without], &command);
+        assert_eq!(recorded.output.code(), 60, "{}", recorded.output.stderr);
+        let listing = live.list_both(&recorded.pcapng, &recorded.raw, &[]);
+        assert_eq!(listing.handshakes, [Value::Null; 0], "{without}");
+    }
+}
+
+/// It gives up, and reads once more: what the server has not said until then is not there.
+#[test]
+fn a_client_whose_server_is_silent_fails() {
+    let Some(live) = Live::start() else { return };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/", listener.local_addr().unwrap());
+    let recorded = live.record(&[], &["curl", "-sS", "--max-time", "2", &url]);
+    assert_eq!(recorded.output.code(), 28, "{}", recorded.output.stderr);
+    let handshake = the_handshake(&live, &recorded, "curl");
+    assert_eq!((&handshake["ok"], &handshake["result"]), (&false.into(), &(-1).into()));
+}
+
+/// The handshake call says "try again", and reads do the rest; no data ever comes. What goes through
+/// a socket is passed on by the program itself, or else the server might answer within that call.
+const SHAKES_BY_READING: &str = "
+import select, socket, ssl, sys
+
+transport, port, ca = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+context = ssl.create_default_context(cafile=ca)
+server = socket.create_connection(('127.0.0.1', port), timeout=10)
+
+def received_from(end):
+    return end.recv(65536) or sys.exit('closed')
+
+if transport == 'memory':
+    received, to_send = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(received, to_send, server_hostname='localhost')
+    def pass_on():
+        server.sendall(to_send.read())
+        received.write(received_from(server))
+else:
+    listener = socket.create_server(('127.0.0.1', 0))
+    connection = socket.create_connection(listener.getsockname())
+    connection.setblocking(False)
+    other_end = {server: listener.accept()[0]}
+    other_end[other_end[server]] = server
+    tls = context.wrap_socket(connection, server_hostname='localhost',
+                              do_handshake_on_connect=False)
+    def pass_on():
+        for end in select.select(other_end, [], [], 10)[0] or sys.exit('silence'):
+            other_end[end].sendall(received_from(end))
+
+def tries(call, *arguments):
+    try:
+        call(*arguments)
+    except ssl.SSLWantReadError:
+        return
+    sys.exit('no wish to read')
+
+tries(tls.do_handshake)
+while tls.version() is None:
+    pass_on()
+    tries(tls.read, 1)
+";
+
+#[test]
+fn a_handshake_that_reads_ended_has_not_failed() {
+    let Some(live) = Live::start() else { return };
+    let nginx = Nginx::start(&live);
+    let (port, ca) = (nginx.port().to_string(), nginx.ca());
+    for transport in ["socket", "memory"] {
+        let command = ["python3", "-c", SHAKES_BY_READING, transport, &port, &ca];
+        let recorded = live.record(&[], &command).succeeded();
+        let listing = live.list_both(&recorded.pcapng, &recorded.raw, &[]);
+        assert_eq!(listing.handshakes, [Value::Null; 0], "{transport}");
+    }
 }
 
 #[test]
