@@ -1,0 +1,133 @@
+//! How connections end: by a close, or with the process or the recording.
+//!
+//! What the kernel side counted last is taken from its tables then, so that no byte is missing from
+//! the sum, nor a connection of which no event came through.
+
+use sslrec_formats::record::{Close, CloseCause, Direction, Exit, GapCause, Handshake, Record};
+
+use super::terms::{handshake_failed, index};
+use super::{Emit, Tracker};
+
+use crate::functions::name_of;
+use crate::kernel_state::{KernelState, Key};
+use crate::skel::types;
+
+impl<K: KernelState> Tracker<K> {
+    pub(super) fn closed(&mut self, close: &types::event_close, emit: Emit<'_>) {
+        let cause = if close.shutdown != 0 { CloseCause::Shutdown } else { CloseCause::Freed };
+        // It says all about the connection, for the case that no earlier event could.
+        let head = &close.conn.head;
+        self.take_in(Key::of(head), &close.conn, emit);
+        self.close(Key::of(head), head.ts_ns, close.offset, cause, emit);
+    }
+
+    /// An exec or the end of a process takes all its TLS objects along. What was counted for them
+    /// last is still in the kernel's tables; what is younger belongs to the new image.
+    pub(super) fn image_gone(&mut self, pid: u32, boot_ns: u64, emit: Emit<'_>) {
+        self.close_all(Some(pid), boot_ns, CloseCause::Exit, emit);
+        self.turned_away.retain(|key| key.pid != pid || key.born_ns >= boot_ns);
+        self.answers.retain(|&(of, _), (born_ns, _)| of != pid || *born_ns >= boot_ns);
+        if let Some(image) = self.processes.get_mut(&pid) {
+            *image = None;
+        }
+        self.kernel.forget(pid, boot_ns);
+    }
+
+    /// Another process may have its number by now, if this comes late; then there is nothing to
+    /// say, since what was known of this one belongs to that one.
+    pub(super) fn exit(&mut self, pid: u32, boot_ns: u64, emit: Emit<'_>) {
+        self.image_gone(pid, boot_ns, emit);
+        if !self.conns.keys().any(|key| key.pid == pid) && self.processes.remove(&pid).is_some() {
+            emit(&Record::Exit(Exit { ts_ns: self.clock.unix_ns(boot_ns), pid }));
+        }
+    }
+
+    /// Closes the connections of a process, or all, that are older than this. Such as were never
+    /// reported, because the ring was full all their life, are in the kernel's table only.
+    pub(super) fn close_all(
+        &mut self,
+        pid: Option<u32>,
+        boot_ns: u64,
+        cause: CloseCause,
+        emit: Emit<'_>,
+    ) {
+        for key in self.due(pid, boot_ns) {
+            if let Some(conn) = self.kernel.conn(key) {
+                if cause == CloseCause::Exit && handshake_failed(&conn) {
+                    self.failed_handshake(key, &conn, emit);
+                }
+                let cause = if conn.shutdown != 0 { CloseCause::Shutdown } else { cause };
+                self.close(key, boot_ns, conn.offset, cause, emit);
+            } else if let Some(close) = self.kernel.take_late_close(key) {
+                self.closed(&close, emit);
+            } else {
+                let next = self.conns.get(&key).map_or([0; 2], |conn| conn.next);
+                self.close(key, boot_ns, next, cause, emit);
+            }
+        }
+    }
+
+    /// The process ended without having released what it could not shake hands on.
+    fn failed_handshake(&mut self, key: Key, conn: &types::conn, emit: Emit<'_>) {
+        let ts_ns = self.clock.unix_ns(conn.handshake_end_ns);
+        let number = self.known(key, ts_ns, emit).record.conn;
+        emit(&Record::Handshake(Handshake {
+            conn: number,
+            ts_ns,
+            tid: key.pid,
+            func: name_of(conn.handshake_func),
+            lat_ns: conn.handshake_end_ns.saturating_sub(conn.handshake_ns),
+            ok: false,
+            result: Some(conn.handshake_result),
+        }));
+    }
+
+    /// The connections to close: those that have a number in its order, then those that the
+    /// kernel alone knows and that carried bytes or failed to shake hands.
+    fn due(&self, pid: Option<u32>, boot_ns: u64) -> Vec<Key> {
+        let is_due = |key: &Key| key.born_ns < boot_ns && pid.is_none_or(|pid| key.pid == pid);
+        let numbered = self.conns.iter().filter(|(key, _)| is_due(key));
+        let mut numbered: Vec<_> = numbered.map(|(key, conn)| (conn.record.conn, *key)).collect();
+        numbered.sort_unstable();
+        let mut unknown = Vec::new();
+        self.kernel.each_conn(pid, &mut |key, conn| {
+            let tells = conn.offset != [0; 2] || handshake_failed(conn);
+            if tells && is_due(&key) && !self.conns.contains_key(&key) {
+                unknown.push(key);
+            }
+        });
+        // The kernel begins a walk anew where its place was deleted meanwhile, and shows some again.
+        unknown.sort_unstable_by_key(|key| (key.born_ns, key.pid, key.ssl));
+        unknown.dedup();
+        numbered.into_iter().map(|(_, key)| key).chain(unknown).collect()
+    }
+
+    fn close(
+        &mut self,
+        key: Key,
+        boot_ns: u64,
+        lengths: [u64; 2],
+        cause: CloseCause,
+        emit: Emit<'_>,
+    ) {
+        let ts_ns = self.clock.unix_ns(boot_ns);
+        self.known(key, ts_ns, emit);
+        let Some(mut conn) = self.conns.remove(&key) else { return };
+        self.unstarted -= usize::from(!conn.has_started());
+        let missing =
+            if self.turned_away.remove(&key) { GapCause::Memory } else { GapCause::RingFull };
+        let number = conn.record.conn;
+        for dir in [Direction::Sent, Direction::Received] {
+            if let (_, Some((offset, len))) = conn.advance(dir, lengths[index(dir)], 0) {
+                self.hole(number, ts_ns, dir, offset, len, missing, emit);
+            }
+        }
+        emit(&Record::Close(Close {
+            conn: number,
+            ts_ns,
+            cause,
+            sent_bytes: conn.next[index(Direction::Sent)],
+            received_bytes: conn.next[index(Direction::Received)],
+        }));
+    }
+}
