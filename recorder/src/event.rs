@@ -94,6 +94,7 @@ impl FromKernel for types::event_handshake {}
 impl FromKernel for types::event_close {}
 impl FromKernel for types::conn {}
 impl FromKernel for types::conn_key {}
+impl FromKernel for types::close_key {}
 impl FromKernel for types::call {}
 impl FromKernel for types::call_key {}
 impl FromKernel for types::site {}

@@ -30,6 +30,10 @@ pub(crate) trait KernelState {
     /// of them.
     fn each_conn(&self, pid: Option<u32>, visit: &mut dyn FnMut(Key, &types::conn));
 
+    /// The connections, of all processes or of one, whose close found no room in the ring and was
+    /// not taken out yet.
+    fn late_closes(&self, pid: Option<u32>) -> Vec<Key>;
+
     /// Takes out a close that found no room in the ring.
     fn take_late_close(&self, key: Key) -> Option<types::event_close>;
 
@@ -61,6 +65,13 @@ impl KernelState for KernelMaps {
         for (key, conn) in entries::<types::conn_key, types::conn>(&self.conns, of_pid) {
             visit(Key { pid: key.pid, ssl: key.ssl, born_ns: conn.born_ns }, &conn);
         }
+    }
+
+    fn late_closes(&self, pid: Option<u32>) -> Vec<Key> {
+        let keys = self.late_closes.keys().filter_map(|bytes| view::<types::close_key>(&bytes));
+        keys.filter(|key| pid.is_none_or(|pid| key.pid == pid))
+            .map(|key| Key { pid: key.pid, ssl: key.ssl, born_ns: key.born_ns })
+            .collect()
     }
 
     fn take_late_close(&self, key: Key) -> Option<types::event_close> {

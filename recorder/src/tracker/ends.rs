@@ -43,7 +43,7 @@ impl<K: KernelState> Tracker<K> {
     }
 
     /// Closes the connections of a process, or all, that are older than this. Such as were never
-    /// reported, because the ring was full all their life, are in the kernel's table only.
+    /// reported, because the ring was full all their life, are in the kernel's tables only.
     pub(super) fn close_all(
         &mut self,
         pid: Option<u32>,
@@ -83,16 +83,19 @@ impl<K: KernelState> Tracker<K> {
     }
 
     /// The connections to close: those that have a number in its order, then those that the
-    /// kernel alone knows and that carried bytes or failed to shake hands.
+    /// kernel alone knows: open ones that carried bytes or failed to shake hands, and those whose
+    /// close is yet to be handed over.
     fn due(&self, pid: Option<u32>, boot_ns: u64) -> Vec<Key> {
         let is_due = |key: &Key| key.born_ns < boot_ns && pid.is_none_or(|pid| key.pid == pid);
+        let is_unknown = |key: &Key| is_due(key) && !self.conns.contains_key(key);
         let numbered = self.conns.iter().filter(|(key, _)| is_due(key));
         let mut numbered: Vec<_> = numbered.map(|(key, conn)| (conn.record.conn, *key)).collect();
         numbered.sort_unstable();
-        let mut unknown = Vec::new();
+        let mut unknown = self.kernel.late_closes(pid);
+        unknown.retain(is_unknown);
         self.kernel.each_conn(pid, &mut |key, conn| {
             let tells = conn.offset != [0; 2] || handshake_failed(conn);
-            if tells && is_due(&key) && !self.conns.contains_key(&key) {
+            if tells && is_unknown(&key) {
                 unknown.push(key);
             }
         });

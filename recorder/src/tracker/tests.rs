@@ -115,6 +115,12 @@ impl KernelState for Tables {
         wanted.for_each(|(key, conn)| visit(*key, conn));
     }
 
+    fn late_closes(&self, pid: Option<u32>) -> Vec<Key> {
+        let closes = self.late_closes.borrow();
+        let keys = closes.iter().map(|(key, _)| *key);
+        keys.filter(|key| pid.is_none_or(|pid| key.pid == pid)).collect()
+    }
+
     fn take_late_close(&self, key: Key) -> Option<types::event_close> {
         let mut closes = self.late_closes.borrow_mut();
         let index = closes.iter().position(|(known, _)| *known == key)?;
@@ -368,6 +374,31 @@ fn a_late_close_counts_once_whichever_way_it_comes() {
         all.extend(lines(&mut tracker, &events));
         all.retain(|line| !line.starts_with("exit"));
         assert_eq!(all[3..], ["gap 1 sent 3+5 ring_full", "close 1 freed 8 0"], "{all:#?}");
+    }
+}
+
+/// Nothing may bring back what has ended. Only the table of late closes knows such a connection: no
+/// event of it came through, or there was no memory for it.
+#[test]
+fn a_late_close_is_stated_before_the_end_of_its_process() {
+    let key = Key { pid: PID, ssl: 1, born_ns: 10 };
+    let late = || close_of(conn(1, 10, 5000, 1), LATE_CLOSE, 8, 0);
+    for (ceiling, cause) in [(Ceiling::none(), "ring_full"), (Ceiling::closed(), "memory")] {
+        let mut tracker = tracker_under(ceiling);
+        if cause == "memory" {
+            assert!(lines(&mut tracker, &[conn(1, 10, 5000, 1)]).is_empty());
+        }
+        tracker.kernel.late_closes.borrow_mut().push((key, event_close(&late())));
+        assert_eq!(
+            lines(&mut tracker, &[exit(2_000), late()])[1..],
+            [
+                "conn 1 client exact 127.0.0.1:5000->127.0.0.1:443",
+                &format!("gap 1 sent 0+8 {cause}"),
+                "close 1 freed 8 0",
+                &format!("exit of {PID}"),
+            ]
+        );
+        assert!(tracker.processes.is_empty() && tracker.turned_away.is_empty());
     }
 }
 
