@@ -19,6 +19,11 @@ impl Key {
     pub(crate) fn of(head: &types::event) -> Self {
         Self { pid: head.pid, ssl: head.ssl, born_ns: head.born_ns }
     }
+
+    /// Its process and its object's address, where a later connection may follow it.
+    pub(crate) fn place(self) -> (u32, u64) {
+        (self.pid, self.ssl)
+    }
 }
 
 /// The kernel side's tables.

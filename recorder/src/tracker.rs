@@ -9,7 +9,7 @@
 //! kernel side goes on counting what it carries, so that when it ends all of that is stated as one
 //! gap in each direction; until then it takes the room of its key.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use sslrec_formats::record::{
     CloseCause, Connection, Data, Direction, Gap, GapCause, Handshake, Process, Record,
@@ -57,8 +57,9 @@ pub(crate) struct Tracker<K> {
     conns: HashMap<Key, Box<Conn>>,
     /// How many of them have carried nothing yet.
     unstarted: usize,
-    /// Open connections that found no memory. No more than the kernel side follows.
-    turned_away: HashSet<Key>,
+    /// Connections that found no memory: their time of birth, by process and object. They are open,
+    /// or their close was lost; then the next such connection of the object takes the place.
+    turned_away: HashMap<(u32, u64), u64>,
     /// Processes that were reported and have not ended. Nothing is known of one that has executed
     /// another image since.
     processes: HashMap<u32, Option<Image>>,
@@ -97,7 +98,7 @@ impl<K: KernelState> Tracker<K> {
             ceiling,
             conns: HashMap::new(),
             unstarted: 0,
-            turned_away: HashSet::new(),
+            turned_away: HashMap::new(),
             processes: HashMap::new(),
             answers: HashMap::new(),
             next_number: 1,
@@ -186,7 +187,7 @@ impl<K: KernelState> Tracker<K> {
         len: u64,
         emit: Emit<'_>,
     ) -> Option<u64> {
-        if !self.has_place(key) {
+        if !self.has_place(key, emit) {
             return None;
         }
         let conn = self.known(key, ts_ns, emit);
@@ -221,7 +222,7 @@ impl<K: KernelState> Tracker<K> {
     /// Takes in all that the kernel side knows of a connection, and says so if it is news.
     fn conn(&mut self, event: &types::event_conn, emit: Emit<'_>) {
         let key = Key::of(&event.head);
-        if self.has_place(key) {
+        if self.has_place(key, emit) {
             self.take_in(key, event, emit);
         }
     }
@@ -252,7 +253,7 @@ impl<K: KernelState> Tracker<K> {
     fn told(&mut self, told: &types::event_told, text: &[u8], emit: Emit<'_>) {
         let key = Key::of(&told.head);
         let answers = Answers::of(told, text);
-        let has_room = self.has_room();
+        let may_begin = self.has_room() && !self.is_turned_away(key);
         match self.conns.get_mut(&key) {
             Some(conn) => {
                 let before = conn.record.clone();
@@ -262,9 +263,9 @@ impl<K: KernelState> Tracker<K> {
                 }
             }
             // Nor will there be room for the connection itself.
-            None if !has_room || self.turned_away.contains(&key) => {}
+            None if !may_begin => {}
             None => {
-                let (born_ns, known) = self.answers.entry((key.pid, key.ssl)).or_default();
+                let (born_ns, known) = self.answers.entry(key.place()).or_default();
                 if *born_ns != key.born_ns {
                     (*born_ns, *known) = (key.born_ns, Answers::default());
                 }
@@ -274,7 +275,7 @@ impl<K: KernelState> Tracker<K> {
     }
 
     fn take_answers(&mut self, key: Key) -> Answers {
-        let place = (key.pid, key.ssl);
+        let place = key.place();
         match self.answers.get(&place) {
             Some((born_ns, _)) if *born_ns == key.born_ns => {
                 self.answers.remove(&place).map(|(_, answers)| answers).unwrap_or_default()
@@ -285,7 +286,7 @@ impl<K: KernelState> Tracker<K> {
 
     fn handshake(&mut self, event: &types::event_handshake, emit: Emit<'_>) {
         let (key, ts_ns) = (Key::of(&event.head), self.clock.unix_ns(event.head.ts_ns));
-        if !self.has_place(key) {
+        if !self.has_place(key, emit) {
             return;
         }
         let conn = self.known(key, ts_ns, emit).record.conn;
@@ -301,19 +302,33 @@ impl<K: KernelState> Tracker<K> {
     }
 
     /// Whether a connection is known or may become so. One that was turned away stays so.
-    fn has_place(&mut self, key: Key) -> bool {
+    fn has_place(&mut self, key: Key, emit: Emit<'_>) -> bool {
         if self.conns.contains_key(&key) {
             return true;
         }
-        if self.turned_away.contains(&key) {
+        if self.is_turned_away(key) {
             return false;
         }
         let has_room = self.has_room();
         if !has_room {
-            self.turned_away.insert(key);
-            self.totals.no_memory += 1;
+            self.turn_away(key, emit);
         }
         has_room
+    }
+
+    fn is_turned_away(&self, key: Key) -> bool {
+        self.turned_away.get(&key.place()) == Some(&key.born_ns)
+    }
+
+    /// One that still has the place is over: its close waits in the kernel's table, or was lost.
+    fn turn_away(&mut self, key: Key, emit: Emit<'_>) {
+        if let Some(&born_ns) = self.turned_away.get(&key.place())
+            && let Some(close) = self.kernel.take_late_close(Key { born_ns, ..key })
+        {
+            self.closed(&close, emit);
+        }
+        self.turned_away.insert(key.place(), key.born_ns);
+        self.totals.no_memory += 1;
     }
 
     fn has_room(&self) -> bool {

@@ -25,7 +25,7 @@ impl<K: KernelState> Tracker<K> {
     /// last is still in the kernel's tables; what is younger belongs to the new image.
     pub(super) fn image_gone(&mut self, pid: u32, boot_ns: u64, emit: Emit<'_>) {
         self.close_all(Some(pid), boot_ns, CloseCause::Exit, emit);
-        self.turned_away.retain(|key| key.pid != pid || key.born_ns >= boot_ns);
+        self.turned_away.retain(|&(of, _), born_ns| of != pid || *born_ns >= boot_ns);
         self.answers.retain(|&(of, _), (born_ns, _)| of != pid || *born_ns >= boot_ns);
         if let Some(image) = self.processes.get_mut(&pid) {
             *image = None;
@@ -117,8 +117,12 @@ impl<K: KernelState> Tracker<K> {
         self.known(key, ts_ns, emit);
         let Some(mut conn) = self.conns.remove(&key) else { return };
         self.unstarted -= usize::from(!conn.has_started());
-        let missing =
-            if self.turned_away.remove(&key) { GapCause::Memory } else { GapCause::RingFull };
+        let missing = if self.is_turned_away(key) {
+            self.turned_away.remove(&key.place());
+            GapCause::Memory
+        } else {
+            GapCause::RingFull
+        };
         let number = conn.record.conn;
         for dir in [Direction::Sent, Direction::Received] {
             if let (_, Some((offset, len))) = conn.advance(dir, lengths[index(dir)], 0) {

@@ -458,6 +458,30 @@ fn a_connection_without_memory_is_stated_at_its_end() {
     }
 }
 
+/// Neither the ring nor the table of late closes had room for their ends.
+#[test]
+fn connections_without_memory_whose_closes_were_lost_do_not_pile_up() {
+    let mut tracker = tracker_under(Ceiling::closed());
+    for born_ns in 0..100 {
+        assert!(lines(&mut tracker, &[conn(1, born_ns, 5000, 1)]).is_empty());
+    }
+    assert_eq!((tracker.turned_away.len(), tracker.totals().no_memory), (1, 100));
+}
+
+/// The object is in use again before its late close is handed over.
+#[test]
+fn a_late_close_of_a_connection_without_memory_keeps_its_cause() {
+    let mut tracker = tracker_under(Ceiling::closed());
+    let late = || close_of(conn(1, 10, 5000, 1), LATE_CLOSE, 8, 0);
+    let key = Key { pid: PID, ssl: 1, born_ns: 10 };
+    assert!(lines(&mut tracker, &[conn(1, 10, 5000, 1)]).is_empty());
+    tracker.kernel.late_closes.borrow_mut().push((key, event_close(&late())));
+    let lines = lines(&mut tracker, &[conn(1, 20, 5001, 1), late(), close(1, 20, 4, 0)]);
+    let gaps: Vec<_> = lines.iter().filter(|line| line.starts_with("gap")).collect();
+    assert_eq!(gaps, ["gap 1 sent 0+8 memory", "gap 2 sent 0+4 memory"]);
+    assert!(tracker.turned_away.is_empty());
+}
+
 #[test]
 fn data_that_finds_no_memory_is_a_gap_at_its_place() {
     let mut tracker = tracker();
