@@ -70,18 +70,18 @@ impl<'a> Pairs<'a> {
         // Pairs are short, and there are ten in each packet: a search that sets up for long texts
         // costs more than it saves.
         let mut rest = self.0;
-        let pairs = std::iter::from_fn(move || {
-            if rest.is_empty() {
-                return None;
+        std::iter::from_fn(move || {
+            loop {
+                let at = rest.bytes().position(|byte| matches!(byte, b'=' | b' '))?;
+                let (key, after) = (&rest[..at], &rest[at + 1..]);
+                if rest.as_bytes()[at] == b' ' {
+                    rest = after;
+                    continue;
+                }
+                let end = after.bytes().position(|byte| byte == b' ').unwrap_or(after.len());
+                rest = after.get(end + 1..).unwrap_or_default();
+                return Some((key, &after[..end]));
             }
-            let end = rest.bytes().position(|byte| byte == b' ').unwrap_or(rest.len());
-            let pair = &rest[..end];
-            rest = rest.get(end + 1..).unwrap_or_default();
-            Some(pair)
-        });
-        pairs.filter_map(|pair| {
-            let at = pair.bytes().position(|byte| byte == b'=')?;
-            Some((&pair[..at], &pair[at + 1..]))
         })
     }
 

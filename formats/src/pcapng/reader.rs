@@ -48,7 +48,9 @@ pub struct PcapngReader<R: Read> {
 struct Known {
     processes: HashMap<u32, Process>,
     connections: HashMap<u64, Flow>,
-    /// Where a comment goes over from its connection to its packet.
+    /// Where a comment has the number of its connection.
+    conn: Finder<'static>,
+    /// Where it goes over from its connection to its packet.
     dir: Finder<'static>,
 }
 
@@ -161,8 +163,8 @@ impl<R: Read> RecordReader for PcapngReader<R> {
 
 impl Known {
     fn new() -> Self {
-        let dir = Finder::new(b" dir=");
-        Self { processes: HashMap::default(), connections: HashMap::default(), dir }
+        let (conn, dir) = (Finder::new(b" conn="), Finder::new(b" dir="));
+        Self { processes: HashMap::default(), connections: HashMap::default(), conn, dir }
     }
 
     fn interface(
@@ -202,7 +204,9 @@ impl Known {
         // What comes before `dir` is about the connection, and seldom changes.
         let Some(at) = self.dir.find(text.as_bytes()) else { return Ok(()) };
         let (about_connection, about_packet) = (&text[..at], &text[at + 1..]);
-        let Some(conn) = Pairs(about_connection).raw("conn") else { return Ok(()) };
+        // What is about the process stands before it.
+        let conn = self.conn.find(about_connection.as_bytes()).map_or(0, |at| at + 1);
+        let Some(conn) = Pairs(&about_connection[conn..]).raw("conn") else { return Ok(()) };
         let conn = required(Some(conn), "conn")?;
         let about = About::read(about_packet);
         let ts_ns = block.timestamp.as_nanos() as u64;
