@@ -1,18 +1,24 @@
 //! Header and trailer fields, as they were sent.
 
+/// Length of a name and of its value.
+type Lengths = [u8; 8];
+
 /// Name and value pairs of a message head or of trailers: order, duplicates and octets as sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fields {
-    /// Names and values, end to end.
+    /// Of each field the lengths, the name and the value, end to end: a capture has millions of
+    /// these, and memory for one thing is had sooner than for two.
     octets: Vec<u8>,
-    /// Length of each name and value.
-    lengths: Vec<(u32, u32)>,
+    count: usize,
+    /// Where the last field begins.
+    last: usize,
 }
 
 impl Fields {
     /// Room for so many fields, of so many octets together.
     pub(crate) fn with_capacity(fields: usize, octets: usize) -> Self {
-        Self { octets: Vec::with_capacity(octets), lengths: Vec::with_capacity(fields) }
+        let len = octets + fields * size_of::<Lengths>();
+        Self { octets: Vec::with_capacity(len), ..Self::default() }
     }
 
     /// Adds one field. Heads are capped at far below 4 GiB by the parsers; what would not fit is
@@ -20,17 +26,22 @@ impl Fields {
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         let cut = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         let (name_len, value_len) = (cut(name), cut(value));
+        self.last = self.octets.len();
+        self.count += 1;
+        self.octets.extend_from_slice(&lengths(name_len, value_len));
         self.octets.extend_from_slice(&name[..name_len as usize]);
         self.octets.extend_from_slice(&value[..value_len as usize]);
-        self.lengths.push((name_len, value_len));
     }
 
     /// Appends a further line to the last value: an obsolete line folding, which RFC 9112
     /// section 5.2 replaces by a space.
     pub(crate) fn fold(&mut self, more: &[u8]) -> bool {
-        let Some((_, value_len)) = self.lengths.last_mut() else { return false };
-        let Ok(grown) = u32::try_from(*value_len as usize + 1 + more.len()) else { return false };
-        *value_len = grown;
+        let Some((last, _)) = self.octets[self.last..].split_first_chunk_mut() else {
+            return false;
+        };
+        let (name_len, value_len) = split(*last);
+        let Ok(grown) = u32::try_from(value_len as usize + 1 + more.len()) else { return false };
+        *last = lengths(name_len, grown);
         self.octets.push(b' ');
         self.octets.extend_from_slice(more);
         true
@@ -39,11 +50,13 @@ impl Fields {
     /// All fields in order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let mut rest = self.octets.as_slice();
-        self.lengths.iter().map(move |&(name_len, value_len)| {
-            let (name, tail) = rest.split_at(name_len as usize);
+        std::iter::from_fn(move || {
+            let (both, octets) = rest.split_first_chunk()?;
+            let (name_len, value_len) = split(*both);
+            let (name, tail) = octets.split_at(name_len as usize);
             let (value, tail) = tail.split_at(value_len as usize);
             rest = tail;
-            (name, value)
+            Some((name, value))
         })
     }
 
@@ -66,23 +79,32 @@ impl Fields {
     /// Removes all fields and keeps the memory.
     pub(crate) fn clear(&mut self) {
         self.octets.clear();
-        self.lengths.clear();
+        (self.count, self.last) = (0, 0);
     }
 
     /// Memory that they take.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.octets.capacity() + self.lengths.capacity() * size_of::<(u32, u32)>()
+        self.octets.capacity()
     }
 
     /// Number of fields.
     pub fn len(&self) -> usize {
-        self.lengths.len()
+        self.count
     }
 
     /// There are none.
     pub fn is_empty(&self) -> bool {
-        self.lengths.is_empty()
+        self.count == 0
     }
+}
+
+fn lengths(name: u32, value: u32) -> Lengths {
+    ((u64::from(name) << 32) | u64::from(value)).to_ne_bytes()
+}
+
+fn split(lengths: Lengths) -> (u32, u32) {
+    let both = u64::from_ne_bytes(lengths);
+    ((both >> 32) as u32, both as u32)
 }
 
 #[cfg(test)]

@@ -189,9 +189,29 @@ pub struct Response {
     /// Status code; `None` where what was sent is not known.
     pub status: Option<u16>,
     /// Reason phrase; HTTP/2 has none.
-    pub reason: Vec<u8>,
+    pub reason: Cow<'static, [u8]>,
     /// Everything else.
     pub message: Message,
+}
+
+impl Response {
+    /// A reason phrase, without an allocation if it is a usual one.
+    pub(crate) fn reason_of(phrase: &[u8]) -> Cow<'static, [u8]> {
+        const USUAL: [&[u8]; 8] = [
+            b"OK",
+            b"Created",
+            b"No Content",
+            b"Moved Permanently",
+            b"Found",
+            b"Not Modified",
+            b"Bad Request",
+            b"Not Found",
+        ];
+        match USUAL.into_iter().find(|usual| *usual == phrase) {
+            Some(usual) => Cow::Borrowed(usual),
+            None => Cow::Owned(phrase.to_vec()),
+        }
+    }
 }
 
 #[cfg(test)]

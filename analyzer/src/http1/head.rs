@@ -5,10 +5,12 @@
 //! and say what is wrong with it, where an endpoint would answer 400.
 
 use std::borrow::Cow;
+use std::mem::MaybeUninit;
 
+use httparse::Status;
 use memchr::{memchr, memmem};
 
-use crate::exchange::{Fields, Request};
+use crate::exchange::{Fields, Request, Response};
 
 /// The most that is buffered of one head. Servers stop at 8 KiB to 256 KiB.
 pub(crate) const MAX_HEAD: usize = 1 << 20;
@@ -31,7 +33,7 @@ pub(crate) enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Line {
     Request { method: Cow<'static, str>, target: Vec<u8> },
-    Response { status: u16, reason: Vec<u8> },
+    Response { status: u16, reason: Cow<'static, [u8]> },
 }
 
 /// A head that was read.
@@ -50,7 +52,10 @@ pub(crate) struct Head {
 ///
 /// Returns `None` where there is no start line of HTTP/1.
 pub(crate) fn parse(kind: Kind, bytes: &[u8], whole: bool) -> Option<Head> {
-    if whole && let Some(head) = parse_strict(kind, bytes) {
+    if whole
+        && let Some((head, len)) = parse_strict(kind, bytes)
+        && len == bytes.len()
+    {
         return Some(head);
     }
     parse_lenient(kind, bytes)
@@ -64,54 +69,51 @@ pub(crate) fn parse_trailers(bytes: &[u8]) -> (Fields, Vec<&'static str>) {
     (fields, anomalies)
 }
 
-fn parse_strict(kind: Kind, bytes: &[u8]) -> Option<Head> {
-    let mut usual = [httparse::EMPTY_HEADER; USUAL_FIELDS];
+/// Reads the head that `bytes` begin with, and gives its length, if it is whole and well formed.
+pub(crate) fn parse_strict(kind: Kind, bytes: &[u8]) -> Option<(Head, usize)> {
+    let mut usual = [const { MaybeUninit::uninit() }; USUAL_FIELDS];
     match strict_with(kind, bytes, &mut usual) {
         Err(httparse::Error::TooManyHeaders) => {}
         other => return other.ok().flatten(),
     }
     let lines = memchr::memchr_iter(b'\n', bytes).count();
-    let mut many = vec![httparse::EMPTY_HEADER; lines.min(MAX_FIELDS)];
+    let mut many = vec![MaybeUninit::uninit(); lines.min(MAX_FIELDS)];
     strict_with(kind, bytes, &mut many).ok().flatten()
 }
 
 fn strict_with<'b>(
     kind: Kind,
     bytes: &'b [u8],
-    room: &mut [httparse::Header<'b>],
-) -> Result<Option<Head>, httparse::Error> {
+    room: &mut [MaybeUninit<httparse::Header<'b>>],
+) -> Result<Option<(Head, usize)>, httparse::Error> {
     let mut config = httparse::ParserConfig::default();
     config
         .allow_multiple_spaces_in_request_line_delimiters(true)
         .allow_multiple_spaces_in_response_status_delimiters(true);
-    let (line, minor, headers) = match kind {
+    let (line, minor, headers, len) = match kind {
         Kind::Request => {
-            let mut request = httparse::Request::new(room);
-            if config.parse_request(&mut request, bytes)? != httparse::Status::Complete(bytes.len())
-            {
-                return Ok(None);
-            }
-            let (Some(method), Some(target)) = (request.method, request.path) else {
+            let mut request = httparse::Request::new(&mut []);
+            let status = config.parse_request_with_uninit_headers(&mut request, bytes, room)?;
+            let (Status::Complete(len), Some(method), Some(target)) =
+                (status, request.method, request.path)
+            else {
                 return Ok(None);
             };
             let method = Request::method_of(method.as_bytes());
             let line = Line::Request { method, target: target.into() };
-            (line, request.version, request.headers)
+            (line, request.version, request.headers, len)
         }
         Kind::Response => {
-            let mut response = httparse::Response::new(room);
-            if config.parse_response(&mut response, bytes)?
-                != httparse::Status::Complete(bytes.len())
-            {
-                return Ok(None);
-            }
+            let mut response = httparse::Response::new(&mut []);
+            let status = config.parse_response_with_uninit_headers(&mut response, bytes, room)?;
             // An empty reason may stand for one that holds obs-text; the other reader keeps it.
-            let (Some(status), Some(reason @ [_, ..])) =
-                (response.code, response.reason.map(str::as_bytes))
+            let (Status::Complete(len), Some(code), Some(reason @ [_, ..])) =
+                (status, response.code, response.reason.map(str::as_bytes))
             else {
                 return Ok(None);
             };
-            (Line::Response { status, reason: reason.to_vec() }, response.version, response.headers)
+            let line = Line::Response { status: code, reason: Response::reason_of(reason) };
+            (line, response.version, response.headers, len)
         }
     };
     let octets = headers.iter().map(|header| header.name.len() + header.value.len()).sum();
@@ -119,10 +121,11 @@ fn strict_with<'b>(
     for header in headers.iter() {
         fields.push(header.name.as_bytes(), header.value);
     }
-    Ok(minor.map(|minor| Head { line, minor, fields, anomalies: Vec::new() }))
+    Ok(minor.map(|minor| (Head { line, minor, fields, anomalies: Vec::new() }, len)))
 }
 
-fn parse_lenient(kind: Kind, bytes: &[u8]) -> Option<Head> {
+/// Reads a head whatever is wrong with it, as far as it goes.
+pub(crate) fn parse_lenient(kind: Kind, bytes: &[u8]) -> Option<Head> {
     let start = bytes.iter().position(|b| !b"\r\n".contains(b))?;
     let bytes = &bytes[start..];
     let end = memchr(b'\n', bytes)?;
@@ -172,7 +175,7 @@ fn status_line(line: &[u8]) -> Option<(Line, u8)> {
         _ => return None,
     };
     let status = code.iter().fold(0, |n, digit| n * 10 + u16::from(digit - b'0'));
-    Some((Line::Response { status, reason: reason.to_vec() }, minor))
+    Some((Line::Response { status, reason: Response::reason_of(reason) }, minor))
 }
 
 fn minor_version(text: &[u8]) -> Option<u8> {

@@ -231,7 +231,7 @@ impl Connection {
 
     fn request_event(&mut self, event: Event<'_>, chunk: Chunk, timeline: &mut Timeline) {
         if let Event::Head { head, cut } = event {
-            return self.request_head(*head, cut, chunk, timeline);
+            return self.request_head(head, cut, chunk, timeline);
         }
         if let Event::Tunnel(bytes) = event {
             return self.tunnel(self.request_direction, bytes, chunk, timeline);
@@ -339,7 +339,7 @@ impl Connection {
 
     fn response_event(&mut self, event: Event<'_>, chunk: Chunk, timeline: &mut Timeline) {
         match event {
-            Event::Head { head, cut } => return self.response_head(*head, cut, chunk, timeline),
+            Event::Head { head, cut } => return self.response_head(head, cut, chunk, timeline),
             Event::Tunnel(bytes) => {
                 return self.tunnel(opposite(self.request_direction), bytes, chunk, timeline);
             }

@@ -44,7 +44,7 @@ pub(crate) enum Event<'i> {
     /// The first byte of a message.
     Begin,
     /// Its head. Unless `cut`, [`Parser::set_framing`] must be called before the next event.
-    Head { head: Box<Head>, cut: bool },
+    Head { head: Head, cut: bool },
     /// Bytes of its content.
     Body(&'i [u8]),
     /// So many bytes of the message are missing.
@@ -272,19 +272,24 @@ impl Parser {
     }
 
     fn head(&mut self, input: &mut &[u8], scanned: usize, started: bool) {
-        let before = self.buffer.len();
-        if before == 0
-            && let Some(end) = find_end_of_head(input, 0)
-        {
-            let (bytes, rest) = input.split_at(end);
-            match head::parse(self.kind, bytes, true) {
-                Some(head) => {
-                    *input = rest;
-                    self.head_found(head);
-                }
-                None => self.not_a_head(),
+        if self.buffer.is_empty() {
+            // Most heads are whole and well formed.
+            if let Some((head, len)) = head::parse_strict(self.kind, input) {
+                debug_assert_eq!(find_end_of_head(input, 0), Some(len));
+                *input = &input[len..];
+                return self.head_found(head);
             }
-            return;
+            if let Some(end) = find_end_of_head(input, 0) {
+                let (bytes, rest) = input.split_at(end);
+                match head::parse_lenient(self.kind, bytes) {
+                    Some(head) => {
+                        *input = rest;
+                        self.head_found(head);
+                    }
+                    None => self.not_a_head(),
+                }
+                return;
+            }
         }
         // Line by line, so that nothing behind the head, or behind a first line that turns out not
         // to be one, is ever consumed.
@@ -312,14 +317,14 @@ impl Parser {
 
     fn head_found(&mut self, head: Head) {
         self.state = State::AwaitFraming;
-        self.queue.push_back(Event::Head { head: Box::new(head), cut: false });
+        self.queue.push_back(Event::Head { head, cut: false });
     }
 
     /// Hands out what is complete of the buffered head, if its start line is.
     fn cut_head(&mut self) -> bool {
         let head = head::parse(self.kind, &self.buffer, false);
         let known = head.is_some();
-        self.queue.extend(head.map(|head| Event::Head { head: Box::new(head), cut: true }));
+        self.queue.extend(head.map(|head| Event::Head { head, cut: true }));
         known
     }
 
