@@ -1,6 +1,7 @@
 //! What is known of a connection.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sslrec_formats::record::{Connection, Direction, Role};
@@ -15,39 +16,64 @@ pub(crate) struct SharedConnection(Arc<Views>);
 
 #[derive(Debug, Default)]
 struct Views {
-    assembled: Mutex<Arc<ConnectionInfo>>,
-    listed: Mutex<Arc<ConnectionInfo>>,
+    assembled: CacheLine<Mutex<Arc<ConnectionInfo>>>,
+    listed: CacheLine<Listed>,
 }
+
+/// What is known where items are listed.
+#[derive(Debug, Default)]
+struct Listed {
+    info: Mutex<Arc<ConnectionInfo>>,
+    /// How many times more became known.
+    version: AtomicU64,
+}
+
+/// Memory of its own: two threads would wait for one another if each wrote into the same line of the
+/// processors' caches.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct CacheLine<T>(T);
 
 impl SharedConnection {
     pub(crate) fn new(info: ConnectionInfo) -> Self {
         let info = Arc::new(info);
-        Self(Arc::new(Views { assembled: Mutex::new(Arc::clone(&info)), listed: Mutex::new(info) }))
+        let listed = Listed { info: Mutex::new(Arc::clone(&info)), version: AtomicU64::new(0) };
+        let assembled = CacheLine(Mutex::new(info));
+        Self(Arc::new(Views { assembled, listed: CacheLine(listed) }))
     }
 
     /// What is known where records are assembled.
     pub(crate) fn info(&self) -> Arc<ConnectionInfo> {
-        Arc::clone(&lock(&self.0.assembled))
+        Arc::clone(&lock(&self.0.assembled.0))
     }
 
     /// More is known there.
     pub(crate) fn learn(&self, info: Arc<ConnectionInfo>) {
-        *lock(&self.0.assembled) = info;
+        *lock(&self.0.assembled.0) = info;
     }
 
     /// More is known where items are listed.
     pub(crate) fn list(&self, info: Arc<ConnectionInfo>) {
-        *lock(&self.0.listed) = info;
+        *lock(&self.0.listed.0.info) = info;
+        self.0.listed.0.version.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Brings `info` up to what is known where items are listed. Returns whether that is another.
-    pub(crate) fn refresh(&self, info: &mut Arc<ConnectionInfo>) -> bool {
-        let listed = lock(&self.0.listed);
-        let is_other = !Arc::ptr_eq(&listed, info);
-        if is_other {
+    /// What is known where items are listed.
+    pub(crate) fn listed(&self) -> Arc<ConnectionInfo> {
+        Arc::clone(&lock(&self.0.listed.0.info))
+    }
+
+    /// Changes when more is known there. For the thread that lists.
+    pub(crate) fn listed_version(&self) -> u64 {
+        self.0.listed.0.version.load(Ordering::Relaxed)
+    }
+
+    /// Brings `info` up to what is known where items are listed.
+    pub(crate) fn refresh(&self, info: &mut Arc<ConnectionInfo>) {
+        let listed = lock(&self.0.listed.0.info);
+        if !Arc::ptr_eq(&listed, info) {
             *info = Arc::clone(&listed);
         }
-        is_other
     }
 }
 

@@ -77,8 +77,7 @@ impl<W: Write> Output for Json<W> {
         push_start(&mut self.line, id);
         self.out.write_all(&self.line)?;
         self.line.clear();
-        prepared.write(&mut self.out, &mut self.line)?;
-        self.out.write_all(b"\n")
+        prepared.write(&mut self.out, &mut self.line)
     }
 
     fn summary(&mut self, summary: &Summary) -> io::Result<()> {

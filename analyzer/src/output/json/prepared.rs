@@ -4,25 +4,24 @@
 
 use std::io::{self, Write};
 use std::ops::Range;
-use std::sync::Arc;
 
 use sslrec_formats::record::Direction;
 
 use super::object::Object;
 use super::{USUAL_LINE, exchange_fields, identity};
 use crate::descriptors::Descriptors;
-use crate::exchange::{ConnectionInfo, Exchange, SharedConnection};
+use crate::exchange::{Exchange, SharedConnection};
 
 /// See the module.
 #[derive(Debug)]
 pub struct Prepared {
-    /// What follows the number.
+    /// What follows the number, to the end of the line.
     rest: Box<[u8]>,
     /// Where in it stands what is known of the connection.
     identity: Range<usize>,
-    /// What it says there.
-    info: Arc<ConnectionInfo>,
     shared: SharedConnection,
+    /// What it says there.
+    version: u64,
     client: Direction,
 }
 
@@ -36,11 +35,12 @@ impl Prepared {
         let mut object = Object::go_on(line);
         let identity = exchange_fields(&mut object, exchange, descriptors)?;
         object.end();
+        line.push(b'\n');
         let prepared = Self {
             rest: line.as_slice().into(),
             identity,
-            info: Arc::clone(&exchange.connection),
             shared: exchange.shared.clone(),
+            version: exchange.shared.listed_version(),
             client: exchange.request_direction,
         };
         line.clear();
@@ -54,11 +54,11 @@ impl Prepared {
     }
 
     /// Writes it behind its number. `line` is as in [`Self::new`].
-    pub(super) fn write(mut self, out: &mut impl Write, line: &mut Vec<u8>) -> io::Result<()> {
-        if !self.shared.refresh(&mut self.info) {
+    pub(super) fn write(self, out: &mut impl Write, line: &mut Vec<u8>) -> io::Result<()> {
+        if self.shared.listed_version() == self.version {
             return out.write_all(&self.rest);
         }
-        identity(&mut Object::go_on(line), &self.info, Some(self.client));
+        identity(&mut Object::go_on(line), &self.shared.listed(), Some(self.client));
         out.write_all(&self.rest[..self.identity.start])?;
         out.write_all(line)?;
         line.clear();
