@@ -1,8 +1,7 @@
 //! Lists in a thread of its own what is assembled in this one.
 //!
 //! Steps go over in batches, and come back once they were taken: with them what was not needed of
-//! the items, which is freed here. An allocator is at its best where the thread that took memory
-//! gives it back, and soon.
+//! the items, which is freed where they were made.
 
 use std::io;
 use std::sync::Arc;
@@ -67,9 +66,8 @@ impl<L: Lister> Apart<L> {
     }
 
     fn send(&mut self, timeline: &mut Timeline) {
-        let mut empty = self.taken.try_recv().unwrap_or_default();
-        empty.clear();
-        if self.full.send(timeline.take(empty)).is_err() {
+        let taken = self.taken.try_recv().unwrap_or_default();
+        if self.full.send(timeline.swap(taken)).is_err() {
             // The other side panicked, which shows at the end.
             self.done.store(true, Ordering::Relaxed);
         }

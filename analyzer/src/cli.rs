@@ -139,10 +139,10 @@ pub struct Cli {
 
     /// Share the work among so many threads, at most 3
     ///
-    /// With 1 one thread does everything; with 2 another one reads the capture; with 3, the default
-    /// where there is more than one processor, yet another one makes the lines of the listing. They
-    /// are the same in any case. Several captures are read by a thread each, whatever this says, and
-    /// what somebody may be watching (--follow-file, standard input) is listed by one.
+    /// With 1 one thread does everything; with 2 another one makes the lines of the listing; with 3
+    /// yet another one reads the capture. The listing is the same in any case. By default there are
+    /// as many as there are processors. Several captures are read by a thread each, whatever this
+    /// says, and what somebody may be watching (--follow-file, standard input) is listed by one.
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
 

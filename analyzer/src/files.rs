@@ -58,7 +58,7 @@ impl<'p> Files<'p> {
             inputs.push(Input::open(reader).map_err(|error| unreadable(name, &error))?);
         }
         let live = follow || paths.iter().any(|path| is_stdin(path));
-        Ok(Self { names, inputs, live, threads: Threads::new(None), progress, until })
+        Ok(Self { names, inputs, live, threads: Threads::of_command(), progress, until })
     }
 
     /// Shares the work in this way. Several files are read by a thread each, whatever it says.
@@ -70,7 +70,7 @@ impl<'p> Files<'p> {
     pub(crate) fn read(self, sink: &mut dyn RecordSink) -> Result<Read> {
         let Self { names, mut inputs, live, threads, progress, until } = self;
         let several = inputs.len() > 1;
-        let ahead = !several && !live && threads.reader();
+        let ahead = !several && !live && threads.reader;
         let compressed: Vec<bool> = inputs.iter().map(Input::is_compressed).collect();
         let mut sink = Watch { sink, until: &until };
         let (outcomes, closed) = match inputs.pop() {

@@ -220,7 +220,7 @@ mod tests {
     /// What is listed once everything that was told is known.
     fn listed(timeline: &mut Timeline, order: &mut Order<Seen>, at_end: bool) -> Vec<u64> {
         timeline.end_record();
-        timeline.take(Vec::new()).iter_mut().for_each(|step| order.step(step));
+        timeline.swap(Vec::new()).iter_mut().for_each(|step| order.step(step));
         while at_end && order.release(true) {}
         std::mem::take(&mut order.lister().0)
     }

@@ -54,8 +54,8 @@ pub fn run(cli: &Cli) -> Result<()> {
         as_finished: cli.follow_file,
         ..Options::default()
     };
-    let threads = if listing.live { Threads::one() } else { Threads::new(cli.threads) };
-    let mut capture = match threads.lister() {
+    let threads = if listing.live { Threads::one() } else { Threads::of_listing(cli.threads) };
+    let mut capture = match threads.lister {
         true => Assembler::apart(options, listing).context("cannot start a thread")?,
         false => Assembler::new(options, listing),
     };

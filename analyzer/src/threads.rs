@@ -5,40 +5,39 @@
 //! ```
 //!
 //! The bars are where the work can be cut: what goes over them goes one way, in order, and in
-//! batches, so that the listing is the same however many threads there are. Each part is about a
-//! third of the work.
+//! batches, so that the listing is the same however many threads there are.
 
 use std::num::NonZeroUsize;
 use std::thread;
 
-/// As many as there are parts.
-const MOST: usize = 3;
-
-/// How many threads there are.
+/// Which parts of the work have a thread of their own. Assembling is done where the others are not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Threads(usize);
+pub(crate) struct Threads {
+    pub(crate) reader: bool,
+    pub(crate) lister: bool,
+}
 
 impl Threads {
-    /// So many, but no more than there are parts. Without a wish, one for each part where there is
-    /// more than one processor: the system has them take turns.
-    pub(crate) fn new(wish: Option<NonZeroUsize>) -> Self {
-        let usual =
-            || if thread::available_parallelism().map_or(1, usize::from) > 1 { MOST } else { 1 };
-        Self(wish.map_or_else(usual, |wish| usize::from(wish).min(MOST)))
+    /// For a listing: so many, but no more than there are parts. Without a wish, as many as there are
+    /// processors: were there one more, two would share a processor while another one is idle.
+    ///
+    /// Listing is nearly half of the work. So it is what the second one does.
+    pub(crate) fn of_listing(wish: Option<NonZeroUsize>) -> Self {
+        let count = wish.map_or_else(processors, usize::from);
+        Self { reader: count > 2, lister: count > 1 }
+    }
+
+    /// For what works on the items where they are assembled.
+    pub(crate) fn of_command() -> Self {
+        Self { reader: processors() > 1, lister: false }
     }
 
     /// All is done in one, record by record: for somebody who waits for each.
     pub(crate) fn one() -> Self {
-        Self(1)
+        Self { reader: false, lister: false }
     }
+}
 
-    /// Reading has a thread.
-    pub(crate) fn reader(self) -> bool {
-        self.0 > 1
-    }
-
-    /// Listing has a thread.
-    pub(crate) fn lister(self) -> bool {
-        self.0 > 2
-    }
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
 }

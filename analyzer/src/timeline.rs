@@ -41,6 +41,10 @@ pub(crate) enum Step {
 #[derive(Debug, Default)]
 pub(crate) struct Timeline {
     steps: Vec<Step>,
+    /// Steps that were taken, with what was not needed of the items. Whenever another one is
+    /// finished, one of these is let go: an allocator is at its best where memory is given back soon
+    /// before it is asked for.
+    taken: Vec<Step>,
     /// Memory that the items in them take.
     bytes: usize,
     serial: u64,
@@ -60,6 +64,16 @@ impl Timeline {
     pub(crate) fn close(&mut self, ticket: Ticket, item: Item) {
         self.bytes += item.memory_bytes();
         self.steps.push(Step::Close(ticket, Some(item)));
+        self.let_go();
+    }
+
+    /// Gives back the memory of an item that was taken.
+    fn let_go(&mut self) {
+        while let Some(step) = self.taken.pop() {
+            if let Step::Close(_, Some(_)) = step {
+                return;
+            }
+        }
     }
 
     /// It turned out to be nothing that is listed.
@@ -98,9 +112,11 @@ impl Timeline {
         (self.steps.len(), self.bytes)
     }
 
-    /// Takes all steps, and `empty` to put the next ones into.
-    pub(crate) fn take(&mut self, empty: Vec<Step>) -> Vec<Step> {
+    /// Hands out all steps, for others that were taken.
+    pub(crate) fn swap(&mut self, taken: Vec<Step>) -> Vec<Step> {
         self.bytes = 0;
+        let mut empty = std::mem::replace(&mut self.taken, taken);
+        empty.clear();
         std::mem::replace(&mut self.steps, empty)
     }
 }
