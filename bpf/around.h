@@ -87,8 +87,8 @@ static __always_inline void socket_used_around(__u64 thread, struct sock *sk, bo
 		vote(&around->writer, conn, &ends);
 }
 
-/* A socket operation; `moved` says that it took or gave bytes. A thread that never called with an
- * address unknown is done with at the first look. */
+/* A socket operation; `moved` says that it took or gave bytes. A thread on which no call was ever
+ * marked (may_learn_by_socket()) is done with at the first look. */
 static __always_inline void socket_used(struct sock *sk, bool sent, bool moved)
 {
 	__u64 thread = current_thread();
@@ -114,8 +114,9 @@ static __always_inline struct around *around_of(__u64 thread)
 	return bpf_map_lookup_elem(&arounds, &thread);
 }
 
-/* A call ended that found the address unknown. `done` says that it handed over bytes. A step of the
- * handshake consumes and makes some in any case, and every call is one until data has passed. */
+/* A marked call ended. Only one whose address is not known has anything to say. `done` says that it
+ * handed over bytes. A step of the handshake consumes and makes some in any case, and every call is
+ * one until data has passed. */
 static __always_inline void call_ended(const struct call *call, const struct site *site, __u32 pid,
 				       bool done)
 {

@@ -248,8 +248,8 @@ static __always_inline struct sock *socket_of_fd(__s32 fd)
 	return BPF_CORE_READ(socket, sk);
 }
 
-/* Called before a connection is first reported: the descriptor given to the library may be known
- * where no socket operation was seen. */
+/* Called before anything is first reported of a connection: the descriptor given to the library may
+ * be known where no socket operation was seen. */
 static __always_inline void resolve_fd(const struct conn_key *key, struct conn *conn)
 {
 	struct sock *sk;

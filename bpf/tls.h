@@ -179,6 +179,10 @@ static __always_inline void enter_on_conn(const struct call_key *key, struct cal
 	if (sockets_seen && may_learn_by_socket(conn, site))
 		mark_thread(call, key->sp);
 	enter_conn(conn, site, call, key->sp);
+	/* Where no handshake was seen, the other end may be quicker to report what this call sends than
+	 * this one is to return: which end is the client's should be known by then. */
+	if (site->kind != SITE_HANDSHAKE && !conn->announced)
+		resolve_fd(&conn_key, conn);
 	if (site->kind == SITE_SENDFILE)
 		call->buf = conn->offset[DIR_SENT];
 }

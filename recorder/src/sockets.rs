@@ -1,6 +1,7 @@
-//! How the kernel side sees socket operations, by which connections come by their addresses: the
-//! best way that this kernel has. Whether it has one is found by trying; type information does not
-//! tell what a kernel's configuration, or its lockdown, forbids.
+//! How the kernel side sees socket operations, by which connections come by their addresses, and by
+//! which it is known whether a read after a failed handshake may have ended it after all: the best
+//! way that this kernel has. Whether it has one is found by trying; type information does not tell
+//! what a kernel's configuration, or its lockdown, forbids.
 
 use std::ffi::OsStr;
 use std::fmt;
