@@ -136,6 +136,11 @@ fn record_server<T>(
     ask: impl FnOnce() -> T,
 ) -> (Recorded, T) {
     let shell = ["sh", "-c", command];
+    let ask = || {
+        let answer = ask();
+        wait_until_it_has_closed(*port);
+        answer
+    };
     let start = |variable: Option<(&str, String)>| {
         let server = live.spawn(Command::new(shell[0]).args(&shell[1..]).envs(variable));
         wait_until_it_listens(&server, *port);
@@ -171,18 +176,34 @@ fn record_server<T>(
 
 /// To connect would be a connection more, which the recording would have.
 fn wait_until_it_listens(server: &Started, port: u16) {
-    let listens = || {
-        let sockets =
-            ["/proc/net/tcp", "/proc/net/tcp6"].map(|file| fs::read_to_string(file).unwrap());
-        let is_it = |line: &str| {
-            let mut fields = line.split_whitespace().skip(1);
-            let local = fields.next().is_some_and(|local| local.ends_with(&format!(":{port:04X}")));
-            local && fields.nth(1) == Some("0A")
-        };
-        sockets.iter().any(|file| file.lines().any(is_it)).then_some(())
-    };
+    let listens = || states(port).contains(&LISTEN).then_some(());
     let said = || fs::read_to_string(&server.stderr).unwrap_or_default();
     assert!(within(Duration::from_secs(15), listens).is_some(), "nobody listens: {}", said());
+}
+
+/// Who was answered may go while the server is still within the call that sent the answer, and what
+/// it sends in a call that does not return is not recorded. It closes once it has seen the client go.
+fn wait_until_it_has_closed(port: u16) {
+    let is_gone = |state: &u8| [LISTEN, TIME_WAIT].contains(state);
+    let has_closed = || states(port).iter().all(is_gone).then_some(());
+    assert!(within(Duration::from_secs(15), has_closed).is_some(), "{:?}", states(port));
+}
+
+const TIME_WAIT: u8 = 6;
+const LISTEN: u8 = 10;
+
+/// States of the sockets with this local port (the kernel's `include/net/tcp_states.h`).
+fn states(port: u16) -> Vec<u8> {
+    let read = |file| fs::read_to_string(file).unwrap();
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(read).concat();
+    let state = |line: &str| {
+        let mut fields = line.split_whitespace().skip(1);
+        let local = fields.next()?;
+        let state = fields.nth(1)?;
+        let is_here = local.ends_with(&format!(":{port:04X}"));
+        is_here.then(|| u8::from_str_radix(state, 16).unwrap())
+    };
+    tables.lines().filter_map(state).collect()
 }
 
 /// Nothing but one connection was recorded, and that whole.
