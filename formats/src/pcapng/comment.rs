@@ -167,6 +167,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_pair_is_left_out() {
+        let pairs = |text| Pairs(text).iter().collect::<Vec<_>>();
+        assert_eq!(pairs("x  a= y b=c=d z"), [("a", ""), ("b", "c=d")]);
+        assert_eq!(pairs("x y "), [("", ""); 0]);
+    }
+
+    #[test]
     fn wrong_escapes_are_errors() {
         for text in ["%", "%4", "%zz", "%ff"] {
             assert_eq!(Pairs(&format!("k={text}")).text("k"), Err("k"), "{text}");

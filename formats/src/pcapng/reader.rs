@@ -204,8 +204,11 @@ impl Known {
         // What comes before `dir` is about the connection, and seldom changes.
         let Some(at) = self.dir.find(text.as_bytes()) else { return Ok(()) };
         let (about_connection, about_packet) = (&text[..at], &text[at + 1..]);
-        // What is about the process stands before it.
-        let conn = self.conn.find(about_connection.as_bytes()).map_or(0, |at| at + 1);
+        // Usually the pairs about the process come first, which need not be looked at.
+        let conn = match about_connection.starts_with("conn=") {
+            true => 0,
+            false => self.conn.find(about_connection.as_bytes()).map_or(0, |at| at + 1),
+        };
         let Some(conn) = Pairs(&about_connection[conn..]).raw("conn") else { return Ok(()) };
         let conn = required(Some(conn), "conn")?;
         let about = About::read(about_packet);
