@@ -62,7 +62,13 @@ impl Item {
                     + interim
                         .map(|i| size_of::<Interim>() + i.headers.memory_bytes())
                         .sum::<usize>()
-                    + exchange.response.as_ref().map_or(0, |r| message(&r.message))
+                    + exchange.response.as_ref().map_or(0, |r| {
+                        let reason = match &r.reason {
+                            Cow::Owned(reason) => reason.capacity(),
+                            Cow::Borrowed(_) => 0,
+                        };
+                        reason + message(&r.message)
+                    })
                     + exchange.carried.as_ref().map_or(0, |carried| carried.memory_bytes())
             }
             Item::Stream(stream) => {
