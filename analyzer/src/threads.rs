@@ -1,4 +1,4 @@
-//! How many threads share the work of a listing.
+//! Which parts of the work have a thread of their own.
 //!
 //! ```text
 //!   read: files -> records  |  assemble: records -> items  |  list: items -> lines, in order

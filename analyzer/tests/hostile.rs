@@ -103,6 +103,16 @@ fn heads_without_end_are_given_up() {
 }
 
 #[test]
+fn each_of_many_heads_takes_no_longer_for_those_behind_it() {
+    let head = ["GET / HTTP/1.1\r\n", &"a:\r\n".repeat(66), "\r\n"].concat();
+    let count = (12 << 20) / head.len();
+    let sent = head.repeat(count);
+    let exchanges =
+        listed(&raw_log(&Script::client().sent(sent.as_bytes()).close().records()), &[]);
+    assert_eq!(exchanges.len(), count);
+}
+
+#[test]
 fn floods_and_bombs_of_http_2_are_given_up() {
     let start = frame(HEADERS, END_STREAM, 1, &request_block("GET", "/a"));
     let more = frame(CONTINUATION, 0, 1, &block(&[("a", "b")]).repeat(3000));

@@ -9,6 +9,7 @@ use std::mem::MaybeUninit;
 
 use httparse::Status;
 use memchr::{memchr, memmem};
+use sslrec_formats::http1::find_end_of_head;
 
 use crate::exchange::{Fields, Request, Response};
 
@@ -76,6 +77,8 @@ pub(crate) fn parse_strict(kind: Kind, bytes: &[u8]) -> Option<(Head, usize)> {
         Err(httparse::Error::TooManyHeaders) => {}
         other => return other.ok().flatten(),
     }
+    // Of this head only: behind it there can be many more like it.
+    let bytes = &bytes[..find_end_of_head(bytes, 0)?];
     let lines = memchr::memchr_iter(b'\n', bytes).count();
     let mut many = vec![MaybeUninit::uninit(); lines.min(MAX_FIELDS)];
     strict_with(kind, bytes, &mut many).ok().flatten()
@@ -243,7 +246,6 @@ pub(crate) fn is_token(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sslrec_formats::http1::find_end_of_head;
 
     fn request(bytes: &[u8]) -> Head {
         assert_eq!(find_end_of_head(bytes, 0), Some(bytes.len()));

@@ -95,6 +95,14 @@ fn messages_are_found_with_their_framing() {
 }
 
 #[test]
+fn heads_of_many_fields_stand_side_by_side() {
+    let head = ["GET / HTTP/1.1\r\n", &"a: b\r\n".repeat(70), "\r\n"].concat();
+    let seen = read(Kind::Request, &[head.repeat(3).as_bytes()], true);
+    assert_eq!(seen.iter().filter(|event| *event == "End").count(), 3, "{seen:#?}");
+    assert_eq!(seen.len(), 9, "{seen:#?}");
+}
+
+#[test]
 fn after_what_is_no_message_the_next_one_is_found() {
     let seen = read(Kind::Request, &[BROKEN], true);
     for path in ["/b", "/c", "/d"] {
