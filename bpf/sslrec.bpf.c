@@ -4,8 +4,9 @@
  * entry of a call; its end, by an exit site or by a return probe; and the entry of functions that
  * only tell something. The others follow sockets and processes. What they do stands in the headers:
  * event.h what is sent, maps.h what is kept, process.h who is recorded, site.h which function,
- * conn.h connections, nspr.h descriptors that may be one, tls.h calls, notes.h and answers.h what
- * else functions tell. go.bpf.c and sockets.bpf.c are loaded only where they are of use.
+ * conn.h connections, nspr.h descriptors that may be one, tls.h calls, payload.h what they handed
+ * over, notes.h and answers.h what else functions tell. go.bpf.c and sockets.bpf.c are loaded only
+ * where they are of use.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
