@@ -10,7 +10,7 @@
 use std::num::NonZeroUsize;
 use std::thread;
 
-/// Which parts of the work have a thread of their own. Assembling is done where the others are not.
+/// See the module. Assembling is done in the thread that asks for the listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Threads {
     pub(crate) reader: bool,
