@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use libbpf_rs::{Link, Object, ObjectBuilder, UprobeMultiOpts};
 use object::{Object as _, ObjectSegment, ObjectSymbol};
 
-use crate::programs::succeed;
+use crate::command::succeed;
 use crate::setup::Setup;
 
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/recorder/benches/bench/empty.bpf.c");

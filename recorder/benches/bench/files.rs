@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::programs::succeed;
+use crate::command::succeed;
 use crate::report::{Report, Row};
 
 pub(crate) fn run() -> Result<Report> {

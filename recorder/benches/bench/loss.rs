@@ -8,9 +8,10 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use crate::command::succeed;
 use crate::cost::label;
 use crate::measure::Samples;
-use crate::programs::{Gated, succeed};
+use crate::programs::Gated;
 use crate::recording::Recording;
 use crate::report::{Report, Row};
 use crate::setup::Setup;

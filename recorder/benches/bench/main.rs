@@ -7,6 +7,7 @@
 //! does.
 
 mod analyzer;
+mod command;
 mod cost;
 mod cpu;
 mod empty_pair;

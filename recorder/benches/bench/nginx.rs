@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::command::succeed;
 use crate::cost::Variant;
 use crate::empty_pair::EmptyPair;
 use crate::measure::interleaved;
-use crate::programs::{signal, succeed};
+use crate::programs::signal;
 use crate::recording::Recording;
 use crate::report::{Report, Row};
 use crate::setup::Setup;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::command::succeed;
 use crate::setup::Setup;
 
 /// A program that has been started and waits, so that it can be recorded by its number from its
@@ -73,17 +74,6 @@ impl Drop for Gated {
             let _ = self.0.wait();
         }
     }
-}
-
-/// Runs a program that must succeed, and gives its standard output.
-pub(crate) fn succeed(command: &mut Command) -> Result<String> {
-    let output =
-        command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {command:?}"))?;
-    if !output.status.success() {
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        bail!("{command:?}: {}: {}", output.status, stderr.trim());
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// What a program that has ended took.

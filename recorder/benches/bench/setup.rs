@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::command::succeed;
 use crate::machine::Machine;
-use crate::programs::succeed;
 
 /// The recorder under test, with the optimisations of a release.
 pub(crate) const SSLREC: &str = env!("CARGO_BIN_EXE_sslrec");

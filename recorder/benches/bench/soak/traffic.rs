@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use crate::command::succeed;
 use crate::nginx::{Nginx, Sites};
-use crate::programs::succeed;
 use crate::setup::{Setup, copy_library};
 
 /// Between two runs of the same short program.
