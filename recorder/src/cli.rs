@@ -10,7 +10,7 @@ use sslrec_formats::redact::Rules;
 
 use crate::functions::Family;
 
-use crate::privileges::User;
+use crate::process::privileges::User;
 
 /// Record the plaintext of TLS connections from inside running programs.
 ///

@@ -10,14 +10,14 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::cgroups::mount_point;
+use crate::attach::probes::Probes;
 use crate::cli::Options;
 use crate::coverage::recognise::Recogniser;
-use crate::coverage::sockets::{TLS_PORTS, ports_of};
 use crate::discovery::Mappings;
-use crate::kernel::Kernel;
-use crate::probes::Probes;
-use crate::processes;
+use crate::kernel::features::Kernel;
+use crate::proc::cgroups::mount_point;
+use crate::proc::processes;
+use crate::proc::tcp::{TLS_PORTS, ports_of};
 use crate::targets::{FileKey, Found, Targets, mapped_files};
 
 /// What the recorder needs where it is not root, by the bits of `linux/capability.h`. CAP_SYS_ADMIN

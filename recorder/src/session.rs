@@ -16,37 +16,37 @@ use sslrec_formats::record::CaptureInfo;
 use sslrec_formats::redact::{Redactor, Rules};
 
 use crate::attach::Attacher;
-use crate::batch::{Emptier, Filler, queue};
-use crate::cgroups::Cgroup;
-use crate::child::{Child, exit_code};
+use crate::attach::nss;
+use crate::attach::probes::{Probes, lock};
+use crate::attach::self_test;
 use crate::cli::{Action, Destination, Options};
 use crate::clock::Clock;
-use crate::collector::collect;
+use crate::collect::batch::{Emptier, Filler, queue};
+use crate::collect::collector::collect;
 use crate::coverage::usage::Usage;
 use crate::coverage::{self, Coverage, Report};
-use crate::discovery::hold::{self, Watchdog};
+use crate::discovery::stopped::{self, Watchdog};
 use crate::discovery::{Discovery, Known, Link, Mappings, Wanted};
 use crate::doctor;
 use crate::functions::Family;
-use crate::keeper::Keeper;
-use crate::kernel::Kernel;
-use crate::kernel_state::KernelMaps;
-use crate::memory::Ceiling;
+use crate::kernel::features::Kernel;
+use crate::kernel::maps::KernelMaps;
 use crate::messages::{self, say};
-use crate::nss;
-use crate::output::Output;
-use crate::priority::{self, Duty};
-use crate::privileges::Privileges;
-use crate::probes::{Probes, lock};
-use crate::processes;
-use crate::self_test;
-use crate::signals::Signals;
-use crate::stacks::{Switcher, find_switcher};
-use crate::stats::{Counters, is_lossy, summary};
+use crate::proc::cgroups::Cgroup;
+use crate::proc::processes;
+use crate::process::child::{Child, exit_code};
+use crate::process::memory::Ceiling;
+use crate::process::priority::{self, Duty};
+use crate::process::privileges::Privileges;
+use crate::process::signaller::Keeper;
+use crate::process::signals::Signals;
 use crate::targets::Targets;
-use crate::text::Text;
+use crate::targets::stack_switchers::{Switcher, find_switcher};
 use crate::tracker::Tracker;
-use crate::writer::{Sinks, Writer, Written};
+use crate::write::output::Output;
+use crate::write::stats::{Counters, is_lossy, summary};
+use crate::write::text::Text;
+use crate::write::writer::{Sinks, Writer, Written};
 
 /// Between looks at whether a command has ended that is no longer recorded.
 const WAIT: Duration = Duration::from_millis(10);
@@ -67,7 +67,7 @@ pub fn run(options: &Options) -> Result<u8> {
         return self_test::peer::run();
     }
     if options.watchdog {
-        return hold::watch();
+        return stopped::watch();
     }
     if options.action == Some(Action::Doctor) {
         libbpf_rs::set_print(None);
@@ -234,7 +234,7 @@ fn discovery<'a, 'obj>(
 fn end_probes(probes: &Mutex<Probes<'_>>, keeper: &Keeper) -> Result<()> {
     let mut probes = lock(probes);
     probes.detach();
-    hold::release_all(&MapHandle::try_from(&probes.skel.maps.held)?, keeper);
+    stopped::release_all(&MapHandle::try_from(&probes.skel.maps.held)?, keeper);
     Ok(())
 }
 

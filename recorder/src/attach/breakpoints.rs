@@ -5,9 +5,9 @@
 //! return probe.
 
 use crate::functions::{Family, Kind, site};
-use crate::sites::Sites;
-use crate::skel::types::{self, site_kind};
+use crate::kernel::skel::types::{self, site_kind};
 use crate::symbols::Defined;
+use crate::symbols::sites::Sites;
 
 /// The programs of `bpf/sslrec.bpf.c` and `bpf/go.bpf.c` that run at breakpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,8 +140,8 @@ fn beginning(defined: &Defined, lib: u16) -> Point {
 mod tests {
     use super::*;
     use crate::functions::index_of;
-    use crate::sites::{Entry, Exit};
-    use crate::skel::types::site_result;
+    use crate::kernel::skel::types::site_result;
+    use crate::symbols::sites::{Entry, Exit};
 
     const OFFSET: u64 = 0x1000;
     const ENTRY: Entry = Entry { offset: 0x1016, frame: 0x18 };

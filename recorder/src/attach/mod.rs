@@ -1,17 +1,24 @@
 //! Probes files, those known at the start and those that turn up later: by what means each can be
 //! probed, whether that proves right, and what the user is told of it.
 
+pub(crate) mod breakpoints;
+pub(crate) mod nss;
+pub(crate) mod probes;
+pub(crate) mod self_test;
+mod sockets;
+mod uprobes;
+
 use std::collections::HashMap;
 
 use anyhow::Result;
 
+use self::breakpoints::Means;
+use self::probes::Probes;
+use self::self_test::{Outcome, Source};
 use crate::cli::Options;
 use crate::coverage::Coverage;
 use crate::messages::say;
-use crate::points::Means;
-use crate::probes::Probes;
-use crate::self_test::{self, Outcome, Source};
-use crate::stacks::Switcher;
+use crate::targets::stack_switchers::Switcher;
 use crate::targets::{FileKey, Target};
 
 /// What has been probed, and how.

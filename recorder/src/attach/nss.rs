@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use libbpf_rs::{MapCore, MapFlags};
 
 use crate::functions::Family;
-use crate::processes;
+use crate::proc::processes;
 
 /// Notes where the library is in these processes. They come and go: one that cannot be read is no
 /// error here.

@@ -15,13 +15,13 @@ use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{ErrorKind, Link, MapCore, MapFlags, Object, OpenObject, ProgramAttachType};
 use rustix::thread::{CapabilitySet, capabilities};
 
-use crate::cgroups::Cgroup;
 use crate::cli::Options;
-use crate::kernel::Kernel;
-use crate::kernel_state::{KernelMaps, KernelState};
-use crate::processes;
-use crate::skel::types;
-use crate::skel::{SslrecSkel, SslrecSkelBuilder};
+use crate::kernel::features::Kernel;
+use crate::kernel::maps::{KernelMaps, KernelState};
+use crate::kernel::skel::types;
+use crate::kernel::skel::{SslrecSkel, SslrecSkelBuilder};
+use crate::proc::cgroups::Cgroup;
+use crate::proc::processes;
 
 /// The ring must hold a few of the largest chunks.
 const RING_SIZE_MIN: u64 = 64 << 10;

@@ -4,34 +4,18 @@
 //! what a kernel's configuration, or its lockdown, forbids.
 
 use std::ffi::OsStr;
-use std::fmt;
 
 use anyhow::{Context, Result};
 use libbpf_rs::skel::Skel;
 use libbpf_rs::{Link, ProgramMut};
 
-use crate::objects;
-use crate::probes::Probes;
-use crate::skel::types::sockets_seen;
+use crate::attach::probes::Probes;
+use crate::kernel::features::Sockets;
+use crate::kernel::objects;
+use crate::kernel::skel::types::sockets_seen;
 
 /// `bpf/sockets.bpf.c`, compiled.
 const IMAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sockets.bpf.o"));
-
-/// The ways, best first. All of them need Linux 5.15: the helpers by which a socket operation is told
-/// from those outside of the call came with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sockets {
-    /// Tracepoints in each operation (kernel 6.3).
-    Tracepoints,
-    /// Trampolines at the ends of kernel functions (needs function tracing).
-    Fentry,
-    /// Probes at their beginnings, and TCP's tracepoint for bytes that it gave.
-    Kprobe,
-    /// That tracepoint alone. What it tells is used within TLS calls only.
-    RcvSpace,
-    /// No way.
-    Unseen,
-}
 
 impl Sockets {
     /// The programs of `bpf/sockets.bpf.c` that it takes.
@@ -50,19 +34,6 @@ impl Sockets {
             Self::RcvSpace => sockets_seen::SOCKETS_THAT_RECEIVE,
             Self::Unseen => sockets_seen::SOCKETS_NONE,
         }
-    }
-}
-
-/// Where addresses come from, besides descriptors.
-impl fmt::Display for Sockets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tracepoints => "socket tracepoints (kernel 6.3)",
-            Self::Fentry => "trampolines in socket functions (fentry)",
-            Self::Kprobe => "kprobes in socket functions",
-            Self::RcvSpace => "TCP's receive tracepoint",
-            Self::Unseen => "descriptors given to the library only",
-        })
     }
 }
 

@@ -12,14 +12,14 @@ use libbpf_rs::{
     UprobeOpts,
 };
 
-use crate::event::bytes_of;
-use crate::go::Layout;
+use crate::attach::breakpoints::{Means, Point, Program, points};
+use crate::attach::probes::Probes;
+use crate::kernel::event::bytes_of;
+use crate::kernel::objects;
+use crate::kernel::skel::types;
 use crate::messages::say;
-use crate::objects;
-use crate::points::{Means, Point, Program, points};
-use crate::probes::Probes;
-use crate::skel::types;
 use crate::symbols::Defined;
+use crate::symbols::go::Layout;
 use crate::targets::Target;
 
 /// `bpf/go.bpf.c`, compiled.

@@ -6,8 +6,8 @@
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
-use crate::event::used_len;
-use crate::skel::types;
+use crate::kernel::event::used_len;
+use crate::kernel::skel::types;
 
 /// A batch is handed on when it has this many bytes.
 const BATCH_BYTES: usize = 1 << 20;

@@ -15,16 +15,16 @@ use anyhow::{Context, Result};
 use libbpf_rs::{MapCore, MapFlags, MapHandle, RingBuffer, RingBufferBuilder};
 use rustix::event::{Timespec, epoll};
 
-use crate::batch::{BURST, Filler};
-use crate::child::Child;
+use crate::attach::probes::{Probes, lock};
+use crate::attach::self_test::diversion::Diversion;
 use crate::cli::Options;
+use crate::collect::batch::{BURST, Filler};
 use crate::discovery::Link;
-use crate::event::exit_event;
-use crate::probes::{Probes, lock};
-use crate::self_test::diversion::Diversion;
-use crate::signals::Signals;
-use crate::skel::types::counter;
-use crate::stats::Counters;
+use crate::kernel::event::exit_event;
+use crate::kernel::skel::types::counter;
+use crate::process::child::Child;
+use crate::process::signals::Signals;
+use crate::write::stats::Counters;
 
 /// How long events may wait in the ring: the kernel side wakes the recorder only when the ring
 /// fills, since a wake-up costs more than an event.

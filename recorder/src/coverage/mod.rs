@@ -5,7 +5,6 @@
 
 pub(crate) mod recognise;
 mod report;
-pub(crate) mod sockets;
 pub(crate) mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::Result;
 
 pub(crate) use self::report::{Report, lines};
-use crate::processes;
+use crate::proc::processes;
 use crate::targets::{Found, Mapping};
 
 /// Processes that are reported each for itself: more than anybody reads, in about a megabyte.

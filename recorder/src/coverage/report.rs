@@ -7,11 +7,11 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use sslrec_formats::record::{self, CoveredLib};
 
 use super::recognise::Recogniser;
-use super::sockets::{TLS_PORTS, ports_of};
 use super::usage::Usage;
 use super::{Coverage, Inner, Notes, REST};
-use crate::event::view;
-use crate::skel::types;
+use crate::kernel::event::view;
+use crate::kernel::skel::types;
+use crate::proc::tcp::{TLS_PORTS, ports_of};
 
 /// Lines on what was not recorded, unless all are wanted.
 const LINES_MAX: usize = 5;
@@ -146,7 +146,7 @@ impl Report {
 
 /// Whether this number still is the process of which the notes are.
 fn is_still(pid: u32, notes: &Notes) -> bool {
-    let exe = crate::processes::executable(pid).map(PathBuf::from);
+    let exe = crate::proc::processes::executable(pid).map(PathBuf::from);
     exe.is_some() && exe == notes.exe
 }
 

@@ -5,8 +5,8 @@
 //! is faster than this thread (`bpf/hold.h`), and this thread lets it go. It alone attaches probes
 //! once the recording has begun, and it alone needs the privileges for that.
 
-pub(crate) mod hold;
 mod mappings;
+pub(crate) mod stopped;
 mod wanted;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,18 +22,18 @@ use self::mappings::Mapped;
 pub(crate) use self::mappings::Mappings;
 pub(crate) use self::wanted::Wanted;
 use crate::attach::Attacher;
+use crate::attach::probes::{Probes, lock};
+use crate::attach::self_test::Source;
+use crate::attach::self_test::diversion::Diversion;
 use crate::cli::Options;
 use crate::clock::boot_time_ns;
 use crate::coverage::Coverage;
-use crate::event::{bytes_of, view};
-use crate::keeper::Keeper;
+use crate::kernel::event::{bytes_of, view};
+use crate::kernel::skel::types;
 use crate::messages::say;
-use crate::probes::{Probes, lock};
-use crate::processes;
-use crate::self_test::Source;
-use crate::self_test::diversion::Diversion;
-use crate::skel::types;
-use crate::stacks::switcher_in;
+use crate::proc::processes;
+use crate::process::signaller::Keeper;
+use crate::targets::stack_switchers::switcher_in;
 use crate::targets::{FileKey, Found, Mapping, Targets, mapped_files};
 
 /// Between looks at whether the recording has ended.
@@ -145,7 +145,7 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
         let _discovering = Discovering(self.link);
         let ended = self.follow();
         lock(self.probes).hold(false)?;
-        hold::release_all(&self.held, &self.keeper);
+        stopped::release_all(&self.held, &self.keeper);
         ended
     }
 
@@ -213,7 +213,7 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
         self.look_through(pid);
         // By the kernel side's name for it, in case that is another than that of mappings.
         self.tell_known(FileKey { dev: event.file.dev, inode: event.file.inode });
-        hold::release(&self.held, pid, &self.keeper);
+        stopped::release(&self.held, pid, &self.keeper);
         if self.verbose {
             let comm = processes::describe(pid, 0).comm;
             let held_ms = milliseconds_since(event.ts_ns);

@@ -13,7 +13,7 @@ use libbpf_rs::{MapCore, MapHandle, libbpf_sys};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::clock::boot_time_ns;
-use crate::keeper::Keeper;
+use crate::process::signaller::Keeper;
 
 /// A process is not kept longer than this, whatever the recorder does.
 const PATIENCE: Duration = Duration::from_secs(5);

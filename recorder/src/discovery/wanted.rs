@@ -3,10 +3,10 @@
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
-use crate::cgroups::Cgroup;
 use crate::cli::Options;
-use crate::processes;
-use crate::skel::SslrecMaps;
+use crate::kernel::skel::SslrecMaps;
+use crate::proc::cgroups::Cgroup;
+use crate::proc::processes;
 
 /// The filters.
 pub(crate) struct Wanted<'a> {

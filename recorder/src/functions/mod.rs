@@ -30,7 +30,7 @@ pub(crate) enum Family {
     WolfSsl,
     MbedTls,
     S2n,
-    /// Go's own `crypto/tls`. Only amd64: see [`crate::go`].
+    /// Go's own `crypto/tls`. Only amd64: see [`crate::symbols::go`].
     Go,
 }
 

@@ -1,7 +1,7 @@
 //! A row of the table as the kernel side reads it.
 
 use super::{Answer, Count, Function, Kind, Side, Told, function};
-use crate::skel::types::{self, direction, site_answer, site_flag, site_kind, told};
+use crate::kernel::skel::types::{self, direction, site_answer, site_flag, site_kind, told};
 use sslrec_formats::record::{Direction, Role};
 
 /// What the kernel side must know of a function in one probed file.

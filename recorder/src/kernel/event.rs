@@ -3,7 +3,7 @@
 //! The types are generated from `bpf/event.h`; this is the only place where bytes become one of
 //! them.
 
-use crate::skel::types;
+use crate::kernel::skel::types;
 
 /// An event, as it lies in the ring or in a batch.
 #[derive(Debug)]

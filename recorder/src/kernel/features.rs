@@ -1,6 +1,7 @@
 //! What the running kernel offers, told from its own type information rather than its version:
 //! distributions carry features back.
 
+use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -8,7 +9,35 @@ use libbpf_rs::btf::Btf;
 use libbpf_rs::btf::types::{Func, Struct, Typedef};
 
 use crate::cli::KernelFeature;
-use crate::sockets::Sockets;
+
+/// The ways, best first. All of them need Linux 5.15: the helpers by which a socket operation is told
+/// from those outside of the call came with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sockets {
+    /// Tracepoints in each operation (kernel 6.3).
+    Tracepoints,
+    /// Trampolines at the ends of kernel functions (needs function tracing).
+    Fentry,
+    /// Probes at their beginnings, and TCP's tracepoint for bytes that it gave.
+    Kprobe,
+    /// That tracepoint alone. What it tells is used within TLS calls only.
+    RcvSpace,
+    /// No way.
+    Unseen,
+}
+
+/// Where addresses come from, besides descriptors.
+impl fmt::Display for Sockets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tracepoints => "socket tracepoints (kernel 6.3)",
+            Self::Fentry => "trampolines in socket functions (fentry)",
+            Self::Kprobe => "kprobes in socket functions",
+            Self::RcvSpace => "TCP's receive tracepoint",
+            Self::Unseen => "descriptors given to the library only",
+        })
+    }
+}
 
 /// Kernel features that the recorder uses where they exist and does without elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

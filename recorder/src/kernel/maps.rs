@@ -4,8 +4,8 @@
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
-use crate::event::{FromKernel, view};
-use crate::skel::{SslrecMaps, types};
+use crate::kernel::event::{FromKernel, view};
+use crate::kernel::skel::{SslrecMaps, types};
 
 /// Tells a connection from any other, also after its object's address is used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

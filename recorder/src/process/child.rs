@@ -14,7 +14,7 @@ use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use crate::keeper::Keeper;
+use crate::process::signaller::Keeper;
 
 /// A command that waits for [`Child::start`].
 pub(crate) struct Child {
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_signal_ends_a_held_child() {
-        let _signals = crate::signals::Signals::catch(true).unwrap();
+        let _signals = crate::process::signals::Signals::catch(true).unwrap();
         let mut child = hold(&["true"]);
         child.signal(libc::SIGINT);
         while std::fs::read_to_string(format!("/proc/{}/stat", child.pid))

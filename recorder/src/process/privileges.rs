@@ -5,8 +5,8 @@
 //! process's first, and the one that writes. Both give up every capability, with no way back,
 //! and become the user that `-Z` names or, under sudo(8), the one who called it. Threads that never
 //! handle what was recorded keep what there is: the one that probes what appears during the
-//! recording (see [`crate::discovery`]), the [`keeper`](crate::keeper), and the one that waits for
-//! the command (see [`crate::child`]).
+//! recording (see [`crate::discovery`]), the [`signaller`](crate::process::signaller), and the one
+//! that waits for the command (see [`crate::process::child`]).
 
 use std::path::Path;
 use std::{fmt, fs, io, thread};

@@ -1,9 +1,9 @@
 //! A thread that keeps the privileges which others give up, for the little that needs them later:
 //! signals to processes of another user.
 //!
-//! The threads that handle what recorded programs sent have no privileges then (see
-//! [`crate::privileges`]); what they can ask for here is to end the recorder's own helpers, to pass a
-//! signal on to the command, and to let a process go on that was stopped.
+//! The threads that handle the bytes of recorded programs have no privileges then (see
+//! [`crate::process::privileges`]). They can ask this thread to end the recorder's own helpers, to
+//! pass a signal on to the command, and to resume a stopped process.
 
 use std::sync::mpsc::{Sender, channel};
 use std::thread;

@@ -14,7 +14,7 @@ use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::Cause;
 
-use crate::child::Child;
+use crate::process::child::Child;
 
 /// Signals that arrived and are not yet dealt with.
 pub(crate) struct Signals {

@@ -3,6 +3,11 @@
 //! Probes are attached by file offset, so that a stripped library, a path inside another mount
 //! namespace and a symbol in `.symtab` only are all the same to the kernel.
 
+mod defined;
+pub(crate) mod go;
+mod mini_debug_info;
+pub(crate) mod sites;
+
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::ops::Range;
@@ -12,10 +17,10 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use object::{Architecture, Object, ObjectSymbol, ReadCache};
 
-use crate::debug_data;
+pub(crate) use self::defined::Defined;
+use self::go::Layout;
+use self::sites::Code;
 use crate::functions::{self, Family, Function, function};
-use crate::go::{self, Layout};
-use crate::sites::{Code, Sites};
 
 /// What this recorder is built for. Arguments of functions are found by its calling convention,
 /// so that 32-bit programs on a 64-bit machine are not for it.
@@ -39,35 +44,6 @@ pub(crate) fn open(path: &Path) -> anyhow::Result<File> {
         bail!("{} is not a file", path.display());
     }
     Ok(file)
-}
-
-/// A function of the table, in the file that defines it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Defined {
-    /// Index into the table of functions.
-    pub(crate) index: u16,
-    /// Place of its first byte in the file.
-    pub(crate) offset: u64,
-    /// Where to probe it, or why only its first byte and its return will do.
-    pub(crate) sites: Result<Sites, String>,
-    family: Family,
-    function: &'static Function,
-}
-
-impl Defined {
-    /// The function with this index in the table; `None` if there is none.
-    pub(crate) fn new(index: u16, offset: u64, sites: Result<Sites, String>) -> Option<Self> {
-        let (family, function) = function(index)?;
-        Some(Self { index, offset, sites, family, function })
-    }
-
-    pub(crate) fn function(&self) -> &'static Function {
-        self.function
-    }
-
-    pub(crate) fn family(&self) -> Family {
-        self.family
-    }
 }
 
 /// The functions of the table that one file defines.
@@ -94,7 +70,7 @@ impl Symbols {
         let mut found = Found::of(families);
         found.add(&elf);
         if !found.carry_data()
-            && let Some(data) = debug_data::of(&elf)
+            && let Some(data) = mini_debug_info::of(&elf)
             && let Ok(more) = object::File::parse(data.as_slice())
         {
             found.add(&more);
@@ -129,17 +105,19 @@ impl Symbols {
     pub(crate) fn are_useful(&self) -> bool {
         self.functions
             .iter()
-            .any(|defined| defined.function.carries_data() || defined.family == Family::Nss)
+            .any(|defined| defined.function().carries_data() || defined.family() == Family::Nss)
     }
 
     /// Whether some are to be probed within that can be tried before.
     pub(crate) fn have_self_test(&self) -> bool {
-        self.functions.iter().any(|defined| defined.family.has_self_test() && defined.sites.is_ok())
+        self.functions
+            .iter()
+            .any(|defined| defined.family().has_self_test() && defined.sites.is_ok())
     }
 
     /// The libraries of which there is something.
     pub(crate) fn families(&self) -> impl Iterator<Item = Family> {
-        let has = |family: &Family| self.functions.iter().any(|known| known.family == *family);
+        let has = |family: &Family| self.functions.iter().any(|known| known.family() == *family);
         Family::ALL.into_iter().filter(has)
     }
 
@@ -149,7 +127,7 @@ impl Symbols {
         let here: Vec<_> =
             self.families().filter(|family| !matches!(family, Family::Nss | Family::Go)).collect();
         let has =
-            |row: &Function| self.functions.iter().any(|known| known.function.name == row.name);
+            |row: &Function| self.functions.iter().any(|known| known.function().name == row.name);
         functions::all()
             .filter(|(family, row)| here.contains(family) && !row.optional && !has(row))
             .map(|(_, row)| row.name)

@@ -7,8 +7,8 @@ use object::{Object, ObjectSegment, ObjectSymbol, ObjectSymbolTable, RelocationT
 use object::{SegmentFlags, elf};
 
 use crate::functions::{self, Answer, Count, Function, Kind, Side};
+use crate::kernel::skel::types::site_result;
 use crate::placement::{self, Image, Location, Placement, Reg, Unplaced, Wanted, Width, place};
-use crate::skel::types::site_result;
 
 /// Where to probe a function, by places in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]

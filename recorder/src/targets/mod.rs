@@ -1,6 +1,8 @@
 //! Which files to probe: libraries and executables with TLS functions in them, found from what
 //! the user asked for.
 
+pub(crate) mod stack_switchers;
+
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::{self, File, Metadata};
@@ -13,8 +15,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::cli::Options;
 use crate::functions::Family;
-use crate::loader;
-use crate::processes;
+use crate::proc::loader;
+use crate::proc::processes;
 use crate::symbols::{self, Symbols};
 
 /// By this a file is known: uprobes belong to inodes, so that one file under two names is probed

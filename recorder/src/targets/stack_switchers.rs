@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use object::{Object, ObjectSymbol, ReadCache};
 
 use crate::cli::Options;
-use crate::loader;
-use crate::processes;
+use crate::proc::loader;
+use crate::proc::processes;
 use crate::symbols::open;
 use crate::targets::{Mapping, Targets, mapped_files};
 

@@ -9,8 +9,8 @@ use super::terms::{handshake_failed, index};
 use super::{Emit, Tracker};
 
 use crate::functions::name_of;
-use crate::kernel_state::{KernelState, Key};
-use crate::skel::types;
+use crate::kernel::maps::{KernelState, Key};
+use crate::kernel::skel::types;
 
 impl<K: KernelState> Tracker<K> {
     pub(super) fn closed(&mut self, close: &types::event_close, emit: Emit<'_>) {

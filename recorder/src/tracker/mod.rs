@@ -17,20 +17,21 @@ use sslrec_formats::record::{
 
 use self::terms::{Known, Learn, direction, gap_cause, index};
 
-use crate::answers::Answers;
+use self::tls_params::Answers;
 use crate::clock::Clock;
 use crate::coverage::Coverage;
-use crate::event::{Event, text};
 use crate::functions::name_of;
-use crate::kernel_state::{KernelState, Key};
-use crate::memory::Ceiling;
-use crate::processes;
-use crate::skel::types;
+use crate::kernel::event::{Event, text};
+use crate::kernel::maps::{KernelState, Key};
+use crate::kernel::skel::types;
+use crate::proc::processes;
+use crate::process::memory::Ceiling;
 
 mod ends;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod tls_params;
 
 #[derive(Debug)]
 struct Conn {

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use sslrec_formats::record::{AddrKind, Connection, Direction, GapCause, Role};
 
-use crate::listeners;
-use crate::skel::types;
+use crate::kernel::skel::types;
+use crate::proc::listeners;
 
 /// As `handshake_failed` of `bpf/conn.h`.
 pub(super) fn handshake_failed(conn: &types::conn) -> bool {

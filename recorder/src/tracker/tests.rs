@@ -141,7 +141,7 @@ fn tracker_under(ceiling: Ceiling) -> Tracker<Tables> {
 }
 
 fn exit(ts_ns: u64) -> Bytes {
-    Bytes(crate::event::exit_event(PID, ts_ns))
+    Bytes(crate::kernel::event::exit_event(PID, ts_ns))
 }
 
 /// What the events make, each record as one short line.

@@ -6,7 +6,7 @@
 use sslrec_formats::record::Connection;
 
 use crate::functions::{Family, function};
-use crate::skel::types;
+use crate::kernel::skel::types;
 
 /// What is known of a connection by this way.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use libbpf_rs::{MapCore, MapFlags};
 use sslrec_formats::record::Stats;
 
-use crate::skel::types::counter;
+use crate::kernel::skel::types::counter;
 use crate::tracker::Totals;
 
 /// The kernel's counters, summed over the processors.

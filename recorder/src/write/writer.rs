@@ -12,15 +12,15 @@ use sslrec_formats::io::Error;
 use sslrec_formats::record::{Coverage, Record, Stats};
 use sslrec_formats::redact::Redactor;
 
-use crate::batch::{Batch, Emptier};
 use crate::clock::{Clock, boot_time_ns};
+use crate::collect::batch::{Batch, Emptier};
 use crate::coverage::Report;
-use crate::kernel_state::KernelMaps;
+use crate::kernel::maps::KernelMaps;
 use crate::messages::say;
-use crate::output::{self, Output};
-use crate::stats::Counters;
-use crate::text::Text;
 use crate::tracker::{Totals, Tracker};
+use crate::write::output::{self, Output};
+use crate::write::stats::Counters;
+use crate::write::text::Text;
 
 /// Files are brought up to date this often, so that a recorder that is killed leaves at most the
 /// last second unwritten.

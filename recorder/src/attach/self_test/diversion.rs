@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::PATIENCE;
-use crate::event::pid_of;
+use crate::kernel::event::pid_of;
 
 /// Between looks at whether the ring has been emptied.
 const LOOK: Duration = Duration::from_millis(1);
@@ -72,7 +72,7 @@ impl Diversion {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::exit_event;
+    use crate::kernel::event::exit_event;
 
     #[test]
     fn only_the_self_tests_events_are_taken() {

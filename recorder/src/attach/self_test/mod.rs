@@ -27,10 +27,10 @@ use libbpf_rs::{MapHandle, RingBufferBuilder};
 
 use self::diversion::Diversion;
 use self::script::{Round, rounds};
-use crate::event::Event;
+use crate::attach::probes::Probes;
 use crate::functions::name_of;
-use crate::probes::Probes;
-use crate::skel::types::direction;
+use crate::kernel::event::Event;
+use crate::kernel::skel::types::direction;
 use crate::targets::Target;
 
 /// The peer's user and group where it can be chosen: those of `nobody`.

@@ -5,7 +5,7 @@
 //! hand nothing is read: no name rather than a wrong one.
 
 use super::version::Version;
-use crate::skel::types::go_layout;
+use crate::kernel::skel::types::go_layout;
 
 /// From this minor version up to that of the next row: server name, ALPN, version, cipher.
 const ROWS: [(u32, Option<[u32; 4]>); 7] = [

@@ -23,9 +23,9 @@ pub(crate) use self::layout::Layout;
 use self::pclntab::FunctionTable;
 use self::version::Version;
 use crate::functions::index_of;
-use crate::sites::{Entry, Exit, Sites};
-use crate::skel::types::site_result;
-use crate::symbols::Defined;
+use crate::kernel::skel::types::site_result;
+use crate::symbols::defined::Defined;
+use crate::symbols::sites::{Entry, Exit, Sites};
 
 /// Go 1.17: the first with the register ABI.
 const FIRST: Version = Version { minor: 17 };

@@ -21,7 +21,7 @@ use self::file::{CaptureFile, folder_of};
 use self::names::Names;
 use crate::cli::{Destination, Options};
 use crate::messages::say;
-use crate::privileges::Privileges;
+use crate::process::privileges::Privileges;
 
 /// Compression of the raw log: zstd's fastest standard level, since it runs while the programs
 /// do.
