@@ -1,14 +1,14 @@
 //! The slowest exchanges of a capture, of those that a filter lets through.
 //!
 //! ```text
-//! cargo run -p sslanalyze --example slowest -- capture.pcapng 'status=200'
+//! cargo run -p sslrec-analyzer --example slowest -- capture.pcapng 'status=200'
 //! ```
 
 use std::error::Error;
 
-use sslanalyze::Capture;
-use sslanalyze::exchange::Item;
-use sslanalyze::filter::Filter;
+use sslrec_analyzer::Capture;
+use sslrec_analyzer::exchange::Item;
+use sslrec_analyzer::filter::Filter;
 
 /// How many are shown.
 const SHOWN: usize = 10;

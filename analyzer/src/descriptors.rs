@@ -3,19 +3,21 @@
 //! The set comes from the user, the messages from strangers: how deep these go is bounded by the
 //! decoder, and one that is not of its type is said to be so.
 
-use std::path::Path;
-
-use anyhow::{Context, Result};
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
 use serde_json::value::RawValue;
 
 use crate::messages::{Grpc, GrpcMessage, Sender};
 
-/// See the module.
+/// The message types and methods of a descriptor set.
 #[derive(Debug)]
 pub struct Descriptors {
     pool: DescriptorPool,
 }
+
+/// Why a descriptor set cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Error(String);
 
 /// A message with the names of its fields.
 #[derive(Debug)]
@@ -28,18 +30,12 @@ pub struct Named {
 }
 
 impl Descriptors {
-    /// Reads a file.
+    /// Decodes a descriptor set.
     ///
     /// # Errors
-    /// If it cannot be read, or is no descriptor set, or lacks files that others in it import.
-    pub fn open(path: &Path) -> Result<Self> {
-        let file = path.display();
-        let bytes = std::fs::read(path).with_context(|| format!("cannot read {file}"))?;
-        let pool = DescriptorPool::decode(&*bytes).with_context(|| {
-            format!(
-                "{file} is no whole descriptor set; make one with protoc --include_imports -o FILE"
-            )
-        })?;
+    /// If the bytes are not a descriptor set, or the set lacks files that others in it import.
+    pub fn decode(set: &[u8]) -> Result<Self, Error> {
+        let pool = DescriptorPool::decode(set).map_err(|error| Error(error.to_string()))?;
         Ok(Self { pool })
     }
 

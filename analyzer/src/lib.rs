@@ -1,9 +1,9 @@
-//! Reads captures of `sslrec`, and packet captures of plaintext, and gives what was exchanged.
+//! Reads captures of `sslrec`, and packet captures of plaintext, as HTTP exchanges.
 //!
 //! ```
-//! # fn main() -> Result<(), sslanalyze::Error> {
+//! # fn main() -> Result<(), sslrec_analyzer::Error> {
 //! # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../testdata/analyzer/h2-nginx.pcapng");
-//! for exchange in sslanalyze::Capture::open(path)?.exchanges() {
+//! for exchange in sslrec_analyzer::Capture::open(path)?.exchanges() {
 //!     let exchange = exchange?;
 //!     if let (Some(request), Some(response)) = (&exchange.request, &exchange.response) {
 //!         let tls = exchange.connection.tls;
@@ -14,68 +14,48 @@
 //! # }
 //! ```
 //!
-//! [`Capture`] opens a file, [`exchange`] is the model of what it gives, [`filter`] understands what
-//! `sslanalyze FILE FILTER` does, and [`coding`] undoes content codings. There are more programs in
-//! the folder `examples`. Everything else is for the program `sslanalyze` and its tests, and may
-//! change with every version.
+//! [`Capture`] opens a file, [`exchange`] is the model of its contents, [`filter`] parses the filters
+//! of `sslanalyze FILE FILTER`, and [`coding`] undoes content codings. The folder `examples` has more
+//! programs. [`capture`], [`input`] and [`tcp`] are the parts of which [`Capture`] is made, for
+//! programs that read several files or bring records of their own.
 //!
 //! # How it works
 //!
 //! Data flows one way:
 //!
 //! ```text
-//! input -> records -> capture -> stream -> http1 -> exchange -> timeline -> order -> filter -> output
+//! input -> records -> capture -> stream -> http1 -> exchange -> timeline -> order -> filter
 //!   \-> tcp ->/                       \-> http2 ->/
 //! ```
 //!
-//! `input` makes records of any capture file, with `tcp` where it holds packets of the wire.
-//! `capture` hands them to the connections that they belong to, which find out what protocol
-//! they carry; what rides on HTTP is read while contents come, into the model of [`messages`]. What
-//! the parsers finish is put in order and given to an `output`. Parsers do no
-//! input or output, and outputs only read the [`exchange`] model. Before `records` and behind
-//! `timeline` the work can be cut and given to a thread each, see `threads`.
+//! `input` makes records of any capture file, with `tcp` if the file holds packets of the wire.
+//! `capture` passes the records to their connections, which detect the protocol that they carry.
+//! Protocols on top of HTTP are read while contents arrive, into the model of [`messages`]. Items
+//! that the parsers finish are put in order and passed to the caller. Parsers do no input or output.
+//! Before `records` and behind `timeline` the work can be cut and given to a thread each, see
+//! [`input::read_ahead`] and [`capture::Assembler::apart`].
 
 #![forbid(unsafe_code)]
 
 mod apart;
-#[doc(hidden)]
 pub mod capture;
-#[doc(hidden)]
-pub mod cli;
 pub mod coding;
-#[doc(hidden)]
-pub mod commands;
 pub mod descriptors;
 pub mod exchange;
-mod files;
 pub mod filter;
 mod handshakes;
 mod http1;
 mod http2;
-#[doc(hidden)]
 pub mod input;
-mod listing;
 mod losses;
 pub mod messages;
-#[doc(hidden)]
-pub mod order;
-#[doc(hidden)]
-pub mod output;
+mod order;
 mod over_http;
-mod progress;
-#[doc(hidden)]
 pub mod protobuf;
 mod pull;
-#[doc(hidden)]
-pub mod run;
 mod stream;
-#[doc(hidden)]
 pub mod tcp;
-mod template;
-mod terminal;
-#[doc(hidden)]
 pub mod text;
-mod threads;
 mod timeline;
 
 pub use capture::Summary;

@@ -61,8 +61,8 @@ impl Carried {
         }
     }
 
-    /// Keeps the counts alone.
-    pub(crate) fn forget_messages(&mut self) {
+    /// Removes the messages and keeps their counts.
+    pub fn forget_messages(&mut self) {
         match self {
             Carried::Grpc(grpc) => grpc.messages = None,
             Carried::WebSocket(socket) => socket.messages = None,

@@ -2,12 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
-mod records;
-
-use records::{Script, list, list_records, moved};
-use sslanalyze::capture::{Assembler, Options};
-use sslanalyze::exchange::{Exchange, Item, Stream};
-use sslanalyze::tcp::{Reassembler, Segment};
+use sslrec_analyzer::capture::{Assembler, Options};
+use sslrec_analyzer::exchange::{Exchange, Item, Stream};
+use sslrec_analyzer::tcp::{Reassembler, Segment};
+use sslrec_analyzer_testing::records::{Script, list, list_records, moved};
 use sslrec_formats::record::Direction::{Received, Sent};
 use sslrec_formats::record::{Record, Role};
 

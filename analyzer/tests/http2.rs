@@ -2,16 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
-mod frames;
-mod records;
-
-use frames::{
+use sslrec_analyzer::capture::Options;
+use sslrec_analyzer_testing::frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PADDED, PING, PRIORITY,
     PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE, WITH_PRIORITY, block, brief, briefs, client,
     data, exchanges, fields, frame, get, post, request_block, server, status, streams, talk,
 };
-use records::{Script, list, list_records};
-use sslanalyze::capture::Options;
+use sslrec_analyzer_testing::records::{Script, list, list_records};
 use sslrec_formats::record::Direction::{Received, Sent};
 use sslrec_formats::record::Record;
 

@@ -2,17 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
-mod frames;
-mod records;
-
 use std::time::{Duration, Instant};
 
-use frames::{
+use sslrec_analyzer::exchange::Item;
+use sslrec_analyzer_testing::frames::{
     CONTINUATION, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, block,
     brief, client, exchanges, frame, get, post, request_block, server, status,
 };
-use records::{Script, list};
-use sslanalyze::exchange::Item;
+use sslrec_analyzer_testing::records::{Script, list};
 
 /// Lists it within time, and returns what was listed.
 fn bounded(sent: &[u8], received: &[u8]) -> Vec<Item> {

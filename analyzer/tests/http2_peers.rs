@@ -3,15 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
-mod h2_peers;
-mod records;
-
 use std::collections::HashMap;
 
-use h2_peers::{Calls, Pairs, Plan, Random, Setup, run};
-use records::{Script, list_records};
-use sslanalyze::capture::Options;
-use sslanalyze::exchange::{Exchange, Fields, Item, Message};
+use sslrec_analyzer::capture::Options;
+use sslrec_analyzer::exchange::{Exchange, Fields, Item, Message};
+use sslrec_analyzer_testing::h2_peers;
+use sslrec_analyzer_testing::h2_peers::{Calls, Pairs, Plan, Random, Setup, run};
+use sslrec_analyzer_testing::records::{Script, list_records};
 use sslrec_formats::record::Direction::{self, Received, Sent};
 
 const UNKNOWN: &[u8] = b"<unknown>";

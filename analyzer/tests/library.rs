@@ -2,13 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
-mod records;
-
 use std::io::Cursor;
 
-use records::{Script, raw_log};
-use sslanalyze::exchange::Item;
-use sslanalyze::{Capture, Error};
+use sslrec_analyzer::exchange::Item;
+use sslrec_analyzer::{Capture, Error};
+use sslrec_analyzer_testing::records::{Script, raw_log};
 
 fn script() -> Script {
     let mut script = Script::client();

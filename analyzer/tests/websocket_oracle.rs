@@ -2,14 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
-mod records;
-
 use std::io::{self, Read, Write};
 
-use records::{Script, list_records};
-use sslanalyze::capture::Options;
-use sslanalyze::exchange::Item;
-use sslanalyze::messages::{Carried, Sender, WebSocketKind};
+use sslrec_analyzer::capture::Options;
+use sslrec_analyzer::exchange::Item;
+use sslrec_analyzer::messages::{Carried, Sender, WebSocketKind};
+use sslrec_analyzer_testing::records::{Script, list_records};
 use sslrec_formats::record::Direction::{self, Received, Sent};
 use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::{Data, OpCode};

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sslanalyze::coding::decode;
+use sslrec_analyzer::coding::decode;
 
 fuzz_target!(|input: &[u8]| {
     let [choice, body @ ..] = input else { return };

@@ -8,7 +8,7 @@
 mod talk;
 
 use libfuzzer_sys::fuzz_target;
-use sslanalyze::protobuf;
+use sslrec_analyzer::protobuf;
 use sslrec_formats::record::Direction::{Received, Sent};
 use talk::Step;
 

@@ -2,9 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sslanalyze::capture::{Assembler, Options};
-use sslanalyze::exchange::Item;
-use sslanalyze::input::Input;
+use sslrec_analyzer::capture::{Assembler, Options};
+use sslrec_analyzer::exchange::Item;
+use sslrec_analyzer::input::Input;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(input) = Input::open(bytes) else { return };

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use libfuzzer_sys::fuzz_target;
-use sslanalyze::input::RecordSink;
-use sslanalyze::tcp::{Reassembler, Segment};
+use sslrec_analyzer::input::RecordSink;
+use sslrec_analyzer::tcp::{Reassembler, Segment};
 use sslrec_formats::record::{Direction, Record};
 
 #[derive(Default)]

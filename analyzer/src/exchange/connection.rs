@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sslrec_formats::record::{Connection, Direction, Role};
 
-/// What is known of a connection; shared by all that happened on it, since some of it (addresses,
-/// server name) becomes known late.
+/// The facts known about a connection, shared by all its items: some of them, such as addresses and
+/// the server name, become known late.
 ///
-/// It is kept twice, since items are listed later than they are assembled, perhaps in another
-/// thread: what a line of the listing says must not depend on how much later.
+/// They are kept twice, since items are listed later than they are assembled, perhaps in another
+/// thread: a line of the listing must not depend on how much later.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct SharedConnection(Arc<Views>);
+pub struct SharedConnection(Arc<Views>);
 
 #[derive(Debug, Default)]
 struct Views {
@@ -35,7 +35,8 @@ struct Listed {
 struct CacheLine<T>(T);
 
 impl SharedConnection {
-    pub(crate) fn new(info: ConnectionInfo) -> Self {
+    /// Shares the facts about a connection.
+    pub fn new(info: ConnectionInfo) -> Self {
         let info = Arc::new(info);
         let listed = Listed { info: Mutex::new(Arc::clone(&info)), version: AtomicU64::new(0) };
         let assembled = CacheLine(Mutex::new(info));
@@ -58,13 +59,13 @@ impl SharedConnection {
         self.0.listed.0.version.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What is known where items are listed.
-    pub(crate) fn listed(&self) -> Arc<ConnectionInfo> {
+    /// The facts known where items are listed.
+    pub fn listed(&self) -> Arc<ConnectionInfo> {
         Arc::clone(&lock(&self.0.listed.0.info))
     }
 
-    /// Changes when more is known there. For the thread that lists.
-    pub(crate) fn listed_version(&self) -> u64 {
+    /// A number that changes when [`Self::listed`] does. For the thread that lists.
+    pub fn listed_version(&self) -> u64 {
         self.0.listed.0.version.load(Ordering::Relaxed)
     }
 

@@ -71,7 +71,7 @@ impl Fields {
     }
 
     /// The type in the Content-Type, without parameters (RFC 9110 section 8.3.1).
-    pub(crate) fn media_type(&self) -> Option<&[u8]> {
+    pub fn media_type(&self) -> Option<&[u8]> {
         let value = self.first("content-type")?;
         value.split(|&b| b == b';').next().map(<[u8]>::trim_ascii)
     }

@@ -43,8 +43,8 @@ impl Handshake {
         self.last_ns.checked_sub(self.first_ns).filter(|&ns| ns > 0)
     }
 
-    /// Says that it failed, and how; nothing where it did not.
-    pub(crate) fn failure(&self) -> Option<String> {
+    /// Describes the failure, for people; `None` if the handshake succeeded.
+    pub fn failure(&self) -> Option<String> {
         let result = self.result.map(|result| format!(" ({} gave {result})", self.func));
         (!self.ok).then(|| format!("the TLS handshake failed{}", result.unwrap_or_default()))
     }

@@ -90,7 +90,7 @@ impl Request {
     }
 
     /// The same as it was sent.
-    pub(crate) fn authority_octets(&self) -> Option<&[u8]> {
+    pub fn authority_octets(&self) -> Option<&[u8]> {
         if self.is_tunnel() {
             return self.target.as_deref();
         }
@@ -123,7 +123,7 @@ impl Request {
     }
 
     /// The same as it was sent.
-    pub(crate) fn path_octets(&self) -> Option<&[u8]> {
+    pub fn path_octets(&self) -> Option<&[u8]> {
         if self.is_tunnel() {
             return None;
         }
@@ -152,7 +152,7 @@ impl Request {
     }
 
     /// The same as it was sent, in parts.
-    pub(crate) fn url_octets(&self, tls: bool) -> Option<[&[u8]; 4]> {
+    pub fn url_octets(&self, tls: bool) -> Option<[&[u8]; 4]> {
         let target = self.target.as_deref()?;
         if self.is_tunnel() || self.absolute().is_some() {
             return Some([b"", b"", b"", target]);

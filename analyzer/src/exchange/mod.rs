@@ -14,8 +14,7 @@ use std::sync::Arc;
 
 use sslrec_formats::record::Direction;
 
-pub use self::connection::ConnectionInfo;
-pub(crate) use self::connection::SharedConnection;
+pub use self::connection::{ConnectionInfo, SharedConnection};
 pub use self::fields::Fields;
 pub use self::handshake::Handshake;
 pub use self::message::{Body, Message, Request, Response, Scheme};
@@ -34,8 +33,8 @@ pub enum Item {
 }
 
 impl Item {
-    /// Its turn has come, or nearly so: it has what is known of its connection now.
-    pub(crate) fn refresh(&mut self) {
+    /// Updates the facts about the connection to those known where items are listed.
+    pub fn refresh(&mut self) {
         let (shared, info) = match self {
             Item::Exchange(exchange) => (&exchange.shared, &mut exchange.connection),
             Item::Stream(stream) => (&stream.shared, &mut stream.connection),
@@ -44,8 +43,8 @@ impl Item {
         shared.refresh(info);
     }
 
-    /// About how much memory it takes.
-    pub(crate) fn memory_bytes(&self) -> usize {
+    /// Memory that the item takes, in bytes, approximately.
+    pub fn memory_bytes(&self) -> usize {
         let held = |data: &Option<Vec<u8>>| data.as_ref().map_or(0, Vec::capacity);
         let message = |message: &Message| {
             let fields = message.headers.memory_bytes() + message.trailers.memory_bytes();
@@ -119,12 +118,8 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// An exchange of which nothing was seen yet.
-    pub(crate) fn new(
-        connection: &SharedConnection,
-        request_direction: Direction,
-        stream: u64,
-    ) -> Self {
+    /// An exchange without messages.
+    pub fn new(connection: &SharedConnection, request_direction: Direction, stream: u64) -> Self {
         Self {
             id: 0,
             connection: connection.info(),
@@ -140,6 +135,12 @@ impl Exchange {
             lost_bytes: 0,
             notes: Vec::new(),
         }
+    }
+
+    /// The connection, for a caller that writes the exchange before its turn in the listing and
+    /// completes it then.
+    pub fn shared_connection(&self) -> &SharedConnection {
+        &self.shared
     }
 
     /// Protocol as it is listed: what the exchange carried, or its version of HTTP.

@@ -47,7 +47,8 @@ pub struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(connection: &SharedConnection, first_ns: u64, keep: bool) -> Self {
+    /// A stream without contents. With `keep`, contents that are added are kept.
+    pub fn new(connection: &SharedConnection, first_ns: u64, keep: bool) -> Self {
         let half = StreamHalf { data: keep.then(Vec::new), ..StreamHalf::default() };
         Self {
             connection: connection.info(),
@@ -85,8 +86,8 @@ impl Stream {
         self.last_ns = self.last_ns.max(last_ns);
     }
 
-    /// The contents are in exchanges from here on.
-    pub(crate) fn forget_data(&mut self) {
+    /// Removes the contents and keeps their counts.
+    pub fn forget_data(&mut self) {
         self.sent.data = None;
         self.received.data = None;
     }

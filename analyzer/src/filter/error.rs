@@ -33,8 +33,8 @@ impl Error {
         }
     }
 
-    /// Adds a line: what else may have been meant.
-    pub(crate) fn with_hint(mut self, hint: String) -> Self {
+    /// Adds a line to the message, such as another meaning that the text may have.
+    pub fn with_hint(mut self, hint: String) -> Self {
         self.hint = Some(hint);
         self
     }

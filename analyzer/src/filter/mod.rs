@@ -39,10 +39,10 @@ use regex::Regex;
 
 pub use self::error::Error;
 use self::field::Field;
-pub(crate) use self::named::NamedField;
-pub(crate) use self::number::parse_bytes;
+pub use self::named::{NamedField, UnknownField};
+pub use self::number::parse_bytes;
 use self::subject::Subject;
-pub(crate) use self::subject::Value;
+pub use self::subject::Value;
 use crate::exchange::Item;
 
 /// A filter that was understood.
@@ -67,8 +67,8 @@ impl Filter {
         Ok(Self { root, about_handshakes })
     }
 
-    /// It wants handshakes, or some of them.
-    pub(crate) fn is_about_handshakes(&self) -> bool {
+    /// The filter names a field of handshakes, without which it matches none.
+    pub fn is_about_handshakes(&self) -> bool {
         self.about_handshakes
     }
 

@@ -1,4 +1,4 @@
-//! A field by its name, for those who want its values and compare them with nothing.
+//! A field by its name, for callers that read its values without a comparison.
 
 use std::str::FromStr;
 
@@ -9,37 +9,37 @@ use crate::exchange::Item;
 
 /// A field of an item, as a filter names it.
 #[derive(Debug, Clone)]
-pub(crate) struct NamedField {
+pub struct NamedField {
     name: String,
     field: Field,
     kind: Kind,
 }
 
 impl NamedField {
-    /// Its name, as given.
-    pub(crate) fn name(&self) -> &str {
+    /// The name as the user wrote it.
+    pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// It is the path of a request.
-    pub(crate) fn is_path(&self) -> bool {
+    /// The field is the path of a request.
+    pub fn is_path(&self) -> bool {
         self.field == Field::Plain(Plain::Path)
     }
 
-    /// Its values are times or lengths of time, and hardly two of them alike.
-    pub(crate) fn is_time(&self) -> bool {
+    /// The values are times or durations, of which hardly two are equal.
+    pub fn is_time(&self) -> bool {
         matches!(self.kind, Kind::Time | Kind::Number(Unit::Duration | Unit::Millis))
     }
 
-    /// Hands all values that an item has of it to `see`; nothing where it is not known.
-    pub(crate) fn values(&self, item: &Item, see: &mut dyn FnMut(Value<'_>)) {
+    /// Calls `see` with each value of the field in an item; not at all if it is unknown.
+    pub fn values(&self, item: &Item, see: &mut dyn FnMut(Value<'_>)) {
         Subject::with(item, |subject| subject.values(&self.field, see));
     }
 }
 
-/// No field has this name; what is wrong, and what is allowed, for people.
+/// A name that no field has. Displays the name, the nearest field and all fields.
 #[derive(Debug)]
-pub(crate) struct UnknownField(String);
+pub struct UnknownField(String);
 
 impl std::fmt::Display for UnknownField {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -1,10 +1,10 @@
 //! Numbers with units, as filters write them.
 
-/// A number of bytes, with a unit or without.
+/// Parses a number of bytes, with a unit or without.
 ///
 /// # Errors
-/// If it is none: what one looks like.
-pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
+/// If the text is not a number of bytes. The message shows the accepted forms.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let wanted = || format!("give {}", Unit::Bytes.example());
     Unit::Bytes.parse(text).ok_or_else(wanted)
 }

@@ -10,11 +10,14 @@ use crate::exchange::{ConnectionInfo, Exchange, Handshake, Item, Message, Respon
 use crate::messages::{Carried, Grpc};
 use crate::text::{Rfc3339, latin1};
 
-/// A value that is known.
+/// A known value of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Value<'a> {
+pub enum Value<'a> {
+    /// Text, as in the JSON.
     Text(Cow<'a, str>),
+    /// A number; of times and durations, nanoseconds.
     Number(u64),
+    /// A condition.
     Bool(bool),
 }
 

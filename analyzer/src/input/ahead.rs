@@ -72,14 +72,11 @@ impl Ahead {
     }
 }
 
-/// Hands all records of `input` to `sink`, as [`Input::read`] does.
+/// Passes all records of `input` to `sink`, as [`Input::read`] does, and reads in another thread.
 ///
 /// # Errors
 /// As for [`Input::read`].
-pub(crate) fn read_ahead(
-    input: Input<'static>,
-    sink: &mut dyn RecordSink,
-) -> Result<Outcome, Error> {
+pub fn read_ahead(input: Input<'static>, sink: &mut dyn RecordSink) -> Result<Outcome, Error> {
     sink.source(input.kind());
     let mut ahead = Ahead::new(input)?;
     while !sink.is_done() && ahead.step(sink) {}

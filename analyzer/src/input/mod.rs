@@ -16,7 +16,8 @@ mod packing;
 
 use std::io::{self, Read};
 
-pub(crate) use self::ahead::{Ahead, read_ahead};
+pub(crate) use self::ahead::Ahead;
+pub use self::ahead::read_ahead;
 pub use self::follow::{Follow, Until};
 pub use self::merge::{Merged, merge};
 use self::packing::Packing;

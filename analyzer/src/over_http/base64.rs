@@ -63,14 +63,15 @@ fn value(character: u8) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use base64::prelude::{BASE64_STANDARD, Engine};
+
     use super::*;
-    use crate::text::Base64;
 
     #[test]
     fn texts_behind_one_another_are_decoded_however_they_are_split() {
         let parts: Vec<Vec<u8>> =
             (0..70).map(|len| (0..len).map(|n| n ^ len << 1).collect()).collect();
-        let text: String = parts.iter().map(|part| Base64(part).to_string()).collect();
+        let text: String = parts.iter().map(|part| BASE64_STANDARD.encode(part)).collect();
         for len in 1..9 {
             let mut decoder = Decoder::default();
             let pieces = text.as_bytes().chunks(len);

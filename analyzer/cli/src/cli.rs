@@ -1,0 +1,251 @@
+//! The command line of `sslanalyze`.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use sslrec_analyzer::filter::{self, Filter};
+
+use crate::commands::Command;
+use crate::files::is_stdin;
+
+/// List the HTTP exchanges of a capture of sslrec, or of any plaintext pcap
+#[derive(Debug, Parser)]
+#[command(
+    name = "sslanalyze",
+    version,
+    override_usage = "sslanalyze [OPTIONS] FILE... [FILTER]\n       sslanalyze COMMAND ...",
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    disable_help_subcommand = true,
+    after_help = "A file that is named like a command is listed as ./NAME.\n\nExit status: 0 success; 1 FILE cannot be read or is damaged; 2 bad usage."
+)]
+pub(crate) struct Cli {
+    /// What to do instead of listing.
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
+    /// Captures to read, and what to list of them; `-` is standard input
+    ///
+    /// A capture is a raw log, a pcapng or a pcap, also compressed by gzip or zstd. The kind is told
+    /// by the content, never by the name. A damaged file is listed up to the damage. One
+    /// without the record that closes it is listed whole and said to be not closed (`closed` in the
+    /// JSON): what the recorder still had in memory is missing.
+    ///
+    /// Several captures are merged by time, and their connections are numbered anew. The two files
+    /// of one recording count as one, and so do all packet captures, as the parts of a ring buffer
+    /// are.
+    ///
+    /// The last argument is the filter if it follows a file and no file has this name; see
+    /// --filter.
+    #[arg(value_name = "FILE", required = true, num_args = 1..)]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// List only what this asks for, such as 'status>=500 and host~api'
+    ///
+    /// A condition is a field, an operator and a value:
+    ///
+    ///   status>=500            = != < <= > >= on numbers, sizes and times
+    ///   host~"^api[.]"         ~ and !~ search for a regular expression (Rust's regex
+    ///                          crate; upper and lower case differ unless it begins
+    ///                          with (?i)); = and != compare the whole text
+    ///   duration>200ms         us, ms or s;  body_bytes>=1.5M  K, M or G
+    ///   time>=2026-11-23T04:21 UTC, as in the JSON, cut anywhere
+    ///   not complete           a field alone: it is known, or it is true
+    ///
+    /// Join them with and, or, not (also &&, ||, !) and parentheses; `and` binds
+    /// closer than `or`. A value with blanks needs quotes, "..." or '...'.
+    ///
+    /// Fields are those of --json, with a dot for each level: status, method, host
+    /// (authority without port), path, url, authority, duration, ttfb, body_bytes (of
+    /// the response), request.body_bytes, pid, comm, proto, sni, alpn, role, conn,
+    /// stream, id, type, time, client, server, addr, lib, version and cipher (of TLS),
+    /// reason, complete, lost_bytes, note, client_bytes, server_bytes, request, response,
+    /// grpc.service, grpc.method, grpc.status, grpc.message, messages (of gRPC and
+    /// WebSocket, or events).
+    /// header.NAME is a header of the request or the response,
+    /// request.header.NAME and response.header.NAME those of one; trailer.NAME
+    /// likewise. Of several values one has to fulfil = ~ and < >; of != and !~ none may
+    /// fulfil the opposite.
+    ///
+    /// TLS handshakes are listed by a filter only if it names type, or what only they
+    /// have: ok, latency, result, fn. Then the text has them too, which has none
+    /// without a filter: 'type=handshake and ok=false'.
+    ///
+    /// What is not known (null in the JSON, also a header that is not there) makes
+    /// every comparison false, != and !~ too. `not status=200` lists what has no
+    /// response as well, `status!=200` does not.
+    ///
+    /// Examples:
+    ///   sslanalyze capture.pcapng 'status>=500 or not complete'
+    ///   sslanalyze capture.pcapng 'method=POST and header.content-type~json'
+    ///   sslanalyze -Y 'pid=4242' monday.pcapng.gz tuesday.pcapng.gz
+    #[arg(short = 'Y', long, value_name = "FILTER", verbatim_doc_comment)]
+    pub(crate) filter: Option<String>,
+
+    /// Print one JSON object a line, and a summary as the last one
+    ///
+    /// `type` is exchange, stream (a connection that is not HTTP) or handshake. A TLS handshake has
+    /// what it settled on, as far as the program asked for it, `ok`, what its last call (`fn`) returned,
+    /// and how long it took. Of those before a connection's first byte the last 8 are listed.
+    ///
+    /// An exchange that carried more than HTTP has `grpc`, `websocket` or `events`, with what its
+    /// protocol says and the number of messages from each end.
+    ///
+    /// Header octets above 0x7F become the code points of the same number. Example:
+    /// `sslanalyze --json capture.pcapng | jq 'select(.response.status >= 500)'`
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Add the contents of messages and streams to the JSON, as base64
+    ///
+    /// Those of gRPC, WebSocket and server-sent events stand as `messages`, each with its time and
+    /// decompressed; a WebSocket has no `body` beside them.
+    ///
+    /// There is no limit: the contents of a message are held in memory until it ends, and those of
+    /// a connection that is not HTTP until it closes.
+    #[arg(long, requires = "json")]
+    pub(crate) bodies: bool,
+
+    /// Undo content codings (gzip, deflate, br, zstd) of the bodies
+    ///
+    /// `body` is then what they decode to, and `decoded_bytes` its length. A body is decoded to at
+    /// most 256 MiB, and beyond 16 MiB to 256 times its length; `notes` says where that, damage, or
+    /// an unknown coding left something out. Where nothing could be decoded, `body` is as it was
+    /// sent and `decoded_bytes` is missing.
+    #[arg(long, requires = "bodies")]
+    pub(crate) decode: bool,
+
+    /// Name the fields of gRPC's messages by a descriptor set
+    ///
+    /// Each message then has its `type` and, as `message`, its fields by name, in place of `fields`
+    /// by number. The set is what `protoc --include_imports -o FILE` makes of `.proto` files.
+    #[arg(long, value_name = "FILE", requires = "bodies")]
+    pub(crate) proto: Option<PathBuf>,
+
+    /// Wait at the end of FILE for more, as `tail -f` does
+    ///
+    /// Exchanges are then listed as they end, not by when they began. It ends when the capture is
+    /// closed, or with Ctrl-C; the summary comes in either case. Example: `sslanalyze -f
+    /// capture.zst 'status>=500'` while sslrec records.
+    #[arg(short = 'f', long)]
+    pub(crate) follow_file: bool,
+
+    /// List both ends of a connection where both were recorded
+    ///
+    /// By default such a connection is listed once, from the client's end.
+    #[arg(long)]
+    pub(crate) both_ends: bool,
+
+    /// Share the work among so many threads, at most 3
+    ///
+    /// With 1 one thread does everything; with 2 another one makes the lines of the listing; with 3
+    /// yet another one reads the capture. The listing is the same in any case. By default there are
+    /// as many as there are processors. Several captures are read by a thread each, whatever this
+    /// says, and what somebody may be watching (--follow-file, standard input) is listed by one.
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
+
+    /// Colour the listing: auto, always or never
+    ///
+    /// `auto`, the default, colours on a terminal unless NO_COLOR is set or TERM is dumb. In a pager:
+    /// `sslanalyze --color always capture.pcapng | less -RS`
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true,
+        hide_default_value = true
+    )]
+    pub(crate) color: Color,
+
+    /// Show no progress
+    ///
+    /// It is shown while a file is read, on a terminal, if the listing goes elsewhere.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+impl Cli {
+    /// The files to read and the filter, which may be the last argument.
+    ///
+    /// # Errors
+    /// If the filter is none.
+    pub(crate) fn files_and_filter(&self) -> Result<(&[PathBuf], Option<Filter>), filter::Error> {
+        if let Some(text) = &self.filter {
+            return Ok((&self.files, Some(Filter::parse(text)?)));
+        }
+        match self.files.split_last() {
+            // A link that leads nowhere is a file that is missing, not a filter.
+            Some((last, files))
+                if !files.is_empty() && !is_stdin(last) && last.symlink_metadata().is_err() =>
+            {
+                let text = last.to_string_lossy();
+                let hint = format!("nor is there a file `{text}`");
+                let filter = Filter::parse(&text).map_err(|error| error.with_hint(hint))?;
+                Ok((files, Some(filter)))
+            }
+            _ => Ok((&self.files, None)),
+        }
+    }
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn short_help_fits_79_columns() {
+        let mut command = Cli::command().term_width(79);
+        command.build();
+        for line in command.render_help().to_string().lines() {
+            assert!(line.chars().count() <= 79, "{line}");
+        }
+    }
+
+    #[test]
+    fn every_command_has_a_line_of_help_and_an_example() {
+        let mut command = Cli::command();
+        command.build();
+        for command in command.get_subcommands_mut() {
+            let name = command.get_name().to_owned();
+            let about = command.get_about().unwrap().to_string();
+            assert!(about.len() < 79 && !about.contains('\n'), "{name}: {about}");
+            let help = command.render_long_help().to_string();
+            let (_, example) = help.split_once("Example:").unwrap_or_else(|| panic!("{help}"));
+            assert!(example.contains(&format!("sslanalyze {name} ")), "{help}");
+        }
+    }
+
+    #[test]
+    fn a_command_is_one_only_where_a_file_would_stand_first() {
+        let command = |args: &[&str]| Cli::try_parse_from(args).unwrap().command.is_some();
+        assert!(command(&["sslanalyze", "show", "f", "1"]));
+        assert!(!command(&["sslanalyze", "./show"]));
+        assert!(!command(&["sslanalyze", "f", "show"]));
+        assert!(!command(&["sslanalyze", "help"]));
+        assert!(Cli::try_parse_from(["sslanalyze"]).is_err());
+    }
+
+    #[test]
+    fn bodies_need_json() {
+        assert!(Cli::try_parse_from(["sslanalyze", "--bodies", "f"]).is_err());
+        assert!(Cli::try_parse_from(["sslanalyze", "--json", "--bodies", "-"]).is_ok());
+        assert!(Cli::try_parse_from(["sslanalyze", "--json", "--decode", "f"]).is_err());
+    }
+}

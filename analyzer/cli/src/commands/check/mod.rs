@@ -1,0 +1,150 @@
+//! `check`: holds a capture against rules, for people and for CI jobs.
+//!
+//! Rules come from flags and from a TOML file; [`rules`] understands them, and says of a bad one
+//! where it stands and what is allowed. Each item is shown to each rule once, and of what breaks
+//! one only the first few are kept, so that a long capture takes no memory. No query is ever
+//! printed: a report is read by more people than a capture, and queries hold secrets.
+
+mod junit;
+mod report;
+mod rules;
+mod secrets;
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, anyhow};
+use clap::Args;
+use sslrec_analyzer::exchange::Item;
+
+pub(crate) use self::rules::Error as BadRule;
+use self::rules::{Given, Rule};
+use super::{Consumer, Reading, flush, read, stdout};
+
+/// What the long help ends with.
+const HELP: &str = "\
+Rules are given as options, or in a TOML file under the same names:
+
+  allowed_hosts = [\"api.example.org\", \"*.internal\"]
+  max_status = 399
+  max_duration = \"2s\"
+  max_requests = [\"api.example.org=10\"]
+  no_secrets_in_urls = true
+  no_incomplete = true
+  required_headers = [\"request.x-request-id\"]
+  forbidden_headers = [\"response.server\"]
+  forbid = [\"method=DELETE\"]
+  require = [\"proto=h2\"]
+
+  [[rule]]
+  name = \"orders answer quickly\"
+  forbid = 'path~\"^/orders\" and duration>200ms'
+
+Rules are about exchanges; allowed hosts, incompleteness and `forbid` also about
+connections that are not HTTP; `forbid` about TLS handshakes, too, where it asks
+for them: 'type=handshake and ok=false'. A rule that nothing was held against holds; the
+report says how much each one saw.
+
+Exit status: 0 all rules hold; 1 one does not, or FILE is damaged or cannot be
+read; 2 a rule is not understood.
+
+Example:
+  sslanalyze check capture.pcapng --max-status 399 --junit check.xml";
+
+/// Hold the capture against rules: for people, as JSON, as JUnit XML
+#[derive(Debug, Args)]
+#[command(after_long_help = HELP)]
+pub(crate) struct Check {
+    /// The capture; `-` is standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+
+    /// Read rules from this TOML file; repeatable, options add to it
+    #[arg(long, value_name = "FILE")]
+    rules: Vec<PathBuf>,
+
+    #[command(flatten)]
+    given: Given,
+
+    /// Print one JSON object a rule, and a summary as the last one
+    #[arg(long)]
+    json: bool,
+
+    /// Write the outcome as JUnit XML to this file too
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+
+    #[command(flatten)]
+    reading: Reading,
+}
+
+/// Does it.
+pub(super) fn run(check: &Check) -> Result<()> {
+    let mut rules = check.given.rules("--")?;
+    for path in &check.rules {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
+        rules.extend(Given::from_toml(&name, &text)?.rules(&format!("{name}: "))?);
+    }
+    if rules.is_empty() {
+        return Err(BadRule::none().into());
+    }
+    // Opened before the long work.
+    let junit = check.junit.as_ref().map(|path| {
+        let name = path.display().to_string();
+        let file = File::create(path).with_context(|| format!("cannot write {name}"))?;
+        anyhow::Ok((name, BufWriter::new(file)))
+    });
+    let junit = junit.transpose()?;
+    let mut checked = Checked { rules, exchanges: 0, streams: 0 };
+    let done = read(&check.file, &check.reading, None, false, &mut checked)?;
+    checked.rules.iter_mut().for_each(|rule| rule.conclude(&done.summary));
+    let damage = done.end().err();
+    let name = check.file.display().to_string();
+    if let Some((path, mut out)) = junit {
+        let written = junit::write(&mut out, &name, &checked, damage.as_ref());
+        written.and_then(|()| flush(&mut out)).with_context(|| format!("cannot write {path}"))?;
+    }
+    let mut out = stdout();
+    if check.json {
+        report::json(&mut out, &checked)?;
+    } else {
+        report::text(&mut out, &checked)?;
+    }
+    flush(&mut out)?;
+    match (damage, checked.failed()) {
+        (Some(damage), _) => Err(damage),
+        (None, 0) => Ok(()),
+        (None, failed) => Err(anyhow!("{failed} of {} rules do not hold", checked.rules.len())),
+    }
+}
+
+/// A capture as far as it was held against the rules.
+struct Checked {
+    rules: Vec<Rule>,
+    exchanges: u64,
+    streams: u64,
+}
+
+impl Checked {
+    fn failed(&self) -> usize {
+        self.rules.iter().filter(|rule| rule.outcome().failed > 0).count()
+    }
+}
+
+impl Consumer for Checked {
+    fn item(&mut self, item: Item) -> Result<()> {
+        match item {
+            Item::Exchange(_) => self.exchanges += 1,
+            Item::Stream(_) => self.streams += 1,
+            Item::Handshake(_) => {}
+        }
+        self.rules.iter_mut().for_each(|rule| rule.check(&item));
+        Ok(())
+    }
+
+    fn wants_handshakes(&self) -> bool {
+        true
+    }
+}

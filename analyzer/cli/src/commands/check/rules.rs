@@ -1,0 +1,441 @@
+//! The rules: how they are written, and what they find.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use clap::Args;
+use serde::Deserialize;
+use sslrec_analyzer::capture::Summary;
+use sslrec_analyzer::exchange::{ConnectionInfo, Exchange, Item};
+use sslrec_analyzer::filter::{self, Filter};
+
+use super::secrets;
+use crate::text::Duration;
+
+/// The most findings that are kept of a rule; all are counted.
+const MAX_KEPT: usize = 100;
+
+/// Rules as they are written, as options and in a file alike.
+#[derive(Debug, Default, Args, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Given {
+    /// Hosts that may be talked to, such as api.example.org or *.example.org
+    ///
+    /// Of a connection that is not HTTP its server name counts, or else its address. What has no
+    /// known host breaks the rule. A list with commas, or repeated.
+    #[arg(long, value_name = "HOST", value_delimiter = ',')]
+    allowed_hosts: Vec<String>,
+
+    /// The highest status that a response may have, such as 399
+    #[arg(long, value_name = "STATUS")]
+    max_status: Option<u16>,
+
+    /// How long an exchange may take, such as 500ms or 2s
+    #[arg(long, value_name = "TIME")]
+    max_duration: Option<String>,
+
+    /// How many requests may go to a host, such as api.example.org=10; repeatable
+    #[arg(long, value_name = "HOST=N")]
+    max_requests: Vec<String>,
+
+    /// No passwords, keys or tokens in URLs
+    ///
+    /// Looked for by names of query parameters (password, token, api_key and the like), as user
+    /// and password before the host, and by the form of tokens that many know (JWT, GitHub, AWS,
+    /// Slack, Stripe).
+    #[arg(long)]
+    no_secrets_in_urls: bool,
+
+    /// Everything is complete: no bytes lost, no response missing, the capture closed
+    #[arg(long)]
+    no_incomplete: bool,
+
+    /// Headers that every exchange must have: NAME, request.NAME or response.NAME
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    required_headers: Vec<String>,
+
+    /// Headers that none may have
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    forbidden_headers: Vec<String>,
+
+    /// Nothing may be what this filter lists; repeatable
+    #[arg(long, value_name = "FILTER")]
+    forbid: Vec<String>,
+
+    /// Every exchange must be what this filter lists; repeatable
+    #[arg(long, value_name = "FILTER")]
+    require: Vec<String>,
+
+    #[arg(skip)]
+    rule: Vec<Named>,
+}
+
+/// A rule with a name of its own; files only.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Named {
+    name: String,
+    forbid: Option<String>,
+    require: Option<String>,
+}
+
+impl Given {
+    /// Reads a file of rules.
+    pub(super) fn from_toml(name: &str, text: &str) -> Result<Self, Error> {
+        toml::from_str(text).map_err(|error| Error(format!("{name}: {}", error.to_string().trim())))
+    }
+
+    /// Understands them. `origin` is what an option or a key of them is called by.
+    pub(super) fn rules(&self, origin: &str) -> Result<Vec<Rule>, Error> {
+        let key = |name: &str| match origin {
+            "--" => format!("--{}", name.replace('_', "-")),
+            file => format!("{file}{name}"),
+        };
+        let mut rules = Vec::new();
+        if !self.allowed_hosts.is_empty() {
+            let hosts = self.allowed_hosts.iter().map(|host| Host::parse(host));
+            let hosts = hosts.collect::<Result<_, _>>().map_err(|e| e.at(&key("allowed_hosts")))?;
+            let name = format!("allowed hosts {}", self.allowed_hosts.join(", "));
+            rules.push(Rule::new(name, Test::Hosts(hosts)));
+        }
+        if let Some(status) = self.max_status {
+            if !(100..=999).contains(&status) {
+                let problem = format!("{status} is no status; give three digits, such as 399");
+                return Err(Error(problem).at(&key("max_status")));
+            }
+            let test = forbid(&format!("status>{status}"), &key("max_status"))?;
+            rules.push(Rule::new(format!("maximum status {status}"), test));
+        }
+        if let Some(time) = &self.max_duration {
+            let filter = format!("duration>{}", time.split_whitespace().collect::<String>());
+            let test = forbid(&filter, &key("max_duration"))?;
+            rules.push(Rule::new(format!("maximum duration {time}"), test));
+        }
+        for text in &self.max_requests {
+            let test = max_requests(text).map_err(|error| error.at(&key("max_requests")))?;
+            rules.push(Rule::new(format!("maximum requests {text}"), test));
+        }
+        if self.no_secrets_in_urls {
+            rules.push(Rule::new("no secrets in URLs", Test::Secrets));
+        }
+        if self.no_incomplete {
+            rules.push(Rule::new("nothing incomplete", Test::Complete));
+        }
+        for name in &self.required_headers {
+            let filter = header(name).map_err(|error| error.at(&key("required_headers")))?;
+            let test = require(&filter, &key("required_headers"))?;
+            rules.push(Rule::new(format!("required header {name}"), test));
+        }
+        for name in &self.forbidden_headers {
+            let filter = header(name).map_err(|error| error.at(&key("forbidden_headers")))?;
+            let test = forbid(&filter, &key("forbidden_headers"))?;
+            rules.push(Rule::new(format!("forbidden header {name}"), test));
+        }
+        for filter in &self.forbid {
+            rules.push(Rule::new(format!("forbid {filter}"), forbid(filter, &key("forbid"))?));
+        }
+        for filter in &self.require {
+            rules.push(Rule::new(format!("require {filter}"), require(filter, &key("require"))?));
+        }
+        for named in &self.rule {
+            rules.push(named.rule(&key("rule"))?);
+        }
+        Ok(rules)
+    }
+}
+
+impl Named {
+    fn rule(&self, origin: &str) -> Result<Rule, Error> {
+        let origin = format!("{origin} \"{}\"", self.name);
+        let test = match (&self.forbid, &self.require) {
+            (Some(filter), None) => forbid(filter, &origin)?,
+            (None, Some(filter)) => require(filter, &origin)?,
+            _ => return Err(Error("it needs either `forbid` or `require`".into()).at(&origin)),
+        };
+        if self.name.is_empty() {
+            return Err(Error("it needs a `name`".into()).at(&origin));
+        }
+        Ok(Rule::new(self.name.clone(), test))
+    }
+}
+
+fn forbid(filter: &str, origin: &str) -> Result<Test, Error> {
+    parse(filter, origin).map(Test::Forbid)
+}
+
+fn require(filter: &str, origin: &str) -> Result<Test, Error> {
+    parse(filter, origin).map(Test::Require)
+}
+
+fn parse(filter: &str, origin: &str) -> Result<Filter, Error> {
+    Filter::parse(filter).map_err(|error: filter::Error| Error(error.to_string()).at(origin))
+}
+
+/// The filter that asks for a header.
+fn header(name: &str) -> Result<String, Error> {
+    let (side, field) = match name.split_once('.') {
+        Some((side @ ("request" | "response"), field)) => (format!("{side}."), field),
+        _ => (String::new(), name),
+    };
+    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if field.is_empty() || !field.bytes().all(is_token) {
+        let allowed = "give NAME, request.NAME or response.NAME";
+        return Err(Error(format!("`{name}` is no name of a header; {allowed}")));
+    }
+    Ok(format!("{side}header.{field}"))
+}
+
+fn max_requests(text: &str) -> Result<Test, Error> {
+    let parsed = text.rsplit_once('=').and_then(|(host, max)| Some((host, max.parse().ok()?)));
+    let Some((host, max)) = parsed else {
+        return Err(Error(format!("`{text}` is no HOST=N, such as api.example.org=10")));
+    };
+    Ok(Test::MaxRequests { host: Host::parse(host)?, max, count: 0 })
+}
+
+/// A host, or all below a domain, or any.
+#[derive(Debug)]
+enum Host {
+    Exact(String),
+    /// With its leading dot.
+    Below(String),
+    Any,
+}
+
+impl Host {
+    fn parse(text: &str) -> Result<Self, Error> {
+        let text = text.trim().to_ascii_lowercase();
+        let (name, below) = match text.strip_prefix("*.") {
+            Some(domain) => (domain, true),
+            None => (&*text, false),
+        };
+        if text == "*" {
+            return Ok(Host::Any);
+        }
+        let is_v6 = name.starts_with('[') && name.ends_with(']');
+        let is_part = |c: char| c.is_alphanumeric() || "-._".contains(c);
+        if name.is_empty() || !(is_v6 || name.chars().all(is_part)) {
+            let allowed =
+                "give a name or an address without scheme, port and path, or *.DOMAIN, or *";
+            return Err(Error(format!("`{text}` is no host; {allowed}")));
+        }
+        Ok(if below { Host::Below(format!(".{name}")) } else { Host::Exact(text) })
+    }
+
+    fn matches(&self, host: &str) -> bool {
+        let host = host.to_ascii_lowercase();
+        match self {
+            Host::Exact(name) => host == *name,
+            Host::Below(domain) => host.ends_with(domain.as_str()),
+            Host::Any => true,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Test {
+    Hosts(Vec<Host>),
+    Forbid(Filter),
+    Require(Filter),
+    MaxRequests { host: Host, max: u64, count: u64 },
+    Secrets,
+    Complete,
+}
+
+/// What a rule found.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// How much was held against it.
+    pub(super) checked: u64,
+    /// How much of that breaks it.
+    pub(super) failed: u64,
+    /// The first of that.
+    pub(super) findings: Vec<Finding>,
+}
+
+/// One thing that breaks a rule.
+#[derive(Debug)]
+pub(super) struct Finding {
+    /// Number of the exchange, if it is about one.
+    pub(super) id: Option<u64>,
+    /// What it is, and what is wrong.
+    pub(super) what: String,
+}
+
+/// A rule and what it has found so far.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) name: String,
+    test: Test,
+    outcome: Outcome,
+}
+
+impl Test {
+    fn is_about_handshakes(&self) -> bool {
+        matches!(self, Test::Forbid(filter) if filter.is_about_handshakes())
+    }
+}
+
+impl Rule {
+    fn new(name: impl Into<String>, test: Test) -> Self {
+        Self { name: name.into(), test, outcome: Outcome::default() }
+    }
+
+    pub(super) fn outcome(&self) -> &Outcome {
+        &self.outcome
+    }
+
+    /// Holds an item against it.
+    pub(super) fn check(&mut self, item: &Item) {
+        let exchange = match item {
+            Item::Exchange(exchange) => Some(&**exchange),
+            Item::Stream(_) => None,
+            Item::Handshake(_) if self.test.is_about_handshakes() => None,
+            Item::Handshake(_) => return,
+        };
+        let problem: Option<String> = match (&mut self.test, exchange) {
+            (Test::Require(_) | Test::Secrets | Test::MaxRequests { .. }, None) => return,
+            (Test::Hosts(hosts), _) => match host(item) {
+                Some(host) if hosts.iter().any(|allowed| allowed.matches(&host)) => None,
+                Some(_) => Some(String::new()),
+                None => Some("its host is not known".into()),
+            },
+            (Test::Forbid(filter), _) => filter.matches(item).then(String::new),
+            (Test::Require(filter), _) => (!filter.matches(item)).then(String::new),
+            (Test::Complete, _) => incomplete(item),
+            (Test::Secrets, Some(exchange)) => secrets::in_url(exchange),
+            (Test::MaxRequests { host, count, .. }, Some(exchange)) => {
+                let request = exchange.request.as_ref();
+                let known = request.and_then(|request| request.host());
+                *count += u64::from(known.is_some_and(|known| host.matches(&known)));
+                None
+            }
+        };
+        self.outcome.checked += 1;
+        if let Some(problem) = problem {
+            let shown = describe(item);
+            let what = if problem.is_empty() { shown } else { format!("{shown}: {problem}") };
+            self.outcome.add(exchange.map(|exchange| exchange.id), what);
+        }
+    }
+
+    /// All was read: what can only be judged now.
+    pub(super) fn conclude(&mut self, summary: &Summary) {
+        match &self.test {
+            Test::MaxRequests { max, count, .. } if count > max => {
+                let what = format!("{count} requests, {max} are allowed");
+                self.outcome.add(None, what);
+            }
+            Test::Complete => {
+                let dropped = summary.dropped_events.unwrap_or(0);
+                if !summary.closed {
+                    self.outcome.add(None, "the capture was not closed".into());
+                }
+                if summary.lost_bytes > 0 || dropped > 0 {
+                    let lost = summary.lost_bytes;
+                    let what =
+                        format!("the capture lost {lost} bytes and {dropped} events of its own");
+                    self.outcome.add(None, what);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Outcome {
+    fn add(&mut self, id: Option<u64>, what: String) {
+        self.failed += 1;
+        if self.findings.len() < MAX_KEPT {
+            self.findings.push(Finding { id, what });
+        }
+    }
+}
+
+/// Whom an item is for.
+fn host(item: &Item) -> Option<String> {
+    match item {
+        Item::Exchange(exchange) => exchange.request.as_ref()?.host().map(Cow::into_owned),
+        Item::Stream(stream) => server(&stream.connection),
+        Item::Handshake(handshake) => server(&handshake.connection),
+    }
+}
+
+/// The server of a connection: its name, else its address.
+fn server(info: &ConnectionInfo) -> Option<String> {
+    let (_, server) = info.ends(info.client_direction()?);
+    let address = server.map(|server| server.ip().to_string());
+    info.record.sni.clone().or(address)
+}
+
+fn incomplete(item: &Item) -> Option<String> {
+    let (complete, notes) = match item {
+        Item::Exchange(exchange) => (exchange.complete, &exchange.notes),
+        Item::Stream(stream) => (stream.complete, &stream.notes),
+        Item::Handshake(_) => return None,
+    };
+    (!complete).then(|| match notes.is_empty() {
+        true => "not complete".into(),
+        false => notes.join("; "),
+    })
+}
+
+/// An item in a few words, without its query.
+fn describe(item: &Item) -> String {
+    match item {
+        Item::Exchange(exchange) => describe_exchange(exchange),
+        Item::Stream(stream) => {
+            let conn = stream.connection.record.conn;
+            let host = host(item).unwrap_or_else(|| "an unknown host".into());
+            format!("connection {conn} to {host}, not HTTP")
+        }
+        Item::Handshake(handshake) => {
+            let conn = handshake.connection.record.conn;
+            let host = host(item).unwrap_or_else(|| "an unknown host".into());
+            let how = if handshake.ok { "succeeded" } else { "failed" };
+            format!("TLS handshake of connection {conn} with {host}, which {how}")
+        }
+    }
+}
+
+fn describe_exchange(exchange: &Exchange) -> String {
+    let mut text = match &exchange.request {
+        None => "unknown request".into(),
+        Some(request) => {
+            let method = request.method.as_deref().unwrap_or("unknown method");
+            let authority = request.authority();
+            let authority = authority.as_deref().map_or("unknown host", secrets::without_userinfo);
+            let path = request.path().unwrap_or_default();
+            format!("{method} {authority}{}", secrets::blank_path(&path))
+        }
+    };
+    if let Some(status) = exchange.response.as_ref().and_then(|response| response.status) {
+        text.push_str(&format!(" -> {status}"));
+    }
+    if let Some(duration) = exchange.duration_ns() {
+        text.push_str(&format!(" in {:#}", Duration(duration)));
+    }
+    text
+}
+
+/// A rule that was not understood: where it stands, and what is allowed there.
+#[derive(Debug)]
+pub(crate) struct Error(String);
+
+impl Error {
+    pub(super) fn none() -> Self {
+        Self("no rule is given; give --rules FILE, or one such as --max-status 399".into())
+    }
+
+    fn at(self, place: &str) -> Self {
+        Self(format!("{place}: {}", self.0))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,140 @@
+//! Secrets in URLs, which end up in the logs of every proxy and server on the way.
+//!
+//! What is found is told by its place, never shown.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use regex::Regex;
+use sslrec_analyzer::exchange::Exchange;
+
+/// Parts of names of parameters that hold secrets, in lower case without `-` and `_`.
+const NAMES: [&str; 12] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "apikey",
+    "accesskey",
+    "privatekey",
+    "credential",
+    "authorization",
+    "sessionid",
+    "amzsignature",
+];
+
+/// Names that hold them only as a whole.
+const WHOLE_NAMES: [&str; 8] = ["pwd", "pass", "auth", "jwt", "sig", "sid", "otp", "bearer"];
+
+/// Names that one of the above is a part of, and that hold none.
+const HARMLESS: [&str; 4] = ["pagetoken", "nextpagetoken", "tokentype", "continuationtoken"];
+
+/// Tokens that are recognised wherever they stand.
+static TOKEN: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    let forms = [
+        r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*", // JWT (RFC 7519)
+        r"gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{30,}",
+        r"AKIA[0-9A-Z]{16}|ASIA[0-9A-Z]{16}",
+        r"xox[abeprs]-[A-Za-z0-9-]{10,}",
+        r"[rs]k_live_[A-Za-z0-9]{16,}",
+        r"glpat-[A-Za-z0-9_-]{20,}",
+    ];
+    Regex::new(&forms.join("|")).ok()
+});
+
+/// Where the URL of an exchange holds a secret.
+pub(super) fn in_url(exchange: &Exchange) -> Option<String> {
+    let request = exchange.request.as_ref()?;
+    if request.authority().is_some_and(|authority| without_userinfo(&authority) != authority) {
+        return Some("user and password stand before the host".into());
+    }
+    let target = request.path()?;
+    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+    if is_token(path) {
+        return Some("its path holds a token".into());
+    }
+    let parameter = query.split(['&', ';']).find_map(|part| {
+        let (name, value) = part.split_once('=')?;
+        (!is_blank(value) && (is_secret_name(name) || is_token(value))).then_some(name)
+    })?;
+    Some(format!("its query holds a secret, `{parameter}`"))
+}
+
+/// The authority as it may be shown.
+pub(super) fn without_userinfo(authority: &str) -> &str {
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+}
+
+/// The path as it may be shown: without its query, and with a token blanked.
+pub(super) fn blank_path(path: &str) -> Cow<'_, str> {
+    let path = path.split('?').next().unwrap_or_default();
+    match &*TOKEN {
+        Some(token) => token.replace_all(path, "***"),
+        None => Cow::Borrowed(path),
+    }
+}
+
+fn is_token(text: &str) -> bool {
+    TOKEN.as_ref().is_some_and(|token| token.is_match(text))
+}
+
+fn is_secret_name(name: &str) -> bool {
+    let folded: String =
+        name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    !HARMLESS.contains(&&*folded)
+        && (WHOLE_NAMES.contains(&&*folded) || NAMES.iter().any(|part| folded.contains(part)))
+}
+
+/// There is nothing to see, or a redaction has overwritten it.
+fn is_blank(value: &str) -> bool {
+    value.bytes().all(|b| b == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use sslrec_analyzer::exchange::{Request, SharedConnection};
+    use sslrec_formats::record::Direction;
+
+    use super::*;
+
+    fn found(host: &str, target: &str) -> bool {
+        let connection = SharedConnection::default();
+        let mut exchange = Exchange::new(&connection, Direction::Sent, 1);
+        let mut request = Request { target: Some(target.into()), ..Request::default() };
+        request.message.headers.push(b"host", host.as_bytes());
+        exchange.request = Some(request);
+        in_url(&exchange).is_some()
+    }
+
+    #[test]
+    fn the_forms_of_tokens_are_regular_expressions() {
+        assert!(TOKEN.is_some());
+    }
+
+    #[test]
+    fn secrets_are_found_by_name_form_and_place() {
+        for target in [
+            "/login?user=a&password=b",
+            "/a?Access-Token=b",
+            "/a?api_key=b",
+            "/a?X-Amz-Signature=b",
+            "/a?pwd=b",
+            "/a?q=ghp_0123456789012345678901234567890123456789",
+            "/reset/eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl",
+        ] {
+            assert!(found("h", target), "{target}");
+        }
+        assert!(found("user:pass@h", "/"));
+        for target in ["/", "/password?next=/a", "/a?page_token=b", "/a?token=", "/a?token=****"] {
+            assert!(!found("h", target), "{target}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_holds_none() {
+        let token = "ghp_0123456789012345678901234567890123456789";
+        assert_eq!(blank_path(&format!("/a/{token}/b?c={token}")), "/a/***/b");
+        assert_eq!(without_userinfo("u:p@h:1"), "h:1");
+    }
+}

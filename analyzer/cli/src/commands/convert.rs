@@ -1,0 +1,218 @@
+//! `convert`: a raw log as pcapng, or a pcapng of ours as raw log.
+//!
+//! Records go from the reader of the one format to the writer of the other, and nothing here looks
+//! at their contents. What one of the formats cannot hold stands in `formats/FORMAT.md`.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use sslrec_analyzer::input::{Kind, RecordSink};
+use sslrec_formats::io::{Error, RecordWriter};
+use sslrec_formats::pcapng::{PcapngOptions, PcapngWriter};
+use sslrec_formats::rawlog::RawLogWriter;
+use sslrec_formats::record::{CaptureInfo, Record};
+use sslrec_formats::redact::Redactor;
+
+use super::new_file::NewFile;
+use crate::files::{Files, Read};
+
+/// Compression of the raw log, as `sslrec` chooses it.
+const RAW_LOG_LEVEL: i32 = 1;
+
+/// Make a pcapng of a raw log, or a raw log of a pcapng
+///
+/// The listing of OUT is that of IN. Of a connection that was recorded at both ends, a pcapng has one
+/// end only. OUT has mode 0600, and takes the place of a file of its name once it is complete. A
+/// damaged file is converted up to the damage, and the exit status is 1.
+///
+/// Example: `sslanalyze convert capture.zst capture.pcapng`
+#[derive(Debug, Args)]
+pub(crate) struct Convert {
+    /// A raw log or pcapng of sslrec, also compressed; `-` is standard input
+    #[arg(value_name = "IN")]
+    file: PathBuf,
+
+    /// What to write: NAME.pcapng, or NAME.zst for the raw log; `-` is pcapng on standard output
+    #[arg(value_name = "OUT")]
+    out: Destination,
+
+    /// Write the servers' real ports into the pcapng, and not 80
+    #[arg(long)]
+    keep_port: bool,
+
+    /// Show no progress
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Where the records go, and in which format. Named as for `sslrec -w`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Destination {
+    Stdout,
+    Pcapng(PathBuf),
+    RawLog(PathBuf),
+}
+
+impl FromStr for Destination {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let path = PathBuf::from(text);
+        match path.extension().and_then(|extension| extension.to_str()) {
+            _ if text == "-" => Ok(Self::Stdout),
+            Some("pcapng") => Ok(Self::Pcapng(path)),
+            Some("zst") => Ok(Self::RawLog(path)),
+            _ => Err("the name must end in .pcapng, or in .zst for the raw log; - is stdout"),
+        }
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("standard output"),
+            Self::Pcapng(path) | Self::RawLog(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// Does it.
+pub(super) fn run(convert: &Convert) -> Result<()> {
+    let Convert { file, out, keep_port, quiet } = convert;
+    Job { file, out, keep_port: *keep_port, quiet: *quiet, redactor: None }.run("converted")
+}
+
+/// Records that go from one file into another.
+pub(super) struct Job<'j> {
+    pub(super) file: &'j PathBuf,
+    pub(super) out: &'j Destination,
+    /// Servers' ports are written as they are.
+    pub(super) keep_port: bool,
+    /// Progress is not shown.
+    pub(super) quiet: bool,
+    /// Changes the records on their way.
+    pub(super) redactor: Option<Redactor>,
+}
+
+impl Job<'_> {
+    /// Does it; `done` is what that is called.
+    pub(super) fn run(self, done: &str) -> Result<()> {
+        let files = Files::open(std::slice::from_ref(self.file), false, self.quiet)?;
+        let mut out = match self.out {
+            Destination::Stdout => NewFile::stdout(),
+            Destination::Pcapng(path) | Destination::RawLog(path) => NewFile::create(path)?,
+        };
+        let name = self.out;
+        let (read, records) = copy(self, files, &mut out)?;
+        out.finish().with_context(|| format!("cannot write {name}"))?;
+        read.end(&format!("the {records} records before that were {done}"))
+    }
+}
+
+/// Writes all records of the files, and returns how many there were.
+fn copy(mut job: Job<'_>, files: Files<'_>, out: &mut NewFile) -> Result<(Read, u64)> {
+    let (file, name) = (job.file.display(), job.out);
+    let mut converter = Converter {
+        redactor: job.redactor.take(),
+        job: &job,
+        out: Some(out),
+        writer: None,
+        foreign: false,
+        records: 0,
+        failure: None,
+    };
+    let read = files.read(&mut converter)?;
+    if converter.foreign {
+        bail!("{file} holds packets of the wire; only what sslrec recorded can be converted");
+    }
+    converter.drain();
+    let failure = converter.failure.map_or(Ok(()), Err);
+    let finish = |()| converter.writer.map_or(Ok(()), |mut writer| writer.finish());
+    failure.and_then(finish).with_context(|| format!("cannot write {name}"))?;
+    Ok((read, converter.records))
+}
+
+/// Writes records as they come.
+struct Converter<'o> {
+    job: &'o Job<'o>,
+    redactor: Option<Redactor>,
+    /// Until the head of the file is known.
+    out: Option<&'o mut NewFile>,
+    writer: Option<Box<dyn RecordWriter + 'o>>,
+    /// The file holds no records.
+    foreign: bool,
+    records: u64,
+    /// The first one to write; nothing is written after it.
+    failure: Option<Error>,
+}
+
+impl<'o> Converter<'o> {
+    fn begin(&mut self, info: &CaptureInfo) -> Result<(), Error> {
+        let Some(out) = self.out.take() else { return Ok(()) };
+        let mut info = info.clone();
+        if let Some(redactor) = &self.redactor {
+            info.redacted.extend_from_slice(redactor.rules().stated());
+        }
+        self.writer = Some(match self.job.out {
+            Destination::Stdout | Destination::Pcapng(_) => {
+                let keep_port = self.job.keep_port;
+                let options = PcapngOptions { keep_port, ..PcapngOptions::default() };
+                Box::new(PcapngWriter::new(out, info, options)?)
+            }
+            Destination::RawLog(_) => Box::new(RawLogWriter::new(out, info, RAW_LOG_LEVEL)?),
+        });
+        Ok(())
+    }
+
+    /// Writes what the redactor still holds.
+    fn drain(&mut self) {
+        if let (Some(redactor), Some(writer), None) =
+            (&mut self.redactor, &mut self.writer, &self.failure)
+        {
+            let mut outcome = Ok(());
+            redactor.finish(&mut |record| write(writer, record, &mut outcome));
+            self.failure = outcome.err();
+        }
+    }
+}
+
+/// Writes a record, unless one before it could not be.
+fn write(
+    writer: &mut Box<dyn RecordWriter + '_>,
+    record: &Record<'_>,
+    outcome: &mut Result<(), Error>,
+) {
+    if outcome.is_ok() {
+        *outcome = writer.write(record);
+    }
+}
+
+impl RecordSink for Converter<'_> {
+    fn source(&mut self, kind: Kind) {
+        self.foreign = kind.is_foreign();
+    }
+
+    fn info(&mut self, info: &CaptureInfo) {
+        self.failure = self.begin(info).err();
+    }
+
+    fn record(&mut self, record: &Record<'_>) {
+        let Some(writer) = &mut self.writer else { return };
+        let mut outcome = Ok(());
+        match &mut self.redactor {
+            Some(redactor) => {
+                redactor.record(record, &mut |record| write(writer, record, &mut outcome));
+            }
+            None => write(writer, record, &mut outcome),
+        }
+        self.failure = outcome.err();
+        self.records += 1;
+    }
+
+    fn is_done(&self) -> bool {
+        self.foreign || self.failure.is_some()
+    }
+}

@@ -1,0 +1,130 @@
+//! A curl command line that sends a request again.
+//!
+//! Every part of it comes from strangers, so every part is quoted ([`super::shell`]), and none can
+//! become an option or the name of a file that curl reads. What curl cannot be told is left out
+//! and named.
+
+use anyhow::{Result, bail};
+use sslrec_analyzer::exchange::{Exchange, Fields, Request};
+
+use super::shell::{octal, quote};
+
+/// A command line, and what it does not repeat.
+pub(crate) struct Command {
+    pub(crate) line: String,
+    pub(crate) left_out: Vec<String>,
+}
+
+/// What curl says by itself: how long the body is, and that of the connection.
+const BY_CURL: [&str; 5] =
+    ["content-length", "transfer-encoding", "http2-settings", "expect", "te"];
+
+/// What curl adds where it is not told to leave it out.
+const ADDED: [&str; 3] = ["user-agent", "accept", "content-type"];
+
+/// The command that repeats the request of an exchange.
+pub(crate) fn command(exchange: &Exchange) -> Result<Command> {
+    let id = exchange.id;
+    let Some(request) = &exchange.request else { bail!("exchange {id} has no request to repeat") };
+    let tls = exchange.connection.tls;
+    let (Some(method), Some(url)) = (request.method.as_deref(), request.url(tls)) else {
+        bail!("method or URL of exchange {id} are not known, so that it cannot be repeated");
+    };
+    let body = request.message.body.data.as_deref().unwrap_or_default();
+    // Each character of the URL stands for one octet.
+    let url: Vec<u8> = url.chars().filter_map(|c| u8::try_from(c).ok()).collect();
+    let mut words = vec!["curl".to_owned(), "--globoff".into(), "--path-as-is".into()];
+    words.push(version(exchange.proto, tls).into());
+    words.extend(method_words(method, !body.is_empty()));
+    let mut left_out = Vec::new();
+    headers(request, &url, !body.is_empty(), &mut words, &mut left_out);
+    let mut pipe = String::new();
+    if !body.is_empty() {
+        // `--data-raw` takes no `@file`, and an argument can be neither binary nor long.
+        if body.contains(&0) || body.len() > 32 << 10 || std::str::from_utf8(body).is_err() {
+            pipe = printf(body);
+            words.extend(["--data-binary".into(), "@-".into()]);
+        } else {
+            words.extend(["--data-raw".into(), quote(body)]);
+        }
+    }
+    // A URL that begins like an option is still one.
+    words.extend(["--url".into(), quote(&url)]);
+    Ok(Command { line: pipe + &words.join(" "), left_out })
+}
+
+fn version(proto: &str, tls: bool) -> &'static str {
+    match proto {
+        "http/1.0" => "--http1.0",
+        "http/1.1" => "--http1.1",
+        _ if tls => "--http2",
+        _ => "--http2-prior-knowledge",
+    }
+}
+
+fn method_words(method: &str, has_body: bool) -> Vec<String> {
+    match method {
+        // With -X HEAD curl would wait for a body.
+        "HEAD" => vec!["--head".into()],
+        "GET" if !has_body => vec![],
+        "POST" if has_body => vec![],
+        method => vec!["--request".into(), quote(method.as_bytes())],
+    }
+}
+
+fn headers(
+    request: &Request,
+    url: &[u8],
+    has_body: bool,
+    words: &mut Vec<String>,
+    left_out: &mut Vec<String>,
+) {
+    let fields = &request.message.headers;
+    let mut header = |line: &[u8]| words.extend(["--header".into(), quote(line)]);
+    for (name, value) in fields.iter() {
+        let lower = String::from_utf8_lossy(name).to_ascii_lowercase();
+        if BY_CURL.contains(&lower.as_str()) || (lower == "host" && is_host_of(value, url)) {
+            continue;
+        }
+        if !is_token(name) || value.contains(&0) || value == b"<unknown>" {
+            left_out.push(format!("header {lower} is left out"));
+        } else if value.is_empty() {
+            // `Name:` would take the field away.
+            header(&[name, b";"].concat());
+        } else {
+            header(&[name, b": ", value].concat());
+        }
+    }
+    for name in ADDED.iter().filter(|name| !has(fields, name)) {
+        if *name != "content-type" || has_body {
+            header(format!("{name}:").as_bytes());
+        }
+    }
+    if has_body {
+        header(b"expect:");
+    }
+    if has(fields, "accept-encoding") {
+        words.push("--compressed".into());
+    }
+}
+
+fn has(fields: &Fields, name: &str) -> bool {
+    fields.first(name).is_some()
+}
+
+/// curl takes this Host from the URL.
+fn is_host_of(value: &[u8], url: &[u8]) -> bool {
+    let authority = url.split(|&b| b == b'/').nth(2).unwrap_or_default();
+    authority == value
+}
+
+/// A name of a header (RFC 9110 section 5.6.2).
+fn is_token(name: &[u8]) -> bool {
+    let token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
+    !name.is_empty() && name.iter().all(token)
+}
+
+/// Writes the body to curl. An argument of a built-in has no limit, and lines stay readable.
+fn printf(body: &[u8]) -> String {
+    format!("printf '{}' | ", octal(body))
+}

@@ -1,0 +1,120 @@
+//! `diff`: what one capture has that another one has not: the requests of two versions of a
+//! service, say.
+//!
+//! Both are summed up first ([`profile`]), by kind of request and without anything that differs from
+//! run to run: ids, dates, tokens, ports, processes and times. What is compared are sums, so that
+//! neither the order nor the number of requests counts.
+
+mod profile;
+mod report;
+mod shape;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, anyhow};
+use clap::Args;
+
+use self::profile::{Aspect, Profile, compare};
+use super::{Reading, filter, flush, read, stdout};
+
+/// What the long help ends with.
+const HELP: &str = "\
+Requests are of one kind if method, host without its port, and the template of the
+path are the same; in the template numbers, UUIDs, hashes and long identifiers are
+{id}. Of each kind these are compared, as sets over all its requests:
+
+  status            of the responses; `none` without one
+  query             names of query parameters
+  request_headers   names, without those that say how a message is carried
+  response_headers
+  request_body      media type, and in JSON the fields and their types, in forms
+  response_body     the fields
+
+No value of a header, parameter or field is ever looked at, and neither are
+ports, processes, times and the number of requests. Connections that are not HTTP
+are compared by their server.
+
+Exit status: 0 no difference; 1 there are some, or a file is damaged or cannot be
+read; 2 bad usage.
+
+Example:
+  sslanalyze diff old.pcapng new.pcapng --ignore response_headers,status";
+
+/// Show what a capture has that another one has not
+#[derive(Debug, Args)]
+#[command(after_long_help = HELP)]
+pub(crate) struct Diff {
+    /// The capture that is compared with
+    #[arg(value_name = "OLD")]
+    old: PathBuf,
+
+    /// The capture whose differences are shown
+    #[arg(value_name = "NEW")]
+    new: PathBuf,
+
+    /// Only what this filter lets through, as in the listing
+    #[arg(value_name = "FILTER")]
+    filter: Option<String>,
+
+    /// What does not count: status, query, request_headers, response_headers, request_body,
+    /// response_body, or header:NAME; a list with commas, or repeated
+    #[arg(long, value_name = "WHAT", value_delimiter = ',')]
+    ignore: Vec<Ignored>,
+
+    /// Print one JSON object a difference, and a summary as the last one
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    reading: Reading,
+}
+
+/// Something that does not count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Ignored {
+    Aspect(Aspect),
+    /// In lower case.
+    Header(String),
+}
+
+impl std::str::FromStr for Ignored {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let header = text.strip_prefix("header:").filter(|name| !name.is_empty());
+        let aspect = Aspect::ALL.into_iter().find(|aspect| aspect.as_str() == text);
+        match (header, aspect) {
+            (Some(name), _) => Ok(Self::Header(name.to_ascii_lowercase())),
+            (None, Some(aspect)) => Ok(Self::Aspect(aspect)),
+            (None, None) => {
+                let names = Aspect::ALL.map(Aspect::as_str).join(", ");
+                Err(format!("give {names} or header:NAME"))
+            }
+        }
+    }
+}
+
+/// Does it.
+pub(super) fn run(diff: &Diff) -> Result<()> {
+    let filter = diff.filter.as_deref().map(filter).transpose()?;
+    let mut profiles = Vec::new();
+    let mut damage = Ok(());
+    for file in [&diff.old, &diff.new] {
+        let mut profile = Profile::new(&diff.ignore);
+        let done = read(file, &diff.reading, filter.clone(), true, &mut profile)?;
+        profiles.push(profile);
+        // Both are compared as far as they go; what follows damage is not known.
+        damage = damage.and(done.end());
+    }
+    let [old, new] = &profiles[..] else { return Ok(()) };
+    let differences = compare(old, new);
+    let mut out = stdout();
+    if diff.json {
+        report::json(&mut out, &differences)?;
+    } else {
+        report::text(&mut out, &differences)?;
+    }
+    flush(&mut out)?;
+    damage?;
+    if differences.is_empty() { Ok(()) } else { Err(anyhow!("the captures differ")) }
+}

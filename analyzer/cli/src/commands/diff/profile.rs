@@ -1,0 +1,240 @@
+//! A capture summed up by kind of request, and the comparison of two such sums.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Result;
+use sslrec_analyzer::coding;
+use sslrec_analyzer::exchange::{Exchange, Fields, Item, Message, Stream};
+use sslrec_analyzer::text::latin1;
+
+use super::Ignored;
+use super::shape;
+use crate::commands::Consumer;
+use crate::template::path_template;
+
+/// Fields that say how a message is carried, and so depend on its length and on the version of
+/// HTTP.
+const CARRIAGE: [&str; 10] = [
+    "connection",
+    "content-length",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// The most that is kept of one aspect of one kind of request. A body whose fields have ever new
+/// names is no record but a table.
+const MAX_PARTS: usize = 2000;
+
+/// Stands for what is beyond that.
+const MORE: &str = "(more)";
+
+/// What is compared of requests of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Aspect {
+    Status,
+    Query,
+    RequestHeaders,
+    ResponseHeaders,
+    RequestBody,
+    ResponseBody,
+}
+
+impl Aspect {
+    pub(super) const ALL: [Self; 6] = [
+        Self::Status,
+        Self::Query,
+        Self::RequestHeaders,
+        Self::ResponseHeaders,
+        Self::RequestBody,
+        Self::ResponseBody,
+    ];
+
+    /// Its name in JSON, in the text, and as an option.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Query => "query",
+            Self::RequestHeaders => "request_headers",
+            Self::ResponseHeaders => "response_headers",
+            Self::RequestBody => "request_body",
+            Self::ResponseBody => "response_body",
+        }
+    }
+}
+
+/// A kind of request. Of connections that are not HTTP, only the host is known.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Kind {
+    pub(super) host: Option<String>,
+    pub(super) path: Option<String>,
+    pub(super) method: Option<String>,
+    pub(super) is_http: bool,
+}
+
+/// What was seen of a kind.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) count: u64,
+    parts: BTreeMap<Aspect, BTreeSet<String>>,
+}
+
+/// A capture, summed up.
+#[derive(Debug)]
+pub(super) struct Profile<'i> {
+    ignored: &'i [Ignored],
+    kinds: BTreeMap<Kind, Seen>,
+}
+
+impl<'i> Profile<'i> {
+    pub(super) fn new(ignored: &'i [Ignored]) -> Self {
+        Self { ignored, kinds: BTreeMap::new() }
+    }
+
+    fn exchange(&mut self, exchange: &Exchange) {
+        let request = exchange.request.as_ref();
+        let path = request.and_then(|request| request.path());
+        let kind = Kind {
+            host: request.and_then(|request| request.host()).map(|h| h.to_ascii_lowercase()),
+            path: path.as_deref().map(path_template),
+            method: request.and_then(|request| request.method.as_deref()).map(str::to_owned),
+            is_http: true,
+        };
+        let mut parts = Vec::new();
+        let status = exchange.response.as_ref().and_then(|response| response.status);
+        let status = status.map_or_else(|| "none".to_owned(), |status| status.to_string());
+        parts.push((Aspect::Status, status));
+        let query = path.as_deref().and_then(|path| path.split_once('?')).map(|(_, query)| query);
+        for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+            let name = pair.split('=').next().unwrap_or_default();
+            parts.push((Aspect::Query, path_template(name)));
+        }
+        if let Some(request) = request {
+            let aspects = (Aspect::RequestHeaders, Aspect::RequestBody);
+            self.message(&request.message, aspects, &mut parts);
+        }
+        if let Some(response) = &exchange.response {
+            let aspects = (Aspect::ResponseHeaders, Aspect::ResponseBody);
+            self.message(&response.message, aspects, &mut parts);
+        }
+        self.add(kind, parts);
+    }
+
+    fn message(
+        &self,
+        message: &Message,
+        (headers, body): (Aspect, Aspect),
+        parts: &mut Vec<(Aspect, String)>,
+    ) {
+        let names = |fields: &Fields| -> Vec<String> {
+            let names = fields.iter().map(|(name, _)| latin1(name).to_ascii_lowercase());
+            names.filter(|name| self.counts(name)).collect()
+        };
+        let all = [&message.headers, &message.trailers].map(names).concat();
+        parts.extend(all.into_iter().map(|name| (headers, name)));
+        if !self.ignored.contains(&Ignored::Aspect(body)) {
+            let shape = shape::of(message).into_iter();
+            parts.extend(shape.map(|part| (body, part)));
+        }
+    }
+
+    fn counts(&self, header: &str) -> bool {
+        !CARRIAGE.contains(&header)
+            && !self.ignored.iter().any(|i| matches!(i, Ignored::Header(name) if name == header))
+    }
+
+    fn stream(&mut self, stream: &Stream) {
+        let info = &*stream.connection;
+        let ends = info.client_direction().map(|client| info.ends(client));
+        let address = ends.and_then(|(_, server)| server).map(|server| server.ip().to_string());
+        let host = info.record.sni.clone().or(address);
+        self.add(Kind { host, path: None, method: None, is_http: false }, Vec::new());
+    }
+
+    fn add(&mut self, kind: Kind, parts: Vec<(Aspect, String)>) {
+        let seen = self.kinds.entry(kind).or_default();
+        seen.count += 1;
+        for (aspect, part) in parts {
+            if self.ignored.contains(&Ignored::Aspect(aspect)) {
+                continue;
+            }
+            let known = seen.parts.entry(aspect).or_default();
+            let part = if known.len() < MAX_PARTS { part } else { MORE.to_owned() };
+            known.insert(part);
+        }
+    }
+}
+
+impl Consumer for Profile<'_> {
+    fn item(&mut self, item: Item) -> Result<()> {
+        match item {
+            Item::Exchange(mut exchange) => {
+                coding::undo(&mut exchange);
+                self.exchange(&exchange);
+            }
+            Item::Stream(stream) => self.stream(&stream),
+            Item::Handshake(_) => {}
+        }
+        Ok(())
+    }
+}
+
+/// What differs.
+#[derive(Debug, Default)]
+pub(super) struct Differences<'p> {
+    pub(super) appeared: Vec<(&'p Kind, &'p Seen)>,
+    pub(super) vanished: Vec<(&'p Kind, &'p Seen)>,
+    pub(super) changed: Vec<(&'p Kind, Vec<Change<'p>>)>,
+    /// How many kinds are the same.
+    pub(super) same: usize,
+}
+
+/// How an aspect differs.
+#[derive(Debug)]
+pub(super) struct Change<'p> {
+    pub(super) aspect: Aspect,
+    pub(super) added: Vec<&'p str>,
+    pub(super) removed: Vec<&'p str>,
+}
+
+impl Differences<'_> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.appeared.is_empty() && self.vanished.is_empty() && self.changed.is_empty()
+    }
+}
+
+/// Compares two captures.
+pub(super) fn compare<'p>(old: &'p Profile<'_>, new: &'p Profile<'_>) -> Differences<'p> {
+    let mut differences = Differences::default();
+    for (kind, before) in &old.kinds {
+        let Some(after) = new.kinds.get(kind) else {
+            differences.vanished.push((kind, before));
+            continue;
+        };
+        let changes: Vec<_> =
+            Aspect::ALL.into_iter().filter_map(|aspect| change(aspect, before, after)).collect();
+        if changes.is_empty() {
+            differences.same += 1;
+        } else {
+            differences.changed.push((kind, changes));
+        }
+    }
+    let is_new = |(kind, _): &(&Kind, &Seen)| !old.kinds.contains_key(kind);
+    differences.appeared = new.kinds.iter().filter(is_new).collect();
+    differences
+}
+
+fn change<'p>(aspect: Aspect, before: &'p Seen, after: &'p Seen) -> Option<Change<'p>> {
+    let only_in = |one: &'p Seen, other: &'p Seen| -> Vec<&'p str> {
+        let other = other.parts.get(&aspect);
+        let parts = one.parts.get(&aspect).into_iter().flatten();
+        parts.filter(|part| other.is_none_or(|o| !o.contains(*part))).map(String::as_str).collect()
+    };
+    let (added, removed) = (only_in(after, before), only_in(before, after));
+    (!added.is_empty() || !removed.is_empty()).then_some(Change { aspect, added, removed })
+}

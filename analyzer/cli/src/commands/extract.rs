@@ -1,0 +1,211 @@
+//! `extract`: bodies as files.
+//!
+//! Names come from strangers ([`super::file_name`]), and so may what stands in the folder already:
+//! every file is made anew, never written through a link or over another one.
+
+use std::fmt::Write as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use sslrec_analyzer::coding;
+use sslrec_analyzer::exchange::{Exchange, Item, Message, Stream};
+use sslrec_analyzer::text::latin1;
+use sslrec_formats::record::Direction;
+
+use super::file_name::file_name;
+use super::{Consumer, Reading, filter, flush, read, stdout};
+use crate::text::Printable;
+
+/// How many files may have one name but for a number.
+const MAX_ALIKE: u32 = 10_000;
+
+/// Write bodies to files
+///
+/// A file is called after the number of its exchange and the end of the URL, such as
+/// `12-response-logo.png`, with an extension that fits its content type. Content codings are undone.
+/// Of connections that are not HTTP, what each end sent is written. Files that are there already
+/// stay: a number is added to the name then. Files have mode 0600. One line a file is printed.
+///
+/// Example: `sslanalyze extract capture.pcapng bodies 'header.content-type~image'`
+#[derive(Debug, Args)]
+pub(crate) struct Extract {
+    /// The capture; `-` is standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+
+    /// The folder for the files; it is made if need be
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+
+    /// Only what this filter lets through, as in the listing
+    #[arg(value_name = "FILTER")]
+    filter: Option<String>,
+
+    /// Only bodies of requests
+    #[arg(long, conflicts_with = "responses")]
+    requests: bool,
+
+    /// Only bodies of responses
+    #[arg(long)]
+    responses: bool,
+
+    #[command(flatten)]
+    reading: Reading,
+}
+
+/// Does it.
+pub(super) fn run(extract: &Extract) -> Result<()> {
+    let filter = filter_of(extract)?;
+    let dir = &extract.dir;
+    let mut bodies = Bodies {
+        out: stdout(),
+        dir,
+        requests: !extract.responses,
+        responses: !extract.requests,
+        count: 0,
+    };
+    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let done = read(&extract.file, &extract.reading, filter, true, &mut bodies)?;
+    flush(&mut bodies.out)?;
+    let count = bodies.count;
+    done.end()?;
+    if count == 0 {
+        bail!("no body in {} was to be extracted", extract.file.display());
+    }
+    Ok(())
+}
+
+fn filter_of(extract: &Extract) -> Result<Option<sslrec_analyzer::filter::Filter>> {
+    Ok(extract.filter.as_deref().map(filter).transpose()?)
+}
+
+struct Bodies<'a, W> {
+    out: W,
+    dir: &'a Path,
+    requests: bool,
+    responses: bool,
+    count: u64,
+}
+
+impl<W: Write> Consumer for Bodies<'_, W> {
+    fn item(&mut self, item: Item) -> Result<()> {
+        match item {
+            Item::Exchange(mut exchange) => {
+                coding::undo(&mut exchange);
+                self.exchange(&exchange)
+            }
+            Item::Stream(stream) => self.stream(&stream),
+            Item::Handshake(_) => Ok(()),
+        }
+    }
+}
+
+impl<W: Write> Bodies<'_, W> {
+    fn exchange(&mut self, exchange: &Exchange) -> Result<()> {
+        let request = exchange.request.as_ref();
+        let path = request.and_then(|request| request.path()).unwrap_or_default();
+        let messages = [
+            ("request", self.requests, request.map(|r| &r.message)),
+            ("response", self.responses, exchange.response.as_ref().map(|r| &r.message)),
+        ];
+        for (kind, wanted, message) in messages {
+            let Some((message, data)) = message.filter(|_| wanted).and_then(contents) else {
+                continue;
+            };
+            let content_type = message.headers.first("content-type").map_or("".into(), latin1);
+            let name = file_name(&format!("{}-{kind}", exchange.id), &path, &content_type);
+            let mut about = if content_type.is_empty() {
+                "no content type".to_owned()
+            } else {
+                content_type.to_string()
+            };
+            if let Some(request) = request {
+                let tls = exchange.connection.tls;
+                let method = request.method.as_deref().unwrap_or("<unknown>");
+                let url = request.url(tls).unwrap_or("<unknown>".into());
+                // Writing to a String cannot fail.
+                let _ = write!(about, ", {method} {url}");
+            }
+            exchange.notes.iter().for_each(|note| {
+                let _ = write!(about, "; {note}");
+            });
+            self.write(&name, data, &about)?;
+        }
+        Ok(())
+    }
+
+    fn stream(&mut self, stream: &Stream) -> Result<()> {
+        let info = &*stream.connection;
+        let conn = info.record.conn;
+        for direction in [Direction::Sent, Direction::Received] {
+            let (end, wanted) = match info.client_direction() {
+                Some(client) if client == direction => ("client", self.requests),
+                Some(_) => ("server", self.responses),
+                // Neither is known to be a request or a response.
+                None if direction == Direction::Sent => ("local", self.requests == self.responses),
+                None => ("remote", self.requests == self.responses),
+            };
+            let data = stream.half(direction).data.as_deref().filter(|data| !data.is_empty());
+            let Some(data) = data.filter(|_| wanted) else { continue };
+            let mut about = "not HTTP".to_owned();
+            stream.notes.iter().for_each(|note| {
+                let _ = write!(about, "; {note}");
+            });
+            self.write(&format!("connection-{conn}-{end}.bin"), data, &about)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, name: &str, data: &[u8], about: &str) -> Result<()> {
+        let (mut file, path) = create(self.dir, name)?;
+        if let Err(error) = file.write_all(data) {
+            // Half a body looks like a whole one. If it cannot be removed, the message names it.
+            let _ = fs::remove_file(&path);
+            return Err(error).with_context(|| format!("cannot write {}", path.display()));
+        }
+        self.count += 1;
+        let (path, bytes) = (path.display().to_string(), data.len());
+        writeln!(self.out, "{}: {bytes} bytes, {}", Printable(&path), Printable(about))?;
+        Ok(())
+    }
+}
+
+/// The contents, where there are any.
+fn contents(message: &Message) -> Option<(&Message, &[u8])> {
+    let data = message.body.data.as_deref().filter(|data| !data.is_empty())?;
+    Some((message, data))
+}
+
+/// Makes a file of this name, or of the first one like it that is not taken.
+fn create(dir: &Path, name: &str) -> Result<(File, PathBuf)> {
+    let (stem, extension) = name.rsplit_once('.').unwrap_or((name, "bin"));
+    let mut path = dir.join(name);
+    for number in 2..=MAX_ALIKE {
+        match create_new(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                path = dir.join(format!("{stem}.{number}.{extension}"));
+            }
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot make {}", path.display()));
+            }
+            Ok(file) => return Ok((file, path)),
+        }
+    }
+    bail!("{} has {MAX_ALIKE} files like {name}; name another folder", dir.display())
+}
+
+/// Makes a file that only this user can read. A link of this name, wherever it leads, counts as a
+/// file that is there.
+fn create_new(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    options.open(path)
+}

@@ -1,0 +1,329 @@
+//! `follow`: what the two ends of one connection said to each other, in order.
+//!
+//! Works on records, before any protocol is looked for, so that it shows what HTTP could not be
+//! made of as well. What is missing stands at its place.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use sslrec_analyzer::exchange::ConnectionInfo;
+use sslrec_analyzer::input::{Kind, RecordSink};
+use sslrec_formats::record::{
+    Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Handshake, Record,
+};
+
+use super::transcript::{Form, Transcript};
+use super::{flush, show, stdout};
+use crate::cli::Color;
+use crate::files::Files;
+use crate::terminal;
+use crate::text::{Duration, Printable};
+
+/// Show what the two ends of a connection sent, in order
+///
+/// Lines of the client begin with `>`, those of the server with `<`, and what neither sent with
+/// `*`. Where it is not known which end is the client, `>` is what the recorded process sent.
+///
+/// Example: `sslanalyze follow capture.pcapng 3`
+#[derive(Debug, Args)]
+pub(crate) struct Follow {
+    /// The capture; `-` is standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+
+    /// Number of the connection, `conn` in the JSON
+    #[arg(value_name = "CONN")]
+    conn: u64,
+
+    /// Show each call, its bytes as hexadecimal numbers
+    #[arg(long, conflicts_with = "raw")]
+    hex: bool,
+
+    /// Write the bytes of one direction as they are, and nothing else
+    ///
+    /// What is missing is left out, and said on standard error. Example:
+    /// `sslanalyze follow --raw --from server capture.pcapng 3 > body`
+    #[arg(long, requires = "from")]
+    raw: bool,
+
+    /// Only what this end sent: client or server, or, where these are not known, local or remote
+    #[arg(long, value_name = "END", hide_possible_values = true)]
+    from: Option<End>,
+
+    /// Colour the directions: auto, always or never
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true,
+        hide_default_value = true
+    )]
+    color: Color,
+
+    /// Show no progress
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// An end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum End {
+    Client,
+    Server,
+    /// The recorded process.
+    Local,
+    Remote,
+}
+
+/// Does it.
+pub(super) fn run(follow: &Follow) -> Result<()> {
+    let files = Files::open(std::slice::from_ref(&follow.file), false, follow.quiet)?;
+    let form = match (follow.hex, follow.raw) {
+        (true, _) => Form::Hex,
+        (_, true) => Form::Raw,
+        _ => Form::Text,
+    };
+    let color = terminal::is_colored(follow.color) && form != Form::Raw;
+    let mut conversation = Conversation {
+        conn: follow.conn,
+        from: follow.from,
+        raw: follow.raw,
+        transcript: Transcript::new(stdout(), form, color),
+        tls: true,
+        comms: HashMap::new(),
+        info: None,
+        introduced: false,
+        tls_said: None,
+        offsets: [0; 2],
+        closed: false,
+        failure: None,
+    };
+    let read = files.read(&mut conversation)?;
+    conversation.end();
+    if let Some(failure) = conversation.failure {
+        return Err(failure);
+    }
+    flush(&mut conversation.transcript.into_inner())?;
+    let nothing = conversation.info.is_none();
+    read.end("what was shown stands before that")?;
+    if nothing {
+        let (file, conn) = (follow.file.display(), follow.conn);
+        bail!("{file} has no connection {conn}; `conn` in `sslanalyze --json` is the number");
+    }
+    Ok(())
+}
+
+/// One connection on its way to the output.
+struct Conversation<W> {
+    conn: u64,
+    from: Option<End>,
+    raw: bool,
+    transcript: Transcript<W>,
+    tls: bool,
+    /// Short names of processes.
+    comms: HashMap<u32, Arc<str>>,
+    info: Option<ConnectionInfo>,
+    /// Its first lines, which say what it is, were written.
+    introduced: bool,
+    /// Version and cipher of TLS, once they were written.
+    tls_said: Option<String>,
+    /// Where each direction goes on: sent, received.
+    offsets: [u64; 2],
+    closed: bool,
+    failure: Option<anyhow::Error>,
+}
+
+impl<W: Write> Conversation<W> {
+    fn describe(&mut self, connection: &Connection) {
+        let comm = self.comms.get(&connection.pid).cloned();
+        let info = ConnectionInfo { record: connection.clone(), comm, tls: self.tls };
+        self.info = Some(info);
+    }
+
+    /// The direction in which the client's bytes go.
+    fn client(&self) -> Option<Direction> {
+        self.info.as_ref()?.client_direction()
+    }
+
+    /// What goes this way is to be shown.
+    fn wants(&self, direction: Direction) -> Result<bool> {
+        let client = self.client();
+        Ok(match (self.from, client) {
+            (None, _) => true,
+            (Some(End::Local), _) => direction == Direction::Sent,
+            (Some(End::Remote), _) => direction == Direction::Received,
+            (Some(End::Client), Some(client)) => direction == client,
+            (Some(End::Server), Some(client)) => direction != client,
+            (Some(_), None) => bail!(
+                "it is not known which end of connection {} is the client; use --from local or --from remote",
+                self.conn
+            ),
+        })
+    }
+
+    fn introduce(&mut self) -> io::Result<()> {
+        if self.raw || std::mem::replace(&mut self.introduced, true) {
+            return Ok(());
+        }
+        let Some(info) = &self.info else { return Ok(()) };
+        let mut lines = Vec::new();
+        let protocol = match (&info.record.alpn, info.tls) {
+            (Some(alpn), _) => Printable(alpn).to_string(),
+            (None, true) => "over TLS".into(),
+            (None, false) => "over TCP".into(),
+        };
+        let client = info.client_direction();
+        show::write_origin(&mut lines, "conversation", info.record.ts_ns, info, client, &protocol)?;
+        let text = String::from_utf8_lossy(&lines);
+        text.lines().try_for_each(|line| self.transcript.remark(line.trim_start_matches("* ")))
+    }
+
+    /// Says what TLS settled on, before the first byte: it becomes known after the handshake.
+    fn remark_tls(&mut self) -> io::Result<()> {
+        let tls = self.info.as_ref().and_then(ConnectionInfo::version_and_cipher);
+        if tls == self.tls_said {
+            return Ok(());
+        }
+        tls.iter().try_for_each(|tls| self.remark(&Printable(tls).to_string()))?;
+        self.tls_said = tls;
+        Ok(())
+    }
+
+    fn remark(&mut self, text: &str) -> io::Result<()> {
+        if self.raw { Ok(()) } else { self.transcript.remark(text) }
+    }
+
+    fn data(&mut self, data: &Data<'_>) -> Result<()> {
+        self.introduce()?;
+        self.remark_tls()?;
+        self.gap(data.dir, data.offset, GapCause::Unknown)?;
+        let offset = &mut self.offsets[usize::from(data.dir == Direction::Received)];
+        // A file that was put together from parts can repeat some.
+        let known = usize::try_from(offset.saturating_sub(data.offset)).unwrap_or(usize::MAX);
+        let Some(bytes) = data.payload.get(known..).filter(|bytes| !bytes.is_empty()) else {
+            return Ok(());
+        };
+        let at = *offset;
+        *offset += bytes.len() as u64;
+        if self.wants(data.dir)? {
+            let forth = self.client().unwrap_or(Direction::Sent) == data.dir;
+            self.transcript.data(forth, data.ts_ns, data.func, at, bytes)?;
+        }
+        Ok(())
+    }
+
+    /// This direction goes on at `end`, and what is missing before that is so because of `cause`.
+    fn gap(&mut self, direction: Direction, end: u64, cause: GapCause) -> Result<()> {
+        let offset = &mut self.offsets[usize::from(direction == Direction::Received)];
+        let (at, len) = (*offset, end.saturating_sub(*offset));
+        if len == 0 {
+            return Ok(());
+        }
+        *offset = end;
+        if !self.wants(direction)? {
+            return Ok(());
+        }
+        let who = match self.client() {
+            Some(client) if client == direction => "the client",
+            Some(_) => "the server",
+            None if direction == Direction::Sent => "the local end",
+            None => "the remote end",
+        };
+        let bytes = if len == 1 { "byte" } else { "bytes" };
+        let mut text = format!("{len} {bytes} missing from {who} at {at}");
+        if cause != GapCause::Unknown {
+            text.push_str(&format!(": {cause}"));
+        }
+        if self.raw {
+            crate::run::report(&anyhow::anyhow!("{text}"));
+            return Ok(());
+        }
+        self.introduce()?;
+        Ok(self.transcript.remark(&text)?)
+    }
+
+    fn handshake(&mut self, handshake: &Handshake<'_>) -> Result<()> {
+        self.introduce()?;
+        let result = if handshake.ok { "took" } else { "failed after" };
+        let (func, took) = (Printable(handshake.func), Duration(handshake.lat_ns));
+        Ok(self.remark(&format!("handshake {result} {took:#} ({func})"))?)
+    }
+
+    fn close(&mut self, close: &Close) -> Result<()> {
+        self.gap(Direction::Sent, close.sent_bytes, GapCause::Unknown)?;
+        self.gap(Direction::Received, close.received_bytes, GapCause::Unknown)?;
+        self.introduce()?;
+        self.remark_tls()?;
+        self.closed = true;
+        let how = match close.cause {
+            CloseCause::Shutdown => "closed",
+            CloseCause::Freed => "closed without a goodbye",
+            CloseCause::Exit => "the process ended",
+            CloseCause::StillOpen => "still open when the recording ended",
+        };
+        Ok(self.remark(how)?)
+    }
+
+    /// All was read.
+    fn end(&mut self) {
+        if self.failure.is_some() || self.info.is_none() {
+            return;
+        }
+        let open = if self.closed {
+            Ok(())
+        } else {
+            self.introduce().and_then(|()| self.remark("the recording ended"))
+        };
+        let ended = open.and_then(|()| self.transcript.end());
+        self.failure = ended.context("cannot write the output").err();
+    }
+}
+
+impl<W: Write> RecordSink for Conversation<W> {
+    fn source(&mut self, kind: Kind) {
+        self.tls = !kind.is_foreign();
+    }
+
+    fn record(&mut self, record: &Record<'_>) {
+        if let Record::Process(process) = record {
+            self.comms.insert(process.pid, process.comm.as_str().into());
+        }
+        if record.conn() != Some(self.conn) || self.is_done() {
+            return;
+        }
+        let done = match record {
+            Record::Connection(connection) => {
+                self.describe(connection);
+                Ok(())
+            }
+            Record::Data(data) => self.data(data),
+            Record::Gap(Gap { dir, offset, len, cause, .. }) => {
+                self.gap(*dir, offset.saturating_add(*len), *cause)
+            }
+            Record::Handshake(handshake) => self.handshake(handshake),
+            Record::Close(close) => self.close(close),
+            Record::Process(_) | Record::Exit(_) | Record::Coverage(_) | Record::Stats(_) => Ok(()),
+        };
+        self.failure = done.err();
+    }
+
+    fn note(&mut self, conn: u64, note: &str) {
+        if conn == self.conn && !self.is_done() {
+            let done = self.introduce().and_then(|()| self.remark(&Printable(note).to_string()));
+            self.failure = done.err().map(anyhow::Error::from);
+        }
+    }
+
+    fn reset(&mut self, conn: u64, dir: Direction) {
+        let who = if dir == Direction::Sent { "local" } else { "remote" };
+        self.note(conn, &format!("cut off by a reset: what the {who} end sent may not be whole"));
+    }
+
+    fn is_done(&self) -> bool {
+        self.closed || self.failure.is_some()
+    }
+}

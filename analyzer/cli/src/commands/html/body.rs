@@ -1,0 +1,102 @@
+//! Bodies as text to look at, cut to what a page can hold.
+
+use serde::Serialize;
+use sslrec_analyzer::exchange::Fields;
+use sslrec_analyzer::text::latin1;
+
+use crate::commands::{charset, hexdump, pretty};
+
+/// How much of a body that is not text is dumped: enough to tell what it is.
+const DUMPED: usize = 512;
+
+/// What is shown of a body.
+#[derive(Serialize, Debug, PartialEq, Eq)]
+pub(super) struct ShownBody {
+    /// `json`, which is laid out, `text` or `binary`, of which a dump is shown.
+    format: &'static str,
+    text: String,
+    /// How many bytes of the body the text shows, laid out as it is.
+    shown_bytes: usize,
+    /// How many there are.
+    all_bytes: usize,
+}
+
+impl ShownBody {
+    /// At most `limit` bytes of a body without its content codings; `None` if it is empty.
+    pub(super) fn of_message(headers: &Fields, data: &[u8], limit: usize) -> Option<Self> {
+        let content_type = headers.first("content-type").map_or("".into(), latin1);
+        Self::new(&content_type, data, limit)
+    }
+
+    /// At most `limit` of these bytes, of which nothing else is known; `None` if there are none.
+    pub(super) fn of_bytes(data: &[u8], limit: usize) -> Option<Self> {
+        Self::new("", data, limit)
+    }
+
+    /// At most `limit` bytes of a text; `None` if it is empty.
+    pub(super) fn of_text(text: String, limit: usize) -> Option<Self> {
+        (!text.is_empty()).then(|| cut("text", text, limit))
+    }
+
+    fn new(content_type: &str, data: &[u8], limit: usize) -> Option<Self> {
+        if data.is_empty() {
+            return None;
+        }
+        let Some(text) = charset::text(content_type, data) else { return Some(dump(data, limit)) };
+        let (format, text) = match pretty::json(&text) {
+            Some(laid_out) => ("json", laid_out),
+            None => ("text", text.into_owned()),
+        };
+        Some(cut(format, text, limit))
+    }
+}
+
+fn cut(format: &'static str, mut text: String, limit: usize) -> ShownBody {
+    let all_bytes = text.len();
+    let mut ends = (0..=limit.min(all_bytes)).rev();
+    text.truncate(ends.find(|&end| text.is_char_boundary(end)).unwrap_or(0));
+    ShownBody { format, shown_bytes: text.len(), all_bytes, text }
+}
+
+fn dump(data: &[u8], limit: usize) -> ShownBody {
+    let shown = &data[..data.len().min(DUMPED).min(limit)];
+    let mut lines = Vec::new();
+    // Writing to a Vec cannot fail.
+    let _ = hexdump::write(&mut lines, "", 0, shown);
+    ShownBody {
+        format: "binary",
+        text: String::from_utf8_lossy(&lines).into_owned(),
+        shown_bytes: shown.len(),
+        all_bytes: data.len(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
+    use super::*;
+
+    fn shown(
+        content_type: &str,
+        data: &[u8],
+        limit: usize,
+    ) -> (&'static str, String, usize, usize) {
+        let body = ShownBody::new(content_type, data, limit).unwrap();
+        (body.format, body.text, body.shown_bytes, body.all_bytes)
+    }
+
+    #[test]
+    fn bodies_are_laid_out_dumped_and_cut() {
+        let json = "{\n  \"a\": 1\n}";
+        assert_eq!(shown("", b"{\"a\":1}", 99), ("json", json.into(), 12, 12));
+        assert_eq!(shown("", b"{\"a\":1}", 4), ("json", json[..4].into(), 4, 12));
+        assert_eq!(shown("", "aé".as_bytes(), 2), ("text", "a".into(), 1, 3));
+        let latin1 = shown("text/plain; charset=ISO-8859-1", b"\xe9", 9);
+        assert_eq!(latin1, ("text", "é".into(), 2, 2));
+        let (format, text, shown_bytes, all_bytes) = shown("image/png", &[0; 2000], 9999);
+        assert_eq!((format, shown_bytes, all_bytes), ("binary", 512, 2000));
+        assert_eq!(text.lines().count(), 32);
+        assert_eq!(ShownBody::new("", b"", 9), None);
+    }
+}

@@ -1,0 +1,63 @@
+//! What an item carried, taken out of the model to be shown beside what the JSON says of it.
+
+use std::io;
+
+use serde::Serialize;
+use sslrec_analyzer::coding;
+use sslrec_analyzer::exchange::{Exchange, Message, Stream, StreamHalf};
+use sslrec_analyzer::messages::Sender;
+use sslrec_formats::record::Direction;
+
+use super::body::ShownBody;
+use crate::commands::messages;
+
+/// The contents of an item.
+#[derive(Serialize)]
+pub(super) struct Contents {
+    /// What the client sent; of a stream the local end, if it is not known which one is the client.
+    client: Option<ShownBody>,
+    /// What the server sent.
+    server: Option<ShownBody>,
+    /// What rode on HTTP, as `show` has it. It can stand for either body, or both.
+    messages: Option<ShownBody>,
+    /// Version and cipher of TLS.
+    tls: Option<String>,
+}
+
+impl Contents {
+    /// Takes the contents of an exchange, and shows at most `limit` bytes of each part.
+    pub(super) fn take_of_exchange(exchange: &mut Exchange, limit: usize) -> io::Result<Self> {
+        coding::undo(exchange);
+        let mut text = Vec::new();
+        messages::write(&mut text, exchange, None)?;
+        let messages = ShownBody::of_text(String::from_utf8_lossy(&text).into_owned(), limit);
+        let stands_for = |from| messages::stand_for_body(exchange, from);
+        let [no_client, no_server] = [Sender::Client, Sender::Server].map(stands_for);
+        let take = |message: &mut Message, left_out: bool| {
+            let data = message.body.data.take().filter(|_| !left_out)?;
+            ShownBody::of_message(&message.headers, &data, limit)
+        };
+        let request = exchange.request.as_mut().map(|request| &mut request.message);
+        let client = request.and_then(|message| take(message, no_client));
+        let response = exchange.response.as_mut().map(|response| &mut response.message);
+        let server = response.and_then(|message| take(message, no_server));
+        if let Some(carried) = &mut exchange.carried {
+            carried.forget_messages();
+        }
+        let tls = exchange.connection.version_and_cipher();
+        Ok(Self { client, server, messages, tls })
+    }
+
+    /// The same of a stream.
+    pub(super) fn take_of_stream(stream: &mut Stream, limit: usize) -> Self {
+        let shown = |half: &StreamHalf| ShownBody::of_bytes(half.data.as_deref()?, limit);
+        let (sent, received) = (shown(&stream.sent), shown(&stream.received));
+        stream.forget_data();
+        let (client, server) = match stream.connection.client_direction() {
+            Some(Direction::Received) => (received, sent),
+            _ => (sent, received),
+        };
+        let tls = stream.connection.version_and_cipher();
+        Self { client, server, messages: None, tls }
+    }
+}

@@ -1,0 +1,128 @@
+//! `html`: the exchanges as one page that needs nothing but a browser.
+//!
+//! Written exchange by exchange: what it says is in the page as data, and a script of the page
+//! shows those that are looked at. Everything in a capture comes from strangers, so none of it is
+//! ever markup: see [`page`].
+
+mod body;
+mod contents;
+mod page;
+mod row;
+
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde::Serialize;
+use sslrec_analyzer::capture::Summary;
+use sslrec_analyzer::exchange::Item;
+use sslrec_analyzer::filter::parse_bytes;
+
+use self::contents::Contents;
+use self::page::Page;
+use super::new_file::NewFile;
+use super::{Consumer, Reading, filter, read};
+use crate::files::is_stdin;
+use crate::output::Output;
+use crate::output::json::Json;
+use crate::output::table::Table;
+
+/// Write the exchanges as a page for a browser, with a waterfall and a filter
+///
+/// It has a waterfall, a filter, and of each exchange both heads and decoded bodies. It is one file
+/// without references to others, and works without a network. It holds what the capture holds,
+/// passwords too: hand it on with the same care. A file is written with mode 0600.
+///
+/// Example: `sslanalyze html capture.pcapng 'host~api' -o api.html`
+#[derive(Debug, Args)]
+pub(crate) struct Html {
+    /// The capture; `-` is standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+
+    /// Only what this filter lets through, as in the listing
+    #[arg(value_name = "FILTER")]
+    filter: Option<String>,
+
+    /// Write this file; standard output without it
+    #[arg(short, long, value_name = "OUT")]
+    output: Option<PathBuf>,
+
+    /// Show this much of each body [default: 64K]
+    ///
+    /// It counts bytes of what is shown, which is decoded, and JSON is laid out; the page says where a
+    /// body was cut. Messages of gRPC, WebSocket and server-sent events count as one body. K, M or G are
+    /// units of 1024; 0 is no limit. Of bodies that are not text a dump of the first 512 bytes is shown.
+    /// A body is held in memory as a whole while its exchange lasts.
+    #[arg(long, value_name = "SIZE", default_value = "64K", hide_default_value = true)]
+    #[arg(value_parser = parse_bytes)]
+    body_limit: u64,
+
+    #[command(flatten)]
+    reading: Reading,
+}
+
+/// Does it.
+pub(super) fn run(html: &Html) -> Result<()> {
+    let chosen = html.filter.as_deref().map(filter).transpose()?;
+    let filtered = chosen.is_some();
+    let out = match html.output.as_deref() {
+        Some(path) if path != Path::new("-") => NewFile::create(path)?,
+        _ => NewFile::stdout(),
+    };
+    let name = match html.file.file_name() {
+        Some(name) if !is_stdin(&html.file) => name.to_string_lossy(),
+        _ => "standard input".into(),
+    };
+    let limit = if html.body_limit == 0 { u64::MAX } else { html.body_limit };
+    let page = Page::begin(BufWriter::with_capacity(64 << 10, out), &name)?;
+    let mut pages = Pages { page, limit: usize::try_from(limit).unwrap_or(usize::MAX) };
+    let done = read(&html.file, &html.reading, chosen, true, &mut pages)?;
+    let mut summary = done.summary.clone();
+    summary.listed = filtered.then_some(done.items);
+    let out = pages.page.finish(&summary_data(&summary)?)?;
+    let out = out.into_inner().map_err(std::io::IntoInnerError::into_error);
+    out.and_then(NewFile::finish).context("cannot write the page")?;
+    done.end()
+}
+
+/// Puts items into a page.
+struct Pages<W: Write> {
+    page: Page<W>,
+    /// Bytes of a body that are shown.
+    limit: usize,
+}
+
+impl<W: Write> Consumer for Pages<W> {
+    fn item(&mut self, mut item: Item) -> Result<()> {
+        let (contents, row) = match &mut item {
+            Item::Exchange(exchange) => {
+                (Contents::take_of_exchange(exchange, self.limit)?, row::of_exchange(exchange))
+            }
+            Item::Stream(stream) => {
+                (Contents::take_of_stream(stream, self.limit), row::of_stream(stream))
+            }
+            // What it settled on stands with each exchange.
+            Item::Handshake(_) => return Ok(()),
+        };
+        let mut line = Vec::new();
+        Json::new(&mut line).item(&item)?;
+        self.page.item(&row, &line, &contents).context("cannot write the page")
+    }
+}
+
+/// The totals in the words of the listing.
+#[derive(Serialize)]
+struct SummaryData {
+    totals: String,
+    notes: Vec<String>,
+}
+
+fn summary_data(summary: &Summary) -> Result<SummaryData> {
+    let mut text = Vec::new();
+    let without_notes = Summary { notes: Vec::new(), ..summary.clone() };
+    Table::new(&mut text, false, None).summary(&without_notes)?;
+    let totals = String::from_utf8_lossy(&text).trim_end().to_owned();
+    Ok(SummaryData { totals, notes: summary.notes.clone() })
+}

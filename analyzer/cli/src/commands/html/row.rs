@@ -1,0 +1,114 @@
+//! What the table of the page shows of an item, and what its filter asks for. Names are those of
+//! the JSON; what is nested there stands under the names of filters.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+use sslrec_analyzer::exchange::{ConnectionInfo, Exchange, Stream};
+use sslrec_analyzer::text::latin1;
+
+use crate::output::table::carried_kind;
+
+/// See the module. Owned, since a page holds some of them back.
+#[derive(Serialize)]
+pub(super) struct Row {
+    r#type: &'static str,
+    id: Option<u64>,
+    conn: u64,
+    proto: String,
+    /// Since the Unix epoch; as exact as the number type of JavaScript, a quarter of a microsecond.
+    start_ms: f64,
+    ttfb_ms: Option<f64>,
+    duration_ms: Option<f64>,
+    method: Option<String>,
+    url: Option<String>,
+    authority: Option<String>,
+    path: Option<String>,
+    /// The server of the connection, where the request does not say for whom it is.
+    peer: Option<String>,
+    status: Option<u16>,
+    content_type: Option<String>,
+    /// What rode on HTTP, in the words of the listing.
+    carried: Option<String>,
+    body_bytes: Option<u64>,
+    pid: Option<u32>,
+    comm: Option<String>,
+    role: Option<&'static str>,
+    complete: bool,
+    notes: Vec<Cow<'static, str>>,
+}
+
+fn milliseconds(ns: u64) -> f64 {
+    ns as f64 / 1e6
+}
+
+pub(super) fn of_exchange(exchange: &Exchange) -> Row {
+    let info = &*exchange.connection;
+    let client = exchange.request_direction;
+    let request = exchange.request.as_ref();
+    let response = exchange.response.as_ref();
+    let content_type = response.and_then(|r| r.message.headers.media_type());
+    let (carried, body_bytes) = match exchange.carried.as_deref() {
+        Some(carried) => {
+            let (kind, bytes) = carried_kind(exchange, carried);
+            (Some(kind.into_owned()), bytes)
+        }
+        None => (None, response.map(|response| response.message.body.bytes)),
+    };
+    Row {
+        r#type: "exchange",
+        id: Some(exchange.id),
+        conn: info.record.conn,
+        proto: exchange.listed_proto().to_owned(),
+        start_ms: milliseconds(exchange.first_ns()),
+        ttfb_ms: exchange.ttfb_ns().map(milliseconds),
+        duration_ms: exchange.duration_ns().map(milliseconds),
+        method: request.and_then(|r| r.method.as_deref()).map(str::to_owned),
+        url: request.and_then(|r| r.url(info.tls)).map(Cow::into_owned),
+        authority: request.and_then(|r| r.authority()).map(Cow::into_owned),
+        path: request.and_then(|r| r.path()).map(Cow::into_owned),
+        peer: peer(info, info.ends(client).1),
+        status: response.and_then(|r| r.status),
+        content_type: content_type.map(|value| latin1(value).into_owned()),
+        carried,
+        body_bytes,
+        pid: info.pid(),
+        comm: info.comm.as_deref().map(str::to_owned),
+        role: info.role(Some(client)).map(|role| role.as_str()),
+        complete: exchange.complete,
+        notes: exchange.notes.clone(),
+    }
+}
+
+pub(super) fn of_stream(stream: &Stream) -> Row {
+    let info = &*stream.connection;
+    let client = info.client_direction();
+    Row {
+        r#type: "stream",
+        id: None,
+        conn: info.record.conn,
+        proto: "stream".to_owned(),
+        start_ms: milliseconds(stream.first_ns),
+        ttfb_ms: None,
+        duration_ms: stream.last_ns.checked_sub(stream.first_ns).map(milliseconds),
+        method: None,
+        url: None,
+        authority: None,
+        path: None,
+        peer: peer(info, client.map_or(info.record.remote, |client| info.ends(client).1)),
+        status: None,
+        content_type: None,
+        carried: None,
+        body_bytes: Some(stream.sent.bytes + stream.received.bytes),
+        pid: info.pid(),
+        comm: info.comm.as_deref().map(str::to_owned),
+        role: info.role(client).map(|role| role.as_str()),
+        complete: stream.complete,
+        notes: stream.notes.clone(),
+    }
+}
+
+/// A server by name, else by address.
+fn peer(info: &ConnectionInfo, server: Option<std::net::SocketAddr>) -> Option<String> {
+    info.record.sni.clone().or_else(|| server.map(|server| server.to_string()))
+}

@@ -1,0 +1,324 @@
+//! `show`: an exchange whole, laid out as `curl -v` does: `>` the request, `<` the response, `*`
+//! what neither side sent.
+//!
+//! Everything that came from the network is escaped. Bodies that are not text are summed up and
+//! their first bytes dumped, and what that leaves out is said.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use sslrec_analyzer::coding;
+use sslrec_analyzer::descriptors::Descriptors;
+use sslrec_analyzer::exchange::{
+    ConnectionInfo, Exchange, Fields, Handshake, Item, Message, Request, Response, Stream,
+};
+use sslrec_analyzer::messages::Sender;
+use sslrec_analyzer::text::{Rfc3339, latin1};
+use sslrec_formats::record::Direction;
+
+use super::{
+    Consumer, Reading, charset, curl, filter, flush, hexdump, messages, pretty, read, stdout,
+};
+use crate::files;
+use crate::text::{Duration, Printable};
+
+/// Show exchanges whole: both heads and decoded bodies
+///
+/// Bodies are shown without their content codings, JSON laid out, and of other bodies that are not
+/// text a dump of the first 256 bytes.
+///
+/// Example: `sslanalyze show capture.pcapng 12`
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// The capture; `-` is standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+
+    /// Number of the exchange (`id` in the JSON), or a filter as of the listing
+    #[arg(value_name = "N|FILTER")]
+    what: String,
+
+    /// Print a curl command that repeats the request instead
+    ///
+    /// It is quoted for a POSIX shell. The body is that which was sent; `Content-Length` and the
+    /// like are left to curl. Example: `sslanalyze show --curl capture.pcapng 12 | sh`
+    #[arg(long)]
+    curl: bool,
+
+    /// Name the fields of gRPC's messages by a descriptor set
+    ///
+    /// The set is what `protoc --include_imports -o FILE` makes of `.proto` files.
+    #[arg(long, value_name = "FILE")]
+    proto: Option<PathBuf>,
+
+    #[command(flatten)]
+    reading: Reading,
+}
+
+/// Does it.
+pub(super) fn run(show: &Show) -> Result<()> {
+    let filter = filter(&show.what)?;
+    let one = show.what.bytes().all(|b| b.is_ascii_digit());
+    let descriptors = show.proto.as_deref().map(files::descriptors).transpose()?;
+    let mut shown = Shown { out: stdout(), descriptors, curl: show.curl, one, count: 0 };
+    let done = read(&show.file, &show.reading, Some(filter), true, &mut shown)?;
+    flush(&mut shown.out)?;
+    let nothing = shown.count == 0;
+    let exchanges = done.summary.exchanges;
+    done.end()?;
+    if nothing {
+        let file = show.file.display();
+        bail!("nothing in {file} is {}; it has {exchanges} exchanges", show.what);
+    }
+    Ok(())
+}
+
+/// Writes what is to be shown.
+struct Shown<W> {
+    out: W,
+    descriptors: Option<Descriptors>,
+    curl: bool,
+    /// Only one thing can be asked for.
+    one: bool,
+    count: u64,
+}
+
+impl<W: Write> Consumer for Shown<W> {
+    fn item(&mut self, item: Item) -> Result<()> {
+        match item {
+            Item::Exchange(exchange) if self.curl => {
+                let command = curl::command(&exchange)?;
+                if !exchange.complete || !command.left_out.is_empty() {
+                    let mut why = command.left_out;
+                    why.extend(exchange.notes.iter().map(|note| note.to_string()));
+                    let (id, why) = (exchange.id, why.join("; "));
+                    let warning = format!("request {id} may not be repeated exactly: {why}");
+                    crate::run::report(&anyhow::anyhow!("{}", Printable(&warning)));
+                }
+                writeln!(self.out, "{}", command.line)?;
+            }
+            Item::Stream(_) | Item::Handshake(_) if self.curl => return Ok(()),
+            Item::Exchange(mut exchange) => {
+                coding::undo(&mut exchange);
+                self.blank()?;
+                write_exchange(&mut self.out, &exchange, self.descriptors.as_ref())?;
+            }
+            Item::Stream(stream) => {
+                self.blank()?;
+                write_stream(&mut self.out, &stream)?;
+            }
+            Item::Handshake(handshake) => {
+                self.blank()?;
+                write_handshake(&mut self.out, &handshake)?;
+            }
+        }
+        self.count += 1;
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        self.one && self.count > 0
+    }
+}
+
+impl<W: Write> Shown<W> {
+    /// A line between two items.
+    fn blank(&mut self) -> io::Result<()> {
+        if self.count > 0 { self.out.write_all(b"\n") } else { Ok(()) }
+    }
+}
+
+fn write_exchange(
+    out: &mut impl Write,
+    exchange: &Exchange,
+    descriptors: Option<&Descriptors>,
+) -> io::Result<()> {
+    let proto = format!("{} stream {}", exchange.proto, exchange.stream);
+    let number = format!("exchange {}", exchange.id);
+    let client = Some(exchange.request_direction);
+    let info = &*exchange.connection;
+    write_origin(out, &number, exchange.first_ns(), info, client, &proto)?;
+    write_tls(out, info)?;
+    if let (Some(first), Some(all)) = (exchange.ttfb_ns(), exchange.duration_ns()) {
+        writeln!(out, "* took {:#}, first byte after {:#}", Duration(all), Duration(first))?;
+    }
+    for note in &exchange.notes {
+        writeln!(out, "* {}", Printable(note))?;
+    }
+    match &exchange.request {
+        Some(request) => {
+            write_request(out, request, version(exchange.proto))?;
+            if !messages::stand_for_body(exchange, Sender::Client) {
+                write_contents(out, &request.message)?;
+            }
+            write_trailers(out, '>', &request.message)?;
+        }
+        None => writeln!(out, "* the request was not recorded")?,
+    }
+    for interim in &exchange.interim {
+        writeln!(out, "< {} {}", version(exchange.proto), interim.status)?;
+        write_fields(out, '<', &interim.headers)?;
+        writeln!(out, "<")?;
+    }
+    let Some(response) = &exchange.response else {
+        messages::write(out, exchange, descriptors)?;
+        return writeln!(out, "* there is no response");
+    };
+    write_response(out, response, version(exchange.proto))?;
+    if !messages::stand_for_body(exchange, Sender::Server) {
+        write_contents(out, &response.message)?;
+    }
+    messages::write(out, exchange, descriptors)?;
+    write_trailers(out, '<', &response.message)
+}
+
+/// The protocol as a start line names it.
+fn version(proto: &str) -> String {
+    if proto == "h2" { "HTTP/2".into() } else { proto.to_ascii_uppercase() }
+}
+
+/// When, who and where.
+pub(super) fn write_origin(
+    out: &mut impl Write,
+    number: &str,
+    first_ns: u64,
+    info: &ConnectionInfo,
+    client: Option<Direction>,
+    proto: &str,
+) -> io::Result<()> {
+    write!(out, "* {number}, {}", Rfc3339(first_ns))?;
+    if let Some(comm) = &info.comm {
+        write!(out, ", {}", Printable(comm))?;
+    }
+    if let Some(pid) = info.pid() {
+        write!(out, "[{pid}]")?;
+    }
+    if let Some(role) = info.role(client) {
+        write!(out, " as {role}")?;
+    }
+    write!(out, "\n* connection {} {proto}", info.record.conn)?;
+    if let (Some(local), Some(remote)) = (info.record.local, info.record.remote) {
+        let (from, to) = match client {
+            Some(Direction::Received) => (remote, local),
+            _ => (local, remote),
+        };
+        write!(out, ", {from} -> {to}")?;
+    }
+    writeln!(out, ", address {}", info.record.addr)
+}
+
+/// What TLS settled on.
+fn write_tls(out: &mut impl Write, info: &ConnectionInfo) -> io::Result<()> {
+    match info.version_and_cipher() {
+        Some(tls) => writeln!(out, "* {}", Printable(&tls)),
+        None => Ok(()),
+    }
+}
+
+fn write_request(out: &mut impl Write, request: &Request, version: String) -> io::Result<()> {
+    let method = request.method.as_deref().unwrap_or("<unknown>");
+    let target = request.target.as_deref().map_or(Cow::Borrowed("<unknown>"), latin1);
+    writeln!(out, "> {} {} {version}", Printable(method), Printable(&target))?;
+    let pseudo =
+        [(":authority", &request.pseudo_authority), (":protocol", &request.pseudo_protocol)];
+    for (name, value) in pseudo {
+        if let Some(value) = value {
+            writeln!(out, "> {name}: {}", Printable(&latin1(value)))?;
+        }
+    }
+    write_head(out, '>', &request.message)
+}
+
+fn write_response(out: &mut impl Write, response: &Response, version: String) -> io::Result<()> {
+    match response.status {
+        Some(status) => write!(out, "< {version} {status:03}")?,
+        None => write!(out, "< {version} <unknown>")?,
+    }
+    if !response.reason.is_empty() {
+        write!(out, " {}", Printable(&latin1(&response.reason)))?;
+    }
+    writeln!(out)?;
+    write_head(out, '<', &response.message)
+}
+
+fn write_head(out: &mut impl Write, mark: char, message: &Message) -> io::Result<()> {
+    write_fields(out, mark, &message.headers)?;
+    writeln!(out, "{mark}")
+}
+
+fn write_contents(out: &mut impl Write, message: &Message) -> io::Result<()> {
+    let Some(data) = message.body.data.as_deref().filter(|data| !data.is_empty()) else {
+        return Ok(());
+    };
+    let content_type = message.headers.first("content-type").map_or("".into(), latin1);
+    write_body(out, &content_type, data)
+}
+
+fn write_trailers(out: &mut impl Write, mark: char, message: &Message) -> io::Result<()> {
+    if message.trailers.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "* trailers")?;
+    write_fields(out, mark, &message.trailers)
+}
+
+fn write_fields(out: &mut impl Write, mark: char, fields: &Fields) -> io::Result<()> {
+    for (name, value) in fields.iter() {
+        let (name, value) = (latin1(name), latin1(value));
+        writeln!(out, "{mark} {}: {}", Printable(&name), Printable(&value))?;
+    }
+    Ok(())
+}
+
+fn write_body(out: &mut impl Write, content_type: &str, data: &[u8]) -> io::Result<()> {
+    let Some(text) = charset::text(content_type, data) else {
+        let kind = if content_type.is_empty() { "of no stated type" } else { content_type };
+        writeln!(out, "* {} bytes {}", data.len(), Printable(kind))?;
+        return hexdump::write_start(out, data);
+    };
+    let laid_out = pretty::json(&text);
+    for line in laid_out.as_deref().unwrap_or(&text).lines() {
+        // A tab is harmless, and escaping it would spoil the layout.
+        let parts = line.split('\t').map(|part| Printable(part).to_string());
+        writeln!(out, "{}", parts.collect::<Vec<_>>().join("\t"))?;
+    }
+    Ok(())
+}
+
+fn write_stream(out: &mut impl Write, stream: &Stream) -> io::Result<()> {
+    let info = &*stream.connection;
+    let client = info.client_direction();
+    write_origin(out, "stream", stream.first_ns, info, client, "not HTTP")?;
+    write_tls(out, info)?;
+    for note in &stream.notes {
+        writeln!(out, "* {}", Printable(note))?;
+    }
+    for (who, half) in [("sent", &stream.sent), ("received", &stream.received)] {
+        writeln!(out, "* {who} {} bytes", half.bytes)?;
+        hexdump::write_start(out, half.data.as_deref().unwrap_or(&half.first_bytes))?;
+    }
+    Ok(())
+}
+
+fn write_handshake(out: &mut impl Write, handshake: &Handshake) -> io::Result<()> {
+    let info = &*handshake.connection;
+    let client = info.client_direction();
+    let proto =
+        info.record.alpn.as_deref().map_or("over TLS".into(), |alpn| Printable(alpn).to_string());
+    write_origin(out, "TLS handshake", handshake.first_ns, info, client, &proto)?;
+    write_tls(out, info)?;
+    if let Some(name) = &info.record.sni {
+        writeln!(out, "* server name {}", Printable(name))?;
+    }
+    match handshake.failure() {
+        Some(failure) => write!(out, "* {}", Printable(&failure))?,
+        None => write!(out, "* it succeeded ({})", Printable(&handshake.func))?,
+    }
+    match handshake.latency_ns() {
+        Some(latency) => writeln!(out, " after {:#}", Duration(latency)),
+        None => writeln!(out),
+    }
+}

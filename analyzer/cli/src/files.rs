@@ -1,0 +1,286 @@
+//! The files of the command line: opened, read as one capture, and what was wrong with them.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use anyhow::{Context, Result, anyhow};
+use sslrec_analyzer::descriptors::Descriptors;
+use sslrec_analyzer::input::{self, Follow, Input, Kind, Outcome, RecordSink, Until};
+use sslrec_formats::io::Error;
+use sslrec_formats::record::{CaptureInfo, Direction, Record};
+
+use crate::progress::Progress;
+use crate::threads::Threads;
+
+/// Files that are about to be read.
+pub(crate) struct Files<'p> {
+    names: Vec<Cow<'p, str>>,
+    inputs: Vec<Input<'static>>,
+    /// Somebody may be watching, and waits for each record.
+    live: bool,
+    threads: Threads,
+    progress: Option<Arc<Progress>>,
+    /// Why to stop waiting for more.
+    until: Until,
+}
+
+/// The name that stands for standard input.
+pub(crate) fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+impl<'p> Files<'p> {
+    /// Opens files and looks what they are. With `follow`, waits at their ends for more; with
+    /// `quiet`, shows no progress.
+    pub(crate) fn open(paths: &'p [PathBuf], follow: bool, quiet: bool) -> Result<Self> {
+        let names: Vec<_> = paths.iter().map(|path| name(path)).collect();
+        let mut files = Vec::new();
+        for path in paths {
+            files.push(if is_stdin(path) { None } else { Some(open(path)?) });
+        }
+        let progress = (!quiet && !follow).then(|| progress(&files)).flatten();
+        let until = Until::default();
+        if follow {
+            stop_on_signals(&until)?;
+        }
+        let mut inputs = Vec::new();
+        for (file, name) in files.into_iter().zip(&names) {
+            let reader: Box<dyn io::Read + Send> = match (file, &progress) {
+                // The end of a pipe is the end.
+                (None, _) => Box::new(io::stdin()),
+                (Some(file), _) if follow => Box::new(Follow::new(file, until.clone())),
+                (Some(file), Some(progress)) => Box::new(progress.count(file)),
+                (Some(file), None) => Box::new(file),
+            };
+            inputs.push(Input::open(reader).map_err(|error| unreadable(name, &error))?);
+        }
+        let live = follow || paths.iter().any(|path| is_stdin(path));
+        Ok(Self { names, inputs, live, threads: Threads::of_command(), progress, until })
+    }
+
+    /// Shares the work in this way. Several files are read by a thread each, whatever it says.
+    pub(crate) fn with_threads(self, threads: Threads) -> Self {
+        Self { threads, ..self }
+    }
+
+    /// Hands the records of all files to `sink`.
+    pub(crate) fn read(self, sink: &mut dyn RecordSink) -> Result<Read> {
+        let Self { names, mut inputs, live, threads, progress, until } = self;
+        let several = inputs.len() > 1;
+        let ahead = !several && !live && threads.reader;
+        let compressed: Vec<bool> = inputs.iter().map(Input::is_compressed).collect();
+        let mut sink = Watch { sink, until: &until };
+        let (outcomes, closed) = match inputs.pop() {
+            Some(input) if ahead => (vec![input::read_ahead(input, &mut sink)], true),
+            Some(input) if !several => (vec![input.read(&mut sink)], true),
+            last => {
+                inputs.extend(last);
+                let merged = input::merge(inputs, &mut sink);
+                (merged.outcomes, merged.closed)
+            }
+        };
+        progress.iter().for_each(|progress| progress.finish());
+        let mut read = Read { files: names.len(), closed, ..Read::default() };
+        for ((outcome, name), compressed) in outcomes.into_iter().zip(names).zip(compressed) {
+            let outcome = match outcome {
+                Ok(outcome) => outcome,
+                Err(error) if several => Outcome { damage: Some(error), ..Outcome::default() },
+                Err(error) => return Err(unreadable(&name, &error)),
+            };
+            read.add(&name, compressed, outcome);
+        }
+        if until.stopped.load(Ordering::Relaxed) {
+            // What ends in the middle of a record there is not damaged: the rest is being written.
+            read.damages.clear();
+            read.unclosed.clear();
+            read.closed = false;
+        }
+        Ok(read)
+    }
+}
+
+/// What was read of all files.
+#[derive(Default)]
+pub(crate) struct Read {
+    files: usize,
+    /// When the first of them began, nanoseconds since the Unix epoch; 0 where none says.
+    pub(crate) start_ns: u64,
+    /// None of them says that it was not closed.
+    pub(crate) closed: bool,
+    /// What was left out, and why.
+    pub(crate) notes: Vec<String>,
+    damages: Vec<Damage>,
+    /// Names of those that end in order, but without a closing record.
+    unclosed: Vec<String>,
+}
+
+/// Where a file broke off.
+struct Damage {
+    name: String,
+    /// The place is one in what the file decompresses to.
+    compressed: bool,
+    /// What would have closed the capture was not before it.
+    unclosed: bool,
+    error: Error,
+}
+
+impl Read {
+    fn add(&mut self, name: &str, compressed: bool, outcome: Outcome) {
+        if outcome.start_ns > 0 {
+            let earliest = Some(self.start_ns).filter(|&ns| ns > 0);
+            self.start_ns = earliest.map_or(outcome.start_ns, |ns| ns.min(outcome.start_ns));
+        }
+        let prefix = if self.files > 1 { format!("{name}: ") } else { String::new() };
+        self.notes.extend(outcome.notes.into_iter().map(|note| format!("{prefix}{note}")));
+        let (name, unclosed) = (name.to_owned(), outcome.unclosed);
+        match outcome.damage {
+            Some(error) => self.damages.push(Damage { name, compressed, unclosed, error }),
+            None => self.unclosed.extend(unclosed.then_some(name)),
+        }
+    }
+
+    /// No damage cut any of them short.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.damages.is_empty()
+    }
+
+    /// What is said where the files were listed, once so many items were.
+    pub(crate) fn listed(&self, items: u64) -> String {
+        match self.files {
+            1 => format!("what was listed ({items}) stands before that"),
+            _ => "it was listed up to that".into(),
+        }
+    }
+
+    /// To be called once the output is written: damage is the failure that is left. `so_far` says
+    /// what was done with what stands before it. All but the last damage is reported here, and what
+    /// was not closed, which is no failure: that is what a recorder leaves that was killed.
+    pub(crate) fn end(&self, so_far: &str) -> Result<()> {
+        for name in &self.unclosed {
+            crate::run::report(&anyhow!(
+                "{name} is not closed: it has no closing record, as the recorder was killed or still runs, or the file was cut; its end may be missing"
+            ));
+        }
+        let mut errors = self.damages.iter().map(|damage| damage.error(so_far));
+        let last = errors.next_back();
+        errors.for_each(|error| crate::run::report(&error));
+        last.map_or(Ok(()), Err)
+    }
+}
+
+impl Damage {
+    fn error(&self, so_far: &str) -> anyhow::Error {
+        let name = &self.name;
+        let of = if self.compressed { " of its decompressed contents" } else { "" };
+        let closed = if self.unclosed { "; it is not closed: its end is missing" } else { "" };
+        match &self.error {
+            Error::Damaged { offset, reason } => anyhow!(
+                "{name} is damaged at byte {offset}{of}: {reason}; {so_far}{closed}; if the file was copied, copy it again"
+            ),
+            error => anyhow!("reading {name} failed: {error}; {so_far}{closed}"),
+        }
+    }
+}
+
+/// Reads a descriptor set, as `--proto` names it.
+pub(crate) fn descriptors(path: &Path) -> Result<Descriptors> {
+    let file = path.display();
+    let set = std::fs::read(path).with_context(|| format!("cannot read {file}"))?;
+    Descriptors::decode(&set).with_context(|| {
+        format!("{file} is no whole descriptor set; make one with protoc --include_imports -o FILE")
+    })
+}
+
+fn name(path: &Path) -> Cow<'_, str> {
+    if is_stdin(path) { "standard input".into() } else { path.to_string_lossy() }
+}
+
+fn open(path: &Path) -> Result<File> {
+    let name = path.display();
+    let file = File::open(path).with_context(|| format!("cannot open {name}"))?;
+    if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+        return Err(anyhow!("cannot read {name}: it is a directory; name a capture file"));
+    }
+    Ok(file)
+}
+
+fn unreadable(name: &str, error: &Error) -> anyhow::Error {
+    match error {
+        Error::Foreign { expected, reason } => anyhow!(
+            "cannot read {name}: not {expected}: {reason}; give a file that `sslrec -w` or a packet capture program wrote"
+        ),
+        error => anyhow!("cannot read {name}: {error}"),
+    }
+}
+
+/// Progress through all files, where each of them has a length.
+fn progress(files: &[Option<File>]) -> Option<Arc<Progress>> {
+    let lengths = files.iter().map(|file| {
+        let metadata = file.as_ref()?.metadata().ok()?;
+        metadata.is_file().then_some(metadata.len())
+    });
+    Progress::on_terminal(lengths.sum::<Option<u64>>()?)
+}
+
+/// Ctrl-C ends the wait for more, and what was read is summed up; a second one ends the program.
+#[cfg(unix)]
+fn stop_on_signals(until: &Until) -> Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    for signal in [SIGINT, SIGTERM] {
+        let status = 128 + signal;
+        let second = signal_hook::flag::register_conditional_shutdown(
+            signal,
+            status,
+            Arc::clone(&until.stopped),
+        );
+        second
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&until.stopped)))
+            .context("cannot wait for Ctrl-C")?;
+    }
+    Ok(())
+}
+
+/// Ctrl-C ends the program.
+#[cfg(not(unix))]
+fn stop_on_signals(_: &Until) -> Result<()> {
+    Ok(())
+}
+
+/// Passes everything on, and sees when the capture says that it is complete.
+struct Watch<'a> {
+    sink: &'a mut dyn RecordSink,
+    until: &'a Until,
+}
+
+impl RecordSink for Watch<'_> {
+    fn record(&mut self, record: &Record<'_>) {
+        if matches!(record, Record::Stats(stats) if stats.last) {
+            self.until.closed.store(true, Ordering::Relaxed);
+        }
+        self.sink.record(record);
+    }
+
+    fn info(&mut self, info: &CaptureInfo) {
+        self.sink.info(info);
+    }
+
+    fn source(&mut self, kind: Kind) {
+        self.sink.source(kind);
+    }
+
+    fn note(&mut self, conn: u64, note: &str) {
+        self.sink.note(conn, note);
+    }
+
+    fn reset(&mut self, conn: u64, dir: Direction) {
+        self.sink.reset(conn, dir);
+    }
+
+    fn is_done(&self) -> bool {
+        self.sink.is_done()
+    }
+}

@@ -1,0 +1,41 @@
+//! `sslanalyze`: lists the HTTP exchanges of a capture.
+//!
+//! ```text
+//! cli -> run -> files -> sslrec_analyzer -> listing -> output
+//!            \-> commands
+//! ```
+//!
+//! `cli` is the command line, `files` opens the captures and reports damage, `listing` passes items
+//! to an `output`, and each module of `commands` turns a capture into something else. Parsing is the
+//! work of the library.
+
+#![forbid(unsafe_code)]
+
+mod cli;
+mod commands;
+mod files;
+mod listing;
+mod output;
+mod progress;
+mod run;
+mod template;
+mod terminal;
+mod text;
+mod threads;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::Cli;
+use crate::run::{exit_status, report, run};
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            ExitCode::from(exit_status(&error))
+        }
+    }
+}

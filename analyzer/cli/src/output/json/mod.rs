@@ -1,0 +1,270 @@
+//! One JSON object a line: exchanges, streams and handshakes, then a summary.
+//!
+//! The order of the fields is part of the contract with people who read it. Unknown is `null`.
+//! Octets of heads above 0x7F become the code points of the same number (see
+//! [`sslrec_analyzer::text::latin1`]).
+
+mod object;
+mod prepared;
+
+use std::io::{self, Write};
+use std::ops::Range;
+
+use sslrec_analyzer::capture::Summary;
+use sslrec_analyzer::descriptors::Descriptors;
+use sslrec_analyzer::exchange::{
+    ConnectionInfo, Exchange, Fields, Handshake, Item, Message, Request, Response, Stream,
+};
+use sslrec_analyzer::text::Rfc3339;
+use sslrec_formats::record::{Direction, Role};
+
+use self::object::{Latin1, Milliseconds, Object, Value, write_array};
+pub(crate) use self::prepared::Prepared;
+use super::Output;
+use super::carried::CarriedObject;
+use crate::text::Base64;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Json<W> {
+    out: W,
+    /// The line that is being written; kept for its memory.
+    line: Vec<u8>,
+    descriptors: Option<Descriptors>,
+}
+
+impl<W: Write> Json<W> {
+    /// Writes to `out`, which should be buffered.
+    pub(crate) fn new(out: W) -> Self {
+        Self { out, line: Vec::new(), descriptors: None }
+    }
+
+    /// The same with names for messages of gRPC.
+    pub(crate) fn with_descriptors(self, descriptors: Option<Descriptors>) -> Self {
+        Self { descriptors, ..self }
+    }
+
+    fn write_line(&mut self) -> io::Result<()> {
+        self.line.push(b'\n');
+        self.out.write_all(&self.line)?;
+        // A body can be long, and most are not.
+        self.line.clear();
+        self.line.shrink_to(USUAL_LINE);
+        Ok(())
+    }
+}
+
+/// Memory for a line that is kept.
+const USUAL_LINE: usize = 64 << 10;
+
+impl<W: Write> Output for Json<W> {
+    fn item(&mut self, item: &Item) -> io::Result<()> {
+        match item {
+            Item::Exchange(exchange) => {
+                write_exchange(&mut self.line, exchange, self.descriptors.as_ref())?;
+            }
+            Item::Stream(stream) => write_stream(&mut self.line, stream),
+            Item::Handshake(handshake) => write_handshake(&mut self.line, handshake),
+        }
+        self.write_line()
+    }
+
+    fn prepare(&mut self, item: &Item) -> io::Result<Option<Prepared>> {
+        let Item::Exchange(exchange) = item else { return Ok(None) };
+        Ok(Some(Prepared::new(&mut self.line, exchange, self.descriptors.as_ref())?))
+    }
+
+    fn prepared(&mut self, prepared: Prepared, id: u64) -> io::Result<()> {
+        push_start(&mut self.line, id);
+        self.out.write_all(&self.line)?;
+        self.line.clear();
+        prepared.write(&mut self.out, &mut self.line)
+    }
+
+    fn summary(&mut self, summary: &Summary) -> io::Result<()> {
+        let mut line = Object::begin(&mut self.line);
+        line.field("type", "summary");
+        line.field("exchanges", summary.exchanges);
+        line.field_if_some("listed", summary.listed);
+        line.field("streams", summary.streams);
+        line.field("handshakes", summary.handshakes);
+        line.field("connections", summary.connections);
+        line.field("processes", summary.processes);
+        line.field("incomplete", summary.incomplete);
+        line.field("lost_bytes", summary.lost_bytes);
+        line.field("dropped_events", summary.dropped_events);
+        line.field("start", summary.start_ns.map(Rfc3339));
+        line.field("end", summary.end_ns.map(Rfc3339));
+        line.field("closed", summary.closed);
+        line.field("notes", &*summary.notes);
+        line.end();
+        self.write_line()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+fn write_exchange(
+    out: &mut Vec<u8>,
+    exchange: &Exchange,
+    descriptors: Option<&Descriptors>,
+) -> serde_json::Result<()> {
+    push_start(out, exchange.id);
+    let mut line = Object::go_on(out);
+    exchange_fields(&mut line, exchange, descriptors)?;
+    line.end();
+    Ok(())
+}
+
+/// Type and number of an exchange.
+fn push_start(out: &mut Vec<u8>, id: u64) {
+    let mut line = Object::begin(out);
+    line.field("type", "exchange");
+    line.field("id", id);
+}
+
+/// What follows the number of an exchange. Returns where its connection stands in the buffer.
+fn exchange_fields(
+    line: &mut Object<'_>,
+    exchange: &Exchange,
+    descriptors: Option<&Descriptors>,
+) -> serde_json::Result<Range<usize>> {
+    let info = &exchange.connection;
+    line.field("conn", info.record.conn);
+    line.field("stream", exchange.stream);
+    line.field("proto", exchange.listed_proto());
+    line.field("time", Rfc3339(exchange.first_ns()));
+    let start = line.position();
+    identity(line, info, Some(exchange.request_direction));
+    let end = line.position();
+    line.object("request", exchange.request.as_ref(), |object, r| request(object, r, info.tls));
+    line.object("response", exchange.response.as_ref(), response);
+    if !exchange.interim.is_empty() {
+        line.objects("interim", &exchange.interim, |object, interim| {
+            object.field("status", interim.status);
+            object.field("headers", &interim.headers);
+        });
+    }
+    if let Some(carried) = CarriedObject::of(exchange, descriptors) {
+        line.serialize(carried.key(), &carried)?;
+    }
+    line.field("ttfb_ms", exchange.ttfb_ns().map(Milliseconds));
+    line.field("duration_ms", exchange.duration_ns().map(Milliseconds));
+    line.field("complete", exchange.complete);
+    line.field("lost_bytes", exchange.lost_bytes);
+    line.field("notes", &*exchange.notes);
+    Ok(start..end)
+}
+
+fn write_stream(out: &mut Vec<u8>, stream: &Stream) {
+    let info = &stream.connection;
+    let client = info.client_direction();
+    let mut line = Object::begin(out);
+    line.field("type", "stream");
+    line.field("conn", info.record.conn);
+    line.field("proto", "stream");
+    line.field("time", Rfc3339(stream.first_ns));
+    identity(&mut line, info, client);
+    let halves = client.map(|client| match client {
+        Direction::Sent => (&stream.sent, &stream.received),
+        Direction::Received => (&stream.received, &stream.sent),
+    });
+    line.field("client_bytes", halves.map(|(client, _)| client.bytes));
+    line.field("server_bytes", halves.map(|(_, server)| server.bytes));
+    line.field("first_bytes", halves.map(|(client, _)| Base64(&client.first_bytes)));
+    line.field("server_first_bytes", halves.map(|(_, server)| Base64(&server.first_bytes)));
+    if let Some((client, server)) = halves {
+        line.field_if_some("client_data", client.data.as_deref().map(Base64));
+        line.field_if_some("server_data", server.data.as_deref().map(Base64));
+    } else {
+        by_end(&mut line, stream);
+    }
+    line.field("duration_ms", stream.last_ns.checked_sub(stream.first_ns).map(Milliseconds));
+    line.field("complete", stream.complete);
+    line.field("lost_bytes", stream.lost_bytes);
+    line.field("notes", &*stream.notes);
+    line.end();
+}
+
+fn write_handshake(out: &mut Vec<u8>, handshake: &Handshake) {
+    let info = &handshake.connection;
+    let mut line = Object::begin(out);
+    line.field("type", "handshake");
+    line.field("conn", info.record.conn);
+    line.field("time", Rfc3339(handshake.first_ns));
+    identity(&mut line, info, info.client_direction());
+    line.field("version", info.record.version.as_deref());
+    line.field("cipher", info.record.cipher.as_deref());
+    line.field("ok", handshake.ok);
+    line.field("result", handshake.result);
+    line.field("fn", &*handshake.func);
+    line.field("latency_ms", handshake.latency_ns().map(Milliseconds));
+    line.end();
+}
+
+/// What the two ends sent, where it is not known which one is the client.
+fn by_end(line: &mut Object<'_>, stream: &Stream) {
+    line.field("local_bytes", stream.sent.bytes);
+    line.field("remote_bytes", stream.received.bytes);
+    line.field("local_first_bytes", Base64(&stream.sent.first_bytes));
+    line.field("remote_first_bytes", Base64(&stream.received.first_bytes));
+    line.field_if_some("local_data", stream.sent.data.as_deref().map(Base64));
+    line.field_if_some("remote_data", stream.received.data.as_deref().map(Base64));
+}
+
+/// Who and where; the same in every object. `client` is the direction in which the client's bytes
+/// went, where known.
+fn identity(line: &mut Object<'_>, info: &ConnectionInfo, client: Option<Direction>) {
+    let record = &info.record;
+    let (from, to) = client.map_or((None, None), |client| info.ends(client));
+    line.field("pid", info.pid());
+    line.field("comm", info.comm.as_deref());
+    line.field("role", info.role(client).map(Role::as_str));
+    line.field("lib", info.lib());
+    line.field("client", from);
+    line.field("server", to);
+    if client.is_none() {
+        line.field_if_some("local", record.local);
+        line.field_if_some("remote", record.remote);
+    }
+    line.field("addr", record.addr.as_str());
+    line.field("sni", record.sni.as_deref());
+    line.field("alpn", record.alpn.as_deref());
+}
+
+fn request(object: &mut Object<'_>, request: &Request, tls: bool) {
+    object.field("method", request.method.as_deref());
+    object.field("url", request.url_octets(tls).map(Latin1));
+    object.field("authority", request.authority_octets().map(|octets| Latin1([octets])));
+    object.field("path", request.path_octets().map(|octets| Latin1([octets])));
+    message(object, &request.message);
+    // Most requests have none, and the contract shows none.
+    let trailers = &request.message.trailers;
+    object.field_if_some("trailers", Some(trailers).filter(|trailers| !trailers.is_empty()));
+}
+
+fn response(object: &mut Object<'_>, response: &Response) {
+    object.field("status", response.status);
+    object.field("reason", Latin1([&response.reason]));
+    message(object, &response.message);
+    object.field("trailers", &response.message.trailers);
+}
+
+fn message(object: &mut Object<'_>, message: &Message) {
+    object.field("headers", &message.headers);
+    object.field("body_bytes", message.body.bytes);
+    // Without content codings; only where these were to be undone, and then so is the body.
+    object.field_if_some("decoded_bytes", message.body.decoded_bytes);
+    object.field_if_some("body", message.body.data.as_deref().map(Base64));
+}
+
+/// Header fields as an array of pairs.
+impl Value for &Fields {
+    fn write(&self, out: &mut Vec<u8>) {
+        write_array(out, self.iter(), |out, (name, value)| {
+            write_array(out, [name, value], |out, octets| Latin1([octets]).write(out));
+        });
+    }
+}

@@ -1,0 +1,67 @@
+//! The line of an exchange whose turn has not come: all of it but the number.
+//!
+//! What is known of its connection may still change, seldom; then that part is written anew.
+
+use std::io::{self, Write};
+use std::ops::Range;
+
+use sslrec_analyzer::descriptors::Descriptors;
+use sslrec_analyzer::exchange::{Exchange, SharedConnection};
+use sslrec_formats::record::Direction;
+
+use super::object::Object;
+use super::{USUAL_LINE, exchange_fields, identity};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// What follows the number, to the end of the line.
+    rest: Box<[u8]>,
+    /// Where in it stands what is known of the connection.
+    identity: Range<usize>,
+    shared: SharedConnection,
+    /// What it says there.
+    version: u64,
+    client: Direction,
+}
+
+impl Prepared {
+    /// Writes the line by way of `line`, which is empty and kept for its memory.
+    pub(super) fn new(
+        line: &mut Vec<u8>,
+        exchange: &Exchange,
+        descriptors: Option<&Descriptors>,
+    ) -> serde_json::Result<Self> {
+        let mut object = Object::go_on(line);
+        let identity = exchange_fields(&mut object, exchange, descriptors)?;
+        object.end();
+        line.push(b'\n');
+        let prepared = Self {
+            rest: line.as_slice().into(),
+            identity,
+            shared: exchange.shared_connection().clone(),
+            version: exchange.shared_connection().listed_version(),
+            client: exchange.request_direction,
+        };
+        line.clear();
+        line.shrink_to(USUAL_LINE);
+        Ok(prepared)
+    }
+
+    /// About how much memory it takes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.rest.len()
+    }
+
+    /// Writes it behind its number. `line` is as in [`Self::new`].
+    pub(super) fn write(self, out: &mut impl Write, line: &mut Vec<u8>) -> io::Result<()> {
+        if self.shared.listed_version() == self.version {
+            return out.write_all(&self.rest);
+        }
+        identity(&mut Object::go_on(line), &self.shared.listed(), Some(self.client));
+        out.write_all(&self.rest[..self.identity.start])?;
+        out.write_all(line)?;
+        line.clear();
+        out.write_all(&self.rest[self.identity.end..])
+    }
+}

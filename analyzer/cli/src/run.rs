@@ -1,0 +1,108 @@
+//! Does what the command line says: input to listing, and failures to messages.
+
+use std::io::{self, BufWriter, Write};
+
+use anyhow::{Context, Result};
+use sslrec_analyzer::capture::{Assembler, Options};
+use sslrec_analyzer::filter;
+
+use crate::cli::Cli;
+use crate::commands;
+use crate::files::{self, Files, is_stdin};
+use crate::listing::Listing;
+use crate::output::Output;
+use crate::output::json::Json;
+use crate::output::table::Table;
+use crate::terminal;
+use crate::threads::Threads;
+
+/// Bytes that are gathered before they are written.
+const OUT_BUFFER: usize = 64 << 10;
+
+/// Lists a capture, or does what the command says.
+///
+/// # Errors
+/// If the filter is none (a [`filter::Error`]) or the options contradict one another ([`Usage`]),
+/// before anything is read. If the capture cannot be read, or is damaged: then what stands before
+/// the damage was listed. That nobody reads the output any more is no error.
+pub(crate) fn run(cli: &Cli) -> Result<()> {
+    if let Some(command) = &cli.command {
+        return commands::run(command);
+    }
+    let (paths, filter) = cli.files_and_filter()?;
+    let stdins = paths.iter().filter(|path| is_stdin(path)).count();
+    if stdins > 1 {
+        return Err(Usage("standard input can be read once; name `-` once").into());
+    }
+    if cli.follow_file && paths.len() > 1 {
+        return Err(Usage("--follow-file follows one file; name one").into());
+    }
+    let files = Files::open(paths, cli.follow_file, cli.quiet)?;
+    let listing = Listing {
+        filter,
+        decode: cli.decode,
+        handshakes: cli.json,
+        output: output(cli)?,
+        listed: 0,
+        failure: None,
+        live: stdins > 0 || cli.follow_file,
+    };
+    let options = Options {
+        both_ends: cli.both_ends,
+        bodies: cli.bodies,
+        as_finished: cli.follow_file,
+        ..Options::default()
+    };
+    let threads = if listing.live { Threads::one() } else { Threads::of_listing(cli.threads) };
+    let mut capture = match threads.lister {
+        true => Assembler::apart(options, listing).context("cannot start a thread")?,
+        false => Assembler::new(options, listing),
+    };
+    let read = files.with_threads(threads).read(&mut capture)?;
+    let (mut summary, mut listing) = capture.finish(read.start_ns, read.is_whole());
+    summary.closed &= read.closed;
+    summary.notes.extend(read.notes.iter().cloned());
+    summary.listed = listing.filter.is_some().then_some(listing.listed);
+    listing.attempt(|output| output.summary(&summary));
+    listing.attempt(|output| output.flush());
+    match listing.failure {
+        Some(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+        Some(error) => return Err(error).context("cannot write the listing"),
+        None => {}
+    }
+    read.end(&read.listed(listing.listed))
+}
+
+/// Options that contradict one another.
+#[derive(Debug)]
+pub(crate) struct Usage(&'static str);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+fn output(cli: &Cli) -> Result<Box<dyn Output + Send>> {
+    let out = BufWriter::with_capacity(OUT_BUFFER, io::stdout());
+    if cli.json {
+        let descriptors = cli.proto.as_deref().map(files::descriptors).transpose()?;
+        return Ok(Box::new(Json::new(out).with_descriptors(descriptors)));
+    }
+    Ok(Box::new(Table::new(out, terminal::is_colored(cli.color), terminal::width())))
+}
+
+/// Exit status of a failure.
+pub(crate) fn exit_status(error: &anyhow::Error) -> u8 {
+    let usage =
+        error.is::<filter::Error>() || error.is::<Usage>() || error.is::<commands::BadRule>();
+    if usage { 2 } else { 1 }
+}
+
+/// Writes a failure on standard error: one line, but for a filter, which is shown.
+pub(crate) fn report(error: &anyhow::Error) {
+    // If standard error is closed, there is nowhere left to say so.
+    let _ = writeln!(io::stderr(), "sslanalyze: {error:#}");
+}

@@ -1,0 +1,9 @@
+//! gRPC, WebSocket and server-sent events from records to what is listed of them.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
+mod any;
+mod events;
+mod grpc;
+mod support;
+mod websocket;

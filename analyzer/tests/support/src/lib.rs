@@ -1,0 +1,8 @@
+//! Support for the tests of the analyzer: captures made by hand, HTTP/2 peers, and programs of
+//! others that check the output.
+
+pub mod frames;
+pub mod h2_peers;
+pub mod records;
+pub mod tools;
+pub mod wireshark;
