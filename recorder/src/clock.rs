@@ -3,9 +3,10 @@
 //! The kernel side takes its times from `CLOCK_BOOTTIME`, which nobody can set and which goes on
 //! while the machine is suspended.
 
-use std::fs;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::proc::own;
 
 /// What to add to the kernel side's nanoseconds to get nanoseconds since the Unix epoch.
 ///
@@ -53,10 +54,7 @@ fn unix_time_ns() -> u64 {
 /// The kernel side's clock, now.
 pub(crate) fn boot_time_ns() -> u64 {
     static NAMESPACE_NS: OnceLock<i128> = OnceLock::new();
-    let ahead_ns = *NAMESPACE_NS.get_or_init(|| {
-        // Missing before Linux 5.6, which has no such namespaces.
-        namespace_ns(&fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default())
-    });
+    let ahead_ns = *NAMESPACE_NS.get_or_init(|| namespace_ns(&own::time_offsets()));
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is to a timespec of ours. The call cannot fail for this clock.
     unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::fs;
 use std::io::{self, Write as _};
 use std::mem::MaybeUninit;
 use std::path::Path;
@@ -12,13 +11,14 @@ use anyhow::Result;
 
 use crate::attach::probes::Probes;
 use crate::cli::Options;
+use crate::coverage::ports::{TLS_PORTS, ports_of};
 use crate::coverage::recognise::Recogniser;
 use crate::discovery::Mappings;
 use crate::kernel::features::Kernel;
 use crate::proc::cgroups::mount_point;
-use crate::proc::processes;
-use crate::proc::tcp::{TLS_PORTS, ports_of};
-use crate::targets::{FileKey, Found, Targets, mapped_files};
+use crate::proc::maps::{FileKey, mapped_files};
+use crate::proc::{own, processes};
+use crate::targets::{Found, Targets};
 
 /// What the recorder needs where it is not root, by the bits of `linux/capability.h`. CAP_SYS_ADMIN
 /// stands for the first two.
@@ -48,9 +48,8 @@ fn machine(options: &Options, text: &mut String) -> bool {
         // Writing to a string does not fail.
         let _ = writeln!(text, "{what:<14}{value}");
     };
-    let of_kernel = |file| fs::read_to_string(format!("/proc/sys/kernel/{file}"));
-    let release = of_kernel("osrelease").unwrap_or_default();
-    line("kernel", &format!("Linux {} {}", release.trim(), std::env::consts::ARCH));
+    let release = own::kernel_setting("osrelease");
+    line("kernel", &format!("Linux {release} {}", std::env::consts::ARCH));
     line("privileges", &privileges());
     let kernel = match Kernel::probe(&options.without) {
         Ok(kernel) => kernel,
@@ -95,9 +94,7 @@ fn machine(options: &Options, text: &mut String) -> bool {
 }
 
 fn privileges() -> String {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let effective = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
+    let effective = own::status("CapEff").and_then(|hex| u64::from_str_radix(&hex, 16).ok());
     let has = |bit: u32| effective.is_some_and(|bits| bits >> bit & 1 == 1);
     let granted = |bit| has(bit) || (bit >= 38 && has(CAP_SYS_ADMIN));
     let missing: Vec<_> =
@@ -159,13 +156,8 @@ fn unknown(pid: u32, recogniser: &mut Recogniser) -> Option<String> {
     let ports = ports_of(pid);
     let port = ports.iter().find(|port| TLS_PORTS.contains(port))?;
     let mut files = mapped_files(pid).unwrap_or_default().into_iter();
-    let judge = |path: &Path, recogniser: &mut Recogniser| {
-        recogniser.judge(
-            &Path::new(&format!("/proc/{pid}/root")).join(path.strip_prefix("/").ok()?),
-            path,
-        )
-    };
-    let sign = files.find_map(|file| judge(&file.path, recogniser));
+    let mut judge = |path: &Path| recogniser.judge(&processes::path_in(pid, path), path);
+    let sign = files.find_map(|file| judge(&file.path));
     let what = sign.unwrap_or("no TLS library that sslrec knows was found in it");
     Some(format!("port {port}, cannot be recorded: {what}"))
 }

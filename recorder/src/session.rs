@@ -1,9 +1,7 @@
 //! One recording from beginning to end.
 
-use std::fs;
 use std::io::{self, BufWriter, Stdout};
 use std::mem::MaybeUninit;
-use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -33,7 +31,7 @@ use crate::kernel::features::Kernel;
 use crate::kernel::maps::KernelMaps;
 use crate::messages::{self, say};
 use crate::proc::cgroups::Cgroup;
-use crate::proc::processes;
+use crate::proc::{own, processes};
 use crate::process::child::{Child, exit_code};
 use crate::process::memory::Ceiling;
 use crate::process::priority::{self, Duty};
@@ -348,14 +346,15 @@ fn rules(options: &Options) -> Rules {
 }
 
 fn capture_info(options: &Options, clock: Clock) -> CaptureInfo {
-    let kernel = |file| {
-        let text = fs::read_to_string(Path::new("/proc/sys/kernel").join(file));
-        text.map(|text| text.trim_end().to_owned()).unwrap_or_default()
-    };
     CaptureInfo {
         start_ns: clock.now_ns(),
         tool: concat!("sslrec ", env!("CARGO_PKG_VERSION")).into(),
-        os: format!("{} {} {}", kernel("ostype"), kernel("osrelease"), std::env::consts::ARCH),
+        os: format!(
+            "{} {} {}",
+            own::kernel_setting("ostype"),
+            own::kernel_setting("osrelease"),
+            std::env::consts::ARCH
+        ),
         snaplen: options.snaplen,
         redacted: rules(options).stated().to_vec(),
     }

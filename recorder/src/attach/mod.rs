@@ -18,8 +18,9 @@ use self::self_test::{Outcome, Source};
 use crate::cli::Options;
 use crate::coverage::Coverage;
 use crate::messages::say;
+use crate::proc::maps::FileKey;
+use crate::targets::Target;
 use crate::targets::stack_switchers::Switcher;
-use crate::targets::{FileKey, Target};
 
 /// What has been probed, and how.
 #[derive(Debug)]

@@ -3,10 +3,8 @@
 //!
 //! What is attached goes with this process, however it ends: links are file descriptors.
 
-use std::fs;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -21,7 +19,7 @@ use crate::kernel::maps::{KernelMaps, KernelState};
 use crate::kernel::skel::types;
 use crate::kernel::skel::{SslrecSkel, SslrecSkelBuilder};
 use crate::proc::cgroups::Cgroup;
-use crate::proc::processes;
+use crate::proc::{own, processes};
 
 /// The ring must hold a few of the largest chunks.
 const RING_SIZE_MIN: u64 = 64 << 10;
@@ -191,8 +189,8 @@ impl<'obj> Probes<'obj> {
 fn pid_namespace() -> Result<u32> {
     /// `PROC_PID_INIT_INO` of the kernel's `linux/proc_ns.h`.
     const FIRST: u32 = 0xefff_fffc;
-    let meta = fs::metadata("/proc/self/ns/pid").context("cannot read /proc/self/ns/pid")?;
-    let inode = u32::try_from(meta.ino())?;
+    let inode = own::namespace_inode("pid").context("cannot read the pid namespace from /proc")?;
+    let inode = u32::try_from(inode)?;
     Ok(if inode == FIRST { 0 } else { inode })
 }
 

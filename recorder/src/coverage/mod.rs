@@ -3,6 +3,7 @@
 //! While the recording goes on this only takes notes: which files were probed and how they were
 //! found, and what the recorded processes have mapped. The report is made of them at the end.
 
+pub(crate) mod ports;
 pub(crate) mod recognise;
 mod report;
 pub(crate) mod usage;
@@ -14,8 +15,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::Result;
 
 pub(crate) use self::report::{Report, lines};
+use crate::proc::maps::Mapping;
 use crate::proc::processes;
-use crate::targets::{Found, Mapping};
+use crate::targets::Found;
 
 /// Processes that are reported each for itself: more than anybody reads, in about a megabyte.
 const PROCESSES_MAX: usize = 2048;

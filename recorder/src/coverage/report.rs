@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use sslrec_formats::record::{self, CoveredLib};
 
+use super::ports::{TLS_PORTS, ports_of};
 use super::recognise::Recogniser;
 use super::usage::Usage;
 use super::{Coverage, Inner, Notes, REST};
 use crate::kernel::event::view;
 use crate::kernel::skel::types;
-use crate::proc::tcp::{TLS_PORTS, ports_of};
+use crate::proc::processes;
 
 /// Lines on what was not recorded, unless all are wanted.
 const LINES_MAX: usize = 5;
@@ -118,8 +119,8 @@ impl Report {
         });
         let alive = is_still(pid, notes);
         let mut signs = own.chain(brought).filter_map(|path| {
-            let seen = format!("/proc/{pid}/root{}", path.display());
-            recogniser.judge(if alive { Path::new(&seen) } else { path }, path)
+            let seen = if alive { processes::path_in(pid, path) } else { path.into() };
+            recogniser.judge(&seen, path)
         });
         let what = match (signs.next(), notes.libs.is_empty()) {
             (Some(sign), _) => sign,
@@ -146,7 +147,7 @@ impl Report {
 
 /// Whether this number still is the process of which the notes are.
 fn is_still(pid: u32, notes: &Notes) -> bool {
-    let exe = crate::proc::processes::executable(pid).map(PathBuf::from);
+    let exe = processes::executable(pid).map(PathBuf::from);
     exe.is_some() && exe == notes.exe
 }
 

@@ -16,7 +16,7 @@ use perf_event::data::Record;
 use perf_event::events::Software;
 use perf_event::{Builder, Clock, SampleFlag, Sampler};
 
-use crate::targets::{FileKey, Mapping};
+use crate::proc::maps::{FileKey, Mapping};
 
 /// A processor's records wait in this much memory: some thousand.
 const RING_BYTES: usize = 256 << 10;

@@ -31,10 +31,11 @@ use crate::coverage::Coverage;
 use crate::kernel::event::{bytes_of, view};
 use crate::kernel::skel::types;
 use crate::messages::say;
+use crate::proc::maps::{FileKey, Mapping, mapped_files};
 use crate::proc::processes;
 use crate::process::signaller::Keeper;
 use crate::targets::stack_switchers::switcher_in;
-use crate::targets::{FileKey, Found, Mapping, Targets, mapped_files};
+use crate::targets::{Found, Targets};
 
 /// Between looks at whether the recording has ended.
 const LOOK: Duration = Duration::from_millis(20);

@@ -13,6 +13,7 @@ use libbpf_rs::{MapCore, MapHandle, libbpf_sys};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::clock::boot_time_ns;
+use crate::proc::own;
 use crate::process::signaller::Keeper;
 
 /// A process is not kept longer than this, whatever the recorder does.
@@ -67,7 +68,7 @@ impl Watchdog {
     /// No process can be started.
     pub(crate) fn start(held: &impl AsFd, keeper: Keeper) -> Result<Self> {
         let (ours, alive) = io::pipe().context("cannot make a pipe")?;
-        let mut command = Command::new("/proc/self/exe");
+        let mut command = Command::new(own::EXECUTABLE);
         // Ctrl-C is for the recorder, and so is the end of its session.
         command.arg("--watchdog").env_clear().current_dir("/").process_group(0);
         command.stdin(ours).stderr(Stdio::null());

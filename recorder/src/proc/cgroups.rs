@@ -1,9 +1,14 @@
 //! Groups of the second version of cgroups that the user named.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+
+use super::{file, processes};
 
 /// As many as the kernel side has room for: `CGROUPS_MAX`.
 const CGROUPS_MAX: usize = 64;
@@ -53,7 +58,7 @@ impl Cgroup {
 
     /// Whether a process is in here, or in a group below.
     pub(crate) fn has(&self, pid: u32) -> bool {
-        let Ok(groups) = fs::read_to_string(format!("/proc/{pid}/cgroup")) else { return false };
+        let Ok(groups) = file::read(processes::path(pid, "cgroup")) else { return false };
         let group = groups.lines().find_map(|line| line.strip_prefix("0::"));
         let root = mount_point();
         group.zip(root).is_some_and(|(group, root)| {
@@ -64,10 +69,19 @@ impl Cgroup {
 
 /// Where the second version is mounted; on its own, or beside the first one.
 pub(crate) fn mount_point() -> Option<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
-    let mut fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-    let mount = fields.find(|fields| fields.get(2) == Some(&"cgroup2"))?;
-    Some(mount.get(1)?.into())
+    let mut found = None;
+    file::each_line("/proc/self/mounts", |line| {
+        let fields: Vec<_> = line.split(|&byte| byte == b' ').collect();
+        match fields[..] {
+            [_, folder, b"cgroup2", ..] => {
+                found = Some(PathBuf::from(OsStr::from_bytes(folder)));
+                ControlFlow::Break(())
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    })
+    .ok()?;
+    found
 }
 
 #[cfg(test)]

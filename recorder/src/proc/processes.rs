@@ -1,10 +1,13 @@
-//! What `/proc` tells of processes. Any of them may be gone at any moment, so every answer may
-//! be "not known".
+//! Identity and state of processes. Any of them may end at any moment, so every result may be
+//! `None`.
 
 use std::collections::HashMap;
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use sslrec_formats::record::Process;
+
+use super::file;
 
 /// These processes and all that descend from them, each once.
 pub(crate) fn with_descendants(pids: &[u32]) -> Vec<u32> {
@@ -44,20 +47,18 @@ pub(crate) fn comm(pid: u32) -> Option<String> {
 
 /// The path of its executable.
 pub(crate) fn executable(pid: u32) -> Option<String> {
-    fs::read_link(format!("/proc/{pid}/exe")).ok().map(|path| path.display().to_string())
+    fs::read_link(path(pid, "exe")).ok().map(|path| path.display().to_string())
 }
 
 /// Its user.
 pub(crate) fn uid(pid: u32) -> Option<u32> {
-    let status = read(pid, "status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
-    line.split_whitespace().next()?.parse().ok()
+    let uids = status_field(&read(pid, "status")?, "Uid")?;
+    uids.split_whitespace().next()?.parse().ok()
 }
 
 /// The process to which a thread belongs: for a process its own number.
 pub(crate) fn of_thread(tid: u32) -> Option<u32> {
-    let status = read(tid, "status")?;
-    status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()
+    status_field(&read(tid, "status")?, "Tgid")?.parse().ok()
 }
 
 /// Whether it has not begun to end: not so for a zombie. The first thread may end before others.
@@ -80,8 +81,24 @@ fn field_after_name(stat: &str, index: usize) -> Option<&str> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(index)
 }
 
-fn read(pid: u32, file: &str) -> Option<String> {
-    fs::read_to_string(format!("/proc/{pid}/{file}")).ok()
+fn read(pid: u32, name: &str) -> Option<String> {
+    file::read(path(pid, name)).ok()
+}
+
+/// A field of the text of a `status` file, such as `Uid`, without the blanks around it.
+pub(super) fn status_field(status: &str, field: &str) -> Option<String> {
+    let value = |line: &str| Some(line.strip_prefix(field)?.strip_prefix(':')?.trim().to_owned());
+    status.lines().find_map(value)
+}
+
+/// The path of a file about a process.
+pub(super) fn path(pid: u32, name: &str) -> PathBuf {
+    format!("/proc/{pid}/{name}").into()
+}
+
+/// The path by which the recorder opens a file of this path in the mount namespace of a process.
+pub(crate) fn path_in(pid: u32, file: &Path) -> PathBuf {
+    path(pid, "root").join(file.strip_prefix("/").unwrap_or(file))
 }
 
 #[cfg(test)]

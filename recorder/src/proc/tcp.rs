@@ -1,65 +1,83 @@
-//! Which TCP ports a running process has to do with: those that it is connected to, and those on
-//! which it was connected to.
+//! TCP sockets: `/proc/PID/net/tcp` and `tcp6`, the tables of a process's network namespace.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashSet;
 use std::fs;
+use std::ops::ControlFlow;
 
-/// Ports on which TLS is spoken from the first byte on: https (443, 8443), mail (465, 993, 995),
-/// ldaps, DNS over TLS, syslog, AMQP, MQTT, IRC, ftps.
-pub(crate) const TLS_PORTS: [u16; 13] =
-    [443, 8443, 465, 636, 853, 989, 990, 993, 995, 5671, 6514, 6697, 8883];
+use super::file::each_line;
+use super::processes;
 
-/// States of the kernel's `net/tcp_states.h`, as `/proc/net/tcp` writes them.
-const ESTABLISHED: &str = "01";
-const LISTEN: &str = "0A";
-
-/// The ports of a process; none where they cannot be read.
-pub(crate) fn ports_of(pid: u32) -> BTreeSet<u16> {
-    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return BTreeSet::new() };
-    let links = entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
-    let sockets: BTreeSet<u64> = links
-        .filter_map(|link| link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok())
-        .collect();
-    if sockets.is_empty() {
-        return BTreeSet::new();
-    }
-    let mut ports = BTreeSet::new();
-    for table in ["tcp", "tcp6"] {
-        let text = fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
-        let all: HashMap<u64, Socket> = text.lines().skip(1).filter_map(socket).collect();
-        let own: Vec<Socket> = sockets.iter().filter_map(|inode| all.get(inode).copied()).collect();
-        ports.extend(own.iter().map(|socket| match socket {
-            Socket::Listening { local } => *local,
-            // The server's side is the one that is known, or the lower one.
-            Socket::Connected { local, remote } if TLS_PORTS.contains(local) => *local,
-            Socket::Connected { remote, .. } => *remote,
-        }));
-    }
-    ports
-}
-
-/// What of a line of `/proc/net/tcp` matters.
+/// A socket that listens or is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Socket {
+pub(crate) enum Socket {
     Listening { local: u16 },
     Connected { local: u16, remote: u16 },
 }
 
-/// `sl local remote state queues timer retransmits uid timeout inode ...`, numbers in hexadecimal
-/// but for the inode.
-fn socket(line: &str) -> Option<(u64, Socket)> {
-    let fields: Vec<&str> = line.split_whitespace().collect();
-    let port = |field: usize| {
-        let (_, hex) = fields.get(field)?.rsplit_once(':')?;
-        u16::from_str_radix(hex, 16).ok()
-    };
-    let inode = fields.get(9)?.parse().ok()?;
-    let socket = match *fields.get(3)? {
-        LISTEN => Socket::Listening { local: port(1)? },
-        ESTABLISHED => Socket::Connected { local: port(1)?, remote: port(2)? },
+/// States of the kernel's `net/tcp_states.h`, as the tables have them.
+const ESTABLISHED: &str = "01";
+const LISTEN: &str = "0A";
+
+/// The sockets of a process; none if its descriptors or the tables cannot be read.
+pub(crate) fn sockets_of(pid: u32) -> Vec<Socket> {
+    let Ok(entries) = fs::read_dir(processes::path(pid, "fd")) else { return Vec::new() };
+    let links = entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+    let inodes: HashSet<u64> = links
+        .filter_map(|link| link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok())
+        .collect();
+    let mut sockets = Vec::new();
+    if !inodes.is_empty() {
+        each_socket(pid, |inode, socket| {
+            sockets.extend(inodes.contains(&inode).then_some(socket));
+            ControlFlow::Continue(())
+        });
+    }
+    sockets
+}
+
+/// True if any socket in the network namespace of the process listens on this TCP port. False
+/// also if the tables cannot be read.
+pub(crate) fn is_listening(pid: u32, port: u16) -> bool {
+    let mut listens = false;
+    each_socket(pid, |_, socket| match socket {
+        Socket::Listening { local } if local == port => {
+            listens = true;
+            ControlFlow::Break(())
+        }
+        _ => ControlFlow::Continue(()),
+    });
+    listens
+}
+
+/// Visits the sockets of a process's network namespace with their inodes. A table that cannot be
+/// read has none.
+fn each_socket(pid: u32, mut visit: impl FnMut(u64, Socket) -> ControlFlow<()>) {
+    let mut flow = ControlFlow::Continue(());
+    for table in ["net/tcp", "net/tcp6"] {
+        // The process may have ended, or have no IPv6.
+        let _ = each_line(processes::path(pid, table), |line| {
+            let socket = std::str::from_utf8(line).ok().and_then(parse);
+            flow = socket.map_or(flow, |(inode, socket)| visit(inode, socket));
+            flow
+        });
+        if flow.is_break() {
+            return;
+        }
+    }
+}
+
+/// Parses a line: `sl local remote state queues timer retransmits uid timeout inode ...`. Numbers
+/// are hexadecimal, except for the inode.
+fn parse(line: &str) -> Option<(u64, Socket)> {
+    let mut fields = line.split_whitespace().skip(1);
+    let port = |field: &str| u16::from_str_radix(field.rsplit_once(':')?.1, 16).ok();
+    let (local, remote) = (fields.next()?, fields.next()?);
+    let socket = match fields.next()? {
+        LISTEN => Socket::Listening { local: port(local)? },
+        ESTABLISHED => Socket::Connected { local: port(local)?, remote: port(remote)? },
         _ => return None,
     };
-    Some((inode, socket))
+    Some((fields.nth(5)?.parse().ok()?, socket))
 }
 
 #[cfg(test)]
@@ -68,23 +86,51 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     #[test]
-    fn own_ports_are_found() {
+    fn own_sockets_are_found() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        let ports = ports_of(std::process::id());
-        assert!(ports.contains(&port), "{ports:?} {stream:?}");
-        assert!(ports_of(u32::MAX).is_empty());
+        let local = stream.local_addr().unwrap().port();
+        let sockets = sockets_of(std::process::id());
+        assert!(sockets.contains(&Socket::Listening { local: port }), "{sockets:?}");
+        assert!(sockets.contains(&Socket::Connected { local, remote: port }), "{sockets:?}");
+        assert!(sockets_of(u32::MAX).is_empty());
     }
 
     #[test]
     fn only_sockets_in_use_count() {
         let line = "0: 0100007F:01BB 0100007F:D431 01 00000000:00000000 00:00000000 0 0 0 4711 1";
         let connected = Socket::Connected { local: 443, remote: 0xd431 };
-        assert_eq!(socket(line), Some((4711, connected)));
+        assert_eq!(parse(line), Some((4711, connected)));
         let listening = line.replace(" 01 ", " 0A ");
-        assert_eq!(socket(&listening), Some((4711, Socket::Listening { local: 443 })));
-        assert_eq!(socket(&line.replace(" 01 ", " 06 ")), None, "waiting for its end");
-        assert_eq!(socket("sl local_address"), None);
+        assert_eq!(parse(&listening), Some((4711, Socket::Listening { local: 443 })));
+        assert_eq!(parse(&line.replace(" 01 ", " 06 ")), None, "waiting for its end");
+        assert_eq!(parse("sl local_address"), None);
+        let heading = "sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt";
+        assert_eq!(parse(heading), None);
+    }
+
+    #[test]
+    fn an_own_listener_is_found() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(is_listening(std::process::id(), port));
+        drop(listener);
+        // A child that another test is just starting may hold the descriptor for a moment.
+        for _ in 0..200 {
+            if !is_listening(std::process::id(), port) {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        panic!("port {port} is still reported as listening");
+    }
+
+    #[test]
+    fn a_connection_is_not_a_listener() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let local = stream.local_addr().unwrap().port();
+        assert!(!is_listening(std::process::id(), local));
     }
 }

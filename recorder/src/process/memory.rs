@@ -10,10 +10,11 @@
 //! have a fixed size, and are the kernel's.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Result, bail};
+
+use crate::proc::own;
 
 /// Bytes that are allocated, with what malloc(3) adds to each.
 static LIVE: AtomicUsize = AtomicUsize::new(0);
@@ -164,9 +165,8 @@ fn least(allocated: usize, ring: u64) -> u64 {
 
 /// The anonymous memory of this process.
 fn anonymous_bytes() -> Option<usize> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
-    line.split_whitespace().next()?.parse::<usize>().ok().map(|kib| kib << 10)
+    let size = own::status("RssAnon")?;
+    size.split_whitespace().next()?.parse::<usize>().ok().map(|kib| kib << 10)
 }
 
 #[cfg(test)]

@@ -6,72 +6,16 @@ pub(crate) mod stack_switchers;
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::{self, File, Metadata};
-use std::ops::Range;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
 use crate::cli::Options;
 use crate::functions::Family;
-use crate::proc::loader;
-use crate::proc::processes;
+use crate::proc::maps::{FileKey, Mapping, mapped_files};
+use crate::proc::{loader, own, processes};
 use crate::symbols::{self, Symbols};
-
-/// By this a file is known: uprobes belong to inodes, so that one file under two names is probed
-/// once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct FileKey {
-    /// As the kernel keeps it, and as `struct file_key` has it.
-    pub(crate) dev: u32,
-    pub(crate) inode: u64,
-}
-
-impl FileKey {
-    /// With the two parts of the device's number.
-    pub(crate) fn new(major: u32, minor: u32, inode: u64) -> Self {
-        /// `MINORBITS` of the kernel's `linux/kdev_t.h`.
-        const MINOR_BITS: u32 = 20;
-        Self { dev: major << MINOR_BITS | minor, inode }
-    }
-
-    /// As a file's metadata say. The device may be another than that of a mapping of the file,
-    /// on btrfs for one.
-    pub(crate) fn of(meta: &Metadata) -> Self {
-        Self::new(libc::major(meta.dev()), libc::minor(meta.dev()), meta.ino())
-    }
-}
-
-/// A file that a process has mapped to be executed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Mapping {
-    /// As the kernel has it for mappings.
-    pub(crate) key: FileKey,
-    /// Addresses.
-    pub(crate) range: Range<u64>,
-    /// What the process calls the file, or called it before it was deleted.
-    pub(crate) path: PathBuf,
-}
-
-impl Mapping {
-    /// By what path the very file is to be opened. As the process sees it, whatever its mount
-    /// namespace; or, if it was deleted or replaced meanwhile, as an upgrade does, by way of the
-    /// mapping; or, if the process is gone by now, as the recorder sees it.
-    pub(crate) fn open_path(&self, pid: u32) -> Option<PathBuf> {
-        let Range { start, end } = self.range;
-        let root = PathBuf::from(format!("/proc/{pid}/root"));
-        let path = self.path.strip_prefix("/").unwrap_or(&self.path);
-        let ways = [
-            root.join(path),
-            format!("/proc/{pid}/map_files/{start:x}-{end:x}").into(),
-            self.path.clone(),
-        ];
-        // The device may differ, see `FileKey::of`.
-        let is_it = |way: &PathBuf| fs::metadata(way).is_ok_and(|m| m.ino() == self.key.inode);
-        ways.into_iter().find(is_it)
-    }
-}
 
 /// How a file was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,9 +57,9 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// By what path this process, and the kernel in its name, opens the very file.
+    /// The path by which this process, and the kernel on its behalf, opens exactly this file.
     pub(crate) fn open_path(&self) -> PathBuf {
-        format!("/proc/self/fd/{}", self.file.as_raw_fd()).into()
+        own::path_of(self.file.as_fd())
     }
 }
 
@@ -314,54 +258,9 @@ fn nothing_in(path: &Path, families: &[Family]) -> String {
     )
 }
 
-/// The files that a process has mapped to be executed, each once.
-pub(crate) fn mapped_files(pid: u32) -> std::io::Result<Vec<Mapping>> {
-    let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
-    let mut keys = HashSet::new();
-    let mappings = maps.lines().filter_map(executable_mapping);
-    Ok(mappings.filter(|mapping| keys.insert(mapping.key)).collect())
-}
-
-/// What a line of `/proc/PID/maps` says (range, permissions, offset, device, inode, path), if it
-/// is of a file that is mapped to be executed. The path may have spaces.
-fn executable_mapping(line: &str) -> Option<Mapping> {
-    let mut fields = line.splitn(6, ' ');
-    let (start, end) = fields.next()?.split_once('-')?;
-    let executable = fields.next()?.contains('x');
-    let (major, minor) = fields.nth(1)?.split_once(':')?;
-    let inode = fields.next()?.parse().ok()?;
-    let path = fields.next()?.trim_start();
-    if !executable || !path.starts_with('/') {
-        return None;
-    }
-    let number = |text| u32::from_str_radix(text, 16).ok();
-    let address = |text| u64::from_str_radix(text, 16).ok();
-    Some(Mapping {
-        key: FileKey::new(number(major)?, number(minor)?, inode),
-        range: address(start)?..address(end)?,
-        path: path.strip_suffix(" (deleted)").unwrap_or(path).into(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_files_mapped_to_be_executed_count() {
-        let line = "7f00-7f10 r-xp 00001000 fe:01 1234                       /usr/lib/a b.so";
-        let mapping = Mapping {
-            key: FileKey { dev: 0xfe << 20 | 1, inode: 1234 },
-            range: 0x7f00..0x7f10,
-            path: "/usr/lib/a b.so".into(),
-        };
-        assert_eq!(executable_mapping(line), Some(mapping.clone()));
-        assert_eq!(executable_mapping(&format!("{line} (deleted)")), Some(mapping));
-        assert_eq!(executable_mapping(&line.replace("r-xp", "r--p")), None);
-        assert_eq!(executable_mapping("7f00-7f10 r-xp 0 00:00 0      [vdso]"), None);
-        assert_eq!(executable_mapping("7f00-7f10 r-xp 0 00:00 0"), None);
-        assert_eq!(executable_mapping(""), None);
-    }
 
     #[test]
     fn the_own_mappings_are_readable() {

@@ -15,9 +15,10 @@ use object::{Object, ObjectSymbol, ReadCache};
 
 use crate::cli::Options;
 use crate::proc::loader;
+use crate::proc::maps::{Mapping, mapped_files};
 use crate::proc::processes;
 use crate::symbols::open;
-use crate::targets::{Mapping, Targets, mapped_files};
+use crate::targets::Targets;
 
 /// glibc's functions that go on with another stack. Whoever calls them imports them.
 const IMPORTED: [&str; 2] = ["swapcontext", "setcontext"];

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use sslrec_formats::record::{AddrKind, Connection, Direction, GapCause, Role};
 
 use crate::kernel::skel::types;
-use crate::proc::listeners;
+use crate::proc::tcp;
 
 /// As `handshake_failed` of `bpf/conn.h`.
 pub(super) fn handshake_failed(conn: &types::conn) -> bool {
@@ -50,7 +50,7 @@ impl Learn for Connection {
             return;
         }
         self.addr = if ends.inferred == 0 { AddrKind::Exact } else { AddrKind::Inferred };
-        if self.role == Role::Unknown && listeners::is_listening(self.pid, ends.local_port) {
+        if self.role == Role::Unknown && tcp::is_listening(self.pid, ends.local_port) {
             self.role = Role::Server;
         }
     }

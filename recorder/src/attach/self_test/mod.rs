@@ -31,6 +31,7 @@ use crate::attach::probes::Probes;
 use crate::functions::name_of;
 use crate::kernel::event::Event;
 use crate::kernel::skel::types::direction;
+use crate::proc::own;
 use crate::targets::Target;
 
 /// The peer's user and group where it can be chosen: those of `nobody`.
@@ -267,7 +268,7 @@ impl Peer {
     fn start(target: &Target) -> Result<Self> {
         let (ours, theirs) = UnixStream::pair().context("cannot make a socket")?;
         ours.set_read_timeout(Some(PATIENCE))?;
-        let mut command = Command::new("/proc/self/exe");
+        let mut command = Command::new(own::EXECUTABLE);
         command.arg("--self-test").env_clear().current_dir("/").stderr(Stdio::null());
         command.stdin(target.file.try_clone()?).stdout(OwnedFd::from(theirs));
         if rustix::process::geteuid().is_root() {

@@ -13,6 +13,7 @@ use libloading::{Library, Symbol};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
 
 use super::script::{Direction, rounds};
+use crate::proc::own;
 
 /// An object of the library's.
 type Object = *mut c_void;
@@ -103,7 +104,7 @@ impl Recorder {
 fn talk(recorder: &mut Recorder) -> Result<()> {
     // SAFETY: loading runs the library's initialisers, which is what any program that uses it
     // does; this process has no privileges and nothing to lose.
-    let library = unsafe { Library::new("/proc/self/fd/0") }.context("cannot be loaded")?;
+    let library = unsafe { Library::new(own::STDIN) }.context("cannot be loaded")?;
     let api = Api::of(&library)?;
     let (client, server) = api.pair()?;
     api.handshake(client, server)?;
