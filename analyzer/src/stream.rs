@@ -4,7 +4,7 @@
 //! A connection stays undecided until its bytes tell what it is. A few bytes are held meanwhile;
 //! a connection that never tells is listed as a stream.
 
-use sslrec_formats::record::{Close, CloseCause, Data, Direction, Gap, GapCause};
+use sslrec_formats::record::{Close, CloseCause, Data, Direction, Gap, GapCause, PerDirection};
 
 use crate::exchange::{Handshake, Item, SharedConnection, Stream};
 use crate::handshakes::Handshakes;
@@ -26,8 +26,7 @@ pub(crate) struct Connection {
     keep: bool,
     beginning: Beginning,
     started: bool,
-    sent: Half,
-    received: Half,
+    halves: PerDirection<Half>,
     handshakes: Handshakes,
     /// Notes that came before it was known whom they concern.
     notes: Vec<String>,
@@ -81,11 +80,9 @@ struct Half {
 }
 
 impl Half {
-    fn of<'a>(sent: &'a mut Half, received: &'a mut Half, direction: Direction) -> &'a mut Half {
-        match direction {
-            Direction::Sent => sent,
-            Direction::Received => received,
-        }
+    /// Its next bytes need not begin a message.
+    fn begins_anywhere(&self) -> bool {
+        self.searching || self.other
     }
 }
 
@@ -93,7 +90,6 @@ impl Connection {
     pub(crate) fn new(shared: SharedConnection, keep: bool) -> Self {
         let info = shared.info();
         let (first_ns, joined) = (info.record.ts_ns, info.record.joined);
-        let half = || Half { searching: joined, ..Half::default() };
         Self {
             raw: Box::new(Stream::new(&shared, first_ns, keep)),
             shared,
@@ -102,8 +98,7 @@ impl Connection {
             keep,
             beginning: if joined { Beginning::Unrecorded } else { Beginning::Here },
             started: false,
-            sent: half(),
-            received: half(),
+            halves: PerDirection::from_fn(|_| Half { searching: joined, ..Half::default() }),
             handshakes: Handshakes::default(),
             notes: Vec::new(),
         }
@@ -122,7 +117,7 @@ impl Connection {
             Direction::Received => data.ts_ns,
         };
         let chunk = Chunk { first_ns, last_ns: data.ts_ns };
-        let expected = self.half(data.dir).offset;
+        let expected = self.halves[data.dir].offset;
         // A file that was put together from damaged parts can leave bytes out or repeat them.
         let missing = data.offset.saturating_sub(expected);
         self.missing(data.dir, GapCause::Unknown, data.ts_ns, missing, timeline);
@@ -131,7 +126,7 @@ impl Connection {
             return missing;
         };
         self.begin(first_ns, timeline);
-        let half = self.half(data.dir);
+        let half = &mut self.halves[data.dir];
         half.offset = half.offset.saturating_add(bytes.len() as u64);
         self.raw.push(data.dir, bytes, data.ts_ns);
         match &mut self.protocol {
@@ -160,7 +155,7 @@ impl Connection {
         if gap.cause == GapCause::EarlierFile && matches!(self.protocol, Protocol::Undecided) {
             return self.go_on_at(gap.dir, end);
         }
-        let len = end.saturating_sub(self.half(gap.dir).offset);
+        let len = end.saturating_sub(self.halves[gap.dir].offset);
         self.missing(gap.dir, gap.cause, gap.ts_ns, len, timeline);
         len
     }
@@ -168,7 +163,7 @@ impl Connection {
     /// This direction goes on from an earlier file, which has the bytes up to here. Nothing is
     /// missing; if that file was read too, all of this is known.
     fn go_on_at(&mut self, direction: Direction, offset: u64) -> u64 {
-        let half = self.half(direction);
+        let half = &mut self.halves[direction];
         if offset > half.offset {
             half.offset = offset;
             half.searching = true;
@@ -196,7 +191,7 @@ impl Connection {
 
     /// This direction was cut off by a reset; the end of the connection follows.
     pub(crate) fn reset(&mut self, direction: Direction) {
-        self.half(direction).reset = true;
+        self.halves[direction].reset = true;
     }
 
     /// The connection ended, or with `None` the capture did. Returns how many bytes turned out to
@@ -212,16 +207,15 @@ impl Connection {
         let lengths = close
             .map(|c| [(Direction::Sent, c.sent_bytes), (Direction::Received, c.received_bytes)]);
         for (direction, length) in lengths.into_iter().flatten() {
-            let len = length.saturating_sub(self.half(direction).offset);
+            let len = length.saturating_sub(self.halves[direction].offset);
             self.missing(direction, GapCause::Unknown, ts_ns, len, timeline);
             missing = missing.saturating_add(len);
         }
         let closed = close.is_some_and(|close| close.cause != CloseCause::StillOpen);
-        let (sent, received) = (self.sent.reset, self.received.reset);
+        let reset = PerDirection::from_fn(|direction| self.halves[direction].reset);
         let end = |direction| match direction {
             _ if !closed => End::Open,
-            Direction::Sent if sent => End::Reset,
-            Direction::Received if received => End::Reset,
+            direction if reset[direction] => End::Reset,
             _ => End::Closed,
         };
         let (exchanges, nothing) = match &mut self.protocol {
@@ -269,10 +263,6 @@ impl Connection {
         self.ticket = Some(timeline.open(first_ns));
     }
 
-    fn half(&mut self, direction: Direction) -> &mut Half {
-        Half::of(&mut self.sent, &mut self.received, direction)
-    }
-
     fn missing(
         &mut self,
         direction: Direction,
@@ -286,7 +276,7 @@ impl Connection {
         }
         self.begin(ts_ns, timeline);
         self.raw.lose(direction, cause, len);
-        let half = self.half(direction);
+        let half = &mut self.halves[direction];
         half.offset = half.offset.saturating_add(len);
         half.searching = true;
         half.held.clear();
@@ -308,7 +298,7 @@ impl Connection {
     ) {
         let info = self.shared.info();
         let (role, alpn) = (info.client_direction(), Alpn::of(info.record.alpn.as_deref()));
-        let half = self.half(direction);
+        let half = &mut self.halves[direction];
         if half.other {
             return;
         }
@@ -348,14 +338,14 @@ impl Connection {
                 // Only a search goes beyond one line, and it needs no more than the last one.
                 let excess = held.len().saturating_sub(2 * MAX_LINE);
                 held.drain(..if excess > 0 { held.len() - MAX_LINE } else { 0 });
-                let half = self.half(direction);
+                let half = &mut self.halves[direction];
                 half.scanned = held.len().saturating_sub(start::OVERLAP);
                 half.held = held;
             }
             Verdict::Other => {
                 half.other = true;
                 half.chunk = None;
-                if self.sent.other && self.received.other {
+                if self.halves.sent.other && self.halves.received.other {
                     self.become_opaque();
                 }
             }
@@ -364,7 +354,7 @@ impl Connection {
 
     fn become_opaque(&mut self) {
         self.protocol = Protocol::Opaque;
-        for half in [&mut self.sent, &mut self.received] {
+        for (_, half) in self.halves.iter_mut() {
             half.held = Vec::new();
         }
     }
@@ -379,13 +369,9 @@ impl Connection {
     ) {
         let requests = match kind {
             Kind::Request => direction,
-            Kind::Response => http1::opposite(direction),
+            Kind::Response => direction.reverse(),
         };
-        let searching = |d| match d {
-            d if d == direction => false,
-            Direction::Sent => self.sent.searching || self.sent.other,
-            Direction::Received => self.received.searching || self.received.other,
-        };
+        let searching = |d| d != direction && self.halves[d].begins_anywhere();
         let mut http1 = http1::Connection::new(&self.shared, requests, searching, self.keep);
         self.ticket.take().into_iter().for_each(|ticket| timeline.cancel(ticket));
         for (direction, cause, lost) in self.raw.losses.iter() {
@@ -395,7 +381,7 @@ impl Connection {
         if skipped > 0 {
             http1.note(format!("joined in mid-stream: {skipped} bytes before it are not decoded"));
         }
-        if let Some((other, chunk, held)) = self.take_held(http1::opposite(direction)) {
+        if let Some((other, chunk, held)) = self.take_held(direction.reverse()) {
             http1.data(other, chunk, &held, timeline);
         }
         self.protocol = Protocol::Http1(Box::new(http1));
@@ -404,16 +390,10 @@ impl Connection {
     /// The bytes of this direction begin with a frame of HTTP/2, or with its preface.
     fn become_http2(&mut self, direction: Direction, skipped: u64, timeline: &mut Timeline) {
         let client = self.shared.info().client_direction();
-        let place = |d| match d {
-            Direction::Sent if self.sent.searching || self.sent.other => Place::Anywhere,
-            Direction::Received if self.received.searching || self.received.other => {
-                Place::Anywhere
-            }
-            _ => Place::Beginning,
-        };
-        let place = |d| match place(d) {
-            Place::Anywhere if d == direction => Place::Frame,
-            place => place,
+        let place = |d| match self.halves[d].begins_anywhere() {
+            true if d == direction => Place::Frame,
+            true => Place::Anywhere,
+            false => Place::Beginning,
         };
         let mut http2 = http2::Connection::new(&self.shared, client, place, self.keep);
         self.ticket.take().into_iter().for_each(|ticket| timeline.cancel(ticket));
@@ -424,7 +404,7 @@ impl Connection {
         if skipped > 0 {
             http2.note(format!("joined in mid-stream: {skipped} bytes before it are not decoded"));
         }
-        if let Some((other, chunk, held)) = self.take_held(http1::opposite(direction)) {
+        if let Some((other, chunk, held)) = self.take_held(direction.reverse()) {
             http2.data(other, chunk, &held, timeline);
         }
         self.protocol = Protocol::Http2(Box::new(http2));
@@ -432,7 +412,7 @@ impl Connection {
 
     /// What was held of a direction while the protocol was not known.
     fn take_held(&mut self, direction: Direction) -> Option<(Direction, Chunk, Vec<u8>)> {
-        let half = self.half(direction);
+        let half = &mut self.halves[direction];
         let held = std::mem::take(&mut half.held);
         let chunk = half.chunk.take().filter(|_| !held.is_empty())?;
         Some((direction, chunk, held))

@@ -299,8 +299,8 @@ fn connect_makes_a_tunnel_only_if_it_succeeds() {
     );
     assert_eq!(briefs(&items), ["CONNECT h:443 200 0 0 true"]);
     let stream = streams(&items)[0];
-    assert_eq!((stream.sent.bytes, stream.received.bytes), (11, 5));
-    assert_eq!(stream.sent.first_bytes, b"early bytes");
+    assert_eq!((stream.halves.sent.bytes, stream.halves.received.bytes), (11, 5));
+    assert_eq!(stream.halves.sent.first_bytes, b"early bytes");
     let (items, _) = list(
         &Script::client()
             .sent(connect.to_owned() + &get("/next"))
@@ -321,7 +321,10 @@ fn an_upgrade_leaves_http() {
     );
     assert_eq!(briefs(&items), ["GET /ws 101 0 0 true"]);
     assert!(exchanges(&items)[0].notes.contains(&"upgraded to irc".into()));
-    assert_eq!((streams(&items)[0].sent.bytes, streams(&items)[0].received.bytes), (18, 2));
+    assert_eq!(
+        (streams(&items)[0].halves.sent.bytes, streams(&items)[0].halves.received.bytes),
+        (18, 2)
+    );
 }
 
 #[test]
@@ -341,7 +344,7 @@ fn what_is_not_http_is_a_stream() {
         assert_eq!((summary.exchanges, summary.streams, summary.connections), (0, 1, 1));
         let stream = streams(&items)[0];
         assert_eq!(
-            (&stream.sent.first_bytes[..], &stream.received.first_bytes[..]),
+            (&stream.halves.sent.first_bytes[..], &stream.halves.received.first_bytes[..]),
             (sent, received)
         );
         assert_eq!(stream.notes.first().map_or("", |note| note), note);

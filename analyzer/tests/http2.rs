@@ -280,7 +280,7 @@ fn both_ends_list_the_same_and_an_unknown_role_is_found_out() {
     assert_eq!(briefs(&items), ["1 GET /a 200 0 4 true []"]);
     assert_eq!(exchanges(&items)[0].request_direction, Received);
     for direction in [Sent, Received] {
-        let other = if direction == Sent { Received } else { Sent };
+        let other = direction.reverse();
         let mut script = Script::client().joined().data(direction, get(5, "/a"));
         script = script.data(other, [status(5, "200", 0), data(5, b"body", END_STREAM)].concat());
         let script = script.close();

@@ -9,6 +9,7 @@
 //! This module holds types only. Encoding lives in `rawlog` and `pcapng`.
 
 use std::net::SocketAddr;
+use std::ops::{Index, IndexMut};
 
 /// One entry of a capture, in the order in which it was recorded.
 ///
@@ -162,6 +163,81 @@ pub enum Direction {
     Sent,
     /// The program read them.
     Received,
+}
+
+impl Direction {
+    /// Both directions, in the order of [`Self::index`].
+    pub const BOTH: [Self; 2] = [Direction::Sent, Direction::Received];
+
+    /// The other direction.
+    pub fn reverse(self) -> Self {
+        match self {
+            Direction::Sent => Direction::Received,
+            Direction::Received => Direction::Sent,
+        }
+    }
+
+    /// Position in an array with one element for each direction: sent, then received.
+    pub fn index(self) -> usize {
+        match self {
+            Direction::Sent => 0,
+            Direction::Received => 1,
+        }
+    }
+}
+
+/// One value for each direction, indexed by [`Direction`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct PerDirection<T> {
+    /// Value of [`Direction::Sent`].
+    pub sent: T,
+    /// Value of [`Direction::Received`].
+    pub received: T,
+}
+
+impl<T> PerDirection<T> {
+    /// Calls `value` for each direction.
+    pub fn from_fn(mut value: impl FnMut(Direction) -> T) -> Self {
+        Self { sent: value(Direction::Sent), received: value(Direction::Received) }
+    }
+
+    /// The values of this direction and of the other one.
+    pub fn split_mut(&mut self, dir: Direction) -> (&mut T, &mut T) {
+        match dir {
+            Direction::Sent => (&mut self.sent, &mut self.received),
+            Direction::Received => (&mut self.received, &mut self.sent),
+        }
+    }
+
+    /// Both values with their directions.
+    pub fn iter(&self) -> impl Iterator<Item = (Direction, &T)> {
+        Direction::BOTH.into_iter().zip([&self.sent, &self.received])
+    }
+
+    /// Both values with their directions, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (Direction, &mut T)> {
+        Direction::BOTH.into_iter().zip([&mut self.sent, &mut self.received])
+    }
+}
+
+impl<T> Index<Direction> for PerDirection<T> {
+    type Output = T;
+
+    fn index(&self, dir: Direction) -> &T {
+        match dir {
+            Direction::Sent => &self.sent,
+            Direction::Received => &self.received,
+        }
+    }
+}
+
+impl<T> IndexMut<Direction> for PerDirection<T> {
+    fn index_mut(&mut self, dir: Direction) -> &mut T {
+        match dir {
+            Direction::Sent => &mut self.sent,
+            Direction::Received => &mut self.received,
+        }
+    }
 }
 
 /// Plaintext at its place in the stream.
@@ -377,3 +453,23 @@ names!(GapCause {
     Unknown => "unknown",
 });
 names!(CloseCause { Shutdown => "shutdown", Freed => "freed", Exit => "exit", StillOpen => "still_open" });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_directions_keep_their_own_value() {
+        let mut values = PerDirection::from_fn(|dir| [dir]);
+        for (at, dir) in Direction::BOTH.into_iter().enumerate() {
+            assert_eq!((dir.index(), values[dir]), (at, [dir]));
+            assert_ne!(dir.reverse(), dir);
+            assert_eq!(dir.reverse().reverse(), dir);
+            let (own, other) = values.split_mut(dir);
+            assert_eq!((*own, *other), ([dir], [dir.reverse()]));
+        }
+        values[Direction::Received] = [Direction::Sent];
+        values.iter_mut().for_each(|(dir, value)| assert_eq!(*value, [Direction::Sent], "{dir}"));
+        assert_eq!(values.iter().map(|(dir, _)| dir).collect::<Vec<_>>(), Direction::BOTH);
+    }
+}

@@ -130,7 +130,7 @@ fn write(file: &Path, calls: &Calls, rounds: u64) {
         }
         let mut offsets = [0u64; 2];
         for (dir, payload) in calls {
-            let offset = &mut offsets[usize::from(*dir == Direction::Received)];
+            let offset = &mut offsets[dir.index()];
             for conn in conns.clone() {
                 ts_ns += 1_600;
                 let func = if *dir == Direction::Sent { "SSL_write" } else { "SSL_read" };

@@ -71,7 +71,9 @@ impl Item {
                     + exchange.carried.as_ref().map_or(0, |carried| carried.memory_bytes())
             }
             Item::Stream(stream) => {
-                size_of::<Stream>() + held(&stream.sent.data) + held(&stream.received.data)
+                size_of::<Stream>()
+                    + held(&stream.halves.sent.data)
+                    + held(&stream.halves.received.data)
             }
             Item::Handshake(handshake) => size_of::<Handshake>() + handshake.func.len(),
         }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use sslrec_formats::record::{Direction, GapCause};
+use sslrec_formats::record::{Direction, GapCause, PerDirection};
 
 use super::{ConnectionInfo, SharedConnection};
 use crate::losses::Losses;
@@ -32,10 +32,8 @@ pub struct Stream {
     pub first_ns: u64,
     /// When its last byte was handed over.
     pub last_ns: u64,
-    /// What the recorded process wrote.
-    pub sent: StreamHalf,
-    /// What it read.
-    pub received: StreamHalf,
+    /// The bytes that the recorded process wrote, and those that it read.
+    pub halves: PerDirection<StreamHalf>,
     /// No byte is missing, and the end of the connection was recorded.
     pub complete: bool,
     /// Bytes known to be missing.
@@ -49,14 +47,15 @@ pub struct Stream {
 impl Stream {
     /// A stream without contents. With `keep`, contents that are added are kept.
     pub fn new(connection: &SharedConnection, first_ns: u64, keep: bool) -> Self {
-        let half = StreamHalf { data: keep.then(Vec::new), ..StreamHalf::default() };
         Self {
             connection: connection.info(),
             shared: connection.clone(),
             first_ns,
             last_ns: first_ns,
-            sent: half.clone(),
-            received: half,
+            halves: PerDirection::from_fn(|_| StreamHalf {
+                data: keep.then(Vec::new),
+                ..StreamHalf::default()
+            }),
             complete: true,
             lost_bytes: 0,
             losses: Losses::default(),
@@ -64,19 +63,8 @@ impl Stream {
         }
     }
 
-    /// The half that went in this direction.
-    pub fn half(&self, direction: Direction) -> &StreamHalf {
-        match direction {
-            Direction::Sent => &self.sent,
-            Direction::Received => &self.received,
-        }
-    }
-
     pub(crate) fn push(&mut self, direction: Direction, bytes: &[u8], last_ns: u64) {
-        let half = match direction {
-            Direction::Sent => &mut self.sent,
-            Direction::Received => &mut self.received,
-        };
+        let half = &mut self.halves[direction];
         half.bytes += bytes.len() as u64;
         let room = FIRST_BYTES.saturating_sub(half.first_bytes.len()).min(bytes.len());
         half.first_bytes.extend_from_slice(&bytes[..room]);
@@ -88,8 +76,7 @@ impl Stream {
 
     /// Removes the contents and keeps their counts.
     pub fn forget_data(&mut self) {
-        self.sent.data = None;
-        self.received.data = None;
+        self.halves.iter_mut().for_each(|(_, half)| half.data = None);
     }
 
     /// Bytes are missing here.

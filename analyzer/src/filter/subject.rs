@@ -177,10 +177,8 @@ impl Subject<'_> {
     }
 
     fn of_stream<'a>(&'a self, field: Plain, stream: &'a Stream) -> Option<Value<'a>> {
-        let halves = self.client.map(|client| match client {
-            Direction::Sent => (&stream.sent, &stream.received),
-            Direction::Received => (&stream.received, &stream.sent),
-        });
+        let halves =
+            self.client.map(|client| (&stream.halves[client], &stream.halves[client.reverse()]));
         Some(match field {
             Plain::Type | Plain::Proto => "stream".into(),
             Plain::Time => Value::Text(Cow::Owned(Rfc3339(stream.first_ns).to_string())),

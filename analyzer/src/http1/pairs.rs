@@ -197,10 +197,7 @@ impl Connection {
             return;
         }
         let mut stream = Stream::new(&self.shared, chunk.first_ns, false);
-        let (client, server) = match self.request_direction {
-            Direction::Sent => (&mut stream.sent, &mut stream.received),
-            Direction::Received => (&mut stream.received, &mut stream.sent),
-        };
+        let (client, server) = stream.halves.split_mut(self.request_direction);
         client.bytes = sides[0].skipped;
         server.bytes = sides[1].skipped;
         if sides.iter().any(|side| side.skipped > 0) {

@@ -19,11 +19,11 @@ use std::net::SocketAddr;
 
 use foldhash::HashMap;
 use sslrec_formats::record::{
-    AddrKind, Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Record, Role,
+    AddrKind, Close, CloseCause, Connection, Data, Direction, Gap, GapCause, PerDirection, Record,
+    Role,
 };
 
 use self::half::{Half, Output};
-use crate::http1::opposite;
 use crate::input::RecordSink;
 
 /// How many segments of a connection a capture may be out of order. Captures from several queues
@@ -74,11 +74,9 @@ pub struct Segment<'a> {
 struct Flow {
     conn: u64,
     local: SocketAddr,
-    sent: Half,
-    received: Half,
+    halves: PerDirection<Half>,
     /// Sequence number of the first SYN of each direction.
-    syn_sent: Option<u32>,
-    syn_received: Option<u32>,
+    syns: PerDirection<Option<u32>>,
     /// Time of the last segment.
     last_ns: u64,
     closed: bool,
@@ -188,10 +186,8 @@ impl Flow {
         Self {
             conn,
             local,
-            sent: Half::default(),
-            received: Half::default(),
-            syn_sent: None,
-            syn_received: None,
+            halves: PerDirection::default(),
+            syns: PerDirection::default(),
             last_ns: segment.ts_ns,
             closed: false,
         }
@@ -201,24 +197,14 @@ impl Flow {
         if segment.src == self.local { Direction::Sent } else { Direction::Received }
     }
 
-    /// The segment's own direction, and the other.
-    fn halves(&mut self, direction: Direction) -> (&mut Half, &mut Half) {
-        match direction {
-            Direction::Sent => (&mut self.sent, &mut self.received),
-            Direction::Received => (&mut self.received, &mut self.sent),
-        }
-    }
-
     fn pending_bytes(&self) -> usize {
-        self.sent.pending_bytes() + self.received.pending_bytes()
+        self.halves.sent.pending_bytes() + self.halves.received.pending_bytes()
     }
 
     /// The segment is of another connection on the same addresses.
     fn is_other(&self, segment: &Segment<'_>) -> bool {
-        let (half, syn) = match self.direction(segment) {
-            Direction::Sent => (&self.sent, self.syn_sent),
-            Direction::Received => (&self.received, self.syn_received),
-        };
+        let direction = self.direction(segment);
+        let (half, syn) = (&self.halves[direction], self.syns[direction]);
         if segment.syn {
             // The same number again is the same SYN again.
             return match syn {
@@ -240,13 +226,10 @@ impl Flow {
         let direction = self.direction(segment);
         let payload_seq = segment.seq.wrapping_add(u32::from(segment.syn));
         if segment.syn {
-            match direction {
-                Direction::Sent => self.syn_sent = Some(segment.seq),
-                Direction::Received => self.syn_received = Some(segment.seq),
-            }
+            self.syns[direction] = Some(segment.seq);
         }
         let conn = self.conn;
-        let (half, other) = self.halves(direction);
+        let (half, other) = self.halves.split_mut(direction);
         half.begin(payload_seq);
         let len = segment.payload.len() as u64 + segment.missing as u64;
         {
@@ -275,11 +258,11 @@ impl Flow {
         }
         other.tick(
             REORDERED,
-            &mut records(conn, opposite(direction), segment.ts_ns, GapCause::Unknown, sink),
+            &mut records(conn, direction.reverse(), segment.ts_ns, GapCause::Unknown, sink),
         );
         if segment.rst {
             self.reset(direction, segment, sink);
-        } else if self.sent.is_ended() && self.received.is_ended() {
+        } else if self.halves.sent.is_ended() && self.halves.received.is_ended() {
             self.close(CloseCause::Shutdown, segment.ts_ns, sink);
         }
     }
@@ -287,7 +270,7 @@ impl Flow {
     /// A reset counts only where the receiver would accept it, near the expected place: others
     /// are forged or late.
     fn reset(&mut self, direction: Direction, segment: &Segment<'_>, sink: &mut dyn RecordSink) {
-        let (half, _) = self.halves(direction);
+        let half = &self.halves[direction];
         let near =
             half.distance(segment.seq).is_none_or(|d| d.unsigned_abs() as usize <= MAX_PENDING);
         // The answer to a SYN on a closed port has the number 0.
@@ -295,9 +278,7 @@ impl Flow {
             // Gaps come before what is said about the end.
             self.flush(segment.ts_ns, sink);
             sink.note(self.conn, "connection reset");
-            for (dir, half) in
-                [(Direction::Sent, &self.sent), (Direction::Received, &self.received)]
-            {
+            for (dir, half) in self.halves.iter() {
                 // A side that had sent its FIN was done; resetting afterwards is common.
                 if !half.has_fin() {
                     sink.reset(self.conn, dir);
@@ -309,8 +290,7 @@ impl Flow {
 
     fn flush(&mut self, ts_ns: u64, sink: &mut dyn RecordSink) {
         let conn = self.conn;
-        for direction in [Direction::Sent, Direction::Received] {
-            let (half, _) = self.halves(direction);
+        for (direction, half) in self.halves.iter_mut() {
             half.flush(&mut records(conn, direction, ts_ns, GapCause::Unknown, sink));
         }
     }
@@ -324,11 +304,10 @@ impl Flow {
             conn: self.conn,
             ts_ns,
             cause,
-            sent_bytes: self.sent.offset(),
-            received_bytes: self.received.offset(),
+            sent_bytes: self.halves.sent.offset(),
+            received_bytes: self.halves.received.offset(),
         }));
-        self.sent.retire();
-        self.received.retire();
+        self.halves.iter_mut().for_each(|(_, half)| half.retire());
     }
 }
 

@@ -63,7 +63,7 @@ fn redact(what: &str, names: &[&str], opening: &Calls, calls: &Calls) {
     while offsets[0] + offsets[1] < TOTAL {
         for (dir, bytes) in now {
             for payload in bytes.chunks(16 << 10) {
-                let offset = &mut offsets[usize::from(*dir == Direction::Received)];
+                let offset = &mut offsets[dir.index()];
                 redactor.record(&Record::Data(data(*dir, *offset, payload)), &mut take);
                 *offset += payload.len() as u64;
                 records += 1;

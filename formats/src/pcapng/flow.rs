@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::PcapngOptions;
 use super::segment::{ACK, FIN, Headers, LOCAL_MAC, REMOTE_MAC, SYN, Segment};
-use crate::record::{Connection, Direction, Role};
+use crate::record::{Connection, Direction, PerDirection, Role};
 
 /// Ports for which Wireshark looks for HTTP/2, in the order in which they are tried.
 const HTTP_PORTS: [u16; 4] = [80, 8080, 8088, 3128];
@@ -48,7 +48,7 @@ pub(super) struct Half {
 /// A connection as the packets show it.
 #[derive(Debug)]
 pub(super) struct Flow {
-    halves: [Half; 2],
+    pub(super) halves: PerDirection<Half>,
     /// The direction of what the client sends.
     pub(super) from_client: Direction,
     /// Client and server, as written.
@@ -129,39 +129,31 @@ impl Flow {
         let half =
             |headers, first_seq| Half { headers, first_seq, next: 0, unacked: 0, last: None };
         Self {
-            halves: [
-                half(Headers::new(local, remote), seed.wrapping_add(1)),
-                half(Headers::new(remote, local), (!seed).wrapping_add(1)),
-            ],
+            halves: PerDirection {
+                sent: half(Headers::new(local, remote), seed.wrapping_add(1)),
+                received: half(Headers::new(remote, local), (!seed).wrapping_add(1)),
+            },
             from_client,
             written,
             is_synthetic,
         }
     }
 
-    /// The first bytes of both streams that the file has, by [`index`].
-    pub(super) fn begin_at(&mut self, offsets: [u64; 2]) {
-        for (half, offset) in self.halves.iter_mut().zip(offsets) {
-            half.next = offset;
+    /// Offsets of the first byte of both streams that this file contains.
+    pub(super) fn begin_at(&mut self, offsets: PerDirection<u64>) {
+        for (dir, half) in self.halves.iter_mut() {
+            half.next = offsets[dir];
         }
     }
 
-    /// What comes next in both streams, by [`index`].
-    pub(super) fn reached(&self) -> [u64; 2] {
-        [self.halves[0].next, self.halves[1].next]
-    }
-
-    pub(super) fn half(&self, dir: Direction) -> &Half {
-        &self.halves[index(dir)]
-    }
-
-    pub(super) fn half_mut(&mut self, dir: Direction) -> &mut Half {
-        &mut self.halves[index(dir)]
+    /// Offsets of the next byte of both streams.
+    pub(super) fn reached(&self) -> PerDirection<u64> {
+        PerDirection::from_fn(|dir| self.halves[dir].next)
     }
 
     /// The sequence number that this direction has reached.
     pub(super) fn next_seq(&self, dir: Direction) -> u32 {
-        let half = self.half(dir);
+        let half = &self.halves[dir];
         half.seq(half.next)
     }
 }
@@ -187,21 +179,5 @@ impl Half {
     /// Makes room in the sequence for bytes that are not part of the stream.
     pub(super) fn insert(&mut self, len: u32) {
         self.first_seq = self.first_seq.wrapping_add(len);
-    }
-}
-
-/// The other direction.
-pub(super) fn reverse(dir: Direction) -> Direction {
-    match dir {
-        Direction::Sent => Direction::Received,
-        Direction::Received => Direction::Sent,
-    }
-}
-
-/// Place of a direction in arrays.
-pub(super) fn index(dir: Direction) -> usize {
-    match dir {
-        Direction::Sent => 0,
-        Direction::Received => 1,
     }
 }

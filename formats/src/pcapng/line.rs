@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::io::Write;
 
 use super::comment::{push, push_text};
-use super::flow::{Flow, index, reverse};
+use super::flow::Flow;
 use super::output::{Output, Packet};
 use super::segment::{ACK, FIN, PSH, SYN, Segment};
 use super::{PcapngOptions, SYNTHETIC, describe, http2};
-use crate::record::{Close, CloseCause, Connection, Data, Direction, Gap, GapCause};
+use crate::record::{Close, CloseCause, Connection, Data, Direction, Gap, GapCause, PerDirection};
 
 /// An acknowledgement is written after this many bytes in one direction, missing ones included:
 /// Wireshark takes data that is 2 GiB beyond the last one for a retransmission, and does not
@@ -31,9 +31,9 @@ pub(super) struct Line<'a, W> {
     pub(super) interface: u32,
     pub(super) connection: &'a Connection,
     /// Stream offsets at which the file begins.
-    pub(super) resumed: [u64; 2],
+    pub(super) resumed: PerDirection<u64>,
     pub(super) flow: &'a mut Flow,
-    pub(super) prefix: &'a [String; 2],
+    pub(super) prefix: &'a PerDirection<String>,
     pub(super) details_due: &'a mut bool,
     pub(super) preface_settled: &'a mut bool,
 }
@@ -41,7 +41,7 @@ pub(super) struct Line<'a, W> {
 impl<W: Write> Line<'_, W> {
     /// The connection began in an earlier file.
     fn goes_on(&self) -> bool {
-        self.resumed != [0; 2]
+        self.resumed != PerDirection::default()
     }
 
     /// The handshake of TCP, and those of TLS that were held back, all at the time of the record
@@ -50,12 +50,12 @@ impl<W: Write> Line<'_, W> {
     pub(super) fn open(&mut self, ts_ns: u64, held: VecDeque<HeldHandshake>, unheld: u64) {
         let dir = self.flow.from_client;
         let at = At { ts_ns, tid: 0, dir };
-        let back = At { dir: reverse(dir), ..at };
+        let back = At { dir: dir.reverse(), ..at };
         // A SYN takes the place before the first byte of the stream.
         let client_syn = self.flow.next_seq(dir).wrapping_sub(1);
         let server_syn = self.flow.next_seq(back.dir).wrapping_sub(1);
         self.begin_comment(dir, "open");
-        let [sent, received] = self.resumed;
+        let PerDirection { sent, received } = self.resumed;
         if self.goes_on() {
             push(self.comment, "sent_off", sent);
             push(self.comment, "received_off", received);
@@ -97,18 +97,18 @@ impl<W: Write> Line<'_, W> {
         let at = At { ts_ns: data.ts_ns, tid: data.tid, dir: data.dir };
         self.settle_preface(at, data.payload);
         self.hole_before(at, data.offset);
-        let limit = self.flow.half(data.dir).headers.payload_limit();
+        let limit = self.flow.halves[data.dir].headers.payload_limit();
         let mut done = 0;
         for payload in data.payload.chunks(limit) {
             self.data_segment(at, data, payload, done);
             done += payload.len() as u64;
         }
         self.output.count(self.interface, 1, 0);
-        let half = self.flow.half_mut(data.dir);
+        let half = &mut self.flow.halves[data.dir];
         half.next = half.next.max(data.offset.saturating_add(done));
         half.unacked = half.unacked.saturating_add(done);
         let (end, is_long) = (half.next, half.unacked >= ACK_INTERVAL);
-        self.flow.half_mut(reverse(data.dir)).unacked = 0;
+        self.flow.halves[data.dir.reverse()].unacked = 0;
         if is_long {
             self.acknowledge(at, end);
         }
@@ -116,10 +116,10 @@ impl<W: Write> Line<'_, W> {
 
     /// The other side acknowledges the stream of `at`'s direction up to `offset`.
     fn acknowledge(&mut self, at: At, offset: u64) {
-        let half = self.flow.half_mut(at.dir);
+        let half = &mut self.flow.halves[at.dir];
         half.unacked = 0;
         let ack = half.seq(offset);
-        let back = At { dir: reverse(at.dir), ..at };
+        let back = At { dir: at.dir.reverse(), ..at };
         let seq = self.flow.next_seq(back.dir);
         self.comment.clear();
         self.packet(back, Segment { seq, ack, flags: ACK, payload: &[] });
@@ -137,8 +137,8 @@ impl<W: Write> Line<'_, W> {
             push(self.comment, "call_len", data.call_len);
             push(self.comment, "call_off", call_offset);
         }
-        let seq = self.flow.half(at.dir).seq(offset);
-        let ack = self.flow.next_seq(reverse(at.dir));
+        let seq = self.flow.halves[at.dir].seq(offset);
+        let ack = self.flow.next_seq(at.dir.reverse());
         self.packet(at, Segment { seq, ack, flags: PSH | ACK, payload });
     }
 
@@ -151,7 +151,7 @@ impl<W: Write> Line<'_, W> {
 
     /// Bytes that are missing without anything being said about them.
     fn hole_before(&mut self, at: At, offset: u64) {
-        let next = self.flow.half(at.dir).next;
+        let next = self.flow.halves[at.dir].next;
         if offset > next {
             self.hole(at, next, offset - next, GapCause::Unknown);
         }
@@ -159,7 +159,7 @@ impl<W: Write> Line<'_, W> {
 
     fn hole(&mut self, at: At, offset: u64, len: u64, cause: GapCause) {
         self.output.count(self.interface, 0, 1);
-        let half = self.flow.half_mut(at.dir);
+        let half = &mut self.flow.halves[at.dir];
         let end = offset.saturating_add(len);
         half.next = half.next.max(end);
         half.unacked = half.unacked.saturating_add(len);
@@ -222,17 +222,17 @@ impl<W: Write> Line<'_, W> {
         }
         let dir = self.flow.from_client;
         let at = At { tid: 0, dir, ..at };
-        let (seq, ack) = (self.flow.next_seq(dir), self.flow.next_seq(reverse(dir)));
+        let (seq, ack) = (self.flow.next_seq(dir), self.flow.next_seq(dir.reverse()));
         self.comment.clear();
         self.comment.push_str(SYNTHETIC);
         self.packet(at, Segment { seq, ack, flags: PSH | ACK, payload: http2::PREFACE });
-        self.flow.half_mut(dir).insert(http2::PREFACE.len() as u32);
+        self.flow.halves[dir].insert(http2::PREFACE.len() as u32);
     }
 
     /// Begins a comment: what the packet is, and what holds for the connection.
     fn begin_comment(&mut self, dir: Direction, event: &str) {
         self.comment.clear();
-        self.comment.push_str(&self.prefix[index(dir)]);
+        self.comment.push_str(&self.prefix[dir]);
         if event != "data" {
             push(self.comment, "ev", event);
         }
@@ -243,17 +243,17 @@ impl<W: Write> Line<'_, W> {
 
     /// An empty segment at the place that the stream has reached.
     fn empty(&mut self, at: At) {
-        self.empty_at(at, self.flow.half(at.dir).next);
+        self.empty_at(at, self.flow.halves[at.dir].next);
     }
 
     fn empty_at(&mut self, at: At, offset: u64) {
-        let seq = self.flow.half(at.dir).seq(offset);
-        let ack = self.flow.next_seq(reverse(at.dir));
+        let seq = self.flow.halves[at.dir].seq(offset);
+        let ack = self.flow.next_seq(at.dir.reverse());
         self.packet(at, Segment { seq, ack, flags: ACK, payload: &[] });
     }
 
     fn packet(&mut self, at: At, segment: Segment<'_>) {
-        self.flow.half_mut(at.dir).tell_apart(&segment);
+        self.flow.halves[at.dir].tell_apart(&segment);
         let packet = Packet {
             interface: self.interface,
             ts_ns: at.ts_ns,
@@ -262,7 +262,7 @@ impl<W: Write> Line<'_, W> {
             dir: at.dir,
             comment: self.comment,
         };
-        self.output.packet(&packet, &self.flow.half(at.dir).headers, &segment);
+        self.output.packet(&packet, &self.flow.halves[at.dir].headers, &segment);
     }
 }
 

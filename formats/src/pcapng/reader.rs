@@ -14,13 +14,12 @@ use pcap_file::pcapng::blocks::opt_common::CommonOption;
 
 use super::about::{About, required, text, value};
 use super::comment::Pairs;
-use super::flow::index;
 use super::input::Blocks;
 use super::parse::{self, BadKey};
 use crate::io::{Error, RecordReader};
 use crate::record::{
-    CaptureInfo, Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Handshake, Process,
-    Record,
+    CaptureInfo, Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Handshake,
+    PerDirection, Process, Record,
 };
 
 /// Where the packet begins in an enhanced packet block.
@@ -58,9 +57,9 @@ struct Known {
 struct Flow {
     connection: Connection,
     /// What the last comment of each direction began with, to notice quickly that nothing changed.
-    prefix: [String; 2],
+    prefix: PerDirection<String>,
     /// Stream offset that comes next in each direction.
-    next: [u64; 2],
+    next: PerDirection<u64>,
     /// The packet that opens it was seen.
     opened: bool,
 }
@@ -214,9 +213,10 @@ impl Known {
         let about = About::read(about_packet);
         let ts_ns = block.timestamp.as_nanos() as u64;
         let dir = parse::direction(&about)?;
-        let is_known = self.connections.get(&conn).is_some_and(|flow| {
-            about.since_ns.is_none() && flow.prefix[index(dir)] == about_connection
-        });
+        let is_known = self
+            .connections
+            .get(&conn)
+            .is_some_and(|flow| about.since_ns.is_none() && flow.prefix[dir] == about_connection);
         if !is_known {
             self.describe(conn, about_connection, &about, dir, ts_ns, pending)?;
         }
@@ -265,12 +265,12 @@ impl Known {
         }
         let flow = self.connections.entry(conn).or_insert_with(|| Flow {
             connection: Connection::default(),
-            prefix: [String::new(), String::new()],
-            next: [0; 2],
+            prefix: PerDirection::default(),
+            next: PerDirection::default(),
             opened: false,
         });
         flow.connection = connection;
-        about_connection.clone_into(&mut flow.prefix[index(dir)]);
+        about_connection.clone_into(&mut flow.prefix[dir]);
         Ok(())
     }
 }
@@ -387,7 +387,7 @@ impl Packet<'_> {
 
     /// What lies between the place that this direction has reached and `offset`.
     fn missing(&mut self, dir: Direction, offset: u64, cause: GapCause) {
-        let next = &mut self.flow.next[index(dir)];
+        let next = &mut self.flow.next[dir];
         if offset > *next {
             self.pending.push_back(Pending::Owned(Record::Gap(Gap {
                 conn: self.conn,
@@ -403,7 +403,7 @@ impl Packet<'_> {
 
     /// The stream of this packet's direction is known up to `offset`.
     fn reach(&mut self, offset: u64) {
-        let next = &mut self.flow.next[index(self.dir)];
+        let next = &mut self.flow.next[self.dir];
         *next = offset.max(*next);
     }
 }

@@ -5,14 +5,14 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::{self, Write};
 use std::net::IpAddr;
 
-use super::flow::{Addresses, Flow, index};
+use super::flow::{Addresses, Flow};
 use super::line::{HeldHandshake, Line};
 use super::output::Output;
 use super::{HELD_HANDSHAKES, PcapngOptions, describe};
 use crate::io::{Error, RecordWriter};
 use crate::pairing::Pairing;
 use crate::record::{
-    CaptureInfo, Close, Connection, Direction, Exit, Gap, GapCause, Handshake, Process, Record,
+    CaptureInfo, Close, Connection, Exit, Gap, GapCause, Handshake, PerDirection, Process, Record,
     Stats,
 };
 
@@ -60,13 +60,13 @@ struct Entry {
     /// The packets that open it are in this file.
     opened: bool,
     /// Stream offsets at which this file begins.
-    resumed: [u64; 2],
+    resumed: PerDirection<u64>,
     /// Handshakes that came before the connection was opened in the file.
     held: VecDeque<HeldHandshake>,
     /// Handshakes for which there was no room there.
     unheld: u64,
     /// What the comments of each direction begin with.
-    prefix: [String; 2],
+    prefix: PerDirection<String>,
     /// The process generation that `prefix` is of; `None` if it must be worded again.
     prefix_generation: Option<u64>,
     interface: u32,
@@ -245,7 +245,7 @@ impl<W: Write> PcapngWriter<W> {
         if let Some(entry) = self.connections.get_mut(&gap.conn)
             && entry.flow.is_none()
         {
-            entry.resumed[index(gap.dir)] = gap.offset.saturating_add(gap.len);
+            entry.resumed[gap.dir] = gap.offset.saturating_add(gap.len);
         }
     }
 
@@ -409,10 +409,10 @@ impl Entry {
             connection,
             flow: None,
             opened: false,
-            resumed: [0; 2],
+            resumed: PerDirection::default(),
             held: VecDeque::new(),
             unheld: 0,
-            prefix: [String::new(), String::new()],
+            prefix: PerDirection::default(),
             prefix_generation: None,
             interface: 0,
             details_due: true,
@@ -436,9 +436,9 @@ impl Entry {
         output: &mut Output<W>,
     ) -> Result<(), Error> {
         self.interface = process.interface(self.connection.lib.as_deref(), output)?;
-        for dir in [Direction::Sent, Direction::Received] {
-            self.prefix[index(dir)] = describe::connection(&self.connection, &process.process, dir);
-        }
+        self.prefix = PerDirection::from_fn(|dir| {
+            describe::connection(&self.connection, &process.process, dir)
+        });
         self.prefix_generation = Some(process.generation);
         Ok(())
     }

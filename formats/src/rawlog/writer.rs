@@ -12,7 +12,9 @@ use super::{
     SEEK_TABLE_FOOTER_MAGIC, SEEK_TABLE_MAGIC, VERSION, encode,
 };
 use crate::io::{Error, RecordWriter};
-use crate::record::{CaptureInfo, Connection, Data, Direction, Gap, GapCause, Process, Record};
+use crate::record::{
+    CaptureInfo, Connection, Data, Direction, Gap, GapCause, PerDirection, Process, Record,
+};
 
 /// How long a frame may stay open: what a killed recorder can lose.
 const FRAME_DURATION: Duration = Duration::from_secs(1);
@@ -70,7 +72,7 @@ struct Described<T> {
 struct Live {
     described: Described<Connection>,
     /// Stream offset that comes next in each direction.
-    reached: [u64; 2],
+    reached: PerDirection<u64>,
 }
 
 impl<W: Write> RawLogWriter<W> {
@@ -235,7 +237,7 @@ impl<W: Write> RawLogWriter<W> {
         self.resume_process(connection.pid);
         self.add(&Record::Connection(connection));
         let (ts_ns, cause) = (record.ts_ns(), GapCause::EarlierFile);
-        for (dir, len) in [Direction::Sent, Direction::Received].into_iter().zip(reached) {
+        for (dir, &len) in reached.iter() {
             if len > 0 {
                 self.add(&Record::Gap(Gap { conn, ts_ns, dir, offset: 0, len, cause }));
             }
@@ -291,10 +293,7 @@ impl<W: Write> RawLogWriter<W> {
 
     fn reach(&mut self, conn: u64, dir: Direction, offset: u64) {
         let Some(live) = self.connections.get_mut(&conn) else { return };
-        let next = match dir {
-            Direction::Sent => &mut live.reached[0],
-            Direction::Received => &mut live.reached[1],
-        };
+        let next = &mut live.reached[dir];
         *next = offset.max(*next);
     }
 

@@ -174,7 +174,7 @@ pub(crate) fn check(input: &[u8]) {
         _ => (http2::calls(&planter, &mut source), true),
     };
     let halves = redact(&planter, &calls, &mut source, gaps);
-    for (half, dir) in halves.iter().zip([Direction::Sent, Direction::Received]) {
+    for (half, dir) in halves.iter().zip(Direction::BOTH) {
         let before: Vec<u8> =
             calls.iter().filter(|call| call.0 == dir).flat_map(|call| call.1.clone()).collect();
         if is_http2 {
@@ -202,11 +202,11 @@ fn redact(planter: &Planter, calls: &Calls, source: &mut Source<'_>, gaps: bool)
     let mut take = |record: &Record<'_>| match record {
         Record::Data(data) => {
             found.push((data.dir, data.offset, data.payload.len() as u64));
-            halves[usize::from(data.dir == Direction::Received)].bytes.extend(data.payload);
+            halves[data.dir.index()].bytes.extend(data.payload);
         }
         Record::Gap(gap) => {
             found.push((gap.dir, gap.offset, gap.len));
-            halves[usize::from(gap.dir == Direction::Received)].gaps = true;
+            halves[gap.dir.index()].gaps = true;
         }
         _ => {}
     };
@@ -220,7 +220,7 @@ fn redact(planter: &Planter, calls: &Calls, source: &mut Source<'_>, gaps: bool)
             let len = if source.rest.is_empty() { usual } else { 1 + source.below(200) };
             let (payload, tail) = rest.split_at(len.min(rest.len()));
             rest = tail;
-            let place = &mut offsets[usize::from(*dir == Direction::Received)];
+            let place = &mut offsets[dir.index()];
             let (offset, len) = (*place, payload.len() as u64);
             *place += len;
             expected.push((*dir, offset, len));

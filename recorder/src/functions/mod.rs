@@ -351,7 +351,7 @@ mod tests {
     #[test]
     fn every_library_reads_and_writes() {
         for (family, rows) in TABLES {
-            for wanted in [Direction::Sent, Direction::Received] {
+            for wanted in Direction::BOTH {
                 let is_it =
                     |row: &Function| matches!(row.kind, Kind::Data(dir, _) if dir == wanted);
                 assert!(rows.iter().any(is_it), "{family} {wanted}");

@@ -3,9 +3,11 @@
 //! What the kernel side counted last is taken from its tables then, so that no byte is missing from
 //! the sum, nor a connection of which no event came through.
 
-use sslrec_formats::record::{Close, CloseCause, Direction, Exit, GapCause, Handshake, Record};
+use sslrec_formats::record::{
+    Close, CloseCause, Direction, Exit, GapCause, Handshake, PerDirection, Record,
+};
 
-use super::terms::{handshake_failed, index};
+use super::terms::{handshake_failed, per_direction};
 use super::{Emit, Tracker};
 
 use crate::functions::name_of;
@@ -18,7 +20,7 @@ impl<K: KernelState> Tracker<K> {
         // It says all about the connection, for the case that no earlier event could.
         let head = &close.conn.head;
         self.take_in(Key::of(head), &close.conn, emit);
-        self.close(Key::of(head), head.ts_ns, close.offset, cause, emit);
+        self.close(Key::of(head), head.ts_ns, per_direction(close.offset), cause, emit);
     }
 
     /// An exec or the end of a process takes all its TLS objects along. What was counted for them
@@ -57,11 +59,11 @@ impl<K: KernelState> Tracker<K> {
                     self.failed_handshake(key, &conn, emit);
                 }
                 let cause = if conn.shutdown != 0 { CloseCause::Shutdown } else { cause };
-                self.close(key, boot_ns, conn.offset, cause, emit);
+                self.close(key, boot_ns, per_direction(conn.offset), cause, emit);
             } else if let Some(close) = self.kernel.take_late_close(key) {
                 self.closed(&close, emit);
             } else {
-                let next = self.conns.get(&key).map_or([0; 2], |conn| conn.next);
+                let next = self.conns.get(&key).map(|conn| conn.next).unwrap_or_default();
                 self.close(key, boot_ns, next, cause, emit);
             }
         }
@@ -109,7 +111,7 @@ impl<K: KernelState> Tracker<K> {
         &mut self,
         key: Key,
         boot_ns: u64,
-        lengths: [u64; 2],
+        lengths: PerDirection<u64>,
         cause: CloseCause,
         emit: Emit<'_>,
     ) {
@@ -124,8 +126,8 @@ impl<K: KernelState> Tracker<K> {
             GapCause::RingFull
         };
         let number = conn.record.conn;
-        for dir in [Direction::Sent, Direction::Received] {
-            if let (_, Some((offset, len))) = conn.advance(dir, lengths[index(dir)], 0) {
+        for dir in Direction::BOTH {
+            if let (_, Some((offset, len))) = conn.advance(dir, lengths[dir], 0) {
                 self.hole(number, ts_ns, dir, offset, len, missing, emit);
             }
         }
@@ -133,8 +135,8 @@ impl<K: KernelState> Tracker<K> {
             conn: number,
             ts_ns,
             cause,
-            sent_bytes: conn.next[index(Direction::Sent)],
-            received_bytes: conn.next[index(Direction::Received)],
+            sent_bytes: conn.next.sent,
+            received_bytes: conn.next.received,
         }));
     }
 }

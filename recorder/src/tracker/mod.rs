@@ -12,10 +12,11 @@
 use std::collections::HashMap;
 
 use sslrec_formats::record::{
-    CloseCause, Connection, Data, Direction, Gap, GapCause, Handshake, Process, Record,
+    CloseCause, Connection, Data, Direction, Gap, GapCause, Handshake, PerDirection, Process,
+    Record,
 };
 
-use self::terms::{Known, Learn, direction, gap_cause, index};
+use self::terms::{Known, Learn, direction, gap_cause};
 
 use self::tls_params::Answers;
 use crate::clock::Clock;
@@ -36,8 +37,8 @@ mod tls_params;
 #[derive(Debug)]
 struct Conn {
     record: Connection,
-    /// Where the next byte of each direction belongs; indexed by `enum direction`.
-    next: [u64; 2],
+    /// Stream offset of the next byte of each direction.
+    next: PerDirection<u64>,
 }
 
 /// By what a process is known.
@@ -363,7 +364,7 @@ impl<K: KernelState> Tracker<K> {
             self.totals.connections += 1;
             self.unstarted += 1;
             let record = Connection { conn, ts_ns, pid: key.pid, ..Connection::default() };
-            Box::new(Conn { record, next: [0; 2] })
+            Box::new(Conn { record, next: PerDirection::default() })
         })
     }
 
@@ -389,13 +390,13 @@ impl<K: KernelState> Tracker<K> {
 
 impl Conn {
     fn has_started(&self) -> bool {
-        self.next != [0; 2]
+        self.next != PerDirection::default()
     }
 
     /// Moves on to the end of something at `offset`. Gives the connection's number, and the hole
     /// before it, if there is one.
     fn advance(&mut self, dir: Direction, offset: u64, len: u64) -> (u64, Option<(u64, u64)>) {
-        let next = &mut self.next[index(dir)];
+        let next = &mut self.next[dir];
         let hole = (offset > *next).then(|| (*next, offset - *next));
         *next = (*next).max(offset + len);
         (self.record.conn, hole)

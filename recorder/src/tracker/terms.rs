@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use sslrec_formats::record::{AddrKind, Connection, Direction, GapCause, Role};
+use sslrec_formats::record::{AddrKind, Connection, Direction, GapCause, PerDirection, Role};
 
 use crate::kernel::skel::types;
 use crate::proc::tcp;
@@ -66,10 +66,11 @@ pub(super) fn address(family: u16, bytes: &[u8; 16], port: u16) -> Option<Socket
     Some(SocketAddr::new(ip, port))
 }
 
-pub(super) fn index(dir: Direction) -> usize {
-    match dir {
-        Direction::Sent => types::direction::DIR_SENT.0 as usize,
-        Direction::Received => types::direction::DIR_RECEIVED.0 as usize,
+/// The values of an array that the kernel side indexes by `enum direction`.
+pub(super) fn per_direction(values: [u64; 2]) -> PerDirection<u64> {
+    PerDirection {
+        sent: values[types::direction::DIR_SENT.0 as usize],
+        received: values[types::direction::DIR_RECEIVED.0 as usize],
     }
 }
 

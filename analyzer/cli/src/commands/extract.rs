@@ -140,7 +140,7 @@ impl<W: Write> Bodies<'_, W> {
     fn stream(&mut self, stream: &Stream) -> Result<()> {
         let info = &*stream.connection;
         let conn = info.record.conn;
-        for direction in [Direction::Sent, Direction::Received] {
+        for direction in Direction::BOTH {
             let (end, wanted) = match info.client_direction() {
                 Some(client) if client == direction => ("client", self.requests),
                 Some(_) => ("server", self.responses),
@@ -148,7 +148,7 @@ impl<W: Write> Bodies<'_, W> {
                 None if direction == Direction::Sent => ("local", self.requests == self.responses),
                 None => ("remote", self.requests == self.responses),
             };
-            let data = stream.half(direction).data.as_deref().filter(|data| !data.is_empty());
+            let data = stream.halves[direction].data.as_deref().filter(|data| !data.is_empty());
             let Some(data) = data.filter(|_| wanted) else { continue };
             let mut about = "not HTTP".to_owned();
             stream.notes.iter().for_each(|note| {

@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 use sslrec_analyzer::exchange::ConnectionInfo;
 use sslrec_analyzer::input::{Kind, RecordSink};
 use sslrec_formats::record::{
-    Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Handshake, Record,
+    Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Handshake, PerDirection, Record,
 };
 
 use super::transcript::{Form, Transcript};
@@ -98,7 +98,7 @@ pub(super) fn run(follow: &Follow) -> Result<()> {
         info: None,
         introduced: false,
         tls_said: None,
-        offsets: [0; 2],
+        offsets: PerDirection::default(),
         closed: false,
         failure: None,
     };
@@ -131,8 +131,8 @@ struct Conversation<W> {
     introduced: bool,
     /// Version and cipher of TLS, once they were written.
     tls_said: Option<String>,
-    /// Where each direction goes on: sent, received.
-    offsets: [u64; 2],
+    /// Stream offset of the next byte of each direction.
+    offsets: PerDirection<u64>,
     closed: bool,
     failure: Option<anyhow::Error>,
 }
@@ -201,7 +201,7 @@ impl<W: Write> Conversation<W> {
         self.introduce()?;
         self.remark_tls()?;
         self.gap(data.dir, data.offset, GapCause::Unknown)?;
-        let offset = &mut self.offsets[usize::from(data.dir == Direction::Received)];
+        let offset = &mut self.offsets[data.dir];
         // A file that was put together from parts can repeat some.
         let known = usize::try_from(offset.saturating_sub(data.offset)).unwrap_or(usize::MAX);
         let Some(bytes) = data.payload.get(known..).filter(|bytes| !bytes.is_empty()) else {
@@ -218,7 +218,7 @@ impl<W: Write> Conversation<W> {
 
     /// This direction goes on at `end`, and what is missing before that is so because of `cause`.
     fn gap(&mut self, direction: Direction, end: u64, cause: GapCause) -> Result<()> {
-        let offset = &mut self.offsets[usize::from(direction == Direction::Received)];
+        let offset = &mut self.offsets[direction];
         let (at, len) = (*offset, end.saturating_sub(*offset));
         if len == 0 {
             return Ok(());

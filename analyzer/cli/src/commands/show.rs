@@ -296,7 +296,7 @@ fn write_stream(out: &mut impl Write, stream: &Stream) -> io::Result<()> {
     for note in &stream.notes {
         writeln!(out, "* {}", Printable(note))?;
     }
-    for (who, half) in [("sent", &stream.sent), ("received", &stream.received)] {
+    for (who, half) in [("sent", &stream.halves.sent), ("received", &stream.halves.received)] {
         writeln!(out, "* {who} {} bytes", half.bytes)?;
         hexdump::write_start(out, half.data.as_deref().unwrap_or(&half.first_bytes))?;
     }

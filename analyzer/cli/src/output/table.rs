@@ -180,7 +180,7 @@ impl<W: Write> Table<W> {
             complete: stream.complete,
             url: &Peer(info, info.client_direction()),
             content_type: "stream",
-            bytes: Some(stream.sent.bytes + stream.received.bytes),
+            bytes: Some(stream.halves.sent.bytes + stream.halves.received.bytes),
             duration_ns: stream.last_ns.checked_sub(stream.first_ns),
         })
     }

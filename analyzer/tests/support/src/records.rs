@@ -91,7 +91,7 @@ impl Script {
         let mut ts_ns = 0;
         for (dir, bytes) in &self.calls {
             ts_ns += 1000;
-            let offset = &mut offsets[usize::from(*dir == Direction::Received)];
+            let offset = &mut offsets[dir.index()];
             self.call(*dir, *offset, ts_ns, bytes, &mut records);
             *offset += bytes.len() as u64;
         }

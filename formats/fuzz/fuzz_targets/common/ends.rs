@@ -64,7 +64,7 @@ impl<F: FnMut(&Record<'_>)> Ends<F> {
     }
 
     fn next(&mut self, dir: Direction, len: u64) -> u64 {
-        let offset = &mut self.offsets[usize::from(dir == Direction::Received)];
+        let offset = &mut self.offsets[dir.index()];
         *offset += len;
         *offset - len
     }

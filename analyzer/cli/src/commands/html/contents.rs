@@ -51,7 +51,7 @@ impl Contents {
     /// The same of a stream.
     pub(super) fn take_of_stream(stream: &mut Stream, limit: usize) -> Self {
         let shown = |half: &StreamHalf| ShownBody::of_bytes(half.data.as_deref()?, limit);
-        let (sent, received) = (shown(&stream.sent), shown(&stream.received));
+        let (sent, received) = (shown(&stream.halves.sent), shown(&stream.halves.received));
         stream.forget_data();
         let (client, server) = match stream.connection.client_direction() {
             Some(Direction::Received) => (received, sent),

@@ -99,7 +99,7 @@ pub(super) fn of_stream(stream: &Stream) -> Row {
         status: None,
         content_type: None,
         carried: None,
-        body_bytes: Some(stream.sent.bytes + stream.received.bytes),
+        body_bytes: Some(stream.halves.sent.bytes + stream.halves.received.bytes),
         pid: info.pid(),
         comm: info.comm.as_deref().map(str::to_owned),
         role: info.role(client).map(|role| role.as_str()),

@@ -167,10 +167,7 @@ fn write_stream(out: &mut Vec<u8>, stream: &Stream) {
     line.field("proto", "stream");
     line.field("time", Rfc3339(stream.first_ns));
     identity(&mut line, info, client);
-    let halves = client.map(|client| match client {
-        Direction::Sent => (&stream.sent, &stream.received),
-        Direction::Received => (&stream.received, &stream.sent),
-    });
+    let halves = client.map(|client| (&stream.halves[client], &stream.halves[client.reverse()]));
     line.field("client_bytes", halves.map(|(client, _)| client.bytes));
     line.field("server_bytes", halves.map(|(_, server)| server.bytes));
     line.field("first_bytes", halves.map(|(client, _)| Base64(&client.first_bytes)));
@@ -206,12 +203,12 @@ fn write_handshake(out: &mut Vec<u8>, handshake: &Handshake) {
 
 /// What the two ends sent, where it is not known which one is the client.
 fn by_end(line: &mut Object<'_>, stream: &Stream) {
-    line.field("local_bytes", stream.sent.bytes);
-    line.field("remote_bytes", stream.received.bytes);
-    line.field("local_first_bytes", Base64(&stream.sent.first_bytes));
-    line.field("remote_first_bytes", Base64(&stream.received.first_bytes));
-    line.field_if_some("local_data", stream.sent.data.as_deref().map(Base64));
-    line.field_if_some("remote_data", stream.received.data.as_deref().map(Base64));
+    line.field("local_bytes", stream.halves.sent.bytes);
+    line.field("remote_bytes", stream.halves.received.bytes);
+    line.field("local_first_bytes", Base64(&stream.halves.sent.first_bytes));
+    line.field("remote_first_bytes", Base64(&stream.halves.received.first_bytes));
+    line.field_if_some("local_data", stream.halves.sent.data.as_deref().map(Base64));
+    line.field_if_some("remote_data", stream.halves.received.data.as_deref().map(Base64));
 }
 
 /// Who and where; the same in every object. `client` is the direction in which the client's bytes
