@@ -11,8 +11,9 @@ use pcap_file::pcapng::blocks::opt_common::CommonOption;
 use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeaderOption};
 use pcap_file::pcapng::blocks::{Block, SECTION_HEADER_BLOCK};
 
-use super::comment::Pairs;
-use super::{FORMAT_NAME, VERSION, parse};
+use super::comment::pairs::Pairs;
+use super::comment::read;
+use super::{FORMAT_NAME, VERSION};
 use crate::io::Error;
 use crate::record::CaptureInfo;
 
@@ -173,7 +174,7 @@ pub(super) fn section_info(first_bytes: &[u8]) -> Result<Option<CaptureInfo>, Er
         let reason = format!("it is of another version than {VERSION}");
         return Err(Error::Foreign { expected: FORMAT_NAME, reason });
     }
-    parse::capture(pairs).map(Some).map_err(|key| damaged(parse::bad_key(key)))
+    read::capture(pairs).map(Some).map_err(|key| damaged(read::bad_key(key)))
 }
 
 fn comments<'a>(section: &'a SectionHeaderBlock<'_>) -> impl Iterator<Item = &'a str> {

@@ -1,22 +1,19 @@
 //! The pcapng view of a capture: synthetic TCP segments that carry the plaintext, so that Wireshark
 //! and everything else that reads packets can show it.
 //!
-//! What a packet cannot say stands in its comment, whose grammar (module `comment`, `FORMAT.md`) is
-//! a contract: [`PcapngReader`] gives back from it the records that [`PcapngWriter`] was given.
+//! What a packet cannot hold is written in its comment, whose grammar (module `comment`,
+//! `FORMAT.md`) is a contract: from it [`PcapngReader`] returns the records that [`PcapngWriter`]
+//! was given.
 //!
 //! `segment` makes packets, `flow` keeps the addresses and sequence numbers of one connection,
-//! `line` writes a connection, `output` lays blocks out, `describe` words the comments, `writer` ties
-//! them together.
+//! `connection` writes a connection, `output` lays blocks out, `writer` ties them together.
 
-mod about;
 mod comment;
-mod describe;
+mod connection;
 mod flow;
 mod http2;
 mod input;
-mod line;
 mod output;
-mod parse;
 mod reader;
 mod segment;
 mod writer;

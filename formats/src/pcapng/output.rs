@@ -24,7 +24,7 @@ use pcap_file::pcapng::blocks::{Block, ENHANCED_PACKET_BLOCK};
 use pcap_file::pcapng::{PcapNgWriteError, PcapNgWriter};
 use pcap_file::{DataLink, Endianness};
 
-use super::comment::cut;
+use super::comment::pairs::cut;
 use super::segment::{Headers, Segment};
 use crate::io::Error;
 use crate::record::{CaptureInfo, Direction};

@@ -12,10 +12,10 @@ use pcap_file::pcapng::blocks::interface_description::InterfaceDescriptionOption
 use pcap_file::pcapng::blocks::interface_statistics::InterfaceStatisticsOption;
 use pcap_file::pcapng::blocks::opt_common::CommonOption;
 
-use super::about::{About, required, text, value};
-use super::comment::Pairs;
+use super::comment::pairs::{BadKey, Pairs, required, text, value};
+use super::comment::read::{self, PacketPairs};
 use super::input::Blocks;
-use super::parse::{self, BadKey};
+use super::segment;
 use crate::io::{Error, RecordReader};
 use crate::record::{
     CaptureInfo, Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Handshake,
@@ -113,14 +113,14 @@ impl<R: Read> PcapngReader<R> {
                         _ => None,
                     });
                     let ts_ns = block.timestamp.as_nanos() as u64;
-                    parse::stats(Pairs(&join(comments)), ts_ns).map(|stats| {
+                    read::stats(Pairs(&join(comments)), ts_ns).map(|stats| {
                         pending.extend(stats.map(|stats| Pending::Owned(Record::Stats(stats))));
                     })
                 }
                 Some(Block::EnhancedPacket(block)) => known.packet(&block, pending, func),
                 Some(_) => Ok(()),
             };
-            found.map_err(|key| self.blocks.damaged(parse::bad_key(key)))?;
+            found.map_err(|key| self.blocks.damaged(read::bad_key(key)))?;
         }
         Ok(true)
     }
@@ -172,7 +172,7 @@ impl Known {
         pending: &mut VecDeque<Pending>,
     ) -> Result<(), BadKey> {
         if pairs.raw("pid").is_some() {
-            let process = parse::process(pairs)?;
+            let process = read::process(pairs)?;
             if self.processes.get(&process.pid) != Some(&process) {
                 self.processes.insert(process.pid, process.clone());
                 pending.push_back(Pending::Owned(Record::Process(process)));
@@ -210,9 +210,9 @@ impl Known {
         };
         let Some(conn) = Pairs(&about_connection[conn..]).raw("conn") else { return Ok(()) };
         let conn = required(Some(conn), "conn")?;
-        let about = About::read(about_packet);
+        let about = PacketPairs::read(about_packet);
         let ts_ns = block.timestamp.as_nanos() as u64;
-        let dir = parse::direction(&about)?;
+        let dir = read::direction(&about)?;
         let is_known = self
             .connections
             .get(&conn)
@@ -243,13 +243,13 @@ impl Known {
         &mut self,
         conn: u64,
         about_connection: &str,
-        about_packet: &About<'_>,
+        about_packet: &PacketPairs<'_>,
         dir: Direction,
         ts_ns: u64,
         pending: &mut VecDeque<Pending>,
     ) -> Result<(), BadKey> {
         let pairs = Pairs(about_connection);
-        let process = parse::process_of_packet(pairs, ts_ns)?;
+        let process = read::process_of_packet(pairs, ts_ns)?;
         let is_known = self
             .processes
             .get(&process.pid)
@@ -259,7 +259,7 @@ impl Known {
             pending.push_back(Pending::Owned(Record::Process(process)));
         }
         let before = self.connections.get(&conn).map(|flow| &flow.connection);
-        let connection = parse::connection(pairs, about_packet, dir, ts_ns, before)?;
+        let connection = read::connection(pairs, about_packet, dir, ts_ns, before)?;
         if before != Some(&connection) {
             pending.push_back(Pending::Owned(Record::Connection(connection.clone())));
         }
@@ -277,7 +277,7 @@ impl Known {
 
 /// A packet of ours that is being read.
 struct Packet<'a> {
-    about: &'a About<'a>,
+    about: &'a PacketPairs<'a>,
     conn: u64,
     dir: Direction,
     ts_ns: u64,
@@ -308,7 +308,7 @@ impl Packet<'_> {
 
     fn data(&mut self, packet: &[u8], func: &mut String) -> Result<(), BadKey> {
         let offset: u64 = required(self.about.off, "off")?;
-        let whole = parse::payload_range(packet).unwrap_or_default();
+        let whole = segment::payload_range(packet).unwrap_or_default();
         let end = whole.end.min(packet.len()).max(whole.start);
         let (len, cut) = ((end - whole.start) as u64, (whole.end - end) as u64);
         self.expect(self.dir, offset);

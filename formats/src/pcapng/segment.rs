@@ -5,6 +5,7 @@
 //! allocation and touches the payload once to copy it and once to sum it up.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 
 /// Flags of the TCP header (RFC 9293 section 3.1).
 pub(super) const FIN: u8 = 0x01;
@@ -164,6 +165,21 @@ fn checksum(mut sum: u64) -> u16 {
         sum = (sum & 0xFFFF) + (sum >> 16);
     }
     !(sum as u16)
+}
+
+/// Place of the payload in a packet that [`Headers::append`] wrote. It may end beyond the packet if
+/// that was truncated afterwards.
+pub(super) fn payload_range(packet: &[u8]) -> Option<Range<usize>> {
+    const ETHERNET_LEN: usize = 14;
+    let ip = packet.get(ETHERNET_LEN..)?;
+    let be16 = |at: usize| Some(usize::from(u16::from_be_bytes([*ip.get(at)?, *ip.get(at + 1)?])));
+    let (ip_len, end) = match packet[12..ETHERNET_LEN] {
+        [0x08, 0x00] => (usize::from(ip.first()? & 0x0F) * 4, be16(2)?),
+        [0x86, 0xDD] => (40, 40 + be16(4)?),
+        _ => return None,
+    };
+    let start = ip_len + usize::from(ip.get(ip_len + 12)? >> 4) * 4;
+    (start <= end).then_some(ETHERNET_LEN + start..ETHERNET_LEN + end)
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
-//! Takes records and keeps the books: which connections are live, which are shown, what is known of
-//! them and their processes. The packets are `line`'s.
+//! Takes records and keeps the books: the live connections, those of them that are shown, and their
+//! processes. `connection` writes the packets.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::{self, Write};
 use std::net::IpAddr;
 
+use super::comment::write;
+use super::connection::{ConnectionWriter, HeldHandshake};
 use super::flow::{Addresses, Flow};
-use super::line::{HeldHandshake, Line};
 use super::output::Output;
-use super::{HELD_HANDSHAKES, PcapngOptions, describe};
+use super::{HELD_HANDSHAKES, PcapngOptions};
 use crate::io::{Error, RecordWriter};
 use crate::pairing::Pairing;
 use crate::record::{
@@ -82,7 +83,7 @@ impl<W: Write> PcapngWriter<W> {
     /// What stands in `info` does not fit into a block.
     pub fn new(out: W, info: CaptureInfo, options: PcapngOptions) -> Result<Self, Error> {
         Ok(Self {
-            output: Output::new(out, &info, &describe::capture(&info))?,
+            output: Output::new(out, &info, &write::capture(&info))?,
             options,
             pairing: Pairing::new(),
             addresses: Addresses::default(),
@@ -109,7 +110,7 @@ impl<W: Write> PcapngWriter<W> {
     ) -> Result<(), Error> {
         self.finish()?;
         switch(self.output.out())?;
-        self.output.begin(&self.info, &describe::capture(&self.info))?;
+        self.output.begin(&self.info, &write::capture(&self.info))?;
         self.processes.values_mut().for_each(ProcessEntry::forget_interface);
         self.connections.values_mut().for_each(|entry| entry.leave_behind());
         self.names.clear();
@@ -176,12 +177,12 @@ impl<W: Write> PcapngWriter<W> {
         }
     }
 
-    /// Runs `write` on a connection once its description is up to date and it is open in the file.
+    /// Runs `add` on a connection once its description is up to date and it is open in the file.
     fn with_open(
         &mut self,
         conn: u64,
         ts_ns: u64,
-        write: impl FnOnce(&mut Line<'_, W>),
+        add: impl FnOnce(&mut ConnectionWriter<'_, W>),
     ) -> Result<(), Error> {
         let entry = self.connections.entry(conn).or_insert_with(|| {
             Box::new(Entry::new(Connection { conn, ts_ns, ..Connection::default() }))
@@ -221,7 +222,7 @@ impl<W: Write> PcapngWriter<W> {
         else {
             return Ok(());
         };
-        let mut line = Line {
+        let mut out = ConnectionWriter {
             output: &mut self.output,
             comment: &mut self.comment,
             options: &self.options,
@@ -234,9 +235,9 @@ impl<W: Write> PcapngWriter<W> {
             preface_settled,
         };
         if is_new {
-            line.open(ts_ns, std::mem::take(held), *unheld);
+            out.open(ts_ns, std::mem::take(held), *unheld);
         }
-        write(&mut line);
+        add(&mut out);
         Ok(())
     }
 
@@ -268,13 +269,13 @@ impl<W: Write> PcapngWriter<W> {
             entry.held.push_back(held);
             return Ok(());
         }
-        self.with_open(handshake.conn, handshake.ts_ns, |line| {
-            line.handshake(handshake.ts_ns, &held);
+        self.with_open(handshake.conn, handshake.ts_ns, |out| {
+            out.handshake(handshake.ts_ns, &held);
         })
     }
 
     fn close(&mut self, close: &Close) -> Result<(), Error> {
-        self.with_open(close.conn, close.ts_ns, |line| line.close(close))?;
+        self.with_open(close.conn, close.ts_ns, |out| out.close(close))?;
         self.forget(close.conn);
         Ok(())
     }
@@ -296,7 +297,7 @@ impl<W: Write> PcapngWriter<W> {
         if stats.last {
             self.output.end_interfaces(stats.ts_ns)?;
         }
-        let comment = describe::stats(stats);
+        let comment = write::stats(stats);
         self.output.statistics(0, stats.ts_ns, Some(stats.dropped_events), &comment)
     }
 
@@ -324,11 +325,11 @@ impl<W: Write> PcapngWriter<W> {
             Record::Process(process) => self.process(process)?,
             Record::Connection(connection) => self.connection(connection),
             Record::Data(data) => {
-                self.with_open(data.conn, data.ts_ns, |line| line.data(data))?;
+                self.with_open(data.conn, data.ts_ns, |out| out.data(data))?;
             }
             Record::Gap(gap) if gap.cause == GapCause::EarlierFile => self.resume(gap),
             Record::Gap(gap) => {
-                self.with_open(gap.conn, gap.ts_ns, |line| line.gap(gap))?;
+                self.with_open(gap.conn, gap.ts_ns, |out| out.gap(gap))?;
             }
             Record::Handshake(handshake) => self.handshake(handshake)?,
             Record::Close(close) => self.close(close)?,
@@ -396,8 +397,8 @@ impl ProcessEntry {
             return Ok(interface);
         }
         let name = format!("{}[{}]", self.process.comm, self.process.pid);
-        let description = describe::executable(&self.process, lib);
-        let number = output.interface(&name, &description, &describe::process(&self.process))?;
+        let description = write::executable(&self.process, lib);
+        let number = output.interface(&name, &description, &write::process(&self.process))?;
         self.interface = Some(number);
         Ok(number)
     }
@@ -436,9 +437,8 @@ impl Entry {
         output: &mut Output<W>,
     ) -> Result<(), Error> {
         self.interface = process.interface(self.connection.lib.as_deref(), output)?;
-        self.prefix = PerDirection::from_fn(|dir| {
-            describe::connection(&self.connection, &process.process, dir)
-        });
+        self.prefix =
+            PerDirection::from_fn(|dir| write::connection(&self.connection, &process.process, dir));
         self.prefix_generation = Some(process.generation);
         Ok(())
     }

@@ -1,13 +1,14 @@
-//! Writes one connection: turns what happened on it into the packets that would have carried it.
+//! Writes one connection: makes the packets that would have carried its events.
 
 use std::collections::VecDeque;
 use std::io::Write;
 
-use super::comment::{push, push_text};
+use super::comment::pairs::{push, push_text};
+use super::comment::write;
 use super::flow::Flow;
 use super::output::{Output, Packet};
 use super::segment::{ACK, FIN, PSH, SYN, Segment};
-use super::{PcapngOptions, SYNTHETIC, describe, http2};
+use super::{PcapngOptions, SYNTHETIC, http2};
 use crate::record::{Close, CloseCause, Connection, Data, Direction, Gap, GapCause, PerDirection};
 
 /// An acknowledgement is written after this many bytes in one direction, missing ones included:
@@ -24,7 +25,7 @@ const GAP_STEP: u64 = 1 << 30;
 const SEQ_RANGE: u64 = 1 << 32;
 
 /// An open connection and the file that it is written to.
-pub(super) struct Line<'a, W> {
+pub(super) struct ConnectionWriter<'a, W> {
     pub(super) output: &'a mut Output<W>,
     pub(super) comment: &'a mut String,
     pub(super) options: &'a PcapngOptions,
@@ -38,7 +39,7 @@ pub(super) struct Line<'a, W> {
     pub(super) preface_settled: &'a mut bool,
 }
 
-impl<W: Write> Line<'_, W> {
+impl<W: Write> ConnectionWriter<'_, W> {
     /// The connection began in an earlier file.
     fn goes_on(&self) -> bool {
         self.resumed != PerDirection::default()
@@ -237,7 +238,7 @@ impl<W: Write> Line<'_, W> {
             push(self.comment, "ev", event);
         }
         if std::mem::take(self.details_due) {
-            describe::push_details(self.comment, self.connection);
+            write::push_details(self.comment, self.connection);
         }
     }
 

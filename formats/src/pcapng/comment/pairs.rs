@@ -1,25 +1,28 @@
 //! The grammar of comments: `key=value` pairs with one space between them.
 //!
 //! In keys and values, space, `%` and control characters are percent-escaped byte by byte, in keys
-//! `=` too. Everything else, other scripts included, stands as it is.
+//! `=` too. Everything else, other scripts included, is written as it is.
 
 use std::borrow::Cow;
 use std::fmt::{Display, Write};
+use std::str::FromStr;
 
-use super::about;
+/// Key of a pair that is missing or wrong.
+pub(crate) type BadKey = &'static str;
 
-/// Text values are cut here, and end with `…` then, so that a hostile name cannot overflow a block.
+/// Longest text value in bytes. Longer text is truncated and ends with `…`, so that a hostile name
+/// cannot overflow a block.
 /// Linux paths have at most 4096 bytes.
 const TEXT_LIMIT: usize = 4096;
 
-/// Appends a pair whose value is text.
-pub(super) fn push_text(out: &mut String, key: &str, value: &str) {
+/// Appends a pair with a text value.
+pub(crate) fn push_text(out: &mut String, key: &str, value: &str) {
     push_key(out, key);
     escape(out, &cut(value), false);
 }
 
 /// The text, or as much of it as is written.
-pub(super) fn cut(text: &str) -> Cow<'_, str> {
+pub(crate) fn cut(text: &str) -> Cow<'_, str> {
     if text.len() <= TEXT_LIMIT {
         return Cow::Borrowed(text);
     }
@@ -31,7 +34,7 @@ pub(super) fn cut(text: &str) -> Cow<'_, str> {
 }
 
 /// Appends a pair whose value needs no escapes, such as a number.
-pub(super) fn push(out: &mut String, key: &str, value: impl Display) {
+pub(crate) fn push(out: &mut String, key: &str, value: impl Display) {
     push_key(out, key);
     // Writing to a String cannot fail.
     let _ = write!(out, "{value}");
@@ -60,13 +63,13 @@ fn escape(out: &mut String, text: &str, in_key: bool) {
     out.push_str(rest);
 }
 
-/// A comment that is being read.
+/// A comment to read.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Pairs<'a>(pub(super) &'a str);
+pub(crate) struct Pairs<'a>(pub(crate) &'a str);
 
 impl<'a> Pairs<'a> {
-    /// All pairs in order, still escaped. What is not a pair is left out.
-    pub(super) fn iter(self) -> impl Iterator<Item = (&'a str, &'a str)> {
+    /// All pairs in order, still escaped. Words without `=` are skipped.
+    pub(crate) fn iter(self) -> impl Iterator<Item = (&'a str, &'a str)> {
         // Pairs are short, and there are ten in each packet: a search that sets up for long texts
         // costs more than it saves.
         let mut rest = self.0;
@@ -86,32 +89,55 @@ impl<'a> Pairs<'a> {
     }
 
     /// The value of the first pair with this key, still escaped.
-    pub(super) fn raw(self, key: &str) -> Option<&'a str> {
+    pub(crate) fn raw(self, key: &str) -> Option<&'a str> {
         self.iter().find_map(|(k, value)| (k == key).then_some(value))
     }
 
-    /// A value that has no escapes, such as a number.
+    /// A value without escapes, such as a number.
     ///
     /// # Errors
-    /// The pair is there and its value is not of the type: the key.
-    pub(super) fn value<T: std::str::FromStr>(
-        self,
-        key: &'static str,
-    ) -> Result<Option<T>, &'static str> {
-        about::value(self.raw(key), key)
+    /// The pair is present and its value is not of the type: the key.
+    pub(crate) fn value<T: FromStr>(self, key: BadKey) -> Result<Option<T>, BadKey> {
+        value(self.raw(key), key)
     }
 
-    /// A value that is text.
+    /// The same, of a pair that must be present.
+    pub(crate) fn required<T: FromStr>(self, key: BadKey) -> Result<T, BadKey> {
+        required(self.raw(key), key)
+    }
+
+    /// A text value.
     ///
     /// # Errors
-    /// The pair is there and its escapes are wrong: the key.
-    pub(super) fn text(self, key: &'static str) -> Result<Option<Cow<'a, str>>, &'static str> {
-        about::text(self.raw(key), key)
+    /// The pair is present and its escapes are wrong: the key.
+    pub(crate) fn text(self, key: BadKey) -> Result<Option<Cow<'a, str>>, BadKey> {
+        text(self.raw(key), key)
     }
 }
 
+/// A value without escapes, such as a number.
+///
+/// # Errors
+/// The value is present and not of the type: the key.
+pub(crate) fn value<T: FromStr>(raw: Option<&str>, key: BadKey) -> Result<Option<T>, BadKey> {
+    raw.map(|value| value.parse().map_err(|_| key)).transpose()
+}
+
+/// The same, of a value that must be present.
+pub(crate) fn required<T: FromStr>(raw: Option<&str>, key: BadKey) -> Result<T, BadKey> {
+    value(raw, key)?.ok_or(key)
+}
+
+/// A text value.
+///
+/// # Errors
+/// The value is present and its escapes are wrong: the key.
+pub(crate) fn text<'a>(raw: Option<&'a str>, key: BadKey) -> Result<Option<Cow<'a, str>>, BadKey> {
+    raw.map(|value| unescape(value).ok_or(key)).transpose()
+}
+
 /// Undoes the escapes; `None` if they are wrong.
-pub(super) fn unescape(text: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn unescape(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('%') {
         return Some(Cow::Borrowed(text));
     }
@@ -159,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn long_text_is_cut_and_says_so() {
+    fn long_text_is_truncated_and_marked() {
         let mut comment = String::new();
         push_text(&mut comment, "k", &"é".repeat(3000));
         let value = Pairs(&comment).text("k").unwrap().unwrap();
@@ -167,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pair_is_left_out() {
+    fn words_that_are_not_pairs_are_skipped() {
         let pairs = |text| Pairs(text).iter().collect::<Vec<_>>();
         assert_eq!(pairs("x  a= y b=c=d z"), [("a", ""), ("b", "c=d")]);
         assert_eq!(pairs("x y "), [("", ""); 0]);

@@ -1,11 +1,11 @@
-//! Words the comments: what is known of a process, a connection, a capture.
+//! Writes comments: of a capture, a process, a connection, the counters.
 
-use super::VERSION;
-use super::comment::{push, push_text};
+use super::super::VERSION;
+use super::pairs::{push, push_text};
 use crate::record::{CaptureInfo, Connection, Direction, Process, Stats};
 
 /// The section header's comment, which also marks the file as ours.
-pub(super) fn capture(info: &CaptureInfo) -> String {
+pub(crate) fn capture(info: &CaptureInfo) -> String {
     let mut out = String::new();
     push(&mut out, "sslrec", VERSION);
     push(&mut out, "start_ns", info.start_ns);
@@ -17,7 +17,7 @@ pub(super) fn capture(info: &CaptureInfo) -> String {
 }
 
 /// An interface's comment.
-pub(super) fn process(process: &Process) -> String {
+pub(crate) fn process(process: &Process) -> String {
     let mut out = String::new();
     push(&mut out, "pid", process.pid);
     push_text(&mut out, "comm", &process.comm);
@@ -30,7 +30,7 @@ pub(super) fn process(process: &Process) -> String {
 }
 
 /// An interface's description: executable and library.
-pub(super) fn executable(process: &Process, lib: Option<&str>) -> String {
+pub(crate) fn executable(process: &Process, lib: Option<&str>) -> String {
     let exe = process.exe.as_deref().unwrap_or(&process.comm);
     match lib {
         Some(lib) if lib != exe => format!("{exe}, {lib}"),
@@ -38,8 +38,8 @@ pub(super) fn executable(process: &Process, lib: Option<&str>) -> String {
     }
 }
 
-/// What the comments of all packets of a connection in one direction begin with.
-pub(super) fn connection(connection: &Connection, process: &Process, dir: Direction) -> String {
+/// The beginning of all comments of a connection's packets in one direction.
+pub(crate) fn connection(connection: &Connection, process: &Process, dir: Direction) -> String {
     let mut out = String::new();
     push(&mut out, "pid", connection.pid);
     push_text(&mut out, "comm", &process.comm);
@@ -74,8 +74,8 @@ pub(super) fn connection(connection: &Connection, process: &Process, dir: Direct
     out
 }
 
-/// What is said once, not with each packet.
-pub(super) fn push_details(out: &mut String, connection: &Connection) {
+/// Appends the pairs that are written once, not with each packet.
+pub(crate) fn push_details(out: &mut String, connection: &Connection) {
     push(out, "since_ns", connection.ts_ns);
     if let Some(lib) = &connection.lib {
         push_text(out, "lib_path", lib);
@@ -89,7 +89,7 @@ pub(super) fn push_details(out: &mut String, connection: &Connection) {
 }
 
 /// The comment of a statistics block.
-pub(super) fn stats(stats: &Stats) -> String {
+pub(crate) fn stats(stats: &Stats) -> String {
     let mut out = String::new();
     push(&mut out, "last", u8::from(stats.last));
     push(&mut out, "calls", stats.calls);
