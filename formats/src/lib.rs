@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod destination;
 pub mod http1;
 pub mod http2;
 pub mod io;
@@ -14,3 +15,5 @@ pub mod pcapng;
 pub mod rawlog;
 pub mod record;
 pub mod redact;
+
+pub use destination::Destination;

@@ -1,11 +1,11 @@
 //! The command line: what a user may say, checked as far as the words alone allow.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
+use sslrec_formats::Destination;
 use sslrec_formats::redact::Rules;
 
 use crate::functions::Family;
@@ -304,42 +304,6 @@ pub enum KernelFeature {
     Placement,
 }
 
-/// Where a capture goes, and in which format.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Destination {
-    /// pcapng on standard output.
-    Stdout,
-    /// A pcapng file.
-    Pcapng(PathBuf),
-    /// A raw log.
-    RawLog(PathBuf),
-}
-
-impl FromStr for Destination {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let path = PathBuf::from(text);
-        match path.extension().and_then(|extension| extension.to_str()) {
-            _ if text == "-" => Ok(Self::Stdout),
-            Some("pcapng") => Ok(Self::Pcapng(path)),
-            Some("zst") => Ok(Self::RawLog(path)),
-            _ => {
-                Err("the name must end in .pcapng, or in .zst for the raw log; - is stdout".into())
-            }
-        }
-    }
-}
-
-impl fmt::Display for Destination {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stdout => f.write_str("-"),
-            Self::Pcapng(path) | Self::RawLog(path) => path.display().fmt(f),
-        }
-    }
-}
-
 /// A file that the user wants probed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Library {
@@ -485,15 +449,6 @@ mod tests {
         let options = parse(&["-w", "a.pcapng", "--", "curl", "-w", "x"]).unwrap();
         assert_eq!(options.command, ["curl", "-w", "x"]);
         assert_eq!(options.write, [Destination::Pcapng("a.pcapng".into())]);
-    }
-
-    #[test]
-    fn a_file_name_says_its_format() {
-        assert_eq!("-".parse(), Ok(Destination::Stdout));
-        assert_eq!("x/a.zst".parse(), Ok(Destination::RawLog("x/a.zst".into())));
-        for bad in ["", "capture", "capture.pcap", "capture.pcapng.gz", ".zst"] {
-            assert!(Destination::from_str(bad).is_err(), "{bad}");
-        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use libbpf_rs::{MapCore, MapHandle, PrintLevel};
+use sslrec_formats::Destination;
 use sslrec_formats::record::CaptureInfo;
 use sslrec_formats::redact::{Redactor, Rules};
 
@@ -17,7 +18,7 @@ use crate::attach::Attacher;
 use crate::attach::nss;
 use crate::attach::probes::{Probes, lock};
 use crate::attach::self_test;
-use crate::cli::{Action, Destination, Options};
+use crate::cli::{Action, Options};
 use crate::clock::Clock;
 use crate::collect::batch::{Emptier, Filler, queue};
 use crate::collect::collector::collect;

@@ -15,6 +15,10 @@ mod writer;
 pub use reader::RawLogReader;
 pub use writer::RawLogWriter;
 
+/// Compression level of the recorder and of `sslanalyze convert`: zstd's fastest standard level,
+/// since the recorder compresses while the recorded programs run.
+pub const DEFAULT_LEVEL: i32 = 1;
+
 /// What `Error::Foreign` calls this format.
 const FORMAT_NAME: &str = "an sslrec raw log";
 

@@ -76,7 +76,7 @@ struct Live {
 }
 
 impl<W: Write> RawLogWriter<W> {
-    /// Begins a raw log, compressed at zstd's `level` (1 is the recorder's default).
+    /// Begins a raw log, compressed at zstd's `level`; see [`DEFAULT_LEVEL`](super::DEFAULT_LEVEL).
     ///
     /// # Errors
     /// The output refused the first bytes.

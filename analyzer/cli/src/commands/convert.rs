@@ -3,24 +3,20 @@
 //! Records go from the reader of the one format to the writer of the other, and nothing here looks
 //! at their contents. What one of the formats cannot hold stands in `formats/FORMAT.md`.
 
-use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use sslrec_analyzer::input::{Kind, RecordSink};
+use sslrec_formats::Destination;
 use sslrec_formats::io::{Error, RecordWriter};
 use sslrec_formats::pcapng::{PcapngOptions, PcapngWriter};
-use sslrec_formats::rawlog::RawLogWriter;
+use sslrec_formats::rawlog::{self, RawLogWriter};
 use sslrec_formats::record::{CaptureInfo, Record};
 use sslrec_formats::redact::Redactor;
 
 use super::new_file::NewFile;
 use crate::files::{Files, Read};
-
-/// Compression of the raw log, as `sslrec` chooses it.
-const RAW_LOG_LEVEL: i32 = 1;
 
 /// Make a pcapng of a raw log, or a raw log of a pcapng
 ///
@@ -46,37 +42,6 @@ pub(crate) struct Convert {
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
-}
-
-/// Where the records go, and in which format. Named as for `sslrec -w`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Destination {
-    Stdout,
-    Pcapng(PathBuf),
-    RawLog(PathBuf),
-}
-
-impl FromStr for Destination {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let path = PathBuf::from(text);
-        match path.extension().and_then(|extension| extension.to_str()) {
-            _ if text == "-" => Ok(Self::Stdout),
-            Some("pcapng") => Ok(Self::Pcapng(path)),
-            Some("zst") => Ok(Self::RawLog(path)),
-            _ => Err("the name must end in .pcapng, or in .zst for the raw log; - is stdout"),
-        }
-    }
-}
-
-impl fmt::Display for Destination {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stdout => f.write_str("standard output"),
-            Self::Pcapng(path) | Self::RawLog(path) => path.display().fmt(f),
-        }
-    }
 }
 
 /// Does it.
@@ -105,16 +70,24 @@ impl Job<'_> {
             Destination::Stdout => NewFile::stdout(),
             Destination::Pcapng(path) | Destination::RawLog(path) => NewFile::create(path)?,
         };
-        let name = self.out;
+        let name = name(self.out);
         let (read, records) = copy(self, files, &mut out)?;
         out.finish().with_context(|| format!("cannot write {name}"))?;
         read.end(&format!("the {records} records before that were {done}"))
     }
 }
 
+/// Name of the output in messages.
+fn name(out: &Destination) -> String {
+    match out {
+        Destination::Stdout => "standard output".into(),
+        file => file.to_string(),
+    }
+}
+
 /// Writes all records of the files, and returns how many there were.
 fn copy(mut job: Job<'_>, files: Files<'_>, out: &mut NewFile) -> Result<(Read, u64)> {
-    let (file, name) = (job.file.display(), job.out);
+    let (file, name) = (job.file.display(), name(job.out));
     let mut converter = Converter {
         redactor: job.redactor.take(),
         job: &job,
@@ -162,7 +135,9 @@ impl<'o> Converter<'o> {
                 let options = PcapngOptions { keep_port, ..PcapngOptions::default() };
                 Box::new(PcapngWriter::new(out, info, options)?)
             }
-            Destination::RawLog(_) => Box::new(RawLogWriter::new(out, info, RAW_LOG_LEVEL)?),
+            Destination::RawLog(_) => {
+                Box::new(RawLogWriter::new(out, info, rawlog::DEFAULT_LEVEL)?)
+            }
         });
         Ok(())
     }

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use sslrec_formats::Destination;
 use sslrec_formats::redact::{Redactor, Rules};
 
-use super::convert::{Destination, Job};
+use super::convert::Job;
 
 /// What the long help ends with.
 const HELP: &str = "\

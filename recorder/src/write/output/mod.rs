@@ -12,20 +12,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use jiff::Zoned;
+use sslrec_formats::Destination;
 use sslrec_formats::io::{Error, RecordWriter};
 use sslrec_formats::pcapng::{PcapngOptions, PcapngWriter};
-use sslrec_formats::rawlog::RawLogWriter;
+use sslrec_formats::rawlog::{self, RawLogWriter};
 use sslrec_formats::record::{CaptureInfo, Record, Stats};
 
 use self::file::{CaptureFile, folder_of};
 use self::names::Names;
-use crate::cli::{Destination, Options};
+use crate::cli::Options;
 use crate::messages::say;
 use crate::process::privileges::Privileges;
-
-/// Compression of the raw log: zstd's fastest standard level, since it runs while the programs
-/// do.
-const RAW_LOG_LEVEL: i32 = 1;
 
 /// A file in one of the two formats, or a series of them.
 pub(crate) struct Output {
@@ -78,7 +75,7 @@ impl Output {
             Destination::Stdout => Box::new(pcapng(CaptureFile::stdout()?, options, info)?),
             Destination::Pcapng(path) => Box::new(pcapng(create(path)?, options, info)?),
             Destination::RawLog(path) => {
-                Box::new(RawLogWriter::new(create(path)?, info.clone(), RAW_LOG_LEVEL)?)
+                Box::new(RawLogWriter::new(create(path)?, info.clone(), rawlog::DEFAULT_LEVEL)?)
             }
         };
         Ok(Self { name: destination.to_string(), writer, series, used: false })
