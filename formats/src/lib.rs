@@ -7,13 +7,10 @@
 #![forbid(unsafe_code)]
 
 mod destination;
-pub mod http1;
-pub mod http2;
 pub mod io;
 pub mod pairing;
 pub mod pcapng;
 pub mod rawlog;
 pub mod record;
-pub mod redact;
 
 pub use destination::Destination;

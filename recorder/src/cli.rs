@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use sslrec_formats::Destination;
-use sslrec_formats::redact::Rules;
+use sslrec_redact::Rules;
 
 use crate::functions::Family;
 

@@ -12,7 +12,7 @@ use anyhow::{Result, anyhow};
 use libbpf_rs::{MapCore, MapHandle, PrintLevel};
 use sslrec_formats::Destination;
 use sslrec_formats::record::CaptureInfo;
-use sslrec_formats::redact::{Redactor, Rules};
+use sslrec_redact::{Redactor, Rules};
 
 use crate::attach::Attacher;
 use crate::attach::nss;

@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 
 use httparse::Status;
 use memchr::{memchr, memmem};
-use sslrec_formats::http1::find_end_of_head;
+use sslrec_wire::http1::find_end_of_head;
 
 use crate::exchange::{Fields, Request, Response};
 

@@ -21,7 +21,7 @@ mod tests;
 use std::collections::VecDeque;
 
 use memchr::memchr;
-use sslrec_formats::http1::find_end_of_head;
+use sslrec_wire::http1::find_end_of_head;
 
 use super::End;
 use super::framing::Framing;

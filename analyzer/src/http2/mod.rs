@@ -13,5 +13,5 @@ mod open;
 mod splitter;
 
 pub(crate) use connection::{Connection, Place};
-pub(crate) use sslrec_formats::http2::search::find;
-use sslrec_formats::http2::{frame, hpack, search};
+pub(crate) use sslrec_wire::http2::search::find;
+use sslrec_wire::http2::{frame, hpack, search};

@@ -1,12 +1,10 @@
-//! How fast captures are written, read and redacted: `cargo bench -p sslrec-formats`.
+//! Speed of writing and reading captures: `cargo bench -p sslrec-formats`.
 //!
 //! Payload that looks like text in calls of 16 KiB, the most that one TLS record carries, and of
 //! 256 bytes, where the cost is that of a record.
 
 // A panic is how a benchmark fails.
 #![allow(clippy::unwrap_used)]
-
-mod redact;
 
 use std::hint::black_box;
 use std::io;
@@ -47,7 +45,6 @@ fn main() {
         });
         println!("  pcapng {} MiB, raw log {} MiB", pcapng.len() >> 20, rawlog.len() >> 20);
     }
-    redact::run();
 }
 
 /// Words in an order that repeats late, so that it compresses as text does and not better.

@@ -1,6 +1,6 @@
 //! Just enough of HTTP/2 to recognise it in a connection that was joined in mid-stream.
 
-pub(super) use crate::http2::frame::PREFACE;
+pub(super) use sslrec_wire::http2::frame::PREFACE;
 
 /// These bytes begin like a frame header (RFC 9113 section 4.1) of a kind, length and stream that
 /// go together (section 6). Frames longer than the default limit of 16 KiB are not believed; all

@@ -10,7 +10,7 @@ use anyhow::{Result, anyhow};
 use libbpf_rs::MapHandle;
 use sslrec_formats::io::Error;
 use sslrec_formats::record::{Coverage, Record, Stats};
-use sslrec_formats::redact::Redactor;
+use sslrec_redact::Redactor;
 
 use crate::clock::{Clock, boot_time_ns};
 use crate::collect::batch::{Batch, Emptier};

@@ -13,7 +13,7 @@ use sslrec_formats::io::{Error, RecordWriter};
 use sslrec_formats::pcapng::{PcapngOptions, PcapngWriter};
 use sslrec_formats::rawlog::{self, RawLogWriter};
 use sslrec_formats::record::{CaptureInfo, Record};
-use sslrec_formats::redact::Redactor;
+use sslrec_redact::Redactor;
 
 use super::new_file::NewFile;
 use crate::files::{Files, Read};

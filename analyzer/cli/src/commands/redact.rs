@@ -1,13 +1,13 @@
 //! `redact`: a capture without its secrets.
 //!
-//! What is blanked, and how, is [`sslrec_formats::redact`]'s, which the recorder uses too.
+//! What is blanked, and how, is [`sslrec_redact`]'s, which the recorder uses too.
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
 use sslrec_formats::Destination;
-use sslrec_formats::redact::{Redactor, Rules};
+use sslrec_redact::{Redactor, Rules};
 
 use super::convert::Job;
 

@@ -5,11 +5,10 @@
 //! other gap no frame can be found again, since nothing marks them: what follows is counted by
 //! nobody and said so. What an endpoint would refuse is noted, and read as far as it can be.
 
-mod frame;
 mod inflate;
 
-use frame::{Head, MAX_CONTROL, MAX_HEAD};
 use inflate::Inflate;
+use sslrec_wire::websocket::{self as frame, Head, MAX_CONTROL, MAX_HEAD};
 
 use super::Notes;
 use super::messages::Kept;

@@ -14,6 +14,7 @@
 
 mod blank;
 mod decoder;
+mod error;
 mod huffman;
 mod integer;
 mod static_table;
@@ -22,5 +23,6 @@ mod table;
 mod tests;
 
 pub use blank::blank;
-pub use decoder::{Decoder, Encoded, Error, Sink};
+pub use decoder::{Decoder, Encoded, Sink};
+pub use error::Error;
 pub use huffman::encode as encode_huffman;

@@ -1,9 +1,9 @@
 //! A connection of HTTP/2 with secrets in it: streams among one another, and field blocks with
 //! strings, tables, padding and continuations in every way.
 
-use sslrec_formats::http2::frame::{self as frames, Frame, Kind, PREFACE};
-use sslrec_formats::http2::hpack::{Decoder, Sink, encode_huffman};
 use sslrec_formats::record::Direction;
+use sslrec_wire::http2::frame::{self as frames, Frame, Kind, PREFACE};
+use sslrec_wire::http2::hpack::{Decoder, Sink, encode_huffman};
 
 use super::{Calls, Half, Planter, Source, assert_clean};
 

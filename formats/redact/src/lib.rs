@@ -24,17 +24,19 @@
 //!
 //! What this must not do: change what it does not blank, or hand on anything unsettled.
 
+#![forbid(unsafe_code)]
+
 mod body;
 mod direction;
 mod fields;
-#[cfg(test)]
-mod found;
 mod head;
 mod http1;
 mod http2;
 mod json;
 mod pairs;
 mod patterns;
+#[cfg(test)]
+mod regressions;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -47,7 +49,7 @@ use self::direction::Direction;
 use self::http1::Shared;
 pub use self::rules::{Error, Rules};
 use self::window::Engine;
-use crate::record::{self, Close, Connection, Data, Gap, Handshake, Record};
+use sslrec_formats::record::{self, Close, Connection, Data, Gap, Handshake, Record};
 
 /// The most that is held of all connections together, unless less is asked for.
 const MAX_HELD: usize = 64 << 20;

@@ -1,13 +1,16 @@
-//! How fast a capture is redacted, by the default rules and by one of each kind: many small exchanges,
-//! and large bodies in calls of 16 KiB.
+//! Speed of redaction, by the default rules and by one rule of each kind: many small exchanges, and
+//! large bodies in calls of 16 KiB. `cargo bench -p sslrec-redact`.
+
+// A panic is how a benchmark fails.
+#![allow(clippy::unwrap_used)]
 
 use std::hint::black_box;
 use std::time::Instant;
 
-use sslrec_formats::http2::frame::PREFACE;
-use sslrec_formats::http2::hpack::encode_huffman;
 use sslrec_formats::record::{Connection, Data, Direction, Record};
-use sslrec_formats::redact::{Redactor, Rules};
+use sslrec_redact::{Redactor, Rules};
+use sslrec_wire::http2::frame::PREFACE;
+use sslrec_wire::http2::hpack::encode_huffman;
 
 /// About so many bytes are redacted in each case.
 const TOTAL: u64 = 128 << 20;
@@ -26,7 +29,7 @@ const MANY: [&str; 7] = [
 /// One direction of the bytes that are redacted again and again, call by call.
 type Calls = Vec<(Direction, Vec<u8>)>;
 
-pub(crate) fn run() {
+fn main() {
     let body = |len: usize| {
         let item =
             br#"{"id":4711,"name":"teapot","tags":["a","b"],"price":12.5,"text":"lorem ipsum"},"#;
@@ -74,7 +77,7 @@ fn redact(what: &str, names: &[&str], opening: &Calls, calls: &Calls) {
     redactor.finish(&mut take);
     let seconds = start.elapsed().as_secs_f64();
     assert_eq!(given, offsets[0] + offsets[1]);
-    super::report(what, records, given, seconds);
+    report(what, records, given, seconds);
 }
 
 fn data(dir: Direction, offset: u64, payload: &[u8]) -> Data<'_> {
@@ -151,4 +154,9 @@ fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
     bytes.extend([kind, flags, 0, 0, 0, 1]);
     bytes.extend(payload);
     bytes
+}
+
+fn report(what: &str, count: u64, bytes: u64, seconds: f64) {
+    let (mib, ns) = (bytes as f64 / seconds / f64::from(1 << 20), seconds * 1e9 / count as f64);
+    println!("{what:32} {mib:8.0} MiB/s {ns:8.0} ns a record");
 }

@@ -7,14 +7,14 @@
 //! type, flags and stream.
 #![no_main]
 
-#[path = "common/ends.rs"]
+#[path = "../../../fuzz/fuzz_targets/common/ends.rs"]
 mod ends;
 
 use ends::Ends;
 use libfuzzer_sys::fuzz_target;
-use sslrec_formats::http2::frame::PREFACE;
+use sslrec_wire::http2::frame::PREFACE;
 use sslrec_formats::record::{Connection, Direction, Record};
-use sslrec_formats::redact::{Redactor, Rules};
+use sslrec_redact::{Redactor, Rules};
 
 const RULES: [&str; 9] = [
     "default",

@@ -11,7 +11,7 @@ mod http2;
 use sslrec_formats::record::{
     Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Record,
 };
-use sslrec_formats::redact::{Redactor, Rules};
+use sslrec_redact::{Redactor, Rules};
 
 /// What may not be left. No other text has these letters.
 const SECRET: &str = "ZQQZQZZZ";

@@ -1,6 +1,6 @@
 //! Integers with a prefix (RFC 7541 section 5.1).
 
-use super::decoder::Error;
+use super::error::Error;
 
 /// The most octets that follow the prefix. Five hold 32 bits, and all that an integer counts here
 /// is bytes or entries.

@@ -12,8 +12,8 @@ use super::body::Body;
 use super::fields::{Contents, secret};
 use super::http1::Step;
 use super::window::{Engine, Window};
-use crate::http2::frame::{self, Frame, HEADER_LEN, Kind, PREFACE, flag};
-use crate::http2::hpack::{self, Decoder, Encoded};
+use sslrec_wire::http2::frame::{self, Frame, HEADER_LEN, Kind, PREFACE, flag};
+use sslrec_wire::http2::hpack::{self, Decoder, Encoded};
 
 /// The most that is held of one field block.
 const MAX_BLOCK: usize = 256 << 10;

@@ -10,7 +10,7 @@ use memchr::memchr;
 use super::body::Body;
 use super::head::{self, Line, MAX_HEAD, Method, Said};
 use super::window::{Engine, Window};
-use crate::http1::find_end_of_head;
+use sslrec_wire::http1::find_end_of_head;
 
 /// The longest line with the size of a chunk.
 const MAX_CHUNK_LINE: usize = 16 << 10;

@@ -24,8 +24,8 @@ use super::http1::{Http1, Shared, Step};
 use super::http2::Http2;
 use super::websocket::WebSocket;
 use super::window::{Engine, Window};
-use crate::http2::frame::PREFACE;
-use crate::http2::search;
+use sslrec_wire::http2::frame::PREFACE;
+use sslrec_wire::http2::search;
 
 /// The most that is held of one direction.
 const MAX_HELD: usize = 512 << 10;

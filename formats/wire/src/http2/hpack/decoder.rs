@@ -1,5 +1,6 @@
 //! Field blocks into fields (RFC 7541 sections 3 and 6).
 
+use super::error::Error;
 use super::static_table::{self, ENTRIES};
 use super::table::{Lookup, Table};
 use super::{huffman, integer};
@@ -14,42 +15,6 @@ const MAX_EXPANSION: u64 = 1000;
 
 /// What is free of that.
 const FREE_EXPANSION: u64 = 16 << 20;
-
-/// Why a block could not be read to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Error {
-    /// It ends inside of a field.
-    Truncated,
-    /// An integer is too large or too long.
-    Integer,
-    /// A Huffman string holds the end of string.
-    EndOfString,
-    /// A Huffman string is padded with something else than less than eight ones.
-    Padding,
-    /// Index 0.
-    IndexZero,
-    /// The fields count more than is read of one block.
-    ListTooLong,
-    /// The fields count far more than the blocks that they were sent in.
-    Expansion,
-}
-
-impl Error {
-    /// For people.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Error::Truncated => "the field block ends inside of a field",
-            Error::Integer => "integer too large in the field block",
-            Error::EndOfString => "end of string inside of a Huffman string",
-            Error::Padding => "invalid padding of a Huffman string",
-            Error::IndexZero => "index 0 in the field block",
-            Error::ListTooLong => "more than 1 MiB of header fields; the rest was left out",
-            Error::Expansion => {
-                "header fields expand to more than a thousand times what was sent; the rest was left out"
-            }
-        }
-    }
-}
 
 /// How a string stands in a block (section 5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,9 +1,9 @@
-//! What the fuzz target and random connections found: secrets that were left, each where a message
-//! was taken for something else.
+//! Secrets that the fuzz target and random connections found unredacted: in each case a message was
+//! taken for something else.
 
 use super::Redactor;
 use super::tests::{contains, data, redact, rules};
-use crate::record::{Connection, Direction, Gap, GapCause, Record};
+use sslrec_formats::record::{Connection, Direction, Gap, GapCause, Record};
 
 /// What is left of `parts` of one direction, where `None` is a gap of ten bytes.
 fn left(texts: &[&str], parts: &[Option<&str>]) -> String {

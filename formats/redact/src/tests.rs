@@ -1,9 +1,11 @@
 //! Whole connections, cut in every way: no secret is left, and nothing else is changed.
 
 use super::{Redactor, Rules};
-use crate::http2::frame::{self as frames, Frame, Kind};
-use crate::http2::hpack::{Decoder, Sink, encode_huffman};
-use crate::record::{Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Record};
+use sslrec_formats::record::{
+    Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Record,
+};
+use sslrec_wire::http2::frame::{self as frames, Frame, Kind};
+use sslrec_wire::http2::hpack::{Decoder, Sink, encode_huffman};
 
 /// What is secret in the connections below; none of it appears anywhere else.
 const SECRETS: [&str; 12] = [

@@ -1,9 +1,9 @@
-//! What the programs have in common that read HTTP/1 as observers (RFC 9112).
+//! HTTP/1 (RFC 9112) for observers.
 
 use memchr::memchr;
 
-/// Length of the head that `bytes` begins with, empty line included; `bytes[..scanned]` are known
-/// not to hold its end. A bare LF ends a line (section 2.2).
+/// Length of the head that `bytes` begins with, empty line included; the end is known not to be in
+/// `bytes[..scanned]`. A bare LF ends a line (section 2.2).
 pub fn find_end_of_head(bytes: &[u8], scanned: usize) -> Option<usize> {
     // The end is LF LF or LF CR LF, and may have begun in the scanned part.
     let mut at = scanned.saturating_sub(2);

@@ -5,7 +5,7 @@
 //! of them at compile time. Codes of up to nine bits, which is nearly all of what headers hold,
 //! take one look-up.
 
-use super::decoder::Error;
+use super::error::Error;
 
 /// Length of the code of each octet, and of the end of string last (RFC 7541 appendix B).
 #[rustfmt::skip]

@@ -1,4 +1,4 @@
-//! Connections with secrets in them, made of the input, as in `tests/redact.rs`: none is left.
+//! Connections with secrets in them, made of the input, as in `tests/random.rs`: none is left.
 #![no_main]
 
 #[path = "../../tests/planted/mod.rs"]

@@ -1,36 +1,39 @@
-//! The head of a frame of WebSocket (RFC 6455 section 5.2).
+//! Frame heads and masks of WebSocket (RFC 6455 section 5).
 
 /// The longest head: two bytes, eight of length, four of mask.
-pub(super) const MAX_HEAD: usize = 14;
+pub const MAX_HEAD: usize = 14;
 
 /// The longest contents of a control frame (section 5.5).
-pub(super) const MAX_CONTROL: u64 = 125;
+pub const MAX_CONTROL: u64 = 125;
 
-/// What stands before the contents of a frame.
+/// A frame head: everything before the payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Head {
-    /// It is the last frame of its message.
-    pub(super) fin: bool,
+pub struct Head {
+    /// The frame is the last one of its message.
+    pub fin: bool,
     /// The first reserved bit, which marks compression (RFC 7692 section 6).
-    pub(super) rsv1: bool,
-    /// One of the other two, which mean nothing here.
-    pub(super) rsv23: bool,
-    pub(super) opcode: u8,
-    pub(super) mask: Option<[u8; 4]>,
-    pub(super) len: u64,
-    /// The length would have fitted into fewer bytes, which section 5.2 forbids.
-    pub(super) long_form: bool,
+    pub rsv1: bool,
+    /// One of the other two reserved bits, which have no meaning here.
+    pub rsv23: bool,
+    /// Type of the frame.
+    pub opcode: u8,
+    /// Key of the mask, if the payload is masked.
+    pub mask: Option<[u8; 4]>,
+    /// Length of the payload.
+    pub len: u64,
+    /// The length takes more bytes than it needs, which section 5.2 forbids.
+    pub long_form: bool,
 }
 
 impl Head {
-    /// It is no part of a message.
-    pub(super) fn is_control(&self) -> bool {
+    /// The frame is a control frame and not a part of a message.
+    pub fn is_control(&self) -> bool {
         self.opcode & 8 != 0
     }
 }
 
-/// How long a head is that begins with these bytes: at least so many are needed to tell more.
-pub(super) fn head_len(bytes: &[u8]) -> usize {
+/// Length of the head that begins with these bytes, or the number of bytes needed to compute it.
+pub fn head_len(bytes: &[u8]) -> usize {
     let Some(second) = bytes.get(1) else { return 2 };
     let length = match second & 0x7f {
         126 => 2,
@@ -40,9 +43,9 @@ pub(super) fn head_len(bytes: &[u8]) -> usize {
     2 + length + if second & 0x80 != 0 { 4 } else { 0 }
 }
 
-/// Reads a head of just [`head_len`] bytes; `None` if its length has the highest bit set, or if
+/// Reads a head of exactly [`head_len`] bytes; `None` if the length has the highest bit set, or if
 /// bytes are missing.
-pub(super) fn head(bytes: &[u8]) -> Option<Head> {
+pub fn head(bytes: &[u8]) -> Option<Head> {
     let (&[first, second], rest) = bytes.split_first_chunk::<2>()?;
     let (len, least, rest) = match second & 0x7f {
         126 => {
@@ -71,8 +74,8 @@ pub(super) fn head(bytes: &[u8]) -> Option<Head> {
     (len >> 63 == 0).then_some(head)
 }
 
-/// Appends what these bytes are without their mask; the first of them stands at `at` of the frame.
-pub(super) fn unmask(bytes: &[u8], mask: Option<[u8; 4]>, at: u64, out: &mut Vec<u8>) {
+/// Appends these bytes without their mask; the first one is at `at` of the payload.
+pub fn unmask(bytes: &[u8], mask: Option<[u8; 4]>, at: u64, out: &mut Vec<u8>) {
     let Some(mut mask) = mask else { return out.extend_from_slice(bytes) };
     mask.rotate_left((at % 4) as usize);
     let begin = out.len();
