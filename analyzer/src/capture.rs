@@ -10,9 +10,9 @@ use sslrec_formats::record::{self, CaptureInfo, Direction, Record, Stats};
 
 use crate::apart::Apart;
 use crate::exchange::{ConnectionInfo, Handshake, Item, SharedConnection};
-use crate::input::{Kind, RecordSink};
 pub use crate::order::{Holding, Lister};
 use crate::order::{MAX_WAITING, Order, Totals};
+use crate::sink::{Kind, RecordSink};
 use crate::stream::Connection;
 use crate::text::Size;
 use crate::timeline::Timeline;

@@ -53,6 +53,7 @@ mod order;
 mod over_http;
 pub mod protobuf;
 mod pull;
+mod sink;
 mod stream;
 pub mod tcp;
 pub mod text;

@@ -3,11 +3,12 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use sslrec_analyzer::filter::{self, Filter};
 
 use crate::commands::Command;
 use crate::files::is_stdin;
+use crate::terminal::Color;
 
 /// List the HTTP exchanges of a capture of sslrec, or of any plaintext pcap
 #[derive(Debug, Parser)]
@@ -188,17 +189,6 @@ impl Cli {
             _ => Ok((&self.files, None)),
         }
     }
-}
-
-/// When to colour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Color {
-    /// On a terminal, unless `NO_COLOR` is set.
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
 }
 
 #[cfg(test)]

@@ -161,13 +161,13 @@ impl Read {
     /// was not closed, which is no failure: that is what a recorder leaves that was killed.
     pub(crate) fn end(&self, so_far: &str) -> Result<()> {
         for name in &self.unclosed {
-            crate::run::report(&anyhow!(
+            crate::stderr::report(&anyhow!(
                 "{name} is not closed: it has no closing record, as the recorder was killed or still runs, or the file was cut; its end may be missing"
             ));
         }
         let mut errors = self.damages.iter().map(|damage| damage.error(so_far));
         let last = errors.next_back();
-        errors.for_each(|error| crate::run::report(&error));
+        errors.for_each(|error| crate::stderr::report(&error));
         last.map_or(Ok(()), Err)
     }
 }

@@ -18,6 +18,7 @@ mod listing;
 mod output;
 mod progress;
 mod run;
+mod stderr;
 mod template;
 mod terminal;
 mod text;
@@ -28,13 +29,13 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cli::Cli;
-use crate::run::{exit_status, report, run};
+use crate::run::{exit_status, run};
 
 fn main() -> ExitCode {
     match run(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report(&error);
+            stderr::report(&error);
             ExitCode::from(exit_status(&error))
         }
     }

@@ -1,6 +1,6 @@
 //! Does what the command line says: input to listing, and failures to messages.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter};
 
 use anyhow::{Context, Result};
 use sslrec_analyzer::capture::{Assembler, Options};
@@ -99,10 +99,4 @@ pub(crate) fn exit_status(error: &anyhow::Error) -> u8 {
     let usage =
         error.is::<filter::Error>() || error.is::<Usage>() || error.is::<commands::BadRule>();
     if usage { 2 } else { 1 }
-}
-
-/// Writes a failure on standard error: one line, but for a filter, which is shown.
-pub(crate) fn report(error: &anyhow::Error) {
-    // If standard error is closed, there is nowhere left to say so.
-    let _ = writeln!(io::stderr(), "sslanalyze: {error:#}");
 }

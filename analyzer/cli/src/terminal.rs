@@ -1,8 +1,19 @@
-//! What standard output is: how wide, and whether it shows colours.
+//! Standard output as a terminal: its width, and whether it shows colours.
 
 use std::io::{self, IsTerminal};
 
-use crate::cli::Color;
+use clap::ValueEnum;
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
 
 /// Columns of the terminal; `None` where standard output is something else, which takes lines of
 /// any length.

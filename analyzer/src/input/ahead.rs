@@ -10,7 +10,8 @@ use std::thread::{self, JoinHandle};
 use sslrec_formats::io::Error;
 
 use super::batch::{Batch, Batches, way};
-use super::{Input, Outcome, RecordSink};
+use super::{Input, Outcome};
+use crate::sink::RecordSink;
 
 /// Batches that wait. A few, since reading and listing are not even from one to the next.
 const QUEUE: usize = 4;

@@ -7,8 +7,8 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use sslrec_formats::record::{CaptureInfo, Data, Direction, Handshake, Record};
 
-use crate::input::RecordSink;
-use crate::tcp::Segment;
+use crate::sink::RecordSink;
+use crate::sink::Segment;
 
 /// When a batch is full: enough that handing it over costs little, and little enough that a
 /// thousand files fit into memory.

@@ -22,7 +22,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use memchr::memmem;
 
 use crate::http1::start::{Verdict, judge};
-use crate::tcp::Segment;
+use crate::sink::Segment;
 
 /// How much of the end of a payload is kept to find out that it comes again: one TLS record.
 const TAIL: usize = 16 << 10;

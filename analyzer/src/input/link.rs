@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use etherparse::{EtherType, IpNumber, LaxNetSlice, LaxSlicedPacket, TcpSlice, TransportSlice};
 
-use crate::tcp::Segment;
+use crate::sink::Segment;
 
 /// Link types, by their number in the tcpdump.org registry.
 pub(super) mod linktype {

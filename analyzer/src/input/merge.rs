@@ -22,7 +22,8 @@ use sslrec_formats::io::Error;
 use sslrec_formats::record::{CaptureInfo, Direction, Process, Record, Stats};
 
 use super::batch::{Batch, Batches, Event, way};
-use super::{Input, Kind, Outcome, RecordSink};
+use super::{Input, Outcome};
+use crate::sink::{Kind, RecordSink};
 use crate::tcp::Reassembler;
 
 /// Batches of each file that wait for the others.

@@ -24,7 +24,8 @@ use sslrec_formats::record::{
 };
 
 use self::half::{Half, Output};
-use crate::input::RecordSink;
+use crate::sink::RecordSink;
+pub use crate::sink::Segment;
 
 /// How many segments of a connection a capture may be out of order. Captures from several queues
 /// of a network card swap neighbours.
@@ -43,31 +44,6 @@ const MAX_FLOWS: usize = 1 << 18;
 
 /// Sequence numbers further apart than the largest window (RFC 7323) are of another connection.
 const MAX_WINDOW: u32 = 1 << 30;
-
-/// A TCP segment.
-#[derive(Debug, Clone)]
-pub struct Segment<'a> {
-    /// When it was captured, nanoseconds since the Unix epoch.
-    pub ts_ns: u64,
-    /// Sender.
-    pub src: SocketAddr,
-    /// Receiver.
-    pub dst: SocketAddr,
-    /// Sequence number.
-    pub seq: u32,
-    /// Acknowledgment number, if its flag is set.
-    pub ack: Option<u32>,
-    /// Flag.
-    pub syn: bool,
-    /// Flag.
-    pub fin: bool,
-    /// Flag.
-    pub rst: bool,
-    /// Payload, as far as it was captured.
-    pub payload: &'a [u8],
-    /// How many bytes of payload followed that were not captured.
-    pub missing: usize,
-}
 
 /// A connection; the two directions are named after its local end, the client.
 #[derive(Debug)]

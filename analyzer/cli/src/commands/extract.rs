@@ -16,7 +16,7 @@ use sslrec_analyzer::text::latin1;
 use sslrec_formats::record::Direction;
 
 use super::file_name::file_name;
-use super::{Consumer, Reading, filter, flush, read, stdout};
+use super::reading::{Consumer, Reading, filter, flush, read, stdout};
 use crate::text::Printable;
 
 /// How many files may have one name but for a number.

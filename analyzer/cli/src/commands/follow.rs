@@ -16,11 +16,12 @@ use sslrec_formats::record::{
     Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Handshake, PerDirection, Record,
 };
 
+use super::reading::{flush, stdout};
+use super::show;
 use super::transcript::{Form, Transcript};
-use super::{flush, show, stdout};
-use crate::cli::Color;
 use crate::files::Files;
-use crate::terminal;
+use crate::stderr;
+use crate::terminal::{self, Color};
 use crate::text::{Duration, Printable};
 
 /// Show what the two ends of a connection sent, in order
@@ -239,7 +240,7 @@ impl<W: Write> Conversation<W> {
             text.push_str(&format!(": {cause}"));
         }
         if self.raw {
-            crate::run::report(&anyhow::anyhow!("{text}"));
+            stderr::report(&anyhow::anyhow!("{text}"));
             return Ok(());
         }
         self.introduce()?;

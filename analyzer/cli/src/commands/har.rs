@@ -19,7 +19,7 @@ use sslrec_analyzer::exchange::{
 use sslrec_analyzer::messages::{Carried, Sender, WebSocketKind, WebSocketMessage};
 use sslrec_analyzer::text::{Rfc3339, latin1};
 
-use super::{Consumer, Reading, filter, flush, read, stdout};
+use super::reading::{Consumer, Reading, filter, flush, read, stdout};
 use crate::text::{Base64, Text};
 
 /// Write the exchanges as HAR 1.2, for browsers' tools
@@ -56,7 +56,7 @@ pub(super) fn run(har: &Har) -> Result<()> {
     flush(&mut entries.out)?;
     if entries.left_out > 0 {
         let count = entries.left_out;
-        crate::run::report(&anyhow!(
+        crate::stderr::report(&anyhow!(
             "{count} of {} are not in the HAR: they are not HTTP, or their URL is not known; the listing has them",
             done.items
         ));

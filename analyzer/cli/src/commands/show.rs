@@ -19,9 +19,8 @@ use sslrec_analyzer::messages::Sender;
 use sslrec_analyzer::text::{Rfc3339, latin1};
 use sslrec_formats::record::Direction;
 
-use super::{
-    Consumer, Reading, charset, curl, filter, flush, hexdump, messages, pretty, read, stdout,
-};
+use super::reading::{Consumer, Reading, filter, flush, read, stdout};
+use super::{charset, curl, hexdump, messages, pretty};
 use crate::files;
 use crate::text::{Duration, Printable};
 
@@ -96,7 +95,7 @@ impl<W: Write> Consumer for Shown<W> {
                     why.extend(exchange.notes.iter().map(|note| note.to_string()));
                     let (id, why) = (exchange.id, why.join("; "));
                     let warning = format!("request {id} may not be repeated exactly: {why}");
-                    crate::run::report(&anyhow::anyhow!("{}", Printable(&warning)));
+                    crate::stderr::report(&anyhow::anyhow!("{}", Printable(&warning)));
                 }
                 writeln!(self.out, "{}", command.line)?;
             }

@@ -6,7 +6,7 @@ use sslrec_formats::rawlog::RawLogWriter;
 use sslrec_formats::record::{Close, CloseCause, Connection, Data};
 
 use super::*;
-use crate::input::Direction;
+use sslrec_formats::record::Direction;
 
 /// A capture of one connection: a process, and a byte sent at each of these times.
 fn records(comm: &str, times: &[u64]) -> Vec<Record<'static>> {

@@ -20,7 +20,7 @@ use sslrec_analyzer::exchange::Item;
 
 pub(crate) use self::rules::Error as BadRule;
 use self::rules::{Given, Rule};
-use super::{Consumer, Reading, flush, read, stdout};
+use super::reading::{Consumer, Reading, flush, read, stdout};
 
 /// What the long help ends with.
 const HELP: &str = "\

@@ -15,7 +15,7 @@ use anyhow::{Result, anyhow};
 use clap::Args;
 
 use self::profile::{Aspect, Profile, compare};
-use super::{Reading, filter, flush, read, stdout};
+use super::reading::{Reading, filter, flush, read, stdout};
 
 /// What the long help ends with.
 const HELP: &str = "\

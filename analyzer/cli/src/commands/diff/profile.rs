@@ -9,7 +9,7 @@ use sslrec_analyzer::text::latin1;
 
 use super::Ignored;
 use super::shape;
-use crate::commands::Consumer;
+use crate::commands::reading::Consumer;
 use crate::template::path_template;
 
 /// Fields that say how a message is carried, and so depend on its length and on the version of

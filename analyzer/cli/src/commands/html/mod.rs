@@ -22,7 +22,7 @@ use sslrec_analyzer::filter::parse_bytes;
 use self::contents::Contents;
 use self::page::Page;
 use super::new_file::NewFile;
-use super::{Consumer, Reading, filter, read};
+use super::reading::{Consumer, Reading, filter, read};
 use crate::files::is_stdin;
 use crate::output::Output;
 use crate::output::json::Json;

@@ -17,9 +17,8 @@ use sslrec_analyzer::exchange::Item;
 
 use self::groups::{Group, Groups};
 use self::key::{Key, KeyFields};
-use super::{Consumer, Reading, filter, flush, read, stdout};
-use crate::cli::Color;
-use crate::terminal;
+use super::reading::{Consumer, Reading, filter, flush, read, stdout};
+use crate::terminal::{self, Color};
 
 /// Count by host, path and the like: how often, how fast, how many failures
 ///
