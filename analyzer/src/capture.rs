@@ -14,8 +14,8 @@ pub use crate::order::{Holding, Lister};
 use crate::order::{MAX_WAITING, Order, Totals};
 use crate::sink::{Kind, RecordSink};
 use crate::stream::Connection;
-use crate::text::Size;
 use crate::timeline::Timeline;
+use sslrec_cli::size::Size;
 
 /// What is done with a capture.
 #[derive(Debug, Clone, Copy, Default)]

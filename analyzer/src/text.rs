@@ -1,4 +1,4 @@
-//! Octets, times and sizes as text, as the listing writes them.
+//! Octets and times as text, as the listing writes them.
 
 use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter};
@@ -67,26 +67,6 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
-/// A number of bytes for people: `999`, `1.2K`, `34M`.
-#[derive(Debug, Clone, Copy)]
-pub struct Size(pub u64);
-
-impl Display for Size {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let mut value = self.0 as f64;
-        let mut unit = "";
-        for next in ["K", "M", "G", "T"] {
-            if value < 999.5 {
-                break;
-            }
-            value /= 1024.0;
-            unit = next;
-        }
-        let digits = usize::from(!unit.is_empty() && value < 9.95);
-        f.pad(&format!("{value:.digits$}{unit}"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,14 +91,5 @@ mod tests {
         let back: Vec<u8> = latin1(&all).chars().map(|c| u8::try_from(c).unwrap()).collect();
         assert_eq!(back, all);
         assert_eq!(latin1("é".as_bytes()), "Ã©");
-    }
-
-    #[test]
-    fn sizes_are_short() {
-        let sizes: Vec<String> = [0, 999, 1000, 1024, 10_240, 1_048_576, 20 << 20]
-            .iter()
-            .map(|&n| Size(n).to_string())
-            .collect();
-        assert_eq!(sizes, ["0", "999", "1.0K", "1.0K", "10K", "1.0M", "20M"]);
     }
 }

@@ -5,6 +5,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
+use sslrec_cli::color::Color;
+use sslrec_cli::size;
 use sslrec_formats::Destination;
 use sslrec_redact::Rules;
 
@@ -98,7 +100,7 @@ pub struct Options {
     ///
     /// Rounded up to a power of two, at least 64K. What does not fit in it is lost, counted, and
     /// stated in the files.
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "16M",
+    #[arg(long, value_name = "SIZE", value_parser = size::parse, default_value = "16M",
           hide_default_value = true)]
     pub ring_size: u64,
 
@@ -108,7 +110,7 @@ pub struct Options {
     /// in the files as missing. By default there is room for as many as can be followed at once,
     /// which is 65,536; it is higher where --ring-size is more than 16M, by as much. The program itself
     /// and the kernel side's tables do not count.
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     pub max_memory: Option<u64>,
 
     /// Let a busy machine cost bytes rather than slow the recorded programs
@@ -121,7 +123,7 @@ pub struct Options {
     /// Keep at most this of each call; 0 is no limit [default: 0]
     ///
     /// What is cut off is marked as missing.
-    #[arg(long, value_name = "BYTES", value_parser = parse_size, default_value = "0",
+    #[arg(long, value_name = "BYTES", value_parser = size::parse, default_value = "0",
           hide_default_value = true)]
     pub snaplen: u64,
 
@@ -217,8 +219,10 @@ pub struct Options {
     #[arg(short, long)]
     pub verbose: bool,
 
-    /// Colour the text
-    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
+    /// Colour the text: auto, always or never [default: auto]
+    ///
+    /// `auto` colours on a terminal unless NO_COLOR is set and not empty, or TERM is dumb.
+    #[arg(long, value_name = "WHEN", default_value = "auto", hide_default_value = true)]
     pub color: Color,
 
     /// Be the peer of another recorder's self-test
@@ -269,17 +273,6 @@ impl Options {
         };
         Family::ALL.into_iter().filter(|family| !is_left_out(family)).collect()
     }
-}
-
-/// When to colour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Color {
-    /// On a terminal, unless `NO_COLOR` is set.
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
 }
 
 /// What not every kernel has.
@@ -355,20 +348,6 @@ impl FromStr for Library {
     }
 }
 
-fn parse_size(text: &str) -> Result<u64, String> {
-    let form = || format!("`{text}` is not a size; expected a number with K, M or G, such as 16M");
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let number: u64 = digits.parse().map_err(|_| form())?;
-    let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
-        "" | "B" => 0,
-        "K" | "KB" | "KIB" => 10,
-        "M" | "MB" | "MIB" => 20,
-        "G" | "GB" | "GIB" => 30,
-        _ => return Err(form()),
-    };
-    number.checked_mul(1 << shift).ok_or_else(|| format!("`{text}` is too large"))
-}
-
 fn parse_port_pair(text: &str) -> Result<(u16, u16), String> {
     text.split_once(':')
         .and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)))
@@ -385,7 +364,7 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
 fn parse_file_size(text: &str) -> Result<u64, String> {
     /// One call may carry as much.
     const MIN: u64 = 64 << 10;
-    match parse_size(text)? {
+    match size::parse(text)? {
         size if size >= MIN => Ok(size),
         _ => {
             Err(format!("`{text}` is less than 64K; expected a size with K, M or G, such as 100M"))
@@ -431,17 +410,6 @@ mod tests {
         let help = Options::command().term_width(79).render_help().to_string();
         let long: Vec<_> = help.lines().filter(|line| line.chars().count() > 79).collect();
         assert!(long.is_empty(), "{long:#?}");
-    }
-
-    #[test]
-    fn sizes_take_suffixes() {
-        assert_eq!(parse_size("4096"), Ok(4096));
-        assert_eq!(parse_size("64K"), Ok(65536));
-        assert_eq!(parse_size("16m"), Ok(16 << 20));
-        assert_eq!(parse_size("1GiB"), Ok(1 << 30));
-        for bad in ["", "K", "16X", "-1", "99999999999G"] {
-            assert!(parse_size(bad).is_err(), "{bad}");
-        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use libbpf_rs::{MapCore, MapHandle, PrintLevel};
+use sslrec_cli::stderr;
 use sslrec_formats::Destination;
 use sslrec_formats::record::CaptureInfo;
 use sslrec_redact::{Redactor, Rules};
@@ -30,7 +31,7 @@ use crate::doctor;
 use crate::functions::Family;
 use crate::kernel::features::Kernel;
 use crate::kernel::maps::KernelMaps;
-use crate::messages::{self, say};
+use crate::messages::say;
 use crate::proc::cgroups::Cgroup;
 use crate::proc::{own, processes};
 use crate::process::child::{Child, exit_code};
@@ -400,7 +401,7 @@ fn announcement(options: &Options, names: &[String]) -> String {
 }
 
 fn print(_: PrintLevel, text: String) {
-    messages::print(text);
+    stderr::lines(text);
 }
 
 fn ignore(_: PrintLevel, _: String) {}

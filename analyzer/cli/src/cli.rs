@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use sslrec_analyzer::filter::{self, Filter};
+use sslrec_cli::color::Color;
 
 use crate::commands::Command;
 use crate::files::is_stdin;
-use crate::terminal::Color;
 
 /// List the HTTP exchanges of a capture of sslrec, or of any plaintext pcap
 #[derive(Debug, Parser)]

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use sslrec_analyzer::text::Size;
+use sslrec_cli::size::Size;
 
 /// Reading that is over sooner is not worth a line.
 const DELAY: Duration = Duration::from_millis(700);

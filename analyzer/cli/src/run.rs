@@ -91,7 +91,7 @@ fn output(cli: &Cli) -> Result<Box<dyn Output + Send>> {
         let descriptors = cli.proto.as_deref().map(files::descriptors).transpose()?;
         return Ok(Box::new(Json::new(out).with_descriptors(descriptors)));
     }
-    Ok(Box::new(Table::new(out, terminal::is_colored(cli.color), terminal::width())))
+    Ok(Box::new(Table::new(out, cli.color.is_on(&io::stdout()), terminal::width())))
 }
 
 /// Exit status of a failure.

@@ -11,7 +11,9 @@ mod stream;
 pub(crate) use stream::StreamDecoder;
 
 use crate::exchange::{Exchange, Fields, Message};
-use crate::text::{Size, latin1};
+use sslrec_cli::size::Size;
+
+use crate::text::latin1;
 
 /// The most that a body is decoded to.
 const MAX_DECODED: usize = 256 << 20;

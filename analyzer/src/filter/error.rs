@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use sslrec_cli::text::is_special;
+
 /// A filter that was not understood.
 ///
 /// Displays as one line that says what is wrong, the filter with the place marked under it, and
@@ -49,7 +51,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // One character for one, so that the marks stand under what they mark.
         let shown = |text: &str| -> String {
-            text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+            text.chars().map(|c| if is_special(c) { ' ' } else { c }).collect()
         };
         let before = self.text.get(..self.place.start).unwrap_or("");
         let marked = self.text.get(self.place.clone()).unwrap_or("");

@@ -40,7 +40,6 @@ use regex::Regex;
 pub use self::error::Error;
 use self::field::Field;
 pub use self::named::{NamedField, UnknownField};
-pub use self::number::parse_bytes;
 use self::subject::Subject;
 pub use self::subject::Value;
 use crate::exchange::Item;

@@ -5,12 +5,14 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
+use sslrec_cli::hexdump::Hexdump;
+use sslrec_cli::text::{Printable, PrintableLines};
 use sslrec_formats::io::Error;
 use sslrec_formats::record::{Connection, Data, Direction, Gap, Handshake, Process, Record};
 
-use crate::cli::{Color, Options};
+use crate::cli::Options;
 
 const SENT: &str = "\x1b[36m";
 const RECEIVED: &str = "\x1b[32m";
@@ -59,17 +61,12 @@ struct Style {
 
 impl<W: Write> Text<W> {
     pub(crate) fn new(out: W, options: &Options, start_ns: u64) -> Self {
-        let color = match options.color {
-            Color::Always => true,
-            Color::Never => false,
-            Color::Auto => io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
-        };
         let style = Style {
             latency: options.latency,
             extra: options.extra,
             hexdump: options.hexdump,
             handshake: options.handshake,
-            color,
+            color: options.color.is_on(&io::stdout()),
         };
         Self {
             out,
@@ -123,9 +120,11 @@ impl<W: Write> Text<W> {
         }
         self.line.clear();
         if self.style.hexdump {
-            hexdump(&mut self.line, data.call_offset, data.payload);
+            let (offset, bytes) = (data.call_offset, data.payload);
+            // Writing to a String cannot fail.
+            let _ = write!(self.line, "{}", Hexdump { prefix: "", offset, bytes });
         } else {
-            escape(&mut self.line, data.payload);
+            let _ = write!(self.line, "{}", PrintableLines(data.payload));
         }
         self.out.write_all(self.line.as_bytes())?;
         let len = data.payload.len() as u64;
@@ -224,7 +223,7 @@ impl<W: Write> Text<W> {
         let _ = write!(
             line,
             "{func:<FUNC_WIDTH$} {seconds:<14.9} {:<16} {pid:<8} {len:<8}",
-            plain(comm)
+            Printable(comm)
         );
         if self.style.latency {
             let _ = write!(line, " {:<9.3}", lat_ns as f64 / 1e6);
@@ -261,59 +260,6 @@ impl<W: Write> Text<W> {
         } else {
             writeln!(self.out, "{line}")
         }
-    }
-}
-
-fn plain(text: &str) -> String {
-    let mut line = String::new();
-    escape(&mut line, text.as_bytes());
-    line
-}
-
-/// Text as it is, with `\n` and `\t`; CR before LF left out; anything else that is not printable
-/// UTF-8 as `\xNN`.
-fn escape(line: &mut String, bytes: &[u8]) {
-    for chunk in bytes.utf8_chunks() {
-        let mut chars = chunk.valid().chars().peekable();
-        while let Some(char) = chars.next() {
-            match char {
-                '\r' if chars.peek() == Some(&'\n') => {}
-                '\n' | '\t' => line.push(char),
-                '\\' => line.push(char),
-                _ if char.is_control() => {
-                    let mut buffer = [0; 4];
-                    escape_bytes(line, char.encode_utf8(&mut buffer).as_bytes());
-                }
-                _ => line.push(char),
-            }
-        }
-        escape_bytes(line, chunk.invalid());
-    }
-}
-
-fn escape_bytes(line: &mut String, bytes: &[u8]) {
-    for byte in bytes {
-        let _ = write!(line, "\\x{byte:02x}");
-    }
-}
-
-/// Sixteen bytes a line, after their place in the call.
-fn hexdump(text: &mut String, start: u64, bytes: &[u8]) {
-    for (i, row) in bytes.chunks(16).enumerate() {
-        let _ = write!(text, "{:08x} ", start + 16 * i as u64);
-        for column in 0..16 {
-            let gap = if column == 8 { "  " } else { " " };
-            match row.get(column) {
-                Some(byte) => {
-                    let _ = write!(text, "{gap}{byte:02x}");
-                }
-                None => {
-                    let _ = write!(text, "{gap}  ");
-                }
-            }
-        }
-        let printable = |&byte: &u8| if matches!(byte, 0x20..=0x7e) { byte.into() } else { '.' };
-        let _ = writeln!(text, "  |{}|", row.iter().map(printable).collect::<String>());
     }
 }
 
@@ -446,7 +392,7 @@ mod tests {
     #[test]
     fn a_terminal_is_safe_from_what_peers_send() {
         let text = print(&[], &call(b"\x1b]0;title\x07\x9b1m \xff \xc2\x9b caf\xc3\xa9"));
-        assert!(text.contains("\\x1b]0;title\\x07\\x9b1m \\xff \\xc2\\x9b café"), "{text}");
+        assert!(text.contains("\\u{1b}]0;title\\u{7}\\x9b1m \\xff \\u{9b} café"), "{text}");
         assert!(!text.contains('\x1b'));
     }
 

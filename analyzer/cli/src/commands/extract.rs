@@ -17,7 +17,7 @@ use sslrec_formats::record::Direction;
 
 use super::file_name::file_name;
 use super::reading::{Consumer, Reading, filter, flush, read, stdout};
-use crate::text::Printable;
+use sslrec_cli::text::Printable;
 
 /// How many files may have one name but for a number.
 const MAX_ALIKE: u32 = 10_000;

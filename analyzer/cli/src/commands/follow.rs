@@ -21,8 +21,9 @@ use super::show;
 use super::transcript::{Form, Transcript};
 use crate::files::Files;
 use crate::stderr;
-use crate::terminal::{self, Color};
-use crate::text::{Duration, Printable};
+use crate::text::Duration;
+use sslrec_cli::color::Color;
+use sslrec_cli::text::Printable;
 
 /// Show what the two ends of a connection sent, in order
 ///
@@ -88,7 +89,7 @@ pub(super) fn run(follow: &Follow) -> Result<()> {
         (_, true) => Form::Raw,
         _ => Form::Text,
     };
-    let color = terminal::is_colored(follow.color) && form != Form::Raw;
+    let color = follow.color.is_on(&io::stdout()) && form != Form::Raw;
     let mut conversation = Conversation {
         conn: follow.conn,
         from: follow.from,

@@ -13,7 +13,8 @@ use sslrec_analyzer::messages::{
 use sslrec_analyzer::protobuf::{self, Field, Value};
 
 use super::{hexdump, pretty};
-use crate::text::{Duration, Printable};
+use crate::text::Duration;
+use sslrec_cli::text::Printable;
 
 /// How many bytes of a field of Protocol Buffers are shown.
 const SHOWN_BYTES: usize = 32;

@@ -3,7 +3,7 @@
 //! What is quoted comes from strangers: whatever it holds, the shell must take it as one word, and
 //! a terminal that it is printed on must take it as text.
 
-use crate::text::Printable;
+use sslrec_cli::text::Printable;
 
 /// A word for `sh`. It has no NUL, which no argument can hold.
 pub(crate) fn quote(word: &[u8]) -> String {

@@ -22,7 +22,8 @@ use sslrec_formats::record::Direction;
 use super::reading::{Consumer, Reading, filter, flush, read, stdout};
 use super::{charset, curl, hexdump, messages, pretty};
 use crate::files;
-use crate::text::{Duration, Printable};
+use crate::text::Duration;
+use sslrec_cli::text::Printable;
 
 /// Show exchanges whole: both heads and decoded bodies
 ///

@@ -5,8 +5,9 @@
 
 use std::io::{self, Write};
 
-use super::hexdump;
-use crate::text::{Printable, TimeOfDay};
+use crate::text::TimeOfDay;
+use sslrec_cli::hexdump::Hexdump;
+use sslrec_cli::text::Printable;
 
 /// How bytes are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +72,7 @@ impl<W: Write> Transcript<W> {
                 let space = if func.0.is_empty() { "" } else { " " };
                 self.colored(color, &format!("{mark} {time} {func}{space}{len} bytes"))?;
                 self.out.write_all(b"\n")?;
-                hexdump::write(&mut self.out, "  ", offset, bytes)
+                write!(self.out, "{}", Hexdump { prefix: "  ", offset, bytes })
             }
             Form::Text => {
                 if self.turn != Some(forth) {

@@ -2,7 +2,7 @@
 //!
 //! On a terminal, columns give way and texts are cut until a line fits ([`super::columns`]);
 //! anywhere else nothing is cut, so that the output of a pipe does not depend on a window. Bytes from the network are escaped
-//! ([`crate::text::Printable`]).
+//! ([`Printable`](sslrec_cli::text::Printable)).
 
 use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
@@ -11,12 +11,14 @@ use std::io::{self, Write};
 use sslrec_analyzer::capture::Summary;
 use sslrec_analyzer::exchange::{ConnectionInfo, Exchange, Handshake, Item, Stream};
 use sslrec_analyzer::messages::{Carried, Count, Grpc};
-use sslrec_analyzer::text::{Size, latin1};
+use sslrec_analyzer::text::latin1;
+use sslrec_cli::size::Size;
 use sslrec_formats::record::Direction;
 
 use super::Output;
 use super::columns::{self, Columns};
-use crate::text::{Duration, Printable, TimeOfDay};
+use crate::text::{Duration, TimeOfDay};
+use sslrec_cli::text::Printable;
 
 /// See the module.
 #[derive(Debug)]

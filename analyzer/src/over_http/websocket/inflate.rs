@@ -7,7 +7,7 @@ use miniz_oxide::inflate::TINFLStatus as Status;
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags as flags};
 
 use crate::coding;
-use crate::text::Size;
+use sslrec_cli::size::Size;
 
 /// What a sender takes off the end of a message (section 7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Checked;
 use super::rules::Rule;
-use crate::text::Printable;
+use sslrec_cli::text::Printable;
 
 /// How many findings of a rule the text shows.
 const SHOWN: usize = 10;

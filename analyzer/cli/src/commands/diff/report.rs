@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::profile::{Change, Differences, Kind, Seen};
-use crate::text::Printable;
+use sslrec_cli::text::Printable;
 
 /// For people: `+` appeared, `-` vanished, `~` changed.
 pub(super) fn text(out: &mut impl Write, differences: &Differences<'_>) -> io::Result<()> {

@@ -4,7 +4,9 @@ use serde::Serialize;
 use sslrec_analyzer::exchange::Fields;
 use sslrec_analyzer::text::latin1;
 
-use crate::commands::{charset, hexdump, pretty};
+use sslrec_cli::hexdump::Hexdump;
+
+use crate::commands::{charset, pretty};
 
 /// How much of a body that is not text is dumped: enough to tell what it is.
 const DUMPED: usize = 512;
@@ -60,12 +62,9 @@ fn cut(format: &'static str, mut text: String, limit: usize) -> ShownBody {
 
 fn dump(data: &[u8], limit: usize) -> ShownBody {
     let shown = &data[..data.len().min(DUMPED).min(limit)];
-    let mut lines = Vec::new();
-    // Writing to a Vec cannot fail.
-    let _ = hexdump::write(&mut lines, "", 0, shown);
     ShownBody {
         format: "binary",
-        text: String::from_utf8_lossy(&lines).into_owned(),
+        text: Hexdump { prefix: "", offset: 0, bytes: shown }.to_string(),
         shown_bytes: shown.len(),
         all_bytes: data.len(),
     }

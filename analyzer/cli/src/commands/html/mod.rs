@@ -17,7 +17,7 @@ use clap::Args;
 use serde::Serialize;
 use sslrec_analyzer::capture::Summary;
 use sslrec_analyzer::exchange::Item;
-use sslrec_analyzer::filter::parse_bytes;
+use sslrec_cli::size;
 
 use self::contents::Contents;
 use self::page::Page;
@@ -56,7 +56,7 @@ pub(crate) struct Html {
     /// units of 1024; 0 is no limit. Of bodies that are not text a dump of the first 512 bytes is shown.
     /// A body is held in memory as a whole while its exchange lasts.
     #[arg(long, value_name = "SIZE", default_value = "64K", hide_default_value = true)]
-    #[arg(value_parser = parse_bytes)]
+    #[arg(value_parser = size::parse)]
     body_limit: u64,
 
     #[command(flatten)]

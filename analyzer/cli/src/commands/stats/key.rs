@@ -8,7 +8,7 @@ use sslrec_analyzer::exchange::Item;
 use sslrec_analyzer::filter::{NamedField, Value};
 
 use crate::template::path_template;
-use crate::text::Printable;
+use sslrec_cli::text::Printable;
 
 /// The most characters of a text that are looked at: what is longer is no name.
 const MAX_CHARS: usize = 256;

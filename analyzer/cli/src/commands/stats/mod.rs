@@ -18,7 +18,8 @@ use sslrec_analyzer::exchange::Item;
 use self::groups::{Group, Groups};
 use self::key::{Key, KeyFields};
 use super::reading::{Consumer, Reading, filter, flush, read, stdout};
-use crate::terminal::{self, Color};
+use crate::terminal;
+use sslrec_cli::color::Color;
 
 /// Count by host, path and the like: how often, how fast, how many failures
 ///
@@ -121,7 +122,7 @@ pub(super) fn run(stats: &Stats) -> Result<()> {
     let written = if stats.json {
         json::write(&mut out, &report)
     } else {
-        let color = terminal::is_colored(stats.color);
+        let color = stats.color.is_on(&std::io::stdout());
         table::write(&mut out, &report, color, terminal::width())
     };
     written.context("cannot write the statistics")?;

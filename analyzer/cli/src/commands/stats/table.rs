@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use sslrec_analyzer::text::Size;
+use sslrec_cli::size::Size;
 
 use super::Report;
 use super::groups::{Group, Times};
