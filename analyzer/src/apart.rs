@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use crate::order::{Lister, Order, Totals};
+use crate::sink::{Failure, Flow, Stop};
 use crate::timeline::{Step, Timeline};
 
 /// Batches that wait. A few, since assembling and listing are not even from one to the next.
@@ -27,7 +28,7 @@ pub(crate) struct Apart<L> {
     /// Never more than there are batches on the way.
     taken: Receiver<Vec<Step>>,
     done: Arc<AtomicBool>,
-    thread: JoinHandle<(Totals, L)>,
+    thread: JoinHandle<Result<(Totals, L), Failure>>,
 }
 
 impl<L: Lister> Apart<L> {
@@ -45,23 +46,30 @@ impl<L: Lister> Apart<L> {
         let done = Arc::new(AtomicBool::new(false));
         let is_done = Arc::clone(&done);
         let list = move || {
+            let mut failure = None;
             for mut steps in filled {
-                steps.iter_mut().for_each(|step| order.step(step));
-                is_done.store(order.is_done(), Ordering::Relaxed);
-                // Nobody takes back what comes after the last batch.
+                if let Flow::Break(stop) = order.steps(&mut steps) {
+                    is_done.store(true, Ordering::Relaxed);
+                    failure = stop.into_result().err();
+                }
+                // After the last batch the other side is gone.
                 let _ = back.send(steps);
             }
-            order.finish()
+            failure.map_or_else(|| order.finish(), Err)
         };
         let thread = thread::Builder::new().name("lister".into()).spawn(list)?;
         Ok(Self { full, taken, done, thread })
     }
 
-    /// Takes over what was told, if it is enough.
-    pub(crate) fn take(&mut self, timeline: &mut Timeline) {
+    /// Takes over the steps, if they are enough. An error of the lister is returned at the end.
+    pub(crate) fn take(&mut self, timeline: &mut Timeline) -> Flow {
         let (steps, bytes) = timeline.len();
         if steps >= MAX_STEPS || bytes >= MAX_BYTES {
             self.send(timeline);
+        }
+        match self.done.load(Ordering::Relaxed) {
+            true => Flow::Break(Stop::Done),
+            false => Flow::Continue(()),
         }
     }
 
@@ -73,13 +81,11 @@ impl<L: Lister> Apart<L> {
         }
     }
 
-    /// Nobody wants what would follow.
-    pub(crate) fn is_done(&self) -> bool {
-        self.done.load(Ordering::Relaxed)
-    }
-
     /// Nothing follows: the rest is listed.
-    pub(crate) fn finish(mut self, timeline: &mut Timeline) -> (Totals, L) {
+    ///
+    /// # Errors
+    /// If the lister failed.
+    pub(crate) fn finish(mut self, timeline: &mut Timeline) -> Result<(Totals, L), Failure> {
         self.send(timeline);
         drop(self.full);
         self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))

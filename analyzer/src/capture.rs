@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use foldhash::HashMap;
@@ -12,7 +13,7 @@ use crate::apart::Apart;
 use crate::exchange::{ConnectionInfo, Handshake, Item, SharedConnection};
 pub use crate::order::{Holding, Lister};
 use crate::order::{MAX_WAITING, Order, Totals};
-use crate::sink::{Kind, RecordSink};
+use crate::sink::{Failure, Flow, Kind, RecordSink, Stop};
 use crate::stream::Connection;
 use crate::timeline::Timeline;
 use sslrec_cli::size::Size;
@@ -33,20 +34,16 @@ pub struct Options {
     pub plaintext: bool,
 }
 
-/// Takes the items of a listing.
+/// Takes the items of a listing. After it has returned `Break`, it is not called again.
 pub trait ItemSink {
     /// One more item, in the order of the listing.
-    fn item(&mut self, item: Item);
-
-    /// Nobody wants what would follow.
-    fn is_done(&self) -> bool {
-        false
-    }
+    fn item(&mut self, item: Item) -> Flow;
 }
 
 impl<F: FnMut(Item)> ItemSink for F {
-    fn item(&mut self, item: Item) {
+    fn item(&mut self, item: Item) -> Flow {
         self(item);
+        Flow::Continue(())
     }
 }
 
@@ -54,20 +51,17 @@ impl<F: FnMut(Item)> ItemSink for F {
 impl<S: ItemSink> Lister for S {
     type Held = Item;
 
-    fn hold(&mut self, item: Item) -> Holding<Item> {
-        Holding { bytes: item.memory_bytes(), held: item, rest: None }
+    fn hold(&mut self, item: Item) -> ControlFlow<Stop, Holding<Item>> {
+        let bytes = item.memory_bytes();
+        ControlFlow::Continue(Holding { bytes, held: item, rest: None })
     }
 
-    fn list(&mut self, mut item: Item, id: u64) {
+    fn list(&mut self, mut item: Item, id: u64) -> Flow {
         item.refresh();
         if let Item::Exchange(exchange) = &mut item {
             exchange.id = id;
         }
-        self.item(item);
-    }
-
-    fn is_done(&self) -> bool {
-        ItemSink::is_done(self)
+        self.item(item)
     }
 }
 
@@ -80,25 +74,21 @@ enum Listing<L: Lister> {
 
 impl<L: Lister> Listing<L> {
     /// A record was assembled.
-    fn take(&mut self, timeline: &mut Timeline) {
+    fn take(&mut self, timeline: &mut Timeline) -> Flow {
         match self {
             Listing::Here(order) => {
-                timeline.steps().iter_mut().for_each(|step| order.step(step));
+                let flow = order.steps(timeline.steps());
                 timeline.steps().clear();
+                flow
             }
             Listing::Apart(apart) => apart.take(timeline),
         }
     }
 
-    fn is_done(&self) -> bool {
-        match self {
-            Listing::Here(order) => order.is_done(),
-            Listing::Apart(apart) => apart.is_done(),
+    fn finish(mut self, timeline: &mut Timeline) -> Result<(Totals, L), Failure> {
+        if let Flow::Break(stop) = self.take(timeline) {
+            stop.into_result()?;
         }
-    }
-
-    fn finish(mut self, timeline: &mut Timeline) -> (Totals, L) {
-        self.take(timeline);
         match self {
             Listing::Here(order) => order.finish(),
             Listing::Apart(apart) => apart.finish(timeline),
@@ -201,9 +191,12 @@ impl<L: Lister> Assembler<L> {
         }
     }
 
-    /// All was read. `start_ns` is what the head of the file says; `to_end` that no damage cut it
-    /// short.
-    pub fn finish(mut self, start_ns: u64, to_end: bool) -> (Summary, L) {
+    /// The reading has ended. `start_ns` is the time in the head of the file; `to_end` is false if
+    /// damage cut the file short.
+    ///
+    /// # Errors
+    /// If the lister fails, or has failed in its thread.
+    pub fn finish(mut self, start_ns: u64, to_end: bool) -> Result<(Summary, L), Failure> {
         let mut open: Vec<_> = std::mem::take(&mut self.connections).into_iter().collect();
         open.sort_by_key(|(conn, _)| *conn);
         let end_ns = self.summary.end_ns.unwrap_or(start_ns);
@@ -211,7 +204,7 @@ impl<L: Lister> Assembler<L> {
             let shadow = self.is_shadow(conn);
             self.end(connection, shadow, None, end_ns);
         }
-        let (totals, lister) = self.listing.finish(&mut self.timeline);
+        let (totals, lister) = self.listing.finish(&mut self.timeline)?;
         let mut summary = self.summary;
         summary.exchanges = totals.exchanges;
         summary.streams = totals.streams;
@@ -241,7 +234,7 @@ impl<L: Lister> Assembler<L> {
                 .notes
                 .push(format!("{count} records are of connections that are not described"));
         }
-        (summary, lister)
+        Ok((summary, lister))
     }
 
     fn is_shadow(&self, conn: u64) -> bool {
@@ -297,7 +290,7 @@ impl<L: Lister> Assembler<L> {
 }
 
 impl<L: Lister> RecordSink for Assembler<L> {
-    fn record(&mut self, record: &Record<'_>) {
+    fn record(&mut self, record: &Record<'_>) -> Flow {
         // The pairing forgets a connection at its end, so it is asked first then.
         let closing = matches!(record, Record::Close(_));
         let shadow = closing && record.conn().is_some_and(|conn| self.is_shadow(conn));
@@ -359,33 +352,33 @@ impl<L: Lister> RecordSink for Assembler<L> {
             }
         }
         self.timeline.end_record();
-        self.listing.take(&mut self.timeline);
+        self.listing.take(&mut self.timeline)
     }
 
-    fn info(&mut self, info: &CaptureInfo) {
+    fn info(&mut self, info: &CaptureInfo) -> Flow {
         if !info.redacted.is_empty() {
             let rules = info.redacted.join(", ");
             self.summary.notes.push(format!("secrets were blanked by these rules: {rules}"));
         }
+        Flow::Continue(())
     }
 
-    fn is_done(&self) -> bool {
-        self.listing.is_done()
-    }
-
-    fn source(&mut self, kind: Kind) {
+    fn source(&mut self, kind: Kind) -> Flow {
         self.options.plaintext = kind.is_foreign();
+        Flow::Continue(())
     }
 
-    fn reset(&mut self, conn: u64, dir: Direction) {
+    fn reset(&mut self, conn: u64, dir: Direction) -> Flow {
         if let Some(connection) = self.connections.get_mut(&conn) {
             connection.reset(dir);
         }
+        Flow::Continue(())
     }
 
-    fn note(&mut self, conn: u64, note: &str) {
+    fn note(&mut self, conn: u64, note: &str) -> Flow {
         if let Some(connection) = self.connections.get_mut(&conn) {
             connection.note(note);
         }
+        Flow::Continue(())
     }
 }

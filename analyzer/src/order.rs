@@ -17,8 +17,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::ops::ControlFlow;
 
 use crate::exchange::Item;
+use crate::sink::{Failure, Flow, Stop};
 use crate::timeline::{Step, Ticket};
 
 /// How long a call may block before its request can be listed late: 10 seconds.
@@ -27,19 +29,16 @@ const SETTLE_NS: u64 = 10_000_000_000;
 /// How many bytes of finished items are held, about: some ten thousand exchanges without bodies.
 pub(crate) const MAX_WAITING: usize = 48 << 20;
 
-/// Lists items.
+/// Lists items. After a method has returned `Break`, none is called again.
 pub trait Lister {
     /// What is kept of an item until its turn comes.
     type Held: Debug;
 
     /// An item is finished.
-    fn hold(&mut self, item: Item) -> Holding<Self::Held>;
+    fn hold(&mut self, item: Item) -> ControlFlow<Stop, Holding<Self::Held>>;
 
     /// Its turn has come. An exchange is the `id`th one.
-    fn list(&mut self, held: Self::Held, id: u64);
-
-    /// Nobody wants what would follow.
-    fn is_done(&self) -> bool;
+    fn list(&mut self, held: Self::Held, id: u64) -> Flow;
 }
 
 /// What becomes of an item that is finished.
@@ -88,6 +87,8 @@ pub(crate) struct Order<L: Lister> {
     as_finished: bool,
     totals: Totals,
     lister: L,
+    /// The lister takes nothing more.
+    stopped: bool,
 }
 
 impl<L: Lister> Order<L> {
@@ -102,6 +103,7 @@ impl<L: Lister> Order<L> {
             as_finished,
             totals: Totals::default(),
             lister,
+            stopped: false,
         }
     }
 
@@ -110,20 +112,26 @@ impl<L: Lister> Order<L> {
         &mut self.lister
     }
 
-    /// Nobody wants what would follow.
-    pub(crate) fn is_done(&self) -> bool {
-        self.lister.is_done()
+    /// The next steps. Parts of an item that are not needed stay in its step. Nothing happens once the
+    /// lister has stopped.
+    pub(crate) fn steps(&mut self, steps: &mut [Step]) -> Flow {
+        if self.stopped {
+            return Flow::Continue(());
+        }
+        let flow = steps.iter_mut().try_for_each(|step| self.step(step));
+        self.stopped = flow.is_break();
+        flow
     }
 
-    /// The next step. What is not needed of an item stays in it.
-    pub(crate) fn step(&mut self, step: &mut Step) {
+    fn step(&mut self, step: &mut Step) -> Flow {
         match step {
             Step::Open(ticket) => {
                 self.open.insert(*ticket);
             }
             Step::Close(ticket, item) => {
-                let ticket = *ticket;
-                *item = item.take().and_then(|item| self.close(ticket, item));
+                if let Some(closed) = item.take() {
+                    *item = self.close(*ticket, closed)?;
+                }
             }
             Step::Cancel(ticket) => {
                 self.open.remove(ticket);
@@ -131,18 +139,30 @@ impl<L: Lister> Order<L> {
             Step::Learn(connection, info) => connection.list(info.clone()),
             Step::Now(now_ns) => {
                 self.now_ns = *now_ns;
-                while self.release(false) {}
+                while self.release(false)? {}
             }
         }
+        Flow::Continue(())
     }
 
     /// Nothing follows: the rest is listed.
-    pub(crate) fn finish(mut self) -> (Totals, L) {
-        while self.release(true) {}
-        (self.totals, self.lister)
+    ///
+    /// # Errors
+    /// If the lister fails.
+    pub(crate) fn finish(mut self) -> Result<(Totals, L), Failure> {
+        while !self.stopped {
+            match self.release(true) {
+                ControlFlow::Continue(more) => self.stopped = !more,
+                ControlFlow::Break(stop) => {
+                    self.stopped = true;
+                    stop.into_result()?;
+                }
+            }
+        }
+        Ok((self.totals, self.lister))
     }
 
-    fn close(&mut self, ticket: Ticket, mut item: Item) -> Option<Item> {
+    fn close(&mut self, ticket: Ticket, mut item: Item) -> ControlFlow<Stop, Option<Item>> {
         self.open.remove(&ticket);
         let complete = match &item {
             Item::Exchange(exchange) => exchange.complete,
@@ -158,22 +178,24 @@ impl<L: Lister> Order<L> {
         self.totals.incomplete += u64::from(!complete);
         let is_exchange = matches!(item, Item::Exchange(_));
         item.refresh();
-        let Holding { held, bytes, rest } = self.lister.hold(item);
+        let Holding { held, bytes, rest } = self.lister.hold(item)?;
         self.waiting_bytes = self.waiting_bytes.saturating_add(bytes);
         self.waiting.insert(ticket, Waiting { held, bytes, is_exchange });
-        rest
+        ControlFlow::Continue(rest)
     }
 
     /// Lists the next item, if it is certain which one that is or too much waits. `at_end` says that
     /// nothing more will begin.
-    fn release(&mut self, at_end: bool) -> bool {
-        let Some(first) = self.waiting.first_entry() else { return false };
+    fn release(&mut self, at_end: bool) -> ControlFlow<Stop, bool> {
+        let Some(first) = self.waiting.first_entry() else {
+            return ControlFlow::Continue(false);
+        };
         let first_ns = first.key().first_ns();
         let settled = at_end || first_ns.saturating_add(SETTLE_NS) <= self.now_ns;
         let is_next = self.open.first().is_none_or(|open| open > first.key());
         if !(self.as_finished || settled && is_next) {
             if self.waiting_bytes <= MAX_WAITING {
-                return false;
+                return ControlFlow::Continue(false);
             }
             self.totals.overflowed |= !is_next;
         }
@@ -182,8 +204,8 @@ impl<L: Lister> Order<L> {
         self.totals.late += u64::from(!self.as_finished && first_ns < self.released_ns);
         self.released_ns = self.released_ns.max(first_ns);
         self.totals.exchanges += u64::from(is_exchange);
-        self.lister.list(held, self.totals.exchanges);
-        true
+        self.lister.list(held, self.totals.exchanges)?;
+        ControlFlow::Continue(true)
     }
 }
 
@@ -201,11 +223,12 @@ mod tests {
     struct Seen(Vec<u64>);
 
     impl ItemSink for Seen {
-        fn item(&mut self, item: Item) {
+        fn item(&mut self, item: Item) -> Flow {
             match item {
                 Item::Stream(stream) => self.0.push(stream.first_ns),
                 other => unreachable!("{other:?}"),
             }
+            Flow::Continue(())
         }
     }
 
@@ -220,8 +243,8 @@ mod tests {
     /// What is listed once everything that was told is known.
     fn listed(timeline: &mut Timeline, order: &mut Order<Seen>, at_end: bool) -> Vec<u64> {
         timeline.end_record();
-        timeline.swap(Vec::new()).iter_mut().for_each(|step| order.step(step));
-        while at_end && order.release(true) {}
+        assert!(order.steps(&mut timeline.swap(Vec::new())).is_continue());
+        while at_end && matches!(order.release(true), ControlFlow::Continue(true)) {}
         std::mem::take(&mut order.lister().0)
     }
 

@@ -4,14 +4,14 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use sslrec_formats::io::Error;
 
 use crate::capture::{Assembler, ItemSink, Options, Summary};
 use crate::exchange::{Exchange, Item};
-use crate::input::{Ahead, Input, RecordSink};
+use crate::input::{Ahead, Flow, Input};
 
 /// A capture whose kind is known, about to be read.
 ///
@@ -58,8 +58,8 @@ impl Capture {
 
     /// The same, and what is not HTTP, and TLS handshakes: the lines of the listing as JSON.
     pub fn items(self) -> Items {
-        let mut assembler = Assembler::new(self.options, Finished::default());
-        assembler.source(self.input.kind());
+        let plaintext = self.input.kind().is_foreign();
+        let assembler = Assembler::new(Options { plaintext, ..self.options }, Finished::default());
         match Ahead::new(self.input) {
             Ok(ahead) => Items::new(Some((ahead, assembler)), None),
             Err(error) => Items::new(None, Some(error.into())),
@@ -72,8 +72,9 @@ impl Capture {
 struct Finished(VecDeque<Item>);
 
 impl ItemSink for Finished {
-    fn item(&mut self, item: Item) {
+    fn item(&mut self, item: Item) -> Flow {
         self.0.push_back(item);
+        Flow::Continue(())
     }
 }
 
@@ -103,11 +104,15 @@ impl Items {
         match ahead.finish() {
             Ok(outcome) => {
                 let is_whole = outcome.damage.is_none();
-                let (mut summary, finished) = assembler.finish(outcome.start_ns, is_whole);
-                summary.notes.extend(outcome.notes);
-                self.rest = finished.0;
                 self.failure = outcome.damage;
-                self.summary = Some(summary);
+                match assembler.finish(outcome.start_ns, is_whole) {
+                    Ok((mut summary, finished)) => {
+                        summary.notes.extend(outcome.notes);
+                        self.rest = finished.0;
+                        self.summary = Some(summary);
+                    }
+                    Err(error) => self.failure = Some(io::Error::other(error).into()),
+                }
             }
             Err(error) => self.failure = Some(error),
         }
@@ -120,7 +125,7 @@ impl Iterator for Items {
     fn next(&mut self) -> Option<Self::Item> {
         while let Some((mut ahead, mut assembler)) = self.reading.take() {
             let item = assembler.lister().and_then(|finished| finished.0.pop_front());
-            if item.is_some() || ahead.step(&mut assembler) {
+            if item.is_some() || ahead.step(&mut assembler).is_some() {
                 self.reading = Some((ahead, assembler));
                 match item {
                     Some(item) => return Some(Ok(item)),

@@ -1,46 +1,85 @@
 //! What readers of captures produce and assemblers take: records, TCP segments and notes.
 
+use std::error::Error;
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 
 use sslrec_formats::record::{CaptureInfo, Direction, Record};
 
-/// Takes the records of a capture.
+/// Whether a sink takes more.
+pub type Flow = ControlFlow<Stop>;
+
+/// Why a sink takes nothing more. A reader that gets it ends, and returns it in its [`Outcome`].
+///
+/// [`Outcome`]: crate::input::Outcome
+#[derive(Debug)]
+pub enum Stop {
+    /// The sink has all that it wants.
+    Done,
+    /// The sink failed.
+    Failed(Failure),
+}
+
+/// An error of a sink, of whichever type.
+pub type Failure = Box<dyn Error + Send + Sync>;
+
+impl Stop {
+    /// Stops with the error of `result`; continues if there is none.
+    pub fn on_error(result: Result<(), impl Into<Failure>>) -> Flow {
+        match result {
+            Ok(()) => Flow::Continue(()),
+            Err(error) => Flow::Break(Self::Failed(error.into())),
+        }
+    }
+
+    /// The error, if there is one.
+    ///
+    /// # Errors
+    /// If the sink failed.
+    pub fn into_result(self) -> Result<(), Failure> {
+        match self {
+            Self::Done => Ok(()),
+            Self::Failed(error) => Err(error),
+        }
+    }
+}
+
+/// Takes the records of a capture. After a method has returned `Break`, none is called again.
 pub trait RecordSink {
     /// The next record.
-    fn record(&mut self, record: &Record<'_>);
+    fn record(&mut self, record: &Record<'_>) -> Flow;
 
     /// A TCP segment of a packet capture. Returns whether the sink takes it; if not, it gets the
     /// records that segments are reassembled to.
-    fn segment(&mut self, segment: &Segment<'_>) -> bool {
+    fn segment(&mut self, segment: &Segment<'_>) -> ControlFlow<Stop, bool> {
         let _ = segment;
-        false
+        ControlFlow::Continue(false)
     }
 
     /// Something unusual about a connection, at this place among its records.
-    fn note(&mut self, conn: u64, note: &str) {
+    fn note(&mut self, conn: u64, note: &str) -> Flow {
         let _ = (conn, note);
+        Flow::Continue(())
     }
 
-    /// This direction of a connection was cut off by a reset, before its sender had ended it: what
-    /// lasts until the end of the connection is not whole. The close is the connection's next
-    /// record.
-    fn reset(&mut self, conn: u64, dir: Direction) {
+    /// This direction of a connection was cut off by a reset, before its sender had ended it: a body
+    /// that lasts until the end of the connection is not complete. The close is the connection's
+    /// next record.
+    fn reset(&mut self, conn: u64, dir: Direction) -> Flow {
         let _ = (conn, dir);
+        Flow::Continue(())
     }
 
     /// The head of the file, before all else; other programs' captures have none.
-    fn info(&mut self, info: &CaptureInfo) {
+    fn info(&mut self, info: &CaptureInfo) -> Flow {
         let _ = info;
+        Flow::Continue(())
     }
 
-    /// What follows comes from a file of this kind.
-    fn source(&mut self, kind: Kind) {
+    /// The following records come from a file of this kind.
+    fn source(&mut self, kind: Kind) -> Flow {
         let _ = kind;
-    }
-
-    /// Reading may stop: nobody wants what would follow.
-    fn is_done(&self) -> bool {
-        false
+        Flow::Continue(())
     }
 }
 

@@ -481,10 +481,10 @@ fn reset_connection(fin_first: bool) -> Vec<Item> {
         Segment { fin: fin_first, ..segment(server, client, 501, Some(asked), response) },
         Segment { rst: true, ..segment(client, server, asked, Some(answered), b"") },
     ] {
-        tcp.segment(&segment, &mut capture);
+        assert!(tcp.segment(&segment, &mut capture).is_continue());
     }
-    tcp.finish(&mut capture);
-    let _ = capture.finish(0, true);
+    assert!(tcp.finish(&mut capture).is_continue());
+    assert!(capture.finish(0, true).is_ok());
     items
 }
 

@@ -9,10 +9,13 @@ use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result, anyhow};
 use sslrec_analyzer::descriptors::Descriptors;
-use sslrec_analyzer::input::{self, Follow, Input, Kind, Outcome, RecordSink, Until};
+use sslrec_analyzer::input::{
+    self, Flow, Follow, Input, Kind, Merged, Outcome, RecordSink, Stop, Until,
+};
 use sslrec_formats::io::Error;
 use sslrec_formats::record::{CaptureInfo, Direction, Record};
 
+use crate::flow;
 use crate::progress::Progress;
 use crate::threads::Threads;
 
@@ -67,31 +70,37 @@ impl<'p> Files<'p> {
         Self { threads, ..self }
     }
 
-    /// Hands the records of all files to `sink`.
+    /// Passes the records of all files to `sink`.
+    ///
+    /// # Errors
+    /// If a single file is unreadable from its beginning, or with the error of the sink.
     pub(crate) fn read(self, sink: &mut dyn RecordSink) -> Result<Read> {
         let Self { names, mut inputs, live, threads, progress, until } = self;
         let several = inputs.len() > 1;
         let ahead = !several && !live && threads.reader;
         let compressed: Vec<bool> = inputs.iter().map(Input::is_compressed).collect();
         let mut sink = Watch { sink, until: &until };
-        let (outcomes, closed) = match inputs.pop() {
-            Some(input) if ahead => (vec![input::read_ahead(input, &mut sink)], true),
-            Some(input) if !several => (vec![input.read(&mut sink)], true),
+        let Merged { outcomes, closed, mut stop } = match inputs.pop() {
+            Some(input) if ahead => alone(input::read_ahead(input, &mut sink)),
+            Some(input) if !several => alone(input.read(&mut sink)),
             last => {
                 inputs.extend(last);
-                let merged = input::merge(inputs, &mut sink);
-                (merged.outcomes, merged.closed)
+                input::merge(inputs, &mut sink)
             }
         };
         progress.iter().for_each(|progress| progress.finish());
         let mut read = Read { files: names.len(), closed, ..Read::default() };
         for ((outcome, name), compressed) in outcomes.into_iter().zip(names).zip(compressed) {
-            let outcome = match outcome {
+            let mut outcome = match outcome {
                 Ok(outcome) => outcome,
                 Err(error) if several => Outcome { damage: Some(error), ..Outcome::default() },
                 Err(error) => return Err(unreadable(&name, &error)),
             };
+            stop = stop.or(outcome.stop.take());
             read.add(&name, compressed, outcome);
+        }
+        if let Some(Stop::Failed(failure)) = stop {
+            return Err(flow::error(failure));
         }
         if until.stopped.load(Ordering::Relaxed) {
             // What ends in the middle of a record there is not damaged: the rest is being written.
@@ -195,6 +204,11 @@ pub(crate) fn descriptors(path: &Path) -> Result<Descriptors> {
     })
 }
 
+/// A single file as several are read.
+fn alone(outcome: Result<Outcome, Error>) -> Merged {
+    Merged { outcomes: vec![outcome], closed: true, stop: None }
+}
+
 fn name(path: &Path) -> Cow<'_, str> {
     if is_stdin(path) { "standard input".into() } else { path.to_string_lossy() }
 }
@@ -257,30 +271,26 @@ struct Watch<'a> {
 }
 
 impl RecordSink for Watch<'_> {
-    fn record(&mut self, record: &Record<'_>) {
+    fn record(&mut self, record: &Record<'_>) -> Flow {
         if matches!(record, Record::Stats(stats) if stats.last) {
             self.until.closed.store(true, Ordering::Relaxed);
         }
-        self.sink.record(record);
+        self.sink.record(record)
     }
 
-    fn info(&mut self, info: &CaptureInfo) {
-        self.sink.info(info);
+    fn info(&mut self, info: &CaptureInfo) -> Flow {
+        self.sink.info(info)
     }
 
-    fn source(&mut self, kind: Kind) {
-        self.sink.source(kind);
+    fn source(&mut self, kind: Kind) -> Flow {
+        self.sink.source(kind)
     }
 
-    fn note(&mut self, conn: u64, note: &str) {
-        self.sink.note(conn, note);
+    fn note(&mut self, conn: u64, note: &str) -> Flow {
+        self.sink.note(conn, note)
     }
 
-    fn reset(&mut self, conn: u64, dir: Direction) {
-        self.sink.reset(conn, dir);
-    }
-
-    fn is_done(&self) -> bool {
-        self.sink.is_done()
+    fn reset(&mut self, conn: u64, dir: Direction) -> Flow {
+        self.sink.reset(conn, dir)
     }
 }

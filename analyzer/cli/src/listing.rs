@@ -1,13 +1,20 @@
 //! The listing: what the filter lets through of the items, to an [`Output`].
 
 use std::io;
+use std::ops::ControlFlow;
 
+use anyhow::Context;
 use sslrec_analyzer::capture::{Holding, Lister};
 use sslrec_analyzer::coding;
 use sslrec_analyzer::exchange::Item;
 use sslrec_analyzer::filter::Filter;
+use sslrec_analyzer::input::{Flow, Stop};
 
+use crate::flow;
 use crate::output::{Output, Prepared};
+
+/// Begins the message if the output fails.
+pub(crate) const CANNOT_WRITE: &str = "cannot write the listing";
 
 /// Writes items when their turn comes.
 pub(crate) struct Listing {
@@ -19,8 +26,6 @@ pub(crate) struct Listing {
     pub(crate) output: Box<dyn Output + Send>,
     /// Items that were written.
     pub(crate) listed: u64,
-    /// The first failure to write; nothing is written after it.
-    pub(crate) failure: Option<io::Error>,
     /// Somebody may be watching what comes through a pipe.
     pub(crate) live: bool,
 }
@@ -36,19 +41,6 @@ pub(crate) enum Held {
 }
 
 impl Listing {
-    pub(crate) fn attempt<T: Default>(
-        &mut self,
-        write: impl FnOnce(&mut dyn Output) -> io::Result<T>,
-    ) -> T {
-        if self.failure.is_some() {
-            return T::default();
-        }
-        write(self.output.as_mut()).unwrap_or_else(|error| {
-            self.failure = Some(error);
-            T::default()
-        })
-    }
-
     fn wants(&self, item: &Item) -> bool {
         match &self.filter {
             Some(filter) => filter.matches(item),
@@ -64,51 +56,60 @@ impl Listing {
         }
     }
 
-    fn list_item(&mut self, mut item: Item, id: u64) {
+    fn list_item(&mut self, mut item: Item, id: u64) -> io::Result<()> {
         item.refresh();
         if let Item::Exchange(exchange) = &mut item {
             exchange.id = id;
         }
-        if self.wants(&item) {
-            self.listed += 1;
-            // Where there is no filter, they were undone before.
-            if self.filter.is_some() {
-                self.undo_codings(&mut item);
-            }
-            self.attempt(|output| output.item(&item));
+        if !self.wants(&item) {
+            return Ok(());
         }
+        self.listed += 1;
+        // Without a filter they were undone before.
+        if self.filter.is_some() {
+            self.undo_codings(&mut item);
+        }
+        self.output.item(&item)
+    }
+
+    fn write(&mut self, held: Held, id: u64) -> io::Result<()> {
+        match held {
+            Held::Item(item) => self.list_item(item, id)?,
+            Held::Line(line) => {
+                self.listed += 1;
+                self.output.prepared(line, id)?;
+            }
+        }
+        if self.live { self.output.flush() } else { Ok(()) }
     }
 }
 
 impl Lister for Listing {
     type Held = Held;
 
-    fn hold(&mut self, mut item: Item) -> Holding<Held> {
+    fn hold(&mut self, mut item: Item) -> ControlFlow<Stop, Holding<Held>> {
         // A filter may ask for what is not known of the connection yet.
         if self.filter.is_none() {
             self.undo_codings(&mut item);
-            if let Some(line) = self.attempt(|output| output.prepare(&item)) {
-                let bytes = line.memory_bytes();
-                return Holding { held: Held::Line(line), bytes, rest: Some(item) };
+            match self.output.prepare(&item) {
+                Ok(Some(line)) => {
+                    let bytes = line.memory_bytes();
+                    let holding = Holding { held: Held::Line(line), bytes, rest: Some(item) };
+                    return ControlFlow::Continue(holding);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    return ControlFlow::Break(flow::fail(
+                        anyhow::Error::new(error).context(CANNOT_WRITE),
+                    ));
+                }
             }
         }
-        Holding { bytes: item.memory_bytes(), held: Held::Item(item), rest: None }
+        let bytes = item.memory_bytes();
+        ControlFlow::Continue(Holding { bytes, held: Held::Item(item), rest: None })
     }
 
-    fn list(&mut self, held: Held, id: u64) {
-        match held {
-            Held::Item(item) => self.list_item(item, id),
-            Held::Line(line) => {
-                self.listed += 1;
-                self.attempt(|output| output.prepared(line, id));
-            }
-        }
-        if self.live {
-            self.attempt(|output| output.flush());
-        }
-    }
-
-    fn is_done(&self) -> bool {
-        self.failure.is_some()
+    fn list(&mut self, held: Held, id: u64) -> Flow {
+        flow::of(self.write(held, id).context(CANNOT_WRITE))
     }
 }

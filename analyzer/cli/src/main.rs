@@ -14,6 +14,7 @@
 mod cli;
 mod commands;
 mod files;
+mod flow;
 mod listing;
 mod output;
 mod progress;

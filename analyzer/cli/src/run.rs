@@ -9,7 +9,8 @@ use sslrec_analyzer::filter;
 use crate::cli::Cli;
 use crate::commands;
 use crate::files::{self, Files, is_stdin};
-use crate::listing::Listing;
+use crate::flow;
+use crate::listing::{self, Listing};
 use crate::output::Output;
 use crate::output::json::Json;
 use crate::output::table::Table;
@@ -26,9 +27,23 @@ const OUT_BUFFER: usize = 64 << 10;
 /// before anything is read. If the capture cannot be read, or is damaged: then what stands before
 /// the damage was listed. That nobody reads the output any more is no error.
 pub(crate) fn run(cli: &Cli) -> Result<()> {
-    if let Some(command) = &cli.command {
-        return commands::run(command);
+    let done = match &cli.command {
+        Some(command) => commands::run(command),
+        None => list(cli),
+    };
+    match done {
+        // The reader of the output has ended, as a pager does.
+        Err(error) if is_broken_pipe(&error) => Ok(()),
+        done => done,
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
+    io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn list(cli: &Cli) -> Result<()> {
     let (paths, filter) = cli.files_and_filter()?;
     let stdins = paths.iter().filter(|path| is_stdin(path)).count();
     if stdins > 1 {
@@ -44,7 +59,6 @@ pub(crate) fn run(cli: &Cli) -> Result<()> {
         handshakes: cli.json,
         output: output(cli)?,
         listed: 0,
-        failure: None,
         live: stdins > 0 || cli.follow_file,
     };
     let options = Options {
@@ -59,17 +73,13 @@ pub(crate) fn run(cli: &Cli) -> Result<()> {
         false => Assembler::new(options, listing),
     };
     let read = files.with_threads(threads).read(&mut capture)?;
-    let (mut summary, mut listing) = capture.finish(read.start_ns, read.is_whole());
+    let finished = capture.finish(read.start_ns, read.is_whole());
+    let (mut summary, mut listing) = finished.map_err(flow::error)?;
     summary.closed &= read.closed;
     summary.notes.extend(read.notes.iter().cloned());
     summary.listed = listing.filter.is_some().then_some(listing.listed);
-    listing.attempt(|output| output.summary(&summary));
-    listing.attempt(|output| output.flush());
-    match listing.failure {
-        Some(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-        Some(error) => return Err(error).context("cannot write the listing"),
-        None => {}
-    }
+    let output = &mut listing.output;
+    output.summary(&summary).and_then(|()| output.flush()).context(listing::CANNOT_WRITE)?;
     read.end(&read.listed(listing.listed))
 }
 

@@ -33,9 +33,9 @@ fn list(calls: &[Vec<u8>], joined: bool) -> Vec<Exchange> {
         alpn: Some("h2".into()),
         ..Connection::default()
     };
-    let mut ends = Ends::new(connection, |record| capture.record(record));
+    let mut ends = Ends::new(connection, |record| assert!(capture.record(record).is_continue()));
     calls.iter().for_each(|payload| ends.data(Direction::Sent, payload));
-    drop(capture.finish(0, true));
+    assert!(capture.finish(0, true).is_ok());
     exchanges
 }
 

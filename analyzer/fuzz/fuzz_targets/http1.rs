@@ -19,7 +19,7 @@ fuzz_target!(|input: &[u8]| {
     let options = Options { bodies: true, ..Options::default() };
     let mut capture = Assembler::new(options, |_: Item| items += 1);
     let connection = Connection { conn: 1, pid: 1, role: Role::Client, ..Connection::default() };
-    let mut ends = Ends::new(connection, |record| capture.record(record));
+    let mut ends = Ends::new(connection, |record| assert!(capture.record(record).is_continue()));
     let mut rest = input;
     while let [tag, len, tail @ ..] = rest {
         let (bytes, tail) = tail.split_at(tail.len().min(usize::from(*len)));
@@ -30,7 +30,7 @@ fuzz_target!(|input: &[u8]| {
             _ => ends.gap(dir, u64::from(*len) + 1),
         }
     }
-    let (summary, _) = capture.finish(0, true);
+    let (summary, _) = capture.finish(0, true).unwrap();
     assert_eq!(summary.exchanges + summary.streams, items);
     assert!(items > 0, "a connection is never left out");
 });

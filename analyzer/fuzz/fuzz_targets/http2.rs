@@ -31,7 +31,7 @@ fuzz_target!(|input: &[u8]| {
     let role = [Role::Client, Role::Server, Role::Unknown][usize::from(setup >> 1) % 3];
     let joined = setup & 1 != 0;
     let connection = Connection { conn: 1, pid: 1, role, joined, ..Connection::default() };
-    let mut ends = Ends::new(connection, |record| capture.record(record));
+    let mut ends = Ends::new(connection, |record| assert!(capture.record(record).is_continue()));
     if !joined {
         let client = if role == Role::Server { Direction::Received } else { Direction::Sent };
         ends.data(client, PREFACE);
@@ -53,7 +53,7 @@ fuzz_target!(|input: &[u8]| {
     if setup & 0x80 != 0 {
         ends.close();
     }
-    let (summary, _) = capture.finish(0, true);
+    let (summary, _) = capture.finish(0, true).unwrap();
     assert_eq!(summary.exchanges + summary.streams, items);
     assert!(items > 0, "a connection is never left out");
 });

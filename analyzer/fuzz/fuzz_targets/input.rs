@@ -11,6 +11,6 @@ fuzz_target!(|bytes: &[u8]| {
     let plaintext = input.kind().is_foreign();
     let mut capture = Assembler::new(Options { plaintext, ..Options::default() }, |_: Item| {});
     if let Ok(outcome) = input.read(&mut capture) {
-        let _ = capture.finish(outcome.start_ns, outcome.damage.is_none());
+        assert!(capture.finish(outcome.start_ns, outcome.damage.is_none()).is_ok());
     }
 });

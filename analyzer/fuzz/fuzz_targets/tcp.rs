@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use libfuzzer_sys::fuzz_target;
-use sslrec_analyzer::input::RecordSink;
+use sslrec_analyzer::input::{Flow, RecordSink};
 use sslrec_analyzer::tcp::{Reassembler, Segment};
 use sslrec_formats::record::{Direction, Record};
 
@@ -12,16 +12,17 @@ use sslrec_formats::record::{Direction, Record};
 struct Contiguous(HashMap<(u64, bool), u64>);
 
 impl RecordSink for Contiguous {
-    fn record(&mut self, record: &Record<'_>) {
+    fn record(&mut self, record: &Record<'_>) -> Flow {
         let (conn, dir, offset, len) = match record {
             Record::Data(data) => (data.conn, data.dir, data.offset, data.payload.len() as u64),
             Record::Gap(gap) => (gap.conn, gap.dir, gap.offset, gap.len),
-            _ => return,
+            _ => return Flow::Continue(()),
         };
         let next = self.0.entry((conn, dir == Direction::Sent)).or_default();
         assert_eq!(*next, offset);
         assert!(len > 0);
         *next += len;
+        Flow::Continue(())
     }
 }
 
@@ -34,7 +35,7 @@ fuzz_target!(|input: &[u8]| {
         let (payload, tail) = tail.split_at(tail.len().min(usize::from(*len)));
         rest = tail;
         let from = usize::from(flags & 1);
-        tcp.segment(
+        let flow = tcp.segment(
             &Segment {
                 ts_ns: 1,
                 src: ends[from],
@@ -49,6 +50,7 @@ fuzz_target!(|input: &[u8]| {
             },
             &mut sink,
         );
+        assert!(flow.is_continue());
     }
-    tcp.finish(&mut sink);
+    assert!(tcp.finish(&mut sink).is_continue());
 });

@@ -11,7 +11,7 @@ use sslrec_formats::io::Error;
 
 use super::batch::{Batch, Batches, way};
 use super::{Input, Outcome};
-use crate::sink::RecordSink;
+use crate::sink::{Flow, RecordSink};
 
 /// Batches that wait. A few, since reading and listing are not even from one to the next.
 const QUEUE: usize = 4;
@@ -43,23 +43,17 @@ impl Ahead {
         Ok(Self { batches, batch: Batch::default(), next: 0, reader })
     }
 
-    /// Hands the next record, or what else the reader has to say, to `sink`. `false` at the end.
-    pub(crate) fn step(&mut self, sink: &mut dyn RecordSink) -> bool {
+    /// Passes the next event to `sink`; `None` at the end.
+    pub(crate) fn step(&mut self, sink: &mut dyn RecordSink) -> Option<Flow> {
         while self.next >= self.batch.len() {
-            let Some(batch) = self.batches.next(std::mem::take(&mut self.batch)) else {
-                return false;
-            };
-            (self.batch, self.next) = (batch, 0);
+            (self.batch, self.next) = (self.batches.next(std::mem::take(&mut self.batch))?, 0);
             if let Some(info) = self.batch.info.take() {
-                sink.info(&info);
-                return true;
+                return Some(sink.info(&info));
             }
         }
-        if let Some(event) = self.batch.event(self.next) {
-            event.say(sink);
-        }
+        let event = self.batch.event(self.next);
         self.next += 1;
-        true
+        Some(event.map_or(Flow::Continue(()), |event| event.pass(sink)))
     }
 
     /// What was read.
@@ -78,15 +72,15 @@ impl Ahead {
 /// # Errors
 /// As for [`Input::read`].
 pub fn read_ahead(input: Input<'static>, sink: &mut dyn RecordSink) -> Result<Outcome, Error> {
-    sink.source(input.kind());
+    let mut flow = sink.source(input.kind());
     let mut ahead = Ahead::new(input)?;
-    while !sink.is_done() && ahead.step(sink) {}
+    while flow.is_continue() {
+        let Some(next) = ahead.step(sink) else { return ahead.finish() };
+        flow = next;
+    }
+    // Damage behind the last record that the sink took does not matter.
     let outcome = ahead.finish()?;
-    // What the reader met behind the last record that was wanted is nobody's concern.
-    Ok(match sink.is_done() {
-        true => Outcome { damage: None, unclosed: false, ..outcome },
-        false => outcome,
-    })
+    Ok(Outcome { damage: None, unclosed: false, stop: flow.break_value(), ..outcome })
 }
 
 #[cfg(test)]
@@ -100,21 +94,25 @@ mod tests {
     use sslrec_formats::record::{CaptureInfo, Data, Direction, Record};
 
     use super::*;
+    use crate::sink::Stop;
 
     /// Takes so many records.
     struct First(usize, Vec<String>);
 
     impl RecordSink for First {
-        fn record(&mut self, record: &Record<'_>) {
-            self.1.push(format!("{record:?}"));
+        fn record(&mut self, record: &Record<'_>) -> Flow {
+            self.push(format!("{record:?}"))
         }
 
-        fn info(&mut self, info: &CaptureInfo) {
-            self.1.push(format!("{info:?}"));
+        fn info(&mut self, info: &CaptureInfo) -> Flow {
+            self.push(format!("{info:?}"))
         }
+    }
 
-        fn is_done(&self) -> bool {
-            self.1.len() >= self.0
+    impl First {
+        fn push(&mut self, text: String) -> Flow {
+            self.1.push(text);
+            if self.1.len() < self.0 { Flow::Continue(()) } else { Flow::Break(Stop::Done) }
         }
     }
 

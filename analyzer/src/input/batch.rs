@@ -2,13 +2,12 @@
 //!
 //! Batches that were read go back to be filled again, so that their memory is set aside once.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use sslrec_formats::record::{CaptureInfo, Data, Direction, Handshake, Record};
 
-use crate::sink::RecordSink;
-use crate::sink::Segment;
+use crate::sink::{Flow, RecordSink, Segment, Stop};
 
 /// When a batch is full: enough that handing it over costs little, and little enough that a
 /// thousand files fit into memory.
@@ -24,13 +23,11 @@ pub(in crate::input) enum Event<'a> {
 }
 
 impl Event<'_> {
-    /// Says it to `sink`.
-    pub(in crate::input) fn say(&self, sink: &mut dyn RecordSink) {
+    /// Passes the event to `sink`.
+    pub(in crate::input) fn pass(&self, sink: &mut dyn RecordSink) -> Flow {
         match self {
             Event::Record(record) => sink.record(record),
-            Event::Segment(segment) => {
-                sink.segment(segment);
-            }
+            Event::Segment(segment) => sink.segment(segment).map_continue(|_taken| ()),
             Event::Note { conn, text } => sink.note(*conn, text),
             Event::Reset { conn, dir } => sink.reset(*conn, *dir),
         }
@@ -226,50 +223,45 @@ impl Filler {
         self.closed |= self.full.send(batch).is_err();
     }
 
-    fn push(&mut self, event: impl FnOnce(&mut Batch)) {
-        if self.closed {
-            return;
-        }
+    fn push(&mut self, event: impl FnOnce(&mut Batch)) -> Flow {
         event(&mut self.batch);
         if self.batch.is_full() {
             self.send();
         }
+        if self.closed { Flow::Break(Stop::Done) } else { Flow::Continue(()) }
     }
 }
 
 impl RecordSink for Filler {
-    fn info(&mut self, info: &CaptureInfo) {
+    fn info(&mut self, info: &CaptureInfo) -> Flow {
         self.batch.info = Some(info.clone());
+        Flow::Continue(())
     }
 
-    fn record(&mut self, record: &Record<'_>) {
-        self.push(|batch| batch.push(record));
+    fn record(&mut self, record: &Record<'_>) -> Flow {
+        self.push(|batch| batch.push(record))
     }
 
-    fn segment(&mut self, segment: &Segment<'_>) -> bool {
+    fn segment(&mut self, segment: &Segment<'_>) -> ControlFlow<Stop, bool> {
         if !self.segments {
-            return false;
+            return ControlFlow::Continue(false);
         }
         self.push(|batch| {
             let payload = batch.payload(segment.payload);
             let segment = Segment { payload: &[], ..segment.clone() };
             batch.events.push(Stored::Segment { segment, payload });
-        });
-        true
+        })
+        .map_continue(|()| true)
     }
 
-    fn note(&mut self, conn: u64, note: &str) {
+    fn note(&mut self, conn: u64, note: &str) -> Flow {
         self.push(|batch| {
             let text = batch.text(note);
             batch.events.push(Stored::Note { conn, text });
-        });
+        })
     }
 
-    fn reset(&mut self, conn: u64, dir: Direction) {
-        self.push(|batch| batch.events.push(Stored::Reset { conn, dir }));
-    }
-
-    fn is_done(&self) -> bool {
-        self.closed
+    fn reset(&mut self, conn: u64, dir: Direction) -> Flow {
+        self.push(|batch| batch.events.push(Stored::Reset { conn, dir }))
     }
 }

@@ -22,7 +22,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use memchr::memmem;
 
 use crate::http1::start::{Verdict, judge};
-use crate::sink::Segment;
+use crate::sink::{Flow, Segment};
 
 /// How much of the end of a payload is kept to find out that it comes again: one TLS record.
 const TAIL: usize = 16 << 10;
@@ -136,41 +136,47 @@ impl Exported {
         ts_ns: u64,
         pdu: &Pdu<'_>,
         missing: usize,
-        deliver: &mut dyn FnMut(&Segment<'_>),
-    ) {
+        deliver: &mut dyn FnMut(&Segment<'_>) -> Flow,
+    ) -> Flow {
         let key = (pdu.src, pdu.dst);
         let side = self.sides.entry(key).or_default();
         let mut send = |side: &mut Side, payload: &[u8], missing: usize| {
-            side.send(key, ts_ns, payload, missing, deliver);
+            side.send(key, ts_ns, payload, missing, deliver)
         };
         let kept = std::mem::take(&mut side.kept);
         self.kept_bytes -= kept.len();
         if side.http2 && !pdu.payload.starts_with(&kept) {
-            send(side, &kept, 0);
+            send(side, &kept, 0)?;
         }
         side.http2 = pdu.http2;
         // What was not captured is not known to come again.
         let held = if pdu.http2 && missing == 0 { incomplete_frame(pdu.payload) } else { 0 };
         let repeated = if pdu.http2 { 0 } else { overlap(&kept, pdu.payload) };
         let end = pdu.payload.len() - held;
-        send(side, &pdu.payload[repeated..end], missing);
+        send(side, &pdu.payload[repeated..end], missing)?;
         if missing == 0 && self.kept_bytes < MAX_KEPT {
             let from = if pdu.http2 { end } else { end.saturating_sub(TAIL) };
             side.kept.extend_from_slice(&pdu.payload[from..]);
             self.kept_bytes += side.kept.len();
         } else {
-            send(side, &pdu.payload[end..], 0);
+            send(side, &pdu.payload[end..], 0)?;
         }
+        Flow::Continue(())
     }
 
     /// The capture ended: what was held back will not come again.
-    pub(super) fn finish(&mut self, ts_ns: u64, deliver: &mut dyn FnMut(&Segment<'_>)) {
+    pub(super) fn finish(
+        &mut self,
+        ts_ns: u64,
+        deliver: &mut dyn FnMut(&Segment<'_>) -> Flow,
+    ) -> Flow {
         let mut sides: Vec<_> = std::mem::take(&mut self.sides).into_iter().collect();
         sides.sort_unstable_by_key(|(key, _)| *key);
         for (key, mut side) in sides.into_iter().filter(|(_, side)| side.http2) {
             let kept = std::mem::take(&mut side.kept);
-            side.send(key, ts_ns, &kept, 0, deliver);
+            side.send(key, ts_ns, &kept, 0, deliver)?;
         }
+        Flow::Continue(())
     }
 }
 
@@ -181,16 +187,16 @@ impl Side {
         ts_ns: u64,
         payload: &[u8],
         missing: usize,
-        deliver: &mut dyn FnMut(&Segment<'_>),
-    ) {
+        deliver: &mut dyn FnMut(&Segment<'_>) -> Flow,
+    ) -> Flow {
         if payload.is_empty() && missing == 0 {
-            return;
+            return Flow::Continue(());
         }
         let seq = self.seq;
         // Sequence numbers wrap.
         self.seq = seq.wrapping_add((payload.len() + missing) as u32);
         let (ack, syn, fin, rst) = (None, false, false, false);
-        deliver(&Segment { ts_ns, src, dst, seq, ack, syn, fin, rst, payload, missing });
+        deliver(&Segment { ts_ns, src, dst, seq, ack, syn, fin, rst, payload, missing })
     }
 }
 
@@ -251,12 +257,13 @@ mod tests {
         let mut deliver = |segment: &Segment<'_>| {
             assert_eq!(segment.seq as usize, bytes.len());
             bytes.extend(segment.payload);
+            Flow::Continue(())
         };
         for payload in payloads {
             let packet = packet(name, true, payload);
-            exported.pdu(1, &parse(&packet).unwrap(), 0, &mut deliver);
+            assert!(exported.pdu(1, &parse(&packet).unwrap(), 0, &mut deliver).is_continue());
         }
-        exported.finish(2, &mut deliver);
+        assert!(exported.finish(2, &mut deliver).is_continue());
         bytes
     }
 

@@ -10,9 +10,10 @@ use pcap_file::pcapng::{Block, PcapNgReadError, PcapNgReader};
 use sslrec_formats::io::Error;
 use sslrec_formats::record::{Record, Stats};
 
+use super::Outcome;
 use super::exported::{self, Exported, Refused};
 use super::link::{self, Packet, linktype};
-use super::{Outcome, RecordSink};
+use crate::sink::{Flow, RecordSink};
 use crate::tcp::Reassembler;
 
 /// The largest packet or block that is read. Snaplens end at 256 KiB; blocks that hold secrets or
@@ -62,7 +63,7 @@ impl<'s> Packets<'s> {
         }
     }
 
-    fn packet(&mut self, link: u32, ts_ns: u64, bytes: &[u8], original_len: u32) {
+    fn packet(&mut self, link: u32, ts_ns: u64, bytes: &[u8], original_len: u32) -> Flow {
         self.packets += 1;
         self.first_ns.get_or_insert(ts_ns);
         self.last_ns = self.last_ns.max(ts_ns);
@@ -72,8 +73,8 @@ impl<'s> Packets<'s> {
         match link::dissect(link, ts_ns, bytes, original_len as usize) {
             Packet::Tcp(segment) => {
                 self.segments += 1;
-                if !self.sink.segment(&segment) {
-                    self.tcp.segment(&segment, self.sink);
+                if !self.sink.segment(&segment)? {
+                    self.tcp.segment(&segment, self.sink)?;
                 }
             }
             Packet::Fragment => self.fragments += 1,
@@ -81,30 +82,41 @@ impl<'s> Packets<'s> {
             Packet::UnknownLink => *self.links.entry(link).or_default() += 1,
             Packet::Other => self.other += 1,
         }
+        Flow::Continue(())
     }
 
-    fn pdu(&mut self, ts_ns: u64, bytes: &[u8], missing: usize) {
+    fn pdu(&mut self, ts_ns: u64, bytes: &[u8], missing: usize) -> Flow {
         match exported::parse(bytes) {
             Ok(pdu) => {
                 self.segments += 1;
                 let missing = missing.min(MAX_PDU);
                 self.exported.pdu(ts_ns, &pdu, missing, &mut |segment| {
-                    self.tcp.segment(segment, self.sink);
-                });
+                    self.tcp.segment(segment, self.sink)
+                })?;
             }
             Err(Refused::Cut) => self.cut += 1,
             Err(Refused::Other) => self.other += 1,
         }
+        Flow::Continue(())
     }
 
-    fn finish(mut self, dropped: Option<u64>, damage: Option<Error>) -> Outcome {
-        self.exported.finish(self.last_ns, &mut |segment| self.tcp.segment(segment, self.sink));
-        self.tcp.finish(self.sink);
+    /// Passes on what is still held, and the counters.
+    fn flush(&mut self, dropped: Option<u64>) -> Flow {
+        self.exported.finish(self.last_ns, &mut |segment| self.tcp.segment(segment, self.sink))?;
+        self.tcp.finish(self.sink)?;
         if let Some(dropped_events) = dropped {
             let stats =
                 Stats { ts_ns: self.last_ns, last: true, dropped_events, ..Stats::default() };
-            self.sink.record(&Record::Stats(stats));
+            self.sink.record(&Record::Stats(stats))?;
         }
+        Flow::Continue(())
+    }
+
+    fn finish(mut self, flow: Flow, dropped: Option<u64>, damage: Option<Error>) -> Outcome {
+        let stop = match flow {
+            Flow::Continue(()) => self.flush(dropped).break_value(),
+            Flow::Break(stop) => Some(stop),
+        };
         let mut notes = Vec::new();
         let mut say = |count: u64, what: &str| {
             if count > 0 {
@@ -129,7 +141,7 @@ impl<'s> Packets<'s> {
             say(count, &format!("packets of link type {link}, which is not supported"));
         }
         say(further, "packets of further link types, which are not supported");
-        Outcome { start_ns: self.first_ns.unwrap_or(0), notes, damage, unclosed: false }
+        Outcome { start_ns: self.first_ns.unwrap_or(0), notes, damage, unclosed: false, stop }
     }
 }
 
@@ -153,14 +165,15 @@ pub(super) fn read_pcap(reader: impl Read, sink: &mut dyn RecordSink) -> Result<
     let mut packets = Packets::new(sink);
     let mut offset = PCAP_HEADER;
     let mut damage = None;
-    while !packets.sink.is_done() {
+    let mut flow = Flow::Continue(());
+    while flow.is_continue() {
         // Raw packets: files whose packets exceed their own snaplen exist and can be read.
         match reader.next_raw_packet() {
             None => break,
             Some(Ok(packet)) => {
                 let fraction_ns = u64::from(packet.ts_frac) * unit_ns;
                 let ts_ns = u64::from(packet.ts_sec) * 1_000_000_000 + fraction_ns;
-                packets.packet(link, ts_ns, &packet.data, packet.orig_len);
+                flow = packets.packet(link, ts_ns, &packet.data, packet.orig_len);
                 offset += PCAP_PACKET_HEADER + packet.data.len() as u64;
             }
             Some(Err(PcapReadError::Io(error))) => {
@@ -173,7 +186,7 @@ pub(super) fn read_pcap(reader: impl Read, sink: &mut dyn RecordSink) -> Result<
             }
         }
     }
-    Ok(packets.finish(None, damage))
+    Ok(packets.finish(flow, None, damage))
 }
 
 /// Reads a pcapng.
@@ -186,7 +199,8 @@ pub(super) fn read_pcapng(reader: impl Read, sink: &mut dyn RecordSink) -> Resul
     // Drop counters of each interface; the last ones count.
     let mut drops: HashMap<u32, u64> = HashMap::new();
     let mut damage = None;
-    while !packets.sink.is_done() {
+    let mut flow = Flow::Continue(());
+    while flow.is_continue() {
         let offset = reader.bytes_parsed();
         match reader.next_block() {
             None => break,
@@ -199,17 +213,18 @@ pub(super) fn read_pcapng(reader: impl Read, sink: &mut dyn RecordSink) -> Resul
                     Block::EnhancedPacket(packet) => {
                         let ts_ns = nanoseconds(packet.timestamp);
                         let link = link_of(packet.interface_id);
-                        packets.packet(link, ts_ns, &packet.data, packet.original_len);
+                        flow = packets.packet(link, ts_ns, &packet.data, packet.original_len);
                     }
                     Block::Packet(packet) => {
                         let ts_ns = nanoseconds(packet.timestamp);
                         let link = link_of(packet.interface_id.into());
-                        packets.packet(link, ts_ns, &packet.data, packet.original_len);
+                        flow = packets.packet(link, ts_ns, &packet.data, packet.original_len);
                     }
                     // It has no time of its own.
                     Block::SimplePacket(packet) => {
                         let ts_ns = packets.last_ns;
-                        packets.packet(link_of(0), ts_ns, &packet.data, packet.original_len);
+                        let len = packet.original_len;
+                        flow = packets.packet(link_of(0), ts_ns, &packet.data, len);
                     }
                     Block::InterfaceStatistics(statistics) => {
                         let counted = drop_counters(&statistics.options);
@@ -229,7 +244,7 @@ pub(super) fn read_pcapng(reader: impl Read, sink: &mut dyn RecordSink) -> Resul
         }
     }
     let total = drops.values().fold(0u64, |total, &count| total.saturating_add(count));
-    Ok(packets.finish(Some(total).filter(|_| !drops.is_empty()), damage))
+    Ok(packets.finish(flow, Some(total).filter(|_| !drops.is_empty()), damage))
 }
 
 /// Packets that the interface and the operating system dropped.

@@ -16,6 +16,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+use std::ops::ControlFlow;
 use std::thread;
 
 use sslrec_formats::io::Error;
@@ -23,7 +24,7 @@ use sslrec_formats::record::{CaptureInfo, Direction, Process, Record, Stats};
 
 use super::batch::{Batch, Batches, Event, way};
 use super::{Input, Outcome};
-use crate::sink::{Kind, RecordSink};
+use crate::sink::{Flow, Kind, RecordSink, Stop};
 use crate::tcp::Reassembler;
 
 /// Batches of each file that wait for the others.
@@ -39,6 +40,8 @@ pub struct Merged {
     pub outcomes: Vec<Result<Outcome, Error>>,
     /// Each was ended in an orderly way, as far as it says.
     pub closed: bool,
+    /// Why the sink ended the reading, if it did.
+    pub stop: Option<Stop>,
 }
 
 /// Hands the records of all inputs to `sink`, in the order of time.
@@ -56,12 +59,15 @@ pub fn merge(inputs: Vec<Input<'_>>, sink: &mut dyn RecordSink) -> Merged {
                 outcome
             }));
         }
-        let closed = Merger::new(sources).run(sink);
+        let (closed, stop) = match Merger::new(sources).run(sink) {
+            ControlFlow::Continue(closed) => (closed, None),
+            ControlFlow::Break(stop) => (false, Some(stop)),
+        };
         // The sources are gone now, so that a thread which still reads has to end.
         let outcomes = threads
             .into_iter()
             .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        Merged { outcomes: outcomes.collect(), closed }
+        Merged { outcomes: outcomes.collect(), closed, stop }
     })
 }
 
@@ -139,7 +145,7 @@ impl Merger {
     }
 
     /// Returns whether all captures were closed.
-    fn run(mut self, sink: &mut dyn RecordSink) -> bool {
+    fn run(mut self, sink: &mut dyn RecordSink) -> ControlFlow<Stop, bool> {
         let mut heads = BinaryHeap::new();
         for (at, source) in self.sources.iter_mut().enumerate() {
             let time = source.time();
@@ -147,52 +153,57 @@ impl Merger {
             heads.extend(time.map(|time| Reverse((time, at))));
         }
         while let Some(Reverse((_, at))) = heads.pop() {
-            if sink.is_done() {
-                return false;
-            }
-            self.event(at, sink);
+            self.event(at, sink)?;
             heads.extend(self.sources[at].time().map(|time| Reverse((time, at))));
         }
         self.finish(sink)
     }
 
-    fn event(&mut self, at: usize, sink: &mut dyn RecordSink) {
+    fn event(&mut self, at: usize, sink: &mut dyn RecordSink) -> Flow {
         let source = &mut self.sources[at];
         let kind = source.kind;
         if self.at.replace(at).is_none_or(|before| before != at) {
-            sink.source(kind);
+            sink.source(kind)?;
         }
         let event = source.next;
         source.next += 1;
         let capture = source.capture;
         let batch = std::mem::take(&mut source.batch);
-        match batch.event(event) {
+        let flow = match batch.event(event) {
             // The counters of all are added up at the end.
-            Some(Event::Record(Record::Stats(stats))) => self.sources[at].stats = Some(stats),
+            Some(Event::Record(Record::Stats(stats))) => {
+                self.sources[at].stats = Some(stats);
+                Flow::Continue(())
+            }
             Some(Event::Record(record)) => self.record(capture, record, sink),
             Some(Event::Segment(segment)) => {
-                self.reassemble(sink, |tcp, sink| tcp.segment(&segment, sink));
+                self.reassemble(sink, |tcp, sink| tcp.segment(&segment, sink))
             }
-            Some(Event::Note { conn, text }) => {
-                sink.note(self.number(capture, conn), text);
-            }
+            Some(Event::Note { conn, text }) => sink.note(self.number(capture, conn), text),
             Some(Event::Reset { conn, dir }) => sink.reset(self.number(capture, conn), dir),
-            None => {}
-        }
+            None => Flow::Continue(()),
+        };
         self.sources[at].batch = batch;
+        flow
     }
 
     fn reassemble(
         &mut self,
         sink: &mut dyn RecordSink,
-        step: impl FnOnce(&mut Reassembler, &mut dyn RecordSink),
-    ) {
+        step: impl FnOnce(&mut Reassembler, &mut dyn RecordSink) -> Flow,
+    ) -> Flow {
         let mut tcp = std::mem::take(&mut self.tcp);
-        step(&mut tcp, &mut Wire { merger: self, sink });
+        let flow = step(&mut tcp, &mut Wire { merger: self, sink });
         self.tcp = tcp;
+        flow
     }
 
-    fn record(&mut self, capture: usize, mut record: Record<'_>, sink: &mut dyn RecordSink) {
+    fn record(
+        &mut self,
+        capture: usize,
+        mut record: Record<'_>,
+        sink: &mut dyn RecordSink,
+    ) -> Flow {
         match &mut record {
             Record::Process(process) => {
                 self.processes.insert((capture, process.pid), process.clone());
@@ -200,7 +211,7 @@ impl Merger {
             }
             Record::Connection(connection) => {
                 connection.conn = self.number(capture, connection.conn);
-                self.name(capture, connection.pid, sink);
+                self.name(capture, connection.pid, sink)?;
             }
             Record::Data(data) => data.conn = self.number(capture, data.conn),
             Record::Gap(gap) => gap.conn = self.number(capture, gap.conn),
@@ -210,7 +221,7 @@ impl Merger {
             Record::Close(close) => close.conn = self.number(capture, close.conn),
             Record::Exit(_) | Record::Coverage(_) | Record::Stats(_) => {}
         }
-        sink.record(&record);
+        sink.record(&record)
     }
 
     fn number(&mut self, capture: usize, conn: u64) -> u64 {
@@ -219,18 +230,19 @@ impl Merger {
     }
 
     /// Repeats what a process is called where the sink knows another one under its number.
-    fn name(&mut self, capture: usize, pid: u32, sink: &mut dyn RecordSink) {
+    fn name(&mut self, capture: usize, pid: u32, sink: &mut dyn RecordSink) -> Flow {
         if self.known.get(&pid).is_some_and(|known| *known != capture)
             && let Some(process) = self.processes.get(&(capture, pid))
         {
-            sink.record(&Record::Process(process.clone()));
             self.known.insert(pid, capture);
+            sink.record(&Record::Process(process.clone()))?;
         }
+        Flow::Continue(())
     }
 
     /// Ends what is open, and adds up the counters: of each capture those that were read last.
-    fn finish(mut self, sink: &mut dyn RecordSink) -> bool {
-        self.reassemble(sink, Reassembler::finish);
+    fn finish(mut self, sink: &mut dyn RecordSink) -> ControlFlow<Stop, bool> {
+        self.reassemble(sink, Reassembler::finish)?;
         let mut latest: HashMap<usize, &Stats> = HashMap::new();
         for source in &self.sources {
             let Some(stats) = &source.stats else { continue };
@@ -255,9 +267,9 @@ impl Merger {
                     *sum = sum.saturating_add(count);
                 }
             }
-            sink.record(&Record::Stats(total));
+            sink.record(&Record::Stats(total))?;
         }
-        closed
+        ControlFlow::Continue(closed)
     }
 }
 
@@ -268,16 +280,16 @@ struct Wire<'a> {
 }
 
 impl RecordSink for Wire<'_> {
-    fn record(&mut self, record: &Record<'_>) {
-        self.merger.record(WIRE, record.clone(), self.sink);
+    fn record(&mut self, record: &Record<'_>) -> Flow {
+        self.merger.record(WIRE, record.clone(), self.sink)
     }
 
-    fn note(&mut self, conn: u64, note: &str) {
-        self.sink.note(self.merger.number(WIRE, conn), note);
+    fn note(&mut self, conn: u64, note: &str) -> Flow {
+        self.sink.note(self.merger.number(WIRE, conn), note)
     }
 
-    fn reset(&mut self, conn: u64, dir: Direction) {
-        self.sink.reset(self.merger.number(WIRE, conn), dir);
+    fn reset(&mut self, conn: u64, dir: Direction) -> Flow {
+        self.sink.reset(self.merger.number(WIRE, conn), dir)
     }
 }
 

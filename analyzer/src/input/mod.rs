@@ -26,7 +26,7 @@ use sslrec_formats::pcapng::{PcapngReader, is_sslrec_pcapng};
 use sslrec_formats::rawlog::{RawLogReader, is_raw_log};
 use sslrec_formats::record::Record;
 
-pub use crate::sink::{Kind, RecordSink};
+pub use crate::sink::{Failure, Flow, Kind, RecordSink, Stop};
 
 /// What was read of a capture.
 #[derive(Debug, Default)]
@@ -40,6 +40,8 @@ pub struct Outcome {
     /// The file was read as far as it goes, and has no closing record, which other programs' captures
     /// never have.
     pub unclosed: bool,
+    /// Why the sink ended the reading, if it did. Damage behind that place is not looked for.
+    pub stop: Option<Stop>,
 }
 
 /// A capture whose kind is known.
@@ -91,7 +93,9 @@ impl<'r> Input<'r> {
     /// # Errors
     /// If not even the head of the file can be read. Damage behind that is in the outcome.
     pub fn read(self, sink: &mut dyn RecordSink) -> Result<Outcome, Error> {
-        sink.source(self.kind);
+        if let Flow::Break(stop) = sink.source(self.kind) {
+            return Ok(Outcome { stop: Some(stop), ..Outcome::default() });
+        }
         match self.kind {
             Kind::RawLog => read_own(RawLogReader::new(self.reader)?, sink),
             Kind::Pcapng => read_own(PcapngReader::new(self.reader)?, sink),
@@ -102,16 +106,16 @@ impl<'r> Input<'r> {
 }
 
 fn read_own(mut reader: impl RecordReader, sink: &mut dyn RecordSink) -> Result<Outcome, Error> {
-    sink.info(reader.info());
     let start_ns = reader.info().start_ns;
     let mut closed = false;
-    while !sink.is_done() {
+    let mut flow = sink.info(reader.info());
+    while flow.is_continue() {
         let damage = match reader.next() {
             Ok(Some(record)) => {
                 if let Record::Stats(stats) = &record {
                     closed = stats.last;
                 }
-                sink.record(&record);
+                flow = sink.record(&record);
                 continue;
             }
             Ok(None) => None,
@@ -119,7 +123,7 @@ fn read_own(mut reader: impl RecordReader, sink: &mut dyn RecordSink) -> Result<
         };
         return Ok(Outcome { start_ns, damage, unclosed: !closed, ..Outcome::default() });
     }
-    Ok(Outcome { start_ns, ..Outcome::default() })
+    Ok(Outcome { start_ns, stop: flow.break_value(), ..Outcome::default() })
 }
 
 /// As many of the first bytes as tell the kind.

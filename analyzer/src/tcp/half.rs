@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::sink::Flow;
+
 /// What is kept of the bytes handed on, so that a retransmission with other data is noticed.
 const HISTORY: usize = 32 << 10;
 
@@ -18,6 +20,9 @@ pub(super) enum Output<'a> {
     /// A retransmission did not hold the same bytes; the ones that came first were kept.
     Overlap,
 }
+
+/// Takes the output.
+pub(super) type Emit<'a> = dyn FnMut(Output<'_>) -> Flow + 'a;
 
 /// A piece that came before its turn.
 #[derive(Debug)]
@@ -119,14 +124,15 @@ impl Half {
     /// A segment of the connection was seen. After enough of them, an acknowledged byte that is
     /// not there will not come any more: `patience` is how far captures are taken to be out of
     /// order.
-    pub(super) fn tick(&mut self, patience: u32, output: &mut dyn FnMut(Output<'_>)) {
+    pub(super) fn tick(&mut self, patience: u32, output: &mut Emit<'_>) -> Flow {
         if self.acked <= self.offset {
-            return;
+            return Flow::Continue(());
         }
         self.since_acked += 1;
         if self.since_acked > patience {
-            self.give_up_before(self.acked, output);
+            self.give_up_before(self.acked, output)?;
         }
+        Flow::Continue(())
     }
 
     /// The bytes of a segment, of which the last `missing` were not captured.
@@ -136,9 +142,9 @@ impl Half {
         ts_ns: u64,
         bytes: &[u8],
         missing: u64,
-        output: &mut dyn FnMut(Output<'_>),
-    ) {
-        let Some(distance) = self.distance(seq) else { return };
+        output: &mut Emit<'_>,
+    ) -> Flow {
+        let Some(distance) = self.distance(seq) else { return Flow::Continue(()) };
         if distance > 0 {
             return self.keep(
                 self.offset + u64::from(distance.unsigned_abs()),
@@ -153,36 +159,38 @@ impl Half {
         // A keep-alive probe repeats the last byte, often as a 0 (RFC 9293 section 3.8.4).
         let is_probe = known == 1 && bytes.len() == 1;
         if !is_probe && self.differs_from_history(known, &bytes[..seen]) {
-            output(Output::Overlap);
+            output(Output::Overlap)?;
         }
         let missing = missing.saturating_sub(known.saturating_sub(bytes.len() as u64));
-        self.hand_on(ts_ns, &bytes[seen..], missing, output);
-        self.drain(output);
+        self.hand_on(ts_ns, &bytes[seen..], missing, output)?;
+        self.drain(output)
     }
 
     /// Hands everything on that is held, with gaps for what is not there.
-    pub(super) fn flush(&mut self, output: &mut dyn FnMut(Output<'_>)) {
+    pub(super) fn flush(&mut self, output: &mut Emit<'_>) -> Flow {
         let last = self.pending.last_key_value().map_or(0, |(at, piece)| at + piece.len());
         let end = self.end.unwrap_or(0).max(last).max(self.acked);
-        self.give_up_before(end, output);
+        self.give_up_before(end, output)
     }
 
     /// Declares what is missing before the first piece that is held.
-    pub(super) fn skip_hole(&mut self, output: &mut dyn FnMut(Output<'_>)) {
+    pub(super) fn skip_hole(&mut self, output: &mut Emit<'_>) -> Flow {
         if let Some((&at, _)) = self.pending.first_key_value() {
-            self.give_up_before(at, output);
+            self.give_up_before(at, output)?;
         }
+        Flow::Continue(())
     }
 
     /// Moves to `end`, with gaps for what is not there.
-    fn give_up_before(&mut self, end: u64, output: &mut dyn FnMut(Output<'_>)) {
+    fn give_up_before(&mut self, end: u64, output: &mut Emit<'_>) -> Flow {
         while self.offset < end {
             let hole_end = self.pending.first_key_value().map_or(end, |(&at, _)| at.min(end));
             if hole_end > self.offset {
-                self.lose(hole_end - self.offset, output);
+                self.lose(hole_end - self.offset, output)?;
             }
-            self.drain(output);
+            self.drain(output)?;
         }
+        Flow::Continue(())
     }
 
     /// Keeps bytes whose turn has not come. Those that came first win, as they do on most
@@ -193,8 +201,8 @@ impl Half {
         ts_ns: u64,
         bytes: &[u8],
         missing: u64,
-        output: &mut dyn FnMut(Output<'_>),
-    ) {
+        output: &mut Emit<'_>,
+    ) -> Flow {
         let (mut at, mut bytes, mut missing) = (at, bytes, missing);
         while !bytes.is_empty() || missing > 0 {
             let before =
@@ -204,7 +212,7 @@ impl Half {
                 let same =
                     piece.bytes.get(skip..).unwrap_or(&[]).iter().zip(bytes).all(|(a, b)| a == b);
                 if !same {
-                    output(Output::Overlap);
+                    output(Output::Overlap)?;
                 }
                 let covered = start + piece.len() - at;
                 let cut = usize::try_from(covered).unwrap_or(usize::MAX).min(bytes.len());
@@ -225,37 +233,33 @@ impl Half {
             missing -= take_missing;
             at += len;
         }
+        Flow::Continue(())
     }
 
     /// Hands on what is held and has its turn now.
-    fn drain(&mut self, output: &mut dyn FnMut(Output<'_>)) {
+    fn drain(&mut self, output: &mut Emit<'_>) -> Flow {
         while let Some(first) = self.pending.first_entry() {
             let at = *first.key();
             if at > self.offset {
-                return;
+                break;
             }
             let piece = first.remove();
             self.pending_bytes -= piece.bytes.len() + PIECE_COST;
             let known = self.offset - at;
             let seen = usize::try_from(known).unwrap_or(usize::MAX).min(piece.bytes.len());
             if self.differs_from_history(known, &piece.bytes[..seen]) {
-                output(Output::Overlap);
+                output(Output::Overlap)?;
             }
             let missing =
                 piece.missing.saturating_sub(known.saturating_sub(piece.bytes.len() as u64));
-            self.hand_on(piece.ts_ns, &piece.bytes[seen..], missing, output);
+            self.hand_on(piece.ts_ns, &piece.bytes[seen..], missing, output)?;
         }
+        Flow::Continue(())
     }
 
-    fn hand_on(
-        &mut self,
-        ts_ns: u64,
-        bytes: &[u8],
-        missing: u64,
-        output: &mut dyn FnMut(Output<'_>),
-    ) {
+    fn hand_on(&mut self, ts_ns: u64, bytes: &[u8], missing: u64, output: &mut Emit<'_>) -> Flow {
         if !bytes.is_empty() {
-            output(Output::Data { offset: self.offset, ts_ns, bytes });
+            output(Output::Data { offset: self.offset, ts_ns, bytes })?;
             self.remember(bytes);
             self.advance(bytes.len() as u64);
         }
@@ -265,14 +269,16 @@ impl Half {
             .first_key_value()
             .map_or(missing, |(at, _)| missing.min(at.saturating_sub(self.offset)));
         if hole > 0 {
-            self.lose(hole, output);
+            self.lose(hole, output)?;
         }
+        Flow::Continue(())
     }
 
-    fn lose(&mut self, len: u64, output: &mut dyn FnMut(Output<'_>)) {
-        output(Output::Gap { offset: self.offset, len });
+    fn lose(&mut self, len: u64, output: &mut Emit<'_>) -> Flow {
+        output(Output::Gap { offset: self.offset, len })?;
         self.history.clear();
         self.advance(len);
+        Flow::Continue(())
     }
 
     fn advance(&mut self, len: u64) {

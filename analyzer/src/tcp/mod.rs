@@ -24,8 +24,8 @@ use sslrec_formats::record::{
 };
 
 use self::half::{Half, Output};
-use crate::sink::RecordSink;
 pub use crate::sink::Segment;
+use crate::sink::{Flow, RecordSink};
 
 /// How many segments of a connection a capture may be out of order. Captures from several queues
 /// of a network card swap neighbours.
@@ -47,7 +47,7 @@ const MAX_WINDOW: u32 = 1 << 30;
 
 /// A connection; the two directions are named after its local end, the client.
 #[derive(Debug)]
-struct Flow {
+struct TcpConnection {
     conn: u64,
     local: SocketAddr,
     halves: PerDirection<Half>,
@@ -61,7 +61,7 @@ struct Flow {
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Reassembler {
-    flows: HashMap<(SocketAddr, SocketAddr), Flow>,
+    flows: HashMap<(SocketAddr, SocketAddr), TcpConnection>,
     connections: u64,
     pending_bytes: usize,
     last_ns: u64,
@@ -74,7 +74,7 @@ impl Reassembler {
     }
 
     /// The next segment of the capture.
-    pub fn segment(&mut self, segment: &Segment<'_>, sink: &mut dyn RecordSink) {
+    pub fn segment(&mut self, segment: &Segment<'_>, sink: &mut dyn RecordSink) -> Flow {
         self.last_ns = self.last_ns.max(segment.ts_ns);
         let (a, b) = (segment.src, segment.dst);
         let key = if a <= b { (a, b) } else { (b, a) };
@@ -82,32 +82,35 @@ impl Reassembler {
             && let Some(mut old) = self.flows.remove(&key)
         {
             self.pending_bytes -= old.pending_bytes();
-            old.close(CloseCause::StillOpen, segment.ts_ns, sink);
+            old.close(CloseCause::StillOpen, segment.ts_ns, sink)?;
         }
         let has_bytes = !segment.payload.is_empty() || segment.missing > 0;
         if !self.flows.contains_key(&key) {
             // What belongs to no connection and carries nothing would make one without content.
             if !segment.syn && !has_bytes {
-                return;
+                return Flow::Continue(());
             }
             if self.flows.len() >= MAX_FLOWS {
-                self.make_room(sink);
+                self.make_room(sink)?;
             }
             self.connections += 1;
-            self.flows.insert(key, Flow::new(self.connections, segment, sink));
+            let new = TcpConnection::new(self.connections, segment);
+            sink.record(&Record::Connection(new.description(segment)))?;
+            self.flows.insert(key, new);
         }
-        let Some(flow) = self.flows.get_mut(&key) else { return };
+        let Some(flow) = self.flows.get_mut(&key) else { return Flow::Continue(()) };
         let before = flow.pending_bytes();
-        flow.segment(segment, sink);
+        flow.segment(segment, sink)?;
         if flow.pending_bytes() > 0 && self.pending_bytes > MAX_PENDING_TOTAL {
-            flow.flush(segment.ts_ns, sink);
+            flow.flush(segment.ts_ns, sink)?;
         }
         self.pending_bytes = self.pending_bytes + flow.pending_bytes() - before;
+        Flow::Continue(())
     }
 
     /// Forgets the half of the connections that was not heard of for longest. Those that are closed
     /// were kept to recognise what still comes of them.
-    fn make_room(&mut self, sink: &mut dyn RecordSink) {
+    fn make_room(&mut self, sink: &mut dyn RecordSink) -> Flow {
         let mut idle: Vec<_> = self
             .flows
             .iter()
@@ -118,54 +121,56 @@ impl Reassembler {
             let Some(mut flow) = self.flows.remove(&key) else { continue };
             self.pending_bytes -= flow.pending_bytes();
             if !flow.closed {
-                sink.note(conn, "not followed further: too many connections are open");
-                flow.close(CloseCause::StillOpen, self.last_ns, sink);
+                sink.note(conn, "not followed further: too many connections are open")?;
+                flow.close(CloseCause::StillOpen, self.last_ns, sink)?;
             }
         }
+        Flow::Continue(())
     }
 
     /// The capture ended.
-    pub fn finish(&mut self, sink: &mut dyn RecordSink) {
-        let mut flows: Vec<Flow> = std::mem::take(&mut self.flows).into_values().collect();
+    pub fn finish(&mut self, sink: &mut dyn RecordSink) -> Flow {
+        let mut flows: Vec<TcpConnection> = std::mem::take(&mut self.flows).into_values().collect();
         flows.sort_by_key(|flow| flow.conn);
         for mut flow in flows {
-            flow.close(CloseCause::StillOpen, self.last_ns, sink);
+            flow.close(CloseCause::StillOpen, self.last_ns, sink)?;
         }
         self.pending_bytes = 0;
+        Flow::Continue(())
     }
 }
 
-impl Flow {
-    fn new(conn: u64, segment: &Segment<'_>, sink: &mut dyn RecordSink) -> Self {
-        let (sender_is_local, role) = match (segment.syn, segment.ack) {
-            (true, None) => (true, Role::Client),
-            (true, Some(_)) => (false, Role::Client),
-            // Servers listen on low ports as a rule. That is no more than a rule, so the role
-            // stays unknown.
-            (false, _) => (segment.src.port() > segment.dst.port(), Role::Unknown),
+impl TcpConnection {
+    fn new(conn: u64, segment: &Segment<'_>) -> Self {
+        let sender_is_local = match (segment.syn, segment.ack) {
+            (true, ack) => ack.is_none(),
+            // Servers listen on low ports as a rule.
+            (false, _) => segment.src.port() > segment.dst.port(),
         };
-        let (local, remote) = match sender_is_local {
-            true => (segment.src, segment.dst),
-            false => (segment.dst, segment.src),
-        };
-        sink.record(&Record::Connection(Connection {
-            conn,
-            ts_ns: segment.ts_ns,
-            pid: 0,
-            role,
-            addr: AddrKind::Exact,
-            local: Some(local),
-            remote: Some(remote),
-            joined: !segment.syn,
-            ..Connection::default()
-        }));
         Self {
             conn,
-            local,
+            local: if sender_is_local { segment.src } else { segment.dst },
             halves: PerDirection::default(),
             syns: PerDirection::default(),
             last_ns: segment.ts_ns,
             closed: false,
+        }
+    }
+
+    /// The record that describes the connection, which begins with `first`.
+    fn description(&self, first: &Segment<'_>) -> Connection {
+        let remote = if first.src == self.local { first.dst } else { first.src };
+        Connection {
+            conn: self.conn,
+            ts_ns: first.ts_ns,
+            pid: 0,
+            // Ports are no proof of the role.
+            role: if first.syn { Role::Client } else { Role::Unknown },
+            addr: AddrKind::Exact,
+            local: Some(self.local),
+            remote: Some(remote),
+            joined: !first.syn,
+            ..Connection::default()
         }
     }
 
@@ -193,11 +198,11 @@ impl Flow {
         distance.unsigned_abs() > MAX_WINDOW
     }
 
-    fn segment(&mut self, segment: &Segment<'_>, sink: &mut dyn RecordSink) {
+    fn segment(&mut self, segment: &Segment<'_>, sink: &mut dyn RecordSink) -> Flow {
         self.last_ns = segment.ts_ns;
         // What comes after the end is retransmitted, or was under way when the other side reset.
         if self.closed {
-            return;
+            return Flow::Continue(());
         }
         let direction = self.direction(segment);
         let payload_seq = segment.seq.wrapping_add(u32::from(segment.syn));
@@ -216,7 +221,7 @@ impl Flow {
                 segment.payload,
                 segment.missing as u64,
                 &mut output,
-            );
+            )?;
         }
         if segment.fin {
             half.fin(payload_seq.wrapping_add(len as u32));
@@ -224,9 +229,9 @@ impl Flow {
         {
             let mut lost = records(conn, direction, segment.ts_ns, GapCause::Unknown, sink);
             while half.pending_bytes() > MAX_PENDING {
-                half.skip_hole(&mut lost);
+                half.skip_hole(&mut lost)?;
             }
-            half.tick(REORDERED, &mut lost);
+            half.tick(REORDERED, &mut lost)?;
         }
         if let Some(ack) = segment.ack.filter(|_| !segment.rst) {
             other.begin(ack);
@@ -235,55 +240,64 @@ impl Flow {
         other.tick(
             REORDERED,
             &mut records(conn, direction.reverse(), segment.ts_ns, GapCause::Unknown, sink),
-        );
+        )?;
         if segment.rst {
-            self.reset(direction, segment, sink);
+            self.reset(direction, segment, sink)?;
         } else if self.halves.sent.is_ended() && self.halves.received.is_ended() {
-            self.close(CloseCause::Shutdown, segment.ts_ns, sink);
+            self.close(CloseCause::Shutdown, segment.ts_ns, sink)?;
         }
+        Flow::Continue(())
     }
 
     /// A reset counts only where the receiver would accept it, near the expected place: others
     /// are forged or late.
-    fn reset(&mut self, direction: Direction, segment: &Segment<'_>, sink: &mut dyn RecordSink) {
+    fn reset(
+        &mut self,
+        direction: Direction,
+        segment: &Segment<'_>,
+        sink: &mut dyn RecordSink,
+    ) -> Flow {
         let half = &self.halves[direction];
         let near =
             half.distance(segment.seq).is_none_or(|d| d.unsigned_abs() as usize <= MAX_PENDING);
         // The answer to a SYN on a closed port has the number 0.
         if near || segment.seq == 0 {
             // Gaps come before what is said about the end.
-            self.flush(segment.ts_ns, sink);
-            sink.note(self.conn, "connection reset");
+            self.flush(segment.ts_ns, sink)?;
+            sink.note(self.conn, "connection reset")?;
             for (dir, half) in self.halves.iter() {
                 // A side that had sent its FIN was done; resetting afterwards is common.
                 if !half.has_fin() {
-                    sink.reset(self.conn, dir);
+                    sink.reset(self.conn, dir)?;
                 }
             }
-            self.close(CloseCause::Freed, segment.ts_ns, sink);
+            self.close(CloseCause::Freed, segment.ts_ns, sink)?;
         }
+        Flow::Continue(())
     }
 
-    fn flush(&mut self, ts_ns: u64, sink: &mut dyn RecordSink) {
+    fn flush(&mut self, ts_ns: u64, sink: &mut dyn RecordSink) -> Flow {
         let conn = self.conn;
         for (direction, half) in self.halves.iter_mut() {
-            half.flush(&mut records(conn, direction, ts_ns, GapCause::Unknown, sink));
+            half.flush(&mut records(conn, direction, ts_ns, GapCause::Unknown, sink))?;
         }
+        Flow::Continue(())
     }
 
-    fn close(&mut self, cause: CloseCause, ts_ns: u64, sink: &mut dyn RecordSink) {
+    fn close(&mut self, cause: CloseCause, ts_ns: u64, sink: &mut dyn RecordSink) -> Flow {
         if std::mem::replace(&mut self.closed, true) {
-            return;
+            return Flow::Continue(());
         }
-        self.flush(ts_ns, sink);
+        self.flush(ts_ns, sink)?;
         sink.record(&Record::Close(Close {
             conn: self.conn,
             ts_ns,
             cause,
             sent_bytes: self.halves.sent.offset(),
             received_bytes: self.halves.received.offset(),
-        }));
+        }))?;
         self.halves.iter_mut().for_each(|(_, half)| half.retire());
+        Flow::Continue(())
     }
 }
 
@@ -294,7 +308,7 @@ fn records<'a>(
     now_ns: u64,
     cause: GapCause,
     sink: &'a mut dyn RecordSink,
-) -> impl FnMut(Output<'_>) + 'a {
+) -> impl FnMut(Output<'_>) -> Flow + 'a {
     move |output| match output {
         Output::Data { offset, ts_ns, bytes } => sink.record(&Record::Data(Data {
             conn,
@@ -309,10 +323,8 @@ fn records<'a>(
             payload: bytes,
         })),
         Output::Gap { offset, len } => {
-            sink.record(&Record::Gap(Gap { conn, ts_ns: now_ns, dir, offset, len, cause }));
+            sink.record(&Record::Gap(Gap { conn, ts_ns: now_ns, dir, offset, len, cause }))
         }
-        Output::Overlap => {
-            sink.note(conn, "a retransmission held other data; the first was kept");
-        }
+        Output::Overlap => sink.note(conn, "a retransmission held other data; the first was kept"),
     }
 }

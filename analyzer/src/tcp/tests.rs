@@ -21,7 +21,7 @@ impl Seen {
 }
 
 impl RecordSink for Seen {
-    fn record(&mut self, record: &Record<'_>) {
+    fn record(&mut self, record: &Record<'_>) -> Flow {
         match record {
             Record::Connection(connection) => self.connections.push(connection.clone()),
             Record::Data(data) => {
@@ -39,10 +39,12 @@ impl RecordSink for Seen {
             Record::Close(close) => self.closes.push(close.clone()),
             other => panic!("{other:?}"),
         }
+        Flow::Continue(())
     }
 
-    fn note(&mut self, _: u64, note: &str) {
+    fn note(&mut self, _: u64, note: &str) -> Flow {
         self.notes.push(note.to_owned());
+        Flow::Continue(())
     }
 }
 
@@ -85,9 +87,9 @@ fn reassemble(segments: &[Segment<'_>]) -> Seen {
     let mut seen = Seen::default();
     let mut tcp = Reassembler::new();
     for segment in segments {
-        tcp.segment(segment, &mut seen);
+        assert!(tcp.segment(segment, &mut seen).is_continue());
     }
-    tcp.finish(&mut seen);
+    assert!(tcp.finish(&mut seen).is_continue());
     assert_eq!(seen.connections.len(), seen.closes.len());
     assert_eq!(tcp.pending_bytes, 0);
     seen
@@ -171,10 +173,13 @@ fn missing_segments_become_gaps_of_their_size_at_their_place() {
 fn a_gap_is_declared_while_the_connection_goes_on() {
     let mut tcp = Reassembler::new();
     let mut seen = Seen::default();
-    tcp.segment(&syn(true, 0, None), &mut seen);
-    tcp.segment(&from(true, 11, b"after"), &mut seen);
+    assert!(tcp.segment(&syn(true, 0, None), &mut seen).is_continue());
+    assert!(tcp.segment(&from(true, 11, b"after"), &mut seen).is_continue());
     for i in 0..10 {
-        tcp.segment(&Segment { ack: Some(16), ..from(false, 1 + i, b"x") }, &mut seen);
+        assert!(
+            tcp.segment(&Segment { ack: Some(16), ..from(false, 1 + i, b"x") }, &mut seen)
+                .is_continue()
+        );
     }
     assert_eq!(&seen.stream(1, true)[10..], all(b"after"));
     assert_eq!(seen.stream(1, false), all(b"xxxxxxxxxx"));
@@ -197,10 +202,10 @@ fn more_than_the_cap_behind_a_hole_declares_it() {
     let part = bytes(60_000);
     let mut tcp = Reassembler::new();
     let mut seen = Seen::default();
-    tcp.segment(&syn(true, 0, None), &mut seen);
+    assert!(tcp.segment(&syn(true, 0, None), &mut seen).is_continue());
     let count = MAX_PENDING as u32 / 60_000 + 2;
     for i in 0..count {
-        tcp.segment(&from(true, 101 + i * 60_000, &part), &mut seen);
+        assert!(tcp.segment(&from(true, 101 + i * 60_000, &part), &mut seen).is_continue());
     }
     assert_eq!(seen.stream(1, true).iter().position(Option::is_some), Some(100));
 }
@@ -211,10 +216,10 @@ fn tiny_pieces_behind_a_hole_declare_it_too() {
     for payload in [&b"x"[..], b""] {
         let mut seen = Seen::default();
         let mut tcp = Reassembler::new();
-        tcp.segment(&syn(true, 0, None), &mut seen);
+        assert!(tcp.segment(&syn(true, 0, None), &mut seen).is_continue());
         for i in 0..40_000u32 {
             let segment = from(true, 3 + 3 * i, payload);
-            tcp.segment(&Segment { missing: 1, ..segment }, &mut seen);
+            assert!(tcp.segment(&Segment { missing: 1, ..segment }, &mut seen).is_continue());
             assert!(tcp.pending_bytes <= MAX_PENDING + 1024);
         }
         assert!(seen.stream(1, true).len() > 3 * 20_000);
@@ -230,13 +235,13 @@ fn a_scan_of_ever_new_connections_does_not_fill_the_memory() {
         Segment { ts_ns: u64::from(i), src, ..syn(true, 7, None) }
     };
     let total = MAX_FLOWS as u32 + 10;
-    (0..total).for_each(|i| tcp.segment(&scan(i), &mut seen));
+    (0..total).for_each(|i| assert!(tcp.segment(&scan(i), &mut seen).is_continue()));
     assert!(tcp.flows.len() <= MAX_FLOWS / 2 + 10);
     // The ones that were not heard of for longest.
     assert_eq!(seen.closes.len(), MAX_FLOWS / 2);
     assert!(seen.closes.iter().all(|close| close.conn <= MAX_FLOWS as u64 / 2));
     assert_eq!(seen.notes.len(), MAX_FLOWS / 2);
-    tcp.finish(&mut seen);
+    assert!(tcp.finish(&mut seen).is_continue());
     assert_eq!(seen.closes.len(), total as usize);
 }
 

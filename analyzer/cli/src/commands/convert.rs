@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use sslrec_analyzer::input::{Kind, RecordSink};
+use sslrec_analyzer::input::{Flow, Kind, RecordSink, Stop};
 use sslrec_formats::Destination;
 use sslrec_formats::io::{Error, RecordWriter};
 use sslrec_formats::pcapng::{PcapngOptions, PcapngWriter};
@@ -17,6 +17,7 @@ use sslrec_redact::Redactor;
 
 use super::new_file::NewFile;
 use crate::files::{Files, Read};
+use crate::flow;
 
 /// Make a pcapng of a raw log, or a raw log of a pcapng
 ///
@@ -95,17 +96,14 @@ fn copy(mut job: Job<'_>, files: Files<'_>, out: &mut NewFile) -> Result<(Read, 
         writer: None,
         foreign: false,
         records: 0,
-        failure: None,
     };
     let read = files.read(&mut converter)?;
     if converter.foreign {
         bail!("{file} holds packets of the wire; only what sslrec recorded can be converted");
     }
-    converter.drain();
-    let failure = converter.failure.map_or(Ok(()), Err);
-    let finish = |()| converter.writer.map_or(Ok(()), |mut writer| writer.finish());
-    failure.and_then(finish).with_context(|| format!("cannot write {name}"))?;
-    Ok((read, converter.records))
+    let records = converter.records;
+    converter.finish().with_context(|| format!("cannot write {name}"))?;
+    Ok((read, records))
 }
 
 /// Writes records as they come.
@@ -118,8 +116,6 @@ struct Converter<'o> {
     /// The file holds no records.
     foreign: bool,
     records: u64,
-    /// The first one to write; nothing is written after it.
-    failure: Option<Error>,
 }
 
 impl<'o> Converter<'o> {
@@ -142,15 +138,28 @@ impl<'o> Converter<'o> {
         Ok(())
     }
 
-    /// Writes what the redactor still holds.
-    fn drain(&mut self) {
-        if let (Some(redactor), Some(writer), None) =
-            (&mut self.redactor, &mut self.writer, &self.failure)
-        {
-            let mut outcome = Ok(());
+    fn write(&mut self, record: &Record<'_>) -> Result<(), Error> {
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        self.records += 1;
+        let Some(redactor) = &mut self.redactor else { return writer.write(record) };
+        let mut outcome = Ok(());
+        redactor.record(record, &mut |record| write(writer, record, &mut outcome));
+        outcome
+    }
+
+    /// Writes the records that the redactor still holds, and ends the output.
+    fn finish(mut self) -> Result<(), Error> {
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        let mut outcome = Ok(());
+        if let Some(redactor) = &mut self.redactor {
             redactor.finish(&mut |record| write(writer, record, &mut outcome));
-            self.failure = outcome.err();
         }
+        outcome?;
+        writer.finish()
+    }
+
+    fn flow(&self, written: Result<(), Error>) -> Flow {
+        flow::of(written.with_context(|| format!("cannot write {}", name(self.job.out))))
     }
 }
 
@@ -166,28 +175,18 @@ fn write(
 }
 
 impl RecordSink for Converter<'_> {
-    fn source(&mut self, kind: Kind) {
+    fn source(&mut self, kind: Kind) -> Flow {
         self.foreign = kind.is_foreign();
+        if self.foreign { Flow::Break(Stop::Done) } else { Flow::Continue(()) }
     }
 
-    fn info(&mut self, info: &CaptureInfo) {
-        self.failure = self.begin(info).err();
+    fn info(&mut self, info: &CaptureInfo) -> Flow {
+        let begun = self.begin(info);
+        self.flow(begun)
     }
 
-    fn record(&mut self, record: &Record<'_>) {
-        let Some(writer) = &mut self.writer else { return };
-        let mut outcome = Ok(());
-        match &mut self.redactor {
-            Some(redactor) => {
-                redactor.record(record, &mut |record| write(writer, record, &mut outcome));
-            }
-            None => write(writer, record, &mut outcome),
-        }
-        self.failure = outcome.err();
-        self.records += 1;
-    }
-
-    fn is_done(&self) -> bool {
-        self.foreign || self.failure.is_some()
+    fn record(&mut self, record: &Record<'_>) -> Flow {
+        let written = self.write(record);
+        self.flow(written)
     }
 }

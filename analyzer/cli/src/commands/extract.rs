@@ -10,14 +10,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use sslrec_analyzer::capture::ItemSink;
 use sslrec_analyzer::coding;
 use sslrec_analyzer::exchange::{Exchange, Item, Message, Stream};
+use sslrec_analyzer::input::Flow;
 use sslrec_analyzer::text::latin1;
+use sslrec_cli::text::Printable;
 use sslrec_formats::record::Direction;
 
 use super::file_name::file_name;
-use super::reading::{Consumer, Reading, filter, flush, read, stdout};
-use sslrec_cli::text::Printable;
+use super::reading::{Reading, Wanted, filter, flush, read, stdout};
+use crate::flow;
 
 /// How many files may have one name but for a number.
 const MAX_ALIKE: u32 = 10_000;
@@ -68,7 +71,8 @@ pub(super) fn run(extract: &Extract) -> Result<()> {
         count: 0,
     };
     fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    let done = read(&extract.file, &extract.reading, filter, true, &mut bodies)?;
+    let wanted = Wanted { filter, bodies: true, ..Wanted::default() };
+    let done = read(&extract.file, &extract.reading, wanted, &mut bodies)?;
     flush(&mut bodies.out)?;
     let count = bodies.count;
     done.end()?;
@@ -90,8 +94,14 @@ struct Bodies<'a, W> {
     count: u64,
 }
 
-impl<W: Write> Consumer for Bodies<'_, W> {
-    fn item(&mut self, item: Item) -> Result<()> {
+impl<W: Write> ItemSink for Bodies<'_, W> {
+    fn item(&mut self, item: Item) -> Flow {
+        flow::of(self.take(item))
+    }
+}
+
+impl<W: Write> Bodies<'_, W> {
+    fn take(&mut self, item: Item) -> Result<()> {
         match item {
             Item::Exchange(mut exchange) => {
                 coding::undo(&mut exchange);

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use sslrec_analyzer::exchange::ConnectionInfo;
-use sslrec_analyzer::input::{Kind, RecordSink};
+use sslrec_analyzer::input::{Flow, Kind, RecordSink, Stop};
+use sslrec_cli::color::Color;
+use sslrec_cli::text::Printable;
 use sslrec_formats::record::{
     Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Handshake, PerDirection, Record,
 };
@@ -20,10 +22,9 @@ use super::reading::{flush, stdout};
 use super::show;
 use super::transcript::{Form, Transcript};
 use crate::files::Files;
+use crate::flow;
 use crate::stderr;
 use crate::text::Duration;
-use sslrec_cli::color::Color;
-use sslrec_cli::text::Printable;
 
 /// Show what the two ends of a connection sent, in order
 ///
@@ -102,13 +103,9 @@ pub(super) fn run(follow: &Follow) -> Result<()> {
         tls_said: None,
         offsets: PerDirection::default(),
         closed: false,
-        failure: None,
     };
     let read = files.read(&mut conversation)?;
-    conversation.end();
-    if let Some(failure) = conversation.failure {
-        return Err(failure);
-    }
+    conversation.end().context("cannot write the output")?;
     flush(&mut conversation.transcript.into_inner())?;
     let nothing = conversation.info.is_none();
     read.end("what was shown stands before that")?;
@@ -136,7 +133,6 @@ struct Conversation<W> {
     /// Stream offset of the next byte of each direction.
     offsets: PerDirection<u64>,
     closed: bool,
-    failure: Option<anyhow::Error>,
 }
 
 impl<W: Write> Conversation<W> {
@@ -270,34 +266,20 @@ impl<W: Write> Conversation<W> {
         Ok(self.remark(how)?)
     }
 
-    /// All was read.
-    fn end(&mut self) {
-        if self.failure.is_some() || self.info.is_none() {
-            return;
+    /// The reading has ended.
+    fn end(&mut self) -> io::Result<()> {
+        if self.info.is_none() {
+            return Ok(());
         }
-        let open = if self.closed {
-            Ok(())
-        } else {
-            self.introduce().and_then(|()| self.remark("the recording ended"))
-        };
-        let ended = open.and_then(|()| self.transcript.end());
-        self.failure = ended.context("cannot write the output").err();
-    }
-}
-
-impl<W: Write> RecordSink for Conversation<W> {
-    fn source(&mut self, kind: Kind) {
-        self.tls = !kind.is_foreign();
+        if !self.closed {
+            self.introduce()?;
+            self.remark("the recording ended")?;
+        }
+        self.transcript.end()
     }
 
-    fn record(&mut self, record: &Record<'_>) {
-        if let Record::Process(process) = record {
-            self.comms.insert(process.pid, process.comm.as_str().into());
-        }
-        if record.conn() != Some(self.conn) || self.is_done() {
-            return;
-        }
-        let done = match record {
+    fn show(&mut self, record: &Record<'_>) -> Result<()> {
+        match record {
             Record::Connection(connection) => {
                 self.describe(connection);
                 Ok(())
@@ -309,23 +291,37 @@ impl<W: Write> RecordSink for Conversation<W> {
             Record::Handshake(handshake) => self.handshake(handshake),
             Record::Close(close) => self.close(close),
             Record::Process(_) | Record::Exit(_) | Record::Coverage(_) | Record::Stats(_) => Ok(()),
-        };
-        self.failure = done.err();
-    }
-
-    fn note(&mut self, conn: u64, note: &str) {
-        if conn == self.conn && !self.is_done() {
-            let done = self.introduce().and_then(|()| self.remark(&Printable(note).to_string()));
-            self.failure = done.err().map(anyhow::Error::from);
         }
     }
+}
 
-    fn reset(&mut self, conn: u64, dir: Direction) {
-        let who = if dir == Direction::Sent { "local" } else { "remote" };
-        self.note(conn, &format!("cut off by a reset: what the {who} end sent may not be whole"));
+impl<W: Write> RecordSink for Conversation<W> {
+    fn source(&mut self, kind: Kind) -> Flow {
+        self.tls = !kind.is_foreign();
+        Flow::Continue(())
     }
 
-    fn is_done(&self) -> bool {
-        self.closed || self.failure.is_some()
+    fn record(&mut self, record: &Record<'_>) -> Flow {
+        if let Record::Process(process) = record {
+            self.comms.insert(process.pid, process.comm.as_str().into());
+        }
+        if record.conn() != Some(self.conn) {
+            return Flow::Continue(());
+        }
+        flow::of(self.show(record))?;
+        if self.closed { Flow::Break(Stop::Done) } else { Flow::Continue(()) }
+    }
+
+    fn note(&mut self, conn: u64, note: &str) -> Flow {
+        if conn != self.conn {
+            return Flow::Continue(());
+        }
+        let shown = self.introduce().and_then(|()| self.remark(&Printable(note).to_string()));
+        flow::of(shown.map_err(anyhow::Error::from))
+    }
+
+    fn reset(&mut self, conn: u64, dir: Direction) -> Flow {
+        let who = if dir == Direction::Sent { "local" } else { "remote" };
+        self.note(conn, &format!("cut off by a reset: what the {who} end sent may not be whole"))
     }
 }

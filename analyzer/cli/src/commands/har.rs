@@ -12,14 +12,17 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use serde::{Serialize, Serializer};
+use sslrec_analyzer::capture::ItemSink;
 use sslrec_analyzer::coding;
 use sslrec_analyzer::exchange::{
     ConnectionInfo, Exchange, Fields, Item, Message, Request, Response,
 };
+use sslrec_analyzer::input::Flow;
 use sslrec_analyzer::messages::{Carried, Sender, WebSocketKind, WebSocketMessage};
 use sslrec_analyzer::text::{Rfc3339, latin1};
 
-use super::reading::{Consumer, Reading, filter, flush, read, stdout};
+use super::reading::{Reading, Wanted, filter, flush, read, stdout};
+use crate::flow;
 use crate::text::{Base64, Text};
 
 /// Write the exchanges as HAR 1.2, for browsers' tools
@@ -51,7 +54,8 @@ pub(super) fn run(har: &Har) -> Result<()> {
         entries.out,
         r#"{{"log":{{"version":"1.2","creator":{{"name":"sslanalyze","version":"{version}"}},"entries":["#
     )?;
-    let done = read(&har.file, &har.reading, filter, true, &mut entries)?;
+    let wanted = Wanted { filter, bodies: true, ..Wanted::default() };
+    let done = read(&har.file, &har.reading, wanted, &mut entries)?;
     entries.out.write_all(b"\n]}}\n")?;
     flush(&mut entries.out)?;
     if entries.left_out > 0 {
@@ -70,8 +74,14 @@ struct Entries<W> {
     left_out: u64,
 }
 
-impl<W: Write> Consumer for Entries<W> {
-    fn item(&mut self, item: Item) -> Result<()> {
+impl<W: Write> ItemSink for Entries<W> {
+    fn item(&mut self, item: Item) -> Flow {
+        flow::of(self.take(item))
+    }
+}
+
+impl<W: Write> Entries<W> {
+    fn take(&mut self, item: Item) -> Result<()> {
         let Item::Exchange(mut exchange) = item else {
             self.left_out += 1;
             return Ok(());

@@ -11,10 +11,10 @@ use sslrec_analyzer::messages::{
     Carried, Event, Events, Grpc, GrpcMessage, Sender, WebSocket, WebSocketKind, WebSocketMessage,
 };
 use sslrec_analyzer::protobuf::{self, Field, Value};
+use sslrec_cli::text::Printable;
 
 use super::{hexdump, pretty};
 use crate::text::Duration;
-use sslrec_cli::text::Printable;
 
 /// How many bytes of a field of Protocol Buffers are shown.
 const SHOWN_BYTES: usize = 32;

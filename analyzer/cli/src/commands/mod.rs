@@ -23,8 +23,6 @@ mod show;
 mod stats;
 mod transcript;
 
-use std::io;
-
 use anyhow::Result;
 use clap::Subcommand;
 
@@ -51,9 +49,9 @@ pub(crate) enum Command {
 ///
 /// # Errors
 /// If the options of the command are invalid, before the capture is read; if the capture cannot be
-/// read or is damaged; if the output cannot be written. A closed pipe is no error.
+/// read or is damaged; if the output cannot be written.
 pub(crate) fn run(command: &Command) -> Result<()> {
-    let done = match command {
+    match command {
         Command::Show(show) => show::run(show),
         Command::Check(check) => check::run(check),
         Command::Har(har) => har::run(har),
@@ -64,15 +62,5 @@ pub(crate) fn run(command: &Command) -> Result<()> {
         Command::Convert(convert) => convert::run(convert),
         Command::Diff(diff) => diff::run(diff),
         Command::Redact(redact) => redact::run(redact),
-    };
-    match done {
-        // Nobody reads on: that is how a pager ends.
-        Err(error) if is_broken_pipe(&error) => Ok(()),
-        done => done,
     }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let io = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
-    io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

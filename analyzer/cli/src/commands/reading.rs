@@ -9,8 +9,10 @@ use clap::Args;
 use sslrec_analyzer::capture::{Assembler, ItemSink, Options, Summary};
 use sslrec_analyzer::exchange::Item;
 use sslrec_analyzer::filter::{self, Filter};
+use sslrec_analyzer::input::Flow;
 
 use crate::files::{Files, Read};
+use crate::flow;
 
 /// How a capture is read by every command.
 #[derive(Debug, Args)]
@@ -24,20 +26,15 @@ pub(crate) struct Reading {
     pub(super) quiet: bool,
 }
 
-/// Takes the items that a filter lets through.
-pub(crate) trait Consumer {
-    /// One more item.
-    fn item(&mut self, item: Item) -> Result<()>;
-
-    /// It wants handshakes too, where no filter says which.
-    fn wants_handshakes(&self) -> bool {
-        false
-    }
-
-    /// It wants no further one.
-    fn is_done(&self) -> bool {
-        false
-    }
+/// The part of a capture that a command needs.
+#[derive(Default)]
+pub(crate) struct Wanted {
+    /// Only items that match.
+    pub(crate) filter: Option<Filter>,
+    /// Contents of messages and streams.
+    pub(crate) bodies: bool,
+    /// Handshakes, if there is no filter.
+    pub(crate) handshakes: bool,
 }
 
 /// What was read, once all of it was.
@@ -64,49 +61,45 @@ pub(crate) fn filter(text: &str) -> Result<Filter, filter::Error> {
     Filter::parse(text)
 }
 
-/// Hands the items of a file to `consumer`, with their bodies if it needs them.
+/// Passes the items of a file to `sink`.
+///
+/// # Errors
+/// If the file is unreadable from its beginning, or with the error of `sink`.
 pub(crate) fn read(
     file: &PathBuf,
     reading: &Reading,
-    filter: Option<Filter>,
-    bodies: bool,
-    consumer: &mut dyn Consumer,
+    wanted: Wanted,
+    sink: &mut dyn ItemSink,
 ) -> Result<Done> {
     let files = Files::open(std::slice::from_ref(file), false, reading.quiet)?;
+    let bodies = wanted.bodies;
     let options = Options { both_ends: reading.both_ends, bodies, ..Options::default() };
-    let mut capture = Assembler::new(options, Chosen { filter, consumer, items: 0, failure: None });
+    let mut capture = Assembler::new(options, Chosen { wanted, sink, items: 0 });
     let read = files.read(&mut capture)?;
-    let (mut summary, chosen) = capture.finish(read.start_ns, read.is_whole());
+    let finished = capture.finish(read.start_ns, read.is_whole());
+    let (mut summary, chosen) = finished.map_err(flow::error)?;
     summary.notes.extend(read.notes.iter().cloned());
-    match chosen.failure {
-        Some(failure) => Err(failure),
-        None => Ok(Done { summary, items: chosen.items, read }),
-    }
+    Ok(Done { summary, items: chosen.items, read })
 }
 
-/// Hands on what the filter lets through, up to the first failure.
-struct Chosen<'c> {
-    filter: Option<Filter>,
-    consumer: &'c mut dyn Consumer,
+/// Passes on the items that are wanted.
+struct Chosen<'s> {
+    wanted: Wanted,
+    sink: &'s mut dyn ItemSink,
     items: u64,
-    failure: Option<anyhow::Error>,
 }
 
 impl ItemSink for Chosen<'_> {
-    fn item(&mut self, item: Item) {
-        let wanted = match &self.filter {
+    fn item(&mut self, item: Item) -> Flow {
+        let wanted = match &self.wanted.filter {
             Some(filter) => filter.matches(&item),
-            None => self.consumer.wants_handshakes() || !matches!(item, Item::Handshake(_)),
+            None => self.wanted.handshakes || !matches!(item, Item::Handshake(_)),
         };
-        if self.is_done() || !wanted {
-            return;
+        if !wanted {
+            return Flow::Continue(());
         }
         self.items += 1;
-        self.failure = self.consumer.item(item).err();
-    }
-
-    fn is_done(&self) -> bool {
-        self.failure.is_some() || self.consumer.is_done()
+        self.sink.item(item)
     }
 }
 

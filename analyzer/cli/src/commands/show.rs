@@ -10,20 +10,23 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use sslrec_analyzer::capture::ItemSink;
 use sslrec_analyzer::coding;
 use sslrec_analyzer::descriptors::Descriptors;
 use sslrec_analyzer::exchange::{
     ConnectionInfo, Exchange, Fields, Handshake, Item, Message, Request, Response, Stream,
 };
+use sslrec_analyzer::input::{Flow, Stop};
 use sslrec_analyzer::messages::Sender;
 use sslrec_analyzer::text::{Rfc3339, latin1};
+use sslrec_cli::text::Printable;
 use sslrec_formats::record::Direction;
 
-use super::reading::{Consumer, Reading, filter, flush, read, stdout};
+use super::reading::{Reading, Wanted, filter, flush, read, stdout};
 use super::{charset, curl, hexdump, messages, pretty};
 use crate::files;
+use crate::flow;
 use crate::text::Duration;
-use sslrec_cli::text::Printable;
 
 /// Show exchanges whole: both heads and decoded bodies
 ///
@@ -63,8 +66,9 @@ pub(super) fn run(show: &Show) -> Result<()> {
     let filter = filter(&show.what)?;
     let one = show.what.bytes().all(|b| b.is_ascii_digit());
     let descriptors = show.proto.as_deref().map(files::descriptors).transpose()?;
+    let wanted = Wanted { filter: Some(filter), bodies: true, ..Wanted::default() };
     let mut shown = Shown { out: stdout(), descriptors, curl: show.curl, one, count: 0 };
-    let done = read(&show.file, &show.reading, Some(filter), true, &mut shown)?;
+    let done = read(&show.file, &show.reading, wanted, &mut shown)?;
     flush(&mut shown.out)?;
     let nothing = shown.count == 0;
     let exchanges = done.summary.exchanges;
@@ -86,8 +90,16 @@ struct Shown<W> {
     count: u64,
 }
 
-impl<W: Write> Consumer for Shown<W> {
-    fn item(&mut self, item: Item) -> Result<()> {
+impl<W: Write> ItemSink for Shown<W> {
+    fn item(&mut self, item: Item) -> Flow {
+        flow::of(self.take(item))?;
+        let done = self.one && self.count > 0;
+        if done { Flow::Break(Stop::Done) } else { Flow::Continue(()) }
+    }
+}
+
+impl<W: Write> Shown<W> {
+    fn take(&mut self, item: Item) -> Result<()> {
         match item {
             Item::Exchange(exchange) if self.curl => {
                 let command = curl::command(&exchange)?;
@@ -117,10 +129,6 @@ impl<W: Write> Consumer for Shown<W> {
         }
         self.count += 1;
         Ok(())
-    }
-
-    fn is_done(&self) -> bool {
-        self.one && self.count > 0
     }
 }
 

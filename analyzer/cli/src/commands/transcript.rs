@@ -5,9 +5,10 @@
 
 use std::io::{self, Write};
 
-use crate::text::TimeOfDay;
 use sslrec_cli::hexdump::Hexdump;
 use sslrec_cli::text::Printable;
+
+use crate::text::TimeOfDay;
 
 /// How bytes are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

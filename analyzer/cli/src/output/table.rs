@@ -13,12 +13,12 @@ use sslrec_analyzer::exchange::{ConnectionInfo, Exchange, Handshake, Item, Strea
 use sslrec_analyzer::messages::{Carried, Count, Grpc};
 use sslrec_analyzer::text::latin1;
 use sslrec_cli::size::Size;
+use sslrec_cli::text::Printable;
 use sslrec_formats::record::Direction;
 
 use super::Output;
 use super::columns::{self, Columns};
 use crate::text::{Duration, TimeOfDay};
-use sslrec_cli::text::Printable;
 
 /// See the module.
 #[derive(Debug)]

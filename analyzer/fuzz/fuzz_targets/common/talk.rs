@@ -50,13 +50,13 @@ fn listed(steps: &[Step<'_>], piece: usize, bodies: bool) -> Vec<String> {
         });
     });
     let connection = Connection { conn: 1, pid: 1, role: Role::Client, ..Connection::default() };
-    let mut ends = Ends::new(connection, |record| capture.record(record));
+    let mut ends = Ends::new(connection, |record| assert!(capture.record(record).is_continue()));
     for step in steps {
         match *step {
             Step::Call(dir, bytes) => ends.pieces(dir, bytes, piece),
             Step::Gap(dir, len) => ends.gap(dir, len),
         }
     }
-    drop(capture.finish(0, true));
+    assert!(capture.finish(0, true).is_ok());
     items
 }

@@ -54,7 +54,7 @@ struct Told {
 }
 
 impl RecordSink for Told {
-    fn record(&mut self, record: &Record<'_>) {
+    fn record(&mut self, record: &Record<'_>) -> Flow {
         self.lines.push(match record {
             Record::Process(process) => format!("{} {}", process.pid, process.comm),
             Record::Connection(c) => format!("conn {} of {}", c.conn, c.pid),
@@ -68,10 +68,10 @@ impl RecordSink for Told {
                 "other".into()
             }
         });
-    }
-
-    fn is_done(&self) -> bool {
-        self.done_after.is_some_and(|lines| self.lines.len() >= lines)
+        match self.done_after.is_some_and(|lines| self.lines.len() >= lines) {
+            true => Flow::Break(Stop::Done),
+            false => Flow::Continue(()),
+        }
     }
 }
 

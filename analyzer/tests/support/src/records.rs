@@ -194,9 +194,9 @@ pub fn list_records(records: &[Record<'_>], options: Options) -> (Vec<Item>, Sum
     let mut items = Vec::new();
     let mut capture = Assembler::new(options, |item| items.push(item));
     for record in records {
-        capture.record(record);
+        assert!(capture.record(record).is_continue());
     }
-    let (summary, _) = capture.finish(0, true);
+    let (summary, _) = capture.finish(0, true).unwrap();
     (items, summary)
 }
 

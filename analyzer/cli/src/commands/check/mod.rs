@@ -16,11 +16,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
+use sslrec_analyzer::capture::ItemSink;
 use sslrec_analyzer::exchange::Item;
+use sslrec_analyzer::input::Flow;
 
 pub(crate) use self::rules::Error as BadRule;
 use self::rules::{Given, Rule};
-use super::reading::{Consumer, Reading, flush, read, stdout};
+use super::reading::{Reading, Wanted, flush, read, stdout};
+use crate::flow;
 
 /// What the long help ends with.
 const HELP: &str = "\
@@ -98,7 +101,8 @@ pub(super) fn run(check: &Check) -> Result<()> {
     });
     let junit = junit.transpose()?;
     let mut checked = Checked { rules, exchanges: 0, streams: 0 };
-    let done = read(&check.file, &check.reading, None, false, &mut checked)?;
+    let wanted = Wanted { handshakes: true, ..Wanted::default() };
+    let done = read(&check.file, &check.reading, wanted, &mut checked)?;
     checked.rules.iter_mut().for_each(|rule| rule.conclude(&done.summary));
     let damage = done.end().err();
     let name = check.file.display().to_string();
@@ -133,8 +137,14 @@ impl Checked {
     }
 }
 
-impl Consumer for Checked {
-    fn item(&mut self, item: Item) -> Result<()> {
+impl ItemSink for Checked {
+    fn item(&mut self, item: Item) -> Flow {
+        flow::of(self.take(item))
+    }
+}
+
+impl Checked {
+    fn take(&mut self, item: Item) -> Result<()> {
         match item {
             Item::Exchange(_) => self.exchanges += 1,
             Item::Stream(_) => self.streams += 1,
@@ -142,9 +152,5 @@ impl Consumer for Checked {
         }
         self.rules.iter_mut().for_each(|rule| rule.check(&item));
         Ok(())
-    }
-
-    fn wants_handshakes(&self) -> bool {
-        true
     }
 }

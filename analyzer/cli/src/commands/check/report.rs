@@ -3,10 +3,10 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
+use sslrec_cli::text::Printable;
 
 use super::Checked;
 use super::rules::Rule;
-use sslrec_cli::text::Printable;
 
 /// How many findings of a rule the text shows.
 const SHOWN: usize = 10;

@@ -15,7 +15,7 @@ use anyhow::{Result, anyhow};
 use clap::Args;
 
 use self::profile::{Aspect, Profile, compare};
-use super::reading::{Reading, filter, flush, read, stdout};
+use super::reading::{Reading, Wanted, filter, flush, read, stdout};
 
 /// What the long help ends with.
 const HELP: &str = "\
@@ -101,7 +101,8 @@ pub(super) fn run(diff: &Diff) -> Result<()> {
     let mut damage = Ok(());
     for file in [&diff.old, &diff.new] {
         let mut profile = Profile::new(&diff.ignore);
-        let done = read(file, &diff.reading, filter.clone(), true, &mut profile)?;
+        let wanted = Wanted { filter: filter.clone(), bodies: true, ..Wanted::default() };
+        let done = read(file, &diff.reading, wanted, &mut profile)?;
         profiles.push(profile);
         // Both are compared as far as they go; what follows damage is not known.
         damage = damage.and(done.end());

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
+use sslrec_analyzer::capture::ItemSink;
 use sslrec_analyzer::coding;
 use sslrec_analyzer::exchange::{Exchange, Fields, Item, Message, Stream};
+use sslrec_analyzer::input::Flow;
 use sslrec_analyzer::text::latin1;
 
 use super::Ignored;
 use super::shape;
-use crate::commands::reading::Consumer;
+use crate::flow;
 use crate::template::path_template;
 
 /// Fields that say how a message is carried, and so depend on its length and on the version of
@@ -170,8 +172,14 @@ impl<'i> Profile<'i> {
     }
 }
 
-impl Consumer for Profile<'_> {
-    fn item(&mut self, item: Item) -> Result<()> {
+impl ItemSink for Profile<'_> {
+    fn item(&mut self, item: Item) -> Flow {
+        flow::of(self.take(item))
+    }
+}
+
+impl Profile<'_> {
+    fn take(&mut self, item: Item) -> Result<()> {
         match item {
             Item::Exchange(mut exchange) => {
                 coding::undo(&mut exchange);

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use serde::Serialize;
+use sslrec_cli::text::Printable;
 
 use super::profile::{Change, Differences, Kind, Seen};
-use sslrec_cli::text::Printable;
 
 /// For people: `+` appeared, `-` vanished, `~` changed.
 pub(super) fn text(out: &mut impl Write, differences: &Differences<'_>) -> io::Result<()> {

@@ -3,7 +3,6 @@
 use serde::Serialize;
 use sslrec_analyzer::exchange::Fields;
 use sslrec_analyzer::text::latin1;
-
 use sslrec_cli::hexdump::Hexdump;
 
 use crate::commands::{charset, pretty};

@@ -15,15 +15,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 use serde::Serialize;
-use sslrec_analyzer::capture::Summary;
+use sslrec_analyzer::capture::{ItemSink, Summary};
 use sslrec_analyzer::exchange::Item;
+use sslrec_analyzer::input::Flow;
 use sslrec_cli::size;
 
 use self::contents::Contents;
 use self::page::Page;
 use super::new_file::NewFile;
-use super::reading::{Consumer, Reading, filter, read};
+use super::reading::{Reading, Wanted, filter, read};
 use crate::files::is_stdin;
+use crate::flow;
 use crate::output::Output;
 use crate::output::json::Json;
 use crate::output::table::Table;
@@ -78,7 +80,8 @@ pub(super) fn run(html: &Html) -> Result<()> {
     let limit = if html.body_limit == 0 { u64::MAX } else { html.body_limit };
     let page = Page::begin(BufWriter::with_capacity(64 << 10, out), &name)?;
     let mut pages = Pages { page, limit: usize::try_from(limit).unwrap_or(usize::MAX) };
-    let done = read(&html.file, &html.reading, chosen, true, &mut pages)?;
+    let wanted = Wanted { filter: chosen, bodies: true, ..Wanted::default() };
+    let done = read(&html.file, &html.reading, wanted, &mut pages)?;
     let mut summary = done.summary.clone();
     summary.listed = filtered.then_some(done.items);
     let out = pages.page.finish(&summary_data(&summary)?)?;
@@ -94,8 +97,14 @@ struct Pages<W: Write> {
     limit: usize,
 }
 
-impl<W: Write> Consumer for Pages<W> {
-    fn item(&mut self, mut item: Item) -> Result<()> {
+impl<W: Write> ItemSink for Pages<W> {
+    fn item(&mut self, item: Item) -> Flow {
+        flow::of(self.take(item))
+    }
+}
+
+impl<W: Write> Pages<W> {
+    fn take(&mut self, mut item: Item) -> Result<()> {
         let (contents, row) = match &mut item {
             Item::Exchange(exchange) => {
                 (Contents::take_of_exchange(exchange, self.limit)?, row::of_exchange(exchange))

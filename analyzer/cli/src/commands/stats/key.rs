@@ -6,9 +6,9 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 use sslrec_analyzer::exchange::Item;
 use sslrec_analyzer::filter::{NamedField, Value};
+use sslrec_cli::text::Printable;
 
 use crate::template::path_template;
-use sslrec_cli::text::Printable;
 
 /// The most characters of a text that are looked at: what is longer is no name.
 const MAX_CHARS: usize = 256;

@@ -12,14 +12,16 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use sslrec_analyzer::capture::Summary;
+use sslrec_analyzer::capture::{ItemSink, Summary};
 use sslrec_analyzer::exchange::Item;
+use sslrec_analyzer::input::Flow;
+use sslrec_cli::color::Color;
 
 use self::groups::{Group, Groups};
 use self::key::{Key, KeyFields};
-use super::reading::{Consumer, Reading, filter, flush, read, stdout};
+use super::reading::{Reading, Wanted, filter, flush, read, stdout};
+use crate::flow;
 use crate::terminal;
-use sslrec_cli::color::Color;
 
 /// Count by host, path and the like: how often, how fast, how many failures
 ///
@@ -113,7 +115,8 @@ pub(super) fn run(stats: &Stats) -> Result<()> {
     let fields = stats.by.iter().flat_map(|fields| fields.0.iter().cloned()).collect();
     let groups = Groups::new(fields, stats.max_groups);
     let mut counting = Counting { groups, streams: 0, handshakes: 0, failed_handshakes: 0 };
-    let done = read(&stats.file, &stats.reading, chosen, false, &mut counting)?;
+    let wanted = Wanted { filter: chosen, handshakes: true, ..Wanted::default() };
+    let done = read(&stats.file, &stats.reading, wanted, &mut counting)?;
     let mut summary = done.summary.clone();
     summary.listed = filtered.then_some(done.items);
     summary.notes.extend(counting.notes());
@@ -138,8 +141,14 @@ struct Counting {
     failed_handshakes: u64,
 }
 
-impl Consumer for Counting {
-    fn item(&mut self, item: Item) -> Result<()> {
+impl ItemSink for Counting {
+    fn item(&mut self, item: Item) -> Flow {
+        flow::of(self.take(item))
+    }
+}
+
+impl Counting {
+    fn take(&mut self, item: Item) -> Result<()> {
         match &item {
             Item::Exchange(_) => self.groups.add(&item),
             Item::Stream(_) => self.streams += 1,
@@ -149,10 +158,6 @@ impl Consumer for Counting {
             }
         }
         Ok(())
-    }
-
-    fn wants_handshakes(&self) -> bool {
-        true
     }
 }
 
