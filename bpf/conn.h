@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Connections: the table of live TLS objects, how an object comes by its addresses, and the
- * events that tell the recorder about it.
+ * Connections: the table of live TLS objects, and the events that report them to the recorder,
+ * except for their data.
  */
 #ifndef SSLREC_CONN_H
 #define SSLREC_CONN_H
 
 #include "process.h"
-#include "site.h"
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_tracing.h>
 
 /* ---- Events other than data ---- */
 
@@ -75,8 +72,8 @@ static __always_inline struct conn_key conn_key_of(__u32 pid, __u64 object)
 	return key;
 }
 
-/* A global function: what it puts on the stack is large, and nobody else has to have room for it.
- * Says whether there was none. */
+/* A global function: it puts much on the stack, for which no other function then needs room.
+ * Returns 1 if the connection is new. */
 __noinline int make_conn(__u32 pid, __u64 ssl, __u32 lib, __u32 joined)
 {
 	struct conn_key key = conn_key_of(pid, ssl);
@@ -118,8 +115,8 @@ __noinline int inherit(__u32 pid, __u64 ssl)
 	return 0;
 }
 
-/* The connection of an object, made on first sight. `joined` says that the call is one that
- * needs a handshake before it, which was not seen. */
+/* The connection of an object, created on first sight. `joined`: the call needs an earlier
+ * handshake, which was not seen. */
 static __always_inline struct conn *conn_of(const struct conn_key *key, __u16 lib, bool joined)
 {
 	struct conn *known = bpf_map_lookup_elem(&conns, key);
@@ -134,131 +131,6 @@ static __always_inline struct conn *conn_of(const struct conn_key *key, __u16 li
 static __always_inline bool has_data(const struct conn *conn)
 {
 	return conn->offset[DIR_SENT] || conn->offset[DIR_RECEIVED];
-}
-
-/* ---- Addresses ---- */
-
-/* False where this is no connected internet socket. */
-static __always_inline bool read_endpoints(struct endpoints *ends, struct sock *sk)
-{
-	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
-	__u16 remote_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
-
-	if (!remote_port)
-		return false;
-	if (family == AF_INET) {
-		__be32 local = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
-		__be32 remote = BPF_CORE_READ(sk, __sk_common.skc_daddr);
-
-		__builtin_memcpy(ends->local, &local, sizeof(local));
-		__builtin_memcpy(ends->remote, &remote, sizeof(remote));
-	} else if (family == AF_INET6) {
-		BPF_CORE_READ_INTO(&ends->local, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr8);
-		BPF_CORE_READ_INTO(&ends->remote, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr8);
-	} else {
-		return false;
-	}
-	ends->local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
-	ends->remote_port = remote_port;
-	ends->family = family;
-	return true;
-}
-
-/* The call in flight that began at this stack pointer, if one did. */
-static __always_inline struct call *call_at(const struct call_key *key)
-{
-	struct call *call;
-
-	if (key->depth)
-		return bpf_map_lookup_elem(&go_calls, key);
-	call = bpf_map_lookup_elem(&calls, key);
-	if (call && call->in_flight)
-		return call;
-	return bpf_map_lookup_elem(&more_calls, key);
-}
-
-/* From the entry of a TLS call to a system call within it, no more stack than this is in use; the
- * stacks of coroutines are at least as large. */
-#define CALL_STACK_MAX (16 * 1024)
-
-/* True where the system call that runs was made within a TLS call that began at `sp`, and not by
- * another coroutine of the same thread. */
-static __always_inline bool is_on_stack_of(__u64 sp)
-{
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct pt_regs *regs = (void *)bpf_task_pt_regs(task);
-
-	return sp - PT_REGS_SP_CORE(regs) < CALL_STACK_MAX;
-}
-
-static __always_inline bool is_data_call(const struct call *call)
-{
-	const struct site *site = site_at(call->site);
-
-	return site && site->kind != SITE_HANDSHAKE;
-}
-
-/* A socket operation inside the TLS call on this thread that began at `sp` is that connection's.
- * What a data call moved may have been the handshake's. */
-static __always_inline void socket_used_within(__u64 thread, __u64 sp, struct sock *sk, bool moved)
-{
-	struct call_key call_key = { .sp = sp, .pid = thread >> 32 };
-	struct conn_key key;
-	struct conn *conn;
-	struct call *call;
-
-	/* Not TCP: a name server or a log, asked from within the call. */
-	if (!is_on_stack_of(sp) || BPF_CORE_READ(sk, sk_type) != SOCK_STREAM)
-		return;
-	call = call_at(&call_key);
-	/* It may have ended on another thread. */
-	if (!call || call->thread != thread)
-		return;
-	key = conn_key_of(call_key.pid, call->ssl);
-	conn = bpf_map_lookup_elem(&conns, &key);
-	if (!conn)
-		return;
-	if (moved && is_data_call(call))
-		conn->handshake_unsure = 1;
-	if (conn->ends.family)
-		return;
-	conn->direct = 1;
-	if (read_endpoints(&conn->ends, sk))
-		announce(&key, conn);
-}
-
-/* The socket behind a descriptor of this process, by way of its table of files. */
-static __always_inline struct sock *socket_of_fd(__s32 fd)
-{
-	struct task_struct *task = (void *)bpf_get_current_task();
-	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
-	struct file **files = BPF_CORE_READ(table, fd);
-	struct file *file = NULL;
-	struct socket *socket;
-
-	if (fd < 0 || (__u32)fd >= BPF_CORE_READ(table, max_fds))
-		return NULL;
-	if (bpf_probe_read_kernel(&file, sizeof(file), files + fd) || !file) {
-		count(COUNT_SOCKET_READ_FAULT);
-		return NULL;
-	}
-	if ((BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
-		return NULL;
-	socket = BPF_CORE_READ(file, private_data);
-	return BPF_CORE_READ(socket, sk);
-}
-
-/* Called before anything is first reported of a connection: the descriptor given to the library may
- * be known where no socket operation was seen. */
-static __always_inline void resolve_fd(const struct conn_key *key, struct conn *conn)
-{
-	struct sock *sk;
-
-	if (conn->ends.family || conn->fd < 0)
-		return;
-	sk = socket_of_fd(conn->fd);
-	if (sk && read_endpoints(&conn->ends, sk))
-		announce(key, conn);
 }
 
 /* ---- Ends ---- */
@@ -331,6 +203,41 @@ static __always_inline void send_close(const struct conn_key *key, struct conn *
 	fill_close(&late, EVENT_LATE_CLOSE, key, conn);
 	if (bpf_map_update_elem(&late_closes, &late_key, &late, BPF_ANY))
 		count(COUNT_CLOSE_TABLE_FULL);
+}
+
+/*
+ * Ends the connection of an object and begins another one. Libraries call their function for this
+ * themselves at the start of each handshake, so it has an effect only after a connection.
+ */
+static __always_inline void clear_conn(const struct conn_key *key, struct conn *conn)
+{
+	if (!conn->handshake_done && !has_data(conn) && !handshake_failed(conn))
+		return;
+	send_close(key, conn);
+	conn->born_ns = bpf_ktime_get_boot_ns();
+	conn->offset[DIR_SENT] = 0;
+	conn->offset[DIR_RECEIVED] = 0;
+	conn->handshake_ns = 0;
+	conn->handshake_end_ns = 0;
+	conn->handshake_done = 0;
+	conn->handshake_unsure = 0;
+	conn->params_sent = 0;
+	conn->announced = 0;
+	conn->joined = 0;
+	conn->shutdown = 0;
+	conn->direct = 0;
+	__builtin_memset(&conn->ends, 0, sizeof(conn->ends));
+}
+
+/* Drops a reference; the last one ends the connection. */
+static __always_inline void release_conn(const struct conn_key *key, struct conn *conn)
+{
+	if (conn->refs) {
+		conn->refs--;
+		return;
+	}
+	send_close(key, conn);
+	bpf_map_delete_elem(&conns, key);
 }
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * What the kernel side and the recorder say to each other: events through the ring, the settings
- * read before load, and what a probed place is. This is the one definition; the recorder's
- * Rust types are generated from it by way of BTF, and both sides assert the sizes.
+ * The interface between the kernel side and the recorder: events through the ring, settings that
+ * are written before load, and probe sites. This is the only definition; the recorder's Rust types
+ * are generated from it by way of BTF, and both sides assert the sizes.
  *
  * All times are CLOCK_BOOTTIME nanoseconds. All integers are in the machine's own byte order:
  * nothing here is ever written to a file.
@@ -25,7 +25,7 @@ enum event_kind {
 	EVENT_DATA,
 	EVENT_GAP,
 	EVENT_CONN,
-	EVENT_TOLD,
+	EVENT_TLS_PARAM,
 	EVENT_HANDSHAKE,
 	EVENT_CLOSE,
 	EVENT_LATE_CLOSE,		/* never in the ring: see the map late_closes */
@@ -42,20 +42,20 @@ enum role {
 	ROLE_UNKNOWN,
 	ROLE_CLIENT,
 	ROLE_SERVER,
-	/* In sites only: an argument tells. */
+	/* In sites only: an argument has the role. */
 	ROLE_BY_GNUTLS_FLAGS,		/* the second: flags of gnutls_init */
 	ROLE_BY_AS_SERVER,		/* the second: 0 is the client */
 	ROLE_BY_S2N_MODE,		/* the first: 0 is the server */
 };
 
-/* What a program sets or asks of a connection, and what that tells us. */
-enum told {
-	TOLD_SERVER_NAME,
-	TOLD_ALPN,
-	TOLD_VERSION,
-	TOLD_CIPHER,
-	TOLD_VERSION_AND_CIPHER,	/* the numbers of the protocol: version | cipher << 16 */
-	TOLD_CIPHER_OBJECT,		/* not sent: an object that has a name */
+/* A parameter of a connection that a program sets or queries. */
+enum tls_param {
+	PARAM_SERVER_NAME,
+	PARAM_ALPN,
+	PARAM_VERSION,
+	PARAM_CIPHER,
+	PARAM_VERSION_AND_CIPHER,	/* the numbers of the protocol: version | cipher << 16 */
+	PARAM_CIPHER_OBJECT,		/* never sent: an object whose name is queried next */
 };
 
 enum gap_cause {
@@ -79,7 +79,7 @@ enum counter {
 	COUNT_LENGTH_READ_FAULT,	/* byte counts that could not be read; size unknown */
 	COUNT_NAME_READ_FAULT,		/* names set or asked for that could not be read */
 	COUNT_OBJECT_READ_FAULT,	/* new objects whose address could not be read */
-	COUNT_LAYER_READ_FAULT,		/* NSPR descriptors of which it is not known if they are TLS */
+	COUNT_LAYER_READ_FAULT,		/* NSPR descriptors whose layers could not be read */
 	COUNT_SOCKET_READ_FAULT,	/* descriptors that could not be followed to a socket */
 	COUNT_THREAD_TABLE_FULL,	/* calls whose socket could not be looked for */
 	COUNT_PID_TABLE_FULL,		/* children not followed */
@@ -87,9 +87,9 @@ enum counter {
 	COUNT_CLOSE_TABLE_FULL,		/* closes lost for good */
 	COUNT_UNKNOWN_SITE,		/* probe hits that match no known site */
 	COUNT_IMPOSSIBLE_RESULT,	/* calls that gave more bytes than were asked for */
-	COUNT_NOT_LOOKED_THROUGH,	/* processes not held: their mappings could not be read */
-	COUNT_GOROUTINE_READ_FAULT,	/* Go: calls not followed: the goroutine could not be read */
-	COUNT_READ_AFTER_CLOSE,		/* Go: calls that ended after another one had closed the Conn */
+	COUNT_NOT_LOOKED_THROUGH,	/* processes not stopped: unreadable mappings */
+	COUNT_GOROUTINE_READ_FAULT,	/* Go: calls whose goroutine could not be read */
+	COUNT_READ_AFTER_CLOSE,		/* Go: calls that ended after the Conn was closed */
 	COUNTERS,
 };
 
@@ -135,7 +135,7 @@ struct endpoints {
 	__u16 local_port;
 	__u16 remote_port;
 	__u16 family;			/* AF_INET, AF_INET6, or 0: not known */
-	__u16 inferred;			/* concluded from what happened around the calls */
+	__u16 inferred;			/* see infer_addr.h */
 };
 
 /* All that is known of a connection; sent again whenever that grows. */
@@ -149,10 +149,11 @@ struct event_conn {
 	char comm[COMM_LEN];		/* of the process, not of the thread */
 };
 
-struct event_told {
+/* The value of a TLS parameter: a text or a number. */
+struct event_tls_param {
 	struct event head;
-	__u64 number;			/* where the answer is one; then there is no text */
-	__u32 what;			/* enum told */
+	__u64 number;			/* 0 if the value is a text */
+	__u32 param;			/* enum tls_param */
 	__u32 pad;
 	char text[NAME_LEN];		/* head.len bytes, no NUL */
 };
@@ -160,7 +161,7 @@ struct event_told {
 /* A handshake that succeeded, or one that had not when its object was released. */
 struct event_handshake {
 	struct event head;
-	__u64 lat_ns;			/* from the first handshake call to the end of the last one */
+	__u64 lat_ns;			/* from the first handshake call to the end of the last */
 	__s32 result;			/* of the last one */
 	__u32 ok;
 };
@@ -173,40 +174,40 @@ struct event_close {
 	__u32 pad;
 };
 
-/* What a probed function does, as the recorder's table of functions says it. One set of programs
- * serves every function of every library. "obj" is what stands for the connection. */
+/* The kind of a probed function, from the recorder's table of functions. One set of programs serves
+ * every function of every library. "obj" identifies the connection. */
 enum site_kind {
 	SITE_NONE,
 	SITE_DATA,			/* (obj, buf, n, ...): bytes went one way */
 	SITE_FLUSH,			/* (obj): hands on bytes that were counted before */
-	SITE_SENDFILE,			/* (obj, ...): result bytes went out; those that no call
-					 * within this one carried are unseen */
+	SITE_SENDFILE,			/* (obj, ...): result bytes went out; a gap, except for
+					 * those that calls within this one carried */
 	SITE_HANDSHAKE,			/* (obj): `success` is success */
-	SITE_MAKE,			/* makes an object, which `answer` tells */
-	SITE_ASK,			/* (obj, ...): the program learns something: `answer` */
-	SITE_ROLE,			/* (obj): a connection begins, in the role if one is told */
+	SITE_CREATE,			/* constructor: `output` is the new object */
+	SITE_GET,			/* (obj, ...): getter: `output` is the value of `param` */
+	SITE_ROLE,			/* (obj): a connection begins, in `role` if that is set */
 	SITE_SET_FD,			/* (obj, fd) */
 	SITE_CTRL,			/* (obj, cmd, larg, parg): one cmd sets the server name */
-	SITE_SERVER_NAME,		/* (obj, ...): `text_arg` is the server name */
+	SITE_SERVER_NAME,		/* (obj, ...): sets the server name, argument `text_arg` */
 	SITE_SHUTDOWN,			/* (obj): sends close_notify */
 	SITE_FREE,			/* (obj): drops a reference */
 	SITE_CLEAR,			/* (obj): ready for another connection */
 	SITE_UP_REF,			/* (obj): one more reference */
 };
 
-/* Where a function's answer is when it has returned. */
-enum site_answer {
-	ANSWER_NONE,
-	ANSWER_NUMBER,			/* the result */
-	ANSWER_TEXT,			/* the result: char * */
-	ANSWER_FIRST,			/* behind the first argument: a pointer */
-	ANSWER_DATUM,			/* behind the second: a pointer, and a length of 4 bytes */
-	ANSWER_POINTER,			/* behind the second: a pointer; behind the third: its length */
-	ANSWER_BUFFER,			/* the second: char *; behind the third: its length */
-	ANSWER_CHANNEL,			/* the second: SSLChannelInfo * of NSS */
+/* Place of the output of a constructor or getter after its return. */
+enum site_output {
+	OUTPUT_NONE,
+	OUTPUT_NUMBER,			/* the result */
+	OUTPUT_TEXT,			/* the result: char * */
+	OUTPUT_FIRST,			/* *first argument: a pointer */
+	OUTPUT_DATUM,			/* *second argument: a pointer, and a length of 4 bytes */
+	OUTPUT_POINTER,			/* *second argument: a pointer; *third: its length */
+	OUTPUT_BUFFER,			/* second argument: char *; *third: its length */
+	OUTPUT_CHANNEL,			/* second argument: SSLChannelInfo * of NSS */
 };
 
-/* Where a function's result is while it leaves by an exit site. */
+/* Place of a function's result at an exit site. */
 enum site_result {
 	RESULT_AX,
 	RESULT_BX,
@@ -220,17 +221,20 @@ enum site_result {
 };
 
 enum site_flag {
-	SITE_NSPR = 1,			/* (fd, ...) of NSPR, which may be no TLS */
-	SITE_VECTOR = 2,		/* the buffer is an array of buffers, n their number */
-	SITE_PEEKS = 4,			/* the fourth argument may say that the bytes stay */
-	SITE_NSPR_LAYER = 8,		/* gives a descriptor of NSPR that is TLS */
+	SITE_NSPR = 1,			/* (fd, ...) of NSPR, which may not be TLS */
+	SITE_VECTOR = 2,		/* the buffer is an array of n buffers */
+	SITE_PEEKS = 4,			/* MSG_PEEK may be among the flags, the fourth argument */
+	SITE_NSPR_LAYER = 8,		/* returns a descriptor of NSPR that is TLS */
 	SITE_TYPED = 16,		/* Go: a TLS record type comes before the buffer */
-	SITE_PACKET = 32,		/* GnuTLS: the buffer is where the address of a packet goes */
+	SITE_PACKET = 32,		/* GnuTLS: the buffer receives the address of a packet */
+	SITE_FD_POINTER = 64,		/* the descriptor is a pointer, not an int */
+	SITE_WRAPS = 128,		/* calls other probed functions on its object */
 };
 
 /*
- * A probed place in the code. The attach cookie of a probe is its index in the map `sites`; 0 is
- * none. Not every site is at the beginning of its function: see recorder/src/placement.
+ * A probe site: a place in the code. The attach cookie of a probe is the index of its site in the
+ * map `sites`; 0 is none. Not every site is at the beginning of its function: see
+ * recorder/src/placement.
  */
 struct site {
 	__u16 func;			/* index into the table of functions */
@@ -238,23 +242,23 @@ struct site {
 	__u8 kind;			/* enum site_kind */
 	__u8 role;			/* enum role */
 	__u8 dir;			/* enum direction */
-	__u8 count_arg;			/* number of the argument that points to the byte count, and
-					 * success is > 0; 0: the result is the count. Of a text,
-					 * number of the argument that is its length, or 0 */
-	__u8 wraps;			/* calls other probed functions on its object */
-	__u8 result_64;			/* the result is a ssize_t, not an int; the descriptor is a
-					 * pointer, not an int */
+	__u8 count_arg;			/* data: number of the argument that points to the byte
+					 * count, and a result > 0 is success; 0: the result is
+					 * the count */
+	__u8 result_64;			/* the byte count and the result have 64 bits, not 32 */
 	__u8 result;			/* exit sites: enum site_result */
-	__u8 success;			/* what a handshake gives that succeeded */
+	__u8 success;			/* handshakes: the result of one that succeeded */
 	__u8 text_arg;			/* number of the argument that is a text */
-	__u8 told;			/* enum told */
-	__u8 answer;			/* enum site_answer */
+	__u8 text_len_arg;		/* number of the argument that is its length; 0: it ends
+					 * with a NUL */
+	__u8 param;			/* enum tls_param */
+	__u8 output;			/* enum site_output */
 	__u8 flags;			/* enum site_flag */
 	__u32 frame;			/* bytes from the stack pointer here up to that at entry */
 	__u32 slot;			/* bytes from the stack pointer here up to the result */
 };
 
-/* By this the recorder and the kernel side know a file. */
+/* Identifies a file on both sides. */
 struct file_key {
 	__u64 inode;
 	__u32 dev;			/* as the kernel keeps it: major << 20 | minor */
@@ -268,9 +272,9 @@ struct tcp_user {
 	__u16 ports[USER_PORTS];
 };
 
-/* Through a ring of its own: a process was stopped, since the recorder has not looked at this
- * file, which it has mapped. The first of them only. */
-struct event_held {
+/* Sent through a ring of its own: a process was stopped because it has mapped this file, which the
+ * recorder has not inspected. There may be more such files. */
+struct event_stop {
 	__u64 ts_ns;
 	struct file_key file;
 	__u32 pid;
@@ -313,12 +317,12 @@ _Static_assert(sizeof(struct event_data) == 80, "event_data");
 _Static_assert(sizeof(struct event_gap) == 64, "event_gap");
 _Static_assert(sizeof(struct endpoints) == 40, "endpoints");
 _Static_assert(sizeof(struct event_conn) == 104, "event_conn");
-_Static_assert(sizeof(struct event_told) == 312, "event_told");
+_Static_assert(sizeof(struct event_tls_param) == 312, "event_tls_param");
 _Static_assert(sizeof(struct event_handshake) == 56, "event_handshake");
 _Static_assert(sizeof(struct event_close) == 128, "event_close");
 _Static_assert(sizeof(struct site) == 24, "site");
 _Static_assert(sizeof(struct file_key) == 16, "file_key");
-_Static_assert(sizeof(struct event_held) == 32, "event_held");
+_Static_assert(sizeof(struct event_stop) == 32, "event_stop");
 _Static_assert(sizeof(struct tcp_user) == 8, "tcp_user");
 _Static_assert(sizeof(struct go_layout) == 16, "go_layout");
 _Static_assert(sizeof(struct settings) == 40, "settings");

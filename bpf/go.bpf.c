@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * The programs for functions of Go's crypto/tls; see go.h. They are an object of their own, which is
- * loaded only where a Go program may be recorded: for the verifier they are as much work as all
+ * The programs for functions of Go's crypto/tls; see go.h. They are an object of their own, which
+ * is loaded only where a Go program may be recorded: for the verifier they are as much work as all
  * others together. They share the maps of sslrec.bpf.c.
  */
 #include "vmlinux.h"
@@ -11,12 +11,11 @@
 #include "maps.h"
 #include "process.h"
 #include "conn.h"
-#include "tls.h"
+#include "call.h"
 #include "go.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-#if defined(__TARGET_ARCH_x86)
 SEC("uprobe")
 int go_call_enter(struct pt_regs *ctx)
 {
@@ -30,8 +29,7 @@ int go_call_exit(struct pt_regs *ctx)
 }
 
 SEC("uprobe")
-int go_note_enter(struct pt_regs *ctx)
+int go_entry_only(struct pt_regs *ctx)
 {
-	return enter_go_note(ctx);
+	return enter_go_entry_only(ctx);
 }
-#endif

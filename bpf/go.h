@@ -1,22 +1,18 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Calls of Go's crypto/tls, on amd64 with the register ABI of Go 1.17 and later: arguments in rax,
- * rbx, rcx, rdi, the first result in rax, the running goroutine in r14. Nothing of this is C's, so
- * these programs are apart from those of tls.h; connections and events are the same.
+ * Calls of Go's crypto/tls, with the register ABI of Go 1.17 and later; arch.h has the registers.
+ * The ABI of C differs, so these programs are apart from those of call.h; connections and events
+ * are the same.
  *
- * A goroutine may go on on another thread, and its stack moves when it grows or shrinks, so neither
- * thread nor stack pointer tells a call. What stays is the goroutine and the distance from the
- * stack's upper end. There is no return probe: the runtime walks stacks, finds the kernel's address
- * where the caller's should be, and ends the program.
+ * A goroutine may continue on another thread, and its stack moves when it grows or shrinks, so
+ * neither thread nor stack pointer identifies a call. The goroutine and the distance from the
+ * stack's upper end do. There is no return probe: the runtime walks stacks, finds the kernel's
+ * address in place of the caller's, and ends the program.
  */
 #ifndef SSLREC_GO_H
 #define SSLREC_GO_H
 
-#include "answers.h"
-#include "notes.h"
-#include "tls.h"
-
-#if defined(__TARGET_ARCH_x86)
+#include "call.h"
 
 #define GO_RECORD_APPLICATION_DATA 23	/* RFC 8446, section 5.1 */
 
@@ -43,7 +39,7 @@ struct go_interface {
 
 static __always_inline bool read_go_stack(struct pt_regs *ctx, struct go_stack *stack)
 {
-	if (!bpf_probe_read_user(stack, sizeof(*stack), (void *)ctx->r14))
+	if (!bpf_probe_read_user(stack, sizeof(*stack), (void *)go_goroutine(ctx)))
 		return true;
 	count(COUNT_GOROUTINE_READ_FAULT);
 	return false;
@@ -54,7 +50,8 @@ static __always_inline bool read_go_stack(struct pt_regs *ctx, struct go_stack *
 static __always_inline struct call_key go_call_key(struct pt_regs *ctx, __u32 pid,
 						   const struct go_stack *stack)
 {
-	struct call_key key = { .sp = ctx->r14, .pid = pid, .depth = stack->hi - ctx->sp };
+	struct call_key key = { .sp = go_goroutine(ctx), .pid = pid,
+				.depth = stack->hi - PT_REGS_SP(ctx) };
 
 	return key;
 }
@@ -198,7 +195,7 @@ __noinline int clear_go_conn(__u32 pid, __u64 object)
 	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
 
 	if (conn && (conn->handshake_ns || has_data(conn)))
-		clear(&key, conn);
+		clear_conn(&key, conn);
 	return 0;
 }
 
@@ -220,28 +217,18 @@ static __always_inline void begin_go_handshake(const struct conn_key *key, struc
 	conn->handshake_ns = now_ns;
 }
 
-/* The jump of the prologue is at hand: it is taken where the stack must grow first, or the goroutine
- * must make room for others; then the function begins anew. */
-#define FLAG_CARRY 0x001
-#define FLAG_ZERO 0x040
-
-static __always_inline bool begins_anew(struct pt_regs *ctx)
-{
-	return ctx->flags & (FLAG_CARRY | FLAG_ZERO);
-}
-
 /* The buffer stands behind the Conn, or behind the record type that follows that. */
 static __always_inline void set_go_buffer(struct call *call, const struct site *site,
 					  struct pt_regs *ctx)
 {
-	__u64 second = ctx->bx, third = ctx->cx, fourth = ctx->di;
+	__u64 second = go_second(ctx), third = go_third(ctx), fourth = go_fourth(ctx);
 
-	/* Or else the compiler chooses between their addresses, which the verifier does not like. */
+	/* As in argument(). */
 	barrier_var(second);
 	barrier_var(third);
 	barrier_var(fourth);
-	call->buf = site->flags & SITE_TYPED ? third : second;
-	call->asked = site->flags & SITE_TYPED ? fourth : third;
+	call->args.data.buf = site->flags & SITE_TYPED ? third : second;
+	call->args.data.len = site->flags & SITE_TYPED ? fourth : third;
 }
 
 #define PAGE 4096ULL
@@ -307,16 +294,16 @@ static __always_inline void send_go_records(const struct call_key *key, struct c
 					    const struct site *site,
 					    const struct conn_key *conn_key)
 {
-	bool in_chunks = call->asked > CHUNK_MAX;
+	bool in_chunks = call->args.data.len > CHUNK_MAX;
 
-	if (!call->asked)
+	if (!call->args.data.len)
 		return;
 	call->start_ns = 0;
 	if (in_chunks && bpf_map_update_elem(&go_calls, key, call, BPF_ANY)) {
 		count(COUNT_CALL_TABLE_FULL);
 		return;
 	}
-	finish_go_data(key, call, site, conn_key, call->asked);
+	finish_go_data(key, call, site, conn_key, call->args.data.len);
 	if (in_chunks)
 		bpf_map_delete_elem(&go_calls, key);
 }
@@ -331,20 +318,20 @@ static __always_inline int enter_go_call(struct pt_regs *ctx)
 	struct call_key key;
 	struct conn *conn;
 
-	if (!is_wanted(pid) || begins_anew(ctx))
+	if (!is_wanted(pid) || go_begins_anew(ctx))
 		return 0;
 	call.site = site_index(ctx);
 	site = site_at(call.site);
 	if (!site || !read_go_stack(ctx, &stack))
 		return 0;
-	if (site->flags & SITE_TYPED && (__u8)ctx->bx != GO_RECORD_APPLICATION_DATA)
+	if (site->flags & SITE_TYPED && (__u8)go_second(ctx) != GO_RECORD_APPLICATION_DATA)
 		return 0;
 	key = go_call_key(ctx, pid, &stack);
-	call.ssl = object_of(ctx->ax);
+	call.ssl = object_of(go_first(ctx));
 	set_go_buffer(&call, site, ctx);
 	call.start_ns = bpf_ktime_get_boot_ns();
 	conn_key = conn_key_of(pid, call.ssl);
-	if (site->flags & SITE_TYPED && is_in_memory(call.buf, call.asked)) {
+	if (site->flags & SITE_TYPED && is_in_memory(call.args.data.buf, call.args.data.len)) {
 		send_go_records(&key, &call, site, &conn_key);
 		return 0;
 	}
@@ -357,9 +344,9 @@ static __always_inline int enter_go_call(struct pt_regs *ctx)
 	}
 	call.known = conn != NULL;
 	/* A buffer on the stack moves with it: kept is its distance from the stack's upper end. */
-	call.on_stack = call.buf >= stack.lo && call.buf < stack.hi;
+	call.on_stack = call.args.data.buf >= stack.lo && call.args.data.buf < stack.hi;
 	if (call.on_stack)
-		call.buf = stack.hi - call.buf;
+		call.args.data.buf = stack.hi - call.args.data.buf;
 	/* Whatever is there was left by a panic. */
 	if (bpf_map_update_elem(&go_calls, &key, &call, BPF_ANY))
 		count(COUNT_CALL_TABLE_FULL);
@@ -369,10 +356,10 @@ static __always_inline int enter_go_call(struct pt_regs *ctx)
 /* ---- Exit ---- */
 
 /* A string of the Conn's. */
-static __always_inline void tell_go_text(const struct conn_key *key, struct conn *conn, __u16 func,
-					 __u32 place, __u32 what)
+static __always_inline void send_go_text(const struct conn_key *key, struct conn *conn, __u16 func,
+					 __u32 place, __u32 param)
 {
-	struct event_told *e;
+	struct event_tls_param *e;
 	__u64 text[2];
 	__u64 len;
 
@@ -385,13 +372,13 @@ static __always_inline void tell_go_text(const struct conn_key *key, struct conn
 	/* None was set, or, as none is that long, this is no string. */
 	if (!len || len >= NAME_LEN)
 		return;
-	e = begin_told(key, conn, func, what);
+	e = begin_param(key, conn, func, param);
 	if (!e)
 		return;
 	barrier_var(len);
 	if (len >= NAME_LEN || bpf_probe_read_user(e->text, len, (void *)text[0])) {
 		count(COUNT_NAME_READ_FAULT);
-		conn->told &= ~(1 << (what & 7));
+		conn->params_sent &= ~(1 << (param & 7));
 		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
 		return;
 	}
@@ -399,11 +386,11 @@ static __always_inline void tell_go_text(const struct conn_key *key, struct conn
 	bpf_ringbuf_submit(e, wakeup_flags());
 }
 
-static __always_inline void tell_go_version(const struct conn_key *key, struct conn *conn,
+static __always_inline void send_go_version(const struct conn_key *key, struct conn *conn,
 					    __u16 func, const struct go_layout *layout)
 {
 	void *address = (void *)address_of_object(key->ssl);
-	struct event_told *e;
+	struct event_tls_param *e;
 	__u16 version, cipher;
 
 	if (bpf_probe_read_user(&version, sizeof(version), address + layout->version) ||
@@ -411,7 +398,7 @@ static __always_inline void tell_go_version(const struct conn_key *key, struct c
 		count(COUNT_NAME_READ_FAULT);
 		return;
 	}
-	e = begin_told(key, conn, func, TOLD_VERSION_AND_CIPHER);
+	e = begin_param(key, conn, func, PARAM_VERSION_AND_CIPHER);
 	if (!e)
 		return;
 	e->number = version | (__u32)cipher << 16;
@@ -428,10 +415,10 @@ static __always_inline void finish_go_handshake(const struct site *site,
 	if (!conn)
 		return;
 	if (layout && layout->server_name) {
-		tell_go_text(key, conn, site->func, layout->server_name, TOLD_SERVER_NAME);
+		send_go_text(key, conn, site->func, layout->server_name, PARAM_SERVER_NAME);
 		if (ok) {
-			tell_go_text(key, conn, site->func, layout->alpn, TOLD_ALPN);
-			tell_go_version(key, conn, site->func, layout);
+			send_go_text(key, conn, site->func, layout->alpn, PARAM_ALPN);
+			send_go_version(key, conn, site->func, layout);
 		}
 	}
 	finish_handshake(site, key, conn, ok);
@@ -458,13 +445,13 @@ static __always_inline int leave_go_call(struct pt_regs *ctx)
 	if (!site || site->func != exit->func)
 		return 0;
 	if (call->on_stack)
-		call->buf = stack.hi - call->buf;
+		call->args.data.buf = stack.hi - call->args.data.buf;
 	conn_key = conn_key_of(pid, call->ssl);
 	if (site->kind == SITE_HANDSHAKE) {
 		/* An error is an interface: its first word is 0 where there is none. */
-		finish_go_handshake(site, &conn_key, !ctx->ax);
+		finish_go_handshake(site, &conn_key, !go_result(ctx));
 	} else {
-		total = bytes_done(call, site, ctx->ax);
+		total = bytes_done(call, site, go_result(ctx));
 		if (total)
 			finish_go_data(&key, call, site, &conn_key, total);
 	}
@@ -473,7 +460,7 @@ static __always_inline int leave_go_call(struct pt_regs *ctx)
 }
 
 /* Close. It may be called again, and others may call it for good measure. */
-static __always_inline int enter_go_note(struct pt_regs *ctx)
+static __always_inline int enter_go_entry_only(struct pt_regs *ctx)
 {
 	__u32 pid = current_thread() >> 32;
 	struct conn_key key;
@@ -481,14 +468,13 @@ static __always_inline int enter_go_note(struct pt_regs *ctx)
 
 	if (!is_wanted(pid))
 		return 0;
-	key = conn_key_of(pid, object_of(ctx->ax));
+	key = conn_key_of(pid, object_of(go_first(ctx)));
 	conn = bpf_map_lookup_elem(&conns, &key);
 	if (conn) {
 		conn->shutdown = 1;
-		release(&key, conn);
+		release_conn(&key, conn);
 	}
 	return 0;
 }
 
-#endif
 #endif

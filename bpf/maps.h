@@ -16,13 +16,14 @@ const volatile struct settings settings = {};
  * functions are recorded from one moment to another. */
 bool recording = false;
 
-/* Set while somebody lets go again what is held; see hold.h. */
-bool holding = false;
+/* Set while the recorder resumes the processes that are stopped; see stop.h. */
+bool stopping = false;
 
 /* Of enum sockets_seen: what is attached tells. */
 __u8 sockets_seen = SOCKETS_NONE;
 
-/* A process of the recorder's own whose calls try the probes before anything is recorded; 0: none. */
+/* A process of the recorder's own whose calls try the probes before anything is recorded; 0:
+ * none. */
 __u32 self_test_pid = 0;
 
 /* Never written: these put the event types into the BTF from which the Rust types are made. */
@@ -30,20 +31,20 @@ const volatile struct {
 	struct event_data data;
 	struct event_gap gap;
 	struct event_conn conn;
-	struct event_told told;
+	struct event_tls_param tls_param_event;
 	struct event_handshake handshake;
 	struct event_close close;
-	struct event_held held;
+	struct event_stop stop;
 	enum event_kind event_kind;
 	enum counter counter;
 	enum sockets_seen sockets_seen;
 	enum direction direction;
 	enum role role;
 	enum gap_cause gap_cause;
-	enum told told_what;
+	enum tls_param tls_param;
 	enum site_kind site_kind;
 	enum site_result site_result;
-	enum site_answer site_answer;
+	enum site_output site_output;
 	enum site_flag site_flag;
 } event_types = {};
 
@@ -77,7 +78,7 @@ struct conn {
 	__u8 handshake_done;
 	__u8 handshake_unsure;		/* a data call may have ended it */
 	__u8 shutdown;			/* the program said goodbye */
-	__u8 told;			/* bits by enum told: sent already */
+	__u8 params_sent;		/* bits by enum tls_param */
 	__u8 direct;			/* its calls use a socket themselves */
 };
 
@@ -116,11 +117,33 @@ enum in_flight {
 	CALL_IN_GO_CALLS,
 };
 
+/* The arguments of a call that its end needs, by the kind of its site. */
+union call_args {
+	struct {
+		__u64 buf;
+		__u64 len;		/* the most bytes that the call may read or write */
+		__u64 count_ptr;	/* address of the byte count, if site.count_arg */
+	} data;				/* SITE_DATA, SITE_FLUSH */
+	struct {
+		__u64 offset;		/* length of the stream when the call began */
+		__u64 unused[2];
+	} sendfile;			/* SITE_SENDFILE */
+	struct {
+		__u64 out;		/* the first argument: receives the object */
+		__u64 role;		/* enum role */
+		__u64 unused;
+	} create;			/* SITE_CREATE */
+	struct {
+		__u64 out;		/* the second argument */
+		__u64 out_len;		/* the third */
+		__u64 unused;
+	} get;				/* SITE_GET */
+	__u64 words[3];			/* all 0 for SITE_HANDSHAKE */
+};
+
 struct call {
-	__u64 ssl;
-	__u64 buf;
-	__u64 asked;			/* the most bytes that the caller wants to see handled */
-	__u64 count_ptr;
+	__u64 ssl;			/* see object_of(); 0 for SITE_CREATE */
+	union call_args args;
 	__u64 start_ns;
 	__u64 thread;			/* pid << 32 | tid, of the entry */
 	__u64 outer_sp;			/* what current_calls held before this call */
@@ -128,7 +151,7 @@ struct call {
 	__u8 in_flight;			/* enum in_flight */
 	__u8 nested;			/* within a wrapper, which counts; this one does not */
 	__u8 marked;			/* this call stands in current_calls, or did */
-	__u8 on_stack;			/* Go: `buf` is a distance from the stack's upper end */
+	__u8 on_stack;			/* Go: args.data.buf is the distance from stack.hi */
 	__u8 known;			/* Go: there was a connection when the call began */
 	__u8 pad[7];
 };
@@ -163,8 +186,9 @@ struct {
 	__type(value, struct call);
 } go_calls SEC(".maps");
 
-/* The call that runs on a thread, by its stack pointer, only where a socket operation within it would
- * tell something; else 0. By it the operation finds its connection. An entry goes with its thread. */
+/* The call that runs on a thread, by its stack pointer, only where a socket operation within it
+ * would tell something; else 0. By it the operation finds its connection. An entry goes with its
+ * thread. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
@@ -173,12 +197,12 @@ struct {
 } current_calls SEC(".maps");
 
 /*
- * What happened last on a thread, outside of TLS calls, that concerns a connection of unknown
- * address; see around.h. The least recently used of these and of the next make room for others:
- * then an address stays unknown.
+ * The latest socket I/O of a thread outside of TLS calls, and the connection of unknown address
+ * that it may belong to; see infer_addr.h. The least recently used entries of this map and of the
+ * next make room for others: then an address stays unknown.
  */
-struct around {
-	struct endpoints received;	/* of the socket that gave bytes last; no family: none did */
+struct thread_io {
+	struct endpoints received;	/* of the socket that gave bytes last; family 0: none */
 	__u16 has_written;		/* `writer` wrote, and nothing has been sent since */
 	__u16 pad[3];
 	struct conn_key writer;
@@ -189,8 +213,8 @@ struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 4096);
 	__type(key, __u64);
-	__type(value, struct around);
-} arounds SEC(".maps");
+	__type(value, struct thread_io);
+} thread_ios SEC(".maps");
 
 /* The address that most speaks for, and how much. */
 struct guess {
@@ -284,20 +308,20 @@ struct {
 	__type(value, struct tcp_user);
 } tcp_users SEC(".maps");
 
-/* Processes that are stopped until the recorder has looked at their files, and since when. Who
- * lets one go takes it out first. */
+/* Processes that are stopped until the recorder has inspected their files, and since when. Delete
+ * the entry before resuming the process. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1024);
 	__type(key, __u32);
 	__type(value, __u64);
-} held SEC(".maps");
+} stopped SEC(".maps");
 
-/* An event_held for each of them. */
+/* An event_stop for each stopped process. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 64 * 1024);
-} holds SEC(".maps");
+} stops SEC(".maps");
 
 /* Processes of which something was recorded, with 0. Their end is reported; where that found no
  * room, the time of the end stays here for the recorder to find. */

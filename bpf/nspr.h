@@ -8,6 +8,7 @@
 #define SSLREC_NSPR_H
 
 #include "process.h"
+#include "site.h"
 
 /* Programs put one or two layers of their own above and below that of TLS. */
 #define NSPR_LAYERS_MAX 8
@@ -67,6 +68,16 @@ static __always_inline void learn_tls_layer(__u32 pid, __u64 fd)
 	layer.methods_end = layer.methods_start + 1;
 	if (bpf_map_update_elem(&tls_layers, &pid, &layer, BPF_ANY))
 		count(COUNT_TLS_PID_TABLE_FULL);
+}
+
+/* True for a call that transfers no bytes of TLS: one that only peeks, and one on a descriptor of
+ * NSPR without a TLS layer. */
+static __always_inline bool is_ignored(struct pt_regs *ctx, const struct site *site, __u32 pid)
+{
+	/* PR_MSG_PEEK of NSPR has the same value. */
+	if (site->flags & SITE_PEEKS && PT_REGS_PARM4(ctx) & MSG_PEEK)
+		return true;
+	return site->flags & SITE_NSPR && !has_tls_layer(pid, PT_REGS_PARM1(ctx));
 }
 
 #endif

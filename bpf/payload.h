@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * What a call handed over, on its way into the ring: in chunks, from one buffer or from several, and
- * as a gap where that is not possible. Copied once, and only the bytes that there are.
+ * The bytes of a call on their way into the ring: in chunks, from one buffer or from several, and
+ * as a gap where they cannot be read. They are copied once.
  */
 #ifndef SSLREC_PAYLOAD_H
 #define SSLREC_PAYLOAD_H
 
 #include "conn.h"
+#include "in_flight.h"
 
 static __always_inline void send_gap(const struct conn_key *key, struct conn *conn, __u32 dir,
 				     __u64 at, __u64 len, __u32 cause)
@@ -51,7 +52,8 @@ static __always_inline void send_chunk_of(const struct call *call, const struct 
 		return;
 	}
 	barrier_var(len);
-	if (len > size || bpf_probe_read_user(e + 1, len, (void *)(call->buf + chunk->at))) {
+	if (len > size ||
+	    bpf_probe_read_user(e + 1, len, (void *)(call->args.data.buf + chunk->at))) {
 		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
 		count(COUNT_DATA_READ_FAULT);
 		send_gap(key, conn, dir, chunk->at, len, GAP_READ_FAULT);
@@ -177,12 +179,13 @@ __noinline __s64 part_of_call(__u64 sp, __u64 place, __u64 at, __u64 rest, __u64
 	}
 	if (part.len > rest)
 		part.len = rest;
-	call->buf = part.base - at;
+	call->args.data.buf = part.base - at;
 	chunks_of_call(sp, 0, at, part.len, call_len);
 	return part.len;
 }
 
-/* The first `kept` bytes of a call whose array of buffers is at `place`; gives how many were sent. */
+/* The first `kept` bytes of a call whose array of buffers is at `place`; gives how many were
+ * sent. */
 __noinline __u64 parts_of_call(__u64 sp, __u64 place, __u64 kept, __u64 call_len)
 {
 	__u64 at = 0;
@@ -215,7 +218,7 @@ static __always_inline void send_data(const struct call_key *call_key, const str
 		cause = GAP_LONG_CALL;
 	}
 	if (is_vector) {
-		__u64 sent = parts_of_call(call_key->sp, call->buf, kept, total);
+		__u64 sent = parts_of_call(call_key->sp, call->args.data.buf, kept, total);
 
 		if (sent < kept)
 			cause = GAP_READ_FAULT;

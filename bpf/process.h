@@ -6,6 +6,7 @@
 #ifndef SSLREC_PROCESS_H
 #define SSLREC_PROCESS_H
 
+#include "arch.h"
 #include "maps.h"
 #include <bpf/bpf_core_read.h>
 
@@ -70,18 +71,18 @@ static __always_inline void count(__u32 which)
 }
 
 /*
- * Tells the image that a task executes from those that its process executed before, and from those
- * of processes that had its number before: x86 numbers address spaces. There is room for the lower 16
- * bits of that, so that one of 65,536 is taken for another.
+ * Distinguishes the image that a task executes from earlier images of its process, and from those
+ * of earlier processes with its number. Only the lower 16 bits of the address space's number fit,
+ * so that one image in 65,536 is mistaken for another.
  */
 static __always_inline __u64 image_of(struct task_struct *task)
 {
-	return BPF_CORE_READ(task, mm, context.ctx_id) << 48;
+	return address_space_of(task) << 48;
 }
 
 /*
- * What tells a TLS object of the calling process from those at the same address in other images:
- * user addresses leave the upper bits free.
+ * The address of a TLS object of the calling process, with its image in the upper bits, which user
+ * addresses leave free: other images may have objects at the same address.
  */
 static __always_inline __u64 object_of(__u64 ssl)
 {
@@ -140,7 +141,7 @@ static __always_inline void note_tcp_user(__u16 port)
 		return;
 	user = bpf_map_lookup_elem(&tcp_users, &pid);
 	if (!user) {
-		/* Fails only where another thread is just doing the same. */
+		/* Fails only if another thread inserts it first. */
 		bpf_map_update_elem(&tcp_users, &pid, &first, BPF_NOEXIST);
 		return;
 	}

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Which site a probe is at, and what stands in the arguments there.
+ * The site of a probe, and the arguments of its function there.
  */
 #ifndef SSLREC_SITE_H
 #define SSLREC_SITE_H
 
+#include "arch.h"
 #include "maps.h"
 #include <bpf/bpf_tracing.h>
 
@@ -19,7 +20,7 @@ static __always_inline __u32 site_by_code(struct pt_regs *ctx)
 	return index ? *index : 0;
 }
 
-/* The place of the site in the map `sites`; 0 if it is none. */
+/* The index of the site in the map `sites`; 0 if the probe has none. */
 static __always_inline __u32 site_index(struct pt_regs *ctx)
 {
 	__u32 index = settings.have_cookie ? bpf_get_attach_cookie(ctx) : site_by_code(ctx);
@@ -34,13 +35,13 @@ static __always_inline const struct site *site_at(__u32 index)
 	return index ? bpf_map_lookup_elem(&sites, &index) : NULL;
 }
 
-/* The argument of this number, of those that a site may name. */
+/* The argument with this number, from 2 to 5. */
 static __always_inline __u64 argument(struct pt_regs *ctx, __u8 number)
 {
 	__u64 second = PT_REGS_PARM2(ctx), third = PT_REGS_PARM3(ctx);
 	__u64 fourth = PT_REGS_PARM4(ctx), fifth = PT_REGS_PARM5(ctx);
 
-	/* Or else the compiler chooses between their addresses, which the verifier does not like. */
+	/* Keeps clang from selecting between ctx addresses, which the verifier rejects. */
 	barrier_var(second);
 	barrier_var(third);
 	barrier_var(fourth);
@@ -60,8 +61,8 @@ static __always_inline __u64 argument(struct pt_regs *ctx, __u8 number)
 #define GNUTLS_SERVER 1		/* gnutls/gnutls.h, the same since 1.0 */
 #define GNUTLS_CLIENT 2
 
-/* The role that a call tells. */
-static __always_inline __u8 role_told(struct pt_regs *ctx, const struct site *site)
+/* The role that the arguments of a call, or its function, have. */
+static __always_inline __u8 role_of_call(struct pt_regs *ctx, const struct site *site)
 {
 	switch (site->role) {
 	case ROLE_BY_GNUTLS_FLAGS:

@@ -3,8 +3,8 @@
  * How socket operations are seen on kernels before 6.3, which have no tracepoints that tell of all
  * of them. Three ways have their programs here, and the recorder takes the first that the kernel
  * lets it load and attach: trampolines; probes in kernel functions, with the tracepoint below; that
- * tracepoint alone. Kernels before 5.15 lack helpers that all of them need. An object of its own, so
- * that what a kernel refuses of it harms nothing else; it shares the maps of sslrec.bpf.c.
+ * tracepoint alone. Kernels before 5.15 lack helpers that all of them need. An object of its own,
+ * so that what a kernel refuses of it harms nothing else; it shares the maps of sslrec.bpf.c.
  *
  * All are on functions of internet sockets. What runs on others, such as those of AF_UNIX, never
  * gets here.
@@ -16,7 +16,7 @@
 #include "maps.h"
 #include "process.h"
 #include "conn.h"
-#include "around.h"
+#include "infer_addr.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 

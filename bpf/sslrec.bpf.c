@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
  * The programs that every recording needs. Four serve every probed function of a C library: the
- * entry of a call; its end, by an exit site or by a return probe; and the entry of functions that
- * only tell something. The others follow sockets and processes. What they do stands in the headers:
- * event.h what is sent, maps.h what is kept, process.h who is recorded, site.h which function,
- * conn.h connections, nspr.h descriptors that may be one, tls.h calls, payload.h what they handed
- * over, notes.h and answers.h what else functions tell. go.bpf.c and sockets.bpf.c are loaded only
- * where they are of use.
+ * entry of a call; its end, by an exit site or by a return probe; and functions of which only the
+ * entry matters. The others follow sockets and processes. The bodies are in the headers:
+ *
+ *   event.h          what is sent                  maps.h      what is kept
+ *   arch.h           the machine                   process.h   the filters
+ *   site.h           the function of a probe       stop.h      processes that wait for their probes
+ *   conn.h           connections                   addr.h      their addresses; infer_addr.h
+ *   in_flight.h      calls in flight               call.h      entry and exit of calls
+ *   payload.h        the bytes of a call           nspr.h      descriptors that may be TLS
+ *   getters.h        constructors and getters      entry_only.h
+ *
+ * go.bpf.c and sockets.bpf.c are loaded only where they are of use.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -14,11 +20,10 @@
 #include "event.h"
 #include "maps.h"
 #include "process.h"
-#include "hold.h"
-#include "conn.h"
-#include "around.h"
-#include "tls.h"
-#include "notes.h"
+#include "stop.h"
+#include "infer_addr.h"
+#include "call.h"
+#include "entry_only.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -41,9 +46,9 @@ int call_return(struct pt_regs *ctx)
 }
 
 SEC("uprobe")
-int note_enter(struct pt_regs *ctx)
+int entry_only(struct pt_regs *ctx)
 {
-	return enter_note(ctx);
+	return enter_entry_only(ctx);
 }
 
 /* Both since kernel 6.3: (struct sock *sk, int result, int flags), after the operation. */
@@ -77,7 +82,7 @@ int inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	note_tcp_user(state == TCP_LISTEN ? BPF_CORE_READ(sk, __sk_common.skc_num)
 					  : bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport)));
-	hold_if_unknown();
+	stop_if_unknown();
 	return 0;
 }
 
@@ -129,11 +134,11 @@ int sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
 	__u64 now_ns = bpf_ktime_get_boot_ns();
 
 	bpf_map_delete_elem(&current_calls, &thread);
-	bpf_map_delete_elem(&arounds, &thread);
+	bpf_map_delete_elem(&thread_ios, &thread);
 	if (BPF_CORE_READ(task, signal, live.counter))
 		return 0;
 	bpf_map_delete_elem(&pids, &pid);
-	bpf_map_delete_elem(&held, &pid);
+	bpf_map_delete_elem(&stopped, &pid);
 	bpf_map_delete_elem(&tls_layers, &pid);
 	if (!bpf_map_lookup_elem(&tls_pids, &pid))
 		return 0;

@@ -68,7 +68,7 @@ struct bpf_raw_tracepoint_args {
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
-#if defined(__TARGET_ARCH_x86)
+/* x86-64; see arch.h. */
 struct pt_regs {
 	unsigned long r15;
 	unsigned long r14;
@@ -87,17 +87,6 @@ struct pt_regs {
 	unsigned long ip;
 	unsigned long flags;
 };
-#elif defined(__TARGET_ARCH_arm64)
-struct user_pt_regs {
-	__u64 regs[31];
-	__u64 sp;
-	__u64 pc;
-	__u64 pstate;
-};
-struct pt_regs {
-	struct user_pt_regs user_regs;
-};
-#endif
 
 struct in6_addr {
 	union {

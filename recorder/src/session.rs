@@ -115,9 +115,9 @@ pub fn run(options: &Options) -> Result<u8> {
     };
     let mut writer = writer(&probes, clock, report, sinks, emptier, ceiling, &gave_up)?;
     let announcement = announcement(options, &attacher.names());
-    // Only a command's processes are held.
-    let held = child.as_ref().map(|_| &probes.skel.maps.held);
-    let watchdog = held.map(|held| Watchdog::start(held, keeper.clone())).transpose()?;
+    // Only a command's processes are stopped.
+    let stopped = child.as_ref().map(|_| &probes.skel.maps.stopped);
+    let watchdog = stopped.map(|stopped| Watchdog::start(stopped, keeper.clone())).transpose()?;
     let wanted = Wanted::new(options, &cgroups, &probes.skel.maps)?;
     let (probes, link) = (Mutex::new(probes), Link::default());
     let known = Known { attacher, targets, wanted, keeper: keeper.clone(), coverage };
@@ -230,11 +230,11 @@ fn discovery<'a, 'obj>(
     }
 }
 
-/// Takes the probes out, and lets go whoever they stopped.
+/// Takes the probes out, and resumes the processes that they stopped.
 fn end_probes(probes: &Mutex<Probes<'_>>, keeper: &Keeper) -> Result<()> {
     let mut probes = lock(probes);
     probes.detach();
-    stopped::release_all(&MapHandle::try_from(&probes.skel.maps.held)?, keeper);
+    stopped::release_all(&MapHandle::try_from(&probes.skel.maps.stopped)?, keeper);
     Ok(())
 }
 

@@ -18,14 +18,14 @@ pub(crate) enum Program {
     Return,
     /// The entry of a call.
     Enter,
-    /// The entry of a function that only tells something.
-    Note,
+    /// The entry of a function of which only that matters.
+    EntryOnly,
     /// The end of a call of Go's.
     GoExit,
     /// The entry of one.
     GoEnter,
-    /// The entry of a function of Go's that only tells something.
-    GoNote,
+    /// The entry of a function of Go of which only that matters.
+    GoEntryOnly,
 }
 
 impl Program {
@@ -35,22 +35,22 @@ impl Program {
         Self::Exit,
         Self::Return,
         Self::Enter,
-        Self::Note,
+        Self::EntryOnly,
         Self::GoExit,
         Self::GoEnter,
-        Self::GoNote,
+        Self::GoEntryOnly,
     ];
 
-    /// What it is called in `bpf/`.
+    /// Its name in `bpf/`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Exit => "call_exit",
             Self::Return => "call_return",
             Self::Enter => "call_enter",
-            Self::Note => "note_enter",
+            Self::EntryOnly => "entry_only",
             Self::GoExit => "go_call_exit",
             Self::GoEnter => "go_call_enter",
-            Self::GoNote => "go_note_enter",
+            Self::GoEntryOnly => "go_entry_only",
         }
     }
 }
@@ -94,7 +94,7 @@ fn placed(defined: &Defined, sites: &Sites, lib: u16) -> Vec<Point> {
         Kind::Data(..) if sites.exits.is_empty() => return Vec::new(),
         Kind::Handshake(_) if sites.exits.is_empty() => beginning(defined, lib),
         _ if function.needs_return() => Point { program: Program::Enter, offset: 0, site },
-        _ => Point { program: Program::Note, offset: 0, site },
+        _ => Point { program: Program::EntryOnly, offset: 0, site },
     };
     entry.offset = sites.entry.offset;
     entry.site.frame = sites.entry.frame;
@@ -111,7 +111,7 @@ fn in_go(defined: &Defined, sites: &Sites, lib: u16) -> Vec<Point> {
     let site = site(defined.index, lib);
     let point = |program, offset| Point { program, offset, site };
     if !defined.function().needs_return() {
-        return vec![point(Program::GoNote, sites.entry.offset)];
+        return vec![point(Program::GoEntryOnly, sites.entry.offset)];
     }
     let exits = sites.exits.iter().map(|exit| point(Program::GoExit, exit.offset));
     exits.chain([point(Program::GoEnter, sites.entry.offset)]).collect()
@@ -124,7 +124,7 @@ fn unplaced(defined: &Defined, lib: u16) -> Vec<Point> {
     if defined.function().needs_return() {
         vec![point(Program::Return), point(Program::Enter)]
     } else {
-        vec![point(Program::Note)]
+        vec![point(Program::EntryOnly)]
     }
 }
 
@@ -133,7 +133,7 @@ fn unplaced(defined: &Defined, lib: u16) -> Vec<Point> {
 fn beginning(defined: &Defined, lib: u16) -> Point {
     let kind = site_kind::SITE_ROLE.0 as u8;
     let site = types::site { kind, ..site(defined.index, lib) };
-    Point { program: Program::Note, offset: defined.offset, site }
+    Point { program: Program::EntryOnly, offset: defined.offset, site }
 }
 
 #[cfg(test)]
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn of_a_handshake_the_beginning_can_always_be_probed() {
-        let at = |offset| Some(vec![(Program::Note, offset, site_kind::SITE_ROLE)]);
+        let at = |offset| Some(vec![(Program::EntryOnly, offset, site_kind::SITE_ROLE)]);
         for name in ["SSL_connect", "SSL_accept", "SSL_do_handshake"] {
             assert_eq!(of(&defined(name, unplaceable()), NO_RETURNS), at(OFFSET), "{name}");
             assert_eq!(of(&defined(name, placed_at(&[EXIT])), NEITHER), at(OFFSET), "{name}");
@@ -242,14 +242,14 @@ mod tests {
     fn a_handshake_that_ends_with_another_one_tells_the_role() {
         let accept = defined("SSL_accept", placed_at(&[]));
         let [point] = points(&accept, 7, ALL).unwrap()[..] else { panic!() };
-        assert_eq!((point.program, point.offset), (Program::Note, ENTRY.offset));
+        assert_eq!((point.program, point.offset), (Program::EntryOnly, ENTRY.offset));
         assert_eq!(u32::from(point.site.kind), site_kind::SITE_ROLE.0);
         assert_eq!(u32::from(point.site.role), types::role::ROLE_SERVER.0);
     }
 
     #[test]
     fn what_only_tells_something_is_probed_by_all_means() {
-        let at = |offset| Some(vec![(Program::Note, offset, site_kind::SITE_FREE)]);
+        let at = |offset| Some(vec![(Program::EntryOnly, offset, site_kind::SITE_FREE)]);
         for means in [ALL, NO_SITES, NO_RETURNS, NEITHER] {
             assert_eq!(of(&defined("SSL_free", unplaceable()), means), at(OFFSET), "{means:?}");
             let offset = if means.sites { ENTRY.offset } else { OFFSET };

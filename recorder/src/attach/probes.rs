@@ -82,7 +82,7 @@ impl<'obj> Probes<'obj> {
                 &mut progs.call_enter,
                 &mut progs.call_exit,
                 &mut progs.call_return,
-                &mut progs.note_enter,
+                &mut progs.entry_only,
             ] {
                 program.set_attach_type(ProgramAttachType::TraceUprobeMulti);
             }
@@ -149,11 +149,11 @@ impl<'obj> Probes<'obj> {
         Ok(())
     }
 
-    /// Stops recorded processes that get to the network before their files are known, or stops none
-    /// any more.
-    pub(crate) fn hold(&mut self, on: bool) -> Result<()> {
+    /// Turns on or off that recorded processes are stopped which use the network before their files
+    /// are known.
+    pub(crate) fn stop_unknown(&mut self, on: bool) -> Result<()> {
         let bss = self.skel.maps.bss_data.as_deref_mut();
-        bss.context("the skeleton has no writable data")?.holding = on;
+        bss.context("the skeleton has no writable data")?.stopping = on;
         Ok(())
     }
 

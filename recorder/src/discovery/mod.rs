@@ -2,7 +2,7 @@
 //!
 //! One thread hears of every file that a process maps to be executed, looks at those that it does
 //! not know, and has them probed. Where nothing may be missed the kernel side stops a process that
-//! is faster than this thread (`bpf/hold.h`), and this thread lets it go. It alone attaches probes
+//! is faster than this thread (`bpf/stop.h`), and this thread resumes it. It alone attaches probes
 //! once the recording has begun, and it alone needs the privileges for that.
 
 mod mappings;
@@ -84,8 +84,8 @@ pub(crate) struct Discovery<'a, 'obj> {
     verbose: bool,
     mappings: Mappings,
     known_files: MapHandle,
-    held: MapHandle,
-    holds: MapHandle,
+    stopped: MapHandle,
+    stops: MapHandle,
 }
 
 /// What is known when the recording begins.
@@ -103,8 +103,8 @@ pub(crate) struct Known<'a> {
 }
 
 impl<'a, 'obj> Discovery<'a, 'obj> {
-    /// Begins to act on what is mapped from now on. A command's processes are held where need be:
-    /// nothing of them may be missed, and they are the recorder's to stop.
+    /// Begins to act on what is mapped from now on. A command's processes are stopped where
+    /// necessary: nothing of them may be missed, and the recorder may stop them.
     ///
     /// # Errors
     /// There are too many open files.
@@ -117,7 +117,7 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
     ) -> Result<Self> {
         link.discovering.store(true, Ordering::Release);
         let mut loaded = lock(probes);
-        loaded.hold(!options.command.is_empty())?;
+        loaded.stop_unknown(!options.command.is_empty())?;
         let maps = &loaded.skel.maps;
         let discovery = Self {
             probes,
@@ -130,8 +130,8 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
             verbose: options.verbose,
             mappings,
             known_files: MapHandle::try_from(&maps.known_files)?,
-            held: MapHandle::try_from(&maps.held)?,
-            holds: MapHandle::try_from(&maps.holds)?,
+            stopped: MapHandle::try_from(&maps.stopped)?,
+            stops: MapHandle::try_from(&maps.stops)?,
         };
         discovery.targets.seen().for_each(|key| discovery.tell_known(key));
         discovery.note_running(options);
@@ -145,28 +145,28 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
     pub(crate) fn run(mut self) -> Result<()> {
         let _discovering = Discovering(self.link);
         let ended = self.follow();
-        lock(self.probes).hold(false)?;
-        stopped::release_all(&self.held, &self.keeper);
+        lock(self.probes).stop_unknown(false)?;
+        stopped::release_all(&self.stopped, &self.keeper);
         ended
     }
 
     fn follow(&mut self) -> Result<()> {
-        let holds_map = MapHandle::try_from(&self.holds)?;
+        let stops_map = MapHandle::try_from(&self.stops)?;
         let arrived = Mutex::new(Vec::new());
-        let holds = ring_of(&holds_map, &arrived)?;
+        let stops = ring_of(&stops_map, &arrived)?;
         while !self.link.ended.load(Ordering::Relaxed) {
-            self.wait(&holds_map)?;
+            self.wait(&stops_map)?;
             for mapped in self.mappings.take() {
                 self.mapped(mapped);
             }
-            holds.consume().context("cannot read the ring of held processes")?;
+            stops.consume().context("cannot read the ring of stopped processes")?;
             let events =
                 std::mem::take(&mut *arrived.lock().unwrap_or_else(PoisonError::into_inner));
             for event in events {
-                self.was_held(&event);
+                self.was_stopped(&event);
             }
         }
-        // Who began last and has ended is worth a note, if not a probe any more.
+        // Processes that already exited can no longer be probed but still belong in the report.
         for mapped in self.mappings.take() {
             if let Mapped::File { pid, mapping, .. } = mapped
                 && (self.wanted.is(pid) || self.wanted.was(pid))
@@ -178,11 +178,11 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
     }
 
     /// Until there is news, or for a while.
-    fn wait(&self, holds: &MapHandle) -> Result<()> {
+    fn wait(&self, stops: &MapHandle) -> Result<()> {
         let descriptors =
             self.mappings.descriptors().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         let mut descriptors: Vec<_> =
-            descriptors.chain([PollFd::new(holds, PollFlags::IN)]).collect();
+            descriptors.chain([PollFd::new(stops, PollFlags::IN)]).collect();
         let most = Timespec { tv_sec: 0, tv_nsec: LOOK.subsec_nanos().into() };
         match poll(&mut descriptors, Some(&most)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
@@ -209,12 +209,12 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
     }
 
     /// A process waits until its files are known.
-    fn was_held(&mut self, event: &types::event_held) {
+    fn was_stopped(&mut self, event: &types::event_stop) {
         let pid = event.pid;
         self.look_through(pid);
         // By the kernel side's name for it, in case that is another than that of mappings.
         self.tell_known(FileKey { dev: event.file.dev, inode: event.file.inode });
-        stopped::release(&self.held, pid, &self.keeper);
+        stopped::release(&self.stopped, pid, &self.keeper);
         if self.verbose {
             let comm = processes::describe(pid, 0).comm;
             let held_ms = milliseconds_since(event.ts_ns);
@@ -276,10 +276,10 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
         self.tell_known(mapping.key);
     }
 
-    /// Has the kernel side hold nobody for this file.
+    /// Stops the kernel side from stopping processes for this file.
     fn tell_known(&self, key: FileKey) {
         let key = types::file_key { inode: key.inode, dev: key.dev, ..types::file_key::default() };
-        // Where there is no room processes are held for it again: slower, and no less complete.
+        // If the map is full, processes are stopped for this file again: slower, but complete.
         let _ = self.known_files.update(bytes_of(&key), &[1], MapFlags::ANY);
     }
 }
@@ -288,17 +288,17 @@ fn milliseconds_since(boot_ns: u64) -> f64 {
     boot_time_ns().saturating_sub(boot_ns) as f64 / 1e6
 }
 
-/// The ring of those that were held, whose events go into `arrived`.
+/// The ring of stopped processes, whose events go into `arrived`.
 fn ring_of<'a>(
     map: &'a MapHandle,
-    arrived: &'a Mutex<Vec<types::event_held>>,
+    arrived: &'a Mutex<Vec<types::event_stop>>,
 ) -> Result<RingBuffer<'a>> {
     let mut ring = RingBufferBuilder::new();
     ring.add(map, |event| {
         arrived
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .extend(view::<types::event_held>(event));
+            .extend(view::<types::event_stop>(event));
         0
     })?;
     Ok(ring.build()?)

@@ -1,6 +1,6 @@
-//! Processes that the kernel side stopped, and who lets them go again: the recorder, once it has
-//! looked at their files; or, if the recorder dies or is stopped itself, a small process that does
-//! nothing but wait for that.
+//! Processes that the kernel side stopped. The recorder resumes them once it has inspected their
+//! files; if the recorder dies or is stopped itself, a small process does, which otherwise only
+//! waits.
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -16,7 +16,7 @@ use crate::clock::boot_time_ns;
 use crate::proc::own;
 use crate::process::signaller::Keeper;
 
-/// A process is not kept longer than this, whatever the recorder does.
+/// No process is stopped for longer than this, whatever the recorder does.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Between looks of the watchdog.
@@ -27,25 +27,25 @@ const LOOK: Duration = Duration::from_secs(1);
 const AFTERMATH: Duration = Duration::from_secs(2);
 const LOOK_IN_AFTERMATH: Duration = Duration::from_millis(20);
 
-/// Lets a process go on, if it is one that was stopped here.
-pub(super) fn release(held: &MapHandle, pid: u32, keeper: &Keeper) {
-    // Out of the table first: the watchdog would let it go once more, and then perhaps wake one
-    // that its user has stopped meanwhile.
-    if held.delete(&pid.to_ne_bytes()).is_ok() {
+/// Resumes a process, if it was stopped here.
+pub(super) fn release(stopped: &MapHandle, pid: u32, keeper: &Keeper) {
+    // The entry is deleted first: else the watchdog would resume the process once more, when its
+    // user may have stopped it.
+    if stopped.delete(&pid.to_ne_bytes()).is_ok() {
         keeper.signal(pid, libc::SIGCONT);
     }
 }
 
-/// Lets all go on.
-pub(crate) fn release_all(held: &MapHandle, keeper: &Keeper) {
-    for key in held.keys().collect::<Vec<_>>() {
+/// Resumes all of them.
+pub(crate) fn release_all(stopped: &MapHandle, keeper: &Keeper) {
+    for key in stopped.keys().collect::<Vec<_>>() {
         if let Ok(pid) = key.as_slice().try_into() {
-            release(held, u32::from_ne_bytes(pid), keeper);
+            release(stopped, u32::from_ne_bytes(pid), keeper);
         }
     }
 }
 
-/// One that is gone meanwhile needs no waking.
+/// The process may have exited.
 fn wake(pid: u32) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::CONT);
@@ -66,13 +66,13 @@ impl Watchdog {
     ///
     /// # Errors
     /// No process can be started.
-    pub(crate) fn start(held: &impl AsFd, keeper: Keeper) -> Result<Self> {
+    pub(crate) fn start(stopped: &impl AsFd, keeper: Keeper) -> Result<Self> {
         let (ours, alive) = io::pipe().context("cannot make a pipe")?;
         let mut command = Command::new(own::EXECUTABLE);
         // Ctrl-C is for the recorder, and so is the end of its session.
         command.arg("--watchdog").env_clear().current_dir("/").process_group(0);
         command.stdin(ours).stderr(Stdio::null());
-        command.stdout(held.as_fd().try_clone_to_owned()?);
+        command.stdout(stopped.as_fd().try_clone_to_owned()?);
         let process = command.spawn().context("cannot start the watchdog")?;
         Ok(Self { process, keeper, alive: Some(alive) })
     }
@@ -80,7 +80,7 @@ impl Watchdog {
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        // Nobody is held any more, so that it has nothing to wait for.
+        // No process is stopped any more, so that it has nothing to wait for.
         self.alive.take();
         self.keeper.signal(self.process.id(), libc::SIGKILL);
         let _ = self.process.wait();
@@ -88,7 +88,7 @@ impl Drop for Watchdog {
 }
 
 /// The watchdog's whole life. Its standard input ends with the recorder, and its standard output is
-/// the table of those that are held.
+/// the table of stopped processes.
 ///
 /// # Errors
 /// One of them is not what it should be.
@@ -97,16 +97,16 @@ pub(crate) fn watch() -> Result<u8> {
         // SAFETY: ignoring a signal touches nothing.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
-    let held = Held { map: io::stdout().as_fd().try_clone_to_owned()? };
+    let stopped = Stopped { map: io::stdout().as_fd().try_clone_to_owned()? };
     let mut recorder = io::stdin().lock();
     while is_alive(&mut recorder)? {
         let now_ns = boot_time_ns();
         let old = |since_ns: u64| Duration::from_nanos(now_ns.saturating_sub(since_ns)) > PATIENCE;
-        held.release_if(old);
+        stopped.release_if(old);
     }
     let end = Instant::now() + AFTERMATH;
     while Instant::now() < end {
-        held.release_if(|_| true);
+        stopped.release_if(|_| true);
         std::thread::sleep(LOOK_IN_AFTERMATH);
     }
     Ok(0)
@@ -124,13 +124,13 @@ fn is_alive(recorder: &mut (impl Read + AsFd)) -> Result<bool> {
     }
 }
 
-/// The kernel side's table `held`, by its descriptor alone: libbpf-rs makes a `MapHandle` of one
+/// The kernel side's table `stopped`, by its descriptor alone: libbpf-rs makes a `MapHandle` of one
 /// only by a map's number, for which the kernel wants CAP_SYS_ADMIN.
-struct Held {
+struct Stopped {
     map: OwnedFd,
 }
 
-impl Held {
+impl Stopped {
     fn release_if(&self, wanted: impl Fn(u64) -> bool) {
         for pid in self.pids() {
             if self.since_ns(pid).is_some_and(&wanted) && self.remove(pid) {

@@ -1,7 +1,7 @@
 //! GnuTLS 3.x.
 
 use super::Count::Result;
-use super::{Answer, Function, Kind, Side, Text, Told};
+use super::{Fd, Function, Kind, Output, Param, Side, Text};
 use sslrec_formats::record::Direction::{Received, Sent};
 use sslrec_formats::record::Role;
 
@@ -32,18 +32,18 @@ pub(super) const FUNCTIONS: &[Function] = &[
         .packet()
         .optional(),
     Function::new("gnutls_handshake", Kind::Handshake(0)),
-    Function::new("gnutls_init", Kind::Make(Answer::First)).side(Side::GnutlsFlags),
+    Function::new("gnutls_init", Kind::Create(Output::First)).side(Side::GnutlsFlags),
     Function::new("gnutls_deinit", Kind::Free),
     Function::new("gnutls_bye", Kind::Shutdown),
     Function::new("gnutls_server_name_set", Kind::ServerName(Text::with_length(3, 4))),
-    Function::new("gnutls_server_name_get", Kind::Ask(Told::ServerName, Answer::Buffer)),
+    Function::new("gnutls_server_name_get", Kind::Get(Param::ServerName, Output::Buffer)),
     // gnutls_transport_set_int is a macro for the first. What the others set is a descriptor
     // unless the program brings functions of its own to read and write.
-    Function::new("gnutls_transport_set_int2", Kind::SetFd),
-    Function::new("gnutls_transport_set_ptr", Kind::SetFd).wide(),
-    Function::new("gnutls_transport_set_ptr2", Kind::SetFd).wide(),
-    Function::new("gnutls_alpn_get_selected_protocol", Kind::Ask(Told::Alpn, Answer::Datum)),
-    Function::new("gnutls_protocol_get_version", Kind::Ask(Told::Version, Answer::Number)),
+    Function::new("gnutls_transport_set_int2", Kind::SetFd(Fd::Int)),
+    Function::new("gnutls_transport_set_ptr", Kind::SetFd(Fd::Pointer)),
+    Function::new("gnutls_transport_set_ptr2", Kind::SetFd(Fd::Pointer)),
+    Function::new("gnutls_alpn_get_selected_protocol", Kind::Get(Param::Alpn, Output::Datum)),
+    Function::new("gnutls_protocol_get_version", Kind::Get(Param::Version, Output::Number)),
     // 3.7.4.
-    Function::new("gnutls_ciphersuite_get", Kind::Ask(Told::Cipher, Answer::Text)).optional(),
+    Function::new("gnutls_ciphersuite_get", Kind::Get(Param::Cipher, Output::Text)).optional(),
 ];

@@ -1,7 +1,7 @@
 //! mbedTLS 2.x and 3.x. The object is part of the program's own memory.
 
 use super::Count::Result;
-use super::{Answer, Function, Kind, Text, Told};
+use super::{Function, Kind, Output, Param, Text};
 use sslrec_formats::record::Direction::{Received, Sent};
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -12,7 +12,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("mbedtls_ssl_close_notify", Kind::Shutdown),
     Function::new("mbedtls_ssl_session_reset", Kind::Clear),
     Function::new("mbedtls_ssl_free", Kind::Free),
-    Function::new("mbedtls_ssl_get_alpn_protocol", Kind::Ask(Told::Alpn, Answer::Text)).optional(),
-    Function::new("mbedtls_ssl_get_version", Kind::Ask(Told::Version, Answer::Text)),
-    Function::new("mbedtls_ssl_get_ciphersuite", Kind::Ask(Told::Cipher, Answer::Text)),
+    Function::new("mbedtls_ssl_get_alpn_protocol", Kind::Get(Param::Alpn, Output::Text)).optional(),
+    Function::new("mbedtls_ssl_get_version", Kind::Get(Param::Version, Output::Text)),
+    Function::new("mbedtls_ssl_get_ciphersuite", Kind::Get(Param::Cipher, Output::Text)),
 ];

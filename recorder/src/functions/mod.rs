@@ -83,7 +83,7 @@ impl fmt::Display for Family {
     }
 }
 
-/// What a function does. `obj` is what stands for the connection.
+/// The kind of a function. `obj` identifies the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// `(obj, buf, n, ...)`: bytes went one way, as many as `Count` says.
@@ -95,14 +95,14 @@ pub(crate) enum Kind {
     Sendfile,
     /// `(obj)`: this result is success.
     Handshake(u8),
-    /// Makes an object, and this tells which.
-    Make(Answer),
-    /// `(obj, ...)`: the program learns something.
-    Ask(Told, Answer),
+    /// Constructor: makes an object.
+    Create(Output),
+    /// `(obj, ...)`: getter of a TLS parameter.
+    Get(Param, Output),
     /// `(obj)`: makes the object a client's or a server's.
     Role,
     /// `(obj, fd)`.
-    SetFd,
+    SetFd(Fd),
     /// `(obj, cmd, larg, parg)`: one `cmd` sets the server name.
     Ctrl,
     /// `(obj, ...)`: sets the server name, which is this argument.
@@ -126,6 +126,14 @@ pub(crate) enum Count {
     Behind(u8),
 }
 
+/// The type of an argument that is a descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fd {
+    Int,
+    /// A pointer, which is a descriptor that was cast, or the program's own data.
+    Pointer,
+}
+
 /// An argument that is a text, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Text {
@@ -144,22 +152,22 @@ impl Text {
     }
 }
 
-/// What an answer is about.
+/// A TLS parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum Param {
     ServerName,
     Alpn,
     Version,
     Cipher,
     /// Both, by their numbers in the protocol.
     VersionAndCipher,
-    /// An object whose name is asked for next.
+    /// An object whose name is queried next.
     CipherObject,
 }
 
-/// Where the answer of a function is; see `enum site_answer`.
+/// The place of the output of a constructor or getter; see `enum site_output`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum Output {
     Number,
     Text,
     First,
@@ -191,8 +199,7 @@ pub(crate) struct Function {
     pub(crate) side: Side,
     /// It may call other functions of this table on the same object; theirs do not count.
     wraps: bool,
-    /// The number of bytes is a `size_t` and the result a `ssize_t`, not both an `int`. What may be
-    /// a descriptor is a pointer.
+    /// The number of bytes is a `size_t` and the result a `ssize_t`, not both an `int`.
     pub(crate) wide: bool,
     /// The buffer is an array of buffers, and the number is theirs.
     vector: bool,
@@ -292,7 +299,10 @@ impl Function {
     /// Whether the return matters, or only the entry.
     pub(crate) fn needs_return(&self) -> bool {
         self.carries_data()
-            || matches!(self.kind, Kind::Flush | Kind::Handshake(_) | Kind::Make(_) | Kind::Ask(..))
+            || matches!(
+                self.kind,
+                Kind::Flush | Kind::Handshake(_) | Kind::Create(_) | Kind::Get(..)
+            )
     }
 }
 

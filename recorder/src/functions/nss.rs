@@ -2,7 +2,7 @@
 //! descriptor is, so the kernel side looks for the layer (`bpf/nspr.h`).
 
 use super::Count::Result;
-use super::{Answer, Function, Kind, Side, Text, Told};
+use super::{Function, Kind, Output, Param, Side, Text};
 use sslrec_formats::record::Direction::{Received, Sent};
 use sslrec_formats::record::Role;
 
@@ -17,12 +17,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("PR_SendFile", Kind::Sendfile).nspr(),
     Function::new("PR_TransmitFile", Kind::Sendfile).nspr(),
     Function::new("PR_Connect", Kind::Role).role(Role::Client).nspr(),
-    Function::new("PR_Accept", Kind::Make(Answer::Number)).role(Role::Server).nspr(),
+    Function::new("PR_Accept", Kind::Create(Output::Number)).role(Role::Server).nspr(),
     Function::new("PR_Shutdown", Kind::Shutdown).nspr(),
     Function::new("PR_Close", Kind::Free).nspr(),
-    Function::new("SSL_ImportFD", Kind::Make(Answer::Number)).nspr_layer(),
+    Function::new("SSL_ImportFD", Kind::Create(Output::Number)).nspr_layer(),
     Function::new("SSL_ResetHandshake", Kind::Role).side(Side::AsServer),
     Function::new("SSL_ForceHandshake", Kind::Handshake(0)),
     Function::new("SSL_SetURL", Kind::ServerName(Text::to_nul(2))),
-    Function::new("SSL_GetChannelInfo", Kind::Ask(Told::VersionAndCipher, Answer::Channel)),
+    Function::new("SSL_GetChannelInfo", Kind::Get(Param::VersionAndCipher, Output::Channel)),
 ];

@@ -2,7 +2,7 @@
 //! optional here.
 
 use super::Count::{Behind, Result};
-use super::{Answer, Function, Kind, Text, Told};
+use super::{Fd, Function, Kind, Output, Param, Text};
 use sslrec_formats::record::Direction::{Received, Sent};
 use sslrec_formats::record::Role;
 
@@ -31,9 +31,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("SSL_accept", Kind::Handshake(1)).role(Role::Server).wraps(),
     Function::new("SSL_set_connect_state", Kind::Role).role(Role::Client),
     Function::new("SSL_set_accept_state", Kind::Role).role(Role::Server),
-    Function::new("SSL_set_fd", Kind::SetFd),
-    Function::new("SSL_set_rfd", Kind::SetFd),
-    Function::new("SSL_set_wfd", Kind::SetFd),
+    Function::new("SSL_set_fd", Kind::SetFd(Fd::Int)),
+    Function::new("SSL_set_rfd", Kind::SetFd(Fd::Int)),
+    Function::new("SSL_set_wfd", Kind::SetFd(Fd::Int)),
     // Not in BoringSSL and AWS-LC.
     Function::new("SSL_ctrl", Kind::Ctrl).optional(),
     Function::new("SSL_shutdown", Kind::Shutdown),
@@ -42,9 +42,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("SSL_up_ref", Kind::UpRef).optional(),
     // There, in place of a command of SSL_ctrl.
     Function::new("SSL_set_tlsext_host_name", Kind::ServerName(Text::to_nul(2))).optional(),
-    Function::new("SSL_get_servername", Kind::Ask(Told::ServerName, Answer::Text)),
-    Function::new("SSL_get0_alpn_selected", Kind::Ask(Told::Alpn, Answer::Pointer)).optional(),
-    Function::new("SSL_get_version", Kind::Ask(Told::Version, Answer::Text)),
-    Function::new("SSL_get_current_cipher", Kind::Ask(Told::CipherObject, Answer::Number)),
-    Function::new("SSL_CIPHER_get_name", Kind::Ask(Told::Cipher, Answer::Text)),
+    Function::new("SSL_get_servername", Kind::Get(Param::ServerName, Output::Text)),
+    Function::new("SSL_get0_alpn_selected", Kind::Get(Param::Alpn, Output::Pointer)).optional(),
+    Function::new("SSL_get_version", Kind::Get(Param::Version, Output::Text)),
+    Function::new("SSL_get_current_cipher", Kind::Get(Param::CipherObject, Output::Number)),
+    Function::new("SSL_CIPHER_get_name", Kind::Get(Param::Cipher, Output::Text)),
 ];

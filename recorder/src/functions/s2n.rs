@@ -1,7 +1,7 @@
 //! s2n-tls.
 
 use super::Count::Result;
-use super::{Answer, Function, Kind, Side, Text, Told};
+use super::{Fd, Function, Kind, Output, Param, Side, Text};
 use sslrec_formats::record::Direction::{Received, Sent};
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -10,19 +10,19 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("s2n_send", Kind::Data(Sent, Result)).wide().wraps(),
     Function::new("s2n_sendv", Kind::Data(Sent, Result)).wide().vector().wraps(),
     Function::new("s2n_negotiate", Kind::Handshake(0)),
-    Function::new("s2n_connection_new", Kind::Make(Answer::Number)).side(Side::S2nMode),
-    Function::new("s2n_connection_set_fd", Kind::SetFd),
-    Function::new("s2n_connection_set_read_fd", Kind::SetFd),
-    Function::new("s2n_connection_set_write_fd", Kind::SetFd),
+    Function::new("s2n_connection_new", Kind::Create(Output::Number)).side(Side::S2nMode),
+    Function::new("s2n_connection_set_fd", Kind::SetFd(Fd::Int)),
+    Function::new("s2n_connection_set_read_fd", Kind::SetFd(Fd::Int)),
+    Function::new("s2n_connection_set_write_fd", Kind::SetFd(Fd::Int)),
     Function::new("s2n_set_server_name", Kind::ServerName(Text::to_nul(2))),
-    Function::new("s2n_get_server_name", Kind::Ask(Told::ServerName, Answer::Text)),
+    Function::new("s2n_get_server_name", Kind::Get(Param::ServerName, Output::Text)),
     Function::new("s2n_shutdown", Kind::Shutdown),
     Function::new("s2n_connection_wipe", Kind::Clear),
     Function::new("s2n_connection_free", Kind::Free),
-    Function::new("s2n_get_application_protocol", Kind::Ask(Told::Alpn, Answer::Text)),
+    Function::new("s2n_get_application_protocol", Kind::Get(Param::Alpn, Output::Text)),
     Function::new(
         "s2n_connection_get_actual_protocol_version",
-        Kind::Ask(Told::Version, Answer::Number),
+        Kind::Get(Param::Version, Output::Number),
     ),
-    Function::new("s2n_connection_get_cipher", Kind::Ask(Told::Cipher, Answer::Text)),
+    Function::new("s2n_connection_get_cipher", Kind::Get(Param::Cipher, Output::Text)),
 ];

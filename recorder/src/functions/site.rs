@@ -1,7 +1,7 @@
 //! A row of the table as the kernel side reads it.
 
-use super::{Answer, Count, Function, Kind, Side, Told, function};
-use crate::kernel::skel::types::{self, direction, site_answer, site_flag, site_kind, told};
+use super::{Count, Fd, Function, Kind, Output, Param, Side, function};
+use crate::kernel::skel::types::{self, direction, site_flag, site_kind, site_output, tls_param};
 use sslrec_formats::record::{Direction, Role};
 
 /// What the kernel side must know of a function in one probed file.
@@ -10,7 +10,6 @@ pub(crate) fn site(index: u16, lib: u16) -> types::site {
     let Some((_, row)) = function(index) else { return site };
     site.kind = kind(row, &mut site).0 as u8;
     site.role = role(row.side).0 as u8;
-    site.wraps = row.wraps.into();
     site.result_64 = row.wide.into();
     for (is_set, flag) in [
         (row.nspr, site_flag::SITE_NSPR),
@@ -19,6 +18,8 @@ pub(crate) fn site(index: u16, lib: u16) -> types::site {
         (row.nspr_layer, site_flag::SITE_NSPR_LAYER),
         (row.typed, site_flag::SITE_TYPED),
         (row.packet, site_flag::SITE_PACKET),
+        (row.kind == Kind::SetFd(Fd::Pointer), site_flag::SITE_FD_POINTER),
+        (row.wraps, site_flag::SITE_WRAPS),
     ] {
         site.flags |= if is_set { flag.0 as u8 } else { 0 };
     }
@@ -46,24 +47,24 @@ fn kind(row: &Function, site: &mut types::site) -> site_kind {
             site.success = success;
             site_kind::SITE_HANDSHAKE
         }
-        Kind::Make(answer) => {
-            site.answer = place_of(answer).0 as u8;
-            site_kind::SITE_MAKE
+        Kind::Create(output) => {
+            site.output = place_of(output).0 as u8;
+            site_kind::SITE_CREATE
         }
-        Kind::Ask(what, answer) => {
-            site.told = subject(what).0 as u8;
-            site.answer = place_of(answer).0 as u8;
-            site_kind::SITE_ASK
+        Kind::Get(param, output) => {
+            site.param = tls_param_of(param).0 as u8;
+            site.output = place_of(output).0 as u8;
+            site_kind::SITE_GET
         }
         Kind::Role => site_kind::SITE_ROLE,
-        Kind::SetFd => site_kind::SITE_SET_FD,
+        Kind::SetFd(_) => site_kind::SITE_SET_FD,
         Kind::Ctrl => {
             site.text_arg = 4;
             site_kind::SITE_CTRL
         }
         Kind::ServerName(text) => {
             site.text_arg = text.argument;
-            site.count_arg = text.length.unwrap_or(0);
+            site.text_len_arg = text.length.unwrap_or(0);
             site_kind::SITE_SERVER_NAME
         }
         Kind::Shutdown => site_kind::SITE_SHUTDOWN,
@@ -84,26 +85,26 @@ fn role(side: Side) -> types::role {
     }
 }
 
-fn subject(what: Told) -> told {
-    match what {
-        Told::ServerName => told::TOLD_SERVER_NAME,
-        Told::Alpn => told::TOLD_ALPN,
-        Told::Version => told::TOLD_VERSION,
-        Told::Cipher => told::TOLD_CIPHER,
-        Told::VersionAndCipher => told::TOLD_VERSION_AND_CIPHER,
-        Told::CipherObject => told::TOLD_CIPHER_OBJECT,
+fn tls_param_of(param: Param) -> tls_param {
+    match param {
+        Param::ServerName => tls_param::PARAM_SERVER_NAME,
+        Param::Alpn => tls_param::PARAM_ALPN,
+        Param::Version => tls_param::PARAM_VERSION,
+        Param::Cipher => tls_param::PARAM_CIPHER,
+        Param::VersionAndCipher => tls_param::PARAM_VERSION_AND_CIPHER,
+        Param::CipherObject => tls_param::PARAM_CIPHER_OBJECT,
     }
 }
 
-fn place_of(answer: Answer) -> site_answer {
-    match answer {
-        Answer::Number => site_answer::ANSWER_NUMBER,
-        Answer::Text => site_answer::ANSWER_TEXT,
-        Answer::First => site_answer::ANSWER_FIRST,
-        Answer::Datum => site_answer::ANSWER_DATUM,
-        Answer::Pointer => site_answer::ANSWER_POINTER,
-        Answer::Buffer => site_answer::ANSWER_BUFFER,
-        Answer::Channel => site_answer::ANSWER_CHANNEL,
+fn place_of(output: Output) -> site_output {
+    match output {
+        Output::Number => site_output::OUTPUT_NUMBER,
+        Output::Text => site_output::OUTPUT_TEXT,
+        Output::First => site_output::OUTPUT_FIRST,
+        Output::Datum => site_output::OUTPUT_DATUM,
+        Output::Pointer => site_output::OUTPUT_POINTER,
+        Output::Buffer => site_output::OUTPUT_BUFFER,
+        Output::Channel => site_output::OUTPUT_CHANNEL,
     }
 }
 
@@ -141,13 +142,22 @@ mod tests {
     }
 
     #[test]
-    fn a_site_says_whether_other_probed_functions_are_within() {
+    fn a_function_that_calls_other_probed_functions_is_marked() {
+        let wraps = |name| u32::from(site_of(name).flags) & site_flag::SITE_WRAPS.0 != 0;
         for name in ["SSL_connect", "SSL_read_early_data", "gnutls_record_uncork"] {
-            assert_eq!(site_of(name).wraps, 1, "{name}");
+            assert!(wraps(name), "{name}");
         }
         for name in ["SSL_do_handshake", "SSL_read", "SSL_write_ex", "gnutls_record_send2"] {
-            assert_eq!(site_of(name).wraps, 0, "{name}");
+            assert!(!wraps(name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_text_and_a_byte_count_have_arguments_of_their_own() {
+        let site = site_of("gnutls_server_name_set");
+        assert_eq!((site.text_arg, site.text_len_arg, site.count_arg), (3, 4, 0));
+        let site = site_of("SSL_write_ex2");
+        assert_eq!((site.text_arg, site.text_len_arg, site.count_arg), (0, 0, 5));
     }
 
     #[test]
@@ -177,6 +187,8 @@ mod tests {
         assert!(
             has("PR_Writev", site_flag::SITE_VECTOR) && has("s2n_sendv", site_flag::SITE_VECTOR)
         );
+        assert!(has("gnutls_transport_set_ptr", site_flag::SITE_FD_POINTER));
+        assert!(!has("gnutls_transport_set_int2", site_flag::SITE_FD_POINTER));
         assert!(has("gnutls_record_recv_packet", site_flag::SITE_PACKET));
         assert!(!has("gnutls_record_recv", site_flag::SITE_PACKET));
         assert!(!has("PR_Read", site_flag::SITE_PEEKS) && !has("s2n_send", site_flag::SITE_VECTOR));

@@ -1,7 +1,7 @@
 //! wolfSSL. Programs written for its OpenSSL layer call these too: that is made of macros.
 
 use super::Count::Result;
-use super::{Answer, Function, Kind, Text, Told};
+use super::{Fd, Function, Kind, Output, Param, Text};
 use sslrec_formats::record::Direction::{Received, Sent};
 use sslrec_formats::record::Role;
 
@@ -15,12 +15,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("wolfSSL_accept", Kind::Handshake(1)).role(Role::Server),
     Function::new("wolfSSL_negotiate", Kind::Handshake(0)).wraps().optional(),
     Function::new("wolfSSL_SSL_do_handshake", Kind::Handshake(1)).wraps().optional(),
-    Function::new("wolfSSL_set_fd", Kind::SetFd),
+    Function::new("wolfSSL_set_fd", Kind::SetFd(Fd::Int)),
     Function::new("wolfSSL_UseSNI", Kind::ServerName(Text::with_length(3, 4))).optional(),
     Function::new("wolfSSL_set_tlsext_host_name", Kind::ServerName(Text::to_nul(2))).optional(),
     Function::new("wolfSSL_shutdown", Kind::Shutdown),
     Function::new("wolfSSL_free", Kind::Free),
     Function::new("wolfSSL_clear", Kind::Clear).optional(),
-    Function::new("wolfSSL_get_version", Kind::Ask(Told::Version, Answer::Text)),
-    Function::new("wolfSSL_get_cipher_name", Kind::Ask(Told::Cipher, Answer::Text)),
+    Function::new("wolfSSL_get_version", Kind::Get(Param::Version, Output::Text)),
+    Function::new("wolfSSL_get_cipher_name", Kind::Get(Param::Cipher, Output::Text)),
 ];

@@ -11,8 +11,8 @@ pub(crate) enum Event<'a> {
     Data(types::event_data, &'a [u8]),
     Gap(types::event_gap),
     Conn(types::event_conn),
-    /// What the program set or asked for, and its text.
-    Told(types::event_told, &'a [u8]),
+    /// A TLS parameter that the program set or queried, and its text.
+    TlsParam(types::event_tls_param, &'a [u8]),
     Handshake(types::event_handshake),
     Close(types::event_close),
     LateClose(types::event_close),
@@ -34,9 +34,10 @@ impl<'a> Event<'a> {
             }
             kind::EVENT_GAP => Self::Gap(view(bytes)?),
             kind::EVENT_CONN => Self::Conn(view(bytes)?),
-            kind::EVENT_TOLD => {
-                let text = size_of::<types::event_told>() - types::event_told::default().text.len();
-                Self::Told(view(bytes)?, bytes.get(text..text + head.len as usize)?)
+            kind::EVENT_TLS_PARAM => {
+                let text = size_of::<types::event_tls_param>()
+                    - types::event_tls_param::default().text.len();
+                Self::TlsParam(view(bytes)?, bytes.get(text..text + head.len as usize)?)
             }
             kind::EVENT_HANDSHAKE => Self::Handshake(view(bytes)?),
             kind::EVENT_CLOSE => Self::Close(view(bytes)?),
@@ -89,7 +90,7 @@ impl FromKernel for types::event {}
 impl FromKernel for types::event_data {}
 impl FromKernel for types::event_gap {}
 impl FromKernel for types::event_conn {}
-impl FromKernel for types::event_told {}
+impl FromKernel for types::event_tls_param {}
 impl FromKernel for types::event_handshake {}
 impl FromKernel for types::event_close {}
 impl FromKernel for types::conn {}
@@ -99,7 +100,7 @@ impl FromKernel for types::call {}
 impl FromKernel for types::call_key {}
 impl FromKernel for types::site {}
 impl FromKernel for types::file_key {}
-impl FromKernel for types::event_held {}
+impl FromKernel for types::event_stop {}
 impl FromKernel for types::tcp_user {}
 impl FromKernel for types::go_layout {}
 
@@ -134,13 +135,14 @@ const _: () = {
     assert!(size_of::<types::event_gap>() == 64);
     assert!(size_of::<types::endpoints>() == 40);
     assert!(size_of::<types::event_conn>() == 104);
-    assert!(size_of::<types::event_told>() == 312);
+    assert!(size_of::<types::event_tls_param>() == 312);
     assert!(size_of::<types::event_handshake>() == 56);
     assert!(size_of::<types::event_close>() == 128);
     assert!(size_of::<types::site>() == 24);
     assert!(size_of::<types::file_key>() == 16);
-    assert!(size_of::<types::event_held>() == 32);
+    assert!(size_of::<types::event_stop>() == 32);
     assert!(size_of::<types::tcp_user>() == 8);
+    assert!(size_of::<types::go_layout>() == 16);
     assert!(size_of::<types::settings>() == 40);
 };
 

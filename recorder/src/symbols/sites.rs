@@ -6,7 +6,7 @@ use std::ops::Range;
 use object::{Object, ObjectSegment, ObjectSymbol, ObjectSymbolTable, RelocationTarget};
 use object::{SegmentFlags, elf};
 
-use crate::functions::{self, Answer, Count, Function, Kind, Side};
+use crate::functions::{self, Count, Fd, Function, Kind, Output, Side};
 use crate::kernel::skel::types::site_result;
 use crate::placement::{self, Image, Location, Placement, Reg, Unplaced, Wanted, Width, place};
 
@@ -175,11 +175,11 @@ fn wanted(function: &Function) -> Wanted<'static> {
         Kind::Data(..) => (&[Long, Long, Int], Some(width)),
         Kind::Flush | Kind::Handshake(_) => (&[Long], Some(Int)),
         Kind::Sendfile => (&[Long], Some(width)),
-        Kind::Make(_) => (&[Long; 2], Some(Long)),
-        Kind::Ask(_, Answer::Text | Answer::Number) => (&[Long], Some(Long)),
-        Kind::Ask(..) => (&[Long; 3], Some(Int)),
-        Kind::SetFd if function.wide => (&[Long; 2], None),
-        Kind::SetFd => (&[Long, Int], None),
+        Kind::Create(_) => (&[Long; 2], Some(Long)),
+        Kind::Get(_, Output::Text | Output::Number) => (&[Long], Some(Long)),
+        Kind::Get(..) => (&[Long; 3], Some(Int)),
+        Kind::SetFd(Fd::Pointer) => (&[Long; 2], None),
+        Kind::SetFd(Fd::Int) => (&[Long, Int], None),
         Kind::Ctrl => (&[Long, Int, Long, Long], None),
         Kind::ServerName(_) => (&[Long; 4], None),
         Kind::Role if matches!(function.side, Side::Is(_)) => (&[Long], None),

@@ -28,7 +28,7 @@ impl<K: KernelState> Tracker<K> {
     pub(super) fn image_gone(&mut self, pid: u32, boot_ns: u64, emit: Emit<'_>) {
         self.close_all(Some(pid), boot_ns, CloseCause::Exit, emit);
         self.turned_away.retain(|&(of, _), born_ns| of != pid || *born_ns >= boot_ns);
-        self.answers.retain(|&(of, _), (born_ns, _)| of != pid || *born_ns >= boot_ns);
+        self.params.retain(|&(of, _), (born_ns, _)| of != pid || *born_ns >= boot_ns);
         if let Some(image) = self.processes.get_mut(&pid) {
             *image = None;
         }

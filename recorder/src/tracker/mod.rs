@@ -18,7 +18,7 @@ use sslrec_formats::record::{
 
 use self::terms::{Known, Learn, direction, gap_cause};
 
-use self::tls_params::Answers;
+use self::tls_params::TlsParams;
 use crate::clock::Clock;
 use crate::coverage::Coverage;
 use crate::functions::name_of;
@@ -68,7 +68,7 @@ pub(crate) struct Tracker<K> {
     /// What was set or asked for before its connection was first reported, with the connection's
     /// time of birth, by process and object: a later object at the same address takes the place of
     /// one that came to nothing, which is never reported.
-    answers: HashMap<(u32, u64), (u64, Answers)>,
+    params: HashMap<(u32, u64), (u64, TlsParams)>,
     next_number: u64,
     totals: Totals,
 }
@@ -102,7 +102,7 @@ impl<K: KernelState> Tracker<K> {
             unstarted: 0,
             turned_away: HashMap::new(),
             processes: HashMap::new(),
-            answers: HashMap::new(),
+            params: HashMap::new(),
             next_number: 1,
             totals: Totals::default(),
         }
@@ -123,7 +123,7 @@ impl<K: KernelState> Tracker<K> {
             Some(Event::Data(data, payload)) => self.data(&data, payload, emit),
             Some(Event::Gap(gap)) => self.gap(&gap, emit),
             Some(Event::Conn(conn)) => self.conn(&conn, emit),
-            Some(Event::Told(told, text)) => self.told(&told, text, emit),
+            Some(Event::TlsParam(param, text)) => self.tls_param(&param, text, emit),
             Some(Event::Handshake(handshake)) => self.handshake(&handshake, emit),
             Some(Event::Close(close)) => self.closed(&close, emit),
             Some(Event::LateClose(close)) => {
@@ -239,27 +239,27 @@ impl<K: KernelState> Tracker<K> {
 
     fn describe(&mut self, key: Key, ts_ns: u64, known: &Known, emit: Emit<'_>) {
         let lib = self.coverage.path(known.lib).map(|path| path.display().to_string());
-        let answers = self.take_answers(key);
+        let params = self.take_params(key);
         let is_new = !self.conns.contains_key(&key);
         let record = &mut self.entry(key, ts_ns).record;
         let before = record.clone();
         record.lib = lib;
         record.joined = known.joined != 0;
-        answers.add_to(record);
+        params.add_to(record);
         record.learn(&known.ends, known.role);
         if is_new || *record != before {
             emit(&Record::Connection(record.clone()));
         }
     }
 
-    fn told(&mut self, told: &types::event_told, text: &[u8], emit: Emit<'_>) {
-        let key = Key::of(&told.head);
-        let answers = Answers::of(told, text);
+    fn tls_param(&mut self, param: &types::event_tls_param, text: &[u8], emit: Emit<'_>) {
+        let key = Key::of(&param.head);
+        let params = TlsParams::of(param, text);
         let may_begin = self.has_room() && !self.is_turned_away(key);
         match self.conns.get_mut(&key) {
             Some(conn) => {
                 let before = conn.record.clone();
-                answers.add_to(&mut conn.record);
+                params.add_to(&mut conn.record);
                 if conn.record != before {
                     emit(&Record::Connection(conn.record.clone()));
                 }
@@ -267,22 +267,22 @@ impl<K: KernelState> Tracker<K> {
             // Nor will there be room for the connection itself.
             None if !may_begin => {}
             None => {
-                let (born_ns, known) = self.answers.entry(key.place()).or_default();
+                let (born_ns, known) = self.params.entry(key.place()).or_default();
                 if *born_ns != key.born_ns {
-                    (*born_ns, *known) = (key.born_ns, Answers::default());
+                    (*born_ns, *known) = (key.born_ns, TlsParams::default());
                 }
-                known.learn(answers);
+                known.learn(params);
             }
         }
     }
 
-    fn take_answers(&mut self, key: Key) -> Answers {
+    fn take_params(&mut self, key: Key) -> TlsParams {
         let place = key.place();
-        match self.answers.get(&place) {
+        match self.params.get(&place) {
             Some((born_ns, _)) if *born_ns == key.born_ns => {
-                self.answers.remove(&place).map(|(_, answers)| answers).unwrap_or_default()
+                self.params.remove(&place).map(|(_, params)| params).unwrap_or_default()
             }
-            _ => Answers::default(),
+            _ => TlsParams::default(),
         }
     }
 
@@ -347,9 +347,9 @@ impl<K: KernelState> Tracker<K> {
             match self.kernel.conn(key) {
                 Some(conn) => self.describe(key, ts_ns, &Known::from(&conn), emit),
                 None => {
-                    let answers = self.take_answers(key);
+                    let params = self.take_params(key);
                     let record = &mut self.entry(key, ts_ns).record;
-                    answers.add_to(record);
+                    params.add_to(record);
                     emit(&Record::Connection(record.clone()));
                 }
             }

@@ -10,7 +10,7 @@ const EXEC: u16 = types::event_kind::EVENT_EXEC.0 as u16;
 const DATA: u16 = types::event_kind::EVENT_DATA.0 as u16;
 const GAP: u16 = types::event_kind::EVENT_GAP.0 as u16;
 const CONN: u16 = types::event_kind::EVENT_CONN.0 as u16;
-const TOLD: u16 = types::event_kind::EVENT_TOLD.0 as u16;
+const TLS_PARAM: u16 = types::event_kind::EVENT_TLS_PARAM.0 as u16;
 const CLOSE: u16 = types::event_kind::EVENT_CLOSE.0 as u16;
 const LATE_CLOSE: u16 = types::event_kind::EVENT_LATE_CLOSE.0 as u16;
 /// No process has it: pids end at 2^22.
@@ -68,8 +68,12 @@ fn data(ssl: u64, born_ns: u64, dir: u32, offset: u64, payload: &[u8]) -> Bytes 
 
 /// What the program named as the server.
 fn server_name(born_ns: u64, name: &str) -> Bytes {
-    let head = Bytes::head(TOLD, 1, born_ns, name.len() as u32);
-    head.u64(0).u32(types::told::TOLD_SERVER_NAME.0).u32(0).raw(name.as_bytes()).raw(&[0; 256])
+    let head = Bytes::head(TLS_PARAM, 1, born_ns, name.len() as u32);
+    head.u64(0)
+        .u32(types::tls_param::PARAM_SERVER_NAME.0)
+        .u32(0)
+        .raw(name.as_bytes())
+        .raw(&[0; 256])
 }
 
 /// A close says all about the connection once more.
@@ -256,7 +260,7 @@ fn names_of_objects_that_came_to_nothing_do_not_pile_up() {
     for born_ns in 0..100 {
         assert!(lines(&mut tracker, &[name(born_ns)]).is_empty());
     }
-    assert_eq!(tracker.answers.len(), 1);
+    assert_eq!(tracker.params.len(), 1);
     let lines = lines(&mut tracker, &[conn(1, 200, 5000, 1)]);
     assert!(!lines[1].contains("a.example"), "the name was another object's: {lines:?}");
 }

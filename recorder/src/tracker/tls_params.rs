@@ -1,45 +1,45 @@
-//! What programs set and ask of their connections: server name, ALPN, version, cipher.
+//! TLS parameters that programs set or query: server name, ALPN, version, cipher.
 //!
-//! Libraries answer in texts or in numbers, by which each means something else; here they become
-//! the texts that the files have. Nothing is read but what the program was told itself.
+//! Libraries return strings or numbers, and number versions differently. Here all become the strings
+//! that the files have. Nothing is read but the value that the program received.
 
 use sslrec_formats::record::Connection;
 
 use crate::functions::{Family, function};
 use crate::kernel::skel::types;
 
-/// What is known of a connection by this way.
+/// The known parameters of a connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Answers {
+pub(crate) struct TlsParams {
     sni: Option<String>,
     alpn: Option<String>,
     version: Option<String>,
     cipher: Option<String>,
 }
 
-impl Answers {
-    /// What an event tells. Nothing, if it is a number without a meaning.
-    pub(crate) fn of(told: &types::event_told, text: &[u8]) -> Self {
+impl TlsParams {
+    /// The parameters of an event; none if it has a number without a meaning.
+    pub(crate) fn of(event: &types::event_tls_param, text: &[u8]) -> Self {
         let text = (!text.is_empty()).then(|| String::from_utf8_lossy(text).into_owned());
-        let number = u32::try_from(told.number).unwrap_or(0);
-        let mut answers = Self::default();
-        match types::told(told.what) {
-            types::told::TOLD_SERVER_NAME => answers.sni = text,
-            types::told::TOLD_ALPN => answers.alpn = text,
-            types::told::TOLD_CIPHER => answers.cipher = text,
-            types::told::TOLD_VERSION => {
-                answers.version = text.or_else(|| version(number, told.head.func));
+        let number = u32::try_from(event.number).unwrap_or(0);
+        let mut params = Self::default();
+        match types::tls_param(event.param) {
+            types::tls_param::PARAM_SERVER_NAME => params.sni = text,
+            types::tls_param::PARAM_ALPN => params.alpn = text,
+            types::tls_param::PARAM_CIPHER => params.cipher = text,
+            types::tls_param::PARAM_VERSION => {
+                params.version = text.or_else(|| version(number, event.head.func));
             }
-            types::told::TOLD_VERSION_AND_CIPHER => {
-                answers.version = version(number & 0xffff, told.head.func);
-                answers.cipher = Some(format!("{:#06x}", number >> 16));
+            types::tls_param::PARAM_VERSION_AND_CIPHER => {
+                params.version = version(number & 0xffff, event.head.func);
+                params.cipher = Some(format!("{:#06x}", number >> 16));
             }
             _ => {}
         }
-        answers
+        params
     }
 
-    /// Takes over what the other knows.
+    /// Takes over the parameters that the other has.
     pub(crate) fn learn(&mut self, other: Self) {
         self.sni = other.sni.or(self.sni.take());
         self.alpn = other.alpn.or(self.alpn.take());
@@ -47,7 +47,7 @@ impl Answers {
         self.cipher = other.cipher.or(self.cipher.take());
     }
 
-    /// Adds to a connection's record what is known here.
+    /// Adds the known parameters to a connection's record.
     pub(crate) fn add_to(self, record: &mut Connection) {
         record.sni = self.sni.or(record.sni.take());
         record.alpn = self.alpn.or(record.alpn.take());
@@ -83,14 +83,16 @@ mod tests {
     use super::*;
     use crate::functions::index_of;
 
-    fn told(func: &str, what: types::told, number: u64, text: &[u8]) -> Answers {
+    fn params(func: &str, param: types::tls_param, number: u64, text: &[u8]) -> TlsParams {
         let head = types::event { func: index_of(func).unwrap(), ..types::event::default() };
-        Answers::of(&types::event_told { head, what: what.0, number, ..Default::default() }, text)
+        let event = types::event_tls_param { head, param: param.0, number, ..Default::default() };
+        TlsParams::of(&event, text)
     }
 
     #[test]
     fn every_library_has_numbers_of_its_own_for_versions() {
-        let version = |func, number| told(func, types::told::TOLD_VERSION, number, b"").version;
+        let version =
+            |func, number| params(func, types::tls_param::PARAM_VERSION, number, b"").version;
         assert_eq!(version("gnutls_protocol_get_version", 5).as_deref(), Some("TLSv1.3"));
         assert_eq!(version("gnutls_protocol_get_version", 4).as_deref(), Some("TLSv1.2"));
         let s2n = "s2n_connection_get_actual_protocol_version";
@@ -100,21 +102,21 @@ mod tests {
     }
 
     #[test]
-    fn nss_tells_version_and_cipher_at_once() {
+    fn nss_returns_version_and_cipher_at_once() {
         let number = 0x0304 | 0x1301 << 16;
-        let both = types::told::TOLD_VERSION_AND_CIPHER;
-        let answers = told("SSL_GetChannelInfo", both, number, b"");
-        assert_eq!(answers.version.as_deref(), Some("TLSv1.3"));
-        assert_eq!(answers.cipher.as_deref(), Some("0x1301"));
+        let both = types::tls_param::PARAM_VERSION_AND_CIPHER;
+        let all = params("SSL_GetChannelInfo", both, number, b"");
+        assert_eq!(all.version.as_deref(), Some("TLSv1.3"));
+        assert_eq!(all.cipher.as_deref(), Some("0x1301"));
     }
 
     #[test]
     fn what_comes_later_counts_and_takes_nothing_away() {
-        let mut answers = told("SSL_ctrl", types::told::TOLD_SERVER_NAME, 0, b"one");
-        answers.learn(told("SSL_get_version", types::told::TOLD_VERSION, 0, b"TLSv1.2"));
-        answers.learn(told("SSL_ctrl", types::told::TOLD_SERVER_NAME, 0, b"two"));
+        let mut all = params("SSL_ctrl", types::tls_param::PARAM_SERVER_NAME, 0, b"one");
+        all.learn(params("SSL_get_version", types::tls_param::PARAM_VERSION, 0, b"TLSv1.2"));
+        all.learn(params("SSL_ctrl", types::tls_param::PARAM_SERVER_NAME, 0, b"two"));
         let mut record = Connection { alpn: Some("h2".into()), ..Connection::default() };
-        answers.add_to(&mut record);
+        all.add_to(&mut record);
         assert_eq!(record.sni.as_deref(), Some("two"));
         assert_eq!(record.version.as_deref(), Some("TLSv1.2"));
         assert_eq!(record.alpn.as_deref(), Some("h2"));

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Nothing is missed: a process that gets to the network with a file mapped that the recorder has
- * not looked at is stopped, and goes on once that is done and the file is probed. It is told from
- * others by its mappings, so that neither the loader nor the way in which the file came matters.
+ * Stops a process that begins to use the network with a file mapped that the recorder has not
+ * inspected; the recorder resumes it once the file is probed. The mappings decide, so that neither
+ * the loader nor the way in which the file was mapped matters.
  *
- * The recorder hears of mappings by itself as they are made, and most often is faster; then nobody
- * is stopped. It stops nobody either where the kernel cannot walk mappings (before 6.7).
+ * The recorder receives mappings as they are made, and is usually faster; then no process is
+ * stopped. None is stopped either where the kernel cannot walk mappings (before 6.7).
  */
-#ifndef SSLREC_HOLD_H
-#define SSLREC_HOLD_H
+#ifndef SSLREC_STOP_H
+#define SSLREC_STOP_H
 
 #include "process.h"
 
@@ -17,7 +17,7 @@ extern int bpf_iter_task_vma_new(struct bpf_iter_task_vma *it, struct task_struc
 extern struct vm_area_struct *bpf_iter_task_vma_next(struct bpf_iter_task_vma *it) __ksym __weak;
 extern void bpf_iter_task_vma_destroy(struct bpf_iter_task_vma *it) __ksym __weak;
 
-/* Another thread may be mapping something just now. */
+/* A walk fails while another thread changes the mappings. */
 #define WALK_ATTEMPTS 4
 
 enum walk {
@@ -57,15 +57,16 @@ static __always_inline enum walk walk_mappings(struct file_key *key)
 	return result;
 }
 
-static __always_inline void hold_if_unknown(void)
+static __always_inline void stop_if_unknown(void)
 {
 	__u32 pid = current_thread() >> 32;
 	struct file_key key = {};
 	enum walk result = WALK_REFUSED;
-	struct event_held *e;
+	struct event_stop *e;
 	__u64 now_ns;
 
-	if (!settings.have_task_vma || !holding || !is_wanted(pid) || bpf_map_lookup_elem(&held, &pid))
+	if (!settings.have_task_vma || !stopping || !is_wanted(pid) ||
+	    bpf_map_lookup_elem(&stopped, &pid))
 		return;
 	for (int i = 0; i < WALK_ATTEMPTS && result == WALK_REFUSED; i++)
 		result = walk_mappings(&key);
@@ -74,14 +75,14 @@ static __always_inline void hold_if_unknown(void)
 	if (result != WALK_FOUND)
 		return;
 	now_ns = bpf_ktime_get_boot_ns();
-	e = bpf_ringbuf_reserve(&holds, sizeof(*e), 0);
+	e = bpf_ringbuf_reserve(&stops, sizeof(*e), 0);
 	if (!e) {
 		count(COUNT_NOT_LOOKED_THROUGH);
 		return;
 	}
-	/* In the table before it stops: whoever finds it there may let it go. */
-	if (bpf_map_update_elem(&held, &pid, &now_ns, BPF_ANY) || bpf_send_signal(SIGSTOP)) {
-		bpf_map_delete_elem(&held, &pid);
+	/* In the table before it stops: the recorder may resume only processes in the table. */
+	if (bpf_map_update_elem(&stopped, &pid, &now_ns, BPF_ANY) || bpf_send_signal(SIGSTOP)) {
+		bpf_map_delete_elem(&stopped, &pid);
 		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
 		count(COUNT_NOT_LOOKED_THROUGH);
 		return;

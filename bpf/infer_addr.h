@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * Addresses of connections whose program feeds TLS through memory and does the socket I/O itself,
- * between the calls: Node.js, Python's asyncio. They are concluded from what the thread did around
- * the calls, and marked so.
+ * between the calls: Node.js, Python's asyncio. They are inferred from what the thread did
+ * around the calls, and marked so.
  *
  * Two things speak for a socket: it gave bytes last before a call that consumed some, and it was
  * given bytes first after a call that made some. Each such event is a vote, and a receive votes
@@ -13,10 +13,10 @@
  * A connection whose calls use a socket themselves never gets here. That is known only where sends
  * are seen too, so without them there is no conclusion.
  */
-#ifndef SSLREC_AROUND_H
-#define SSLREC_AROUND_H
+#ifndef SSLREC_INFER_ADDR_H
+#define SSLREC_INFER_ADDR_H
 
-#include "conn.h"
+#include "addr.h"
 
 #define VOTES_ENOUGH 3
 
@@ -64,30 +64,30 @@ static __always_inline void vote(const struct conn_key *key, struct conn *conn,
 }
 
 /* A socket operation outside of any TLS call on a thread that makes such calls. */
-static __always_inline void socket_used_around(__u64 thread, struct sock *sk, bool sent)
+static __always_inline void socket_used_outside(__u64 thread, struct sock *sk, bool sent)
 {
-	struct around *around = bpf_map_lookup_elem(&arounds, &thread);
+	struct thread_io *io = bpf_map_lookup_elem(&thread_ios, &thread);
 	struct endpoints ends __attribute__((aligned(8))) = {};
 	struct conn *conn;
 
 	/* Others than TCP stand between without meaning anything. */
-	if (!around || BPF_CORE_READ(sk, sk_type) != SOCK_STREAM || !read_endpoints(&ends, sk))
+	if (!io || BPF_CORE_READ(sk, sk_type) != SOCK_STREAM || !read_endpoints(&ends, sk))
 		return;
 	if (!sent) {
-		around->received = ends;
+		io->received = ends;
 		/* Something new begins: what was written before was not for sending now. */
-		around->has_written = 0;
+		io->has_written = 0;
 		return;
 	}
-	if (!around->has_written)
+	if (!io->has_written)
 		return;
-	around->has_written = 0;
-	conn = bpf_map_lookup_elem(&conns, &around->writer);
-	if (conn && conn->born_ns == around->writer_born_ns && needs_guess(conn))
-		vote(&around->writer, conn, &ends);
+	io->has_written = 0;
+	conn = bpf_map_lookup_elem(&conns, &io->writer);
+	if (conn && conn->born_ns == io->writer_born_ns && needs_guess(conn))
+		vote(&io->writer, conn, &ends);
 }
 
-/* A socket operation; `moved` says that it took or gave bytes. A thread on which no call was ever
+/* A socket operation; `moved`: it took or gave bytes. A thread on which no call was ever
  * marked (may_learn_by_socket()) is done with at the first look. */
 static __always_inline void socket_used(struct sock *sk, bool sent, bool moved)
 {
@@ -99,48 +99,48 @@ static __always_inline void socket_used(struct sock *sk, bool sent, bool moved)
 	if (*sp)
 		socket_used_within(thread, *sp, sk, moved);
 	else if (moved)
-		socket_used_around(thread, sk, sent);
+		socket_used_outside(thread, sk, sent);
 }
 
-static __always_inline struct around *around_of(__u64 thread)
+static __always_inline struct thread_io *thread_io_of(__u64 thread)
 {
-	struct around *known = bpf_map_lookup_elem(&arounds, &thread);
-	struct around none = {};
+	struct thread_io *known = bpf_map_lookup_elem(&thread_ios, &thread);
+	struct thread_io none = {};
 
 	if (known)
 		return known;
-	if (bpf_map_update_elem(&arounds, &thread, &none, BPF_ANY))
+	if (bpf_map_update_elem(&thread_ios, &thread, &none, BPF_ANY))
 		count(COUNT_THREAD_TABLE_FULL);
-	return bpf_map_lookup_elem(&arounds, &thread);
+	return bpf_map_lookup_elem(&thread_ios, &thread);
 }
 
-/* A marked call ended. Only one whose address is not known has anything to say. `done` says that it
- * handed over bytes. A step of the handshake consumes and makes some in any case, and every call is
- * one until data has passed. */
+/* The end of a marked call; of interest if the address is unknown. `done`: it read or wrote bytes.
+ * A step of the handshake consumes and produces bytes in any case, and every call is one until data
+ * has passed. */
 static __always_inline void call_ended(const struct call *call, const struct site *site, __u32 pid,
 				       bool done)
 {
 	struct conn_key key = conn_key_of(pid, call->ssl);
 	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
-	struct around *around;
+	struct thread_io *io;
 	bool step;
 
 	if (!conn || !needs_guess(conn))
 		return;
 	step = site->kind == SITE_HANDSHAKE || !has_data(conn);
-	around = around_of(call->thread);
-	if (!around)
+	io = thread_io_of(call->thread);
+	if (!io)
 		return;
 	if (step || site->dir == DIR_RECEIVED) {
-		if (around->received.family && (step || done))
-			vote(&key, conn, &around->received);
+		if (io->received.family && (step || done))
+			vote(&key, conn, &io->received);
 		/* Even if nothing came of it: the next call is not the one that it was for. */
-		around->received.family = 0;
+		io->received.family = 0;
 	}
 	if (step || (site->dir == DIR_SENT && done)) {
-		around->writer = key;
-		around->writer_born_ns = conn->born_ns;
-		around->has_written = 1;
+		io->writer = key;
+		io->writer_born_ns = conn->born_ns;
+		io->has_written = 1;
 	}
 }
 

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Functions of which only the entry matters: they tell something of a connection, or end it.
+ * Functions of which only the entry matters: they set something of a connection, or end it.
  */
-#ifndef SSLREC_NOTES_H
-#define SSLREC_NOTES_H
+#ifndef SSLREC_ENTRY_ONLY_H
+#define SSLREC_ENTRY_ONLY_H
 
-#include "tls.h"
+#include "conn.h"
+#include "getters.h"
+#include "nspr.h"
 
 #define SSL_CTRL_SET_TLSEXT_HOSTNAME 55	/* openssl/tls1.h, the same since 1.0.0 */
 #define FD_MAX 0x7fffffff
@@ -15,50 +17,16 @@ static __always_inline void server_name(const struct conn_key *key, struct conn 
 {
 	struct text text = { .at = argument(ctx, site->text_arg), .len = NAME_LEN };
 
-	if (site->count_arg)
-		text.len = argument(ctx, site->count_arg);
+	if (site->text_len_arg)
+		text.len = argument(ctx, site->text_len_arg);
 	if (!text.at)
 		return;
-	/* Only clients name the server. */
+	/* Only clients set the server's name. */
 	conn->role = ROLE_CLIENT;
-	tell_text(key, conn, site, text);
+	send_text(key, conn, site, text);
 }
 
-/*
- * The object is made ready for another connection. The library itself does this at the start of
- * each handshake, so it means something only where a connection has been.
- */
-static __always_inline void clear(const struct conn_key *key, struct conn *conn)
-{
-	if (!conn->handshake_done && !has_data(conn) && !handshake_failed(conn))
-		return;
-	send_close(key, conn);
-	conn->born_ns = bpf_ktime_get_boot_ns();
-	conn->offset[DIR_SENT] = 0;
-	conn->offset[DIR_RECEIVED] = 0;
-	conn->handshake_ns = 0;
-	conn->handshake_end_ns = 0;
-	conn->handshake_done = 0;
-	conn->handshake_unsure = 0;
-	conn->told = 0;
-	conn->announced = 0;
-	conn->joined = 0;
-	conn->shutdown = 0;
-	conn->direct = 0;
-	__builtin_memset(&conn->ends, 0, sizeof(conn->ends));
-}
-
-static __always_inline void release(const struct conn_key *key, struct conn *conn)
-{
-	if (conn->refs) {
-		conn->refs--;
-		return;
-	}
-	send_close(key, conn);
-	bpf_map_delete_elem(&conns, key);
-}
-
-/* Functions that tell something of a fresh object create its entry; the others need one. */
+/* Functions that set something of a new object create its entry; the others need one. */
 static __always_inline bool creates_conn(const struct site *site, struct pt_regs *ctx)
 {
 	switch (site->kind) {
@@ -74,7 +42,7 @@ static __always_inline bool creates_conn(const struct site *site, struct pt_regs
 	}
 }
 
-static __always_inline int enter_note(struct pt_regs *ctx)
+static __always_inline int enter_entry_only(struct pt_regs *ctx)
 {
 	__u32 pid = current_thread() >> 32;
 	struct conn_key key;
@@ -84,7 +52,7 @@ static __always_inline int enter_note(struct pt_regs *ctx)
 	if (!is_wanted(pid))
 		return 0;
 	site = site_at(site_index(ctx));
-	if (!site || is_no_tls(ctx, site, pid))
+	if (!site || is_ignored(ctx, site, pid))
 		return 0;
 	key = conn_key_of(pid, object_of(PT_REGS_PARM1(ctx)));
 	/* A reference may be added at any time in a connection's life. */
@@ -95,13 +63,13 @@ static __always_inline int enter_note(struct pt_regs *ctx)
 	switch (site->kind) {
 	case SITE_ROLE:
 		if (site->role)
-			conn->role = role_told(ctx, site);
+			conn->role = role_of_call(ctx, site);
 		if (!has_data(conn))
 			conn->joined = 0;
 		break;
 	case SITE_SET_FD:
-		/* A pointer is one in disguise, if it can be. */
-		if (!site->result_64 || PT_REGS_PARM2(ctx) <= FD_MAX)
+		/* A pointer may be a descriptor that was cast. */
+		if (!(site->flags & SITE_FD_POINTER) || PT_REGS_PARM2(ctx) <= FD_MAX)
 			conn->fd = PT_REGS_PARM2(ctx);
 		break;
 	case SITE_CTRL:
@@ -118,10 +86,10 @@ static __always_inline int enter_note(struct pt_regs *ctx)
 		conn->shutdown = 1;
 		break;
 	case SITE_CLEAR:
-		clear(&key, conn);
+		clear_conn(&key, conn);
 		break;
 	case SITE_FREE:
-		release(&key, conn);
+		release_conn(&key, conn);
 		break;
 	}
 	return 0;

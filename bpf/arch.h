@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The machine: everything that depends on x86-64 and is not covered by the PT_REGS macros of
+ * libbpf. Another machine needs its part of this file, its registers in vmlinux.h, and its module
+ * in recorder/src/arch.
+ */
+#ifndef SSLREC_ARCH_H
+#define SSLREC_ARCH_H
+
+#include "vmlinux.h"
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+#include "event.h"
+
+#if !defined(__TARGET_ARCH_x86)
+#error "sslrec records on x86-64 only"
+#endif
+
+/* Bytes that a return pops between the exit of a function and its return probe: the address. */
+#define RETURN_POPS 8
+
+/* The number of the address space of a task, of which the kernel never uses one again. */
+static __always_inline __u64 address_space_of(struct task_struct *task)
+{
+	return BPF_CORE_READ(task, mm, context.ctx_id);
+}
+
+/* True if the result at an exit site is in a register, and not on the stack; then it is stored in
+ * `value`. */
+static __always_inline bool result_in_register(const struct pt_regs *ctx, __u8 result,
+					       __s64 *value)
+{
+	switch (result) {
+	case RESULT_AX:
+		*value = ctx->ax;
+		return true;
+	case RESULT_BX:
+		*value = ctx->bx;
+		return true;
+	case RESULT_BP:
+		*value = ctx->bp;
+		return true;
+	case RESULT_R12:
+		*value = ctx->r12;
+		return true;
+	case RESULT_R13:
+		*value = ctx->r13;
+		return true;
+	case RESULT_R14:
+		*value = ctx->r14;
+		return true;
+	case RESULT_R15:
+		*value = ctx->r15;
+		return true;
+	case RESULT_GUARDED:
+		*value = (__s32)ctx->ax;
+		return *value <= 0;
+	default:
+		return false;
+	}
+}
+
+/* ---- The register ABI of Go, since 1.17 ---- */
+
+static __always_inline __u64 go_goroutine(const struct pt_regs *ctx)
+{
+	return ctx->r14;
+}
+
+static __always_inline __u64 go_first(const struct pt_regs *ctx)
+{
+	return ctx->ax;
+}
+
+static __always_inline __u64 go_second(const struct pt_regs *ctx)
+{
+	return ctx->bx;
+}
+
+static __always_inline __u64 go_third(const struct pt_regs *ctx)
+{
+	return ctx->cx;
+}
+
+static __always_inline __u64 go_fourth(const struct pt_regs *ctx)
+{
+	return ctx->di;
+}
+
+/* The register of the first argument. */
+static __always_inline __u64 go_result(const struct pt_regs *ctx)
+{
+	return ctx->ax;
+}
+
+#define FLAG_CARRY 0x001
+#define FLAG_ZERO 0x040
+
+/* The probe at the entry is on the conditional jump of the prologue. True if the jump will be
+ * taken: the stack must grow first, or the goroutine must yield. Then the function begins anew. */
+static __always_inline bool go_begins_anew(const struct pt_regs *ctx)
+{
+	return ctx->flags & (FLAG_CARRY | FLAG_ZERO);
+}
+
+#endif
