@@ -8,13 +8,11 @@ use std::borrow::Cow;
 use std::mem::MaybeUninit;
 
 use httparse::Status;
-use memchr::{memchr, memmem};
-use sslrec_wire::http1::find_end_of_head;
+use memchr::memchr;
+use sslrec_wire::http1::start::{self, StartLine, is_token};
+use sslrec_wire::http1::{Declared, Framing, Kind, find_end_of_head, message};
 
 use crate::exchange::{Fields, Request, Response};
-
-/// The most that is buffered of one head. Servers stop at 8 KiB to 256 KiB.
-pub(crate) const MAX_HEAD: usize = 1 << 20;
 
 /// The most fields that are kept of one head or trailer section; each costs the peer two bytes
 /// and us many more.
@@ -22,13 +20,6 @@ const MAX_FIELDS: usize = 10_000;
 
 /// Fields that fit without an allocation.
 const USUAL_FIELDS: usize = 64;
-
-/// Which kind of message a direction carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Request,
-    Response,
-}
 
 /// The start line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +37,23 @@ pub(crate) struct Head {
     pub(crate) fields: Fields,
     /// What was wrong with it.
     pub(crate) anomalies: Vec<&'static str>,
+}
+
+impl Head {
+    /// The framing of what follows; `method` is that of the request, if this is a response and the
+    /// request is known. Contradictions are added to the anomalies.
+    pub(crate) fn framing(&mut self, method: Option<&str>) -> Framing {
+        let mut declared = Declared::default();
+        self.fields.iter().for_each(|(name, value)| declared.field(name, value));
+        let Self { line, minor, anomalies, .. } = self;
+        let note = |what| anomalies.push(what);
+        match line {
+            Line::Request { method, .. } => declared.of_request(method.as_bytes(), *minor, note),
+            Line::Response { status, .. } => {
+                declared.of_response(*status, *minor, method.map(str::as_bytes), note)
+            }
+        }
+    }
 }
 
 /// Reads a head. `whole` says that it ends with its empty line; otherwise it was cut, and what is
@@ -127,120 +135,70 @@ fn strict_with<'b>(
     Ok(minor.map(|minor| (Head { line, minor, fields, anomalies: Vec::new() }, len)))
 }
 
-/// Reads a head whatever is wrong with it, as far as it goes.
+/// Reads a head with any defects, as far as it goes.
 pub(crate) fn parse_lenient(kind: Kind, bytes: &[u8]) -> Option<Head> {
     let start = bytes.iter().position(|b| !b"\r\n".contains(b))?;
     let bytes = &bytes[start..];
     let end = memchr(b'\n', bytes)?;
     let mut anomalies = Vec::new();
-    let (line, minor) = match kind {
-        Kind::Request => request_line(trim_cr(&bytes[..end]), &mut anomalies)?,
-        Kind::Response => status_line(trim_cr(&bytes[..end]))?,
+    let (line, minor) = match start::parse(kind, &bytes[..end])? {
+        StartLine::Request { method, target, minor } => {
+            if target.iter().any(|b| b.is_ascii_whitespace() || b.is_ascii_control()) {
+                anomalies.push("whitespace or control character in the request target");
+            }
+            // A token is ASCII.
+            let method = Request::method_of(method);
+            (Line::Request { method, target: target.to_vec() }, minor)
+        }
+        StartLine::Response { status, reason, minor } => {
+            (Line::Response { status, reason: Response::reason_of(reason) }, minor)
+        }
     };
     let mut fields = Fields::default();
     read_fields(&bytes[end + 1..], &mut fields, &mut anomalies);
     Some(Head { line, minor, fields, anomalies })
 }
 
-/// The line, without its line feed, can begin a message.
-pub(crate) fn is_start_line(kind: Kind, line: &[u8]) -> bool {
-    match kind {
-        Kind::Request => request_line(trim_cr(line), &mut Vec::new()).is_some(),
-        Kind::Response => status_line(trim_cr(line)).is_some(),
-    }
-}
-
-fn request_line(line: &[u8], anomalies: &mut Vec<&'static str>) -> Option<(Line, u8)> {
-    let method_end = memchr(b' ', line)?;
-    let version_at = memmem::rfind(line, b" HTTP/1.")?;
-    let minor = minor_version(&line[version_at + 8..])?;
-    let target = line.get(method_end..version_at)?.trim_ascii();
-    let method = &line[..method_end];
-    if !method.iter().copied().all(is_token) || method.is_empty() || target.is_empty() {
-        return None;
-    }
-    if target.iter().any(|b| b.is_ascii_whitespace() || b.is_ascii_control()) {
-        anomalies.push("whitespace or control character in the request target");
-    }
-    // A token is ASCII.
-    let method = Request::method_of(method);
-    Some((Line::Request { method, target: target.to_vec() }, minor))
-}
-
-fn status_line(line: &[u8]) -> Option<(Line, u8)> {
-    let rest = line.strip_prefix(b"HTTP/1.")?;
-    let minor = minor_version(rest.get(..1)?)?;
-    let rest = rest[1..].strip_prefix(b" ")?.trim_ascii_start();
-    let code = rest.get(..3).filter(|code| code.iter().all(u8::is_ascii_digit))?;
-    let reason = match &rest[3..] {
-        [] => &[][..],
-        [b' ', reason @ ..] => reason.trim_ascii(),
-        _ => return None,
-    };
-    let status = code.iter().fold(0, |n, digit| n * 10 + u16::from(digit - b'0'));
-    Some((Line::Response { status, reason: Response::reason_of(reason) }, minor))
-}
-
-fn minor_version(text: &[u8]) -> Option<u8> {
-    match text.trim_ascii_end() {
-        [digit @ b'0'..=b'9'] => Some(digit - b'0'),
-        _ => None,
-    }
-}
-
 /// Reads field lines up to the empty line or the last complete one.
-fn read_fields(mut bytes: &[u8], fields: &mut Fields, anomalies: &mut Vec<&'static str>) {
-    let mut say = |what: &'static str| {
+fn read_fields(bytes: &[u8], fields: &mut Fields, anomalies: &mut Vec<&'static str>) {
+    let mut note = |what: &'static str| {
         if !anomalies.contains(&what) {
             anomalies.push(what);
         }
     };
-    while let Some(end) = memchr(b'\n', bytes) {
-        let line = trim_cr(&bytes[..end]);
-        bytes = &bytes[end + 1..];
-        if line.is_empty() {
-            return;
-        }
+    for line in message::lines(bytes) {
         if fields.len() >= MAX_FIELDS {
-            say("more than 10000 header fields; the rest was left out");
+            note("more than 10000 header fields; the rest was left out");
             return;
         }
-        if matches!(line[0], b' ' | b'\t') {
-            // RFC 9112 section 5.2; before the first field it is a smuggling attempt (2.2).
-            let known = fields.fold(line.trim_ascii());
-            say(if known {
-                "folded header field"
-            } else {
-                "whitespace before the first header field"
-            });
-            continue;
+        match line {
+            message::Line::Folded(value) => {
+                // RFC 9112 section 5.2; before the first field it is a smuggling attempt (2.2).
+                let known = fields.fold(value);
+                note(if known {
+                    "folded header field"
+                } else {
+                    "whitespace before the first header field"
+                });
+            }
+            message::Line::Other(line) => {
+                note("header line without a colon");
+                fields.push(line, b"");
+            }
+            message::Line::Field { name: full, value } => {
+                let name = full.trim_ascii_end();
+                if name.len() != full.len() {
+                    note("whitespace between header name and colon");
+                } else if name.is_empty() || !name.iter().copied().all(is_token) {
+                    note("invalid character in a header name");
+                }
+                if value.iter().any(|b| matches!(b, 0 | b'\r')) {
+                    note("control character in a header value");
+                }
+                fields.push(name, value);
+            }
         }
-        let Some(colon) = memchr(b':', line) else {
-            say("header line without a colon");
-            fields.push(line, b"");
-            continue;
-        };
-        let name = line[..colon].trim_ascii_end();
-        if name.len() != colon {
-            say("whitespace between header name and colon");
-        } else if name.is_empty() || !name.iter().copied().all(is_token) {
-            say("invalid character in a header name");
-        }
-        let value = line[colon + 1..].trim_ascii();
-        if value.iter().any(|b| matches!(b, 0 | b'\r')) {
-            say("control character in a header value");
-        }
-        fields.push(name, value);
     }
-}
-
-fn trim_cr(line: &[u8]) -> &[u8] {
-    line.strip_suffix(b"\r").unwrap_or(line)
-}
-
-/// RFC 9110 section 5.6.2.
-pub(crate) fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]
@@ -254,20 +212,6 @@ mod tests {
 
     fn fields(head: &Head) -> Vec<(&[u8], &[u8])> {
         head.fields.iter().collect()
-    }
-
-    #[test]
-    fn end_is_found_wherever_the_scan_resumes() {
-        for (bytes, end) in [
-            (&b"GET / HTTP/1.1\r\nA: b\r\n\r\nbody"[..], 24),
-            (b"GET / HTTP/1.1\nA: b\n\nbody", 21),
-            (b"GET / HTTP/1.1\nA: b\n\r\nbody", 22),
-        ] {
-            for scanned in 0..end {
-                assert_eq!(find_end_of_head(bytes, scanned), Some(end), "{scanned}");
-                assert_eq!(find_end_of_head(&bytes[..scanned], 0), None, "{scanned}");
-            }
-        }
     }
 
     #[test]

@@ -4,18 +4,17 @@
 //! protocol has it. After a gap the order alone does not tell, so what is known is said in the
 //! notes of the exchanges.
 
-mod framing;
+mod became;
 mod head;
 mod open;
 mod pairs;
 mod parser;
-pub(crate) mod start;
-mod tunnel;
 
-pub(crate) use head::Kind;
 pub(crate) use open::Chunk;
 pub(crate) use pairs::Connection;
 use sslrec_formats::record::Direction;
+use sslrec_wire::http1::Framing;
+pub(crate) use sslrec_wire::http1::{Kind, start};
 
 /// How the bytes of a direction came to their end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

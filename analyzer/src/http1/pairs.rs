@@ -3,23 +3,21 @@
 use std::collections::VecDeque;
 
 use sslrec_formats::record::{Direction, GapCause};
+use sslrec_wire::http1::message::MAX_PIPELINE;
 
-use super::framing::{self, Framing};
-use super::head::{Head, Kind, Line};
+use super::became::{Became, Context, Next};
+use super::head::{Head, Line};
 use super::open::{Applied, Chunk, Open, Side, apply, emit, message, proto};
 use super::parser::{Event, Parser};
-use super::tunnel::Next;
-use super::{End, opposite};
-use crate::exchange::{Exchange, Interim, Item, Request, Response, SharedConnection, Stream};
+use super::{End, Framing, Kind, opposite};
+use crate::exchange::{
+    Exchange, Fields, Interim, Item, Request, Response, SharedConnection, Stream,
+};
 use crate::http2;
 use crate::losses::Losses;
 use crate::messages::Sender;
 use crate::over_http::Reader;
 use crate::timeline::{Ticket, Timeline};
-
-/// The most requests that wait for their responses: where only one direction was captured, none of
-/// them ever gets one. Clients pipeline a few, load generators some hundreds.
-const MAX_PIPELINE: usize = 1000;
 
 /// The most interim responses that are kept of an exchange.
 const MAX_INTERIM: usize = 1000;
@@ -30,36 +28,31 @@ const PAIRED_BY_ORDER: &str = "paired by order after a gap in a pipeline";
 /// A connection of HTTP/1.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(super) shared: SharedConnection,
-    pub(super) request_direction: Direction,
-    pub(super) keep: bool,
-    pub(super) requests: Parser,
-    pub(super) responses: Parser,
-    pub(super) asking: Side,
-    pub(super) answering: Side,
+    shared: SharedConnection,
+    request_direction: Direction,
+    keep: bool,
+    requests: Parser,
+    responses: Parser,
+    asking: Side,
+    answering: Side,
     /// Place of the request whose head is being read.
     request_ticket: Option<Ticket>,
     /// Exchanges with a request, oldest first.
-    pub(super) queue: VecDeque<Open>,
+    queue: VecDeque<Open>,
     /// A response without a request.
-    pub(super) orphan: Option<Open>,
+    orphan: Option<Open>,
     /// The response that is being read is not the final one.
     interim: bool,
     /// When the first byte was held that follows a CONNECT.
     held: Option<Chunk>,
-    /// What came after the connection stopped being HTTP.
-    pub(super) tunnel: Option<(Ticket, Box<Stream>)>,
-    pub(super) tunnel_note: Option<String>,
-    /// What it became, if that is HTTP/2.
-    pub(super) h2c: Option<Box<http2::Connection>>,
-    /// What it became, if that is a WebSocket.
-    pub(super) websocket: Option<Box<Open>>,
+    /// What it became once it stopped being HTTP/1.
+    became: Option<Became>,
     /// Why the bytes are missing of which the parsers speak now: they do at once, see [`Self::gap`].
-    pub(super) gap_cause: GapCause,
+    gap_cause: GapCause,
     /// Responses may have been lost while several requests waited for one. What is paired until
     /// none waits any more may be off by as many.
     doubtful: bool,
-    pub(super) exchanges: u64,
+    exchanges: u64,
 }
 
 impl Connection {
@@ -87,10 +80,7 @@ impl Connection {
             orphan: None,
             interim: false,
             held: None,
-            tunnel: None,
-            tunnel_note: None,
-            h2c: None,
-            websocket: None,
+            became: None,
             gap_cause: GapCause::Unknown,
             doubtful: false,
             exchanges: 0,
@@ -99,7 +89,7 @@ impl Connection {
 
     /// How many exchanges were found.
     pub(crate) fn exchanges(&self) -> u64 {
-        self.exchanges + self.h2c.as_ref().map_or(0, |h2c| h2c.exchanges())
+        self.exchanges + self.became.as_ref().map_or(0, Became::exchanges)
     }
 
     /// Bytes of one direction.
@@ -142,15 +132,14 @@ impl Connection {
 
     /// Something about the bytes that come next.
     pub(crate) fn note(&mut self, note: String) {
-        if let Some(h2c) = &mut self.h2c {
-            return h2c.note(note);
-        }
-        let websocket = self.websocket.as_deref_mut();
-        let current = websocket.or(self.orphan.as_mut()).or(self.queue.front_mut());
-        match (current, &mut self.tunnel) {
-            (_, Some((_, stream))) => stream.note(note),
-            (Some(open), None) => open.exchange.note(note),
-            (None, None) => self.asking.note(note),
+        let note = match &mut self.became {
+            Some(became) => became.note(note),
+            None => Some(note),
+        };
+        let Some(note) = note else { return };
+        match self.orphan.as_mut().or(self.queue.front_mut()) {
+            Some(open) => open.exchange.note(note),
+            None => self.asking.note(note),
         }
     }
 
@@ -183,7 +172,9 @@ impl Connection {
         if let Some(open) = self.orphan.take() {
             emit(open, timeline);
         }
-        self.end_tunnel([asked, answered], ts_ns, timeline);
+        if let Some(became) = &mut self.became {
+            became.finish(self.request_direction, [asked, answered], ts_ns, timeline);
+        }
         self.list_leftovers(chunk, timeline);
     }
 
@@ -271,7 +262,7 @@ impl Connection {
     }
 
     fn request_head(&mut self, mut head: Head, cut: bool, chunk: Chunk, timeline: &mut Timeline) {
-        let framing = framing::of_request(&mut head);
+        let framing = head.framing(None);
         let Line::Request { method, target } = head.line else { return };
         self.drop_unanswered(timeline);
         let ticket = match self.request_ticket.take() {
@@ -402,7 +393,7 @@ impl Connection {
         let Some(open) = self.orphan.as_mut().or(self.queue.front_mut()) else { return };
         let method = open.exchange.request.as_ref().and_then(|request| request.method.as_deref());
         let is_connect = method == Some("CONNECT");
-        let framing = framing::of_response(&mut head, method);
+        let framing = head.framing(method);
         let Line::Response { status, reason } = head.line else { return };
         head.anomalies.into_iter().for_each(|what| open.exchange.note(format!("response: {what}")));
         self.answering.has_head = true;
@@ -431,7 +422,7 @@ impl Connection {
                 Some(Next::Http2) => return self.upgrade(head.fields, chunk, timeline),
                 Some(Next::Other(note)) => {
                     open.exchange.note(note.clone());
-                    self.tunnel_note = Some(note.clone());
+                    self.became = Some(Became::tunnel(Some(note.clone())));
                 }
                 Some(Next::WebSocket) | None => {}
             }
@@ -448,8 +439,73 @@ impl Connection {
         }
     }
 
-    /// The response tells whether what follows the request is a tunnel.
-    pub(super) fn end_wait(
+    fn context(&self) -> Context<'_> {
+        let Self { shared, request_direction, keep, .. } = self;
+        Context { shared, request_direction: *request_direction, keep: *keep }
+    }
+
+    /// Bytes of the protocol that the connection became.
+    fn tunnel(
+        &mut self,
+        direction: Direction,
+        bytes: &[u8],
+        chunk: Chunk,
+        timeline: &mut Timeline,
+    ) {
+        let mut became = self.became.take().unwrap_or_else(|| Became::tunnel(None));
+        became.data(self.context(), direction, bytes, chunk, timeline);
+        self.became = Some(became);
+    }
+
+    /// Bytes are missing. Returns whether they are of the protocol that the connection became.
+    fn lost_in_tunnel(
+        &mut self,
+        direction: Direction,
+        len: u64,
+        chunk: Chunk,
+        timeline: &mut Timeline,
+    ) -> bool {
+        let Some(mut became) = self.became.take() else { return false };
+        let lost = (self.gap_cause, len);
+        let taken = became.lose(self.context(), direction, lost, chunk, timeline);
+        self.became = Some(became);
+        taken
+    }
+
+    /// The exchange whose response was read last opens a WebSocket and lasts as long.
+    fn open_websocket(&mut self, chunk: Chunk, timeline: &mut Timeline) {
+        let orphan = self.orphan.take();
+        let is_lost = orphan.is_some()
+            || self.asking.desynced
+            || self.asking.skipped > 0
+            || self.requests.has_skipped();
+        let Some(open) = orphan.or_else(|| self.queue.pop_front()) else { return };
+        self.became = Some(Became::websocket(open, is_lost, self.keep, chunk));
+        self.answering.has_head = false;
+        self.responses.set_framing(Framing::Tunnel);
+        self.end_wait(Framing::Tunnel, false, chunk, timeline);
+    }
+
+    /// The response with these fields has the status 101 and continues as HTTP/2 (RFC 7540 section
+    /// 3.2). The exchange continues there, as stream 1, even if its request was not seen.
+    fn upgrade(&mut self, fields: Fields, chunk: Chunk, timeline: &mut Timeline) {
+        let asked = self.orphan.take().or_else(|| self.queue.pop_front()).map(|mut open| {
+            open.exchange.interim.push(Interim { status: 101, headers: fields });
+            open.exchange.note("sent as HTTP/1.1 and upgraded to h2c");
+            // It is counted there.
+            self.exchanges -= 1;
+            (open.exchange, open.ticket, open.whole)
+        });
+        let h2c =
+            http2::Connection::upgraded(&self.shared, self.request_direction, asked, self.keep);
+        self.became = Some(Became::H2c(Box::new(h2c)));
+        self.answering.has_head = true;
+        self.responses.set_framing(Framing::Tunnel);
+        self.end_wait(Framing::Tunnel, false, chunk, timeline);
+    }
+
+    /// The response decides whether a tunnel follows the request.
+    fn end_wait(
         &mut self,
         framing: Framing,
         is_connect: bool,

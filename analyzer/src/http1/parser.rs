@@ -1,19 +1,11 @@
 //! One direction of an HTTP/1 connection: bytes and gaps in, events out.
 //!
-//! ```text
-//!          +--------------------------- End ---------------------------+
-//!          v                                                           |
-//!        Start --first byte--> Head --empty line--> AwaitFraming --> body states
-//!          ^                    |                        |             |
-//!          |     not a head, gap|                        |tunnel       |gap outside of counted
-//!          |                    v                        v             |bytes, bad chunk
-//!          +--start line----- Search <---------------- Tunnel          |
-//!                               ^--------------------------------------+
-//! ```
+//! The [`Framer`] finds the parts of messages; here heads are read, bytes are kept until a part is
+//! complete, and the next message is searched for where framing is lost.
 //!
 //! No input or output happens here, and bodies are never held: they pass through as slices of the
-//! input. What is missing inside of a body of known length is counted and skipped, so the framing
-//! stays in step; what is missing elsewhere makes the parser search for the next start line.
+//! input. Missing bytes inside a body of known length are counted and skipped, so the framing stays
+//! in step; bytes missing elsewhere make the parser search for the next start line.
 
 #[cfg(test)]
 mod tests;
@@ -21,19 +13,12 @@ mod tests;
 use std::collections::VecDeque;
 
 use memchr::memchr;
-use sslrec_wire::http1::find_end_of_head;
+use sslrec_wire::http1::message::{MAX_HEAD, Missing, State, Why};
+use sslrec_wire::http1::{Framer, Framing, Kind, Piece, find_end_of_head, start};
 
 use super::End;
-use super::framing::Framing;
-use super::head::{self, Head, Kind, MAX_HEAD};
-use super::start;
+use super::head::{self, Head};
 use crate::exchange::Fields;
-
-/// The longest line with a chunk size, extensions included.
-const MAX_CHUNK_LINE: usize = 16 << 10;
-
-/// How much is copied at once while a trailer section is put together.
-const TRAILER_PIECE: usize = 8 << 10;
 
 /// The most that is held while a CONNECT waits for its response.
 const MAX_HELD: usize = 1 << 20;
@@ -65,161 +50,108 @@ pub(crate) enum Event<'i> {
     Tunnel(&'i [u8]),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// Between messages.
-    Start,
-    /// `buffer` holds the head so far, of which `scanned` bytes do not hold its end. `started` says
-    /// that its start line is whole and is one.
-    Head {
-        scanned: usize,
-        started: bool,
-    },
-    /// The head was handed out and its framing is not set yet.
-    AwaitFraming,
-    Length {
-        left: u64,
-    },
-    /// `buffer` holds the line with the chunk size so far.
-    ChunkSize,
-    ChunkData {
-        left: u64,
-    },
-    /// Before the line break after chunk data.
-    ChunkEnd,
-    /// `buffer` holds a line feed and the trailer section so far.
-    Trailers {
-        scanned: usize,
-    },
-    UntilClose,
-    /// `buffer` holds what followed a CONNECT.
-    Held,
-    Tunnel,
-    /// `buffer` holds the bytes in which the next start line may have begun; it is looked for from
-    /// `from`.
-    Search {
-        from: usize,
-        skipped: u64,
-    },
-}
-
-/// See the module.
+/// Reads the messages of one direction.
 #[derive(Debug)]
 pub(crate) struct Parser {
-    kind: Kind,
-    state: State,
+    framer: Framer,
+    /// The beginning of a part that is not complete; or bytes that followed a CONNECT; or, where
+    /// framing is lost, the bytes in which the next start line may have begun.
     buffer: Vec<u8>,
-    /// Events that are due before more input is looked at.
+    /// Where framing is lost: the place in `buffer` from which a start line is searched for.
+    from: usize,
+    /// Where framing is lost: the number of bytes that were skipped.
+    skipped: u64,
+    /// Events that are due before more input is read.
     queue: VecDeque<Event<'static>>,
 }
 
 impl Parser {
     pub(crate) fn new(kind: Kind) -> Self {
-        Self { kind, state: State::Start, buffer: Vec::new(), queue: VecDeque::new() }
+        Self::with(Framer::new(kind))
     }
 
     /// A parser for bytes that do not begin with a message.
     pub(crate) fn searching(kind: Kind) -> Self {
-        Self { state: State::Search { from: 0, skipped: 0 }, ..Self::new(kind) }
+        Self::with(Framer::lost(kind))
     }
 
-    /// The next event; it consumes what it covers of `input`. After `None`, `input` is empty.
+    fn with(framer: Framer) -> Self {
+        Self { framer, buffer: Vec::new(), from: 0, skipped: 0, queue: VecDeque::new() }
+    }
+
+    /// The next event, taken from the input. `None` means that more input is needed.
     pub(crate) fn next<'i>(&mut self, input: &mut &'i [u8]) -> Option<Event<'i>> {
         loop {
             if let Some(event) = self.queue.pop_front() {
                 return Some(event);
             }
-            if input.is_empty() {
+            let state = self.framer.state();
+            if input.is_empty() && state != State::Done {
                 return None;
             }
-            match self.state {
-                State::Start => self.start(input),
-                State::Head { scanned, started } => self.head(input, scanned, started),
-                // The caller broke its promise; the safe answer is to look for the next message.
-                State::AwaitFraming => self.state = State::Search { from: 0, skipped: 0 },
-                State::Length { left } => return Some(self.counted(input, left, false)),
-                State::ChunkData { left } => return Some(self.counted(input, left, true)),
-                State::ChunkSize => self.chunk_size(input),
-                State::ChunkEnd => self.chunk_end(input),
-                State::Trailers { scanned } => self.trailers(input, scanned),
-                State::UntilClose => return Some(Event::Body(std::mem::take(input))),
-                State::Tunnel => return Some(Event::Tunnel(std::mem::take(input))),
+            match state {
+                State::Lost => self.search(input),
                 State::Held => self.hold(input),
-                State::Search { from, skipped } => self.search(input, from, skipped),
+                _ if self.buffer.is_empty() => {
+                    if let Some(event) = self.direct(input, state) {
+                        return Some(event);
+                    }
+                }
+                _ => self.buffered(input),
             }
         }
     }
 
-    /// Says what follows the head that was handed out last.
+    /// Sets the framing of the head that was returned last.
     pub(crate) fn set_framing(&mut self, framing: Framing) {
-        self.state = match framing {
-            Framing::Length(0) => State::Start,
-            Framing::Length(left) => State::Length { left },
-            Framing::Chunked => State::ChunkSize,
-            Framing::UntilClose => State::UntilClose,
-            Framing::Tunnel => State::Tunnel,
-            Framing::AwaitResponse => State::Held,
-        };
-        if matches!(self.state, State::Start | State::Tunnel | State::Held) {
+        self.framer.set_framing(framing);
+        if matches!(framing, Framing::Tunnel | Framing::AwaitResponse) {
             self.queue.push_back(Event::End);
         }
     }
 
-    /// Ends the wait of a CONNECT, or makes a tunnel of the connection wherever it stands. What
-    /// was buffered comes back and must be fed again.
+    /// Ends the wait of a CONNECT, or makes a tunnel of the connection wherever it stands. The
+    /// buffered bytes are returned and must be fed again.
     pub(crate) fn release(&mut self, tunnel: bool) -> Vec<u8> {
-        self.state = if tunnel { State::Tunnel } else { State::Start };
+        match tunnel {
+            true => self.framer.tunnel(),
+            false => self.framer.restart(),
+        }
         std::mem::take(&mut self.buffer)
     }
 
     /// Bytes were passed over, since they are no message, and are not in the buffer any more.
     pub(crate) fn has_skipped(&self) -> bool {
-        matches!(self.state, State::Search { skipped: 1.., .. })
+        self.framer.state() == State::Lost && self.skipped > 0
     }
 
     /// The parser waits for the response to a CONNECT.
     pub(crate) fn is_held(&self) -> bool {
-        self.state == State::Held
+        self.framer.state() == State::Held
     }
 
     /// Bytes are missing here. The events about it come from the next calls of [`Self::next`].
     pub(crate) fn gap(&mut self, len: u64) {
-        match self.state {
-            State::Length { left } if len < left => {
+        match self.framer.gap(len) {
+            Missing::Content { len, ended, beyond } => {
                 self.queue.push_back(Event::Lost(len));
-                self.state = State::Length { left: left - len };
-            }
-            State::Length { left } => {
-                self.queue.extend([Event::Lost(left), Event::End]);
-                self.state = State::Start;
-                if len > left {
-                    self.gap(len - left);
+                self.queue.extend(ended.then_some(Event::End));
+                if beyond > 0 {
+                    self.queue.push_back(Event::Missing(beyond));
+                    self.search_anew();
                 }
             }
-            State::ChunkData { left } if len <= left => {
-                self.queue.push_back(Event::Lost(len));
-                self.state = match left - len {
-                    0 => State::ChunkEnd,
-                    left => State::ChunkData { left },
-                };
-            }
-            State::UntilClose | State::Tunnel | State::Held => {
-                self.queue.push_back(Event::Lost(len));
-            }
-            State::Start | State::Search { .. } => {
+            Missing::InTunnel => self.queue.push_back(Event::Lost(len)),
+            Missing::Between => {
                 self.skip_buffer();
                 self.queue.push_back(Event::Missing(len));
             }
-            State::Head { .. } => {
+            Missing::InHead => {
                 self.cut_head();
                 self.queue.extend([Event::Lost(len), Event::Abandoned("head cut by a gap")]);
                 self.search_anew();
             }
-            State::AwaitFraming
-            | State::ChunkSize
-            | State::ChunkData { .. }
-            | State::ChunkEnd
-            | State::Trailers { .. } => {
+            Missing::InChunks => {
                 self.queue.extend([
                     Event::Lost(len),
                     Event::Abandoned("chunked body cut by a gap; its end was not found"),
@@ -231,9 +163,9 @@ impl Parser {
 
     /// Nothing follows.
     pub(crate) fn finish(&mut self, end: End) {
-        match self.state {
-            State::Start | State::Tunnel => {}
-            State::Held | State::Search { .. } => self.skip_buffer(),
+        match self.framer.state() {
+            State::Start | State::Done | State::Tunnel => {}
+            State::Held | State::Lost => self.skip_buffer(),
             State::UntilClose => self.queue.push_back(match end {
                 End::Closed => Event::End,
                 // RFC 9112 section 8: only a close that is no error ends such a body.
@@ -254,202 +186,136 @@ impl Parser {
             _ => self.queue.push_back(Event::Abandoned("body is not complete")),
         }
         self.buffer.clear();
-        self.state = State::Start;
+        self.framer.restart();
     }
 
-    fn start(&mut self, input: &mut &[u8]) {
-        // RFC 9112 section 2.2: empty lines before a start line are ignored.
-        let blank = input.iter().take_while(|b| b"\r\n".contains(b)).count();
-        *input = &input[blank..];
-        if !input.is_empty() {
-            self.begin();
-        }
-    }
-
-    fn begin(&mut self) {
-        self.queue.push_back(Event::Begin);
-        self.state = State::Head { scanned: 0, started: false };
-    }
-
-    fn head(&mut self, input: &mut &[u8], scanned: usize, started: bool) {
-        if self.buffer.is_empty() {
+    /// Takes the next piece off the input. Nothing is buffered.
+    fn direct<'i>(&mut self, input: &mut &'i [u8], state: State) -> Option<Event<'i>> {
+        if let State::Head { .. } = state
+            && let Some((head, len)) = head::parse_strict(self.framer.kind(), input)
+            && len <= MAX_HEAD
+        {
             // Most heads are whole and well formed.
-            if let Some((head, len)) = head::parse_strict(self.kind, input) {
-                debug_assert_eq!(find_end_of_head(input, 0), Some(len));
-                *input = &input[len..];
-                return self.head_found(head);
+            debug_assert_eq!(find_end_of_head(input, 0), Some(len));
+            *input = &input[len..];
+            self.framer.head_was_read();
+            return Some(Event::Head { head, cut: false });
+        }
+        match self.framer.next(input) {
+            Piece::Content(len) => return Some(Event::Body(take(input, len))),
+            Piece::Tunnel(len) => return Some(Event::Tunnel(take(input, len))),
+            Piece::More => self.buffer.extend_from_slice(take(input, input.len())),
+            Piece::Lost(Why::LongHead | Why::LongTrailers) => {
+                // Up to the end of the line that exceeds the bound: a message may begin behind it.
+                let rest = input.get(MAX_HEAD..).unwrap_or_default();
+                let line = memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
+                let len = input.len() - rest.len() + line;
+                self.buffer.extend_from_slice(take(input, len));
+                self.too_long(state);
             }
-            if let Some(end) = find_end_of_head(input, 0) {
-                let (bytes, rest) = input.split_at(end);
-                match head::parse_lenient(self.kind, bytes) {
-                    Some(head) => {
-                        *input = rest;
-                        self.head_found(head);
-                    }
-                    None => self.not_a_head(),
-                }
-                return;
+            piece => {
+                let len = self.piece(piece, input);
+                take(input, len);
             }
         }
-        // Line by line, so that nothing behind the head, or behind a first line that turns out not
-        // to be one, is ever consumed.
+        None
+    }
+
+    /// Appends a line to the buffer and takes the piece that it completes. Line by line, so that
+    /// nothing behind the piece is ever consumed.
+    fn buffered(&mut self, input: &mut &[u8]) {
+        let (state, before, all) = (self.framer.state(), self.buffer.len(), *input);
         let line = memchr(b'\n', input).map_or(input.len(), |end| end + 1);
-        self.buffer.extend_from_slice(&input[..line]);
-        *input = &input[line..];
-        if find_end_of_head(&self.buffer, scanned).is_some() {
-            match head::parse(self.kind, &self.buffer, true) {
-                Some(head) => {
-                    self.buffer.clear();
-                    self.head_found(head);
-                }
-                None => self.not_a_head(),
+        self.buffer.extend_from_slice(take(input, line));
+        match self.framer.next(&self.buffer) {
+            Piece::More => {}
+            Piece::Lost(Why::LongHead | Why::LongTrailers) => self.too_long(state),
+            Piece::Lost(why @ (Why::BadChunkSize | Why::BadChunkEnd)) => {
+                // The line is left to the search: it may be the next start line.
+                self.buffer.truncate(before);
+                *input = all;
+                self.abandon(why, 0);
             }
-        } else if self.buffer.len() > MAX_HEAD {
-            self.too_long("head is longer than 1 MiB");
-        } else if started || start::may_be_head(self.kind, &self.buffer) {
-            // The start line is not judged again for each line that follows: it may be long.
-            let started = started || self.buffer.last() == Some(&b'\n');
-            self.state = State::Head { scanned: self.buffer.len(), started };
-        } else {
-            self.not_a_head();
+            piece => {
+                let buffer = std::mem::take(&mut self.buffer);
+                let len = self.piece(piece, &buffer);
+                self.buffer = buffer;
+                self.buffer.drain(..len);
+            }
         }
     }
 
-    fn head_found(&mut self, head: Head) {
-        self.state = State::AwaitFraming;
-        self.queue.push_back(Event::Head { head, cut: false });
+    /// Queues the events about a piece of `bytes`. Returns its length.
+    fn piece(&mut self, piece: Piece, bytes: &[u8]) -> usize {
+        match piece {
+            Piece::Begin => self.queue.push_back(Event::Begin),
+            Piece::End => self.queue.push_back(Event::End),
+            Piece::Blank(len) | Piece::ChunkLine(len) | Piece::ChunkEnd(len) => return len,
+            Piece::Head(len) => match head::parse(self.framer.kind(), &bytes[..len], true) {
+                Some(head) => {
+                    self.queue.push_back(Event::Head { head, cut: false });
+                    return len;
+                }
+                None => self.abandon(Why::NotAHead, 1),
+            },
+            Piece::Trailers(len) => {
+                let (fields, anomalies) = head::parse_trailers(&bytes[..len]);
+                self.queue.extend(anomalies.into_iter().map(Event::Note));
+                if !fields.is_empty() {
+                    self.queue.push_back(Event::Trailers(fields));
+                }
+                return len;
+            }
+            // The search begins after the first byte, so as not to find the same again.
+            Piece::Lost(Why::NotAHead) => self.abandon(Why::NotAHead, 1),
+            Piece::Lost(why) => self.abandon(why, 0),
+            Piece::More | Piece::Content(_) | Piece::Tunnel(_) => {}
+        }
+        0
     }
 
-    /// Hands out what is complete of the buffered head, if its start line is.
+    /// Queues the complete part of the buffered head, if its start line is complete.
     fn cut_head(&mut self) -> bool {
-        let head = head::parse(self.kind, &self.buffer, false);
+        let head = head::parse(self.framer.kind(), &self.buffer, false);
         let known = head.is_some();
         self.queue.extend(head.map(|head| Event::Head { head, cut: true }));
         known
     }
 
-    /// The search begins after the first byte, so as not to find the same again.
-    fn not_a_head(&mut self) {
-        self.queue.push_back(Event::Abandoned("these bytes are no message of HTTP/1"));
-        self.state = State::Search { from: 1, skipped: 0 };
+    /// Gives the message up and searches for the next one, in the buffer too.
+    fn abandon(&mut self, why: Why, from: usize) {
+        self.queue.push_back(Event::Abandoned(why.as_str()));
+        self.framer.search();
+        (self.from, self.skipped) = (from, 0);
     }
 
-    /// Gives the message up and looks for the next one, in the buffer too.
-    fn abandon(&mut self, why: &'static str) {
-        self.queue.push_back(Event::Abandoned(why));
-        self.state = State::Search { from: 0, skipped: 0 };
-    }
-
-    /// Gives a message up whose head or trailer section exceeds what is buffered.
-    fn too_long(&mut self, why: &'static str) {
-        if matches!(self.state, State::Head { .. }) {
-            self.cut_head();
-        }
-        self.queue.push_back(Event::Abandoned(why));
-        self.state = State::Search { from: 0, skipped: self.buffer.len() as u64 };
+    /// Gives a message up whose head or trailer section exceeds the bound.
+    fn too_long(&mut self, state: State) {
+        let why = match state {
+            State::Head { .. } => {
+                self.cut_head();
+                Why::LongHead
+            }
+            _ => Why::LongTrailers,
+        };
+        self.abandon(why, 0);
+        self.skipped = self.buffer.len() as u64;
         self.buffer.clear();
     }
 
     fn search_anew(&mut self) {
         self.buffer.clear();
-        self.state = State::Search { from: 0, skipped: 0 };
+        self.framer.search();
+        (self.from, self.skipped) = (0, 0);
     }
 
-    /// Drops what is buffered between messages, and says how much was skipped there.
+    /// Drops the bytes that are buffered between messages, and queues how many were skipped.
     fn skip_buffer(&mut self) {
-        let before = match self.state {
-            State::Search { skipped, .. } => skipped,
-            _ => 0,
-        };
-        let skipped = before + self.buffer.len() as u64;
+        let skipped = self.skipped + self.buffer.len() as u64;
         if skipped > 0 {
             self.queue.push_back(Event::Skipped(skipped));
         }
         self.search_anew();
-    }
-
-    fn counted<'i>(&mut self, input: &mut &'i [u8], left: u64, chunk: bool) -> Event<'i> {
-        let take = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
-        let (bytes, rest) = input.split_at(take);
-        *input = rest;
-        self.state = match (left - take as u64, chunk) {
-            (0, true) => State::ChunkEnd,
-            (left, true) => State::ChunkData { left },
-            (0, false) => {
-                self.queue.push_back(Event::End);
-                State::Start
-            }
-            (left, false) => State::Length { left },
-        };
-        Event::Body(bytes)
-    }
-
-    fn chunk_size(&mut self, input: &mut &[u8]) {
-        let Some(end) = memchr(b'\n', input) else {
-            self.buffer.extend_from_slice(input);
-            *input = &[];
-            if self.buffer.len() > MAX_CHUNK_LINE {
-                self.abandon("line with a chunk size is longer than 16 KiB");
-            }
-            return;
-        };
-        let before = self.buffer.len();
-        let size = if before == 0 {
-            chunk_size(&input[..end])
-        } else {
-            self.buffer.extend_from_slice(&input[..end]);
-            chunk_size(&self.buffer)
-        };
-        if size.is_none() {
-            // The line is left to the search: it may be the next start line.
-            self.buffer.truncate(before);
-            return self.abandon("invalid chunk size");
-        }
-        *input = &input[end + 1..];
-        self.buffer.clear();
-        self.state = match size {
-            Some(left @ 1..) => State::ChunkData { left },
-            _ => {
-                self.buffer.push(b'\n');
-                State::Trailers { scanned: 0 }
-            }
-        };
-    }
-
-    fn chunk_end(&mut self, input: &mut &[u8]) {
-        // The line break may be split: a CR alone is kept until the next byte shows.
-        match (self.buffer.is_empty(), input[0]) {
-            (true, b'\r') => self.buffer.push(b'\r'),
-            (_, b'\n') => {
-                self.buffer.clear();
-                self.state = State::ChunkSize;
-            }
-            _ => return self.abandon("chunk is longer than its size says"),
-        }
-        *input = &input[1..];
-    }
-
-    fn trailers(&mut self, input: &mut &[u8], scanned: usize) {
-        let before = self.buffer.len();
-        let piece = input.len().min(TRAILER_PIECE);
-        self.buffer.extend_from_slice(&input[..piece]);
-        let Some(end) = find_end_of_head(&self.buffer, scanned) else {
-            *input = &input[piece..];
-            self.state = State::Trailers { scanned: self.buffer.len() };
-            if self.buffer.len() > MAX_HEAD {
-                self.too_long("trailer section is longer than 1 MiB");
-            }
-            return;
-        };
-        *input = &input[end - before..];
-        let (fields, anomalies) = head::parse_trailers(&self.buffer[1..end]);
-        self.queue.extend(anomalies.into_iter().map(Event::Note));
-        if !fields.is_empty() {
-            self.queue.push_back(Event::Trailers(fields));
-        }
-        self.queue.push_back(Event::End);
-        self.buffer.clear();
-        self.state = State::Start;
     }
 
     fn hold(&mut self, input: &mut &[u8]) {
@@ -461,11 +327,11 @@ impl Parser {
         }
     }
 
-    fn search(&mut self, input: &mut &[u8], from: usize, skipped: u64) {
-        let before = self.buffer.len();
+    fn search(&mut self, input: &mut &[u8]) {
+        let (kind, before) = (self.framer.kind(), self.buffer.len());
         self.buffer.extend_from_slice(input);
-        if let Some(at) = start::find(self.kind, &self.buffer, from) {
-            let skipped = skipped + at as u64;
+        if let Some(at) = start::find(kind, &self.buffer, self.from) {
+            let skipped = self.skipped + at as u64;
             if skipped > 0 {
                 self.queue.push_back(Event::Skipped(skipped));
             }
@@ -476,32 +342,28 @@ impl Parser {
                 self.buffer.truncate(before);
                 self.buffer.drain(..at);
             }
-            return self.begin();
+            self.framer.begin();
+            (self.from, self.skipped) = (0, 0);
+            return self.queue.push_back(Event::Begin);
         }
         *input = &[];
         // A request line is recognised at its end, a status line after 13 bytes.
-        let keep = match self.kind {
+        let keep = match kind {
             Kind::Request => start::MAX_LINE,
             Kind::Response => start::OVERLAP,
         };
-        let mut skipped = skipped;
         if self.buffer.len() > 2 * keep {
             let drop = self.buffer.len() - keep;
             self.buffer.drain(..drop);
-            skipped += drop as u64;
+            self.skipped += drop as u64;
         }
-        let from = self.buffer.len().saturating_sub(start::OVERLAP).max(from.min(1));
-        self.state = State::Search { from, skipped };
+        self.from = self.buffer.len().saturating_sub(start::OVERLAP).max(self.from.min(1));
     }
 }
 
-/// RFC 9112 section 7.1: hexadecimal digits, then perhaps extensions. At most 16 digits.
-fn chunk_size(line: &[u8]) -> Option<u64> {
-    let digits = line.iter().take_while(|b| b.is_ascii_hexdigit()).count();
-    let rest = line[digits..].trim_ascii();
-    if digits == 0 || digits > 16 || !(rest.is_empty() || rest[0] == b';') {
-        return None;
-    }
-    let digits = std::str::from_utf8(&line[..digits]).ok()?;
-    u64::from_str_radix(digits, 16).ok()
+/// Takes `len` bytes off the input.
+fn take<'i>(input: &mut &'i [u8], len: usize) -> &'i [u8] {
+    let (taken, rest) = input.split_at(len.min(input.len()));
+    *input = rest;
+    taken
 }

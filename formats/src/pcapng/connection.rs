@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::io::Write;
 
+use sslrec_wire::http2::frame::{Frame, PREFACE};
+
 use super::comment::pairs::{push, push_text};
 use super::comment::write;
 use super::flow::Flow;
 use super::output::{Output, Packet};
 use super::segment::{ACK, FIN, PSH, SYN, Segment};
-use super::{PcapngOptions, SYNTHETIC, http2};
+use super::{PcapngOptions, SYNTHETIC};
 use crate::record::{Close, CloseCause, Connection, Data, Direction, Gap, GapCause, PerDirection};
 
 /// An acknowledgement is written after this many bytes in one direction, missing ones included:
@@ -217,8 +219,8 @@ impl<W: Write> ConnectionWriter<'_, W> {
         *self.preface_settled = is_h2 || !payload.is_empty();
         let wanted = self.options.http2_preface
             && (self.connection.joined || self.goes_on())
-            && (is_h2 || http2::is_frame(payload));
-        if !wanted || payload.starts_with(http2::PREFACE) {
+            && (is_h2 || Frame::read(payload).is_some_and(|frame| frame.is_plausible()));
+        if !wanted || payload.starts_with(PREFACE) {
             return;
         }
         let dir = self.flow.from_client;
@@ -226,8 +228,8 @@ impl<W: Write> ConnectionWriter<'_, W> {
         let (seq, ack) = (self.flow.next_seq(dir), self.flow.next_seq(dir.reverse()));
         self.comment.clear();
         self.comment.push_str(SYNTHETIC);
-        self.packet(at, Segment { seq, ack, flags: PSH | ACK, payload: http2::PREFACE });
-        self.flow.halves[dir].insert(http2::PREFACE.len() as u32);
+        self.packet(at, Segment { seq, ack, flags: PSH | ACK, payload: PREFACE });
+        self.flow.halves[dir].insert(PREFACE.len() as u32);
     }
 
     /// Begins a comment: what the packet is, and what holds for the connection.

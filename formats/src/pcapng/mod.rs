@@ -11,7 +11,6 @@
 mod comment;
 mod connection;
 mod flow;
-mod http2;
 mod input;
 mod output;
 mod reader;

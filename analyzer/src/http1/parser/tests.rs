@@ -1,6 +1,5 @@
 //! The result depends neither on how the input is split nor on where it ends.
 
-use super::super::framing;
 use super::*;
 
 /// Events as text, with neighbouring pieces of a body joined.
@@ -20,10 +19,7 @@ fn drain(parser: &mut Parser, input: &mut &[u8], seen: &mut Vec<String>) {
     while let Some(event) = parser.next(input) {
         let text = match event {
             Event::Head { mut head, cut } => {
-                let framing = match parser.kind {
-                    Kind::Request => framing::of_request(&mut head),
-                    Kind::Response => framing::of_response(&mut head, None),
-                };
+                let framing = head.framing(None);
                 if !cut {
                     parser.set_framing(framing);
                 }
@@ -164,23 +160,5 @@ fn heads_and_trailers_without_end_are_given_up_at_the_cap() {
         assert!(seen.iter().any(|event| event.contains("longer than 1 MiB")));
         assert!(seen.iter().any(|event| event.contains(&format!("{:?}", b"/next"))));
         assert!(seen.iter().any(|event| event.starts_with("Skipped")));
-    }
-}
-
-#[test]
-fn chunk_sizes_are_hexadecimal_with_extensions() {
-    for (line, size) in [
-        (&b"0\r"[..], Some(0)),
-        (b"aF", Some(0xaf)),
-        (b"5;a=b\r", Some(5)),
-        (b"5 ; a\r", Some(5)),
-        (b"ffffffffffffffff", Some(u64::MAX)),
-        (b"10000000000000000", None),
-        (b"", None),
-        (b"-1", None),
-        (b"5 5", None),
-        (b"0x5", None),
-    ] {
-        assert_eq!(chunk_size(line), size, "{}", line.escape_ascii());
     }
 }

@@ -1,19 +1,10 @@
-//! HTTP/1 (RFC 9112) for observers.
+//! HTTP/1 (RFC 9112) for observers: start lines, fields, the framing of bodies, and the place of
+//! each message among the bytes of one direction.
 
-use memchr::memchr;
+pub mod framing;
+pub mod message;
+pub mod start;
 
-/// Length of the head that `bytes` begins with, empty line included; the end is known not to be in
-/// `bytes[..scanned]`. A bare LF ends a line (section 2.2).
-pub fn find_end_of_head(bytes: &[u8], scanned: usize) -> Option<usize> {
-    // The end is LF LF or LF CR LF, and may have begun in the scanned part.
-    let mut at = scanned.saturating_sub(2);
-    while let Some(found) = memchr(b'\n', &bytes[at..]) {
-        at += found + 1;
-        match bytes[at..] {
-            [b'\n', ..] => return Some(at + 1),
-            [b'\r', b'\n', ..] => return Some(at + 2),
-            _ => {}
-        }
-    }
-    None
-}
+pub use framing::{Declared, Framing};
+pub use message::{Framer, Piece, find_end_of_head};
+pub use start::Kind;

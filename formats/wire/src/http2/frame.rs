@@ -143,6 +143,16 @@ impl Frame {
         }
     }
 
+    /// The frame can be the first one that a server sends: SETTINGS (section 3.4) of usual length
+    /// and without flags. `PREFACE` precedes the first frame of a client.
+    pub fn is_first_of_server(&self) -> bool {
+        self.kind == Kind::Settings
+            && self.flags == 0
+            && self.len < 256
+            && !self.reserved
+            && self.anomaly().is_none()
+    }
+
     /// It is what programs send, and not only something that could be read as a frame: used where
     /// it is not known that a frame begins here.
     ///
@@ -314,6 +324,17 @@ mod tests {
         ] {
             assert_eq!(frame(len, kind, flags, stream).is_plausible(), plausible, "{len} {kind}");
         }
+    }
+
+    #[test]
+    fn frames_are_told_from_text_and_the_preface() {
+        let is_frame = |bytes: &[u8]| Frame::read(bytes).is_some_and(|frame| frame.is_plausible());
+        assert!(is_frame(&[0, 0, 6, 4, 0, 0, 0, 0, 0]));
+        assert!(is_frame(&[0, 0, 20, 1, 5, 0, 0, 0, 3, 0x82]));
+        assert!(!is_frame(&[0, 0, 20, 1, 5, 0, 0, 0, 0]));
+        assert!(!is_frame(b"GET / HTTP/1.1\r\n"));
+        assert!(!is_frame(PREFACE));
+        assert!(!is_frame(&[0, 0, 6, 4]));
     }
 
     #[test]

@@ -1,13 +1,45 @@
-//! Where a message of HTTP/1 begins: at the first bytes of a connection, and in the middle of
+//! Start lines of HTTP/1 (RFC 9112 sections 3 and 4): at the first bytes of a connection, and amid
 //! bytes whose framing was lost.
 
 use memchr::{memchr, memmem};
 
-use super::head::{Kind, is_start_line, is_token};
+use crate::http2::frame::Frame;
 
-/// Methods that are recognised although no line break stands before them, which is where a body
-/// without a final line break ended.
-const KNOWN_METHODS: [&[u8]; 16] = [
+/// The kind of message that a direction carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Requests.
+    Request,
+    /// Responses.
+    Response,
+}
+
+/// A start line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartLine<'b> {
+    /// A request line.
+    Request {
+        /// A token (RFC 9110 section 5.6.2).
+        method: &'b [u8],
+        /// The target, which may contain whitespace.
+        target: &'b [u8],
+        /// The x of HTTP/1.x.
+        minor: u8,
+    },
+    /// A status line.
+    Response {
+        /// Three digits.
+        status: u16,
+        /// The reason phrase, without whitespace around it.
+        reason: &'b [u8],
+        /// The x of HTTP/1.x.
+        minor: u8,
+    },
+}
+
+/// Methods that are recognised without a line break before them, where a body without a final line
+/// break ended: those of RFC 9110 section 9.3, RFC 5789 and RFC 4918.
+pub const METHODS: [&[u8]; 16] = [
     b"GET",
     b"HEAD",
     b"POST",
@@ -26,19 +58,19 @@ const KNOWN_METHODS: [&[u8]; 16] = [
     b"UNLOCK",
 ];
 
-/// The longest method that is looked for.
-const MAX_METHOD: usize = 32;
+/// The longest method in the middle of bytes, or in a line whose end is not there yet.
+pub const MAX_METHOD: usize = 32;
 
-/// The longest first line that is waited for.
-pub(crate) const MAX_LINE: usize = 64 << 10;
+/// The longest first line whose end is awaited.
+pub const MAX_LINE: usize = 64 << 10;
 
-/// What must be looked at again when more bytes come: no start line that was not found before ends,
-/// or for a response begins, further back.
-pub(crate) const OVERLAP: usize = 16;
+/// The bytes to search again when more bytes come: no start line that was not found before ends, or
+/// for a response begins, further back.
+pub const OVERLAP: usize = 16;
 
-/// What the bytes at the start of a direction look like.
+/// The protocol that the first bytes of a direction look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// HTTP/1 messages of this kind.
     Http1(Kind),
     /// HTTP/2.
@@ -50,7 +82,7 @@ pub(crate) enum Verdict {
 }
 
 /// Judges the first bytes of a direction.
-pub(crate) fn judge(bytes: &[u8]) -> Verdict {
+pub fn judge(bytes: &[u8]) -> Verdict {
     // RFC 9112 section 2.2: empty lines before a request are ignored.
     let blank = bytes.iter().take_while(|b| b"\r\n".contains(b)).count();
     let text = &bytes[blank..];
@@ -80,18 +112,88 @@ pub(crate) fn judge(bytes: &[u8]) -> Verdict {
     }
 }
 
-/// An HTTP/2 server begins with a SETTINGS frame on stream 0 (RFC 9113 section 3.4), whose length
-/// is a multiple of 6.
+/// An HTTP/2 server begins with SETTINGS (RFC 9113 section 3.4) of less than 256 bytes and without
+/// flags.
 fn judge_settings(bytes: &[u8]) -> Verdict {
-    match bytes {
-        [0, 0, len, 4, 0, 0, 0, 0, 0, ..] if len % 6 == 0 => Verdict::Http2,
-        [_, _, _, _, _, _, _, _, _, ..] => Verdict::Other,
-        _ => Verdict::Unsure,
+    match Frame::read(bytes) {
+        Some(frame) if frame.is_first_of_server() => Verdict::Http2,
+        Some(_) => Verdict::Other,
+        None => Verdict::Unsure,
     }
 }
 
+/// The line, without its line feed, can begin a message.
+pub fn is_start_line(kind: Kind, line: &[u8]) -> bool {
+    parse(kind, line).is_some()
+}
+
+/// Reads a start line, without its line feed.
+pub fn parse(kind: Kind, line: &[u8]) -> Option<StartLine<'_>> {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    match kind {
+        Kind::Request => request_line(line),
+        Kind::Response => status_line(line),
+    }
+}
+
+/// Reads a start line of either kind, without its line feed.
+pub fn parse_any(line: &[u8]) -> Option<StartLine<'_>> {
+    parse(Kind::Response, line).or_else(|| parse(Kind::Request, line))
+}
+
+/// The line is a start line, and not also the end of something else with which it began, as
+/// `=s3cretGET / HTTP/1.1` is. For places where no message is known to begin.
+pub fn is_certain(line: &[u8]) -> bool {
+    let line = line.trim_ascii_end();
+    match parse_any(line) {
+        Some(StartLine::Response { .. }) => true,
+        Some(StartLine::Request { method, target, .. }) => {
+            METHODS.contains(&method) && !target.contains(&b' ')
+        }
+        None => false,
+    }
+}
+
+fn request_line(line: &[u8]) -> Option<StartLine<'_>> {
+    let method_end = memchr(b' ', line)?;
+    let version_at = memmem::rfind(line, b" HTTP/1.")?;
+    let minor = minor_version(&line[version_at + 8..])?;
+    let target = line.get(method_end..version_at)?.trim_ascii();
+    let method = &line[..method_end];
+    if !method.iter().copied().all(is_token) || method.is_empty() || target.is_empty() {
+        return None;
+    }
+    Some(StartLine::Request { method, target, minor })
+}
+
+fn status_line(line: &[u8]) -> Option<StartLine<'_>> {
+    let rest = line.strip_prefix(b"HTTP/1.")?;
+    let minor = minor_version(rest.get(..1)?)?;
+    let rest = rest[1..].strip_prefix(b" ")?.trim_ascii_start();
+    let code = rest.get(..3).filter(|code| code.iter().all(u8::is_ascii_digit))?;
+    let reason = match &rest[3..] {
+        [] => &[][..],
+        [b' ', reason @ ..] => reason.trim_ascii(),
+        _ => return None,
+    };
+    let status = code.iter().fold(0, |n, digit| n * 10 + u16::from(digit - b'0'));
+    Some(StartLine::Response { status, reason, minor })
+}
+
+fn minor_version(text: &[u8]) -> Option<u8> {
+    match text.trim_ascii_end() {
+        [digit @ b'0'..=b'9'] => Some(digit - b'0'),
+        _ => None,
+    }
+}
+
+/// RFC 9110 section 5.6.2.
+pub fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
 /// The beginning of a line can become a request line.
-pub(crate) fn may_be_request(line: &[u8]) -> bool {
+pub fn may_be_request(line: &[u8]) -> bool {
     let method = line.iter().take_while(|&&b| is_token(b)).count();
     method > 0
         && method <= MAX_METHOD
@@ -99,8 +201,8 @@ pub(crate) fn may_be_request(line: &[u8]) -> bool {
         && line.len() <= MAX_LINE
 }
 
-/// A buffered head that is not complete can still become one of this kind.
-pub(crate) fn may_be_head(kind: Kind, bytes: &[u8]) -> bool {
+/// A head that is not complete can still become one of this kind.
+pub fn may_be_head(kind: Kind, bytes: &[u8]) -> bool {
     match (kind, memchr(b'\n', bytes)) {
         (_, Some(end)) => is_start_line(kind, &bytes[..end]),
         (Kind::Response, None) => bytes.starts_with(b"HTTP/1.") || b"HTTP/1.".starts_with(bytes),
@@ -109,8 +211,8 @@ pub(crate) fn may_be_head(kind: Kind, bytes: &[u8]) -> bool {
 }
 
 /// Place of the first start line of this kind that ends, or for a response begins, at or after
-/// `from`. What lies before `from` is looked at for the beginning of it only.
-pub(crate) fn find(kind: Kind, bytes: &[u8], from: usize) -> Option<usize> {
+/// `from`. Bytes before `from` count for its beginning only.
+pub fn find(kind: Kind, bytes: &[u8], from: usize) -> Option<usize> {
     let from = from.min(bytes.len());
     match kind {
         Kind::Request => find_request(bytes, from),
@@ -120,7 +222,7 @@ pub(crate) fn find(kind: Kind, bytes: &[u8], from: usize) -> Option<usize> {
     }
 }
 
-/// Looks at the end of each line once, however often a line repeats what its end should be.
+/// Examines the end of each line once, however often a line repeats a version.
 fn find_request(bytes: &[u8], mut from: usize) -> Option<usize> {
     let version = memmem::Finder::new(b" HTTP/1.");
     loop {
@@ -158,12 +260,12 @@ fn request_line_at(bytes: &[u8], end: usize) -> Option<usize> {
     let is_method = |b: &&u8| b.is_ascii_uppercase() || matches!(b, b'-' | b'_');
     let len = before.iter().rev().take_while(is_method).count();
     let method = &before[before.len() - len..];
-    let known = KNOWN_METHODS.iter().filter(|known| method.ends_with(known));
+    let known = METHODS.iter().filter(|known| method.ends_with(known));
     let known = known.map(|known| known.len()).max();
     let fits = (1..=MAX_METHOD).contains(&len);
     let at = match &before[..before.len() - len] {
         [.., b'\n'] if fits => len,
-        // The first byte that is there need not be the first of a line.
+        // The first byte of `bytes` need not be the first of a line.
         _ => known?,
     };
     Some(before.len() - at)
@@ -225,5 +327,31 @@ mod tests {
         assert_eq!(find_in(Kind::Response, b"xHTTP/1.1 200 OK"), Some(1));
         assert_eq!(find_in(Kind::Response, b"GET / HTTP/1.1\r\nHTTP/1.0 404\r\n"), Some(16));
         assert_eq!(find_in(Kind::Response, b"HTTP/1.1 20x OK\r\n"), None);
+    }
+
+    #[test]
+    fn start_lines_are_told_from_others() {
+        let request = |method: &'static [u8], target: &'static [u8]| {
+            Some(StartLine::Request { method, target, minor: 1 })
+        };
+        assert_eq!(parse_any(b"HEAD /a HTTP/1.1\r"), request(b"HEAD", b"/a"));
+        assert_eq!(parse_any(b"GET a  b HTTP/1.1"), request(b"GET", b"a  b"));
+        let status = StartLine::Response { status: 204, reason: b"", minor: 0 };
+        assert_eq!(parse_any(b"HTTP/1.0 204\r"), Some(status));
+        for other in [
+            &b"GET /\r"[..],
+            b"HTTP/1.1 2000 x\r",
+            b" HTTP/1.1\r",
+            b"a: b HTTP/1.1\r",
+            b"GET / HTTP/1.",
+        ] {
+            assert_eq!(parse_any(other), None);
+        }
+        for certain in [&b"GET / HTTP/1.1\r\n"[..], b"HTTP/1.1 200 I am fine\r\n"] {
+            assert!(is_certain(certain));
+        }
+        for other in [&b"s3cretGET / HTTP/1.1\r\n"[..], b"GET a GET / HTTP/1.1\r\n", b"GET /"] {
+            assert!(!is_certain(other));
+        }
     }
 }

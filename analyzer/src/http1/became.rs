@@ -1,0 +1,197 @@
+//! A connection that has stopped being HTTP/1: a tunnel, HTTP/2, or a WebSocket.
+
+use sslrec_formats::record::{Direction, GapCause};
+
+use super::End;
+use super::open::{Chunk, Open, emit};
+use crate::exchange::{Body, Fields, Item, Message, SharedConnection, Stream};
+use crate::http2;
+use crate::messages::Sender;
+use crate::over_http::Reader;
+use crate::text::latin1;
+use crate::timeline::{Ticket, Timeline};
+
+/// What a connection becomes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Http2,
+    WebSocket,
+    /// A protocol that is not read, and a note about it.
+    Other(String),
+}
+
+impl Next {
+    /// By the final response to the request that asked for it.
+    pub(super) fn of(status: u16, fields: &Fields) -> Self {
+        let Some(to) = fields.first("upgrade").filter(|_| status == 101) else {
+            return Next::Other("tunnel".to_owned());
+        };
+        match to {
+            to if to.eq_ignore_ascii_case(b"h2c") => Next::Http2,
+            to if to.eq_ignore_ascii_case(b"websocket") => Next::WebSocket,
+            to => Next::Other(format!("upgraded to {}", latin1(to))),
+        }
+    }
+}
+
+/// What a connection became.
+#[derive(Debug)]
+pub(super) enum Became {
+    /// A protocol that is not read. The stream begins with its first byte.
+    Tunnel { note: Option<String>, stream: Option<(Ticket, Box<Stream>)> },
+    /// HTTP/2, after an upgrade (RFC 7540 section 3.2).
+    H2c(Box<http2::Connection>),
+    /// A WebSocket; the exchange that opened it lasts as long.
+    WebSocket(Box<Open>),
+}
+
+/// A connection's properties that do not change.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Context<'c> {
+    pub(super) shared: &'c SharedConnection,
+    pub(super) request_direction: Direction,
+    pub(super) keep: bool,
+}
+
+impl Context<'_> {
+    fn sender(&self, direction: Direction) -> Sender {
+        if direction == self.request_direction { Sender::Client } else { Sender::Server }
+    }
+}
+
+/// The message of one side of an exchange, if it was recorded.
+fn message(open: &mut Open, from: Sender) -> Option<&mut Message> {
+    let exchange = &mut open.exchange;
+    match from {
+        Sender::Client => exchange.request.as_mut().map(|request| &mut request.message),
+        Sender::Server => exchange.response.as_mut().map(|response| &mut response.message),
+    }
+}
+
+impl Became {
+    pub(super) fn tunnel(note: Option<String>) -> Self {
+        Became::Tunnel { note, stream: None }
+    }
+
+    /// The exchange opens a WebSocket. The contents are kept as messages, and not as bytes once
+    /// more. `is_lost`: where the request ends is unknown, and the first frame comes after it.
+    pub(super) fn websocket(mut open: Open, is_lost: bool, keep: bool, chunk: Chunk) -> Self {
+        let headers = open.exchange.response.as_ref().map(|response| &response.message.headers);
+        open.reader = headers.map(|headers| Reader::upgraded(headers, keep));
+        if is_lost {
+            let reader = open.reader.iter_mut();
+            reader.for_each(|reader| reader.lost(Sender::Client, None, chunk.first_ns));
+        }
+        for from in [Sender::Client, Sender::Server] {
+            message(&mut open, from)
+                .into_iter()
+                .for_each(|message| message.body = Body::new(false));
+        }
+        Became::WebSocket(Box::new(open))
+    }
+
+    /// The number of exchanges in it.
+    pub(super) fn exchanges(&self) -> u64 {
+        match self {
+            Became::H2c(h2c) => h2c.exchanges(),
+            Became::Tunnel { .. } | Became::WebSocket(_) => 0,
+        }
+    }
+
+    /// Adds a note about the bytes that come next. Returns the note if there is no place for it.
+    pub(super) fn note(&mut self, note: String) -> Option<String> {
+        match self {
+            Became::H2c(h2c) => h2c.note(note),
+            Became::WebSocket(open) => open.exchange.note(note),
+            Became::Tunnel { stream: Some((_, stream)), .. } => stream.note(note),
+            Became::Tunnel { stream: None, .. } => return Some(note),
+        }
+        None
+    }
+
+    /// Bytes of one direction.
+    pub(super) fn data(
+        &mut self,
+        context: Context<'_>,
+        direction: Direction,
+        bytes: &[u8],
+        chunk: Chunk,
+        timeline: &mut Timeline,
+    ) {
+        match self {
+            Became::H2c(h2c) => h2c.data(direction, chunk, bytes, timeline),
+            Became::WebSocket(open) => {
+                let from = context.sender(direction);
+                if let Some(message) = message(open, from) {
+                    message.body.push(bytes);
+                    message.last_ns = message.last_ns.max(chunk.last_ns);
+                }
+                open.reader.iter_mut().for_each(|reader| reader.data(from, bytes, chunk.first_ns));
+            }
+            Became::Tunnel { note, stream } => {
+                let (_, stream) = stream.get_or_insert_with(|| {
+                    let mut stream = Stream::new(context.shared, chunk.first_ns, context.keep);
+                    note.take().into_iter().for_each(|note| stream.note(note));
+                    (timeline.open(chunk.first_ns), Box::new(stream))
+                });
+                stream.push(direction, bytes, chunk.last_ns);
+            }
+        }
+    }
+
+    /// Bytes of one direction are missing. Returns whether they are known to be of the protocol
+    /// that the connection became.
+    pub(super) fn lose(
+        &mut self,
+        context: Context<'_>,
+        direction: Direction,
+        (cause, len): (GapCause, u64),
+        chunk: Chunk,
+        timeline: &mut Timeline,
+    ) -> bool {
+        match self {
+            Became::WebSocket(open) => {
+                open.lose(direction, cause, len);
+                let from = context.sender(direction);
+                let reader = open.reader.iter_mut();
+                reader.for_each(|reader| reader.lost(from, Some(len), chunk.first_ns));
+            }
+            Became::H2c(h2c) => h2c.gap(direction, cause, chunk.first_ns, len, timeline),
+            Became::Tunnel { stream: Some((_, stream)), .. } => stream.lose(direction, cause, len),
+            Became::Tunnel { stream: None, .. } => return false,
+        }
+        true
+    }
+
+    /// The connection ended, or its recording did: how, for the client and for the server.
+    pub(super) fn finish(
+        &mut self,
+        request_direction: Direction,
+        ends: [End; 2],
+        ts_ns: u64,
+        timeline: &mut Timeline,
+    ) {
+        let closed = !ends.contains(&End::Open);
+        if let Became::H2c(h2c) = self {
+            // It is still asked for its exchanges.
+            return h2c.finish(closed, ts_ns, timeline);
+        }
+        match std::mem::replace(self, Became::tunnel(None)) {
+            Became::Tunnel { stream: Some((ticket, mut stream)), .. } => {
+                stream.finish(closed, Some(request_direction));
+                timeline.close(ticket, Item::Stream(stream));
+            }
+            Became::Tunnel { stream: None, .. } | Became::H2c(_) => {}
+            Became::WebSocket(mut open) => {
+                open.request_done = closed;
+                open.response_done = closed;
+                if !closed {
+                    open.exchange.note("the WebSocket was open when the recording ended");
+                } else if ends.contains(&End::Reset) {
+                    open.exchange.note("the connection was reset");
+                }
+                emit(*open, timeline);
+            }
+        }
+    }
+}
