@@ -6,7 +6,8 @@
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
 use serde_json::value::RawValue;
 
-use crate::messages::{Grpc, GrpcMessage, Sender};
+use crate::exchange::Sender;
+use crate::exchange::carried::{Grpc, GrpcMessage};
 
 /// The message types and methods of a descriptor set.
 #[derive(Debug)]

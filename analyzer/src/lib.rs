@@ -16,7 +16,7 @@
 //!
 //! [`Capture`] opens a file, [`exchange`] is the model of its contents, [`filter`] parses the filters
 //! of `sslanalyze FILE FILTER`, and [`coding`] undoes content codings. The folder `examples` has more
-//! programs. [`capture`], [`input`] and [`tcp`] are the parts of which [`Capture`] is made, for
+//! programs. [`pipeline`], [`input`] and [`tcp`] are the parts of which [`Capture`] is made, for
 //! programs that read several files or bring records of their own.
 //!
 //! # How it works
@@ -24,22 +24,21 @@
 //! Data flows one way:
 //!
 //! ```text
-//! input -> records -> capture -> stream -> http1 -> exchange -> timeline -> order -> filter
-//!   \-> tcp ->/                       \-> http2 ->/
+//! input -> records -> assembler -> connection -> http1 -> exchange -> timeline -> order -> filter
+//!   \-> tcp ->/                             \-> http2 ->/
 //! ```
 //!
 //! `input` makes records of any capture file, with `tcp` if the file holds packets of the wire.
-//! `capture` passes the records to their connections, which detect the protocol that they carry.
-//! Protocols on top of HTTP are read while contents arrive, into the model of [`messages`]. Items
+//! The assembler passes the records to their connections, which detect the protocol that they carry.
+//! Protocols on top of HTTP are read while contents arrive, into the model of [`exchange::carried`]. Items
 //! that the parsers finish are put in order and passed to the caller. Parsers do no input or output.
 //! Before `records` and behind `timeline` the work can be cut and given to a thread each, see
-//! [`input::read_ahead`] and [`capture::Assembler::apart`].
+//! [`input::read_ahead`] and [`pipeline::Assembler::with_lister_thread`].
 
 #![forbid(unsafe_code)]
 
-mod apart;
-pub mod capture;
 pub mod coding;
+mod connection;
 pub mod descriptors;
 pub mod exchange;
 pub mod filter;
@@ -47,18 +46,13 @@ mod handshakes;
 mod http1;
 mod http2;
 pub mod input;
-mod losses;
-pub mod messages;
-mod order;
 mod over_http;
+pub mod pipeline;
 pub mod protobuf;
-mod pull;
 mod sink;
-mod stream;
 pub mod tcp;
 pub mod text;
 mod timeline;
 
-pub use capture::Summary;
-pub use pull::{Capture, Exchanges, Items};
+pub use pipeline::{Capture, Exchanges, Items, Summary};
 pub use sslrec_formats::io::Error;

@@ -2,7 +2,7 @@
 //! turned out to be nothing.
 //!
 //! Here it is written down as steps, in order. What they mean for the listing is up to
-//! [`Order`](crate::order::Order), which may follow in another thread: so nothing comes back.
+//! [`Order`](crate::pipeline::order::Order), which may follow in another thread: so nothing comes back.
 
 use std::sync::Arc;
 

@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
-use sslrec_analyzer::capture::{Assembler, Options};
 use sslrec_analyzer::exchange::{Exchange, Item, Stream};
+use sslrec_analyzer::pipeline::{Assembler, Options};
 use sslrec_analyzer::tcp::{Reassembler, Segment};
 use sslrec_analyzer_testing::records::{Script, list, list_records, moved};
 use sslrec_formats::record::Direction::{Received, Sent};

@@ -5,8 +5,8 @@
 
 use std::collections::HashMap;
 
-use sslrec_analyzer::capture::Options;
 use sslrec_analyzer::exchange::{Exchange, Fields, Item, Message};
+use sslrec_analyzer::pipeline::Options;
 use sslrec_analyzer_testing::h2_peers;
 use sslrec_analyzer_testing::h2_peers::{Calls, Pairs, Plan, Random, Setup, run};
 use sslrec_analyzer_testing::records::{Script, list_records};

@@ -4,9 +4,9 @@
 
 use std::io::{self, Read, Write};
 
-use sslrec_analyzer::capture::Options;
-use sslrec_analyzer::exchange::Item;
-use sslrec_analyzer::messages::{Carried, Sender, WebSocketKind};
+use sslrec_analyzer::exchange::carried::WebSocketKind;
+use sslrec_analyzer::exchange::{Carried, Item, Sender};
+use sslrec_analyzer::pipeline::Options;
 use sslrec_analyzer_testing::records::{Script, list_records};
 use sslrec_formats::record::Direction::{self, Received, Sent};
 use tungstenite::protocol::frame::Frame;

@@ -4,11 +4,11 @@ use std::io;
 use std::ops::ControlFlow;
 
 use anyhow::Context;
-use sslrec_analyzer::capture::{Holding, Lister};
 use sslrec_analyzer::coding;
 use sslrec_analyzer::exchange::Item;
 use sslrec_analyzer::filter::Filter;
 use sslrec_analyzer::input::{Flow, Stop};
+use sslrec_analyzer::pipeline::{Holding, Lister};
 
 use crate::flow;
 use crate::output::{Output, Prepared};

@@ -3,8 +3,8 @@
 use std::io::{self, BufWriter};
 
 use anyhow::{Context, Result};
-use sslrec_analyzer::capture::{Assembler, Options};
 use sslrec_analyzer::filter;
+use sslrec_analyzer::pipeline::{Assembler, Options};
 
 use crate::cli::Cli;
 use crate::commands;
@@ -69,7 +69,7 @@ fn list(cli: &Cli) -> Result<()> {
     };
     let threads = if listing.live { Threads::one() } else { Threads::of_listing(cli.threads) };
     let mut capture = match threads.lister {
-        true => Assembler::apart(options, listing).context("cannot start a thread")?,
+        true => Assembler::with_lister_thread(options, listing).context("cannot start a thread")?,
         false => Assembler::new(options, listing),
     };
     let read = files.with_threads(threads).read(&mut capture)?;

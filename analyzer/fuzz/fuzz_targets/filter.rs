@@ -6,7 +6,7 @@ mod ends;
 
 use ends::Ends;
 use libfuzzer_sys::fuzz_target;
-use sslrec_analyzer::capture::{Assembler, Options};
+use sslrec_analyzer::pipeline::{Assembler, Options};
 use sslrec_analyzer::exchange::Item;
 use sslrec_analyzer::filter::Filter;
 use sslrec_analyzer::input::RecordSink;

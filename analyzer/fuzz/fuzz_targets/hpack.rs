@@ -10,7 +10,7 @@ mod ends;
 
 use ends::Ends;
 use libfuzzer_sys::fuzz_target;
-use sslrec_analyzer::capture::{Assembler, Options};
+use sslrec_analyzer::pipeline::{Assembler, Options};
 use sslrec_analyzer::exchange::{Exchange, Item};
 use sslrec_analyzer::input::RecordSink;
 use sslrec_formats::record::{Connection, Direction, Role};

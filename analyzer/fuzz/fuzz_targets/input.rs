@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sslrec_analyzer::capture::{Assembler, Options};
+use sslrec_analyzer::pipeline::{Assembler, Options};
 use sslrec_analyzer::exchange::Item;
 use sslrec_analyzer::input::Input;
 

@@ -3,10 +3,13 @@
 //!
 //! Nothing here knows a wire format. What is not known is `None`.
 
+pub mod carried;
 mod connection;
 mod fields;
 mod handshake;
+mod losses;
 mod message;
+mod sender;
 mod stream;
 
 use std::borrow::Cow;
@@ -14,12 +17,14 @@ use std::sync::Arc;
 
 use sslrec_formats::record::Direction;
 
+pub use self::carried::Carried;
 pub use self::connection::{ConnectionInfo, SharedConnection};
 pub use self::fields::Fields;
 pub use self::handshake::Handshake;
+pub(crate) use self::losses::Losses;
 pub use self::message::{Body, Message, Request, Response, Scheme};
+pub use self::sender::Sender;
 pub use self::stream::{Stream, StreamHalf};
-use crate::messages::Carried;
 
 /// One line of the listing.
 #[derive(Debug, Clone)]

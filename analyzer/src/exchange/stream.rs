@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use sslrec_formats::record::{Direction, GapCause, PerDirection};
 
+use super::losses::Losses;
 use super::{ConnectionInfo, SharedConnection};
-use crate::losses::Losses;
 
 /// One direction of a connection that is not decoded.
 #[derive(Debug, Clone, Default)]

@@ -6,8 +6,10 @@ use std::net::SocketAddr;
 use sslrec_formats::record::Direction;
 
 use super::field::{Field, Part, Plain, Side};
-use crate::exchange::{ConnectionInfo, Exchange, Handshake, Item, Message, Response, Stream};
-use crate::messages::{Carried, Grpc};
+use crate::exchange::carried::Grpc;
+use crate::exchange::{
+    Carried, ConnectionInfo, Exchange, Handshake, Item, Message, Response, Stream,
+};
 use crate::text::{Rfc3339, latin1};
 
 /// A known value of a field.

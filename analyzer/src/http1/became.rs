@@ -4,9 +4,8 @@ use sslrec_formats::record::{Direction, GapCause};
 
 use super::End;
 use super::open::{Chunk, Open, emit};
-use crate::exchange::{Body, Fields, Item, Message, SharedConnection, Stream};
+use crate::exchange::{Body, Fields, Item, Message, Sender, SharedConnection, Stream};
 use crate::http2;
-use crate::messages::Sender;
 use crate::over_http::Reader;
 use crate::text::latin1;
 use crate::timeline::{Ticket, Timeline};

@@ -5,9 +5,7 @@ use std::borrow::Cow;
 use sslrec_formats::record::{Direction, GapCause};
 
 use super::parser::Event;
-use crate::exchange::{Body, Exchange, Fields, Item, Message};
-use crate::losses::Losses;
-use crate::messages::Sender;
+use crate::exchange::{Body, Exchange, Fields, Item, Losses, Message, Sender};
 use crate::over_http::Reader;
 use crate::timeline::{Ticket, Timeline};
 

@@ -11,11 +11,9 @@ use super::open::{Applied, Chunk, Open, Side, apply, emit, message, proto};
 use super::parser::{Event, Parser};
 use super::{End, Framing, Kind, opposite};
 use crate::exchange::{
-    Exchange, Fields, Interim, Item, Request, Response, SharedConnection, Stream,
+    Exchange, Fields, Interim, Item, Losses, Request, Response, Sender, SharedConnection, Stream,
 };
 use crate::http2;
-use crate::losses::Losses;
-use crate::messages::Sender;
 use crate::over_http::Reader;
 use crate::timeline::{Ticket, Timeline};
 

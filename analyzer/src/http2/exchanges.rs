@@ -10,10 +10,8 @@ use super::half::{Block, Event};
 use super::head::Head;
 use super::message;
 use super::open::{Finished, Open};
-use crate::exchange::{Exchange, Item, SharedConnection, Stream};
+use crate::exchange::{Exchange, Item, Losses, Sender, SharedConnection, Stream};
 use crate::http1::{Chunk, opposite};
-use crate::losses::Losses;
-use crate::messages::Sender;
 use crate::over_http::Reader;
 use crate::timeline::Timeline;
 

@@ -2,8 +2,7 @@
 
 use sslrec_formats::record::{Direction, GapCause};
 
-use crate::exchange::{Exchange, Item, Message, Request, Response};
-use crate::losses::Losses;
+use crate::exchange::{Exchange, Item, Losses, Message, Request, Response};
 use crate::over_http::Reader;
 use crate::timeline::{Ticket, Timeline};
 

@@ -7,20 +7,20 @@
 
 mod ahead;
 mod batch;
+mod compression;
 mod exported;
 mod follow;
-mod foreign;
 mod link;
 mod merge;
-mod packing;
+mod packets;
 
 use std::io::{self, Read};
 
 pub(crate) use self::ahead::Ahead;
 pub use self::ahead::read_ahead;
+use self::compression::Compression;
 pub use self::follow::{Follow, Until};
 pub use self::merge::{Merged, merge};
-use self::packing::Packing;
 use sslrec_formats::io::{Error, RecordReader};
 use sslrec_formats::pcapng::{PcapngReader, is_sslrec_pcapng};
 use sslrec_formats::rawlog::{RawLogReader, is_raw_log};
@@ -67,7 +67,7 @@ impl<'r> Input<'r> {
         let mut reader: Box<dyn Read + Send + 'r> = Box::new(reader);
         for packings in 0..=MAX_PACKINGS {
             let head = read_head(&mut reader)?;
-            let Some(packing) = Packing::of(&head).filter(|_| !is_raw_log(&head)) else {
+            let Some(packing) = Compression::of(&head).filter(|_| !is_raw_log(&head)) else {
                 let kind = sniff(&head)?;
                 let reader = Box::new(io::Cursor::new(head).chain(reader));
                 return Ok(Self { kind, compressed: packings > 0, reader });
@@ -99,8 +99,8 @@ impl<'r> Input<'r> {
         match self.kind {
             Kind::RawLog => read_own(RawLogReader::new(self.reader)?, sink),
             Kind::Pcapng => read_own(PcapngReader::new(self.reader)?, sink),
-            Kind::ForeignPcap => foreign::read_pcap(self.reader, sink),
-            Kind::ForeignPcapng => foreign::read_pcapng(self.reader, sink),
+            Kind::ForeignPcap => packets::read_pcap(self.reader, sink),
+            Kind::ForeignPcapng => packets::read_pcapng(self.reader, sink),
         }
     }
 }

@@ -8,7 +8,7 @@ use memchr::memchr2;
 use super::Notes;
 use super::messages::Kept;
 use crate::exchange::Fields;
-use crate::messages::{Event, Events};
+use crate::exchange::carried::{Event, Events};
 
 /// How much of a line is held if contents were not asked for: enough to know its field.
 const LINE_START: usize = 32;

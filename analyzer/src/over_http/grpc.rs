@@ -8,8 +8,8 @@ use super::Notes;
 use super::base64;
 use super::messages::Kept;
 use crate::coding;
-use crate::exchange::{Exchange, Fields};
-use crate::messages::{Count, Grpc, GrpcMessage, Sender};
+use crate::exchange::carried::{Count, Grpc, GrpcMessage};
+use crate::exchange::{Exchange, Fields, Sender};
 use crate::text::latin1;
 
 /// Length of what stands before each message.

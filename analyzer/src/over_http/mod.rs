@@ -14,8 +14,7 @@ mod websocket;
 use std::borrow::Cow;
 
 use crate::coding::StreamDecoder;
-use crate::exchange::{Exchange, Fields, Request};
-use crate::messages::{Carried, Sender};
+use crate::exchange::{Carried, Exchange, Fields, Request, Sender};
 
 /// See the module.
 #[derive(Debug)]

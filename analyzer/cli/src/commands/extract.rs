@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use sslrec_analyzer::capture::ItemSink;
 use sslrec_analyzer::coding;
 use sslrec_analyzer::exchange::{Exchange, Item, Message, Stream};
 use sslrec_analyzer::input::Flow;
+use sslrec_analyzer::pipeline::ItemSink;
 use sslrec_analyzer::text::latin1;
 use sslrec_cli::text::Printable;
 use sslrec_formats::record::Direction;

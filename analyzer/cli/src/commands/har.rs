@@ -12,13 +12,13 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use serde::{Serialize, Serializer};
-use sslrec_analyzer::capture::ItemSink;
 use sslrec_analyzer::coding;
+use sslrec_analyzer::exchange::carried::{WebSocketKind, WebSocketMessage};
 use sslrec_analyzer::exchange::{
-    ConnectionInfo, Exchange, Fields, Item, Message, Request, Response,
+    Carried, ConnectionInfo, Exchange, Fields, Item, Message, Request, Response, Sender,
 };
 use sslrec_analyzer::input::Flow;
-use sslrec_analyzer::messages::{Carried, Sender, WebSocketKind, WebSocketMessage};
+use sslrec_analyzer::pipeline::ItemSink;
 use sslrec_analyzer::text::{Rfc3339, latin1};
 
 use super::reading::{Reading, Wanted, filter, flush, read, stdout};

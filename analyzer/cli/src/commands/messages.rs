@@ -6,10 +6,10 @@
 use std::io::{self, Write};
 
 use sslrec_analyzer::descriptors::{Descriptors, Named};
-use sslrec_analyzer::exchange::Exchange;
-use sslrec_analyzer::messages::{
-    Carried, Event, Events, Grpc, GrpcMessage, Sender, WebSocket, WebSocketKind, WebSocketMessage,
+use sslrec_analyzer::exchange::carried::{
+    Event, Events, Grpc, GrpcMessage, WebSocket, WebSocketKind, WebSocketMessage,
 };
+use sslrec_analyzer::exchange::{Carried, Exchange, Sender};
 use sslrec_analyzer::protobuf::{self, Field, Value};
 use sslrec_cli::text::Printable;
 
@@ -65,7 +65,7 @@ fn write_grpc(
     first_ns: u64,
     descriptors: Option<&Descriptors>,
 ) -> io::Result<()> {
-    let count = |count: Option<sslrec_analyzer::messages::Count>| {
+    let count = |count: Option<sslrec_analyzer::exchange::carried::Count>| {
         count.map_or("an unknown number of messages".to_owned(), |count| messages(count.messages))
     };
     write!(out, "* gRPC: {} from the client, ", count(grpc.requests))?;

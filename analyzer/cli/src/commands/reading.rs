@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use sslrec_analyzer::capture::{Assembler, ItemSink, Options, Summary};
 use sslrec_analyzer::exchange::Item;
 use sslrec_analyzer::filter::{self, Filter};
 use sslrec_analyzer::input::Flow;
+use sslrec_analyzer::pipeline::{Assembler, ItemSink, Options, Summary};
 
 use crate::files::{Files, Read};
 use crate::flow;

@@ -10,14 +10,13 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use sslrec_analyzer::capture::ItemSink;
 use sslrec_analyzer::coding;
 use sslrec_analyzer::descriptors::Descriptors;
 use sslrec_analyzer::exchange::{
-    ConnectionInfo, Exchange, Fields, Handshake, Item, Message, Request, Response, Stream,
+    ConnectionInfo, Exchange, Fields, Handshake, Item, Message, Request, Response, Sender, Stream,
 };
 use sslrec_analyzer::input::{Flow, Stop};
-use sslrec_analyzer::messages::Sender;
+use sslrec_analyzer::pipeline::ItemSink;
 use sslrec_analyzer::text::{Rfc3339, latin1};
 use sslrec_cli::text::Printable;
 use sslrec_formats::record::Direction;

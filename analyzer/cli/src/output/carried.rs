@@ -7,10 +7,10 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, SerializeSeq, Serializer};
 use serde_json::value::RawValue;
 use sslrec_analyzer::descriptors::{Descriptors, Named};
-use sslrec_analyzer::exchange::Exchange;
-use sslrec_analyzer::messages::{
-    Carried, Event, Events, Grpc, GrpcMessage, WebSocket, WebSocketClose, WebSocketMessage,
+use sslrec_analyzer::exchange::carried::{
+    Event, Events, Grpc, GrpcMessage, WebSocket, WebSocketClose, WebSocketMessage,
 };
+use sslrec_analyzer::exchange::{Carried, Exchange};
 use sslrec_analyzer::protobuf::{self, Field, Value};
 use sslrec_analyzer::text::Rfc3339;
 

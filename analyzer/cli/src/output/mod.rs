@@ -7,8 +7,8 @@ pub(crate) mod table;
 
 use std::io;
 
-use sslrec_analyzer::capture::Summary;
 use sslrec_analyzer::exchange::Item;
+use sslrec_analyzer::pipeline::Summary;
 
 pub(crate) use self::json::Prepared;
 

@@ -8,9 +8,9 @@ use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
 use std::io::{self, Write};
 
-use sslrec_analyzer::capture::Summary;
-use sslrec_analyzer::exchange::{ConnectionInfo, Exchange, Handshake, Item, Stream};
-use sslrec_analyzer::messages::{Carried, Count, Grpc};
+use sslrec_analyzer::exchange::carried::{Count, Grpc};
+use sslrec_analyzer::exchange::{Carried, ConnectionInfo, Exchange, Handshake, Item, Stream};
+use sslrec_analyzer::pipeline::Summary;
 use sslrec_analyzer::text::latin1;
 use sslrec_cli::size::Size;
 use sslrec_cli::text::Printable;

@@ -1,9 +1,8 @@
 //! What holds for each of the three protocols.
 
 use serde_json::Value;
-use sslrec_analyzer::capture::Options;
-use sslrec_analyzer::exchange::Exchange;
-use sslrec_analyzer::messages::{Carried, Sender};
+use sslrec_analyzer::exchange::{Carried, Exchange, Sender};
+use sslrec_analyzer::pipeline::Options;
 use sslrec_analyzer_testing::frames::exchanges;
 use sslrec_analyzer_testing::records::{Script, list, list_records};
 use sslrec_formats::record::Direction::{Received, Sent};

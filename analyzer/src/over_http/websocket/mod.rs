@@ -12,8 +12,8 @@ use sslrec_wire::websocket::{self as frame, Head, MAX_CONTROL, MAX_HEAD};
 
 use super::Notes;
 use super::messages::Kept;
-use crate::exchange::{Fields, Request};
-use crate::messages::{Count, Sender, WebSocket, WebSocketClose, WebSocketKind, WebSocketMessage};
+use crate::exchange::carried::{Count, WebSocket, WebSocketClose, WebSocketKind, WebSocketMessage};
+use crate::exchange::{Fields, Request, Sender};
 use crate::text::latin1;
 
 /// See the module.

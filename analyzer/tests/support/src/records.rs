@@ -1,8 +1,8 @@
 //! Captures made by hand, and what is listed of them.
 
-use sslrec_analyzer::capture::{Assembler, Options, Summary};
 use sslrec_analyzer::exchange::Item;
 use sslrec_analyzer::input::RecordSink;
+use sslrec_analyzer::pipeline::{Assembler, Options, Summary};
 use sslrec_formats::io::RecordWriter;
 use sslrec_formats::pcapng::{PcapngOptions, PcapngWriter};
 use sslrec_formats::rawlog::RawLogWriter;

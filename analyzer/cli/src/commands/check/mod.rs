@@ -16,9 +16,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
-use sslrec_analyzer::capture::ItemSink;
 use sslrec_analyzer::exchange::Item;
 use sslrec_analyzer::input::Flow;
+use sslrec_analyzer::pipeline::ItemSink;
 
 pub(crate) use self::rules::Error as BadRule;
 use self::rules::{Given, Rule};

@@ -5,9 +5,9 @@ use std::fmt;
 
 use clap::Args;
 use serde::Deserialize;
-use sslrec_analyzer::capture::Summary;
 use sslrec_analyzer::exchange::{ConnectionInfo, Exchange, Item};
 use sslrec_analyzer::filter::{self, Filter};
+use sslrec_analyzer::pipeline::Summary;
 
 use super::secrets;
 use crate::text::Duration;

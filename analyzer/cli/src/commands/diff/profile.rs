@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
-use sslrec_analyzer::capture::ItemSink;
 use sslrec_analyzer::coding;
 use sslrec_analyzer::exchange::{Exchange, Fields, Item, Message, Stream};
 use sslrec_analyzer::input::Flow;
+use sslrec_analyzer::pipeline::ItemSink;
 use sslrec_analyzer::text::latin1;
 
 use super::Ignored;

@@ -4,8 +4,7 @@ use std::io;
 
 use serde::Serialize;
 use sslrec_analyzer::coding;
-use sslrec_analyzer::exchange::{Exchange, Message, Stream, StreamHalf};
-use sslrec_analyzer::messages::Sender;
+use sslrec_analyzer::exchange::{Exchange, Message, Sender, Stream, StreamHalf};
 use sslrec_formats::record::Direction;
 
 use super::body::ShownBody;

@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 use serde::Serialize;
-use sslrec_analyzer::capture::{ItemSink, Summary};
 use sslrec_analyzer::exchange::Item;
 use sslrec_analyzer::input::Flow;
+use sslrec_analyzer::pipeline::{ItemSink, Summary};
 use sslrec_cli::size;
 
 use self::contents::Contents;

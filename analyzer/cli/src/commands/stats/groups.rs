@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use sketches_ddsketch::{Config, DDSketch};
-use sslrec_analyzer::exchange::{Exchange, Item, Message};
+use sslrec_analyzer::exchange::carried::Grpc;
+use sslrec_analyzer::exchange::{Carried, Exchange, Item, Message};
 use sslrec_analyzer::filter::NamedField;
-use sslrec_analyzer::messages::{Carried, Grpc};
 
 use super::key::{Cell, Key};
 

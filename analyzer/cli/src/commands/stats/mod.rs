@@ -12,9 +12,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use sslrec_analyzer::capture::{ItemSink, Summary};
 use sslrec_analyzer::exchange::Item;
 use sslrec_analyzer::input::Flow;
+use sslrec_analyzer::pipeline::{ItemSink, Summary};
 use sslrec_cli::color::Color;
 
 use self::groups::{Group, Groups};

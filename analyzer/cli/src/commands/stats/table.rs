@@ -196,7 +196,7 @@ fn duration(ns: Option<u64>) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
-    use sslrec_analyzer::capture::Summary;
+    use sslrec_analyzer::pipeline::Summary;
 
     use super::*;
 

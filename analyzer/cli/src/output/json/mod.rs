@@ -10,11 +10,11 @@ mod prepared;
 use std::io::{self, Write};
 use std::ops::Range;
 
-use sslrec_analyzer::capture::Summary;
 use sslrec_analyzer::descriptors::Descriptors;
 use sslrec_analyzer::exchange::{
     ConnectionInfo, Exchange, Fields, Handshake, Item, Message, Request, Response, Stream,
 };
+use sslrec_analyzer::pipeline::Summary;
 use sslrec_analyzer::text::Rfc3339;
 use sslrec_formats::record::{Direction, Role};
 

@@ -1,34 +1,9 @@
-//! The model of what rides on HTTP: the messages of gRPC, of WebSocket, and server-sent events.
+//! The model of protocols on top of HTTP: messages of gRPC and of WebSocket, and server-sent events.
 //!
-//! Parsers build it (`over_http`), outputs read it. Messages are counted always, and kept
-//! only where contents were asked for. What is not known is `None`.
+//! Parsers build it (`over_http`), outputs read it. Messages are always counted, and kept only if
+//! contents are requested. Unknown is `None`.
 
-use std::fmt::{self, Display, Formatter};
-
-/// Which end sent something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sender {
-    /// The one that made the request.
-    Client,
-    /// The other one.
-    Server,
-}
-
-impl Sender {
-    /// As it is listed.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Sender::Client => "client",
-            Sender::Server => "server",
-        }
-    }
-}
-
-impl Display for Sender {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use super::Sender;
 
 /// What an exchange carried.
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use sslrec_formats::io::Error;
 
-use crate::capture::{Assembler, ItemSink, Options, Summary};
+use super::assembler::{Assembler, ItemSink, Options, Summary};
 use crate::exchange::{Exchange, Item};
 use crate::input::{Ahead, Flow, Input};
 

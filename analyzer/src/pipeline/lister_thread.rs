@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use crate::order::{Lister, Order, Totals};
+use super::order::{Lister, Order, Totals};
 use crate::sink::{Failure, Flow, Stop};
 use crate::timeline::{Step, Timeline};
 
@@ -21,9 +21,9 @@ const QUEUE: usize = 4;
 const MAX_STEPS: usize = 512;
 const MAX_BYTES: usize = 256 << 10;
 
-/// See the module.
+/// The thread that lists, and the batches on their way to it.
 #[derive(Debug)]
-pub(crate) struct Apart<L> {
+pub(crate) struct ListerThread<L> {
     full: SyncSender<Vec<Step>>,
     /// Never more than there are batches on the way.
     taken: Receiver<Vec<Step>>,
@@ -31,7 +31,7 @@ pub(crate) struct Apart<L> {
     thread: JoinHandle<Result<(Totals, L), Failure>>,
 }
 
-impl<L: Lister> Apart<L> {
+impl<L: Lister> ListerThread<L> {
     /// Has `order` follow.
     ///
     /// # Errors

@@ -9,12 +9,11 @@ use foldhash::HashMap;
 use sslrec_formats::pairing::Pairing;
 use sslrec_formats::record::{self, CaptureInfo, Direction, Record, Stats};
 
-use crate::apart::Apart;
+use super::lister_thread::ListerThread;
+use super::order::{Holding, Lister, MAX_WAITING, Order, Totals};
+use crate::connection::Connection;
 use crate::exchange::{ConnectionInfo, Handshake, Item, SharedConnection};
-pub use crate::order::{Holding, Lister};
-use crate::order::{MAX_WAITING, Order, Totals};
 use crate::sink::{Failure, Flow, Kind, RecordSink, Stop};
-use crate::stream::Connection;
 use crate::timeline::Timeline;
 use sslrec_cli::size::Size;
 
@@ -69,7 +68,7 @@ impl<S: ItemSink> Lister for S {
 #[derive(Debug)]
 enum Listing<L: Lister> {
     Here(Order<L>),
-    Apart(Apart<L>),
+    InThread(ListerThread<L>),
 }
 
 impl<L: Lister> Listing<L> {
@@ -81,7 +80,7 @@ impl<L: Lister> Listing<L> {
                 timeline.steps().clear();
                 flow
             }
-            Listing::Apart(apart) => apart.take(timeline),
+            Listing::InThread(thread) => thread.take(timeline),
         }
     }
 
@@ -91,7 +90,7 @@ impl<L: Lister> Listing<L> {
         }
         match self {
             Listing::Here(order) => order.finish(),
-            Listing::Apart(apart) => apart.finish(timeline),
+            Listing::InThread(thread) => thread.finish(timeline),
         }
     }
 }
@@ -159,13 +158,13 @@ impl<L: Lister> Assembler<L> {
     ///
     /// # Errors
     /// If the system has no thread for it.
-    pub fn apart(options: Options, lister: L) -> io::Result<Self>
+    pub fn with_lister_thread(options: Options, lister: L) -> io::Result<Self>
     where
         L: Send + 'static,
         L::Held: Send,
     {
         let order = Order::new(options.as_finished, lister);
-        Ok(Self::with(options, Listing::Apart(Apart::new(order)?)))
+        Ok(Self::with(options, Listing::InThread(ListerThread::new(order)?)))
     }
 
     fn with(options: Options, listing: Listing<L>) -> Self {
@@ -187,7 +186,7 @@ impl<L: Lister> Assembler<L> {
     pub fn lister(&mut self) -> Option<&mut L> {
         match &mut self.listing {
             Listing::Here(order) => Some(order.lister()),
-            Listing::Apart(_) => None,
+            Listing::InThread(_) => None,
         }
     }
 

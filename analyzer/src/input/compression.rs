@@ -7,7 +7,7 @@ use std::io::{self, BufReader, ErrorKind, Read};
 
 /// What a file was compressed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Packing {
+pub(super) enum Compression {
     Gzip,
     Zstd,
 }
@@ -19,14 +19,14 @@ const INPUT_LEN: usize = 128 << 10;
 /// unless it is told otherwise.
 const ZSTD_WINDOW_LOG: u32 = 27;
 
-impl Packing {
+impl Compression {
     /// By the first bytes of a file that is no raw log.
     pub(super) fn of(head: &[u8]) -> Option<Self> {
         let magic = head.first_chunk::<4>()?;
         match u32::from_le_bytes(*magic) {
-            0xfd2f_b528 | 0x184d_2a50..=0x184d_2a5f => Some(Packing::Zstd),
+            0xfd2f_b528 | 0x184d_2a50..=0x184d_2a5f => Some(Compression::Zstd),
             // RFC 1952 section 2.3.1: two bytes of magic, and the only method there is.
-            _ if magic.starts_with(&[0x1f, 0x8b, 8]) => Some(Packing::Gzip),
+            _ if magic.starts_with(&[0x1f, 0x8b, 8]) => Some(Compression::Gzip),
             _ => None,
         }
     }
@@ -38,11 +38,11 @@ impl Packing {
     ) -> io::Result<Box<dyn Read + Send + 'r>> {
         let packed = BufReader::with_capacity(INPUT_LEN, packed);
         Ok(match self {
-            Packing::Gzip => {
+            Compression::Gzip => {
                 let reader = flate2::bufread::MultiGzDecoder::new(packed);
                 Box::new(Unpacked { reader, name: "gzip" })
             }
-            Packing::Zstd => {
+            Compression::Zstd => {
                 let mut reader = zstd::stream::read::Decoder::with_buffer(packed)?;
                 reader.window_log_max(ZSTD_WINDOW_LOG)?;
                 Box::new(Unpacked { reader, name: "zstd" })

@@ -214,8 +214,8 @@ mod tests {
     use sslrec_formats::record::Direction;
 
     use super::*;
-    use crate::capture::ItemSink;
     use crate::exchange::Stream;
+    use crate::pipeline::assembler::ItemSink;
     use crate::timeline::Timeline;
 
     /// When what was listed began.
