@@ -12,6 +12,7 @@
 #include "infer_addr.h"
 #include "nspr.h"
 #include "payload.h"
+#include "trial.h"
 
 /* ---- Entry ---- */
 
@@ -64,7 +65,9 @@ static __always_inline void mark_thread(struct call *call, __u64 sp)
 	__u64 *current = bpf_map_lookup_elem(&current_calls, &call->thread);
 
 	if (current) {
-		call->outer_sp = *current;
+		/* A call that another probe took before, or one that never returned, is not around
+		 * itself. */
+		call->outer_sp = *current == sp ? 0 : *current;
 		*current = sp;
 	} else if (bpf_map_update_elem(&current_calls, &call->thread, &sp, BPF_ANY)) {
 		count(COUNT_THREAD_TABLE_FULL);
@@ -152,6 +155,14 @@ static __always_inline int enter_call(struct pt_regs *ctx)
 	key.sp = PT_REGS_SP(ctx) + site->frame;
 	call.start_ns = bpf_ktime_get_boot_ns();
 	keep_args(&call, ctx, site);
+	if (!records(site)) {
+		if (site->trial_side == TRIAL_PLACED)
+			try_entry(&call, &key, site);
+		return 0;
+	}
+	/* One probe is the entry probe and the placed entry site. */
+	if (site->trial && site->trial_side == TRIAL_BOTH)
+		call.trial_steps = TRIAL_ENTERED;
 	if (!is_getter(site))
 		enter_on_conn(&key, &call, site);
 	begin_call(&key, &call);
@@ -302,6 +313,8 @@ static __always_inline int exit_call(struct pt_regs *ctx, __u64 sp, const struct
 	if (!site)
 		return 0;
 	result = exit ? result_at(ctx, exit) : PT_REGS_RC(ctx);
+	if (!exit)
+		judge(call, site, result);
 	if (is_getter(site)) {
 		getter_returned(call, site, key.pid, result);
 		end_call(&key, call);
@@ -335,8 +348,16 @@ static __always_inline int exit_call(struct pt_regs *ctx, __u64 sp, const struct
 static __always_inline int leave_call(struct pt_regs *ctx)
 {
 	const struct site *exit = site_at(site_index(ctx));
+	struct call_key key = {};
 
-	return exit ? exit_call(ctx, PT_REGS_SP(ctx) + exit->frame, exit) : 0;
+	if (!exit)
+		return 0;
+	key.sp = PT_REGS_SP(ctx) + exit->frame;
+	if (records(exit))
+		return exit_call(ctx, key.sp, exit);
+	key.pid = current_thread() >> 32;
+	try_exit(&key, exit, result_at(ctx, exit));
+	return 0;
 }
 
 /* By a return probe. */

@@ -232,6 +232,26 @@ enum site_flag {
 };
 
 /*
+ * Placed sites of a file that could not be tried before the recording run beside an entry and a
+ * return probe on the same function. The probes record, and the sites are compared with them. Once
+ * this many calls that succeeded agreed, and none ever disagreed, the sites record; see trial.h.
+ */
+#define TRIAL_CALLS 32
+
+/* The half of a trial that a site belongs to. */
+enum trial_side {
+	TRIAL_BOTH,			/* records whatever the outcome */
+	TRIAL_PLACED,			/* records once the trial has passed */
+	TRIAL_UNPLACED,			/* records until then */
+};
+
+/* One function of one file on trial. */
+struct trial {
+	__u32 agreed;			/* successful calls that the sites reported as the return did */
+	__u32 disagreed;		/* calls that the sites reported otherwise, or missed */
+};
+
+/*
  * A probe site: a place in the code. The attach cookie of a probe is the index of its site in the
  * map `sites`; 0 is none. Not every site is at the beginning of its function: see
  * recorder/src/placement.
@@ -256,6 +276,9 @@ struct site {
 	__u8 flags;			/* enum site_flag */
 	__u32 frame;			/* bytes from the stack pointer here up to that at entry */
 	__u32 slot;			/* bytes from the stack pointer here up to the result */
+	__u16 trial;			/* index into `trials`; 0: not on trial */
+	__u8 trial_side;		/* enum trial_side */
+	__u8 pad;
 };
 
 /* Identifies a file on both sides. */
@@ -320,7 +343,8 @@ _Static_assert(sizeof(struct event_conn) == 104, "event_conn");
 _Static_assert(sizeof(struct event_tls_param) == 312, "event_tls_param");
 _Static_assert(sizeof(struct event_handshake) == 56, "event_handshake");
 _Static_assert(sizeof(struct event_close) == 128, "event_close");
-_Static_assert(sizeof(struct site) == 24, "site");
+_Static_assert(sizeof(struct site) == 28, "site");
+_Static_assert(sizeof(struct trial) == 8, "trial");
 _Static_assert(sizeof(struct file_key) == 16, "file_key");
 _Static_assert(sizeof(struct event_stop) == 32, "event_stop");
 _Static_assert(sizeof(struct tcp_user) == 8, "tcp_user");

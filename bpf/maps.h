@@ -26,6 +26,14 @@ __u8 sockets_seen = SOCKETS_NONE;
  * none. */
 __u32 self_test_pid = 0;
 
+/* Functions on trial; a site has the index of its own. The first entry stays unused. */
+#define TRIALS_MAX 2048
+
+struct trial trials[TRIALS_MAX] = {};
+
+/* Trials that came to a decision, so that the recorder need not look at each. */
+__u32 trials_decided = 0;
+
 /* Never written: these put the event types into the BTF from which the Rust types are made. */
 const volatile struct {
 	struct event_data data;
@@ -46,6 +54,7 @@ const volatile struct {
 	enum site_result site_result;
 	enum site_output site_output;
 	enum site_flag site_flag;
+	enum trial_side trial_side;
 } event_types = {};
 
 /* Slots in which a function that calls other probed ones marks its object: one a stream, and
@@ -147,13 +156,15 @@ struct call {
 	__u64 start_ns;
 	__u64 thread;			/* pid << 32 | tid, of the entry */
 	__u64 outer_sp;			/* what current_calls held before this call */
+	__s64 trial_result;		/* on trial: the result that an exit site found */
 	__u32 site;
 	__u8 in_flight;			/* enum in_flight */
+	__u8 trial_steps;		/* on trial: bits of the sites that the call has passed */
 	__u8 nested;			/* within a wrapper, which counts; this one does not */
 	__u8 marked;			/* this call stands in current_calls, or did */
 	__u8 on_stack;			/* Go: args.data.buf is the distance from stack.hi */
 	__u8 known;			/* Go: there was a connection when the call began */
-	__u8 pad[7];
+	__u8 pad[6];
 };
 
 /*

@@ -9,22 +9,16 @@
  * With BRITTLE it is honest to the last byte instead, but traps if there is a breakpoint on the
  * `jne`: a place at which no probe can be.
  *
- * All other functions do as libssl's. If beside the library is a file of its name and ".report",
- * each process that loads it adds a line there: its user, groups and capabilities, and whether
- * it could read /etc/shadow.
+ * All other functions do as libssl's.
  *
  * Build: gcc -O2 -g -shared -fPIC -o liar.so liar.c -Wl,--no-as-needed -lssl
  *    or: gcc -O2 -g -shared -fPIC -DBRITTLE -o brittle.so liar.c -Wl,--no-as-needed -lssl
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <openssl/ssl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Resolved before main: the loader's lock would otherwise be taken within a TLS call. */
 static int (*true_read)(SSL *, void *, int);
@@ -125,32 +119,6 @@ static void resolve(void *pointer, const char *name)
 	memcpy(pointer, &function, sizeof(function));
 }
 
-/* The self-test loads the library by its descriptor, so that the name is that of a link. */
-static void report(void)
-{
-	char path[PATH_MAX], line[256];
-	Dl_info self;
-	FILE *status;
-	int file;
-
-	if (!dladdr(&true_read, &self) || !realpath(self.dli_fname, path))
-		return;
-	strncat(path, ".report", sizeof(path) - strlen(path) - 1);
-	file = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
-	if (file < 0)
-		return;
-	status = fopen("/proc/self/status", "re");
-	if (!status)
-		abort();
-	while (fgets(line, sizeof(line), status) && !strstr(line, "CapPrm:"))
-		;
-	line[strcspn(line, "\n")] = 0;
-	dprintf(file, "uid=%d gid=%d groups=%d shadow=%s %s\n", getuid(), getgid(),
-		getgroups(0, NULL), access("/etc/shadow", R_OK) ? "closed" : "open", line);
-	fclose(status);
-	close(file);
-}
-
 __attribute__((constructor)) static void begin(void)
 {
 	resolve(&true_read, "SSL_read");
@@ -161,5 +129,4 @@ __attribute__((constructor)) static void begin(void)
 	resolve(&true_connect, "SSL_connect");
 	resolve(&true_accept, "SSL_accept");
 	resolve(&true_free, "SSL_free");
-	report();
 }

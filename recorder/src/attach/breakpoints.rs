@@ -5,7 +5,7 @@
 //! return probe.
 
 use crate::functions::{Family, Kind, site};
-use crate::kernel::skel::types::{self, site_kind};
+use crate::kernel::skel::types::{self, site_kind, trial_side as TrialSide};
 use crate::symbols::Defined;
 use crate::symbols::sites::Sites;
 
@@ -65,19 +65,73 @@ pub(crate) struct Point {
 }
 
 /// How a file's functions may be probed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Means {
-    /// At the sites within them.
-    pub(crate) sites: bool,
-    /// By return probes.
+    pub(crate) sites: SiteUse,
+    /// Whether return probes may be used.
     pub(crate) returns: bool,
+}
+
+/// How far the placed sites of a file are trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SiteUse {
+    /// Not at all: they are not probed.
+    Never,
+    /// They run beside return probes until both agreed often enough (`bpf/trial.h`).
+    OnTrial,
+    /// They record.
+    Always,
+}
+
+/// The breakpoints of a function on trial.
+#[derive(Debug)]
+pub(crate) struct Trial {
+    /// Needed whatever the outcome.
+    pub(crate) always: Vec<Point>,
+    /// The entry and return probes, which go once the trial has passed.
+    pub(crate) until_passed: Vec<Point>,
+    /// The placed sites, which go once the trial has failed.
+    pub(crate) once_passed: Vec<Point>,
+}
+
+/// Whether the placed sites of a function can be compared with its return probe. Where a call ends
+/// with a call of another function, the other one is on trial. Of Go's functions none can have a
+/// return probe, and of a sendfile the sites keep more than arguments.
+pub(crate) fn can_be_tried(defined: &Defined) -> bool {
+    let function = defined.function();
+    let has_exits = defined.sites.as_ref().is_ok_and(|sites| !sites.exits.is_empty());
+    let is_tried = matches!(function.kind, Kind::Data(..) | Kind::Flush | Kind::Handshake(_));
+    has_exits && is_tried && defined.family() != Family::Go
+}
+
+/// The breakpoints of a function on trial number `trial`, or `None` if it [cannot be
+/// tried](can_be_tried).
+pub(crate) fn trial(defined: &Defined, lib: u16, trial: u16) -> Option<Trial> {
+    let sites = defined.sites.as_ref().ok().filter(|_| can_be_tried(defined))?;
+    let on = |side: TrialSide| {
+        let trial_side = side.0 as u8;
+        move |point: Point| Point { site: types::site { trial, trial_side, ..point.site }, ..point }
+    };
+    // One probe serves both where the placed entry is the first instruction.
+    let is_shared = sites.entry.offset == defined.offset;
+    let unplaced = unplaced(defined, lib).into_iter();
+    let (shared, until_passed) = unplaced.partition(|p| is_shared && p.program == Program::Enter);
+    let shared: Vec<Point> = shared;
+    let until_passed: Vec<Point> = until_passed;
+    let placed = placed(defined, sites, lib).into_iter();
+    let placed = placed.filter(|point| !is_shared || point.program != Program::Enter);
+    Some(Trial {
+        always: shared.into_iter().map(on(TrialSide::TRIAL_BOTH)).collect(),
+        until_passed: until_passed.into_iter().map(on(TrialSide::TRIAL_UNPLACED)).collect(),
+        once_passed: placed.map(on(TrialSide::TRIAL_PLACED)).collect(),
+    })
 }
 
 /// The breakpoints of a function, or `None` if there is no way to probe it.
 pub(crate) fn points(defined: &Defined, lib: u16, means: Means) -> Option<Vec<Point>> {
     match &defined.sites {
         Ok(sites) if defined.family() == Family::Go => Some(in_go(defined, sites, lib)),
-        Ok(sites) if means.sites => Some(placed(defined, sites, lib)),
+        Ok(sites) if means.sites == SiteUse::Always => Some(placed(defined, sites, lib)),
         _ if means.returns || !defined.function().needs_return() => Some(unplaced(defined, lib)),
         _ if matches!(defined.function().kind, Kind::Handshake(_)) => {
             Some(vec![beginning(defined, lib)])
@@ -147,10 +201,10 @@ mod tests {
     const ENTRY: Entry = Entry { offset: 0x1016, frame: 0x18 };
     const EXIT: Exit = Exit { offset: 0x1038, frame: 0x18, result: (site_result::RESULT_STACK, 8) };
 
-    const ALL: Means = Means { sites: true, returns: true };
-    const NO_SITES: Means = Means { sites: false, returns: true };
-    const NO_RETURNS: Means = Means { sites: true, returns: false };
-    const NEITHER: Means = Means { sites: false, returns: false };
+    const ALL: Means = Means { sites: SiteUse::Always, returns: true };
+    const NO_SITES: Means = Means { sites: SiteUse::Never, returns: true };
+    const NO_RETURNS: Means = Means { sites: SiteUse::Always, returns: false };
+    const NEITHER: Means = Means { sites: SiteUse::Never, returns: false };
 
     fn defined(name: &str, sites: Result<Sites, String>) -> Defined {
         Defined::new(index_of(name).unwrap(), OFFSET, sites).unwrap()
@@ -252,7 +306,7 @@ mod tests {
         let at = |offset| Some(vec![(Program::EntryOnly, offset, site_kind::SITE_FREE)]);
         for means in [ALL, NO_SITES, NO_RETURNS, NEITHER] {
             assert_eq!(of(&defined("SSL_free", unplaceable()), means), at(OFFSET), "{means:?}");
-            let offset = if means.sites { ENTRY.offset } else { OFFSET };
+            let offset = if means.sites == SiteUse::Always { ENTRY.offset } else { OFFSET };
             assert_eq!(of(&defined("SSL_free", placed_at(&[])), means), at(offset), "{means:?}");
         }
     }

@@ -6,15 +6,19 @@ pub(crate) mod nss;
 pub(crate) mod probes;
 pub(crate) mod self_test;
 mod sockets;
+pub(crate) mod trials;
+mod trust;
 mod uprobes;
 
 use std::collections::HashMap;
 
 use anyhow::Result;
 
-use self::breakpoints::Means;
+use self::breakpoints::{Means, SiteUse};
 use self::probes::Probes;
-use self::self_test::{Outcome, Source};
+use self::self_test::{Budget, Outcome, Source};
+use self::trust::Trusted;
+use self::uprobes::Attached;
 use crate::cli::Options;
 use crate::coverage::Coverage;
 use crate::messages::say;
@@ -30,19 +34,30 @@ pub(crate) struct Attacher<'a> {
     coverage: Coverage,
     /// Numbers of the probed files.
     numbers: HashMap<FileKey, u16>,
+    /// Whose code may be run.
+    trusted: Trusted,
+    /// What self-tests may still take.
+    budget: Budget,
 }
 
 /// A probed file.
 #[derive(Debug)]
 struct Probed {
     target: Target,
-    /// By what means it is probed, which proved right.
-    means: Means,
+    /// How far its placed sites are trusted.
+    sites: SiteUse,
 }
 
 impl<'a> Attacher<'a> {
     pub(crate) fn new(options: &'a Options, coverage: Coverage) -> Self {
-        Self { options, files: Vec::new(), coverage, numbers: HashMap::new() }
+        Self {
+            options,
+            files: Vec::new(),
+            coverage,
+            numbers: HashMap::new(),
+            trusted: Trusted::here(),
+            budget: Budget::default(),
+        }
     }
 
     /// The number of a file, if it is probed.
@@ -98,69 +113,100 @@ impl<'a> Attacher<'a> {
         switcher: Option<&Switcher>,
         source: &Source<'_>,
     ) -> Result<()> {
-        let means = Means { sites: probes.kernel.placement, returns: switcher.is_none() };
-        // What held for one file holds for another of the same build.
-        let same = self.files.iter().find(|file| file.target.symbols == target.symbols);
-        let tried = same.map(|file| Means { returns: means.returns, ..file.means });
+        let returns = switcher.is_none();
         let lib = self.coverage.add_lib(target.path.clone(), target.found)?;
         if let Ok(meta) = target.file.metadata() {
             self.numbers.insert(FileKey::of(&meta), lib);
         }
-        let means = match tried {
-            Some(means) => self.attach_by(probes, &target, lib, means, None)?,
-            None => self.attach_by(probes, &target, lib, means, Some(source))?,
+        let (sites, attached) = self.site_use(probes, &target, source, lib, returns)?;
+        let attached = match attached {
+            Some(attached) => attached,
+            None => probes.attach(&target, lib, Means { sites, returns })?,
         };
-        self.files.push(Probed { target, means });
+        self.report(&attached, &target, lib);
+        self.files.push(Probed { target, sites });
         Ok(())
     }
 
-    /// Probes a file, within its functions if that proves right, and gives the means that it came
-    /// to. Without a `source` of events it is proven already.
-    fn attach_by(
-        &self,
+    /// How far the placed sites of a file are trusted, by a self-test where its code may be run.
+    /// After one that passed, the file is probed already.
+    fn site_use(
+        &mut self,
         probes: &mut Probes<'_>,
         target: &Target,
+        source: &Source<'_>,
         lib: u16,
-        mut means: Means,
-        source: Option<&Source<'_>>,
-    ) -> Result<Means> {
-        let verbose = self.options.verbose;
-        let path = target.path.display();
-        let mut attached = probes.attach(target, lib, means)?;
+        returns: bool,
+    ) -> Result<(SiteUse, Option<Attached>)> {
+        if !probes.kernel.placement {
+            return Ok((SiteUse::Never, None));
+        }
         // Go's functions are not called here; their code has told all there is to know.
-        if means.sites
-            && target.symbols.have_self_test()
-            && let Some(source) = source
-        {
-            match self_test::run(probes, target, source)? {
-                Outcome::Passed if verbose => say(format_args!("self-test passed on {path}")),
-                Outcome::Passed => {}
-                Outcome::NotRun(reason) if verbose => {
+        if !target.symbols.have_self_test() {
+            return Ok((SiteUse::Always, None));
+        }
+        let path = target.path.display();
+        let verbose = self.options.verbose;
+        // What failed for one file fails for another of the same build.
+        let mut same = self.files.iter().filter(|file| file.target.symbols == target.symbols);
+        if same.any(|file| file.sites == SiteUse::Never) {
+            return Ok((SiteUse::Never, None));
+        }
+        if let Err(reason) = self.trusted.may_run(&target.file, &target.path) {
+            if verbose {
+                say(format_args!("{path} is tried while it is recorded, not before: {reason}"));
+            }
+            return Ok((SiteUse::OnTrial, None));
+        }
+        // ... and what passed, where nobody but the user could have written both.
+        let mut same = self.files.iter().filter(|file| file.target.symbols == target.symbols);
+        if same.any(|file| file.sites == SiteUse::Always) {
+            return Ok((SiteUse::Always, None));
+        }
+        let means = Means { sites: SiteUse::Always, returns };
+        let attached = probes.attach(target, lib, means)?;
+        let sites = match self_test::run(probes, target, source, &mut self.budget)? {
+            Outcome::Passed => {
+                if verbose {
+                    say(format_args!("self-test passed on {path}"));
+                }
+                return Ok((SiteUse::Always, Some(attached)));
+            }
+            Outcome::NotRun(reason) => {
+                if verbose {
                     say(format_args!("no self-test on {path}: {reason}"));
                 }
-                Outcome::NotRun(_) => {}
-                Outcome::Failed(reason) => {
-                    say(format_args!(
-                        "{path} is recorded without probes within functions, since they failed \
-                         the self-test: {reason}"
-                    ));
-                    probes.take_back(attached);
-                    means.sites = false;
-                    attached = probes.attach(target, lib, means)?;
-                }
+                SiteUse::OnTrial
             }
-        }
+            Outcome::Failed(reason) => {
+                say(format_args!(
+                    "{path} is recorded without probes within functions, since they failed the \
+                     self-test: {reason}"
+                ));
+                SiteUse::Never
+            }
+        };
+        probes.take_back(attached);
+        Ok((sites, None))
+    }
+
+    /// Notes and reports what a file's probes came to.
+    fn report(&self, attached: &Attached, target: &Target, lib: u16) {
+        let path = target.path.display();
         self.coverage.is_probed(lib, attached.functions);
         if !attached.left_out.is_empty() {
             let names = attached.left_out.join(", ");
             say(format_args!("not recorded without return probes, in {path}: {names}"));
         }
-        if verbose {
+        if self.options.verbose {
             say(format_args!("{} functions probed in {path}", attached.functions));
+            if !attached.on_trial.is_empty() {
+                let names = attached.on_trial.join(", ");
+                say(format_args!("return probes there until their sites prove right: {names}"));
+            }
             for (name, why) in &attached.return_probes {
                 say(format_args!("{name} there has a return probe: {why}"));
             }
         }
-        Ok(means)
     }
 }

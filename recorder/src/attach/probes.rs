@@ -13,6 +13,7 @@ use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{ErrorKind, Link, MapCore, MapFlags, Object, OpenObject, ProgramAttachType};
 use rustix::thread::{CapabilitySet, capabilities};
 
+use crate::attach::trials::{Decision, Trials};
 use crate::cli::Options;
 use crate::kernel::features::Kernel;
 use crate::kernel::maps::{KernelMaps, KernelState};
@@ -41,6 +42,8 @@ pub(crate) struct Probes<'obj> {
     pub(crate) links: Vec<Link>,
     /// Sites in the kernel side's table; they are numbered from 1.
     pub(crate) sites: u32,
+    /// Functions whose placed sites are compared with return probes.
+    pub(crate) trials: Trials,
 }
 
 /// The probes, for one thread at a time. A panic elsewhere leaves them as they are, to be taken out.
@@ -91,7 +94,8 @@ impl<'obj> Probes<'obj> {
         open.progs.sock_send_length.set_autoload(kernel.sock_length);
         open.progs.sock_recv_length.set_autoload(kernel.sock_length);
         let skel = open.load().map_err(refusal)?;
-        let probes = Self { skel, go: None, kernel, links: Vec::new(), sites: 0 };
+        let probes =
+            Self { skel, go: None, kernel, links: Vec::new(), sites: 0, trials: Trials::default() };
         for uid in &options.uids {
             probes.skel.maps.uids.update(&uid.to_ne_bytes(), &[1], MapFlags::ANY)?;
         }
@@ -164,6 +168,12 @@ impl<'obj> Probes<'obj> {
         Ok(())
     }
 
+    /// Ends the trials that the kernel side has decided.
+    pub(crate) fn settle_trials(&mut self) -> Vec<Decision> {
+        let Some(bss) = self.skel.maps.bss_data.as_deref() else { return Vec::new() };
+        self.trials.settle(&bss.trials, bss.trials_decided)
+    }
+
     /// Has the kernel side forget all of a process.
     pub(crate) fn forget(&self, pid: u32) -> Result<()> {
         KernelMaps::of(&self.skel.maps)?.forget(pid, u64::MAX);
@@ -175,6 +185,7 @@ impl<'obj> Probes<'obj> {
         // The kernel waits some 50 ms for each link's readers; so that it waits for all at once,
         // each link's last descriptor is closed on a thread of its own. Where there are too many,
         // they go one after another.
+        self.links.extend(self.trials.take_links());
         let last = self.links.iter().map_while(|link| link.as_fd().try_clone_to_owned().ok());
         let last: Vec<OwnedFd> = last.collect();
         self.links.clear();

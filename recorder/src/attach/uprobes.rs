@@ -12,8 +12,9 @@ use libbpf_rs::{
     UprobeOpts,
 };
 
-use crate::attach::breakpoints::{Means, Point, Program, points};
+use crate::attach::breakpoints::{Means, Point, Program, SiteUse, points, trial};
 use crate::attach::probes::Probes;
+use crate::attach::trials::TrialOf;
 use crate::kernel::event::bytes_of;
 use crate::kernel::objects;
 use crate::kernel::skel::types;
@@ -37,8 +38,12 @@ pub(crate) struct Attached {
     pub(crate) return_probes: Vec<(&'static str, String)>,
     /// Those that cannot be probed without one, where none may be used.
     pub(crate) left_out: Vec<&'static str>,
+    /// Those whose placed sites are on trial.
+    pub(crate) on_trial: Vec<&'static str>,
     /// The place of their links among all.
     links: Range<usize>,
+    /// How many trials there were before.
+    trials: usize,
 }
 
 impl Attached {
@@ -63,15 +68,22 @@ impl Probes<'_> {
     /// # Errors
     /// The kernel refuses a function without which bytes would be missing.
     pub(crate) fn attach(&mut self, target: &Target, lib: u16, means: Means) -> Result<Attached> {
-        let before = self.links.len();
-        let mut attached = self.attach_functions(target, lib, means)?;
-        attached.links = before..self.links.len();
+        let (links, trials) = (self.links.len(), self.trials.len());
+        let attached = self.attach_functions(target, lib, means);
+        if attached.is_err() {
+            self.links.truncate(links);
+            self.trials.truncate(trials);
+        }
+        let mut attached = attached?;
+        attached.links = links..self.links.len();
+        attached.trials = trials;
         Ok(attached)
     }
 
     /// Takes out what was attached last.
     pub(crate) fn take_back(&mut self, attached: Attached) {
         self.links.drain(attached.links);
+        self.trials.truncate(attached.trials);
     }
 
     fn attach_functions(&mut self, target: &Target, lib: u16, means: Means) -> Result<Attached> {
@@ -84,6 +96,14 @@ impl Probes<'_> {
         }
         let mut all = Vec::new();
         for defined in functions {
+            if means.returns
+                && means.sites == SiteUse::OnTrial
+                && self.put_on_trial(target, defined, lib)?
+            {
+                attached.functions += 1;
+                attached.on_trial.push(defined.function().name);
+                continue;
+            }
             match points(defined, lib, means) {
                 Some(points) => all.push((defined, points)),
                 None => attached.left_out.push(defined.function().name),
@@ -112,6 +132,34 @@ impl Probes<'_> {
         }
         self.links.extend(links);
         Ok(attached)
+    }
+
+    /// Attaches a function's placed sites beside its entry and return probes, to be compared. Returns
+    /// false where that is not possible: the function cannot be tried, too many are on trial, or the
+    /// kernel refuses its sites.
+    ///
+    /// # Errors
+    /// The kernel refuses the entry or return probe of a function that carries data.
+    fn put_on_trial(&mut self, target: &Target, defined: &Defined, lib: u16) -> Result<bool> {
+        let Some(number) = self.trials.next_number() else { return Ok(false) };
+        if let Some(bss) = self.skel.maps.bss_data.as_deref_mut() {
+            bss.trials[usize::from(number)] = types::trial::default();
+        }
+        let Some(points) = trial(defined, lib, number) else { return Ok(false) };
+        let name = defined.function().name;
+        let Ok(placed) = self.link(target, &points.once_passed)? else { return Ok(false) };
+        let unplaced = self.link_function(target, &points.until_passed, name);
+        let always = unplaced
+            .and_then(|unplaced| Ok((unplaced, self.link_function(target, &points.always, name)?)));
+        let (unplaced, always) = match always {
+            Ok(links) => links,
+            Err(error) if defined.function().carries_data() => return Err(error),
+            // The caller tries once more without the sites, and reports the refusal.
+            Err(_) => return Ok(false),
+        };
+        self.links.extend(always);
+        self.trials.begin(TrialOf { name, path: target.path.clone(), placed, unplaced });
+        Ok(true)
     }
 
     /// Loads the programs for Go's functions, unless that is done. That takes some 100 ms, as long

@@ -17,11 +17,13 @@ use rustix::event::{Timespec, epoll};
 
 use crate::attach::probes::{Probes, lock};
 use crate::attach::self_test::diversion::Diversion;
+use crate::attach::trials::{Decision, Verdict};
 use crate::cli::Options;
 use crate::collect::batch::{BURST, Filler};
 use crate::discovery::Link;
 use crate::kernel::event::exit_event;
 use crate::kernel::skel::types::counter;
+use crate::messages::say;
 use crate::process::child::Child;
 use crate::process::signals::Signals;
 use crate::write::stats::Counters;
@@ -69,6 +71,7 @@ pub(crate) fn collect(
         0
     })?;
     let collector = Collector {
+        probes,
         ring: ring.build()?,
         wakeups: Wakeups::of(&ring_map).context("cannot watch the ring")?,
         filler: &filler,
@@ -92,7 +95,8 @@ pub(crate) fn collect(
 }
 
 /// The thread that empties the ring.
-struct Collector<'a> {
+struct Collector<'a, 'obj> {
+    probes: &'a Mutex<Probes<'obj>>,
     ring: RingBuffer<'a>,
     wakeups: Wakeups,
     filler: &'a RefCell<Filler>,
@@ -101,7 +105,7 @@ struct Collector<'a> {
     pids: MapHandle,
 }
 
-impl Collector<'_> {
+impl Collector<'_, '_> {
     fn until_end(
         &self,
         stragglers: &mut Stragglers,
@@ -114,6 +118,7 @@ impl Collector<'_> {
         let mut pids_checked = start;
         loop {
             self.turn(stragglers)?;
+            self.settle_trials(options.verbose);
             if let Some(child) = child {
                 signals.pass_on(child);
                 if let Some(status) = child.try_wait()? {
@@ -163,6 +168,27 @@ impl Collector<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Ends the trials of placed sites that the kernel side has decided. Where another thread is
+    /// probing a file, the next turn does.
+    fn settle_trials(&self, verbose: bool) {
+        let decisions = match self.probes.try_lock() {
+            Ok(mut probes) => probes.settle_trials(),
+            Err(_) => return,
+        };
+        for Decision { name, path, verdict } in decisions {
+            let path = path.display();
+            match verdict {
+                Verdict::Passed if verbose => {
+                    say(format_args!("{name} in {path} proved right: no return probe any more"));
+                }
+                Verdict::Passed => {}
+                Verdict::Failed => say(format_args!(
+                    "{name} in {path} keeps its return probe: the probes within it disagreed with it"
+                )),
+            }
+        }
     }
 
     /// Copies some events out of the ring, and says how many.

@@ -92,12 +92,76 @@ pub(crate) fn needed(executables: &[PathBuf], cache: &[PathBuf]) -> Vec<PathBuf>
     found
 }
 
+/// All that the loader might load with a file, and where it might look, in a process without
+/// `LD_LIBRARY_PATH`. Names every candidate, not only the one that the loader would take.
+#[derive(Debug, Default)]
+pub(crate) struct Dependencies {
+    /// Files, each once.
+    pub(crate) libraries: Vec<PathBuf>,
+    /// Folders that the files themselves name, whether they exist or not.
+    pub(crate) folders: Vec<PathBuf>,
+    /// A file that loads others in a way that is not followed here, and the way.
+    pub(crate) unclear: Option<(PathBuf, &'static str)>,
+}
+
+/// Subfolders in which glibc looks before the folder itself: those of today, and those before 2.37.
+const HARDWARE_FOLDERS: [&str; 5] = ["glibc-hwcaps", "tls", "x86_64", "haswell", "avx512_1"];
+
+impl Dependencies {
+    /// Those of the file at this path.
+    pub(crate) fn of(path: &Path) -> Self {
+        let cache = cached_libraries();
+        let mut all = Self::default();
+        let mut names = HashSet::new();
+        let mut queue = vec![path.to_path_buf()];
+        while let Some(file) = queue.pop() {
+            let Some(dynamic) = Dynamic::read(&file) else {
+                all.unclear = Some((file, "is not an ELF file with a dynamic section"));
+                return all;
+            };
+            if let Some(way) = dynamic.unclear {
+                all.unclear = Some((file, way));
+                return all;
+            }
+            names.extend(dynamic.needed);
+            all.folders.extend(dynamic.run_path);
+            // A folder that one file names may be searched for the needs of another.
+            let candidates: Vec<_> =
+                names.iter().flat_map(|name| all.candidates(name, &cache)).collect();
+            for library in candidates {
+                if !all.libraries.contains(&library) {
+                    all.libraries.push(library.clone());
+                    queue.push(library);
+                }
+            }
+        }
+        let has_more = |folder: &&PathBuf| HARDWARE_FOLDERS.iter().any(|n| folder.join(n).exists());
+        if let Some(folder) = all.folders.iter().find(has_more) {
+            all.unclear = Some((folder.clone(), "has subfolders for kinds of processors"));
+        }
+        all
+    }
+
+    /// The files that a needed name may stand for.
+    fn candidates(&self, name: &str, cache: &[PathBuf]) -> Vec<PathBuf> {
+        if name.contains('/') {
+            return vec![name.into()];
+        }
+        let defaults = DEFAULT_FOLDERS.map(PathBuf::from);
+        let in_folders = self.folders.iter().chain(&defaults).map(|folder| folder.join(name));
+        let cached = cache.iter().filter(|file| file.file_name().is_some_and(|n| n == name));
+        in_folders.chain(cached.cloned()).filter(|file| file.is_file()).collect()
+    }
+}
+
 /// The parts of an ELF file's dynamic section that tell what it loads.
 #[derive(Debug, Default)]
 struct Dynamic {
     needed: Vec<String>,
     /// `DT_RPATH` and `DT_RUNPATH`, with `$ORIGIN` filled in.
     run_path: Vec<PathBuf>,
+    /// Another way in which the file names what is to be loaded.
+    unclear: Option<&'static str>,
 }
 
 impl Dynamic {
@@ -123,10 +187,22 @@ impl Dynamic {
         let mut dynamic = Self::default();
         for entry in entries {
             let tag = entry.tag(endian);
-            if !matches!(tag, elf::DT_NEEDED | elf::DT_RPATH | elf::DT_RUNPATH) {
-                continue;
+            match tag {
+                elf::DT_NEEDED | elf::DT_RPATH | elf::DT_RUNPATH => {}
+                elf::DT_AUDIT | elf::DT_DEPAUDIT => {
+                    dynamic.unclear = Some("names libraries that audit it");
+                    continue;
+                }
+                elf::DT_FILTER | elf::DT_AUXILIARY => {
+                    dynamic.unclear = Some("names libraries that it stands for");
+                    continue;
+                }
+                _ => continue,
             }
-            let Ok(text) = entry.string(endian, strings) else { continue };
+            let Ok(text) = entry.string(endian, strings) else {
+                dynamic.unclear = Some("names libraries that cannot be read");
+                continue;
+            };
             let text = String::from_utf8_lossy(text).into_owned();
             if tag == elf::DT_NEEDED {
                 dynamic.needed.push(text);

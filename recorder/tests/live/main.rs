@@ -54,5 +54,6 @@ mod soak;
 mod support;
 mod symbols;
 mod tiers;
+mod trust;
 mod truth;
 mod two_ends;

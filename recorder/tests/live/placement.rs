@@ -2,15 +2,13 @@
 //! wrong, and harmless where return probes are not.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use crate::cases::both_ends_match_the_truth;
 use crate::coroutines;
 use crate::peers::{build, text, tls_cases, tls_cases_static, truth};
-use crate::support::{Live, Recorded, SSLREC, read_lossy, within};
+use crate::support::{Live, Recorded, within};
 use crate::truth::assert_both_ends;
 
 /// A library that stands between a program and libssl, see `liar.c`.
@@ -138,52 +136,6 @@ fn a_program_with_the_library_inside_is_recorded_without_a_self_test() {
     let (recorded, _) = both_ends_match_the_truth(&live, &options, &command).unwrap();
     assert_said(&recorded, &format!("no self-test on {program}: cannot be loaded: "));
     assert_not_said(&recorded, "SSL_read there has a return probe");
-}
-
-/// The liar where everybody may load it, and its report on the processes that do.
-fn reporting_liar(live: &Live) -> (String, PathBuf) {
-    let (library, report) = (live.path("liar.so"), live.path("liar.so.report"));
-    fs::copy(liar("liar.so", &[]), &library).unwrap();
-    fs::write(&report, "").unwrap();
-    for (path, mode) in [(live.dir(), 0o777), (&report, 0o666)] {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    }
-    (text(library), report)
-}
-
-/// The library's own words: what it is allowed where the self-test loads it, and where the
-/// program does, which is started last.
-#[test]
-fn a_library_has_no_privileges_in_the_self_test() {
-    let Some(live) = Live::start() else { return };
-    let (library, report) = reporting_liar(&live);
-    let options = ["--lib", &library];
-    both_ends_match_the_truth(&live, &options, &command_with(&library, "exchange")).unwrap();
-    let said = read_lossy(&report);
-    let [self_test, program] = said.lines().collect::<Vec<_>>()[..] else { panic!("{said}") };
-    let none = "uid=65534 gid=65534 groups=0 shadow=closed CapPrm:\t0000000000000000";
-    assert_eq!(self_test, none);
-    assert!(program.starts_with("uid=0 ") && program.contains("shadow=open"), "{program}");
-}
-
-/// Where the recorder is not root, it has capabilities, which it could hand on.
-#[test]
-fn a_library_has_no_capabilities_in_the_self_test() {
-    const CAPABILITIES: &str = "+bpf,+perfmon,+sys_ptrace";
-    let Some(live) = Live::start() else { return };
-    let (library, report) = reporting_liar(&live);
-    // Those who are not root may be kept out of the folder it is in.
-    let sslrec = text(live.path("sslrec"));
-    fs::copy(SSLREC, &sslrec).unwrap();
-    let (files, options) = live.sslrec(&["-v", "--lib", &library]);
-    let mut setpriv = Command::new("setpriv");
-    setpriv.args(["--reuid", "1234", "--regid", "1234", "--clear-groups"]);
-    setpriv.args(["--inh-caps", CAPABILITIES, "--ambient-caps", CAPABILITIES]);
-    setpriv.arg(sslrec).args(options.get_args()).args(["--", "true"]);
-    let recorded = files.finish(live.run(&mut setpriv)).succeeded();
-    assert_said(&recorded, "failed the self-test: of the calls");
-    let none = "uid=1234 gid=1234 groups=0 shadow=closed CapPrm:\t0000000000000000\n";
-    assert_eq!(read_lossy(&report), none);
 }
 
 /// Where the programs run already, what they have mapped tells.

@@ -6,8 +6,10 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::PATIENCE;
 use crate::kernel::event::pid_of;
+
+/// The collector empties the ring every few milliseconds.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Between looks at whether the ring has been emptied.
 const LOOK: Duration = Duration::from_millis(1);

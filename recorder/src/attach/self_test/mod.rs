@@ -1,29 +1,31 @@
 //! Tries the probes of a library before anything is recorded with them.
 //!
-//! Probes within functions stand where a proof says. A proof that is wrong would corrupt captures,
-//! so the kernel must show in practice what it claims: a child process of our own loads the
+//! Probes within functions are at places that a proof names. A wrong proof would corrupt captures, so
+//! the kernel must show in practice what the proof claims: a child process of our own loads the
 //! library and has a client and a server talk over memory, and the events must be exactly its
-//! calls: which functions, how many bytes, which bytes.
+//! calls: the functions, the numbers of bytes, and the bytes.
 //!
-//! The library may come from anywhere, a container for one, and loading it runs its code. So the
-//! child has no privileges. Programs with the library inside cannot be loaded; for these the proof
-//! has to do, and the kernel side's check that no call gives more than was asked for.
+//! Loading a library runs its code. So only files that nobody but root and the user can write are
+//! loaded ([`super::trust`]), in a child that can do next to nothing (`sandbox`), and all tests of a
+//! recording together have one deadline. Files that are not tried here are tried in the run
+//! ([`super::trials`]).
 
 pub(crate) mod diversion;
 pub(crate) mod peer;
+mod sandbox;
 mod script;
 
 use std::cell::{Cell, RefCell};
-use std::io::{self, BufRead, BufReader, Write};
-use std::net::Shutdown;
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use libbpf_rs::{MapHandle, RingBufferBuilder};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use self::diversion::Diversion;
 use self::script::{Round, rounds};
@@ -34,11 +36,43 @@ use crate::kernel::skel::types::direction;
 use crate::proc::own;
 use crate::targets::Target;
 
-/// The peer's user and group where it can be chosen: those of `nobody`.
-const NOBODY: u32 = 65534;
+/// The most that one library may take.
+const TEST_TIME: Duration = Duration::from_secs(2);
 
-/// A library that takes longer for one step is not waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The most that all of a recording may take together.
+const TOTAL_TIME: Duration = Duration::from_secs(5);
+
+/// The most libraries that are loaded for a recording.
+const TESTS_MAX: usize = 64;
+
+/// The longest line that a peer may send.
+const LINE_MAX: usize = 16 << 10;
+
+/// What the self-tests of a recording may still take.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    time: Duration,
+    tests: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { time: TOTAL_TIME, tests: TESTS_MAX }
+    }
+}
+
+impl Budget {
+    /// Takes the time of one test, if there is any left.
+    fn grant(&mut self) -> Option<Duration> {
+        self.tests = self.tests.checked_sub(1)?;
+        let time = self.time.min(TEST_TIME);
+        (!time.is_zero()).then_some(time)
+    }
+
+    fn spend(&mut self, time: Duration) {
+        self.time = self.time.saturating_sub(time);
+    }
+}
 
 /// How the probes did.
 #[derive(Debug)]
@@ -69,12 +103,28 @@ pub(crate) fn run(
     probes: &mut Probes<'_>,
     target: &Target,
     source: &Source<'_>,
+    budget: &mut Budget,
 ) -> Result<Outcome> {
-    let peer = match Peer::start(target) {
+    let Some(time) = budget.grant() else {
+        return Ok(Outcome::NotRun("the time for self-tests is used up".into()));
+    };
+    let start = Instant::now();
+    let outcome = run_within(probes, target, source, start + time);
+    budget.spend(start.elapsed());
+    outcome
+}
+
+fn run_within(
+    probes: &mut Probes<'_>,
+    target: &Target,
+    source: &Source<'_>,
+    deadline: Instant,
+) -> Result<Outcome> {
+    let peer = match Peer::start(target, deadline) {
         Ok(peer) => peer,
         Err(error) => return Ok(Outcome::NotRun(format!("{error:#}"))),
     };
-    let pid = peer.process.id();
+    let pid = peer.pid;
     let seen = RefCell::new(Seen { pid, calls: Vec::new(), broken: None });
     let told_by_others = told_by_others(target);
     let outcome = match source {
@@ -256,62 +306,126 @@ enum Stop {
     Silent(String),
 }
 
-/// The child process.
+/// The child process, and whatever it left behind: it is the leader of a session of its own.
 #[derive(Debug)]
 struct Peer {
     process: Child,
-    input: BufReader<UnixStream>,
-    output: UnixStream,
+    /// The process that loads the library: the child, or a child of it.
+    pid: u32,
+    socket: UnixStream,
+    /// Received, and not yet taken as a line.
+    received: Vec<u8>,
+    deadline: Instant,
 }
 
 impl Peer {
-    fn start(target: &Target) -> Result<Self> {
+    fn start(target: &Target, deadline: Instant) -> Result<Self> {
         let (ours, theirs) = UnixStream::pair().context("cannot make a socket")?;
-        ours.set_read_timeout(Some(PATIENCE))?;
         let mut command = Command::new(own::EXECUTABLE);
-        command.arg("--self-test").env_clear().current_dir("/").stderr(Stdio::null());
+        command.arg("--self-test").env_clear().envs(sandbox::ENVIRONMENT).current_dir("/");
+        command.stderr(Stdio::null());
         command.stdin(target.file.try_clone()?).stdout(OwnedFd::from(theirs));
-        if rustix::process::geteuid().is_root() {
-            command.uid(NOBODY).gid(NOBODY);
+        // SAFETY: between fork and exec only prctl(2) is called, which is async-signal-safe.
+        unsafe {
+            // Capabilities of the recorder's file are not for its child, and with them the loader
+            // would ignore the environment.
+            command.pre_exec(|| Ok(rustix::thread::set_no_new_privs(true)?));
         }
-        // Ctrl-C is for the recorder.
-        command.process_group(0);
         let process = command.spawn().context("cannot start the peer")?;
-        Ok(Self { process, input: BufReader::new(ours.try_clone()?), output: ours })
+        // The child has the other end; kept here it would hide the child's end.
+        drop(command);
+        let mut peer = Self { process, pid: 0, socket: ours, received: Vec::new(), deadline };
+        let first = peer.line().map_err(Stop::into_error)?;
+        peer.pid = first
+            .strip_prefix("pid ")
+            .and_then(|pid| pid.parse().ok())
+            .with_context(|| format!("the peer is not confined: {first}"))?;
+        Ok(peer)
     }
 
-    /// Lets the peer go on, and gives what it says of that.
+    /// Lets the peer take the next step, and returns its report of that.
     fn step(&mut self) -> Result<String, Stop> {
-        let silent = |error: io::Error| match error.kind() {
-            io::ErrorKind::WouldBlock => Stop::Silent("the peer takes too long".into()),
-            _ => Stop::Silent(format!("the peer cannot be heard: {error}")),
-        };
-        // It may have ended. What it said before that can still be read.
-        let _ = self.output.write_all(b"go\n");
-        let mut line = String::new();
-        match self.input.read_line(&mut line).map_err(silent)? {
-            0 => Err(Stop::Silent("the peer ended".into())),
-            _ => match line.trim_end().strip_prefix("failed: ") {
-                Some(reason) => Err(Stop::Told(reason.to_owned())),
-                None => Ok(line.trim_end().to_owned()),
-            },
+        // It may have ended. What it sent before that can still be read.
+        let _ = self.socket.write_all(b"go\n");
+        let line = self.line()?;
+        match line.strip_prefix("failed: ") {
+            Some(reason) => Err(Stop::Told(reason.to_owned())),
+            None => Ok(line),
+        }
+    }
+
+    /// The next line, if it comes whole before the deadline.
+    fn line(&mut self) -> Result<String, Stop> {
+        loop {
+            if let Some(end) = self.received.iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = self.received.drain(..=end).collect();
+                return Ok(String::from_utf8_lossy(&line[..end]).into_owned());
+            }
+            if self.received.len() > LINE_MAX {
+                return Err(Stop::Silent("the peer sends a line without an end".into()));
+            }
+            let mut buffer = [0; 4096];
+            let rest = self.deadline.saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                return Err(Stop::Silent("the peer takes too long".into()));
+            }
+            let received = self
+                .socket
+                .set_read_timeout(Some(rest))
+                .and_then(|()| self.socket.read(&mut buffer));
+            match received {
+                Ok(0) => return Err(Stop::Silent("the peer ended".into())),
+                Ok(count) => self.received.extend_from_slice(&buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(Stop::Silent("the peer takes too long".into()));
+                }
+                Err(error) => {
+                    return Err(Stop::Silent(format!("the peer cannot be heard: {error}")));
+                }
+            }
+        }
+    }
+}
+
+impl Stop {
+    fn into_error(self) -> anyhow::Error {
+        match self {
+            Self::Told(reason) | Self::Silent(reason) => anyhow!(reason),
         }
     }
 }
 
 impl Drop for Peer {
-    /// Has it end by itself, or else ends it.
+    /// Ends it, with all that is in its session.
     fn drop(&mut self) {
-        // It may be gone.
-        let _ = self.output.write_all(b"go\n").and_then(|()| self.output.shutdown(Shutdown::Write));
-        let end = Instant::now() + PATIENCE;
-        while Instant::now() < end {
-            if !matches!(self.process.try_wait(), Ok(None)) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        let leader = Pid::from_child(&self.process);
+        // Fails where the child has not begun its session, or is gone.
+        let _ = kill_process_group(leader, Signal::KILL);
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_tests_together_have_one_deadline() {
+        let mut budget = Budget::default();
+        let mut spent = Duration::ZERO;
+        while let Some(time) = budget.grant() {
+            budget.spend(time);
+            spent += time;
+        }
+        assert_eq!(spent, TOTAL_TIME);
+    }
+
+    #[test]
+    fn the_number_of_tests_is_bounded_too() {
+        let mut budget = Budget::default();
+        let granted = std::iter::from_fn(|| budget.grant()).take(10 * TESTS_MAX).count();
+        assert_eq!(granted, TESTS_MAX);
     }
 }

@@ -10,8 +10,8 @@ use std::ptr::null_mut;
 
 use anyhow::{Context, Result, bail};
 use libloading::{Library, Symbol};
-use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
 
+use super::sandbox;
 use super::script::{Direction, rounds};
 use crate::proc::own;
 
@@ -62,24 +62,18 @@ const BIO_SIZE: usize = 64 << 10;
 
 /// Runs the test and says how it went on standard output.
 pub(crate) fn run() -> Result<u8> {
+    let confined = sandbox::enter()?;
     let socket = UnixStream::from(io::stdout().as_fd().try_clone_to_owned()?);
     let mut recorder = Recorder { input: BufReader::new(socket.try_clone()?), output: socket };
+    if let Some(line) = confined.announcement() {
+        recorder.output.write_all(line.as_bytes())?;
+    }
     recorder.wait()?;
-    let result = give_up_privileges().and_then(|()| talk(&mut recorder));
+    let result = confined.close().and_then(|()| talk(&mut recorder));
     if let Err(error) = &result {
         recorder.say(&format!("failed: {error:#}"))?;
     }
     Ok(u8::from(result.is_err()))
-}
-
-/// Another user than root may have capabilities from the recorder's file or from whoever started
-/// it, and setuid programs are at everybody's disposal.
-fn give_up_privileges() -> Result<()> {
-    let none = CapabilitySet::empty();
-    let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
-    set_capabilities(None, none)
-        .and_then(|()| set_no_new_privs(true))
-        .context("the peer cannot give up its privileges")
 }
 
 /// The other end of standard output.
@@ -102,8 +96,8 @@ impl Recorder {
 }
 
 fn talk(recorder: &mut Recorder) -> Result<()> {
-    // SAFETY: loading runs the library's initialisers, which is what any program that uses it
-    // does; this process has no privileges and nothing to lose.
+    // SAFETY: loading runs the library's initialisers, as in any program that uses it. The recorder
+    // vouches for the file, and this process is confined and has nothing to lose.
     let library = unsafe { Library::new(own::STDIN) }.context("cannot be loaded")?;
     let api = Api::of(&library)?;
     let (client, server) = api.pair()?;

@@ -1,0 +1,174 @@
+//! Trials in the run: placed sites that could not be tried before the recording are compared with
+//! return probes while it goes on.
+//!
+//! A self-test runs the code of a library, which is done only with files that nobody but root and
+//! the user can change (see [`super::trust`]). Every other file is recorded by entry and return
+//! probes at first, with its placed sites beside them. The kernel side compares the two, call by
+//! call (`bpf/trial.h`), and this module removes the half that is no longer needed. Bytes are never
+//! recorded by a site that has not passed.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::thread;
+
+use libbpf_rs::Link;
+
+use crate::kernel::skel::types;
+
+/// `TRIALS_MAX` of `bpf/maps.h`; the first entry is unused.
+pub(crate) const TRIALS_MAX: usize = 2048;
+
+/// `TRIAL_CALLS` of `bpf/event.h`.
+const TRIAL_CALLS: u32 = 32;
+
+/// All trials of a recording.
+#[derive(Debug, Default)]
+pub(crate) struct Trials {
+    /// The first is number 1.
+    all: Vec<TrialOf>,
+    /// Decisions that were acted on, as the kernel side counts them.
+    decided: u32,
+}
+
+/// A function on trial, with the links that go when it is decided.
+#[derive(Debug)]
+pub(crate) struct TrialOf {
+    pub(crate) name: &'static str,
+    /// The file, as its users call it.
+    pub(crate) path: PathBuf,
+    /// Links of the placed sites.
+    pub(crate) placed: Vec<Link>,
+    /// Links of the entry and return probes.
+    pub(crate) unplaced: Vec<Link>,
+}
+
+/// How a trial ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The placed sites record from now on, without return probes.
+    Passed,
+    /// The return probes stay.
+    Failed,
+}
+
+/// A decision, for the user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Decision {
+    pub(crate) name: &'static str,
+    pub(crate) path: PathBuf,
+    pub(crate) verdict: Verdict,
+}
+
+impl Verdict {
+    /// The kernel side's own rule, `has_passed()` of `bpf/trial.h`.
+    fn of(trial: &types::trial) -> Option<Self> {
+        match (trial.agreed, trial.disagreed) {
+            (_, 1..) => Some(Self::Failed),
+            (TRIAL_CALLS.., 0) => Some(Self::Passed),
+            _ => None,
+        }
+    }
+}
+
+impl Trials {
+    /// The number that the next trial has, if there is room for one.
+    pub(crate) fn next_number(&self) -> Option<u16> {
+        let number = self.all.len() + 1;
+        (number < TRIALS_MAX).then_some(u16::try_from(number).ok()?)
+    }
+
+    /// Adds the trial with [`Self::next_number`].
+    pub(crate) fn begin(&mut self, trial: TrialOf) {
+        self.all.push(trial);
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Ends the trials after the first `count`, with their links: their file is probed anew.
+    pub(crate) fn truncate(&mut self, count: usize) {
+        self.all.truncate(count);
+    }
+
+    /// All links, to be closed with the others.
+    pub(crate) fn take_links(&mut self) -> Vec<Link> {
+        let links = self.all.iter_mut().flat_map(|trial| [&mut trial.placed, &mut trial.unplaced]);
+        links.flat_map(std::mem::take).collect()
+    }
+
+    /// Acts on what the kernel side has decided since the last call: detaches the losing half of each
+    /// trial. `results` are its books, `decided` its count of decisions.
+    pub(crate) fn settle(&mut self, results: &[types::trial], decided: u32) -> Vec<Decision> {
+        if decided == self.decided {
+            return Vec::new();
+        }
+        self.decided = decided;
+        let mut decisions = Vec::new();
+        let mut links = Vec::new();
+        for (trial, result) in self.all.iter_mut().zip(results.iter().skip(1)) {
+            let Some(verdict) = Verdict::of(result) else { continue };
+            let losing = match verdict {
+                Verdict::Passed => &mut trial.unplaced,
+                Verdict::Failed => &mut trial.placed,
+            };
+            if losing.is_empty() {
+                continue;
+            }
+            links.append(losing);
+            decisions.push(Decision { name: trial.name, path: trial.path.clone(), verdict });
+        }
+        close(links);
+        decisions
+    }
+}
+
+/// Closes links without waiting: the kernel takes some 50 ms for each, and the caller may be the
+/// thread that empties the ring.
+fn close(links: Vec<Link>) {
+    let last: Vec<OwnedFd> =
+        links.iter().filter_map(|link| link.as_fd().try_clone_to_owned().ok()).collect();
+    drop(links);
+    if !last.is_empty() {
+        thread::spawn(move || drop(last));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trial(agreed: u32, disagreed: u32) -> types::trial {
+        types::trial { agreed, disagreed }
+    }
+
+    #[test]
+    fn a_trial_passes_by_enough_calls_and_fails_by_one() {
+        for (agreed, disagreed, expected) in [
+            (0, 0, None),
+            (TRIAL_CALLS - 1, 0, None),
+            (TRIAL_CALLS, 0, Some(Verdict::Passed)),
+            (u32::MAX, 0, Some(Verdict::Passed)),
+            (0, 1, Some(Verdict::Failed)),
+            (TRIAL_CALLS, 1, Some(Verdict::Failed)),
+        ] {
+            assert_eq!(Verdict::of(&trial(agreed, disagreed)), expected, "{agreed} {disagreed}");
+        }
+    }
+
+    #[test]
+    fn there_is_room_for_as_many_as_the_kernel_side_has() {
+        let mut trials = Trials::default();
+        assert_eq!(trials.next_number(), Some(1));
+        while trials.next_number().is_some() {
+            trials.begin(TrialOf {
+                name: "SSL_read",
+                path: PathBuf::new(),
+                placed: Vec::new(),
+                unplaced: Vec::new(),
+            });
+        }
+        assert_eq!(trials.len(), TRIALS_MAX - 1);
+    }
+}
