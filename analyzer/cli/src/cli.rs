@@ -19,7 +19,7 @@ use crate::files::is_stdin;
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     disable_help_subcommand = true,
-    after_help = "A file that is named like a command is listed as ./NAME.\n\nExit status: 0 success; 1 FILE cannot be read or is damaged; 2 bad usage."
+    after_help = "A file that is named like a command is listed as ./NAME.\n\nExit status: 0 success; 1 FILE is unreadable or damaged; 2 bad usage."
 )]
 pub(crate) struct Cli {
     /// What to do instead of listing.
@@ -168,6 +168,11 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
+    /// The command is `diff`, whose exit codes are those of diff(1).
+    pub(crate) fn is_diff(&self) -> bool {
+        matches!(self.command, Some(Command::Diff(_)))
+    }
+
     /// The files to read and the filter, which may be the last argument.
     ///
     /// # Errors

@@ -13,6 +13,7 @@
 
 mod cli;
 mod commands;
+mod exit;
 mod files;
 mod flow;
 mod listing;
@@ -30,14 +31,15 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cli::Cli;
-use crate::run::{exit_status, run};
+use crate::run::run;
 
 fn main() -> ExitCode {
-    match run(&Cli::parse()) {
+    let cli = Cli::parse();
+    match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             stderr::report(&error);
-            ExitCode::from(exit_status(&error))
+            ExitCode::from(exit::code(&error, cli.is_diff()))
         }
     }
 }

@@ -3,11 +3,11 @@
 use std::io::{self, BufWriter};
 
 use anyhow::{Context, Result};
-use sslrec_analyzer::filter;
 use sslrec_analyzer::pipeline::{Assembler, Options};
 
 use crate::cli::Cli;
 use crate::commands;
+use crate::exit::Usage;
 use crate::files::{self, Files, is_stdin};
 use crate::flow;
 use crate::listing::{self, Listing};
@@ -23,9 +23,8 @@ const OUT_BUFFER: usize = 64 << 10;
 /// Lists a capture, or does what the command says.
 ///
 /// # Errors
-/// If the filter is none (a [`filter::Error`]) or the options contradict one another ([`Usage`]),
-/// before anything is read. If the capture cannot be read, or is damaged: then what stands before
-/// the damage was listed. That nobody reads the output any more is no error.
+/// If the filter or the options are invalid, before anything is read. If the capture is unreadable, or
+/// damaged: then everything before the damage was listed. A closed pipe is not an error.
 pub(crate) fn run(cli: &Cli) -> Result<()> {
     let done = match &cli.command {
         Some(command) => commands::run(command),
@@ -47,10 +46,10 @@ fn list(cli: &Cli) -> Result<()> {
     let (paths, filter) = cli.files_and_filter()?;
     let stdins = paths.iter().filter(|path| is_stdin(path)).count();
     if stdins > 1 {
-        return Err(Usage("standard input can be read once; name `-` once").into());
+        return Err(Usage("standard input can be read once; name `-` once".into()).into());
     }
     if cli.follow_file && paths.len() > 1 {
-        return Err(Usage("--follow-file follows one file; name one").into());
+        return Err(Usage("--follow-file follows one file; name one".into()).into());
     }
     let files = Files::open(paths, cli.follow_file, cli.quiet)?;
     let listing = Listing {
@@ -83,18 +82,6 @@ fn list(cli: &Cli) -> Result<()> {
     read.end(&read.listed(listing.listed))
 }
 
-/// Options that contradict one another.
-#[derive(Debug)]
-pub(crate) struct Usage(&'static str);
-
-impl std::fmt::Display for Usage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
-impl std::error::Error for Usage {}
-
 fn output(cli: &Cli) -> Result<Box<dyn Output + Send>> {
     let out = BufWriter::with_capacity(OUT_BUFFER, io::stdout());
     if cli.json {
@@ -102,11 +89,4 @@ fn output(cli: &Cli) -> Result<Box<dyn Output + Send>> {
         return Ok(Box::new(Json::new(out).with_descriptors(descriptors)));
     }
     Ok(Box::new(Table::new(out, cli.color.is_on(&io::stdout()), terminal::width())))
-}
-
-/// Exit status of a failure.
-pub(crate) fn exit_status(error: &anyhow::Error) -> u8 {
-    let usage =
-        error.is::<filter::Error>() || error.is::<Usage>() || error.is::<commands::BadRule>();
-    if usage { 2 } else { 1 }
 }

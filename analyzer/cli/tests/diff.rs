@@ -158,6 +158,16 @@ fn damage_is_no_sameness() {
     let bytes = std::fs::read(dir.path().join("again.pcapng")).unwrap();
     std::fs::write(dir.path().join("cut.pcapng"), &bytes[..bytes.len() - 10]).unwrap();
     let output = diff(dir.path(), &["again.pcapng", "cut.pcapng"]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("cut.pcapng is damaged"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn trouble_has_another_exit_code_than_a_difference() {
+    let dir = tempfile::tempdir().unwrap();
+    let code = |files: &[&str]| diff(dir.path(), files).status.code();
+    assert_eq!(code(&["old.zst", "new.zst"]), Some(1));
+    assert_eq!(code(&["old.zst", "missing.zst"]), Some(2));
+    std::fs::write(dir.path().join("no_capture"), "text").unwrap();
+    assert_eq!(code(&["no_capture", "new.zst"]), Some(2));
 }

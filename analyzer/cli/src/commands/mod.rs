@@ -26,8 +26,6 @@ mod transcript;
 use anyhow::Result;
 use clap::Subcommand;
 
-pub(crate) use self::check::BadRule;
-
 /// What to do with a capture instead of listing it. The help of each command is the documentation of
 /// its arguments; one of a variant would stand in its place.
 #[derive(Debug, Subcommand)]

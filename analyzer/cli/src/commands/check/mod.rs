@@ -20,9 +20,9 @@ use sslrec_analyzer::exchange::Item;
 use sslrec_analyzer::input::Flow;
 use sslrec_analyzer::pipeline::ItemSink;
 
-pub(crate) use self::rules::Error as BadRule;
 use self::rules::{Given, Rule};
 use super::reading::{Reading, Wanted, flush, read, stdout};
+use crate::exit::Usage;
 use crate::flow;
 
 /// What the long help ends with.
@@ -82,16 +82,21 @@ pub(crate) struct Check {
     reading: Reading,
 }
 
-/// Does it.
+fn usage(error: rules::Error) -> Usage {
+    Usage(error.to_string())
+}
+
+/// Runs `sslanalyze check`.
 pub(super) fn run(check: &Check) -> Result<()> {
-    let mut rules = check.given.rules("--")?;
+    let mut rules = check.given.rules("--").map_err(usage)?;
     for path in &check.rules {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
-        rules.extend(Given::from_toml(&name, &text)?.rules(&format!("{name}: "))?);
+        let given = Given::from_toml(&name, &text);
+        rules.extend(given.and_then(|given| given.rules(&format!("{name}: "))).map_err(usage)?);
     }
     if rules.is_empty() {
-        return Err(BadRule::none().into());
+        return Err(usage(rules::Error::none()).into());
     }
     // Opened before the long work.
     let junit = check.junit.as_ref().map(|path| {

@@ -11,11 +11,12 @@ mod shape;
 
 use std::path::PathBuf;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use clap::Args;
 
 use self::profile::{Aspect, Profile, compare};
 use super::reading::{Reading, Wanted, filter, flush, read, stdout};
+use crate::exit::Differs;
 
 /// What the long help ends with.
 const HELP: &str = "\
@@ -34,8 +35,8 @@ No value of a header, parameter or field is ever looked at, and neither are
 ports, processes, times and the number of requests. Connections that are not HTTP
 are compared by their server.
 
-Exit status: 0 no difference; 1 there are some, or a file is damaged or cannot be
-read; 2 bad usage.
+Exit status: 0 no difference; 1 the captures differ; 2 trouble: a file is unreadable
+or damaged, or bad usage.
 
 Example:
   sslanalyze diff old.pcapng new.pcapng --ignore response_headers,status";
@@ -94,7 +95,7 @@ impl std::str::FromStr for Ignored {
     }
 }
 
-/// Does it.
+/// Runs `sslanalyze diff`.
 pub(super) fn run(diff: &Diff) -> Result<()> {
     let filter = diff.filter.as_deref().map(filter).transpose()?;
     let mut profiles = Vec::new();
@@ -117,5 +118,5 @@ pub(super) fn run(diff: &Diff) -> Result<()> {
     }
     flush(&mut out)?;
     damage?;
-    if differences.is_empty() { Ok(()) } else { Err(anyhow!("the captures differ")) }
+    if differences.is_empty() { Ok(()) } else { Err(Differs.into()) }
 }
