@@ -2,6 +2,7 @@
 //! others that check the output.
 
 pub mod frames;
+pub mod golden;
 pub mod h2_peers;
 pub mod records;
 pub mod tools;

@@ -1,0 +1,150 @@
+//! The help of the program and of each command, and one JSON line of each type, as golden files.
+//!
+//! `UPDATE_GOLDEN=1 cargo test -p sslanalyze --test golden` writes them after an intended change.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use sslrec_analyzer_testing::frames::{
+    END_HEADERS, END_STREAM, HEADERS, block, client, data, frame, server,
+};
+use sslrec_analyzer_testing::golden;
+use sslrec_analyzer_testing::records::{Script, moved, raw_log};
+use sslrec_formats::record::{GapCause, Handshake, Record};
+
+/// Path of a golden file.
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+fn output(dir: &Path, args: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sslanalyze"));
+    command.args(args).current_dir(dir).stdin(Stdio::null()).env("COLUMNS", "100");
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The names of the commands, from the help.
+fn commands(help: &str) -> Vec<&str> {
+    let (_, list) = help.split_once("Commands:\n").unwrap();
+    let lines = list.lines().take_while(|line| !line.is_empty());
+    lines.filter_map(|line| line.split_whitespace().next()).collect()
+}
+
+#[test]
+fn the_help_is_that_of_the_golden_files() {
+    let here = Path::new(".");
+    let short = output(here, &["-h"]);
+    golden::check(&file("help/sslanalyze.txt"), &output(here, &["--help"]));
+    golden::check(&file("help/sslanalyze-short.txt"), &short);
+    let commands = commands(&short);
+    assert!(commands.contains(&"show") && commands.len() >= 10, "{commands:?}");
+    for command in commands {
+        let help = output(here, &[command, "--help"]);
+        golden::check(&file(&format!("help/{command}.txt")), &help);
+    }
+}
+
+/// A request whose response has a trailer, and one without a response.
+fn http1() -> Script {
+    Script::client()
+        .sent("GET /a?b=1 HTTP/1.1\r\nHost: example.org\r\nAccept: */*\r\n\r\n")
+        .received("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
+        .received(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nT: v\r\n\r\n",
+        )
+        .sent("POST /cut HTTP/1.1\r\nHost: example.org\r\nContent-Length: 9\r\n\r\nabc")
+        .close()
+}
+
+fn grpc() -> Script {
+    let fields = |path: &'static str| {
+        [
+            (":method", "POST"),
+            (":scheme", "https"),
+            (":authority", "x"),
+            (":path", path),
+            ("content-type", "application/grpc"),
+        ]
+    };
+    let head = [(":status", "200"), ("content-type", "application/grpc")];
+    let end = [("grpc-status", "0"), ("grpc-message", "fine")];
+    Script::client()
+        .sent(client())
+        .received(server())
+        .sent(frame(HEADERS, END_HEADERS, 1, &block(&fields("/shop.Orders/Get"))))
+        .sent(data(1, b"\0\0\0\0\x02\x08\x01", END_STREAM))
+        .received(frame(HEADERS, END_HEADERS, 1, &block(&head)))
+        .received(data(1, b"\0\0\0\0\x04\x0a\x02hi", 0))
+        .received(frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&end)))
+        .close()
+}
+
+fn websocket() -> Script {
+    Script::client()
+        .sent("GET /chat HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        .received(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        )
+        .sent(b"\x81\x82\0\0\0\0hi")
+        .received(b"\x82\x01\xff")
+        .received(b"\x88\x05\x03\xe8bye")
+        .close()
+}
+
+fn events() -> Script {
+    Script::client()
+        .sent("GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+        .received(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 22\r\n\r\n",
+        )
+        .received("id: 1\ndata: one\n\n:end\n")
+        .close()
+}
+
+fn records<'a>(scripts: &'a [Script]) -> Vec<Record<'a>> {
+    let mut all = Vec::new();
+    for (number, script) in scripts.iter().enumerate() {
+        let mut records = moved(script, number as u64 + 1, number as u64 * 1_000_000, false);
+        // One closing record, at the end.
+        let stats = records.pop().unwrap();
+        all.extend(records);
+        if number + 1 == scripts.len() {
+            all.push(stats);
+        }
+    }
+    all
+}
+
+#[test]
+fn each_type_of_json_line_is_that_of_the_golden_file() {
+    let lost = (sslrec_formats::record::Direction::Received, 10, 4);
+    let stream = Script::client().sent(b"\0binary\xff").received([7; 40]).close();
+    let scripts = [http1(), grpc(), websocket(), events(), stream.without(lost.0, lost.1, lost.2)];
+    let mut records = records(&scripts);
+    let handshake = Record::Handshake(Handshake {
+        conn: 1,
+        ts_ns: 500,
+        tid: 42,
+        func: "SSL_connect",
+        lat_ns: 300,
+        ok: false,
+        result: Some(-1),
+    });
+    records.insert(2, handshake);
+    assert!(
+        records
+            .iter()
+            .any(|record| matches!(record, Record::Gap(gap) if gap.cause == GapCause::RingFull))
+    );
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("c"), raw_log(&records)).unwrap();
+    let bodies = output(dir.path(), &["--json", "--bodies", "--decode", "c"]);
+    golden::check(&file("json/bodies.jsonl"), &bodies);
+    golden::check(&file("json/listing.jsonl"), &output(dir.path(), &["--json", "c"]));
+    golden::check(&file("json/stats.jsonl"), &output(dir.path(), &["stats", "--json", "c"]));
+    golden::check(&file("listing.txt"), &output(dir.path(), &["c", "type"]));
+}
