@@ -8,6 +8,7 @@ use std::mem::MaybeUninit;
 use std::path::Path;
 
 use anyhow::Result;
+use sslrec_cli::text::Printable;
 
 use crate::attach::probes::Probes;
 use crate::cli::Options;
@@ -46,7 +47,7 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
 fn machine(options: &Options, text: &mut String) -> bool {
     let mut line = |what: &str, value: &str| {
         // Writing to a string does not fail.
-        let _ = writeln!(text, "{what:<14}{value}");
+        let _ = writeln!(text, "{what:<14}{}", Printable(value));
     };
     let release = own::kernel_setting("osrelease");
     line("kernel", &format!("Linux {release} {}", std::env::consts::ARCH));
@@ -88,7 +89,7 @@ fn machine(options: &Options, text: &mut String) -> bool {
     line("new libraries", &new_files);
     let hold = "a command's processes wait for their probes (kernel 6.7)";
     line("", yes(kernel.task_vma, hold, "a command's processes do not wait for their probes"));
-    let cgroups = mount_point().map(|path| path.display().to_string());
+    let cgroups = mount_point().map(|path| Printable(&path).to_string());
     line("cgroups", cgroups.as_deref().unwrap_or("not mounted (version 2): no --cgroup"));
     loaded.is_ok()
 }
@@ -125,7 +126,7 @@ fn programs(options: &Options, text: &mut String) {
         .filter_map(|target| {
             let key = FileKey::of(&target.file.metadata().ok()?);
             let count = target.symbols.functions.len();
-            Some((key, format!("{}, {count} functions", target.path.display())))
+            Some((key, format!("{}, {count} functions", Printable(&target.path))))
         })
         .collect();
     let mut recogniser = Recogniser::default();
@@ -140,14 +141,14 @@ fn programs(options: &Options, text: &mut String) {
         if let Some(line) = line {
             none = false;
             let comm = processes::comm(pid).unwrap_or_default();
-            let _ = writeln!(text, "{pid:>8} {comm:<16}{line}");
+            let _ = writeln!(text, "{pid:>8} {:<16}{line}", Printable(&comm));
         }
     }
     if none {
         let _ = writeln!(text, "none that can be seen");
     }
     for note in &targets.notes {
-        let _ = writeln!(text, "{note}");
+        let _ = writeln!(text, "{}", Printable(note));
     }
 }
 

@@ -20,6 +20,7 @@ mod listing;
 mod output;
 mod progress;
 mod run;
+mod safe_json;
 mod stderr;
 mod template;
 mod terminal;

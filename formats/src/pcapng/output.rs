@@ -24,7 +24,7 @@ use pcap_file::pcapng::blocks::{Block, ENHANCED_PACKET_BLOCK};
 use pcap_file::pcapng::{PcapNgWriteError, PcapNgWriter};
 use pcap_file::{DataLink, Endianness};
 
-use super::comment::pairs::cut;
+use super::comment::pairs::field;
 use super::segment::{Headers, Segment};
 use crate::io::Error;
 use crate::record::{CaptureInfo, Direction};
@@ -137,10 +137,10 @@ impl<W: Write> Output<W> {
         let mut block = InterfaceDescriptionBlock::new(DataLink::ETHERNET, 0);
         block.options = vec![
             InterfaceDescriptionOption::Common(CommonOption::Comment(comment.into())),
-            InterfaceDescriptionOption::IfName(cut(name)),
-            InterfaceDescriptionOption::IfDescription(cut(description)),
+            InterfaceDescriptionOption::IfName(field(name)),
+            InterfaceDescriptionOption::IfDescription(field(description)),
             InterfaceDescriptionOption::IfTsResol(InterfaceTsResolution::NANO),
-            InterfaceDescriptionOption::IfOs(cut(&self.os)),
+            InterfaceDescriptionOption::IfOs(field(&self.os)),
         ];
         let block = Block::InterfaceDescription(block).into_owned();
         self.blocks.write_block(&block).map_err(refused)?;
@@ -278,10 +278,10 @@ fn section(info: &CaptureInfo, comment: &str) -> Result<PcapNgWriter<Vec<u8>>, E
     let mut options = vec![SectionHeaderOption::Common(CommonOption::Comment(comment.into()))];
     // `Linux 6.12.1 x86_64`: the machine is the last of three words, if there are three.
     if let [_, _, .., machine] = info.os.split(' ').collect::<Vec<_>>()[..] {
-        options.push(SectionHeaderOption::Hardware(cut(machine)));
+        options.push(SectionHeaderOption::Hardware(field(machine)));
     }
-    options.push(SectionHeaderOption::OS(cut(&info.os)));
-    options.push(SectionHeaderOption::UserApplication(cut(&info.tool)));
+    options.push(SectionHeaderOption::OS(field(&info.os)));
+    options.push(SectionHeaderOption::UserApplication(field(&info.tool)));
     let section =
         SectionHeaderBlock { endianness: Endianness::Little, options, ..Default::default() };
     PcapNgWriter::with_section_header(Vec::new(), section).map_err(refused)

@@ -27,6 +27,7 @@ mod h2_peer;
 mod habits;
 mod handshakes;
 mod hard_cases;
+mod hostile_names;
 mod hyper_peer;
 mod leftovers;
 mod lifecycle;

@@ -23,6 +23,7 @@ use sslrec_analyzer::text::{Rfc3339, latin1};
 
 use super::reading::{Reading, Wanted, filter, flush, read, stdout};
 use crate::flow;
+use crate::safe_json;
 use crate::text::{Base64, Text};
 
 /// Write the exchanges as HAR 1.2, for browsers' tools
@@ -95,7 +96,7 @@ impl<W: Write> Entries<W> {
         let separator: &[u8] = if self.count == 0 { b"\n" } else { b",\n" };
         self.count += 1;
         self.out.write_all(separator)?;
-        serde_json::to_writer(&mut self.out, &entry)
+        safe_json::to_writer(&mut self.out, &entry)
             .map_err(io::Error::from)
             .context("cannot write the HAR")
     }

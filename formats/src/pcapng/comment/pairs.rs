@@ -1,11 +1,14 @@
 //! The grammar of comments: `key=value` pairs with one space between them.
 //!
-//! In keys and values, space, `%` and control characters are percent-escaped byte by byte, in keys
-//! `=` too. Everything else, other scripts included, is written as it is.
+//! In keys and values, space, `%`, control characters, and characters that reorder text or are
+//! invisible are percent-escaped byte by byte, in keys `=` too. Everything else, other scripts
+//! included, is written as it is.
 
 use std::borrow::Cow;
 use std::fmt::{Display, Write};
 use std::str::FromStr;
+
+use sslrec_cli::text::is_special;
 
 /// Key of a pair that is missing or wrong.
 pub(crate) type BadKey = &'static str;
@@ -49,9 +52,30 @@ fn push_key(out: &mut String, key: &str) {
 }
 
 fn escape(out: &mut String, text: &str, in_key: bool) {
-    let is_special = |c: char| c == ' ' || c == '%' || c.is_control() || (in_key && c == '=');
+    let is_escaped = |c: char| c == ' ' || is_escaped_in_field(c) || (in_key && c == '=');
+    escape_if(out, text, is_escaped);
+}
+
+fn is_escaped_in_field(c: char) -> bool {
+    c == '%' || is_special(c)
+}
+
+/// Text for another option of a block, such as the name of an interface. Readers show it as it is,
+/// so that it has no control characters and none that reorder text; spaces are kept.
+pub(crate) fn field(text: &str) -> Cow<'_, str> {
+    let text = cut(text);
+    if !text.contains(is_escaped_in_field) {
+        return text;
+    }
+    let mut out = String::new();
+    escape_if(&mut out, &text, is_escaped_in_field);
+    Cow::Owned(out)
+}
+
+/// Writes the bytes of each chosen character as `%XX`.
+fn escape_if(out: &mut String, text: &str, is_escaped: impl Fn(char) -> bool) {
     let mut rest = text;
-    while let Some(at) = rest.find(is_special) {
+    while let Some(at) = rest.find(&is_escaped) {
         let (plain, special) = rest.split_at(at);
         out.push_str(plain);
         let len = special.chars().next().map_or(0, char::len_utf8);
@@ -163,14 +187,23 @@ mod tests {
 
     #[test]
     fn text_survives_escaping() {
-        for text in
-            ["", "plain", "a b%c\n\u{85}\u{7f}", "crypto/tls.(*Conn).Write", "名前=x", "%41"]
-        {
+        for text in [
+            "",
+            "plain",
+            "a b%c\n\u{85}\u{7f}",
+            "a\u{202e}b\u{200b}",
+            "crypto/tls.(*Conn).Write",
+            "名前=x",
+            "%41",
+        ] {
             let mut comment = String::new();
             push(&mut comment, "n", 1);
             push_text(&mut comment, "text", text);
             push(&mut comment, "after", "z");
-            assert!(!comment.chars().any(char::is_control), "{comment:?}");
+            assert!(!comment.chars().any(is_special), "{comment:?}");
+            let field = field(text);
+            assert!(!field.chars().any(is_special), "{field:?}");
+            assert_eq!(unescape(&field).unwrap(), text);
             assert_eq!(Pairs(&comment).text("text").unwrap().unwrap(), text);
             assert_eq!(Pairs(&comment).value::<u8>("n"), Ok(Some(1)));
             assert_eq!(Pairs(&comment).raw("after"), Some("z"));

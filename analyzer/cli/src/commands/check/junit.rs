@@ -8,6 +8,7 @@ use std::fmt::{self, Display, Write as _};
 use std::io::Write;
 
 use anyhow::Result;
+use sslrec_cli::text::is_special;
 
 use super::Checked;
 
@@ -73,6 +74,8 @@ impl Display for Xml<'_> {
                 // An attribute's line breaks are read as blanks otherwise (section 3.3.3).
                 '\n' | '\t' | '\r' => write!(f, "&#{};", u32::from(c))?,
                 '\0'..='\x1f' | '\u{fffe}' | '\u{ffff}' => f.write_char('\u{fffd}')?,
+                // A document may contain these, and a terminal that shows it must not obey them.
+                c if is_special(c) => write!(f, "&#x{:x};", u32::from(c))?,
                 c => f.write_char(c)?,
             }
         }

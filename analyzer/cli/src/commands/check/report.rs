@@ -8,6 +8,8 @@ use sslrec_cli::text::Printable;
 use super::Checked;
 use super::rules::Rule;
 
+use crate::safe_json;
+
 /// How many findings of a rule the text shows.
 const SHOWN: usize = 10;
 
@@ -85,6 +87,6 @@ fn rule_line(rule: &Rule) -> Line<'_> {
 }
 
 fn line(out: &mut impl Write, line: &Line<'_>) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, line)?;
+    safe_json::to_writer(&mut *out, line)?;
     out.write_all(b"\n")
 }

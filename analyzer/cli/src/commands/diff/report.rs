@@ -8,6 +8,8 @@ use sslrec_cli::text::Printable;
 
 use super::profile::{Change, Differences, Kind, Seen};
 
+use crate::safe_json;
+
 /// For people: `+` appeared, `-` vanished, `~` changed.
 pub(super) fn text(out: &mut impl Write, differences: &Differences<'_>) -> io::Result<()> {
     for (mark, kinds) in [('-', &differences.vanished), ('+', &differences.appeared)] {
@@ -122,6 +124,6 @@ pub(super) fn json(out: &mut impl Write, differences: &Differences<'_>) -> io::R
 }
 
 fn line(out: &mut impl Write, line: &Line<'_>) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, line)?;
+    safe_json::to_writer(&mut *out, line)?;
     out.write_all(b"\n")
 }

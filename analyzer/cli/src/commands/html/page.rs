@@ -9,7 +9,9 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use sslrec_cli::text;
 
+use crate::safe_json;
 use crate::text::Base64;
 
 const TEMPLATE: &str = include_str!("page/page.html");
@@ -41,7 +43,7 @@ impl<W: Write> Page<W> {
         let before = before
             .replace("{{policy}}", &policy())
             .replace("{{style}}", STYLE)
-            .replace("{{name}}", &escape(name));
+            .replace("{{name}}", &escape(&text::line(name)));
         out.write_all(before.as_bytes())?;
         Ok(Self { out, items: 0, rows: Vec::new() })
     }
@@ -59,12 +61,12 @@ impl<W: Write> Page<W> {
         data.write_all(b"{\"item\":")?;
         data.write_all(object)?;
         data.write_all(b",\"contents\":")?;
-        serde_json::to_writer(&mut data, contents)?;
+        safe_json::to_writer(&mut data, contents)?;
         data.write_all(b"}")?;
         self.out.write_all(b"</script>\n")?;
         self.items += 1;
         self.rows.extend((!self.rows.is_empty()).then_some(b','));
-        serde_json::to_writer(&mut self.rows, row)?;
+        safe_json::to_writer(&mut self.rows, row)?;
         if self.rows.len() >= ROWS { self.rows() } else { Ok(()) }
     }
 
@@ -79,7 +81,7 @@ impl<W: Write> Page<W> {
     pub(super) fn finish(mut self, summary: &impl Serialize) -> io::Result<W> {
         self.rows()?;
         self.out.write_all(b"<script type=\"application/json\" id=\"summary\">")?;
-        serde_json::to_writer(&mut Data(&mut self.out), summary)?;
+        safe_json::to_writer(&mut Data(&mut self.out), summary)?;
         self.out.write_all(b"</script>\n")?;
         let (_, after) = template();
         self.out.write_all(after.replace("{{script}}", SCRIPT).as_bytes())?;

@@ -10,6 +10,7 @@ use super::groups::{Group, Times};
 use super::key::Cell;
 use crate::output::Output;
 use crate::output::json::Json;
+use crate::safe_json;
 
 /// Writes all of it.
 pub(super) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
@@ -24,7 +25,7 @@ pub(super) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
 }
 
 fn line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, value)?;
+    safe_json::to_writer(&mut *out, value)?;
     out.write_all(b"\n")
 }
 

@@ -10,7 +10,9 @@ use std::net::{SocketAddr, SocketAddrV4};
 
 use serde::Serialize;
 use sslrec_analyzer::text::Rfc3339;
+use sslrec_cli::text::is_special;
 
+use crate::safe_json;
 use crate::text::Base64;
 
 /// A value that can be written.
@@ -92,7 +94,7 @@ impl<'o> Object<'o> {
         key: &'static str,
         value: &impl Serialize,
     ) -> serde_json::Result<()> {
-        serde_json::to_writer(self.key(key), value)
+        safe_json::to_writer(self.key(key), value)
     }
 
     /// Nothing follows.
@@ -169,7 +171,7 @@ impl Value for u16 {
 impl Value for &str {
     fn write(&self, out: &mut Vec<u8>) {
         out.push(b'"');
-        push_escaped(out, self.as_bytes(), stands_for_itself);
+        push_text(out, self);
         out.push(b'"');
     }
 }
@@ -250,16 +252,45 @@ impl Value for Milliseconds {
     }
 }
 
-/// No escape is needed (RFC 8259 section 7). Without branches, so that the compiler can look at many
-/// bytes at once.
+/// The byte needs no escape in JSON (RFC 8259 section 7) nor on a terminal, as far as the byte alone
+/// shows. Without branches, so that the compiler can look at many bytes at once.
 fn stands_for_itself(byte: u8) -> bool {
-    (byte >= 0x20) & (byte != b'"') & (byte != b'\\')
+    (byte >= 0x20) & (byte != b'"') & (byte != b'\\') & (byte != 0x7f)
+}
+
+/// The byte begins no character in UTF-8 that [`is_special`] accepts. A test tries all of them.
+fn begins_no_special(byte: u8) -> bool {
+    (byte != 0xc2)
+        & (byte != 0xd8)
+        & !(0xe1..=0xe3).contains(&byte)
+        & (byte != 0xef)
+        & (byte != 0xf3)
 }
 
 /// How many bytes are looked at together.
 const BLOCK: usize = 16;
 
-/// Appends text, of which plain bytes stand for themselves.
+/// Appends text with its special characters escaped.
+fn push_text(out: &mut Vec<u8>, text: &str) {
+    let mut rest = text;
+    loop {
+        // Bytes in the middle of a character are plain, so that this is the beginning of one.
+        let is_plain = |byte| stands_for_itself(byte) & begins_no_special(byte);
+        let (plain, special) = rest.split_at(plain_len(rest.as_bytes(), is_plain));
+        out.extend_from_slice(plain.as_bytes());
+        let mut chars = special.chars();
+        let Some(c) = chars.next() else { return };
+        match u8::try_from(c) {
+            Ok(byte) => push_special(out, byte),
+            // Writing to a vector cannot fail.
+            Err(_) if is_special(c) => drop(safe_json::write_escape(out, c)),
+            Err(_) => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+        rest = chars.as_str();
+    }
+}
+
+/// Appends octets, of which plain ones stand for themselves.
 fn push_escaped(out: &mut Vec<u8>, text: &[u8], is_plain: impl Fn(u8) -> bool) {
     let mut rest = text;
     loop {
@@ -282,7 +313,7 @@ fn plain_len(text: &[u8], is_plain: impl Fn(u8) -> bool) -> usize {
     special.map_or(text.len(), |at| start + at)
 }
 
-/// Appends a byte that is no plain one: an escape, or above 0x7F its code point.
+/// Appends the character of a code point below 256, escaped if it has to be.
 fn push_special(out: &mut Vec<u8>, byte: u8) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let short = match byte {
@@ -292,7 +323,7 @@ fn push_special(out: &mut Vec<u8>, byte: u8) {
         b'\n' => b'n',
         0x0C => b'f',
         b'\r' => b'r',
-        0x80.. => {
+        0xa0..=0xac | 0xae.. => {
             return out.extend_from_slice(char::from(byte).encode_utf8(&mut [0; 2]).as_bytes());
         }
         _ => {
@@ -316,16 +347,24 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
+    fn safe(text: &str) -> String {
+        let mut out = Vec::new();
+        safe_json::to_writer(&mut out, &text).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
     #[test]
-    fn text_is_escaped_as_serde_json_does_wherever_it_stands() {
+    fn text_is_escaped_as_by_the_serializer_wherever_it_is() {
         let specials: Vec<char> =
             (0..=0x10F).filter_map(char::from_u32).chain(['漢', '😀']).collect();
         for special in specials {
             for before in [0, 1, 15, 16, 17, 40] {
                 let text = format!("{}{special}{special}xyz", "a".repeat(before));
-                assert_eq!(written(&*text), serde_json::to_string(&text).unwrap());
+                assert_eq!(written(&*text), safe(&text));
             }
         }
+        let all: String = (0..=0x10_ffff).filter_map(char::from_u32).collect();
+        assert!(written(&*all) == safe(&all));
     }
 
     #[test]
@@ -333,7 +372,7 @@ mod tests {
         let all: Vec<u8> = (0..=255).collect();
         for at in [0, 3, 100, 200, 256] {
             let (a, b) = all.split_at(at);
-            let expected = serde_json::to_string(&latin1(&all)).unwrap();
+            let expected = safe(&latin1(&all));
             assert_eq!(written(Latin1([a, b])), expected);
         }
     }
