@@ -1,10 +1,12 @@
 //! The command line: what a user may say, checked as far as the words alone allow.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{ArgGroup, CommandFactory, Parser, Subcommand, ValueEnum};
 use sslrec_cli::color::Color;
 use sslrec_cli::size;
 use sslrec_formats::Destination;
@@ -26,7 +28,9 @@ use crate::process::privileges::User;
     version,
     max_term_width = 100,
     group(ArgGroup::new("file_end").args(["file_size", "file_seconds"]).multiple(true)),
-    override_usage = "sslrec [OPTIONS] [-- COMMAND [ARG]...]\n       sslrec doctor",
+    override_usage = "sslrec [OPTIONS] -- COMMAND [ARG]...\n       \
+        sslrec [OPTIONS] <-p PID|-u USER|-c NAME|--cgroup PATH|--lib PATH|-a>\n       \
+        sslrec doctor",
     disable_help_subcommand = true,
     after_help = "\
 Examples:
@@ -43,6 +47,12 @@ pub struct Options {
     /// With -, what COMMAND prints goes to stderr, so that it does not get into the capture.
     #[arg(short = 'w', long = "write", value_name = "FILE", value_parser = Destination::from_str)]
     pub write: Vec<Destination>,
+
+    /// Record every process of this machine
+    ///
+    /// Processes that start later included. Whoever may run sslrec then sees the TLS of all users.
+    #[arg(short, long, conflicts_with_all = ["pids", "uids", "comms", "cgroups", "command"])]
+    pub all: bool,
 
     /// Record these processes, and their children
     ///
@@ -256,7 +266,60 @@ pub enum Action {
     Doctor,
 }
 
+/// The ways to choose the processes to record, for whoever chose none.
+const TARGETS: &str = "\
+nothing is chosen to be recorded; give one of
+  -- COMMAND [ARG]...   a command and everything that it starts
+  -p PID                a running process and its children
+  -u USER               the processes of a user
+  -c NAME               the processes of a name
+  --cgroup PATH         the processes of a cgroup
+  --lib PATH            every process that uses this library or executable
+  -a                    every process of this machine";
+
+const EMPTY_COMMAND: &str = "\
+there is no command after `--`; if it comes from a variable, the variable is empty";
+
 impl Options {
+    /// Reads the command line, and ends the program where that is wrong or asks for help.
+    pub fn from_command_line() -> Self {
+        Self::try_from_words(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    }
+
+    /// # Errors
+    /// The words are not a command line, or choose nothing to record.
+    fn try_from_words(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let words: Vec<OsString> = words.into_iter().collect();
+        let ends_in_dashes = words.last().is_some_and(|word| word == "--");
+        let options = Self::try_parse_from(words)?;
+        let refused = |kind, text| Err(Self::command().error(kind, text));
+        let is_empty = match options.command.first() {
+            Some(name) => name.is_empty(),
+            None => ends_in_dashes,
+        };
+        if is_empty {
+            return refused(ErrorKind::InvalidValue, EMPTY_COMMAND);
+        }
+        if options.records() && !options.has_target() {
+            return refused(ErrorKind::MissingRequiredArgument, TARGETS);
+        }
+        Ok(options)
+    }
+
+    /// Whether this is a recording, rather than something else that the program can do.
+    fn records(&self) -> bool {
+        self.action.is_none() && !self.self_test && !self.watchdog
+    }
+
+    fn has_target(&self) -> bool {
+        self.all
+            || self.names_processes()
+            || !self.uids.is_empty()
+            || !self.comms.is_empty()
+            || !self.cgroups.is_empty()
+            || !self.libs.is_empty()
+    }
+
     /// Whether processes are named, so that only they, and those that they start, are recorded.
     pub(crate) fn names_processes(&self) -> bool {
         !self.pids.is_empty() || !self.command.is_empty()
@@ -398,15 +461,74 @@ mod tests {
         Options::try_parse_from([&["sslrec"], args].concat())
     }
 
+    /// With what is checked of the words together.
+    fn parse_all(args: &[&str]) -> Result<Options, clap::Error> {
+        Options::try_from_words([&["sslrec"], args].concat().into_iter().map(OsString::from))
+    }
+
+    #[test]
+    fn what_is_recorded_must_be_chosen() {
+        for nothing in [&[][..], &["-w", "a.pcapng"], &["-v", "--no-go", "-w", "-"]] {
+            let error = parse_all(nothing).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{nothing:?}");
+            let text = error.to_string();
+            let forms =
+                ["-- COMMAND", "-p PID", "-u USER", "-c NAME", "--cgroup PATH", "--lib", "-a "];
+            assert!(forms.iter().all(|form| text.contains(form)), "{nothing:?}: {text}");
+        }
+        for target in [
+            &["-a"][..],
+            &["--all"],
+            &["-p", "1"],
+            &["-u", "root"],
+            &["-c", "curl"],
+            &["--cgroup", "/x"],
+            &["--lib", "/x"],
+            &["-a", "--lib", "/x"],
+            &["--", "true"],
+            &["doctor"],
+            &["--self-test"],
+            &["--watchdog"],
+        ] {
+            assert!(parse_all(target).is_ok(), "{target:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_command_is_refused_whatever_else_is_chosen() {
+        for empty in [
+            &["--"][..],
+            &["-w", "a.pcapng", "--"],
+            &["-p", "1", "--"],
+            &["-a", "--"],
+            &["--", ""],
+            &["--", "", "x"],
+        ] {
+            let error = parse_all(empty).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{empty:?}");
+        }
+        assert!(
+            parse_all(&["-p", "1", "--"]).unwrap_err().to_string().contains("no command after")
+        );
+        assert_eq!(parse_all(&["--", "x", ""]).unwrap().command, ["x", ""]);
+        assert_eq!(parse_all(&["--", "x", "--"]).unwrap().command, ["x", "--"]);
+    }
+
+    #[test]
+    fn all_processes_and_some_exclude_each_other() {
+        for some in [&["-p", "1"][..], &["-u", "root"], &["-c", "x"], &["--cgroup", "/x"]] {
+            assert!(parse(&[&["-a"], some].concat()).is_err(), "{some:?}");
+        }
+        assert!(parse(&["-a", "--", "true"]).is_err());
+    }
+
     #[test]
     fn the_command_line_is_consistent() {
-        use clap::CommandFactory;
         Options::command().debug_assert();
     }
 
     #[test]
     fn short_help_fits_a_terminal() {
-        use clap::CommandFactory;
         let help = Options::command().term_width(79).render_help().to_string();
         let long: Vec<_> = help.lines().filter(|line| line.chars().count() > 79).collect();
         assert!(long.is_empty(), "{long:#?}");

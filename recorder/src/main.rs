@@ -2,12 +2,11 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use sslrec::cli::Options;
 use sslrec::messages::say;
 
 fn main() -> ExitCode {
-    match sslrec::session::run(&Options::parse()) {
+    match sslrec::session::run(&Options::from_command_line()) {
         Ok(code) => code.into(),
         Err(error) => {
             say(format_args!("{error:#}"));

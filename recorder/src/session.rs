@@ -40,6 +40,7 @@ use crate::process::priority::{self, Duty};
 use crate::process::privileges::Privileges;
 use crate::process::signaller::Keeper;
 use crate::process::signals::Signals;
+use crate::select::{Filters, chosen};
 use crate::targets::Targets;
 use crate::targets::stack_switchers::{Switcher, find_switcher};
 use crate::tracker::Tracker;
@@ -77,7 +78,8 @@ pub fn run(options: &Options) -> Result<u8> {
     let cgroups = Cgroup::find(&options.cgroups)?;
     // Before what is there now is looked for, so that nothing falls between.
     let mappings = options.libs.is_empty().then(Mappings::watch);
-    let mut targets = Targets::find(options)?;
+    let filters = Filters::of(options, &cgroups);
+    let mut targets = Targets::find(options, filters)?;
     if !options.quiet {
         targets.notes.drain(..).for_each(say);
     }
@@ -97,8 +99,8 @@ pub fn run(options: &Options) -> Result<u8> {
     let mut child = follow_processes(&mut probes, options, &signals.caught, &keeper)?;
     let coverage = Coverage::default();
     let mut attacher = Attacher::new(options, coverage.clone());
-    attach_files(&mut probes, &mut attacher, options, &mut targets)?;
-    nss::learn(&probes.skel.maps.tls_layers, &recorded_processes(options))?;
+    attach_files(&mut probes, &mut attacher, options, filters, &mut targets)?;
+    nss::learn(&probes.skel.maps.tls_layers, &chosen(options, filters))?;
     let (filler, emptier) = queue();
     let gave_up = Arc::new(AtomicBool::new(false));
     let rules = rules(options);
@@ -118,7 +120,7 @@ pub fn run(options: &Options) -> Result<u8> {
     // Only a command's processes are stopped.
     let stopped = child.as_ref().map(|_| &probes.skel.maps.stopped);
     let watchdog = stopped.map(|stopped| Watchdog::start(stopped, keeper.clone())).transpose()?;
-    let wanted = Wanted::new(options, &cgroups, &probes.skel.maps)?;
+    let wanted = Wanted::new(options.names_processes(), filters, &probes.skel.maps)?;
     let (probes, link) = (Mutex::new(probes), Link::default());
     let known = Known { attacher, targets, wanted, keeper: keeper.clone(), coverage };
     let discovery = discovery(mappings, &probes, known, &link, options)?;
@@ -148,16 +150,6 @@ pub fn run(options: &Options) -> Result<u8> {
         Ok(written) => exit_status(options, &written),
         Err(_) => EXIT_FAILURE,
     })
-}
-
-/// The processes that are there already and may be recorded.
-fn recorded_processes(options: &Options) -> Vec<u32> {
-    match (options.pids.is_empty(), options.no_children) {
-        (true, _) if options.command.is_empty() => processes::all(),
-        (true, _) => Vec::new(),
-        (false, true) => options.pids.clone(),
-        (false, false) => processes::with_descendants(&options.pids),
-    }
 }
 
 /// What a recording is of.
@@ -295,9 +287,10 @@ fn attach_files(
     probes: &mut Probes<'_>,
     attacher: &mut Attacher<'_>,
     options: &Options,
+    filters: Filters<'_>,
     targets: &mut Targets,
 ) -> Result<()> {
-    let switcher = find_switcher(options, targets);
+    let switcher = find_switcher(options, filters, targets);
     if let Some(Switcher { path, function }) = &switcher {
         say(format_args!(
             "{} switches stacks ({function}): no return probes are used, which would kill it",

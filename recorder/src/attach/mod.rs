@@ -7,7 +7,6 @@ pub(crate) mod probes;
 pub(crate) mod self_test;
 mod sockets;
 pub(crate) mod trials;
-mod trust;
 mod uprobes;
 
 use std::collections::HashMap;
@@ -17,7 +16,6 @@ use anyhow::Result;
 use self::breakpoints::{Means, SiteUse};
 use self::probes::Probes;
 use self::self_test::{Budget, Outcome, Source};
-use self::trust::Trusted;
 use self::uprobes::Attached;
 use crate::cli::Options;
 use crate::coverage::Coverage;
@@ -25,6 +23,7 @@ use crate::messages::say;
 use crate::proc::maps::FileKey;
 use crate::targets::Target;
 use crate::targets::stack_switchers::Switcher;
+use crate::trust::Trusted;
 
 /// What has been probed, and how.
 #[derive(Debug)]

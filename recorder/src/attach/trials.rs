@@ -2,7 +2,7 @@
 //! return probes while it goes on.
 //!
 //! A self-test runs the code of a library, which is done only with files that nobody but root and
-//! the user can change (see [`super::trust`]). Every other file is recorded by entry and return
+//! the user can change (see [`crate::trust`]). Every other file is recorded by entry and return
 //! probes at first, with its placed sites beside them. The kernel side compares the two, call by
 //! call (`bpf/trial.h`), and this module removes the half that is no longer needed. Bytes are never
 //! recorded by a site that has not passed.

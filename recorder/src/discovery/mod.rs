@@ -34,6 +34,7 @@ use crate::messages::say;
 use crate::proc::maps::{FileKey, Mapping, mapped_files};
 use crate::proc::processes;
 use crate::process::signaller::Keeper;
+use crate::select::chosen;
 use crate::targets::stack_switchers::switcher_in;
 use crate::targets::{Found, Targets};
 
@@ -241,11 +242,7 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
 
     /// What the processes that run already have mapped.
     fn note_running(&self, options: &Options) {
-        let pids = match options.names_processes() {
-            true => processes::with_descendants(&options.pids),
-            false => processes::all(),
-        };
-        for pid in pids.into_iter().filter(|&pid| self.wanted.is(pid)) {
+        for pid in chosen(options, self.wanted.filters()) {
             for mapping in mapped_files(pid).unwrap_or_default() {
                 self.note(pid, &mapping);
             }

@@ -3,15 +3,13 @@
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
-use crate::cli::Options;
 use crate::kernel::skel::SslrecMaps;
-use crate::proc::cgroups::Cgroup;
-use crate::proc::processes;
+use crate::select::Filters;
 
-/// The filters.
+/// The filters, with the kernel side's table of processes.
 pub(crate) struct Wanted<'a> {
-    options: &'a Options,
-    cgroups: &'a [Cgroup],
+    names_processes: bool,
+    filters: Filters<'a>,
     /// The kernel side's, which follows children.
     pids: MapHandle,
     /// Likewise; those that used TCP stay in it.
@@ -22,22 +20,22 @@ impl<'a> Wanted<'a> {
     /// # Errors
     /// There are too many open files.
     pub(crate) fn new(
-        options: &'a Options,
-        cgroups: &'a [Cgroup],
+        names_processes: bool,
+        filters: Filters<'a>,
         maps: &SslrecMaps<'_>,
     ) -> libbpf_rs::Result<Self> {
         let pids = MapHandle::try_from(&maps.pids)?;
         let tcp_users = MapHandle::try_from(&maps.tcp_users)?;
-        Ok(Self { options, cgroups, pids, tcp_users })
+        Ok(Self { names_processes, filters, pids, tcp_users })
+    }
+
+    pub(crate) fn filters(&self) -> Filters<'a> {
+        self.filters
     }
 
     /// Whether this process meets them all.
     pub(crate) fn is(&self, pid: u32) -> bool {
-        let Options { uids, comms, .. } = self.options;
-        (!self.options.names_processes() || has(&self.pids, pid))
-            && (uids.is_empty() || processes::uid(pid).is_some_and(|uid| uids.contains(&uid)))
-            && (comms.is_empty() || processes::comm(pid).is_some_and(|comm| comms.contains(&comm)))
-            && (self.cgroups.is_empty() || self.cgroups.iter().any(|group| group.has(pid)))
+        (!self.names_processes || has(&self.pids, pid)) && self.filters.are_met_by(pid)
     }
 
     /// Whether a process that may have ended was one to be recorded, and used TCP.

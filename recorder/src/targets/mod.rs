@@ -15,6 +15,7 @@ use crate::cli::Options;
 use crate::functions::Family;
 use crate::proc::maps::{FileKey, Mapping, mapped_files};
 use crate::proc::{loader, own, processes};
+use crate::select::{Filters, chosen};
 use crate::symbols::{self, Symbols};
 
 /// How a file was found.
@@ -87,7 +88,7 @@ impl Targets {
     ///
     /// # Errors
     /// A process or file that the user named is not there.
-    pub(crate) fn find(options: &Options) -> Result<Self> {
+    pub(crate) fn find(options: &Options, filters: Filters<'_>) -> Result<Self> {
         let mut targets = Self::of_families(options);
         for &pid in &options.pids {
             match processes::of_thread(pid) {
@@ -104,17 +105,16 @@ impl Targets {
                     format!("cannot read what process {pid} has mapped; run as root")
                 })?;
             }
-            if !options.no_children {
-                targets.add_running(&processes::with_descendants(&options.pids));
-            }
+            targets.add_running(&chosen(options, filters));
             if targets.files.is_empty() {
                 targets.add_known(&loader::cached_libraries());
             }
         } else if let Some(command) = options.command.first() {
             targets.add_command(command)?;
         } else {
+            // Those that start later will load one of these.
             targets.add_known(&loader::cached_libraries());
-            targets.add_running(&processes::all());
+            targets.add_running(&chosen(options, filters));
         }
         Ok(targets)
     }

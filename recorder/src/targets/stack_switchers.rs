@@ -17,8 +17,10 @@ use crate::cli::Options;
 use crate::proc::loader;
 use crate::proc::maps::{Mapping, mapped_files};
 use crate::proc::processes;
+use crate::select::{Filters, chosen};
 use crate::symbols::open;
 use crate::targets::Targets;
+use crate::trust::Trusted;
 
 /// glibc's functions that go on with another stack. Whoever calls them imports them.
 const IMPORTED: [&str; 2] = ["swapcontext", "setcontext"];
@@ -40,18 +42,29 @@ pub(crate) struct Switcher {
 }
 
 /// The first one among the programs that will run into the probes, as far as they are known now.
-pub(crate) fn find_switcher(options: &Options, targets: &Targets) -> Option<Switcher> {
+/// Where processes are chosen by what they are, others run into the probes too; of these only
+/// files are opened that no stranger can have written.
+pub(crate) fn find_switcher(
+    options: &Options,
+    filters: Filters<'_>,
+    targets: &Targets,
+) -> Option<Switcher> {
     let mut search = Search::default();
     if let Some(command) = options.command.first() {
         let executables = loader::executables(&loader::find_command(command).ok()?);
         let needed = loader::needed(&executables, &loader::cached_libraries());
         return executables.iter().chain(&needed).find_map(|file| search.judge(file, file));
     }
-    let pids = match options.pids.as_slice() {
-        [] => processes::all(),
-        pids => processes::with_descendants(pids),
-    };
-    pids.into_iter().find_map(|pid| search.in_process(pid, targets))
+    let chosen = chosen(options, filters);
+    if let Some(switcher) = chosen.iter().find_map(|&pid| search.in_process(pid, targets)) {
+        return Some(switcher);
+    }
+    if options.names_processes() {
+        return None;
+    }
+    search.trusted_only = Some(Trusted::here());
+    let others = processes::all().into_iter().filter(|pid| !chosen.contains(pid));
+    others.into_iter().find_map(|pid| search.in_process(pid, targets))
 }
 
 /// What switches stacks in one process.
@@ -63,6 +76,8 @@ pub(crate) fn switcher_in(pid: u32) -> Option<Switcher> {
 #[derive(Debug, Default)]
 struct Search {
     seen: HashSet<(u64, u64)>,
+    /// Set where no other files may be opened than those that nobody else can write.
+    trusted_only: Option<Trusted>,
 }
 
 impl Search {
@@ -81,7 +96,14 @@ impl Search {
     }
 
     fn among(&mut self, pid: u32, files: &[Mapping]) -> Option<Switcher> {
-        files.iter().find_map(|mapping| self.judge(&mapping.open_path(pid)?, &mapping.path))
+        files.iter().find_map(|mapping| {
+            let open_path = mapping.open_path(pid)?;
+            let may_open = |trusted: &Trusted| trusted.wrote(&mapping.path, &open_path);
+            if !self.trusted_only.as_ref().is_none_or(may_open) {
+                return None;
+            }
+            self.judge(&open_path, &mapping.path)
+        })
     }
 
     fn judge(&mut self, open_path: &Path, path: &Path) -> Option<Switcher> {

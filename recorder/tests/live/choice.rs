@@ -1,13 +1,14 @@
 //! What is recorded and what is not: filters, the ways to name a process or a library, and
 //! programs that were there before.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use crate::listing::bytes_of;
 use crate::peers::{case, text, tls_cases, tls_cases_static};
-use crate::support::{Live, Recorded, Started};
+use crate::support::{Live, Recorded, SSLREC, Started};
 
 const SIGINT: i32 = 2;
 const NOBODY: &str = "65534";
@@ -104,6 +105,64 @@ fn only_processes_of_the_group_and_below_are_recorded() {
         assert!(recorded_comms(&live, &recorded).is_empty(), "{path}");
     }
     drop(below);
+}
+
+/// As nobody, so that a recorder that took this for "everything" could do no harm.
+#[test]
+fn without_a_target_or_with_an_empty_command_nothing_is_recorded() {
+    let live = Live::elsewhere();
+    let sslrec = text(live.path("sslrec"));
+    std::fs::copy(SSLREC, &sslrec).unwrap();
+    let folder = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(live.dir(), folder).unwrap();
+    for (words, expected) in [
+        (&["-w", "x.zst"][..], "nothing is chosen to be recorded"),
+        (&[], "nothing is chosen to be recorded"),
+        (&["--"], "no command after `--`"),
+        (&["-w", "x.pcapng", "--"], "no command after `--`"),
+        (&["-a", "--"], "no command after `--`"),
+        (&["--", ""], "no command after `--`"),
+    ] {
+        let mut setpriv = Command::new("setpriv");
+        setpriv.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "--no-new-privs"]);
+        let output = live.run(setpriv.arg(&sslrec).args(words).current_dir("/"));
+        assert_eq!(output.code(), 2, "{words:?}: {}", output.stderr);
+        assert!(output.stderr.contains(expected), "{words:?}: {}", output.stderr);
+    }
+}
+
+/// Whether a file is opened while a command runs, by way of inotify(7).
+fn opens_of(file: &Path, run: impl FnOnce()) -> usize {
+    use rustix::fs::inotify;
+    let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+    inotify::add_watch(&watch, file, inotify::WatchFlags::OPEN).unwrap();
+    run();
+    let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+    let mut reader = inotify::Reader::new(&watch, &mut buffer);
+    std::iter::repeat_with(|| reader.next().is_ok()).take_while(|&event| event).count()
+}
+
+/// A program with TLS inside it, which runs beside the recording: it may be anybody's.
+#[test]
+fn no_file_of_a_process_that_is_not_chosen_is_opened() {
+    let Some(live) = Live::start() else { return };
+    let theirs = live.path("theirs");
+    std::fs::copy(tls_cases_static(), &theirs).unwrap();
+    let program = live.spawn(Command::new(&theirs).args(["pace", "2", "2000", "100"]));
+    let chosen = live.spawn(Command::new("sleep").arg("60"));
+    let opens = opens_of(&theirs, || {
+        live.record(&[], &["true"]).succeeded();
+        let running = live.attach(&["-p", &chosen.pid().to_string()]);
+        running.stop(SIGINT).succeeded();
+    });
+    assert_eq!(opens, 0);
+    // The same eyes see it where it is chosen.
+    let pid = program.pid().to_string();
+    let opens = opens_of(&theirs, || {
+        live.attach(&["-p", &pid]).stop(SIGINT).succeeded();
+    });
+    assert!(opens > 0, "the program has ended too soon");
+    drop(program);
 }
 
 /// A shell that waits, so that it can be named by pid, and then runs a script.

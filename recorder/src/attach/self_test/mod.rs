@@ -6,7 +6,7 @@
 //! calls: the functions, the numbers of bytes, and the bytes.
 //!
 //! Loading a library runs its code. So only files that nobody but root and the user can write are
-//! loaded ([`super::trust`]), in a child that can do next to nothing (`sandbox`), and all tests of a
+//! loaded ([`crate::trust`]), in a child that can do next to nothing (`sandbox`), and all tests of a
 //! recording together have one deadline. Files that are not tried here are tried in the run
 //! ([`super::trials`]).
 

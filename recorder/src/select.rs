@@ -1,0 +1,99 @@
+//! The processes to record, among those that run already.
+//!
+//! No file of a process that is not chosen is opened: it may be anybody's.
+
+use crate::cli::Options;
+use crate::proc::cgroups::Cgroup;
+use crate::proc::processes;
+
+/// What a process must be, besides one of those that were named.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Filters<'a> {
+    uids: &'a [u32],
+    comms: &'a [String],
+    cgroups: &'a [Cgroup],
+}
+
+impl<'a> Filters<'a> {
+    pub(crate) fn of(options: &'a Options, cgroups: &'a [Cgroup]) -> Self {
+        Self { uids: &options.uids, comms: &options.comms, cgroups }
+    }
+
+    /// Whether a process meets every kind of filter that is given.
+    pub(crate) fn are_met_by(&self, pid: u32) -> bool {
+        let Self { uids, comms, cgroups } = self;
+        (uids.is_empty() || processes::uid(pid).is_some_and(|uid| uids.contains(&uid)))
+            && (comms.is_empty() || processes::comm(pid).is_some_and(|comm| comms.contains(&comm)))
+            && (cgroups.is_empty() || cgroups.iter().any(|group| group.has(pid)))
+    }
+}
+
+/// The processes that run already and are to be recorded.
+pub(crate) fn chosen(options: &Options, filters: Filters<'_>) -> Vec<u32> {
+    let named = match (options.pids.as_slice(), options.no_children) {
+        (pids, true) => pids.to_vec(),
+        // A command has not begun.
+        ([], false) if !options.command.is_empty() => Vec::new(),
+        ([], false) => processes::all(),
+        (pids, false) => processes::with_descendants(pids),
+    };
+    let own = std::process::id();
+    named.into_iter().filter(|&pid| pid != own && filters.are_met_by(pid)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use clap::Parser;
+
+    use super::*;
+
+    /// A process that lasts as long as its test.
+    struct Sleeper(Child);
+
+    impl Sleeper {
+        fn start() -> Self {
+            Self(Command::new("sleep").arg("60").spawn().unwrap())
+        }
+    }
+
+    impl Drop for Sleeper {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    fn chosen_by(words: &[&str]) -> Vec<u32> {
+        let options = Options::parse_from([&["sslrec"], words].concat());
+        chosen(&options, Filters::of(&options, &[]))
+    }
+
+    #[test]
+    fn a_command_chooses_no_process_that_runs_already() {
+        assert_eq!(chosen_by(&["--", "true"]), []);
+    }
+
+    #[test]
+    fn all_processes_are_chosen_only_without_a_filter_and_never_the_recorder() {
+        let sleeper = Sleeper::start();
+        assert!(chosen_by(&["-a"]).contains(&sleeper.0.id()));
+        assert!(!chosen_by(&["-a"]).contains(&std::process::id()));
+        assert!(!chosen_by(&["-c", "no-such-name"]).contains(&sleeper.0.id()));
+        assert!(!chosen_by(&["-u", "4000000000"]).contains(&sleeper.0.id()));
+    }
+
+    #[test]
+    fn a_named_process_must_meet_the_filters_too() {
+        let sleeper = Sleeper::start();
+        let pid = sleeper.0.id().to_string();
+        // Before it executes it has this process's name.
+        while processes::comm(sleeper.0.id()).as_deref() != Some("sleep") {
+            std::thread::yield_now();
+        }
+        assert_eq!(chosen_by(&["-p", &pid]), [sleeper.0.id()]);
+        assert_eq!(chosen_by(&["-p", &pid, "-c", "sleep"]), [sleeper.0.id()]);
+        assert_eq!(chosen_by(&["-p", &pid, "-c", "wake"]), []);
+    }
+}
