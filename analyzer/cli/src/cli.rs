@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Parser;
+use sslrec_analyzer::exchange::field;
 use sslrec_analyzer::filter::{self, Filter};
 use sslrec_cli::color::Color;
 
@@ -42,46 +43,8 @@ pub(crate) struct Cli {
     #[arg(value_name = "FILE", required = true, num_args = 1..)]
     pub(crate) files: Vec<PathBuf>,
 
-    /// List only what this asks for, such as 'status>=500 and host~api'
-    ///
-    /// A condition is a field, an operator and a value:
-    ///
-    ///   status>=500            = != < <= > >= on numbers, sizes and times
-    ///   host~"^api[.]"         ~ and !~ search for a regular expression (Rust's regex
-    ///                          crate; upper and lower case differ unless it begins
-    ///                          with (?i)); = and != compare the whole text
-    ///   duration>200ms         us, ms or s;  body_bytes>=1.5M  K, M or G
-    ///   time>=2026-11-23T04:21 UTC, as in the JSON, cut anywhere
-    ///   not complete           a field alone: it is known, or it is true
-    ///
-    /// Join them with and, or, not (also &&, ||, !) and parentheses; `and` binds
-    /// closer than `or`. A value with blanks needs quotes, "..." or '...'.
-    ///
-    /// Fields are those of --json, with a dot for each level: status, method, host
-    /// (authority without port), path, url, authority, duration, ttfb, body_bytes (of
-    /// the response), request.body_bytes, pid, comm, proto, sni, alpn, role, conn,
-    /// stream, id, type, time, client, server, addr, lib, version and cipher (of TLS),
-    /// reason, complete, lost_bytes, note, client_bytes, server_bytes, request, response,
-    /// grpc.service, grpc.method, grpc.status, grpc.message, messages (of gRPC and
-    /// WebSocket, or events).
-    /// header.NAME is a header of the request or the response,
-    /// request.header.NAME and response.header.NAME those of one; trailer.NAME
-    /// likewise. Of several values one has to fulfil = ~ and < >; of != and !~ none may
-    /// fulfil the opposite.
-    ///
-    /// TLS handshakes are listed by a filter only if it names type, or what only they
-    /// have: ok, latency, result, fn. Then the text has them too, which has none
-    /// without a filter: 'type=handshake and ok=false'.
-    ///
-    /// What is not known (null in the JSON, also a header that is not there) makes
-    /// every comparison false, != and !~ too. `not status=200` lists what has no
-    /// response as well, `status!=200` does not.
-    ///
-    /// Examples:
-    ///   sslanalyze capture.pcapng 'status>=500 or not complete'
-    ///   sslanalyze capture.pcapng 'method=POST and header.content-type~json'
-    ///   sslanalyze -Y 'pid=4242' monday.pcapng.gz tuesday.pcapng.gz
-    #[arg(short = 'Y', long, value_name = "FILTER", verbatim_doc_comment)]
+    /// List only items that match, such as 'status>=500 and host~api'
+    #[arg(short = 'Y', long, value_name = "FILTER", long_help = filter_help())]
     pub(crate) filter: Option<String>,
 
     /// Print one JSON object a line, and a summary as the last one
@@ -166,6 +129,71 @@ pub(crate) struct Cli {
     #[arg(short, long)]
     pub(crate) quiet: bool,
 }
+
+/// The long help of `--filter`. Its list of fields is that of the table.
+fn filter_help() -> String {
+    let names = field::FIELDS.iter().map(|field| match field.remark {
+        Some(remark) => format!("{} ({remark})", field.name()),
+        None => field.name().to_owned(),
+    });
+    let fields = filled(&format!("{}.", names.collect::<Vec<_>>().join(", ")), 79);
+    FILTER_HELP.replace("FIELDS", &fields)
+}
+
+/// A text in lines of at most `width` characters, cut at spaces.
+fn filled(text: &str, width: usize) -> String {
+    let mut filled = String::new();
+    let mut len = 0;
+    for word in text.split(' ') {
+        if len > 0 && len + 1 + word.len() > width {
+            filled.push('\n');
+            len = 0;
+        } else if len > 0 {
+            filled.push(' ');
+            len += 1;
+        }
+        filled.push_str(word);
+        len += word.len();
+    }
+    filled
+}
+
+const FILTER_HELP: &str = "\
+List only items that match, such as 'status>=500 and host~api'
+
+A condition is a field, an operator and a value:
+
+  status>=500            = != < <= > >= on numbers, sizes and times
+  host~\"^api[.]\"         ~ and !~ search for a regular expression (Rust's regex
+                         crate; case matters unless it begins with (?i));
+                         = and != compare the whole text
+  duration>200ms         us, ms or s;  body_bytes>=1.5M  K, M or G
+  time>=2026-11-23T04:21 UTC, as in the JSON, truncated anywhere
+  not complete           a field alone: it is known, or it is true
+
+Join conditions with and, or, not (also &&, ||, !) and parentheses; `and` binds
+closer than `or`. A value with blanks needs quotes, \"...\" or '...'.
+
+Fields are those of --json, with a dot for each level, some with a short name:
+FIELDS
+
+header.NAME is a header of the request or the response, request.header.NAME and
+response.header.NAME of one of them; trailer.NAME likewise. If a field has several
+values, =, ~, < and > match if any value does; != and !~ match only if no value
+equals or matches.
+
+Handshakes are matched only by filters that use `type` or a handshake field (ok,
+latency, result, fn). The text listing has handshakes only with such a filter:
+'type=handshake and ok=false'.
+
+A comparison with an unknown value (null in the JSON, or a header that is not
+present) is always false, even != and !~. `not status=200` also matches items
+without a response; `status!=200` does not.
+
+Examples:
+  sslanalyze capture.pcapng 'status>=500 or not complete'
+  sslanalyze capture.pcapng 'method=POST and header.content-type~json'
+  sslanalyze -Y 'pid=4242' monday.pcapng.gz tuesday.pcapng.gz";
 
 impl Cli {
     /// The command is `diff`, whose exit codes are those of diff(1).

@@ -4,15 +4,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use serde_json::Value;
+use sslrec_analyzer::exchange::field::{FIELDS, JSON_ONLY};
 use sslrec_analyzer_testing::frames::{
     END_HEADERS, END_STREAM, HEADERS, block, client, data, frame, server,
 };
 use sslrec_analyzer_testing::golden;
 use sslrec_analyzer_testing::records::{Script, moved, raw_log};
-use sslrec_formats::record::{GapCause, Handshake, Record};
+use sslrec_formats::record::{GapCause, Handshake, Record, Role};
 
 /// Path of a golden file.
 fn file(name: &str) -> PathBuf {
@@ -56,6 +59,8 @@ fn http1() -> Script {
         .received(
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nT: v\r\n\r\n",
         )
+        .sent("PUT /t HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nT: v\r\n\r\n")
+        .received("HTTP/1.1 204 No Content\r\n\r\n")
         .sent("POST /cut HTTP/1.1\r\nHost: example.org\r\nContent-Length: 9\r\n\r\nabc")
         .close()
 }
@@ -123,8 +128,17 @@ fn records<'a>(scripts: &'a [Script]) -> Vec<Record<'a>> {
 fn each_type_of_json_line_is_that_of_the_golden_file() {
     let lost = (sslrec_formats::record::Direction::Received, 10, 4);
     let stream = Script::client().sent(b"\0binary\xff").received([7; 40]).close();
-    let scripts = [http1(), grpc(), websocket(), events(), stream.without(lost.0, lost.1, lost.2)];
+    let unknown = Script::client().sent(b"\0\xff").received(b"\x01").close();
+    let stream = stream.without(lost.0, lost.1, lost.2);
+    let scripts = [http1(), grpc(), websocket(), events(), stream, unknown];
     let mut records = records(&scripts);
+    for record in &mut records {
+        if let Record::Connection(connection) = record
+            && connection.conn == 6
+        {
+            connection.role = Role::Unknown;
+        }
+    }
     let handshake = Record::Handshake(Handshake {
         conn: 1,
         ts_ns: 500,
@@ -147,4 +161,48 @@ fn each_type_of_json_line_is_that_of_the_golden_file() {
     golden::check(&file("json/listing.jsonl"), &output(dir.path(), &["--json", "c"]));
     golden::check(&file("json/stats.jsonl"), &output(dir.path(), &["stats", "--json", "c"]));
     golden::check(&file("listing.txt"), &output(dir.path(), &["c", "type"]));
+}
+
+/// Adds the places of all fields of an object, with a dot for each level but those of `--filter`'s
+/// protocols, whose parts are listed under one name.
+fn places(prefix: &str, object: &Value, all: &mut BTreeSet<String>) {
+    for (key, value) in object.as_object().into_iter().flatten() {
+        let place = format!("{prefix}{key}");
+        if !["websocket", "events"].contains(&place.as_str()) {
+            places(&format!("{place}."), value, all);
+        }
+        all.insert(place);
+    }
+}
+
+#[test]
+fn the_table_of_fields_is_that_of_the_json() {
+    let lines = std::fs::read_to_string(file("json/bodies.jsonl")).unwrap();
+    let mut all = BTreeSet::new();
+    for line in lines.lines() {
+        let object: Value = serde_json::from_str(line).unwrap();
+        if object["type"] != "summary" {
+            places("", &object, &mut all);
+        }
+    }
+    let table: BTreeSet<String> = FIELDS
+        .iter()
+        .filter(|field| !field.json.is_empty())
+        .map(|field| field.json.join("."))
+        .collect();
+    for place in &all {
+        let known = table.contains(place) || JSON_ONLY.contains(&place.as_str());
+        assert!(known, "{place} is in the JSON and not in the table of fields");
+    }
+    for place in &table {
+        assert!(all.contains(place), "{place} is in the table of fields and not in the JSON");
+    }
+    for place in JSON_ONLY {
+        assert!(!table.contains(*place), "{place} is in the table, and in JSON_ONLY");
+        assert!(all.contains(*place), "{place} is in JSON_ONLY and not in the JSON");
+    }
+    let help = output(Path::new("."), &["--help"]);
+    for name in FIELDS.iter().map(|field| field.name()) {
+        assert!(help.contains(name), "{name} is not in the help");
+    }
 }

@@ -5,6 +5,7 @@
 
 pub mod carried;
 mod connection;
+pub mod field;
 mod fields;
 mod handshake;
 mod losses;

@@ -1,20 +1,35 @@
-//! The fields that a filter can name, and what kind of value each of them has.
-//!
-//! Names are those of the JSON, with dots between its levels, and short ones for what is asked
-//! for most. A new field of the JSON gets a line here.
+//! Fields by their names: those of the table ([`crate::exchange::field`]), and those of headers and
+//! trailers.
 
-use super::number::Unit;
+use crate::exchange::field::{FIELDS, Field, Kind, Subject, Value};
+use crate::exchange::{Fields, Message};
+use crate::text::latin1;
 
-/// A field.
+/// A field that a filter names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Field {
-    Plain(Plain),
+pub(super) enum Named {
+    /// A field of the table.
+    Plain(&'static Field),
     /// Header or trailer fields of one message or of both; names have no case.
-    Named {
-        part: Part,
-        side: Option<Side>,
-        name: String,
-    },
+    Part { part: Part, side: Option<Side>, name: String },
+}
+
+impl Named {
+    /// Calls `see` with each value of the field; not at all if it is unknown.
+    pub(super) fn values(&self, subject: &Subject<'_>, see: &mut dyn FnMut(Value<'_>)) {
+        let (part, side, name) = match self {
+            Named::Plain(field) => return field.values(subject, see),
+            Named::Part { part, side, name } => (*part, *side, name),
+        };
+        let Some(exchange) = subject.exchange() else { return };
+        let request = exchange.request.as_ref().map(|r| (Side::Request, &r.message));
+        let response = exchange.response.as_ref().map(|r| (Side::Response, &r.message));
+        for (of, message) in request.into_iter().chain(response) {
+            if side.is_none_or(|side| side == of) {
+                part.of(message).all(name).for_each(|value| see(latin1(value).into()));
+            }
+        }
+    }
 }
 
 /// Which fields of a message.
@@ -24,142 +39,21 @@ pub(super) enum Part {
     Trailer,
 }
 
+impl Part {
+    fn of(self, message: &Message) -> &Fields {
+        match self {
+            Part::Header => &message.headers,
+            Part::Trailer => &message.trailers,
+        }
+    }
+}
+
 /// Which message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
     Request,
     Response,
 }
-
-/// What values look like, and so what they can be compared with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Text,
-    /// Text that is always one of these.
-    OneOf(&'static [&'static str]),
-    /// Text that can be compared as a number too, where it is one.
-    Header,
-    Number(Unit),
-    Bool,
-    Time,
-}
-
-/// A field without a name of its own inside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Plain {
-    Addr,
-    Alpn,
-    Authority,
-    Cipher,
-    Client,
-    ClientBytes,
-    Comm,
-    Complete,
-    Conn,
-    Duration,
-    Func,
-    GrpcMessage,
-    GrpcMethod,
-    GrpcService,
-    GrpcStatus,
-    Host,
-    Id,
-    Latency,
-    Lib,
-    LostBytes,
-    Messages,
-    Method,
-    Note,
-    Ok,
-    Path,
-    Pid,
-    Proto,
-    Reason,
-    Request,
-    RequestBytes,
-    Response,
-    ResponseBytes,
-    Result,
-    Role,
-    Server,
-    ServerBytes,
-    Sni,
-    Status,
-    Stream,
-    Time,
-    Ttfb,
-    Type,
-    Url,
-    Version,
-}
-
-impl Plain {
-    /// A filter that names it is one about handshakes too.
-    pub(super) fn is_of_handshakes(self) -> bool {
-        matches!(self, Plain::Type | Plain::Func | Plain::Latency | Plain::Ok | Plain::Result)
-    }
-}
-
-/// Every name. Those that mean the same stand together; the first of them is the one that is
-/// listed where a field is expected.
-const PLAIN: [(&str, Plain, Kind); 55] = [
-    ("status", Plain::Status, Kind::Number(Unit::Count)),
-    ("response.status", Plain::Status, Kind::Number(Unit::Count)),
-    ("method", Plain::Method, Kind::Text),
-    ("request.method", Plain::Method, Kind::Text),
-    ("host", Plain::Host, Kind::Text),
-    ("path", Plain::Path, Kind::Text),
-    ("request.path", Plain::Path, Kind::Text),
-    ("url", Plain::Url, Kind::Text),
-    ("request.url", Plain::Url, Kind::Text),
-    ("authority", Plain::Authority, Kind::Text),
-    ("request.authority", Plain::Authority, Kind::Text),
-    ("duration", Plain::Duration, Kind::Number(Unit::Duration)),
-    ("duration_ms", Plain::Duration, Kind::Number(Unit::Millis)),
-    ("ttfb", Plain::Ttfb, Kind::Number(Unit::Duration)),
-    ("ttfb_ms", Plain::Ttfb, Kind::Number(Unit::Millis)),
-    ("body_bytes", Plain::ResponseBytes, Kind::Number(Unit::Bytes)),
-    ("response.body_bytes", Plain::ResponseBytes, Kind::Number(Unit::Bytes)),
-    ("request.body_bytes", Plain::RequestBytes, Kind::Number(Unit::Bytes)),
-    ("pid", Plain::Pid, Kind::Number(Unit::Count)),
-    ("comm", Plain::Comm, Kind::Text),
-    ("proto", Plain::Proto, Kind::Text),
-    ("sni", Plain::Sni, Kind::Text),
-    ("alpn", Plain::Alpn, Kind::Text),
-    ("version", Plain::Version, Kind::Text),
-    ("cipher", Plain::Cipher, Kind::Text),
-    ("role", Plain::Role, Kind::OneOf(&["client", "server"])),
-    ("conn", Plain::Conn, Kind::Number(Unit::Count)),
-    ("stream", Plain::Stream, Kind::Number(Unit::Count)),
-    ("id", Plain::Id, Kind::Number(Unit::Count)),
-    ("type", Plain::Type, Kind::OneOf(&["exchange", "stream", "handshake"])),
-    ("time", Plain::Time, Kind::Time),
-    ("client", Plain::Client, Kind::Text),
-    ("server", Plain::Server, Kind::Text),
-    ("addr", Plain::Addr, Kind::OneOf(&["exact", "inferred", "unknown"])),
-    ("lib", Plain::Lib, Kind::Text),
-    ("reason", Plain::Reason, Kind::Text),
-    ("response.reason", Plain::Reason, Kind::Text),
-    ("complete", Plain::Complete, Kind::Bool),
-    ("lost_bytes", Plain::LostBytes, Kind::Number(Unit::Bytes)),
-    ("note", Plain::Note, Kind::Text),
-    ("notes", Plain::Note, Kind::Text),
-    ("client_bytes", Plain::ClientBytes, Kind::Number(Unit::Bytes)),
-    ("server_bytes", Plain::ServerBytes, Kind::Number(Unit::Bytes)),
-    ("grpc.service", Plain::GrpcService, Kind::Text),
-    ("grpc.method", Plain::GrpcMethod, Kind::Text),
-    ("grpc.status", Plain::GrpcStatus, Kind::Number(Unit::Count)),
-    ("grpc.message", Plain::GrpcMessage, Kind::Text),
-    ("messages", Plain::Messages, Kind::Number(Unit::Count)),
-    ("latency", Plain::Latency, Kind::Number(Unit::Duration)),
-    ("latency_ms", Plain::Latency, Kind::Number(Unit::Millis)),
-    ("ok", Plain::Ok, Kind::Bool),
-    // It can be negative, and is a name more than a number.
-    ("result", Plain::Result, Kind::Text),
-    ("fn", Plain::Func, Kind::Text),
-    ("request", Plain::Request, Kind::Bool),
-    ("response", Plain::Response, Kind::Bool),
-];
 
 /// Prefixes of header and trailer names.
 const NAMED: [(&str, Part, Option<Side>); 6] = [
@@ -171,28 +65,23 @@ const NAMED: [(&str, Part, Option<Side>); 6] = [
     ("response.trailer.", Part::Trailer, Some(Side::Response)),
 ];
 
-/// The field of this name, and what its values are.
-pub(super) fn find(name: &str) -> Option<(Field, Kind)> {
-    if let Some((_, plain, kind)) = PLAIN.iter().find(|(known, ..)| *known == name) {
-        return Some((Field::Plain(*plain), *kind));
+/// The field of this name, and the kind of its values.
+pub(super) fn find(name: &str) -> Option<(Named, Kind)> {
+    for field in FIELDS {
+        if let Some((_, kind)) = field.names.iter().find(|(known, _)| *known == name) {
+            return Some((Named::Plain(field), *kind));
+        }
     }
-    let named = NAMED.iter().find_map(|(prefix, part, side)| {
+    NAMED.iter().find_map(|(prefix, part, side)| {
         let name = name.strip_prefix(prefix).filter(|name| !name.is_empty())?;
-        Some(Field::Named { part: *part, side: *side, name: name.to_owned() })
-    });
-    named.map(|field| (field, Kind::Header))
+        let named = Named::Part { part: *part, side: *side, name: name.to_owned() };
+        Some((named, Kind::Header))
+    })
 }
 
 /// All fields in one line, each by one name.
 pub(super) fn list() -> String {
-    let mut names = Vec::new();
-    let mut last = None;
-    for (name, plain, _) in PLAIN {
-        if last != Some(plain) {
-            names.push(name);
-        }
-        last = Some(plain);
-    }
+    let names: Vec<_> = FIELDS.iter().map(Field::name).collect();
     format!(
         "a field: {}, header.NAME, request.header.NAME, response.header.NAME, trailer.NAME",
         names.join(", ")
@@ -201,7 +90,8 @@ pub(super) fn list() -> String {
 
 /// The known name that is nearest to a mistyped one, if one is near.
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
-    let distances = PLAIN.iter().map(|(known, ..)| (distance(name, known), *known));
+    let names = FIELDS.iter().flat_map(|field| field.names);
+    let distances = names.map(|(known, _)| (distance(name, known), *known));
     distances.min().filter(|(distance, known)| *distance <= known.len() / 2).map(|(_, known)| known)
 }
 

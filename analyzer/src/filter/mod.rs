@@ -27,7 +27,6 @@ mod lexer;
 mod named;
 mod number;
 mod parser;
-mod subject;
 
 #[cfg(test)]
 mod tests;
@@ -38,11 +37,11 @@ use std::cmp::Ordering;
 use regex::Regex;
 
 pub use self::error::Error;
-use self::field::Field;
+use self::field::Named;
 pub use self::named::{NamedField, UnknownField};
-use self::subject::Subject;
-pub use self::subject::Value;
 use crate::exchange::Item;
+use crate::exchange::field::Subject;
+pub use crate::exchange::field::Value;
 
 /// A filter that was understood.
 #[derive(Debug, Clone)]
@@ -60,8 +59,8 @@ impl Filter {
     pub fn parse(text: &str) -> Result<Self, Error> {
         let root = parser::parse(text)?;
         let about_handshakes = root.names(&|field| match field {
-            Field::Plain(plain) => plain.is_of_handshakes(),
-            Field::Named { .. } => false,
+            Named::Plain(field) => field.of_handshakes,
+            Named::Part { .. } => false,
         });
         Ok(Self { root, about_handshakes })
     }
@@ -74,7 +73,7 @@ impl Filter {
     /// The item is one of those that are wanted.
     pub fn matches(&self, item: &Item) -> bool {
         let asked = self.about_handshakes || !matches!(item, Item::Handshake(_));
-        asked && Subject::with(item, |subject| self.root.holds(subject))
+        asked && self.root.holds(&Subject::new(item))
     }
 }
 
@@ -85,7 +84,7 @@ enum Expr {
     Any(Vec<Expr>),
     Not(Box<Expr>),
     /// The field is known and not false.
-    Known(Field),
+    Known(Named),
     Compare(Comparison),
 }
 
@@ -97,7 +96,7 @@ impl Expr {
             Expr::Not(term) => !term.holds(subject),
             Expr::Known(field) => {
                 let mut holds = false;
-                subject.values(field, &mut |value| holds |= !matches!(value, Value::Bool(false)));
+                field.values(subject, &mut |value| holds |= !matches!(value, Value::Bool(false)));
                 holds
             }
             Expr::Compare(comparison) => comparison.holds(subject),
@@ -105,7 +104,7 @@ impl Expr {
     }
 
     /// One of the fields that it names is such a one.
-    fn names(&self, is_such: &dyn Fn(&Field) -> bool) -> bool {
+    fn names(&self, is_such: &dyn Fn(&Named) -> bool) -> bool {
         match self {
             Expr::All(terms) | Expr::Any(terms) => terms.iter().any(|term| term.names(is_such)),
             Expr::Not(term) => term.names(is_such),
@@ -118,7 +117,7 @@ impl Expr {
 /// A field and what its values are held against.
 #[derive(Debug, Clone)]
 struct Comparison {
-    field: Field,
+    field: Named,
     test: Test,
     /// No value may pass the test, and there has to be one.
     negated: bool,
@@ -159,7 +158,7 @@ impl Order {
 impl Comparison {
     fn holds(&self, subject: &Subject<'_>) -> bool {
         let (mut known, mut passed) = (false, false);
-        subject.values(&self.field, &mut |value| {
+        self.field.values(subject, &mut |value| {
             known = true;
             passed |= self.test.passes(&value);
         });

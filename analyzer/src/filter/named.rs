@@ -2,16 +2,15 @@
 
 use std::str::FromStr;
 
-use super::field::{self, Field, Kind, Plain};
-use super::number::Unit;
-use super::subject::{Subject, Value};
+use super::field::{self, Named};
 use crate::exchange::Item;
+use crate::exchange::field::{Kind, PATH, Subject, Unit, Value};
 
 /// A field of an item, as a filter names it.
 #[derive(Debug, Clone)]
 pub struct NamedField {
     name: String,
-    field: Field,
+    field: Named,
     kind: Kind,
 }
 
@@ -23,7 +22,7 @@ impl NamedField {
 
     /// The field is the path of a request.
     pub fn is_path(&self) -> bool {
-        self.field == Field::Plain(Plain::Path)
+        matches!(self.field, Named::Plain(field) if *field == PATH)
     }
 
     /// The values are times or durations, of which hardly two are equal.
@@ -33,7 +32,7 @@ impl NamedField {
 
     /// Calls `see` with each value of the field in an item; not at all if it is unknown.
     pub fn values(&self, item: &Item, see: &mut dyn FnMut(Value<'_>)) {
-        Subject::with(item, |subject| subject.values(&self.field, see));
+        self.field.values(&Subject::new(item), see);
     }
 }
 

@@ -2,18 +2,7 @@
 
 use sslrec_cli::size;
 
-/// How the number of a field is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unit {
-    /// A whole number.
-    Count,
-    /// Bytes, or units of 1024 of them.
-    Bytes,
-    /// Time with its unit; the number counts nanoseconds.
-    Duration,
-    /// Milliseconds without a unit; the number counts nanoseconds.
-    Millis,
-}
+use crate::exchange::field::Unit;
 
 impl Unit {
     /// What a number of this kind looks like, for people.

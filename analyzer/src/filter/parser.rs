@@ -5,10 +5,11 @@ use std::ops::Range;
 use regex::Regex;
 
 use super::error::Error;
-use super::field::{self, Kind};
+use super::field;
 use super::lexer::{Lexer, Token};
-use super::number::Unit;
 use super::{Comparison, Expr, Order, Test};
+use crate::exchange::field::Kind;
+use crate::exchange::field::Unit;
 
 /// How deep parentheses and `not` may nest: each level takes stack, here and when it is asked.
 const MAX_DEPTH: usize = 100;

@@ -1,6 +1,7 @@
 //! One JSON object a line: exchanges, streams and handshakes, then a summary.
 //!
-//! The order of the fields is part of the contract with people who read it. Unknown is `null`.
+//! Keys come from the table of fields ([`sslrec_analyzer::exchange::field`]), which filters read too. The
+//! order is part of the contract with readers. Unknown is `null`.
 //! Octets of heads above 0x7F become the code points of the same number (see
 //! [`sslrec_analyzer::text::latin1`]).
 
@@ -12,7 +13,7 @@ use std::ops::Range;
 
 use sslrec_analyzer::descriptors::Descriptors;
 use sslrec_analyzer::exchange::{
-    ConnectionInfo, Exchange, Fields, Handshake, Item, Message, Request, Response, Stream,
+    ConnectionInfo, Exchange, Fields, Handshake, Item, Message, Request, Response, Stream, field,
 };
 use sslrec_analyzer::pipeline::Summary;
 use sslrec_analyzer::text::Rfc3339;
@@ -121,8 +122,8 @@ fn write_exchange(
 /// Type and number of an exchange.
 fn push_start(out: &mut Vec<u8>, id: u64) {
     let mut line = Object::begin(out);
-    line.field("type", "exchange");
-    line.field("id", id);
+    line.field(field::TYPE.key(), "exchange");
+    line.field(field::ID.key(), id);
 }
 
 /// What follows the number of an exchange. Returns where its connection stands in the buffer.
@@ -132,15 +133,17 @@ fn exchange_fields(
     descriptors: Option<&Descriptors>,
 ) -> serde_json::Result<Range<usize>> {
     let info = &exchange.connection;
-    line.field("conn", info.record.conn);
-    line.field("stream", exchange.stream);
-    line.field("proto", exchange.listed_proto());
-    line.field("time", Rfc3339(exchange.first_ns()));
+    line.field(field::CONN.key(), info.record.conn);
+    line.field(field::STREAM.key(), exchange.stream);
+    line.field(field::PROTO.key(), exchange.listed_proto());
+    line.field(field::TIME.key(), Rfc3339(exchange.first_ns()));
     let start = line.position();
     identity(line, info, Some(exchange.request_direction));
     let end = line.position();
-    line.object("request", exchange.request.as_ref(), |object, r| request(object, r, info.tls));
-    line.object("response", exchange.response.as_ref(), response);
+    line.object(field::REQUEST.key(), exchange.request.as_ref(), |object, r| {
+        request(object, r, info.tls)
+    });
+    line.object(field::RESPONSE.key(), exchange.response.as_ref(), response);
     if !exchange.interim.is_empty() {
         line.objects("interim", &exchange.interim, |object, interim| {
             object.field("status", interim.status);
@@ -150,11 +153,11 @@ fn exchange_fields(
     if let Some(carried) = CarriedObject::of(exchange, descriptors) {
         line.serialize(carried.key(), &carried)?;
     }
-    line.field("ttfb_ms", exchange.ttfb_ns().map(Milliseconds));
-    line.field("duration_ms", exchange.duration_ns().map(Milliseconds));
-    line.field("complete", exchange.complete);
-    line.field("lost_bytes", exchange.lost_bytes);
-    line.field("notes", &*exchange.notes);
+    line.field(field::TTFB.key(), exchange.ttfb_ns().map(Milliseconds));
+    line.field(field::TOOK.key(), exchange.duration_ns().map(Milliseconds));
+    line.field(field::COMPLETE.key(), exchange.complete);
+    line.field(field::LOST_BYTES.key(), exchange.lost_bytes);
+    line.field(field::NOTES.key(), &*exchange.notes);
     Ok(start..end)
 }
 
@@ -162,14 +165,14 @@ fn write_stream(out: &mut Vec<u8>, stream: &Stream) {
     let info = &stream.connection;
     let client = info.client_direction();
     let mut line = Object::begin(out);
-    line.field("type", "stream");
-    line.field("conn", info.record.conn);
-    line.field("proto", "stream");
-    line.field("time", Rfc3339(stream.first_ns));
+    line.field(field::TYPE.key(), "stream");
+    line.field(field::CONN.key(), info.record.conn);
+    line.field(field::PROTO.key(), "stream");
+    line.field(field::TIME.key(), Rfc3339(stream.first_ns));
     identity(&mut line, info, client);
     let halves = client.map(|client| (&stream.halves[client], &stream.halves[client.reverse()]));
-    line.field("client_bytes", halves.map(|(client, _)| client.bytes));
-    line.field("server_bytes", halves.map(|(_, server)| server.bytes));
+    line.field(field::CLIENT_BYTES.key(), halves.map(|(client, _)| client.bytes));
+    line.field(field::SERVER_BYTES.key(), halves.map(|(_, server)| server.bytes));
     line.field("first_bytes", halves.map(|(client, _)| Base64(&client.first_bytes)));
     line.field("server_first_bytes", halves.map(|(_, server)| Base64(&server.first_bytes)));
     if let Some((client, server)) = halves {
@@ -178,26 +181,26 @@ fn write_stream(out: &mut Vec<u8>, stream: &Stream) {
     } else {
         by_end(&mut line, stream);
     }
-    line.field("duration_ms", stream.last_ns.checked_sub(stream.first_ns).map(Milliseconds));
-    line.field("complete", stream.complete);
-    line.field("lost_bytes", stream.lost_bytes);
-    line.field("notes", &*stream.notes);
+    line.field(field::TOOK.key(), stream.last_ns.checked_sub(stream.first_ns).map(Milliseconds));
+    line.field(field::COMPLETE.key(), stream.complete);
+    line.field(field::LOST_BYTES.key(), stream.lost_bytes);
+    line.field(field::NOTES.key(), &*stream.notes);
     line.end();
 }
 
 fn write_handshake(out: &mut Vec<u8>, handshake: &Handshake) {
     let info = &handshake.connection;
     let mut line = Object::begin(out);
-    line.field("type", "handshake");
-    line.field("conn", info.record.conn);
-    line.field("time", Rfc3339(handshake.first_ns));
+    line.field(field::TYPE.key(), "handshake");
+    line.field(field::CONN.key(), info.record.conn);
+    line.field(field::TIME.key(), Rfc3339(handshake.first_ns));
     identity(&mut line, info, info.client_direction());
-    line.field("version", info.record.version.as_deref());
-    line.field("cipher", info.record.cipher.as_deref());
-    line.field("ok", handshake.ok);
-    line.field("result", handshake.result);
-    line.field("fn", &*handshake.func);
-    line.field("latency_ms", handshake.latency_ns().map(Milliseconds));
+    line.field(field::VERSION.key(), info.record.version.as_deref());
+    line.field(field::CIPHER.key(), info.record.cipher.as_deref());
+    line.field(field::OK.key(), handshake.ok);
+    line.field(field::RESULT.key(), handshake.result);
+    line.field(field::FN.key(), &*handshake.func);
+    line.field(field::LATENCY.key(), handshake.latency_ns().map(Milliseconds));
     line.end();
 }
 
@@ -216,26 +219,26 @@ fn by_end(line: &mut Object<'_>, stream: &Stream) {
 fn identity(line: &mut Object<'_>, info: &ConnectionInfo, client: Option<Direction>) {
     let record = &info.record;
     let (from, to) = client.map_or((None, None), |client| info.ends(client));
-    line.field("pid", info.pid());
-    line.field("comm", info.comm.as_deref());
-    line.field("role", info.role(client).map(Role::as_str));
-    line.field("lib", info.lib());
-    line.field("client", from);
-    line.field("server", to);
+    line.field(field::PID.key(), info.pid());
+    line.field(field::COMM.key(), info.comm.as_deref());
+    line.field(field::ROLE.key(), info.role(client).map(Role::as_str));
+    line.field(field::LIB.key(), info.lib());
+    line.field(field::CLIENT.key(), from);
+    line.field(field::SERVER.key(), to);
     if client.is_none() {
         line.field_if_some("local", record.local);
         line.field_if_some("remote", record.remote);
     }
-    line.field("addr", record.addr.as_str());
-    line.field("sni", record.sni.as_deref());
-    line.field("alpn", record.alpn.as_deref());
+    line.field(field::ADDR.key(), record.addr.as_str());
+    line.field(field::SNI.key(), record.sni.as_deref());
+    line.field(field::ALPN.key(), record.alpn.as_deref());
 }
 
 fn request(object: &mut Object<'_>, request: &Request, tls: bool) {
-    object.field("method", request.method.as_deref());
-    object.field("url", request.url_octets(tls).map(Latin1));
-    object.field("authority", request.authority_octets().map(|octets| Latin1([octets])));
-    object.field("path", request.path_octets().map(|octets| Latin1([octets])));
+    object.field(field::METHOD.key(), request.method.as_deref());
+    object.field(field::URL.key(), request.url_octets(tls).map(Latin1));
+    object.field(field::AUTHORITY.key(), request.authority_octets().map(|octets| Latin1([octets])));
+    object.field(field::PATH.key(), request.path_octets().map(|octets| Latin1([octets])));
     message(object, &request.message);
     // Most requests have none, and the contract shows none.
     let trailers = &request.message.trailers;
@@ -243,15 +246,15 @@ fn request(object: &mut Object<'_>, request: &Request, tls: bool) {
 }
 
 fn response(object: &mut Object<'_>, response: &Response) {
-    object.field("status", response.status);
-    object.field("reason", Latin1([&response.reason]));
+    object.field(field::STATUS.key(), response.status);
+    object.field(field::REASON.key(), Latin1([&response.reason]));
     message(object, &response.message);
     object.field("trailers", &response.message.trailers);
 }
 
 fn message(object: &mut Object<'_>, message: &Message) {
     object.field("headers", &message.headers);
-    object.field("body_bytes", message.body.bytes);
+    object.field(field::RESPONSE_BYTES.key(), message.body.bytes);
     // Without content codings; only where these were to be undone, and then so is the body.
     object.field_if_some("decoded_bytes", message.body.decoded_bytes);
     object.field_if_some("body", message.body.data.as_deref().map(Base64));
