@@ -139,10 +139,10 @@ pub struct Options {
 
     /// Blank secrets while writing, length kept; repeatable
     ///
-    /// RULE is default (authorization, proxy-authorization, x-api-key, cookie, set-cookie and bearer
-    /// tokens), header:NAME, cookie, cookie:NAME, query:NAME, json:NAME, form:NAME, bearer, basic, or
-    /// regex:RE. It holds for every file and for the text. What may be secret and cannot be looked
-    /// through, such as compressed bodies, is blanked as a whole; `sslanalyze redact --help` has the
+    /// RULE is default (credential headers, cookies, secrets in URLs and forms, bearer tokens, and
+    /// tokens by their shape), header:NAME, cookie, cookie:NAME, query:NAME, json:NAME, form:NAME, bearer, basic, or
+    /// regex:RE. It holds for every file and for the text. Bytes that may be secret and cannot be
+    /// searched, such as compressed bodies, are blanked as a whole; `sslanalyze redact --help` has the
     /// details. Example: `--redact default --redact json:password`
     #[arg(long, value_name = "RULE")]
     pub redact: Vec<Rules>,

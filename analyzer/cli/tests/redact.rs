@@ -326,3 +326,72 @@ fn a_capture_that_was_redacted_can_be_redacted_again() {
     redact(dir, "c.zst", "d.zst", &["default", "json:password"]);
     assert_eq!(contents(&dir.join("b.zst")), contents(&dir.join("d.zst")));
 }
+
+/// A pcap of raw IPv4 packets with one connection: the client's bytes, and the server's.
+fn pcap(sent: &[u8], received: &[u8]) -> Vec<u8> {
+    let mut file = vec![];
+    for word in [0xa1b2_c3d4u32, 0x0004_0002, 0, 0, 65_535, 101] {
+        file.extend(word.to_le_bytes());
+    }
+    let mut packet = |from: u8, seq: u32, ack: u32, flags: u8, payload: &[u8]| {
+        let len = 40 + payload.len() as u16;
+        let (src, dst) = ([10, 0, 0, from], [10, 0, 0, 3 - from]);
+        let ports: [u16; 2] = if from == 1 { [40_000, 80] } else { [80, 40_000] };
+        let mut bytes = vec![0x45, 0];
+        bytes.extend(len.to_be_bytes());
+        bytes.extend([0, 0, 0, 0, 64, 6, 0, 0]);
+        bytes.extend([src, dst].concat());
+        ports.iter().for_each(|port| bytes.extend(port.to_be_bytes()));
+        bytes.extend(seq.to_be_bytes());
+        bytes.extend(ack.to_be_bytes());
+        bytes.extend([0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+        bytes.extend(payload);
+        for word in [1_700_000_000, 0, bytes.len() as u32, bytes.len() as u32] {
+            file.extend(word.to_le_bytes());
+        }
+        file.extend(bytes);
+    };
+    let (sent_end, received_end) = (101 + sent.len() as u32, 501 + received.len() as u32);
+    packet(1, 100, 0, 0x02, b"");
+    packet(2, 500, 101, 0x12, b"");
+    packet(1, 101, 501, 0x18, sent);
+    packet(2, 501, sent_end, 0x18, received);
+    packet(1, sent_end, received_end, 0x11, b"");
+    packet(2, received_end, sent_end + 1, 0x11, b"");
+    file
+}
+
+#[test]
+fn captures_of_other_programs_are_redacted_and_counts_are_printed() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let sent = b"POST /a?token=s3cret-q HTTP/1.1\r\nHost: h\r\nX-Vault-Token: s3cret-h\r\n\
+                 Content-Length: 20\r\n\r\na=b&password=s3cretf";
+    let received = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+    std::fs::write(dir.join("in.pcap"), pcap(sent, received)).unwrap();
+    for out in ["out.pcapng", "out.zst"] {
+        let output = sslanalyze(dir, &["redact", "in.pcap", out]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        for line in [
+            "blanked 1 values, 8 bytes, in start lines by query\n",
+            "blanked 1 values, 8 bytes, in header fields by header\n",
+            "blanked 1 values, 7 bytes, in bodies by query\n",
+        ] {
+            assert!(said.contains(line), "{said}");
+        }
+        assert!(!holds(&contents(&dir.join(out)), "s3cret"));
+        let (before, _) = list(dir, "in.pcap");
+        let (after, text) = list(dir, out);
+        assert_eq!(before.len(), after.len(), "{text}");
+        let (request, response) = (&after[0]["request"], &after[0]["response"]);
+        assert_eq!(request["path"], "/a?token=********", "{text}");
+        assert_eq!(response["status"], 200, "{text}");
+        assert_eq!(before[0]["ts"], after[0]["ts"]);
+        assert_eq!(after.last().unwrap()["closed"], before.last().unwrap()["closed"], "{text}");
+    }
+    let output = sslanalyze(dir, &["redact", "-q", "in.pcap", "quiet.zst"]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let output = sslanalyze(dir, &["convert", "in.pcap", "no.zst"]);
+    assert!(!output.status.success() && !dir.join("no.zst").exists(), "{output:?}");
+}

@@ -9,14 +9,11 @@ use std::mem::MaybeUninit;
 
 use httparse::Status;
 use memchr::memchr;
+use sslrec_wire::http1::message::MAX_FIELDS;
 use sslrec_wire::http1::start::{self, StartLine, is_token};
 use sslrec_wire::http1::{Declared, Framing, Kind, find_end_of_head, message};
 
 use crate::exchange::{Fields, Request, Response};
-
-/// The most fields that are kept of one head or trailer section; each costs the peer two bytes
-/// and us many more.
-const MAX_FIELDS: usize = 10_000;
 
 /// Fields that fit without an allocation.
 const USUAL_FIELDS: usize = 64;

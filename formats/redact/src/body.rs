@@ -3,63 +3,56 @@
 
 use std::ops::Range;
 
+use super::counts::Place;
 use super::fields::Contents;
-use super::json::Json;
-use super::pairs::{Ends, Pairs};
-use super::patterns::Scanner;
+use super::search::{Search, Text};
 use super::window::{Engine, Window};
 
-/// See the module.
+/// The contents of one message, or a stream.
 #[derive(Debug)]
 pub(super) enum Body {
     /// No rule concerns it.
     Free,
     /// Whether something in it is secret cannot be known: it is blanked.
-    Blank,
-    /// It is looked through.
+    Blank(Place),
+    /// It is searched.
     Search(Box<Search>),
-}
-
-#[derive(Debug)]
-pub(super) struct Search {
-    json: Json,
-    pairs: Pairs,
-    scanner: Scanner,
-    /// Only patterns count.
-    opaque: bool,
 }
 
 impl Body {
     /// The contents that follow a head.
     pub(super) fn new(engine: &Engine, contents: Contents) -> Self {
         let rules = &engine.rules;
-        if !rules.concerns_bodies() {
-            return Body::Free;
-        }
         if contents.coded || (contents.multipart && !rules.form.is_empty()) {
-            return Body::Blank;
+            return Self::unknown(engine);
         }
-        let pairs = match contents.may_be_form() {
-            true => Pairs::at_name(Ends::AtAmpersand),
-            false => Pairs::within(Ends::WithTheUrl),
-        };
-        let (json, scanner) = (Json::new(), Scanner::default());
-        Body::Search(Box::new(Search { json, pairs, scanner, opaque: false }))
+        let text = Text { place: Place::Body, form: contents.may_be_form(), unsure: false };
+        Self::of(engine, text)
     }
 
-    /// Contents of which the head is not known.
+    /// Contents of which the head is not known, or that cannot be searched.
     pub(super) fn unknown(engine: &Engine) -> Self {
-        if engine.rules.concerns_bodies() { Body::Blank } else { Body::Free }
+        match engine.rules.concerns_bodies() {
+            true => Body::Blank(Place::Body),
+            false => Body::Free,
+        }
     }
 
-    /// A stream that is not HTTP.
-    pub(super) fn opaque(engine: &Engine) -> Self {
-        if engine.patterns.is_empty() {
-            return Body::Free;
+    /// A message of a WebSocket, or a frame of HTTP/2 that is not content.
+    pub(super) fn text(engine: &Engine, place: Place) -> Self {
+        Self::of(engine, Text { place, form: false, unsure: false })
+    }
+
+    /// Bytes that are not HTTP, or were not recognised as such: they may be anything, a head too.
+    pub(super) fn unsure(engine: &Engine) -> Self {
+        Self::of(engine, Text { place: Place::Other, form: false, unsure: true })
+    }
+
+    fn of(engine: &Engine, text: Text) -> Self {
+        match engine.rules.is_empty() {
+            true => Body::Free,
+            false => Body::Search(Box::new(Search::new(text))),
         }
-        let (json, pairs) = (Json::new(), Pairs::within(Ends::WithTheUrl));
-        let scanner = Scanner::default();
-        Body::Search(Box::new(Search { json, pairs, scanner, opaque: true }))
     }
 
     /// The next bytes of it.
@@ -67,7 +60,7 @@ impl Body {
         match self {
             _ if range.is_empty() => {}
             Body::Free => {}
-            Body::Blank => window.blank(range),
+            Body::Blank(place) => engine.blank(window, range, *place),
             Body::Search(search) => search.data(window, range, engine),
         }
     }
@@ -75,57 +68,39 @@ impl Body {
     /// Nothing follows.
     pub(super) fn finish(&mut self, window: &mut Window, engine: &mut Engine) {
         if let Body::Search(search) = self {
-            let blank = &mut |range| window.blank(range);
-            search.scanner.settle(&mut engine.patterns, true, blank);
+            search.finish(window, engine);
         }
     }
 
     /// Bytes are missing: what follows may be the rest of a secret.
     pub(super) fn gap(&mut self, window: &mut Window, engine: &mut Engine) {
         match self {
-            Body::Search(search) if search.opaque => self.finish(window, engine),
+            Body::Search(search) if search.is_unsure() => search.gap(window, engine),
             Body::Search(search) => {
-                search.scanner.give_up(&mut |range| window.blank(range));
-                *self = Body::Blank;
+                search.give_up(window, engine);
+                let place = search.place();
+                // Without rules about contents only lines that look like header fields count.
+                match engine.rules.concerns_bodies() {
+                    true => *self = Body::Blank(place),
+                    false => search.gap(window, engine),
+                }
             }
-            Body::Free | Body::Blank => {}
+            Body::Free | Body::Blank(_) => {}
         }
     }
 
     /// More is held than may be.
-    pub(super) fn give_up(&mut self, window: &mut Window) {
+    pub(super) fn give_up(&mut self, window: &mut Window, engine: &mut Engine) {
         if let Body::Search(search) = self {
-            search.scanner.give_up(&mut |range| window.blank(range));
+            search.give_up(window, engine);
         }
     }
 
-    /// Where the first byte stands that is held back.
+    /// Where the first byte is that is held back.
     pub(super) fn held_from(&self) -> Option<u64> {
         match self {
-            Body::Search(search) => search.scanner.held_from(),
-            Body::Free | Body::Blank => None,
-        }
-    }
-}
-
-impl Search {
-    fn data(&mut self, window: &mut Window, range: Range<u64>, engine: &mut Engine) {
-        let Engine { rules, patterns } = engine;
-        if !patterns.is_empty() {
-            // They see the bytes as they were.
-            self.scanner.push(window.get(range.clone()), range.start);
-        }
-        if !self.opaque {
-            let bytes = window.get_mut(range);
-            if !rules.query.is_empty() || !rules.form.is_empty() {
-                self.pairs.data(&[&rules.query, &rules.form], bytes);
-            }
-            if !rules.json.is_empty() {
-                self.json.data(&rules.json, bytes);
-            }
-        }
-        if !patterns.is_empty() {
-            self.scanner.settle(patterns, false, &mut |range| window.blank(range));
+            Body::Search(search) => search.held_from(),
+            Body::Free | Body::Blank(_) => None,
         }
     }
 }

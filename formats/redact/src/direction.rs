@@ -10,27 +10,31 @@
 //!     +----------------> Http2 ----------------+
 //! ```
 //!
-//! Bytes that are known not to be HTTP are looked through for patterns only. Bytes of which that is
-//! not known, because something before them is missing or was not understood, are blanked up to
-//! the next place where HTTP begins.
+//! Bytes that were not recognised as HTTP may be HTTP all the same: malformed, or behind something
+//! else. They are searched like contents, and for lines that look like header fields. Bytes behind a
+//! place where something is missing or was not understood are blanked up to the next place where
+//! HTTP begins.
 
 use std::ops::Range;
 
 use memchr::memchr;
+use sslrec_wire::http1::Kind;
+use sslrec_wire::http1::message::MAX_HEAD;
+use sslrec_wire::http1::start;
 
 use super::body::Body;
-use super::head::{self, Line};
+use super::counts::Place;
 use super::http1::{Http1, Shared, Step};
 use super::http2::Http2;
 use super::websocket::WebSocket;
 use super::window::{Engine, Window};
-use sslrec_wire::http2::frame::PREFACE;
+use sslrec_wire::http2::frame::{Frame, PREFACE};
 use sslrec_wire::http2::search;
 
-/// The most that is held of one direction.
-const MAX_HELD: usize = 512 << 10;
+/// The most that is held of one direction: the longest head, and some more.
+const MAX_HELD: usize = MAX_HEAD + (64 << 10);
 
-/// See the module.
+/// One direction of a connection.
 #[derive(Debug)]
 pub(super) struct Direction {
     pub(super) window: Window,
@@ -50,20 +54,22 @@ enum Protocol {
 /// Bytes that are not HTTP, or not known to be.
 #[derive(Debug)]
 struct Unknown {
-    /// They are not HTTP as far as they were seen; `None` where that is not known.
+    /// Nothing is missing before them; `None` if it is, or if that is not known.
     opaque: Option<Body>,
     /// Nothing was seen yet.
     first: bool,
+    /// A line begins here.
+    line: bool,
 }
 
 impl Unknown {
     /// At the beginning of something.
     fn fresh(engine: &Engine) -> Protocol {
-        Protocol::Unknown(Self { opaque: Some(Body::opaque(engine)), first: true })
+        Protocol::Unknown(Self { opaque: Some(Body::unsure(engine)), first: true, line: true })
     }
 
     /// In the middle of something.
-    const LOST: Self = Self { opaque: None, first: false };
+    const LOST: Self = Self { opaque: None, first: false, line: false };
 }
 
 impl Direction {
@@ -93,10 +99,10 @@ impl Direction {
     /// So many bytes are missing.
     pub(super) fn gap(&mut self, len: u64, engine: &mut Engine) {
         let step = match &mut self.protocol {
-            Protocol::Unknown(Unknown { opaque: Some(body), first: false }) => {
+            Protocol::Unknown(Unknown { opaque: Some(body), first: false, .. }) => {
                 let pending = self.at..self.window.end();
                 body.data(&mut self.window, pending, engine);
-                body.finish(&mut self.window, engine);
+                body.gap(&mut self.window, engine);
                 Step::Again
             }
             Protocol::Http1(http1) => {
@@ -109,7 +115,7 @@ impl Direction {
             }
             Protocol::Unknown(_) | Protocol::WebSocket(_) => {
                 let pending = self.at..self.window.end();
-                self.window.blank(pending);
+                engine.blank(&mut self.window, pending, Place::Other);
                 Step::Lost
             }
         };
@@ -134,7 +140,9 @@ impl Direction {
                 body.data(window, pending, engine);
                 body.finish(window, engine);
             }
-            Protocol::Unknown(_) => window.blank(*at..window.end()),
+            Protocol::Unknown(_) | Protocol::WebSocket(_) => {
+                engine.blank(window, *at..window.end(), Place::Other);
+            }
             Protocol::Http1(http1) => {
                 http1.cut(window, *at, engine);
                 http1.body().finish(window, engine);
@@ -143,7 +151,6 @@ impl Direction {
                 http2.cut(window, at);
                 http2.finish(window, engine);
             }
-            Protocol::WebSocket(_) => window.blank(*at..window.end()),
         }
         self.at = self.window.end();
     }
@@ -162,14 +169,17 @@ impl Direction {
     /// More is held than may be: what is held is blanked.
     pub(super) fn give_up(&mut self, engine: &mut Engine) {
         match &mut self.protocol {
-            Protocol::Unknown(Unknown { opaque: Some(body), .. }) => body.give_up(&mut self.window),
-            Protocol::Http1(http1) => http1.body().give_up(&mut self.window),
-            Protocol::Http2(http2) => http2.give_up(&mut self.window),
+            Protocol::Unknown(Unknown { opaque: Some(body), .. }) => {
+                body.give_up(&mut self.window, engine);
+            }
+            Protocol::Http1(http1) => http1.body().give_up(&mut self.window, engine),
+            Protocol::Http2(http2) => http2.give_up(&mut self.window, engine),
             Protocol::Unknown(_) | Protocol::WebSocket(_) => {}
         }
         if self.at < self.window.end() {
             // A frame or a head that never ends.
-            self.window.blank(self.at..self.window.end());
+            let rest = self.at..self.window.end();
+            engine.blank(&mut self.window, rest, Place::Other);
             self.at = self.window.end();
             self.lose(engine);
         }
@@ -238,51 +248,67 @@ enum Found {
 
 impl Unknown {
     fn step(&mut self, window: &mut Window, at: &mut u64, call: u64, engine: &mut Engine) -> Found {
-        let bytes = window.from(*at);
-        if bytes.is_empty() {
+        if window.from(*at).is_empty() {
             return Found::Nothing;
         }
-        if (self.first || *at == call)
-            && let Some(found) = self.http2(window, at)
-        {
+        let begins = self.first || *at == call;
+        if begins && let Some(found) = self.http2(window, at, engine) {
             return found;
         }
         let bytes = window.from(*at);
         let line = memchr(b'\n', bytes).map(|end| &bytes[..=end]);
-        let believed = |line: &[u8]| self.opaque.is_some() || head::is_certain(line);
-        match line.map(|line| head::start_line(line).filter(|_| believed(line))) {
-            Some(Some(line)) => {
-                let responses = matches!(line, Line::Response { .. });
-                return Found::Protocol(Protocol::Http1(Box::new(Http1::new(responses))));
-            }
-            None if head::may_be_start(bytes) && self.may_begin(window, *at, call) => {
-                return Found::Nothing;
-            }
-            Some(None) | None => {}
+        if line.is_none() && (begins || self.line) && may_be_start(bytes) {
+            return Found::Nothing;
         }
-        let len = line.map_or(bytes.len(), <[u8]>::len) as u64;
-        // RFC 9112 section 2.2: empty lines before a request do not count.
-        self.first &= line.is_some_and(|line| line.trim_ascii().is_empty());
-        let passed = *at..*at + len;
-        *at = passed.end;
-        self.pass(window, passed, engine);
-        Found::Passed
+        let text = line.unwrap_or(bytes);
+        let message = line.and_then(|line| self.message(line));
+        let len = match message {
+            Some((start, _)) => start,
+            // A message may begin with the last call, behind what it did not go on with.
+            None if (*at + 1..*at + text.len() as u64).contains(&call) => (call - *at) as usize,
+            None => text.len(),
+        };
+        if len > 0 {
+            // RFC 9112 section 2.2: empty lines before a request do not count.
+            self.first &= line.is_some() && text[..len].trim_ascii().is_empty();
+            self.line = text[..len].ends_with(b"\n");
+            let passed = *at..*at + len as u64;
+            *at = passed.end;
+            self.pass(window, passed, engine);
+        }
+        match message {
+            Some((_, kind)) => Found::Protocol(Protocol::Http1(Box::new(Http1::new(kind)))),
+            None => Found::Passed,
+        }
     }
 
-    /// A message can begin here: at the beginning of a call or a line.
-    fn may_begin(&self, window: &Window, at: u64, call: u64) -> bool {
-        self.first || at == call || window.get(at.saturating_sub(1)..at) == b"\n"
+    /// Where in a line a message begins. Behind missing bytes the whole line must be a start line
+    /// beyond doubt; elsewhere the line may begin with the end of something else.
+    fn message(&self, line: &[u8]) -> Option<(usize, Kind)> {
+        let kinds = [Kind::Response, Kind::Request];
+        let text = line.strip_suffix(b"\n").unwrap_or(line);
+        if self.opaque.is_none() && !start::is_certain(line) {
+            return None;
+        }
+        let whole = kinds.into_iter().find(|&kind| start::is_start_line(kind, text));
+        if whole.is_some() || self.opaque.is_none() {
+            return whole.map(|kind| (0, kind));
+        }
+        kinds
+            .into_iter()
+            .filter_map(|kind| Some((start::find(kind, line, 0)?, kind)))
+            .min_by_key(|found| found.0)
     }
 
     fn pass(&mut self, window: &mut Window, range: Range<u64>, engine: &mut Engine) {
         match &mut self.opaque {
             Some(body) => body.data(window, range, engine),
-            None => window.blank(range),
+            None => engine.blank(window, range, Place::Other),
         }
     }
 
     /// Looks for HTTP/2.
-    fn http2(&mut self, window: &mut Window, at: &mut u64) -> Option<Found> {
+    fn http2(&mut self, window: &mut Window, at: &mut u64, engine: &mut Engine) -> Option<Found> {
         let bytes = window.from(*at);
         let http2 = |joining| Found::Protocol(Protocol::Http2(Box::new(Http2::new(joining))));
         let known = &bytes[..bytes.len().min(PREFACE.len())];
@@ -291,24 +317,28 @@ impl Unknown {
             return Some(if whole { http2(!self.first) } else { Found::Nothing });
         }
         if self.first {
-            // A server begins with SETTINGS (RFC 9113 section 3.4).
-            return match *bytes {
-                [0, 0, len, 4, 0, 0, 0, 0, 0, ..] if len % 6 == 0 => Some(http2(false)),
-                [0] | [0, 0] | [0, 0, _] => Some(Found::Nothing),
-                [0, 0, len, 4, ref rest @ ..]
-                    if len % 6 == 0 && rest.len() < 5 && rest.iter().all(|&octet| octet == 0) =>
-                {
-                    Some(Found::Nothing)
-                }
-                _ => None,
+            return match Frame::read(bytes) {
+                Some(frame) => frame.is_first_of_server().then(|| http2(false)),
+                None => may_be_settings(bytes).then_some(Found::Nothing),
             };
         }
         if self.opaque.is_some() {
             return None;
         }
         let skipped = search::find(bytes)? as u64;
-        window.blank(*at..*at + skipped);
+        engine.blank(window, *at..*at + skipped, Place::Other);
         *at += skipped;
         Some(http2(true))
     }
+}
+
+/// A line without its end can become a start line.
+fn may_be_start(bytes: &[u8]) -> bool {
+    [Kind::Request, Kind::Response].iter().any(|&kind| start::may_be_head(kind, bytes))
+}
+
+/// The beginning of a frame header can become that of a server's first SETTINGS.
+fn may_be_settings(bytes: &[u8]) -> bool {
+    let expected = [Some(0), Some(0), None, Some(4), Some(0), Some(0), Some(0), Some(0), Some(0)];
+    bytes.iter().zip(expected).all(|(&octet, expected)| expected.is_none_or(|e| e == octet))
 }

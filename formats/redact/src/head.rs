@@ -1,56 +1,26 @@
-//! Heads of HTTP/1 (RFC 9112 sections 2 to 6): blanks what is secret in one, and finds out how long
-//! the contents are that follow it.
+//! Heads of HTTP/1 (RFC 9112 sections 2 to 6): blanks what is secret in one, and reads what it
+//! declares about the contents that follow it.
+//!
+//! A head may be malformed in any way: each line that looks like a field counts as one, also where
+//! a strict reader takes it for the continuation of another.
 
 use std::ops::Range;
 
 use memchr::{memchr, memrchr};
+use sslrec_wire::http1::Declared;
+use sslrec_wire::http1::message::{self, MAX_FIELDS};
+use sslrec_wire::http1::start::{self, StartLine};
 
-use super::fields::{Contents, secret};
-use super::window::{Engine, Window};
-
-/// The most that is held of one head; what is longer is blanked.
-pub(super) const MAX_HEAD: usize = 256 << 10;
-
-/// The longest first line that is waited for.
-const MAX_LINE: usize = 64 << 10;
-
-/// The longest method.
-const MAX_METHOD: usize = 32;
-
-/// Methods that are told from the end of something: those of RFC 9110 section 9.3, RFC 5789 and RFC
-/// 4918.
-const METHODS: [&str; 16] = [
-    "GET",
-    "HEAD",
-    "POST",
-    "PUT",
-    "DELETE",
-    "CONNECT",
-    "OPTIONS",
-    "TRACE",
-    "PATCH",
-    "PROPFIND",
-    "PROPPATCH",
-    "MKCOL",
-    "COPY",
-    "MOVE",
-    "LOCK",
-    "UNLOCK",
-];
+use super::counts::{Place, Rule};
+use super::fields::{Contents, Secret, TARGET, cookies, secret};
+use super::finder::{header_name, is_cookie_field};
+use super::window::{Engine, FILL, Window};
 
 /// The start line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Line {
-    Request(Method),
-    Response { status: u16 },
-}
-
-/// What of a method decides how long things are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Method {
-    Head,
-    Connect,
-    Other,
+    Request { method: Vec<u8>, minor: u8 },
+    Response { status: u16, minor: u8 },
 }
 
 /// What a head says.
@@ -58,109 +28,69 @@ pub(super) enum Method {
 pub(super) struct Said {
     pub(super) line: Option<Line>,
     pub(super) contents: Contents,
-    pub(super) content_length: Option<u64>,
-    /// There is a transfer coding; whether the last one is `chunked`.
-    pub(super) chunked: Option<bool>,
+    pub(super) declared: Declared,
     /// It goes on as a web socket.
     pub(super) websocket: bool,
 }
 
-/// The start line that a line is, if it is one.
-pub(super) fn start_line(line: &[u8]) -> Option<Line> {
-    let line = line.trim_ascii_end();
-    if let Some(rest) = line.strip_prefix(b"HTTP/1.") {
-        return match *rest {
-            [minor, b' ', a, b, c, ref tail @ ..]
-                if [minor, a, b, c].iter().all(u8::is_ascii_digit)
-                    && tail.first().is_none_or(|&octet| octet == b' ') =>
-            {
-                let digit = |octet: u8| u16::from(octet - b'0');
-                Some(Line::Response { status: 100 * digit(a) + 10 * digit(b) + digit(c) })
-            }
-            _ => None,
-        };
-    }
-    let version = line.len().checked_sub(9).map(|at| &line[at..])?;
-    let end = memchr(b' ', line)?;
-    let is_request = version.starts_with(b" HTTP/1.")
-        && version[8].is_ascii_digit()
-        && end < line.len() - 9
-        && is_method(&line[..end]);
-    is_request.then_some(Line::Request(match &line[..end] {
-        b"HEAD" => Method::Head,
-        b"CONNECT" => Method::Connect,
-        _ => Method::Other,
-    }))
-}
-
-/// A start line that is not the end of something else as well, with which the line began: `=s3cretGET
-/// / HTTP/1.1`. For where it is not known that a message begins.
-pub(super) fn is_certain(line: &[u8]) -> bool {
-    let mut words = line.trim_ascii_end().split(|&octet| octet == b' ');
-    let begins = words.next().is_some_and(|first| {
-        first.starts_with(b"HTTP/1.") || METHODS.iter().any(|method| method.as_bytes() == first)
-    });
-    begins && (line.starts_with(b"HTTP/1.") || words.count() == 2)
-}
-
-/// A line without its end can become a start line.
-pub(super) fn may_be_start(line: &[u8]) -> bool {
-    let method = memchr(b' ', line).unwrap_or(line.len());
-    line.len() <= MAX_LINE
-        && (b"HTTP/1.".starts_with(line)
-            || line.starts_with(b"HTTP/1.")
-            || is_method(&line[..method]))
-}
-
-fn is_method(text: &[u8]) -> bool {
-    let is_token = |octet: &u8| octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(octet);
-    !text.is_empty() && text.len() <= MAX_METHOD && text.iter().all(is_token)
-}
-
-/// Blanks what is secret in a head that is there as a whole, and tells what it says. A trailer section
-/// is a head without a start line.
+/// Blanks what is secret in a head that is there as a whole, and reads what it says. A trailer
+/// section is a head without a start line.
 pub(super) fn redact(
     window: &mut Window,
     range: Range<u64>,
-    engine: &Engine,
+    engine: &mut Engine,
     trailers: bool,
 ) -> Said {
     let bytes = window.get(range.clone()).to_vec();
-    let mut said = Said::default();
-    let mut blanks: Vec<Range<usize>> = Vec::new();
-    let mut lines = lines(&bytes);
-    if !trailers && let Some(line) = lines.next() {
-        said.line = start_line(&bytes[line.clone()]);
-        if let Some(Line::Response { .. }) = said.line {
-            said.contents.of_response();
-        }
-        first_line(engine, &bytes, line, &mut blanks);
+    let start = match trailers {
+        true => 0,
+        false => memchr(b'\n', &bytes).map_or(bytes.len(), |end| end + 1),
+    };
+    let said = Said::read(&bytes, start);
+    let mut found = Vec::new();
+    start_line(engine, &bytes[..start], &mut found);
+    blank(window, range.start, &mut found, Place::StartLine, engine);
+    for line in lines(&bytes[start..]) {
+        field(engine, &bytes, start + line.start..start + line.end, &mut found);
     }
-    for line in lines {
-        field(engine, &bytes, line, &mut said, &mut blanks);
-    }
-    for blank in blanks {
-        let at = |place: usize| range.start + place as u64;
-        // A folded value has line breaks in it, which stay.
-        for octet in window.get_mut(at(blank.start)..at(blank.end)) {
-            if !b"\r\n".contains(octet) {
-                *octet = super::window::FILL;
-            }
-        }
-    }
+    blank(window, range.start, &mut found, Place::Fields, engine);
     said
 }
 
 /// Blanks the rest of a head of which no more is to be had: its last line may be anything.
-pub(super) fn redact_cut(window: &mut Window, range: Range<u64>, engine: &Engine, trailers: bool) {
+pub(super) fn redact_cut(
+    window: &mut Window,
+    range: Range<u64>,
+    engine: &mut Engine,
+    trailers: bool,
+) {
     let bytes = window.get(range.clone());
     let whole = memrchr(b'\n', bytes).map_or(0, |at| at + 1);
     let cut = range.start + whole as u64;
     redact(window, range.start..cut, engine, trailers);
-    window.blank(cut..range.end);
+    engine.blank(window, cut..range.end, Place::Fields);
 }
 
-/// The lines of a head, each with those that go on with it (obsolete line folding, RFC 9112 section
+/// Line breaks within a folded value stay.
+fn blank(
+    window: &mut Window,
+    base: u64,
+    found: &mut Vec<Secret>,
+    place: Place,
+    engine: &mut Engine,
+) {
+    for (range, rule) in found.drain(..) {
+        let places = base + range.start as u64..base + range.end as u64;
+        engine.counts.add(rule, place, 1, range.len() as u64);
+        for octet in window.get_mut(places) {
+            if !b"\r\n".contains(octet) {
+                *octet = FILL;
+            }
+        }
+    }
+}
+
+/// The lines of a head, each with those that continue it (obsolete line folding, RFC 9112 section
 /// 5.2), without the last line break.
 fn lines(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let mut at = 0;
@@ -180,57 +110,104 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
 }
 
 /// The target of a request, or the reason of a response.
-fn first_line(engine: &Engine, bytes: &[u8], line: Range<usize>, blanks: &mut Vec<Range<usize>>) {
-    let text = &bytes[line.clone()];
-    let is_response = text.starts_with(b"HTTP/1.");
-    let value = if is_response {
+fn start_line(engine: &Engine, line: &[u8], found: &mut Vec<Secret>) {
+    let text = line.strip_suffix(b"\n").unwrap_or(line);
+    let text = text.strip_suffix(b"\r").unwrap_or(text);
+    let value = if text.starts_with(b"HTTP/1.") {
         13.min(text.len())..text.len()
     } else {
         let start = memchr(b' ', text).map_or(text.len(), |at| at + 1);
         start..memrchr(b' ', text).unwrap_or(text.len()).max(start)
     };
-    let found = secret(engine, b":path", &text[..value.end], value.start);
-    blanks.extend(shift(found, line.start + value.start));
+    let parts = secret(engine, TARGET, &text[..value.end], value.start);
+    found.extend(shift(parts, value.start));
 }
 
-fn field(
-    engine: &Engine,
-    bytes: &[u8],
-    line: Range<usize>,
-    said: &mut Said,
-    blanks: &mut Vec<Range<usize>>,
-) {
+fn field(engine: &Engine, bytes: &[u8], line: Range<usize>, found: &mut Vec<Secret>) {
     let text = &bytes[line.clone()];
     let Some(colon) = memchr(b':', text) else {
         // No field. It may be the rest of one.
         if !text.is_empty() {
-            blanks.push(line);
+            found.push((line, Rule::Unsearchable));
         }
         return;
     };
-    let name = text[..colon].trim_ascii();
     let indent = text[colon + 1..].iter().take_while(|octet| b" \t".contains(octet)).count();
     let value_at = colon + 1 + indent;
-    said.field(name, &text[value_at..]);
-    blanks.extend(shift(secret(engine, name, text, value_at), line.start + value_at));
+    found.extend(shift(secret(engine, &text[..colon], text, value_at), line.start + value_at));
+    hidden(engine, text, line.start, found);
 }
 
-fn shift(ranges: Vec<Range<usize>>, by: usize) -> impl Iterator<Item = Range<usize>> {
-    ranges.into_iter().map(move |range| range.start + by..range.end + by)
+/// Fields that begin at a bare CR, or at the line feed of a folded line.
+fn hidden(engine: &Engine, text: &[u8], base: usize, found: &mut Vec<Secret>) {
+    let breaks = text.iter().enumerate().filter(|(_, octet)| b"\r\n".contains(octet));
+    for start in breaks.map(|(at, _)| at + 1) {
+        let rest = &text[start..];
+        let end = rest.iter().position(|octet| b"\r\n".contains(octet)).unwrap_or(rest.len());
+        let Some(colon) = memchr(b':', &rest[..end]) else { continue };
+        let name = header_name(&rest[..colon]);
+        let value = start + colon + 1;
+        let at = base + value;
+        if engine.rules.is_header(&name) {
+            let indent = text[value..].iter().take_while(|octet| b" \t".contains(octet)).count();
+            found.push((at + indent..base + text.len(), Rule::Header));
+            return;
+        }
+        if is_cookie_field(&name) {
+            let parts = cookies(|name| engine.rules.is_cookie(name), &text[value..]);
+            found.extend(shift(parts.into_iter().map(|part| (part, Rule::Cookie)).collect(), at));
+        }
+    }
+}
+
+fn shift(found: Vec<Secret>, by: usize) -> impl Iterator<Item = Secret> {
+    found.into_iter().map(move |(range, rule)| (range.start + by..range.end + by, rule))
 }
 
 impl Said {
+    /// Reads a head whose fields begin at `start`, as the listing does.
+    fn read(bytes: &[u8], start: usize) -> Self {
+        let mut said = Self::default();
+        if let Some(line) = bytes[..start].strip_suffix(b"\n") {
+            said.line = start::parse_any(line).map(|line| match line {
+                StartLine::Request { method, minor, .. } => {
+                    Line::Request { method: method.to_vec(), minor }
+                }
+                StartLine::Response { status, minor, .. } => Line::Response { status, minor },
+            });
+        }
+        if let Some(Line::Response { .. }) = said.line {
+            said.contents.of_response();
+        }
+        let mut last: Option<(Vec<u8>, Vec<u8>)> = None;
+        let mut fields = 0;
+        for line in message::lines(&bytes[start..]) {
+            if fields >= MAX_FIELDS {
+                break;
+            }
+            let next = match line {
+                message::Line::Folded(more) => {
+                    if let Some((_, value)) = &mut last {
+                        value.push(b' ');
+                        value.extend_from_slice(more);
+                    }
+                    continue;
+                }
+                message::Line::Field { name, value } => (name.trim_ascii_end(), value),
+                message::Line::Other(line) => (line, &b""[..]),
+            };
+            fields += 1;
+            let before = last.replace((next.0.to_vec(), next.1.to_vec()));
+            before.into_iter().for_each(|(name, value)| said.field(&name, &value));
+        }
+        last.into_iter().for_each(|(name, value)| said.field(&name, &value));
+        said
+    }
+
     fn field(&mut self, name: &[u8], value: &[u8]) {
-        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
         self.contents.field(name, value);
-        if is(b"content-length") {
-            let first = value.split(|&octet| octet == b',').next().unwrap_or_default().trim_ascii();
-            let length = std::str::from_utf8(first).ok().and_then(|digits| digits.parse().ok());
-            self.content_length = self.content_length.or(length);
-        } else if is(b"transfer-encoding") {
-            let last = value.rsplit(|&octet| octet == b',').next().unwrap_or(value).trim_ascii();
-            self.chunked = Some(last.eq_ignore_ascii_case(b"chunked"));
-        } else if is(b"upgrade") {
+        self.declared.field(name, value);
+        if name.eq_ignore_ascii_case(b"upgrade") {
             self.websocket |= value.trim_ascii().eq_ignore_ascii_case(b"websocket");
         }
     }
@@ -241,10 +218,10 @@ mod tests {
     use super::*;
 
     fn redacted(rule: &str, head: &str) -> String {
-        let engine = Engine::new(rule.parse().unwrap());
+        let mut engine = Engine::new(rule.parse().unwrap());
         let mut window = Window::default();
         window.push(head.as_bytes());
-        redact(&mut window, 0..head.len() as u64, &engine, false);
+        redact(&mut window, 0..head.len() as u64, &mut engine, false);
         String::from_utf8(window.from(0).to_vec()).unwrap()
     }
 
@@ -262,6 +239,15 @@ mod tests {
                 "GET / HTTP/1.1\r\nx-a: *\r\n**\r\nb: c\r\n\r\n",
             ),
             ("GET / HTTP/1.1\r\nno field\r\n\r\n", "GET / HTTP/1.1\r\n********\r\n\r\n"),
+            // A field that a strict reader does not see.
+            ("GET / HTTP/1.1\r\n x-a: s\r\n\r\n", "GET / HTTP/1.1\r\n x-a: *\r\n\r\n"),
+            (
+                "GET / HTTP/1.1\r\nb: c\r\n x-a: s\r\n\r\n",
+                "GET / HTTP/1.1\r\nb: c\r\n x-a: *\r\n\r\n",
+            ),
+            ("GET / HTTP/1.1\r\nb: c\rx-a: s\r\n\r\n", "GET / HTTP/1.1\r\nb: c\rx-a: *\r\n\r\n"),
+            ("GET / HTTP/1.1\r\nx\0-a: s\r\n\r\n", "GET / HTTP/1.1\r\nx\0-a: *\r\n\r\n"),
+            ("GET / HTTP/1.1\r\n\"X_A\": s\r\n\r\n", "GET / HTTP/1.1\r\n\"X_A\": *\r\n\r\n"),
         ] {
             assert_eq!(redacted("header:x-a", head), expected);
         }
@@ -287,21 +273,18 @@ mod tests {
     }
 
     #[test]
-    fn start_lines_are_told_from_others() {
-        assert_eq!(start_line(b"HEAD /a HTTP/1.1\r\n"), Some(Line::Request(Method::Head)));
-        assert_eq!(start_line(b"HTTP/1.0 204\r\n"), Some(Line::Response { status: 204 }));
-        for other in
-            [&b"GET /\r\n"[..], b"HTTP/1.1 2000 x\r\n", b" HTTP/1.1\r\n", b"a: b HTTP/1.1\r\n"]
-        {
-            assert_eq!(start_line(other), None);
-        }
-        assert!(may_be_start(b"GE") && may_be_start(b"HT") && may_be_start(b"GET /a b"));
-        assert!(!may_be_start(b"\x16\x03") && !may_be_start(b"a: b"));
-        for certain in [&b"GET / HTTP/1.1\r\n"[..], b"HTTP/1.1 200 I am fine\r\n"] {
-            assert!(is_certain(certain));
-        }
-        for other in [&b"s3cretGET / HTTP/1.1\r\n"[..], b"GET a GET / HTTP/1.1\r\n"] {
-            assert!(start_line(other).is_some() && !is_certain(other));
+    fn user_information_and_subprotocols_are_secret_by_default() {
+        for (head, expected) in [
+            ("GET http://u:p@h/ HTTP/1.1\r\n\r\n", "GET http://***@h/ HTTP/1.1\r\n\r\n"),
+            ("CONNECT u:p@h:1 HTTP/1.1\r\n\r\n", "CONNECT ***@h:1 HTTP/1.1\r\n\r\n"),
+            ("GET / HTTP/1.1\r\nHost: u:p@h\r\n\r\n", "GET / HTTP/1.1\r\nHost: ***@h\r\n\r\n"),
+            (
+                "GET / HTTP/1.1\r\nSec-WebSocket-Protocol: bearer, abc\r\n\r\n",
+                "GET / HTTP/1.1\r\nSec-WebSocket-Protocol: bearer, ***\r\n\r\n",
+            ),
+            ("GET /a@b HTTP/1.1\r\n\r\n", "GET /a@b HTTP/1.1\r\n\r\n"),
+        ] {
+            assert_eq!(redacted("default", head), expected);
         }
     }
 }

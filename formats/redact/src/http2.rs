@@ -9,7 +9,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::body::Body;
-use super::fields::{Contents, secret};
+use super::counts::{Place, Rule};
+use super::fields::{Contents, Secret, TARGET, secret};
 use super::http1::Step;
 use super::window::{Engine, Window};
 use sslrec_wire::http2::frame::{self, Frame, HEADER_LEN, Kind, PREFACE, flag};
@@ -34,7 +35,12 @@ enum State {
         padding: u64,
         end: bool,
     },
-    Skip {
+    /// In the payload of a frame that carries neither fields nor content.
+    Other {
+        left: u64,
+    },
+    /// In the padding of a DATA frame.
+    Padding {
         left: u64,
     },
     /// In a part of a field block that cannot be read.
@@ -55,13 +61,16 @@ struct Block {
     parts: Vec<Range<u64>>,
 }
 
-/// See the module.
+/// One direction of HTTP/2.
 #[derive(Debug)]
 pub(super) struct Http2 {
     state: State,
     decoder: Decoder,
     block: Option<Block>,
     bodies: HashMap<u32, Body>,
+    /// The payload of a frame of another kind: GOAWAY has debug data, ALTSVC names of servers, and an
+    /// unknown frame anything.
+    other: Body,
     /// The preface may come.
     fresh: bool,
 }
@@ -74,6 +83,7 @@ impl Http2 {
             decoder: if joining { Decoder::joining() } else { Decoder::new() },
             block: None,
             bodies: HashMap::new(),
+            other: Body::Free,
             fresh: true,
         }
     }
@@ -82,13 +92,14 @@ impl Http2 {
     pub(super) fn held_from(&self) -> Option<u64> {
         let block = self.block.as_ref().and_then(|block| block.parts.first());
         let bodies = self.bodies.values().filter_map(Body::held_from);
-        bodies.chain(block.map(|part| part.start)).min()
+        bodies.chain(block.map(|part| part.start)).chain(self.other.held_from()).min()
     }
 
     /// More is held than may be.
-    pub(super) fn give_up(&mut self, window: &mut Window) {
+    pub(super) fn give_up(&mut self, window: &mut Window, engine: &mut Engine) {
         self.abandon(window);
-        self.bodies.values_mut().for_each(|body| body.give_up(window));
+        self.bodies.values_mut().for_each(|body| body.give_up(window, engine));
+        self.other.give_up(window, engine);
     }
 
     /// Reads what can be read from `at` on.
@@ -99,9 +110,18 @@ impl Http2 {
         }
         match self.state {
             State::Frame => return self.frame(window, at, engine),
-            State::Skip { left: skip } => {
-                *at += skip.min(left);
-                self.skip(skip - skip.min(left));
+            State::Other { left: rest } => {
+                let len = rest.min(left);
+                self.other.data(window, *at..*at + len, engine);
+                *at += len;
+                self.other(window, engine, rest - len);
+            }
+            State::Padding { left: rest } => {
+                // RFC 9113 section 6.1: zeros, which a sender need not keep to.
+                let len = rest.min(left);
+                window.get_mut(*at..*at + len).fill(0);
+                *at += len;
+                self.padding(rest - len);
             }
             State::Unreadable { left: rest } => {
                 let len = rest.min(left);
@@ -123,8 +143,10 @@ impl Http2 {
     /// So many bytes are missing. What waits before them was handled by [`Self::cut`].
     pub(super) fn gap(&mut self, len: u64, window: &mut Window, engine: &mut Engine) -> Step {
         self.bodies.values_mut().for_each(|body| body.gap(window, engine));
+        self.other.gap(window, engine);
         match self.state {
-            State::Skip { left } if len <= left => self.skip(left - len),
+            State::Other { left } if len <= left => self.other(window, engine, left - len),
+            State::Padding { left } if len <= left => self.padding(left - len),
             State::Unreadable { left } if len <= left => self.unreadable(left - len),
             State::Data { stream, content, padding, end } if len <= content + padding => {
                 let lost = len.min(content);
@@ -155,11 +177,13 @@ impl Http2 {
     pub(super) fn lose(&mut self, window: &mut Window, engine: &mut Engine) {
         self.abandon(window);
         self.bodies.values_mut().for_each(|body| body.gap(window, engine));
+        self.other.finish(window, engine);
     }
 
     /// Nothing follows.
     pub(super) fn finish(&mut self, window: &mut Window, engine: &mut Engine) {
         self.bodies.values_mut().for_each(|body| body.finish(window, engine));
+        self.other.finish(window, engine);
     }
 
     fn frame(&mut self, window: &mut Window, at: &mut u64, engine: &mut Engine) -> Step {
@@ -208,7 +232,8 @@ impl Http2 {
                     body.finish(window, engine);
                 }
                 *at += HEADER_LEN as u64;
-                self.skip(len);
+                self.other = Body::text(engine, Place::Frame);
+                self.other(window, engine, len);
             }
         }
         self.fresh = false;
@@ -255,11 +280,22 @@ impl Http2 {
         if end && let Some(mut body) = self.bodies.remove(&stream) {
             body.finish(window, engine);
         }
-        self.skip(padding);
+        self.padding(padding);
     }
 
-    fn skip(&mut self, left: u64) {
-        self.state = if left > 0 { State::Skip { left } } else { State::Frame };
+    /// So much is left of a frame of another kind.
+    fn other(&mut self, window: &mut Window, engine: &mut Engine, left: u64) {
+        if left > 0 {
+            self.state = State::Other { left };
+        } else {
+            self.other.finish(window, engine);
+            self.other = Body::Free;
+            self.state = State::Frame;
+        }
+    }
+
+    fn padding(&mut self, left: u64) {
+        self.state = if left > 0 { State::Padding { left } } else { State::Frame };
     }
 
     fn unreadable(&mut self, left: u64) {
@@ -291,6 +327,9 @@ impl Http2 {
             let start = payload.start + before;
             start..start + part.len() as u64
         });
+        if let Some(part) = part.as_ref().filter(|_| padded > 0) {
+            window.get_mut(part.end..payload.end).fill(0);
+        }
         let is_first = frame.kind != Kind::Continuation;
         let block = match (&mut self.block, part) {
             (None, Some(part)) if is_first => {
@@ -326,11 +365,15 @@ impl Http2 {
             Fields { engine, literal: None, blanks: Vec::new(), contents: Contents::default() };
         let outcome = self.decoder.decode(&bytes, &mut fields);
         let Fields { blanks, contents, .. } = fields;
+        for (range, rule, place) in blanks.iter().flat_map(Blank::secrets) {
+            engine.counts.add(rule, place, 1, range.len() as u64);
+        }
         match outcome {
             Ok(()) => {
-                for Blank { encoded, value, ranges } in blanks {
+                for Blank { encoded, value, secrets, .. } in blanks {
                     let end = bytes.len() - encoded.left_bytes;
                     let place = &mut bytes[end - encoded.len_bytes..end];
+                    let ranges: Vec<_> = secrets.into_iter().map(|(range, _)| range).collect();
                     hpack::blank(place, encoded.huffman, &value, &ranges);
                 }
             }
@@ -378,7 +421,14 @@ struct Fields<'e> {
 struct Blank {
     encoded: Encoded,
     value: Vec<u8>,
-    ranges: Vec<Range<usize>>,
+    secrets: Vec<Secret>,
+    place: Place,
+}
+
+impl Blank {
+    fn secrets(&self) -> impl Iterator<Item = (&Range<usize>, Rule, Place)> {
+        self.secrets.iter().map(|(range, rule)| (range, *rule, self.place))
+    }
 }
 
 impl hpack::Sink for Fields<'_> {
@@ -396,15 +446,16 @@ impl hpack::Sink for Fields<'_> {
         }
         // What refers to the table finds there what was blanked before.
         let (Some(encoded), Some(value)) = (literal, value) else { return };
-        let ranges = match name {
+        let secrets = match name {
             Some(name) => {
                 let line = [name, b": ", value].concat();
                 secret(self.engine, name, &line, name.len() + 2)
             }
-            None => std::iter::once(0..value.len()).collect(),
+            None => vec![(0..value.len(), Rule::Unsearchable)],
         };
-        if !ranges.is_empty() {
-            self.blanks.push(Blank { encoded, value: value.to_vec(), ranges });
+        let place = if name == Some(TARGET) { Place::StartLine } else { Place::Fields };
+        if !secrets.is_empty() {
+            self.blanks.push(Blank { encoded, value: value.to_vec(), secrets, place });
         }
     }
 

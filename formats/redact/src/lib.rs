@@ -5,39 +5,44 @@
 //! size in the capture stays true. A secret is overwritten by `*`, in JSON numbers by `1` and `0`, and
 //! in Huffman strings of HTTP/2 by symbols that take as many bits.
 //!
-//! | rule | what is blanked |
+//! | rule | blanked |
 //! |---|---|
 //! | `header:NAME` | values of a header or trailer field |
 //! | `cookie`, `cookie:NAME` | values of Cookie and Set-Cookie, or of one cookie |
 //! | `query:NAME` | values in queries and fragments of URLs: targets, header fields, bodies |
 //! | `json:NAME` | values of a field in any body, whatever its type says |
 //! | `form:NAME` | values in a form; forms of several parts as a whole |
-//! | `bearer`, `basic` | what follows that word, anywhere |
-//! | `regex:RE` | what the expression, or its first group, matches within one header line, target, or body |
-//! | `default` | authorization, proxy-authorization, x-api-key, cookie, set-cookie; `bearer` |
+//! | `bearer`, `basic` | credentials behind that word, anywhere |
+//! | `regex:RE` | the match of the expression, or of its first group, within one header line, target, or body |
+//! | `default` | the fields, names and shapes of [`secrets`]; user information in URLs; `bearer` |
 //!
-//! Where it is not known whether something is secret, it is blanked: bodies with a content coding if
-//! a rule concerns bodies; the rest of a body behind a gap; all of a direction that was joined in
-//! mid-stream, or lost its framing, up to the next message. A record is held back while it ends with
-//! what may be the beginning of something secret, and with it those behind it on its connection.
-//! What is held has a bound, beyond which it is blanked.
+//! Names are found in every usual spelling. Bytes are searched in one of three ways: heads by line,
+//! contents as text, and bytes that are not known to be contents as text and for lines that look
+//! like header fields. Where it is unknown whether something is secret, it is blanked: bodies with a
+//! content coding, stated or not, if a rule concerns bodies; the rest of a body behind a gap; all of
+//! a direction that was joined in mid-stream, or lost its framing, up to the next message. A record
+//! is held back while it ends with the possible beginning of something secret, and with it later
+//! records of its connection. Held bytes have a bound, beyond which they are blanked.
 //!
 //! What this must not do: change what it does not blank, or hand on anything unsettled.
 
 #![forbid(unsafe_code)]
 
 mod body;
+mod counts;
+mod decode;
 mod direction;
 mod fields;
+mod finder;
 mod head;
 mod http1;
 mod http2;
-mod json;
-mod pairs;
 mod patterns;
 #[cfg(test)]
 mod regressions;
 mod rules;
+mod search;
+pub mod secrets;
 #[cfg(test)]
 mod tests;
 mod websocket;
@@ -45,6 +50,7 @@ mod window;
 
 use std::collections::{HashMap, VecDeque};
 
+pub use self::counts::{Count, Counts, Place, Rule};
 use self::direction::Direction;
 use self::http1::Shared;
 pub use self::rules::{Error, Rules};
@@ -57,7 +63,7 @@ const MAX_HELD: usize = 64 << 20;
 /// Receives records.
 pub type Emit<'a> = &'a mut dyn FnMut(&Record<'_>);
 
-/// See the module.
+/// Blanks secrets in records.
 #[derive(Debug)]
 pub struct Redactor {
     engine: Engine,
@@ -105,6 +111,11 @@ impl Redactor {
     /// The rules.
     pub fn rules(&self) -> &Rules {
         &self.engine.rules
+    }
+
+    /// What was blanked so far.
+    pub fn counts(&self) -> &Counts {
+        &self.engine.counts
     }
 
     /// The next record. Hands on what is settled, always with the records of a connection in their

@@ -1,13 +1,17 @@
 //! Regular expressions over bytes that come in pieces.
 //!
-//! A match may begin in one call and end in the next, so what may be the beginning of one is held
-//! back until it is settled. Whether it may is asked of a DFA of the same expression: a place is the
-//! beginning of nothing once the DFA that started there is dead.
+//! A match may begin in one call and end in the next, so the possible beginning of a match is held
+//! back until it is settled. A DFA of the same expression decides: no match begins at a place once
+//! the DFA that was started there is dead.
 //!
-//! Mostly nothing has begun. Where all matches begin with one of some literals, there is none of these,
-//! which is found out many bytes at a time. Otherwise one comparison tells: if nothing begins with the
-//! last byte, and the DFA that looks for a match anywhere is after the whole text where it is after
-//! that byte alone, then nothing has begun before it either.
+//! Mostly nothing has begun. Where all matches begin with one of some literals, none of these is in
+//! the text, which takes little time for many bytes. Otherwise one comparison is enough: if nothing
+//! begins with the last byte, and the DFA that searches for a match anywhere is in the same state
+//! after the whole text as after that byte alone, then nothing has begun before it either. The
+//! same comparison finds the end of a match that is too long to be held ([`Tail`]).
+//!
+//! Each search examines a bounded number of places; beyond it a place counts as open, which holds
+//! more than necessary and never less.
 
 use std::ops::Range;
 
@@ -19,12 +23,23 @@ use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input, MatchKind, Span, nfa::thompson};
 use regex_syntax::hir::literal::Extractor;
 
-/// How many places that look like the beginning of a match are asked one by one.
-const MAX_ASKED: usize = 16;
+use super::counts::Rule;
 
-/// A regular expression. Where it has a group, it is about what the first group matches.
+/// How many places that look like the beginning of a match are examined one by one.
+const MAX_EXAMINED: usize = 16;
+
+/// How many steps of the DFA a search for the beginning of a match may take, in multiples of the
+/// text.
+const MAX_STEPS: usize = 16;
+
+/// The largest automaton of an expression. Each repetition counts: an expression for 100,000 bytes
+/// of anything would take a step for each of them with every byte of the text.
+const MAX_SIZE: usize = 256 << 10;
+
+/// A regular expression. Where it has a group, the match of the first group is blanked.
 #[derive(Debug, Clone)]
 pub(super) struct Pattern {
+    rule: Rule,
     regex: Regex,
     dfa: DFA,
     prefixes: Option<Prefixes>,
@@ -52,18 +67,21 @@ impl Prefixes {
 impl Pattern {
     /// Understands an expression in the syntax of Rust's `regex` crate, on bytes: `.` is any byte
     /// but a line feed, and `\w` and the like are ASCII.
-    pub(super) fn new(text: &str) -> Result<Self, String> {
+    pub(super) fn new(rule: Rule, text: &str) -> Result<Self, String> {
         let syntax = syntax::Config::new().unicode(false).utf8(false);
         let why = |error: &dyn std::fmt::Display| {
             format!("`{text}` is no regular expression: {}", error.to_string().replace('\n', " "))
         };
         let regex = Regex::builder()
             .syntax(syntax)
-            .configure(Regex::config().utf8_empty(false))
+            .configure(Regex::config().utf8_empty(false).nfa_size_limit(Some(MAX_SIZE)))
             .build(text)
-            .map_err(|error| match error.syntax_error() {
-                Some(syntax) => why(syntax),
-                None => why(&error),
+            .map_err(|error| match (error.syntax_error(), error.size_limit()) {
+                (Some(syntax), _) => why(syntax),
+                (None, Some(_)) => format!(
+                    "`{text}` is too large; use `*` or `+` in place of a count of thousands"
+                ),
+                (None, None) => why(&error),
             })?;
         // Failing beats clearing: what a cleared cache forgot cannot be compared.
         let config = DFA::config()
@@ -76,7 +94,7 @@ impl Pattern {
             .configure(config)
             .build(text)
             .map_err(|error| why(&error))?;
-        Ok(Self { regex, dfa, prefixes: Prefixes::of(text, &syntax) })
+        Ok(Self { rule, regex, dfa, prefixes: Prefixes::of(text, &syntax) })
     }
 }
 
@@ -85,12 +103,30 @@ impl Pattern {
 pub(super) struct Live {
     pattern: Pattern,
     cache: Cache,
+    /// How many times the cache was emptied: states from before are void.
+    resets: u64,
+    /// Steps that the search may still take.
+    steps: usize,
+}
+
+/// A match that is too long to be held: its bytes are blanked until it is over.
+#[derive(Debug)]
+pub(super) struct Tail {
+    /// The DFA that searches for a match anywhere; `None` where its state was lost, so that
+    /// everything is blanked.
+    state: Option<LazyStateID>,
+    resets: u64,
 }
 
 impl Live {
     pub(super) fn new(pattern: Pattern) -> Self {
         let cache = pattern.dfa.create_cache();
-        Self { pattern, cache }
+        Self { pattern, cache, resets: 0, steps: 0 }
+    }
+
+    /// The rule that it belongs to.
+    pub(super) fn rule(&self) -> Rule {
+        self.pattern.rule
     }
 
     /// What is to be blanked in a text that is there as a whole.
@@ -99,7 +135,7 @@ impl Live {
     }
 
     /// Matches in a text from a place on, and what is to be blanked of each.
-    fn matches(&self, text: &[u8], from: usize) -> Vec<(Range<usize>, Range<usize>)> {
+    pub(super) fn matches(&self, text: &[u8], from: usize) -> Vec<(Range<usize>, Range<usize>)> {
         let regex = &self.pattern.regex;
         let groups = regex.group_info().group_len(regex_automata::PatternID::ZERO);
         let captures = regex.captures_iter(Input::new(text).range(from..));
@@ -113,10 +149,11 @@ impl Live {
 
     /// The first place at or after `from` that may be the beginning of a match which goes on behind
     /// the end of `text`.
-    fn first_open(&mut self, text: &[u8], from: usize) -> usize {
+    pub(super) fn first_open(&mut self, text: &[u8], from: usize) -> usize {
         if from >= text.len() {
             return text.len();
         }
+        self.steps = (text.len() - from).saturating_mul(MAX_STEPS).saturating_add(1024);
         if let Some(open) = self.first_open_prefix(text, from) {
             return open;
         }
@@ -130,13 +167,48 @@ impl Live {
         (from..text.len()).find(|&at| self.is_open(text, at)).unwrap_or(text.len())
     }
 
+    /// Begins to follow a match that began at `from` or behind it.
+    pub(super) fn tail(&mut self, text: &[u8], from: usize) -> Tail {
+        self.steps = usize::MAX;
+        let state = self.state(text, from, false);
+        Tail { state, resets: self.resets }
+    }
+
+    /// Follows it through the text from a place on. Returns the place behind it, and whether it is
+    /// over there.
+    pub(super) fn follow(&mut self, tail: &mut Tail, text: &[u8], from: usize) -> (usize, bool) {
+        for at in from..text.len() {
+            if tail.resets != self.resets {
+                tail.state = None;
+            }
+            let Some(state) = tail.state else { break };
+            let next = self.pattern.dfa.next_state(&mut self.cache, state, text[at]);
+            let Ok(next) = next else {
+                self.reset();
+                break;
+            };
+            let until = &text[..=at];
+            self.steps = usize::MAX;
+            if !self.is_open(until, at) && self.state(until, at, false) == Some(next) {
+                return (at, true);
+            }
+            tail.state = Some(next);
+        }
+        (text.len(), false)
+    }
+
+    fn reset(&mut self) {
+        self.pattern.dfa.reset_cache(&mut self.cache);
+        self.resets += 1;
+    }
+
     /// The same by the literals that matches begin with; `None` where these do not tell.
     fn first_open_prefix(&mut self, text: &[u8], from: usize) -> Option<usize> {
         let Prefixes { finder, longest } = self.pattern.prefixes.clone()?;
         // From here on only a part of a literal may be there.
         let tail = (text.len() + 1).saturating_sub(longest).max(from);
         let mut at = from;
-        for _ in 0..MAX_ASKED {
+        for _ in 0..MAX_EXAMINED {
             let found = finder.find(text, Span { start: at, end: text.len() });
             let Some(start) = found.map(|found| found.start).filter(|start| *start < tail) else {
                 let open = (tail..text.len()).find(|&at| self.is_open(text, at));
@@ -150,9 +222,11 @@ impl Live {
         None
     }
 
-    /// Something that begins here can go on behind the end.
+    /// A match that begins here can continue behind the end. Unknown counts as open.
     fn is_open(&mut self, text: &[u8], at: usize) -> bool {
-        // What cannot be told counts as open.
+        if self.steps == 0 {
+            return true;
+        }
         self.state(text, at, true).is_none_or(|state| !state.is_dead())
     }
 
@@ -160,17 +234,18 @@ impl Live {
     fn state(&mut self, text: &[u8], at: usize, anchored: bool) -> Option<LazyStateID> {
         let state = self.run(text, at, anchored);
         if state.is_none() {
-            self.pattern.dfa.reset_cache(&mut self.cache);
+            self.reset();
         }
         state
     }
 
     fn run(&mut self, text: &[u8], at: usize, anchored: bool) -> Option<LazyStateID> {
-        let Self { pattern, cache } = self;
+        let Self { pattern, cache, steps, .. } = self;
         let anchored = if anchored { Anchored::Yes } else { Anchored::No };
         let input = Input::new(text).range(at..).anchored(anchored);
         let mut state = pattern.dfa.start_state_forward(cache, &input).ok()?;
         for &octet in &text[at..] {
+            *steps = steps.saturating_sub(1);
             state = pattern.dfa.next_state(cache, state, octet).ok()?;
             if state.is_tagged() {
                 if state.is_dead() {
@@ -185,153 +260,36 @@ impl Live {
     }
 }
 
-/// Looks for all patterns in one text that comes in pieces.
-#[derive(Debug, Default)]
-pub(super) struct Scanner {
-    /// What is not settled, behind one byte of what is, for look-behind.
-    text: Vec<u8>,
-    /// How many of these first bytes are settled: 0 or 1.
-    settled: usize,
-    /// Where in the stream parts of `text` stand: place in it, place in the stream.
-    pieces: Vec<(usize, u64)>,
-    /// For each pattern, where in `text` its last match ended.
-    resume: Vec<usize>,
-}
-
-impl Scanner {
-    /// Adds bytes that stand at `at` in the stream.
-    pub(super) fn push(&mut self, bytes: &[u8], at: u64) {
-        self.pieces.push((self.text.len(), at));
-        self.text.extend_from_slice(bytes);
-    }
-
-    /// Where in the stream the first byte stands that is held back.
-    pub(super) fn held_from(&self) -> Option<u64> {
-        if self.text.len() <= self.settled {
-            return None;
-        }
-        self.places(self.settled..self.settled + 1).next().map(|range| range.start)
-    }
-
-    /// Finds what can be found; with `last` nothing follows. Hands places in the stream to `blank`.
-    pub(super) fn settle(
-        &mut self,
-        patterns: &mut [Live],
-        last: bool,
-        blank: &mut dyn FnMut(Range<u64>),
-    ) {
-        self.resume.resize(patterns.len(), 0);
-        let mut open = self.text.len();
-        for (at, pattern) in patterns.iter_mut().enumerate() {
-            let from = self.resume[at].max(self.settled);
-            let until = if last { self.text.len() } else { pattern.first_open(&self.text, from) };
-            for (all, part) in pattern.matches(&self.text, from) {
-                if all.start >= until {
-                    break;
-                }
-                self.resume[at] = all.end;
-                self.places(part).for_each(&mut *blank);
-            }
-            open = open.min(until.max(self.resume[at]));
-        }
-        if last {
-            *self = Self::default();
-        } else {
-            self.forget(open);
-        }
-    }
-
-    /// Too much is held: all of it is handed to `blank`.
-    pub(super) fn give_up(&mut self, blank: &mut dyn FnMut(Range<u64>)) {
-        self.places(self.settled..self.text.len()).for_each(blank);
-        self.forget(self.text.len());
-    }
-
-    /// All before `open` is settled.
-    fn forget(&mut self, open: usize) {
-        let cut = open.saturating_sub(1);
-        self.settled = open - cut;
-        self.text.drain(..cut);
-        self.resume.iter_mut().for_each(|resume| *resume = resume.saturating_sub(cut));
-        let first = self.pieces.partition_point(|&(start, _)| start <= cut).saturating_sub(1);
-        self.pieces.drain(..first);
-        for (start, place) in &mut self.pieces {
-            *place += cut.saturating_sub(*start) as u64;
-            *start = start.saturating_sub(cut);
-        }
-    }
-
-    /// Where a part of `text` stands in the stream.
-    fn places(&self, range: Range<usize>) -> impl Iterator<Item = Range<u64>> {
-        let ends = self.pieces.iter().skip(1).map(|(start, _)| *start).chain([self.text.len()]);
-        self.pieces.iter().zip(ends).filter_map(move |(&(start, place), end)| {
-            let (from, to) = (range.start.max(start), range.end.min(end));
-            let at = |inside: usize| place + (inside - start) as u64;
-            (from < to).then(|| at(from)..at(to))
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn live(patterns: &[&str]) -> Vec<Live> {
-        patterns.iter().map(|text| Live::new(Pattern::new(text).unwrap())).collect()
-    }
-
-    /// Blanks a text in pieces of these lengths, and says how much was held at the most.
-    fn blanked(patterns: &[&str], text: &str, pieces: &[usize]) -> (String, u64) {
-        let mut live = live(patterns);
-        let (mut scanner, mut out) = (Scanner::default(), text.as_bytes().to_vec());
-        let (mut at, mut most) = (0, 0);
-        let mut lens = pieces.iter().copied().cycle();
-        while at < text.len() {
-            let len = lens.next().unwrap().min(text.len() - at);
-            scanner.push(&text.as_bytes()[at..at + len], at as u64);
-            at += len;
-            scanner.settle(&mut live, false, &mut |range| {
-                out[range.start as usize..range.end as usize].fill(b'*');
-            });
-            most = most.max(scanner.held_from().map_or(0, |from| at as u64 - from));
-        }
-        scanner.settle(&mut live, true, &mut |range| {
-            out[range.start as usize..range.end as usize].fill(b'*');
-        });
-        (String::from_utf8(out).unwrap(), most)
+    fn live(text: &str) -> Live {
+        Live::new(Pattern::new(Rule::Regex, text).unwrap())
     }
 
     #[test]
-    fn a_match_is_found_however_it_is_split() {
-        let text = "a tok_abc. xtok_q Bearer s3cret, tok_zz id=12345-x 9876 tok_";
-        let patterns = [r"\btok_[a-z]+", r"(?i)bearer (\w+)", r"\b\d{5}\b"];
-        let whole = "a *******. xtok_q Bearer ******, ****** id=*****-x 9876 tok_";
-        for first in 1..text.len() {
-            for second in [1, 2, 3, 7, 100] {
-                let (out, held) = blanked(&patterns, text, &[first, second]);
-                assert_eq!(out, whole, "{first} {second}");
-                assert!(held <= 14, "{held}");
+    fn a_long_match_is_followed_to_its_end_and_no_further() {
+        for (pattern, text, end) in
+            [("bearer [a-z]+", "bearer abc, and more", 10), ("a.*z", "a1234\nnext", 5)]
+        {
+            let mut live = live(pattern);
+            for cut in 1..end {
+                let mut tail = live.tail(&text.as_bytes()[..cut], 0);
+                let whole = live.follow(&mut tail, text.as_bytes(), cut);
+                // The DFA reports a match behind the byte that follows it.
+                assert!(whole.1 && (end..=end + 1).contains(&whole.0), "{pattern} {cut} {whole:?}");
             }
         }
+        let mut never = live(r"[\w\W]+");
+        let mut tail = never.tail(b"a", 0);
+        assert_eq!(never.follow(&mut tail, b"a b c", 1), (5, false));
     }
 
     #[test]
-    fn nothing_is_held_where_nothing_has_begun() {
-        let (out, held) = blanked(&[r"secret\d+"], "no such thing here\n", &[5]);
-        assert_eq!((out.as_str(), held), ("no such thing here\n", 0));
-    }
-
-    #[test]
-    fn too_much_is_given_up_as_a_whole() {
-        let mut live = live(&["a.*z"]);
-        let mut scanner = Scanner::default();
-        scanner.push(b"--a12", 100);
-        scanner.push(b"34", 300);
-        let mut blanks = Vec::new();
-        scanner.settle(&mut live, false, &mut |range| blanks.push(range));
-        assert_eq!((scanner.held_from(), blanks.len()), (Some(102), 0));
-        scanner.give_up(&mut |range| blanks.push(range));
-        assert_eq!(blanks, [102..105, 300..302]);
-        assert_eq!(scanner.held_from(), None);
+    fn an_automaton_that_is_too_large_is_refused() {
+        let error = Pattern::new(Rule::Regex, r"[\w\W]{100000}").unwrap_err();
+        assert!(error.contains("too large"), "{error}");
+        assert!(Pattern::new(Rule::Regex, r"[a-z]{1000}").is_ok());
     }
 }

@@ -3,18 +3,33 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::counts::Rule;
+use super::finder::header_name;
 use super::patterns::Pattern;
+use super::secrets;
 
-/// The names that `default` stands for, besides bearer tokens.
-const DEFAULT_HEADERS: [&str; 5] =
-    ["authorization", "proxy-authorization", "x-api-key", "cookie", "set-cookie"];
+/// What separates a scheme from its credentials, in any spelling. A folded header field counts.
+macro_rules! space {
+    () => {
+        r#"(?:[\s:="'`\\]|\+|%(?:25)*(?:0[9ad]|2[027b]|3[ad])|\\u00(?:2[027]|3[ad]))+"#
+    };
+}
 
-/// `Bearer` and a token (RFC 6750), wherever they stand. More than the token's own alphabet is
-/// taken, since not all keep to it. The word itself is no token: some write it twice.
-const BEARER: &str = r#"(?i)\b(?:bearer(?:[ \t]|%20|\+)+)+([^\s"'<>\\&,;]+)"#;
+/// `Bearer` and a token (RFC 6750), wherever they are. More than the token's own alphabet is taken,
+/// since not all keep to it. The word itself is no token: some write it twice.
+const BEARER: &str = concat!(r"(?i)\b(?:bearer", space!(), r#")+([^\s"'<>\\&,;]+)"#);
 
 /// `Basic` and what holds user and password (RFC 7617).
-const BASIC: &str = r"(?i)\b(?:basic(?:[ \t]|%20|\+)+)+([a-z0-9+/=_%-]{4,})";
+const BASIC: &str = concat!(r"(?i)\b(?:basic", space!(), r")+([a-z0-9+/=_%-]{4,})");
+
+/// A private key (RFC 7468), up to its last line.
+const PRIVATE_KEY: &str = r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----((?:[^-]|-[^-])*)";
+
+/// User information in a URL (RFC 3986 section 3.2.1), up to the `@`.
+const USER_INFO: &str = concat!(
+    r#"(?://|\\/\\/|(?i:%(?:25)*2f%(?:25)*2f))([^\s/?#"'<>\\@]+?)"#,
+    r"(?:@|(?i:%(?:25)*40|\\u0040))",
+);
 
 /// Rules for a redaction; empty, nothing is redacted.
 ///
@@ -30,6 +45,8 @@ pub struct Rules {
     pub(super) query: Vec<String>,
     pub(super) form: Vec<String>,
     pub(super) json: Vec<String>,
+    /// Names and places of secrets that every capture may have; see [`super::secrets`].
+    pub(super) builtin: bool,
     pub(super) patterns: Vec<Pattern>,
 }
 
@@ -42,6 +59,7 @@ impl Rules {
         self.query.extend(other.query);
         self.form.extend(other.form);
         self.json.extend(other.json);
+        self.builtin |= other.builtin;
         self.patterns.extend(other.patterns);
     }
 
@@ -58,16 +76,64 @@ impl Rules {
 
     /// Some rule concerns contents, and not only heads.
     pub(super) fn concerns_bodies(&self) -> bool {
-        !(self.json.is_empty()
-            && self.form.is_empty()
-            && self.query.is_empty()
-            && self.patterns.is_empty())
+        self.names_json() || self.names_pairs() || !self.patterns.is_empty()
     }
 
-    fn pattern(&mut self, text: &str) -> Result<(), Error> {
-        self.patterns.push(Pattern::new(text).map_err(Error)?);
+    /// Some rule names fields of JSON.
+    pub(super) fn names_json(&self) -> bool {
+        !self.json.is_empty()
+    }
+
+    /// Some rule names fields of queries or forms.
+    pub(super) fn names_pairs(&self) -> bool {
+        self.builtin || !self.query.is_empty() || !self.form.is_empty()
+    }
+
+    /// The header field is secret. The name is folded; see [`super::finder::header_name`].
+    pub(super) fn is_header(&self, name: &[u8]) -> bool {
+        self.headers.iter().any(|known| known.as_bytes() == name)
+            || (self.builtin && secrets::HEADERS.iter().any(|known| known.as_bytes() == name))
+    }
+
+    /// The field of a query or form is secret. The name is decoded.
+    pub(super) fn is_pair(&self, name: &[u8]) -> bool {
+        is_one_of(&self.query, name)
+            || is_one_of(&self.form, name)
+            || (self.builtin && secrets::is_secret_name(name))
+    }
+
+    /// The field of JSON is secret. The name is decoded.
+    pub(super) fn is_json(&self, name: &[u8]) -> bool {
+        is_one_of(&self.json, name)
+    }
+
+    /// The cookie is secret. The name is decoded.
+    pub(super) fn is_cookie(&self, name: &[u8]) -> bool {
+        is_one_of(&self.cookies, name)
+    }
+
+    fn pattern(&mut self, rule: Rule, text: &str) -> Result<(), Error> {
+        self.patterns.push(Pattern::new(rule, text).map_err(Error)?);
         Ok(())
     }
+}
+
+/// The name, or a part of it between brackets and dots (`user[password]`, `a.password[]`), is one
+/// of these. `+` stands for a space.
+fn is_one_of(names: &[String], name: &[u8]) -> bool {
+    if names.is_empty() {
+        return false;
+    }
+    let same = |known: &String, name: &[u8]| {
+        let known = known.as_bytes();
+        let octet = |(a, b): (&u8, &u8)| a.eq_ignore_ascii_case(b) || (*a == b' ' && *b == b'+');
+        known.len() == name.len() && known.iter().zip(name).all(octet)
+    };
+    let name = name.trim_ascii();
+    names.iter().any(|known| {
+        same(known, name)
+            || name.split(|octet| b"[].".contains(octet)).any(|part| same(known, part))
+    })
 }
 
 impl FromStr for Rules {
@@ -82,22 +148,28 @@ impl FromStr for Rules {
         let lower = name.map(str::to_ascii_lowercase).filter(|name| !name.is_empty());
         match (kind, lower) {
             ("default", None) => {
-                rules.headers = DEFAULT_HEADERS.map(str::to_owned).to_vec();
-                rules.pattern(BEARER)?;
+                rules.builtin = true;
+                rules.pattern(Rule::Bearer, BEARER)?;
+                rules.pattern(Rule::Token, &secrets::TOKENS.join("|"))?;
+                rules.pattern(Rule::Token, PRIVATE_KEY)?;
+                rules.pattern(Rule::UserInfo, USER_INFO)?;
             }
-            ("bearer", None) => rules.pattern(BEARER)?,
-            ("basic", None) => rules.pattern(BASIC)?,
+            ("bearer", None) => rules.pattern(Rule::Bearer, BEARER)?,
+            ("basic", None) => rules.pattern(Rule::Basic, BASIC)?,
             ("cookie", None) if name.is_none() => {
                 rules.headers = vec!["cookie".into(), "set-cookie".into()];
             }
             ("cookie", Some(name)) => rules.cookies.push(name),
-            ("header", Some(name)) => rules.headers.push(name),
+            ("header", Some(name)) => {
+                let name = header_name(name.as_bytes());
+                rules.headers.push(String::from_utf8_lossy(&name).into_owned());
+            }
             ("query", Some(name)) => rules.query.push(name),
             ("form", Some(name)) => rules.form.push(name),
             ("json", Some(name)) => rules.json.push(name),
             ("regex", Some(_)) => {
                 rules.stated = vec!["regex".into()];
-                rules.pattern(name.unwrap_or_default())?;
+                rules.pattern(Rule::Regex, name.unwrap_or_default())?;
             }
             _ => {
                 return Err(Error(format!(
@@ -145,6 +217,19 @@ mod tests {
             let error = text.parse::<Rules>().unwrap_err().to_string();
             assert!(error.contains("header:NAME") || error.contains("regular"), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn names_match_in_every_spelling() {
+        let rules: Rules = "query:a b".parse().unwrap();
+        for name in ["a b", "A+B", "x[a b]", "a b[]", "x.a b"] {
+            assert!(rules.is_pair(name.as_bytes()), "{name}");
+        }
+        assert!(!rules.is_pair(b"aab") && !rules.is_pair(b"") && !rules.is_json(b"a b"));
+        assert!("header:X_Own".parse::<Rules>().unwrap().is_header(b"x-own"));
+        let default: Rules = "default".parse().unwrap();
+        assert!(default.is_header(b"x-vault-token") && default.is_pair(b"password"));
+        assert!(!default.is_json(b"password") && !default.is_header(b"host"));
     }
 
     #[test]

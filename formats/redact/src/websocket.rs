@@ -4,15 +4,17 @@
 //! What cannot be looked through is blanked: compressed messages (RFC 7692), parts of messages,
 //! and frames that are too long to be held.
 
+use sslrec_wire::websocket::{self as wire, Head};
+
 use super::body::Body;
-use super::fields::Contents;
+use super::counts::{Place, Rule};
 use super::http1::Step;
 use super::window::{Engine, FILL, Window};
 
 /// The longest frame that is held.
 const MAX_FRAME: u64 = 256 << 10;
 
-/// See the module.
+/// One direction of a web socket.
 #[derive(Debug, Default)]
 pub(super) struct WebSocket {
     /// What is left of a frame that is blanked, its mask, and how far that has got.
@@ -36,62 +38,36 @@ impl WebSocket {
             self.blanking = (left > len).then_some((left - len, mask, turn));
             return Step::Again;
         }
-        let Some(head) = Head::read(window.from(*at)) else { return Step::Wait };
-        let payload = *at + head.len_bytes;
-        if head.searchable && head.payload_len <= MAX_FRAME {
-            if available < head.len_bytes + head.payload_len {
+        let bytes = window.from(*at);
+        let head_len = wire::head_len(bytes);
+        let Some(head) = bytes.get(..head_len) else { return Step::Wait };
+        // A length that no frame has: nothing that follows can be read.
+        let Some(head) = wire::head(head) else { return Step::Lost };
+        let payload = *at + head_len as u64;
+        let key = head.mask.unwrap_or_default();
+        if is_searchable(&head) && head.len <= MAX_FRAME {
+            let range = payload..payload + head.len;
+            if window.end() < range.end {
                 return Step::Wait;
             }
-            let range = payload..payload + head.payload_len;
-            mask(window.get_mut(range.clone()), head.mask);
-            let mut body = Body::new(engine, Contents::default());
+            mask(window.get_mut(range.clone()), key);
+            let mut body = Body::text(engine, Place::WebSocket);
             body.data(window, range.clone(), engine);
             body.finish(window, engine);
-            mask(window.get_mut(range.clone()), head.mask);
+            mask(window.get_mut(range.clone()), key);
             *at = range.end;
         } else {
+            engine.counts.add(Rule::Unsearchable, Place::WebSocket, 1, head.len);
             *at = payload;
-            self.blanking = (head.payload_len > 0).then_some((head.payload_len, head.mask, 0));
+            self.blanking = (head.len > 0).then_some((head.len, key, 0));
         }
         Step::Again
     }
 }
 
-/// A frame header.
-struct Head {
-    len_bytes: u64,
-    payload_len: u64,
-    /// All zeros where there is none.
-    mask: [u8; 4],
-    /// A message, or a control frame, as a whole and not compressed.
-    searchable: bool,
-}
-
-impl Head {
-    fn read(bytes: &[u8]) -> Option<Self> {
-        let (&[first, second], rest) = bytes.split_first_chunk()?;
-        let (payload_len, rest) = match second & 0x7f {
-            126 => {
-                let (len, rest) = rest.split_first_chunk()?;
-                (u64::from(u16::from_be_bytes(*len)), rest)
-            }
-            127 => {
-                let (len, rest) = rest.split_first_chunk()?;
-                (u64::from_be_bytes(*len) & (u64::MAX >> 1), rest)
-            }
-            len => (u64::from(len), rest),
-        };
-        let (mask, rest) = match second & 0x80 {
-            0 => ([0; 4], rest),
-            _ => {
-                let (mask, rest) = rest.split_first_chunk()?;
-                (*mask, rest)
-            }
-        };
-        // FIN set, no reserved bit, and no continuation.
-        let searchable = first & 0xf0 == 0x80 && first & 0x0f != 0;
-        Some(Self { len_bytes: (bytes.len() - rest.len()) as u64, payload_len, mask, searchable })
-    }
+/// A message, or a control frame, as a whole and not compressed.
+fn is_searchable(head: &Head) -> bool {
+    head.fin && !head.rsv1 && !head.rsv23 && head.opcode != 0
 }
 
 /// Puts a mask on, or takes it off (section 5.3).

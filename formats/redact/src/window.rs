@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::counts::{Counts, Place, Rule};
 use super::patterns::Live;
 use super::rules::Rules;
 
@@ -84,16 +85,25 @@ impl Window {
     }
 }
 
-/// The rules and what their patterns have learnt.
+/// The rules, what their patterns have learnt, and what was blanked.
 #[derive(Debug)]
 pub(super) struct Engine {
     pub(super) rules: Rules,
     pub(super) patterns: Vec<Live>,
+    pub(super) counts: Counts,
 }
 
 impl Engine {
     pub(super) fn new(rules: Rules) -> Self {
         let patterns = rules.patterns.iter().cloned().map(Live::new).collect();
-        Self { rules, patterns }
+        Self { rules, patterns, counts: Counts::default() }
+    }
+
+    /// Blanks bytes that cannot be searched.
+    pub(super) fn blank(&mut self, window: &mut Window, range: Range<u64>, place: Place) {
+        if !range.is_empty() {
+            self.counts.add(Rule::Unsearchable, place, 0, range.end - range.start);
+            window.blank(range);
+        }
     }
 }

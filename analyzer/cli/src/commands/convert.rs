@@ -12,8 +12,8 @@ use sslrec_formats::Destination;
 use sslrec_formats::io::{Error, RecordWriter};
 use sslrec_formats::pcapng::{PcapngOptions, PcapngWriter};
 use sslrec_formats::rawlog::{self, RawLogWriter};
-use sslrec_formats::record::{CaptureInfo, Record};
-use sslrec_redact::Redactor;
+use sslrec_formats::record::{CaptureInfo, Record, Stats};
+use sslrec_redact::{Counts, Redactor};
 
 use super::new_file::NewFile;
 use crate::files::{Files, Read};
@@ -48,7 +48,9 @@ pub(crate) struct Convert {
 /// Does it.
 pub(super) fn run(convert: &Convert) -> Result<()> {
     let Convert { file, out, keep_port, quiet } = convert;
-    Job { file, out, keep_port: *keep_port, quiet: *quiet, redactor: None }.run("converted")
+    Job { file, out, keep_port: *keep_port, quiet: *quiet, redactor: None }
+        .run("converted")
+        .map(drop)
 }
 
 /// Records that go from one file into another.
@@ -64,17 +66,18 @@ pub(super) struct Job<'j> {
 }
 
 impl Job<'_> {
-    /// Does it; `done` is what that is called.
-    pub(super) fn run(self, done: &str) -> Result<()> {
+    /// Writes the output; `done` is what that is called. Returns what was blanked.
+    pub(super) fn run(self, done: &str) -> Result<Counts> {
         let files = Files::open(std::slice::from_ref(self.file), false, self.quiet)?;
         let mut out = match self.out {
             Destination::Stdout => NewFile::stdout(),
             Destination::Pcapng(path) | Destination::RawLog(path) => NewFile::create(path)?,
         };
         let name = name(self.out);
-        let (read, records) = copy(self, files, &mut out)?;
+        let (read, records, counts) = copy(self, files, &mut out)?;
         out.finish().with_context(|| format!("cannot write {name}"))?;
-        read.end(&format!("the {records} records before that were {done}"))
+        read.end(&format!("the {records} records before that were {done}"))?;
+        Ok(counts)
     }
 }
 
@@ -86,8 +89,8 @@ fn name(out: &Destination) -> String {
     }
 }
 
-/// Writes all records of the files, and returns how many there were.
-fn copy(mut job: Job<'_>, files: Files<'_>, out: &mut NewFile) -> Result<(Read, u64)> {
+/// Writes all records of the files. Returns how many there were, and what was blanked.
+fn copy(mut job: Job<'_>, files: Files<'_>, out: &mut NewFile) -> Result<(Read, u64, Counts)> {
     let (file, name) = (job.file.display(), name(job.out));
     let mut converter = Converter {
         redactor: job.redactor.take(),
@@ -96,14 +99,15 @@ fn copy(mut job: Job<'_>, files: Files<'_>, out: &mut NewFile) -> Result<(Read, 
         writer: None,
         foreign: false,
         records: 0,
+        last_ns: 0,
     };
     let read = files.read(&mut converter)?;
-    if converter.foreign {
+    if converter.foreign && converter.redactor.is_none() {
         bail!("{file} holds packets of the wire; only what sslrec recorded can be converted");
     }
     let records = converter.records;
-    converter.finish().with_context(|| format!("cannot write {name}"))?;
-    Ok((read, records))
+    let counts = converter.finish().with_context(|| format!("cannot write {name}"))?;
+    Ok((read, records, counts))
 }
 
 /// Writes records as they come.
@@ -113,9 +117,11 @@ struct Converter<'o> {
     /// Until the head of the file is known.
     out: Option<&'o mut NewFile>,
     writer: Option<Box<dyn RecordWriter + 'o>>,
-    /// The file holds no records.
+    /// The file holds packets of the wire, and not records of ours.
     foreign: bool,
     records: u64,
+    /// Time of the last record.
+    last_ns: u64,
 }
 
 impl<'o> Converter<'o> {
@@ -139,6 +145,12 @@ impl<'o> Converter<'o> {
     }
 
     fn write(&mut self, record: &Record<'_>) -> Result<(), Error> {
+        self.last_ns = self.last_ns.max(record.ts_ns());
+        if self.foreign && self.writer.is_none() {
+            let (tool, start_ns) =
+                (concat!("sslanalyze ", env!("CARGO_PKG_VERSION")), record.ts_ns());
+            self.begin(&CaptureInfo { start_ns, tool: tool.into(), ..CaptureInfo::default() })?;
+        }
         let Some(writer) = &mut self.writer else { return Ok(()) };
         self.records += 1;
         let Some(redactor) = &mut self.redactor else { return writer.write(record) };
@@ -148,14 +160,23 @@ impl<'o> Converter<'o> {
     }
 
     /// Writes the records that the redactor still holds, and ends the output.
-    fn finish(mut self) -> Result<(), Error> {
-        let Some(writer) = &mut self.writer else { return Ok(()) };
+    fn finish(mut self) -> Result<Counts, Error> {
+        if self.foreign {
+            // The output of an empty capture is an empty capture. Other programs' captures have no
+            // closing record; without one the output would count as cut off.
+            let ts_ns = self.last_ns;
+            self.write(&Record::Stats(Stats { ts_ns, last: true, ..Stats::default() }))?;
+        }
+        let Some(writer) = &mut self.writer else { return Ok(Counts::default()) };
         let mut outcome = Ok(());
+        let mut counts = Counts::default();
         if let Some(redactor) = &mut self.redactor {
             redactor.finish(&mut |record| write(writer, record, &mut outcome));
+            counts = redactor.counts().clone();
         }
         outcome?;
-        writer.finish()
+        writer.finish()?;
+        Ok(counts)
     }
 
     fn flow(&self, written: Result<(), Error>) -> Flow {
@@ -177,7 +198,12 @@ fn write(
 impl RecordSink for Converter<'_> {
     fn source(&mut self, kind: Kind) -> Flow {
         self.foreign = kind.is_foreign();
-        if self.foreign { Flow::Break(Stop::Done) } else { Flow::Continue(()) }
+        // Packets are reassembled to records, which can be redacted.
+        if self.foreign && self.redactor.is_none() {
+            Flow::Break(Stop::Done)
+        } else {
+            Flow::Continue(())
+        }
     }
 
     fn info(&mut self, info: &CaptureInfo) -> Flow {

@@ -7,31 +7,39 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use sslrec_formats::Destination;
-use sslrec_redact::{Redactor, Rules};
+use sslrec_redact::{Count, Counts, Redactor, Rule, Rules};
 
 use super::convert::Job;
 
 /// What the long help ends with.
 const HELP: &str = "\
 Rules:
-  default       authorization, proxy-authorization, x-api-key, cookie and
-                set-cookie, and bearer
+  default       every well-known field with credentials: authorization,
+                cookie, set-cookie, x-api-key, x-auth-token and 65 others;
+                query and form fields whose name says password, token, secret
+                or the like; user information in URLs; bearer; and tokens by
+                their shape: JWT, AWS, GitHub, GitLab, Google, Slack, Stripe,
+                PEM private keys
   header:NAME   values of a header or trailer field
   cookie        values of all cookies; cookie:NAME of one
-  query:NAME    values in queries and fragments of URLs, wherever these stand
+  query:NAME    values in queries and fragments of URLs, anywhere
   json:NAME     values of a field in any body, nested ones too
   form:NAME     values in a form; forms of several parts as a whole
-  bearer        what follows the word, anywhere; so does basic
-  regex:RE      what the expression (of Rust's regex crate, on bytes), or its
-                first group, matches in one header line, target or body
+  bearer        the token behind the word, anywhere; so does basic
+  regex:RE      the match of the expression (of Rust's regex crate, on bytes),
+                or of its first group, in one header line, target or body
 
-Nothing changes its length, so the listing, the times and Wireshark's view stay
-as they were. Where it cannot be known whether something is secret it is
-blanked: bodies with a content coding, such as gzip, if any rule but header and
-cookie is given; what follows a gap in a body; what comes before the first
-message of a connection that was joined late. What is not HTTP is looked
-through for bearer, basic and regex only. Names of servers, processes and
-files stay.
+Names match in every usual spelling: password[], user[password],
+percent-encoded at any depth, with JSON escapes, in JSON within a string, in
+UTF-16. Lengths never change, so the listing, the times and Wireshark's view
+stay as they were. Blanked as a whole: compressed bodies and the text of
+gRPC-Web, if any rule but header and cookie is given; the rest of a body behind
+a gap; all bytes before the first message of a connection that was joined late.
+Bytes that are not HTTP, or are malformed, are searched like bodies and for
+lines that look like header fields. Names of servers, processes and files stay.
+
+IN may be a pcap or pcapng of any program. The connections in it are then
+written as sslrec writes them, without the other packets.
 
 Example:
   sslanalyze redact capture.pcapng shared.pcapng --redact default \\
@@ -41,7 +49,7 @@ Example:
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct Redact {
-    /// A raw log or pcapng of sslrec, also compressed; `-` is standard input
+    /// A raw log of sslrec, or any pcap or pcapng, also compressed; `-` is standard input
     #[arg(value_name = "IN")]
     file: PathBuf,
 
@@ -63,16 +71,34 @@ pub(crate) struct Redact {
     #[arg(long)]
     keep_port: bool,
 
-    /// Show no progress
+    /// Show neither progress nor counts
     #[arg(short, long)]
     quiet: bool,
 }
 
-/// Does it.
+/// Runs `sslanalyze redact`.
 pub(super) fn run(redact: &Redact) -> Result<()> {
     let mut rules = Rules::default();
     redact.rules.iter().for_each(|rule| rules.add(rule.clone()));
     let Redact { file, out, keep_port, quiet, .. } = redact;
     let redactor = Some(Redactor::new(rules));
-    Job { file, out, keep_port: *keep_port, quiet: *quiet, redactor }.run("redacted")
+    let counts =
+        Job { file, out, keep_port: *keep_port, quiet: *quiet, redactor }.run("redacted")?;
+    if !quiet {
+        report(&counts);
+    }
+    Ok(())
+}
+
+/// Prints what was blanked, by rule and place, on standard error.
+fn report(counts: &Counts) {
+    if counts.iter().next().is_none() {
+        eprintln!("nothing was blanked");
+    }
+    for (rule, place, Count { values, bytes }) in counts.iter() {
+        match rule {
+            Rule::Unsearchable => eprintln!("blanked {bytes} unsearchable bytes in {place}"),
+            _ => eprintln!("blanked {values} values, {bytes} bytes, in {place} by {rule}"),
+        }
+    }
 }

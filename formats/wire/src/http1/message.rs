@@ -30,6 +30,10 @@ pub const MAX_CHUNK_LINE: usize = 16 << 10;
 /// ever gets one. Clients pipeline a few, load generators some hundreds.
 pub const MAX_PIPELINE: usize = 1000;
 
+/// The most fields of one head or trailer section that count; each costs the peer two bytes and a
+/// reader many more.
+pub const MAX_FIELDS: usize = 10_000;
+
 /// A part of a message, by its length: it begins with the bytes handed to [`Framer::next`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Piece {

@@ -1,47 +1,18 @@
 //! Secrets in URLs, which end up in the logs of every proxy and server on the way.
 //!
-//! What is found is told by its place, never shown.
+//! A finding names its place and never shows the secret. The names and shapes of secrets are those
+//! that redaction blanks.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use regex::Regex;
 use sslrec_analyzer::exchange::Exchange;
+pub(super) use sslrec_redact::secrets::without_userinfo;
+use sslrec_redact::secrets::{TOKENS, is_secret_name};
 
-/// Parts of names of parameters that hold secrets, in lower case without `-` and `_`.
-const NAMES: [&str; 12] = [
-    "password",
-    "passwd",
-    "passphrase",
-    "secret",
-    "token",
-    "apikey",
-    "accesskey",
-    "privatekey",
-    "credential",
-    "authorization",
-    "sessionid",
-    "amzsignature",
-];
-
-/// Names that hold them only as a whole.
-const WHOLE_NAMES: [&str; 8] = ["pwd", "pass", "auth", "jwt", "sig", "sid", "otp", "bearer"];
-
-/// Names that one of the above is a part of, and that hold none.
-const HARMLESS: [&str; 4] = ["pagetoken", "nextpagetoken", "tokentype", "continuationtoken"];
-
-/// Tokens that are recognised wherever they stand.
-static TOKEN: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    let forms = [
-        r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*", // JWT (RFC 7519)
-        r"gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{30,}",
-        r"AKIA[0-9A-Z]{16}|ASIA[0-9A-Z]{16}",
-        r"xox[abeprs]-[A-Za-z0-9-]{10,}",
-        r"[rs]k_live_[A-Za-z0-9]{16,}",
-        r"glpat-[A-Za-z0-9_-]{20,}",
-    ];
-    Regex::new(&forms.join("|")).ok()
-});
+/// Tokens that are recognised anywhere.
+static TOKEN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(&TOKENS.join("|")).ok());
 
 /// Where the URL of an exchange holds a secret.
 pub(super) fn in_url(exchange: &Exchange) -> Option<String> {
@@ -56,14 +27,9 @@ pub(super) fn in_url(exchange: &Exchange) -> Option<String> {
     }
     let parameter = query.split(['&', ';']).find_map(|part| {
         let (name, value) = part.split_once('=')?;
-        (!is_blank(value) && (is_secret_name(name) || is_token(value))).then_some(name)
+        (!is_blank(value) && (is_secret_name(name.as_bytes()) || is_token(value))).then_some(name)
     })?;
     Some(format!("its query holds a secret, `{parameter}`"))
-}
-
-/// The authority as it may be shown.
-pub(super) fn without_userinfo(authority: &str) -> &str {
-    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
 }
 
 /// The path as it may be shown: without its query, and with a token blanked.
@@ -77,13 +43,6 @@ pub(super) fn blank_path(path: &str) -> Cow<'_, str> {
 
 fn is_token(text: &str) -> bool {
     TOKEN.as_ref().is_some_and(|token| token.is_match(text))
-}
-
-fn is_secret_name(name: &str) -> bool {
-    let folded: String =
-        name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
-    !HARMLESS.contains(&&*folded)
-        && (WHOLE_NAMES.contains(&&*folded) || NAMES.iter().any(|part| folded.contains(part)))
 }
 
 /// There is nothing to see, or a redaction has overwritten it.

@@ -1,0 +1,285 @@
+//! One text that comes in pieces, searched for secrets by name ([`super::finder`]) and by pattern
+//! ([`super::patterns`]).
+//!
+//! The text is kept here as it was, without NUL bytes, so that UTF-16 is searched like ASCII, and
+//! with as much of its settled part as a name takes. A value may begin in one piece and end in the
+//! next; what may be the beginning of one is held back until it is settled. Bytes are only held up
+//! to [`MAX_OPEN`], beyond which they are blanked up to the end of what was open.
+
+use std::ops::Range;
+
+use super::counts::{Place, Rule};
+use super::finder::{Blank, CONTEXT, Finder, Look};
+use super::patterns::{Live, Tail};
+use super::window::{Engine, Window};
+
+/// The most that is held for a pattern that has begun.
+const MAX_OPEN: usize = 64 << 10;
+
+/// Settled text is dropped once so much of it has gathered.
+const SLACK: usize = 4096;
+
+/// How compressed contents begin: gzip (RFC 1952), zstd (RFC 8878), and zlib (RFC 1950) at its
+/// usual levels.
+const MAGIC: [&[u8]; 6] =
+    [b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda"];
+
+/// The longest of these.
+const MAX_MAGIC: usize = 4;
+
+/// What kind of text it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Text {
+    pub(super) place: Place,
+    /// A form, which begins with a name.
+    pub(super) form: bool,
+    /// Not known to be the contents of a message.
+    pub(super) unsure: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Search {
+    kind: Text,
+    text: Vec<u8>,
+    /// How many of the first bytes are settled.
+    settled: usize,
+    /// Whether the text is compressed is decided.
+    judged: bool,
+    /// Where in the stream parts of `text` are: place in it, place in the stream.
+    pieces: Vec<(usize, u64)>,
+    finder: Finder,
+    /// For each pattern, how far it came.
+    scans: Vec<Scan>,
+    blanks: Vec<Blank>,
+}
+
+/// How far the search for one pattern came.
+#[derive(Debug, Default)]
+struct Scan {
+    /// Up to here all is decided.
+    from: usize,
+    /// Nothing is searched before the text has this length: a match is open, and to search again
+    /// for every byte would take quadratic time.
+    again: usize,
+    /// A match is open that exceeds what is held.
+    tail: Option<Tail>,
+}
+
+impl Search {
+    pub(super) fn new(kind: Text) -> Self {
+        Self {
+            kind,
+            text: Vec::new(),
+            settled: 0,
+            judged: false,
+            pieces: Vec::new(),
+            finder: Finder::new(),
+            scans: Vec::new(),
+            blanks: Vec::new(),
+        }
+    }
+
+    /// The next bytes.
+    pub(super) fn data(&mut self, window: &mut Window, range: Range<u64>, engine: &mut Engine) {
+        self.push(window.get(range.clone()), range.start);
+        self.settle(window, engine, false);
+    }
+
+    /// Nothing follows.
+    pub(super) fn finish(&mut self, window: &mut Window, engine: &mut Engine) {
+        self.settle(window, engine, true);
+        *self = Self::new(self.kind);
+    }
+
+    /// See [`Text::unsure`].
+    pub(super) fn is_unsure(&self) -> bool {
+        self.kind.unsure
+    }
+
+    pub(super) fn place(&self) -> Place {
+        self.kind.place
+    }
+
+    /// Where in the stream the first byte is that is held back.
+    pub(super) fn held_from(&self) -> Option<u64> {
+        let held = self.places(self.settled..self.text.len()).next();
+        held.map(|range| range.start)
+    }
+
+    /// More is held than may be: all of it is blanked, and what is open stays open.
+    pub(super) fn give_up(&mut self, window: &mut Window, engine: &mut Engine) {
+        let held: Vec<_> = self.places(self.settled..self.text.len()).collect();
+        for range in held {
+            engine.counts.add(Rule::Unsearchable, self.kind.place, 0, range.end - range.start);
+            window.blank(range);
+        }
+        let end = self.text.len();
+        self.scans.resize_with(engine.patterns.len(), Scan::default);
+        for (scan, live) in self.scans.iter_mut().zip(&mut engine.patterns) {
+            if scan.tail.is_none() && scan.from < end {
+                scan.tail = Some(live.tail(&self.text, scan.from));
+            }
+            (scan.from, scan.again) = (end, 0);
+        }
+        self.finder.skip_to(end);
+        self.forget(end);
+    }
+
+    /// Bytes are missing here: the rest of the line may be the rest of a secret.
+    pub(super) fn gap(&mut self, window: &mut Window, engine: &mut Engine) {
+        self.give_up(window, engine);
+        self.finder.gap();
+    }
+
+    fn push(&mut self, bytes: &[u8], at: u64) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let len = memchr::memchr(0, rest).unwrap_or(rest.len());
+            let place = at + (bytes.len() - rest.len()) as u64;
+            if len > 0 {
+                let is_next = self.pieces.last().is_some_and(|&(start, before)| {
+                    before + (self.text.len() - start) as u64 == place
+                });
+                if !is_next {
+                    self.pieces.push((self.text.len(), place));
+                }
+                self.text.extend_from_slice(&rest[..len]);
+            }
+            rest = rest.get(len + 1..).unwrap_or_default();
+        }
+    }
+
+    fn settle(&mut self, window: &mut Window, engine: &mut Engine, last: bool) {
+        if !self.judged && !self.judge(engine, last) {
+            return;
+        }
+        let Engine { rules, patterns, counts, .. } = engine;
+        let Text { form, unsure, place } = self.kind;
+        let look = Look { rules, form, unsure, head: false };
+        let mut blanks = std::mem::take(&mut self.blanks);
+        let mut settled = self.finder.run(look, &self.text, last, &mut blanks);
+        for blank in blanks.drain(..) {
+            counts.add(blank.rule, place, u64::from(blank.begins), blank.range.len() as u64);
+            let places: Vec<_> = self.places(blank.range).collect();
+            let mut fill = blank.fill;
+            for range in places {
+                fill.write(window.get_mut(range));
+                fill = fill.next();
+            }
+        }
+        self.blanks = blanks;
+        self.scans.resize_with(patterns.len(), Scan::default);
+        let mut scans = std::mem::take(&mut self.scans);
+        for (scan, live) in scans.iter_mut().zip(patterns) {
+            let open = scan.search(live, &self.text, last, &mut |rule, range| {
+                counts.add(rule, place, 1, range.len() as u64);
+                let places: Vec<_> = self.places(range).collect();
+                places.into_iter().for_each(|range| window.blank(range));
+            });
+            settled = settled.min(open);
+        }
+        self.scans = scans;
+        self.forget(settled);
+    }
+
+    /// Finds out whether the text is compressed without a statement about it. Returns whether that
+    /// is known.
+    fn judge(&mut self, engine: &Engine, last: bool) -> bool {
+        let head = &self.text[..self.text.len().min(MAX_MAGIC)];
+        let may_be = |magic: &&[u8]| magic.starts_with(head) && head.len() < magic.len();
+        if !last && (head.is_empty() || MAGIC.iter().any(may_be)) {
+            return false;
+        }
+        self.judged = true;
+        let is_magic = |magic: &&[u8]| self.text.starts_with(magic);
+        if MAGIC.iter().any(is_magic) && engine.rules.concerns_bodies() {
+            self.finder.blank_rest();
+        }
+        true
+    }
+
+    /// All before `open` is settled.
+    fn forget(&mut self, open: usize) {
+        self.settled = open;
+        let keep = open.min(self.finder.cursor()).saturating_sub(CONTEXT);
+        if keep < SLACK {
+            return;
+        }
+        self.text.drain(..keep);
+        self.settled -= keep;
+        self.finder.shift(keep);
+        for scan in &mut self.scans {
+            scan.from = scan.from.saturating_sub(keep);
+            scan.again = scan.again.saturating_sub(keep);
+        }
+        let first = self.pieces.partition_point(|&(start, _)| start <= keep).saturating_sub(1);
+        self.pieces.drain(..first);
+        for (start, place) in &mut self.pieces {
+            *place += keep.saturating_sub(*start) as u64;
+            *start = start.saturating_sub(keep);
+        }
+    }
+
+    /// Where a part of `text` is in the stream.
+    fn places(&self, range: Range<usize>) -> impl Iterator<Item = Range<u64>> {
+        let first = self.pieces.partition_point(|&(start, _)| start <= range.start);
+        let pieces = &self.pieces[first.saturating_sub(1)..];
+        let ends = pieces.iter().skip(1).map(|(start, _)| *start).chain([self.text.len()]);
+        let overlaps = pieces.iter().zip(ends).take_while({
+            let end = range.end;
+            move |((start, _), _)| *start < end
+        });
+        overlaps.filter_map(move |(&(start, place), end)| {
+            let (from, to) = (range.start.max(start), range.end.min(end));
+            let at = |inside: usize| place + (inside - start) as u64;
+            (from < to).then(|| at(from)..at(to))
+        })
+    }
+}
+
+impl Scan {
+    /// Hands all that can be found to `blank`. Returns the place before which all is decided.
+    fn search(
+        &mut self,
+        live: &mut Live,
+        text: &[u8],
+        last: bool,
+        blank: &mut dyn FnMut(Rule, Range<usize>),
+    ) -> usize {
+        let rule = live.rule();
+        if let Some(tail) = &mut self.tail {
+            let (end, is_over) = live.follow(tail, text, self.from);
+            if self.from < end {
+                blank(rule, self.from..end);
+            }
+            self.from = end;
+            if !is_over {
+                return text.len();
+            }
+            self.tail = None;
+        }
+        if text.len() < self.again && !last {
+            return self.from;
+        }
+        let open = if last { text.len() } else { live.first_open(text, self.from) };
+        let mut decided = open;
+        for (all, part) in live.matches(text, self.from) {
+            if all.start >= open {
+                break;
+            }
+            decided = decided.max(all.end);
+            blank(rule, part);
+        }
+        self.from = decided;
+        let held = text.len() - decided;
+        self.again = text.len() + held / 4;
+        if held > MAX_OPEN {
+            self.tail = Some(live.tail(text, decided));
+            blank(rule, decided..text.len());
+            self.from = text.len();
+            return text.len();
+        }
+        decided
+    }
+}

@@ -1,0 +1,186 @@
+//! Secrets by name and by shape: the one list that redaction and `sslanalyze check` share.
+//!
+//! Names are folded before they are compared: case, `-`, `_` and brackets do not count, so that
+//! `X-Api-Key`, `api_key` and `auth[apiKey]` are found alike.
+
+/// Header fields that hold credentials, in lower case.
+pub const HEADERS: [&str; 71] = [
+    "authorization",
+    "proxy-authorization",
+    "authentication",
+    "authentication-info",
+    "proxy-authentication-info",
+    "x-authorization",
+    "x-forwarded-authorization",
+    "x-original-authorization",
+    "x-ms-authorization-auxiliary",
+    "cookie",
+    "cookie2",
+    "set-cookie",
+    "set-cookie2",
+    "api-key",
+    "apikey",
+    "x-api-key",
+    "x-apikey",
+    "x-api-token",
+    "x-api-secret",
+    "api-token",
+    "auth-token",
+    "auth-key",
+    "access-token",
+    "x-token",
+    "x-auth",
+    "x-auth-token",
+    "x-auth-key",
+    "x-access-token",
+    "x-access-key",
+    "x-secret-key",
+    "x-client-secret",
+    "x-user-token",
+    "x-session-token",
+    "x-session-id",
+    "x-refresh-token",
+    "x-forwarded-access-token",
+    "x-id-token",
+    "x-jwt-assertion",
+    "x-password",
+    "x-csrf-token",
+    "x-csrftoken",
+    "x-xsrf-token",
+    "csrf-token",
+    "xsrf-token",
+    "x-goog-api-key",
+    "x-goog-iap-jwt-assertion",
+    "x-goog-authenticated-user-jwt",
+    "x-amz-security-token",
+    "x-amzn-oidc-accesstoken",
+    "x-amzn-oidc-data",
+    "x-aws-ec2-metadata-token",
+    "x-functions-key",
+    "ocp-apim-subscription-key",
+    "private-token",
+    "job-token",
+    "deploy-token",
+    "x-gitlab-token",
+    "x-vault-token",
+    "x-consul-token",
+    "x-nomad-token",
+    "x-shopify-access-token",
+    "x-rapidapi-key",
+    "x-algolia-api-key",
+    "x-plex-token",
+    "x-emby-token",
+    "dd-api-key",
+    "dd-application-key",
+    "fastly-key",
+    "circle-token",
+    "cf-access-client-secret",
+    "cf-access-jwt-assertion",
+];
+
+/// Parts of the names of query and form fields that hold secrets, folded.
+const NAMES: [&str; 12] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "apikey",
+    "accesskey",
+    "privatekey",
+    "credential",
+    "authorization",
+    "sessionid",
+    "amzsignature",
+];
+
+/// Names that hold secrets only as a whole.
+const WHOLE_NAMES: [&str; 8] = ["pwd", "pass", "auth", "jwt", "sig", "sid", "otp", "bearer"];
+
+/// Names that contain one of [`NAMES`] and hold no secret.
+const HARMLESS: [&str; 4] = ["pagetoken", "nextpagetoken", "tokentype", "continuationtoken"];
+
+/// Shapes of tokens, as regular expressions: JWT (RFC 7519), GitHub, AWS, Slack, Stripe, GitLab and
+/// Google.
+pub const TOKENS: [&str; 7] = [
+    r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*",
+    r"gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{30,}",
+    r"AKIA[0-9A-Z]{16}|ASIA[0-9A-Z]{16}",
+    r"xox[abeprs]-[A-Za-z0-9-]{10,}",
+    r"[rs]k_live_[A-Za-z0-9]{16,}",
+    r"glpat-[A-Za-z0-9_-]{20,}",
+    r"AIza[0-9A-Za-z_-]{35}",
+];
+
+/// The longest name that is compared, folded.
+const MAX_NAME: usize = 64;
+
+/// A query or form field of this name holds a secret.
+pub fn is_secret_name(name: &[u8]) -> bool {
+    let mut folded = [0; MAX_NAME];
+    let mut len = 0;
+    for octet in name.iter().filter(|octet| octet.is_ascii_alphanumeric()) {
+        // The last parts of a longer name count.
+        if len == MAX_NAME {
+            folded.rotate_left(1);
+            len -= 1;
+        }
+        folded[len] = octet.to_ascii_lowercase();
+        len += 1;
+    }
+    let folded = &folded[..len];
+    let is = |known: &&str| known.as_bytes() == folded;
+    let holds = |part: &&str| memchr::memmem::find(folded, part.as_bytes()).is_some();
+    let last = name.rsplit(|octet| b"[.".contains(octet)).find(|part| part.len() > 1);
+    let is_last = |known: &&str| {
+        let last = last.unwrap_or_default().trim_ascii_end();
+        last.strip_suffix(b"]").unwrap_or(last).eq_ignore_ascii_case(known.as_bytes())
+    };
+    !HARMLESS.iter().any(is)
+        && (WHOLE_NAMES.iter().any(|known| is(known) || is_last(known)) || NAMES.iter().any(holds))
+}
+
+/// The part of an authority behind its user information.
+pub fn without_userinfo(authority: &str) -> &str {
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_in_every_spelling() {
+        for name in [
+            "password",
+            "Access-Token",
+            "api_key",
+            "X-Amz-Signature",
+            "pwd",
+            "user[password]",
+            "password[]",
+            "user[pwd]",
+            "a.b.sid",
+            "client_secret",
+            "apiKey",
+        ] {
+            assert!(is_secret_name(name.as_bytes()), "{name}");
+        }
+        let long = ["x".repeat(100).as_str(), "password"].concat();
+        assert!(is_secret_name(long.as_bytes()));
+        for name in ["", "page_token", "q", "sidebar", "compass", "author", "token_type", "design"]
+        {
+            assert!(!is_secret_name(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn headers_are_in_lower_case_and_no_two_are_the_same() {
+        let mut sorted = HEADERS.to_vec();
+        sorted.sort_unstable();
+        sorted.dedup();
+        assert_eq!(sorted.len(), HEADERS.len());
+        assert!(HEADERS.iter().all(|name| name.to_ascii_lowercase() == *name));
+        assert_eq!(without_userinfo("u:p@h:1"), "h:1");
+    }
+}
