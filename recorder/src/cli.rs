@@ -1,4 +1,4 @@
-//! The command line: what a user may say, checked as far as the words alone allow.
+//! The command line: its words, checked as far as the words alone allow. `plan` sorts them.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -6,14 +6,14 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{ArgGroup, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, CommandFactory, Parser, Subcommand};
 use sslrec_cli::color::Color;
 use sslrec_cli::size;
 use sslrec_formats::Destination;
 use sslrec_redact::Rules;
 
-use crate::functions::Family;
-
+use crate::functions::{Family, NamedFile};
+use crate::kernel::features::KernelFeature;
 use crate::process::privileges::User;
 
 /// Record the plaintext of TLS connections from inside running programs.
@@ -87,8 +87,8 @@ pub struct Options {
     ///
     /// KIND is openssl, boringssl, gnutls, nss, wolfssl, mbedtls, s2n or go, and limits what is looked
     /// for in the file. Without it the functions of all are.
-    #[arg(long = "lib", value_name = "[KIND:]PATH", value_parser = Library::from_str)]
-    pub libs: Vec<Library>,
+    #[arg(long = "lib", value_name = "[KIND:]PATH", value_parser = NamedFile::from_str)]
+    pub libs: Vec<NamedFile>,
 
     /// Leave out OpenSSL and its descendants
     #[arg(long)]
@@ -244,7 +244,7 @@ pub struct Options {
     pub watchdog: bool,
 
     /// Do without these kernel features, as on an older kernel (for tests)
-    #[arg(long, hide = true, value_enum, value_delimiter = ',')]
+    #[arg(long, hide = true, value_parser = KernelFeature::from_str, value_delimiter = ',')]
     pub without: Vec<KernelFeature>,
 
     /// Start this, record it and everything that it starts, and end with its exit status
@@ -313,16 +313,12 @@ impl Options {
 
     fn has_target(&self) -> bool {
         self.all
-            || self.names_processes()
+            || !self.pids.is_empty()
+            || !self.command.is_empty()
             || !self.uids.is_empty()
             || !self.comms.is_empty()
             || !self.cgroups.is_empty()
             || !self.libs.is_empty()
-    }
-
-    /// Whether processes are named, so that only they, and those that they start, are recorded.
-    pub(crate) fn names_processes(&self) -> bool {
-        !self.pids.is_empty() || !self.command.is_empty()
     }
 
     /// The libraries whose functions are probed.
@@ -335,79 +331,6 @@ impl Options {
             Family::WolfSsl | Family::MbedTls | Family::S2n => false,
         };
         Family::ALL.into_iter().filter(|family| !is_left_out(family)).collect()
-    }
-}
-
-/// What not every kernel has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum KernelFeature {
-    /// One link for many uprobes: kernel 6.6.
-    Multi,
-    /// Attach cookies: kernel 5.15.
-    Cookie,
-    /// Raw tracepoints `sock_send_length` and `sock_recv_length`: kernel 6.3.
-    SockLength,
-    /// Trampolines at kernel functions.
-    Fentry,
-    /// Probes in kernel functions.
-    Kprobe,
-    /// Raw tracepoint `tcp_rcv_space_adjust`: kernel 4.15.
-    RcvSpace,
-    /// Walking a process's mappings in the kernel: kernel 6.7.
-    TaskVma,
-    /// Probes within functions rather than at their first instruction and their return. No
-    /// feature, but like one that is absent wherever the code cannot be read.
-    Placement,
-}
-
-/// A file that the user wants probed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Library {
-    /// Where it is.
-    pub path: PathBuf,
-    /// What it is, if that was said.
-    family: Option<Family>,
-}
-
-impl Library {
-    /// What it is, if that was said.
-    pub(crate) fn family(&self) -> Option<Family> {
-        self.family
-    }
-}
-
-/// The kinds of a library, as they are called here.
-const KINDS: [(&str, Family); 8] = [
-    ("openssl", Family::OpenSsl),
-    ("boringssl", Family::OpenSsl),
-    ("gnutls", Family::GnuTls),
-    ("nss", Family::Nss),
-    ("wolfssl", Family::WolfSsl),
-    ("mbedtls", Family::MbedTls),
-    ("s2n", Family::S2n),
-    ("go", Family::Go),
-];
-
-impl FromStr for Library {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (kind, path) = match text.split_once(':') {
-            Some((kind, path)) if !kind.is_empty() && !kind.contains('/') => (Some(kind), path),
-            _ => (None, text),
-        };
-        let family = |wanted: &str| {
-            let known = KINDS.iter().find(|(kind, _)| *kind == wanted);
-            known.map(|(_, family)| *family).ok_or_else(|| {
-                let kinds = KINDS.map(|(kind, _)| kind).join(", ");
-                format!("unknown kind `{wanted}`; known: {kinds}")
-            })
-        };
-        let family = kind.map(family).transpose()?;
-        if path.is_empty() {
-            return Err("expected PATH or KIND:PATH, such as openssl:/opt/lib/libssl.so".into());
-        }
-        Ok(Self { path: path.into(), family })
     }
 }
 
@@ -564,20 +487,6 @@ mod tests {
     #[test]
     fn a_command_and_pids_exclude_each_other() {
         assert!(parse(&["-p", "1", "--", "true"]).is_err());
-    }
-
-    #[test]
-    fn libraries_may_say_their_kind() {
-        let path = |text| Library::from_str(text).map(|library| library.path);
-        assert_eq!(path("/lib/libssl.so.3"), Ok("/lib/libssl.so.3".into()));
-        assert_eq!(path("openssl:/x"), Ok("/x".into()));
-        assert_eq!(path("./a:b"), Ok("./a:b".into()));
-        assert!(path("tls:/x").unwrap_err().contains("known: openssl, boringssl, gnutls"));
-        assert!(path("gnutls:").is_err());
-        let family = |text| Library::from_str(text).unwrap().family;
-        assert_eq!(family("boringssl:/x"), Some(Family::OpenSsl));
-        assert_eq!(family("nss:/x"), Some(Family::Nss));
-        assert_eq!(family("/x"), None);
     }
 
     #[test]

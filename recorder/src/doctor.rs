@@ -11,11 +11,11 @@ use anyhow::Result;
 use sslrec_cli::text::Printable;
 
 use crate::attach::probes::Probes;
-use crate::cli::Options;
 use crate::coverage::ports::{TLS_PORTS, ports_of};
 use crate::coverage::recognise::Recogniser;
 use crate::discovery::Mappings;
 use crate::kernel::features::Kernel;
+use crate::plan::Plan;
 use crate::proc::cgroups::mount_point;
 use crate::proc::maps::{FileKey, mapped_files};
 use crate::proc::{own, processes};
@@ -31,10 +31,10 @@ const CAP_SYS_ADMIN: u32 = 21;
 ///
 /// # Errors
 /// Standard output cannot be written.
-pub(crate) fn run(options: &Options) -> Result<u8> {
+pub(crate) fn run(plan: &Plan) -> Result<u8> {
     let mut text = String::new();
-    let able = machine(options, &mut text);
-    programs(options, &mut text);
+    let able = machine(plan, &mut text);
+    programs(plan, &mut text);
     match io::stdout().write_all(text.as_bytes()) {
         // Whoever read it has had enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
@@ -44,7 +44,7 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
 }
 
 /// The kernel, and what it lets this user do.
-fn machine(options: &Options, text: &mut String) -> bool {
+fn machine(plan: &Plan, text: &mut String) -> bool {
     let mut line = |what: &str, value: &str| {
         // Writing to a string does not fail.
         let _ = writeln!(text, "{what:<14}{}", Printable(value));
@@ -52,7 +52,7 @@ fn machine(options: &Options, text: &mut String) -> bool {
     let release = own::kernel_setting("osrelease");
     line("kernel", &format!("Linux {release} {}", std::env::consts::ARCH));
     line("privileges", &privileges());
-    let kernel = match Kernel::probe(&options.without) {
+    let kernel = match Kernel::probe(&plan.probe.without) {
         Ok(kernel) => kernel,
         Err(error) => {
             line("recording", &format!("impossible: {error:#}"));
@@ -60,7 +60,7 @@ fn machine(options: &Options, text: &mut String) -> bool {
         }
     };
     let mut storage = MaybeUninit::uninit();
-    let mut loaded = Probes::load(&mut storage, options, &[], kernel);
+    let mut loaded = Probes::load(&mut storage, plan, &[], kernel);
     match &loaded {
         Ok(_) => line("recording", "possible: the kernel takes the BPF programs"),
         Err(error) => line("recording", &format!("impossible: {error:#}")),
@@ -108,8 +108,8 @@ fn privileges() -> String {
 }
 
 /// A line for each process that uses TLS, as far as that can be seen.
-fn programs(options: &Options, text: &mut String) {
-    let mut targets = Targets::of_families(options);
+fn programs(plan: &Plan, text: &mut String) {
+    let mut targets = Targets::of_families(&plan.probe.families);
     let own = std::process::id();
     let all: Vec<_> = processes::all().into_iter().filter(|&pid| pid != own).collect();
     let mapped: Vec<_> = all

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use sslrec::cli::Options;
 use sslrec::messages::say;
+use sslrec::plan::Task;
 
 fn main() -> ExitCode {
-    match sslrec::session::run(&Options::from_command_line()) {
+    match sslrec::session::run(&Task::from_args()) {
         Ok(code) => code.into(),
         Err(error) => {
             say(format_args!("{error:#}"));

@@ -2,7 +2,7 @@
 //!
 //! No file of a process that is not chosen is opened: it may be anybody's.
 
-use crate::cli::Options;
+use crate::plan::Select;
 use crate::proc::cgroups::Cgroup;
 use crate::proc::processes;
 
@@ -15,8 +15,8 @@ pub(crate) struct Filters<'a> {
 }
 
 impl<'a> Filters<'a> {
-    pub(crate) fn of(options: &'a Options, cgroups: &'a [Cgroup]) -> Self {
-        Self { uids: &options.uids, comms: &options.comms, cgroups }
+    pub(crate) fn of(select: &'a Select, cgroups: &'a [Cgroup]) -> Self {
+        Self { uids: &select.uids, comms: &select.comms, cgroups }
     }
 
     /// Whether a process meets every kind of filter that is given.
@@ -29,14 +29,9 @@ impl<'a> Filters<'a> {
 }
 
 /// The processes that run already and are to be recorded.
-pub(crate) fn chosen(options: &Options, filters: Filters<'_>) -> Vec<u32> {
-    let named = match (options.pids.as_slice(), options.no_children) {
-        (pids, true) => pids.to_vec(),
-        // A command has not begun.
-        ([], false) if !options.command.is_empty() => Vec::new(),
-        ([], false) => processes::all(),
-        (pids, false) => processes::with_descendants(pids),
-    };
+pub(crate) fn chosen(select: &Select, filters: Filters<'_>) -> Vec<u32> {
+    // A command has not begun.
+    let named = if select.names_processes() { select.named() } else { processes::all() };
     let own = std::process::id();
     named.into_iter().filter(|&pid| pid != own && filters.are_met_by(pid)).collect()
 }
@@ -45,9 +40,8 @@ pub(crate) fn chosen(options: &Options, filters: Filters<'_>) -> Vec<u32> {
 mod tests {
     use std::process::{Child, Command};
 
-    use clap::Parser;
-
     use super::*;
+    use crate::plan::Plan;
 
     /// A process that lasts as long as its test.
     struct Sleeper(Child);
@@ -66,8 +60,8 @@ mod tests {
     }
 
     fn chosen_by(words: &[&str]) -> Vec<u32> {
-        let options = Options::parse_from([&["sslrec"], words].concat());
-        chosen(&options, Filters::of(&options, &[]))
+        let select = Plan::parse(words).select;
+        chosen(&select, Filters::of(&select, &[]))
     }
 
     #[test]

@@ -17,9 +17,9 @@ use self::breakpoints::{Means, SiteUse};
 use self::probes::Probes;
 use self::self_test::{Budget, Outcome, Source};
 use self::uprobes::Attached;
-use crate::cli::Options;
 use crate::coverage::Coverage;
 use crate::messages::say;
+use crate::plan::Plan;
 use crate::proc::maps::FileKey;
 use crate::targets::Target;
 use crate::targets::stack_switchers::Switcher;
@@ -27,8 +27,10 @@ use crate::trust::Trusted;
 
 /// What has been probed, and how.
 #[derive(Debug)]
-pub(crate) struct Attacher<'a> {
-    options: &'a Options,
+pub(crate) struct Attacher {
+    /// Whether the user named the files.
+    are_named: bool,
+    verbose: bool,
     files: Vec<Probed>,
     coverage: Coverage,
     /// Numbers of the probed files.
@@ -47,10 +49,11 @@ struct Probed {
     sites: SiteUse,
 }
 
-impl<'a> Attacher<'a> {
-    pub(crate) fn new(options: &'a Options, coverage: Coverage) -> Self {
+impl Attacher {
+    pub(crate) fn new(plan: &Plan, coverage: Coverage) -> Self {
         Self {
-            options,
+            are_named: !plan.probe.files.is_empty(),
+            verbose: plan.talk.verbose,
             files: Vec::new(),
             coverage,
             numbers: HashMap::new(),
@@ -85,7 +88,7 @@ impl<'a> Attacher<'a> {
         for target in files {
             match self.attach(probes, target, switcher, &Source::Ring) {
                 Ok(()) => {}
-                Err(error) if self.options.libs.is_empty() => refused.push(error),
+                Err(error) if !self.are_named => refused.push(error),
                 Err(error) => return Err(error),
             }
         }
@@ -145,7 +148,7 @@ impl<'a> Attacher<'a> {
             return Ok((SiteUse::Always, None));
         }
         let path = target.path.display();
-        let verbose = self.options.verbose;
+        let verbose = self.verbose;
         // What failed for one file fails for another of the same build.
         let mut same = self.files.iter().filter(|file| file.target.symbols == target.symbols);
         if same.any(|file| file.sites == SiteUse::Never) {
@@ -197,7 +200,7 @@ impl<'a> Attacher<'a> {
             let names = attached.left_out.join(", ");
             say(format_args!("not recorded without return probes, in {path}: {names}"));
         }
-        if self.options.verbose {
+        if self.verbose {
             say(format_args!("{} functions probed in {path}", attached.functions));
             if !attached.on_trial.is_empty() {
                 let names = attached.on_trial.join(", ");

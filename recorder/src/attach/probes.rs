@@ -14,11 +14,11 @@ use libbpf_rs::{ErrorKind, Link, MapCore, MapFlags, Object, OpenObject, ProgramA
 use rustix::thread::{CapabilitySet, capabilities};
 
 use crate::attach::trials::{Decision, Trials};
-use crate::cli::Options;
 use crate::kernel::features::Kernel;
 use crate::kernel::maps::{KernelMaps, KernelState};
 use crate::kernel::skel::types;
 use crate::kernel::skel::{SslrecSkel, SslrecSkelBuilder};
+use crate::plan::Plan;
 use crate::proc::cgroups::Cgroup;
 use crate::proc::{own, processes};
 
@@ -52,32 +52,33 @@ pub(crate) fn lock<'a, 'obj>(probes: &'a Mutex<Probes<'obj>>) -> MutexGuard<'a, 
 }
 
 impl<'obj> Probes<'obj> {
-    /// Loads the programs, with the filters that the options ask for.
+    /// Loads the programs, with the filters of the plan.
     ///
     /// # Errors
     /// The kernel refuses, most often for want of privilege.
     pub(crate) fn load(
         storage: &'obj mut MaybeUninit<OpenObject>,
-        options: &Options,
+        plan: &Plan,
         cgroups: &[Cgroup],
         kernel: Kernel,
     ) -> Result<Self> {
+        let select = &plan.select;
         let mut open = SslrecSkelBuilder::default().open(storage).map_err(refusal)?;
-        let ring_size = ring_size(options.ring_size)?;
+        let ring_size = ring_size(plan.limits.ring_size)?;
         open.maps.ring.set_max_entries(ring_size)?;
         let rodata =
             open.maps.rodata_data.as_deref_mut().context("the skeleton has no read-only data")?;
         let settings = &mut rodata.settings;
-        settings.snaplen = options.snaplen;
+        settings.snaplen = plan.limits.snaplen;
         settings.ring_size = u64::from(ring_size);
         settings.ring_headroom = u64::from(ring_size / 8);
         settings.pid_ns_ino = pid_namespace()?;
-        settings.filter_pids = options.names_processes().into();
-        settings.filter_uids = (!options.uids.is_empty()).into();
-        settings.filter_comms = (!options.comms.is_empty()).into();
+        settings.filter_pids = select.names_processes().into();
+        settings.filter_uids = (!select.uids.is_empty()).into();
+        settings.filter_comms = (!select.comms.is_empty()).into();
         settings.filter_cgroups = u8::try_from(cgroups.len())?;
         settings.have_task_vma = kernel.task_vma.into();
-        settings.follow_children = (!options.no_children).into();
+        settings.follow_children = select.children.into();
         settings.have_cookie = kernel.cookie.into();
         if kernel.multi {
             let progs = &mut open.progs;
@@ -96,10 +97,10 @@ impl<'obj> Probes<'obj> {
         let skel = open.load().map_err(refusal)?;
         let probes =
             Self { skel, go: None, kernel, links: Vec::new(), sites: 0, trials: Trials::default() };
-        for uid in &options.uids {
+        for uid in &select.uids {
             probes.skel.maps.uids.update(&uid.to_ne_bytes(), &[1], MapFlags::ANY)?;
         }
-        for comm in &options.comms {
+        for comm in &select.comms {
             let mut key = [0; size_of::<types::comm_key>()];
             key[..comm.len()].copy_from_slice(comm.as_bytes());
             probes.skel.maps.comms.update(&key, &[1], MapFlags::ANY)?;

@@ -18,12 +18,12 @@ use rustix::event::{Timespec, epoll};
 use crate::attach::probes::{Probes, lock};
 use crate::attach::self_test::diversion::Diversion;
 use crate::attach::trials::{Decision, Verdict};
-use crate::cli::Options;
 use crate::collect::batch::{BURST, Filler};
 use crate::discovery::Link;
 use crate::kernel::event::exit_event;
 use crate::kernel::skel::types::counter;
 use crate::messages::say;
+use crate::plan::Plan;
 use crate::process::child::Child;
 use crate::process::signals::Signals;
 use crate::write::stats::Counters;
@@ -51,7 +51,7 @@ pub(crate) fn collect(
     link: &Link,
     filler: Filler,
     gave_up: &AtomicBool,
-    options: &Options,
+    plan: &Plan,
     signals: &mut Signals,
     child: Option<&Child>,
 ) -> Result<Option<ExitStatus>> {
@@ -79,7 +79,7 @@ pub(crate) fn collect(
         counters,
         pids,
     };
-    let ended = collector.until_end(&mut stragglers, gave_up, options, signals, child);
+    let ended = collector.until_end(&mut stragglers, gave_up, plan, signals, child);
     link.end();
     // Taking the probes out takes time, and nobody empties the ring meanwhile.
     lock(probes).record(false)?;
@@ -110,15 +110,16 @@ impl Collector<'_, '_> {
         &self,
         stragglers: &mut Stragglers,
         gave_up: &AtomicBool,
-        options: &Options,
+        plan: &Plan,
         signals: &mut Signals,
         child: Option<&Child>,
     ) -> Result<Option<ExitStatus>> {
+        let until = plan.until;
         let start = Instant::now();
         let mut pids_checked = start;
         loop {
             self.turn(stragglers)?;
-            self.settle_trials(options.verbose);
+            self.settle_trials(plan.talk.verbose);
             if let Some(child) = child {
                 signals.pass_on(child);
                 if let Some(status) = child.try_wait()? {
@@ -127,15 +128,15 @@ impl Collector<'_, '_> {
             } else if signals.came() {
                 return Ok(None);
             }
-            let enough = match options.count {
+            let enough = match until.count {
                 Some(count) => Counters::read(&self.counters)?.of(counter::COUNT_CALLS) >= count,
                 None => false,
             };
-            let late = options.duration.is_some_and(|duration| start.elapsed() >= duration);
+            let late = until.duration.is_some_and(|duration| start.elapsed() >= duration);
             if enough || late || gave_up.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            if !options.pids.is_empty() && pids_checked.elapsed() >= CHECK_PIDS {
+            if until.all_ended && pids_checked.elapsed() >= CHECK_PIDS {
                 pids_checked = Instant::now();
                 // The kernel side takes each process out when it ends.
                 if self.pids.keys().next().is_none() {

@@ -25,15 +25,15 @@ use crate::attach::Attacher;
 use crate::attach::probes::{Probes, lock};
 use crate::attach::self_test::Source;
 use crate::attach::self_test::diversion::Diversion;
-use crate::cli::Options;
 use crate::clock::boot_time_ns;
 use crate::coverage::Coverage;
 use crate::kernel::event::{bytes_of, view};
 use crate::kernel::skel::types;
 use crate::messages::say;
+use crate::plan::{Plan, Select};
 use crate::proc::maps::{FileKey, Mapping, mapped_files};
 use crate::proc::processes;
-use crate::process::signaller::Keeper;
+use crate::process::signaller::Signaller;
 use crate::select::chosen;
 use crate::targets::stack_switchers::switcher_in;
 use crate::targets::{Found, Targets};
@@ -76,10 +76,10 @@ impl Drop for Discovering<'_> {
 /// Waits for news, with what it needs to act on it.
 pub(crate) struct Discovery<'a, 'obj> {
     probes: &'a Mutex<Probes<'obj>>,
-    attacher: Attacher<'a>,
+    attacher: Attacher,
     targets: Targets,
     wanted: Wanted<'a>,
-    keeper: Keeper,
+    signaller: Signaller,
     coverage: Coverage,
     link: &'a Link,
     verbose: bool,
@@ -92,13 +92,13 @@ pub(crate) struct Discovery<'a, 'obj> {
 /// What is known when the recording begins.
 pub(crate) struct Known<'a> {
     /// What was probed.
-    pub(crate) attacher: Attacher<'a>,
+    pub(crate) attacher: Attacher,
     /// What was looked at.
     pub(crate) targets: Targets,
     /// Whose files matter.
     pub(crate) wanted: Wanted<'a>,
     /// Lets processes go on.
-    pub(crate) keeper: Keeper,
+    pub(crate) signaller: Signaller,
     /// Where notes are taken.
     pub(crate) coverage: Coverage,
 }
@@ -112,30 +112,30 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
     pub(crate) fn new(
         mappings: Mappings,
         probes: &'a Mutex<Probes<'obj>>,
-        Known { attacher, targets, wanted, keeper, coverage }: Known<'a>,
+        Known { attacher, targets, wanted, signaller, coverage }: Known<'a>,
         link: &'a Link,
-        options: &Options,
+        plan: &Plan,
     ) -> Result<Self> {
         link.discovering.store(true, Ordering::Release);
         let mut loaded = lock(probes);
-        loaded.stop_unknown(!options.command.is_empty())?;
+        loaded.stop_unknown(plan.select.has_command())?;
         let maps = &loaded.skel.maps;
         let discovery = Self {
             probes,
             attacher,
             targets,
             wanted,
-            keeper,
+            signaller,
             coverage,
             link,
-            verbose: options.verbose,
+            verbose: plan.talk.verbose,
             mappings,
             known_files: MapHandle::try_from(&maps.known_files)?,
             stopped: MapHandle::try_from(&maps.stopped)?,
             stops: MapHandle::try_from(&maps.stops)?,
         };
         discovery.targets.seen().for_each(|key| discovery.tell_known(key));
-        discovery.note_running(options);
+        discovery.note_running(&plan.select);
         Ok(discovery)
     }
 
@@ -147,7 +147,7 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
         let _discovering = Discovering(self.link);
         let ended = self.follow();
         lock(self.probes).stop_unknown(false)?;
-        stopped::release_all(&self.stopped, &self.keeper);
+        stopped::release_all(&self.stopped, &self.signaller);
         ended
     }
 
@@ -215,7 +215,7 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
         self.look_through(pid);
         // By the kernel side's name for it, in case that is another than that of mappings.
         self.tell_known(FileKey { dev: event.file.dev, inode: event.file.inode });
-        stopped::release(&self.stopped, pid, &self.keeper);
+        stopped::release(&self.stopped, pid, &self.signaller);
         if self.verbose {
             let comm = processes::describe(pid, 0).comm;
             let held_ms = milliseconds_since(event.ts_ns);
@@ -241,8 +241,8 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
     }
 
     /// What the processes that run already have mapped.
-    fn note_running(&self, options: &Options) {
-        for pid in chosen(options, self.wanted.filters()) {
+    fn note_running(&self, select: &Select) {
+        for pid in chosen(select, self.wanted.filters()) {
             for mapping in mapped_files(pid).unwrap_or_default() {
                 self.note(pid, &mapping);
             }

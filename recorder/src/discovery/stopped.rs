@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::clock::boot_time_ns;
 use crate::proc::own;
-use crate::process::signaller::Keeper;
+use crate::process::signaller::Signaller;
 
 /// No process is stopped for longer than this, whatever the recorder does.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -28,19 +28,19 @@ const AFTERMATH: Duration = Duration::from_secs(2);
 const LOOK_IN_AFTERMATH: Duration = Duration::from_millis(20);
 
 /// Resumes a process, if it was stopped here.
-pub(super) fn release(stopped: &MapHandle, pid: u32, keeper: &Keeper) {
+pub(super) fn release(stopped: &MapHandle, pid: u32, signaller: &Signaller) {
     // The entry is deleted first: else the watchdog would resume the process once more, when its
     // user may have stopped it.
     if stopped.delete(&pid.to_ne_bytes()).is_ok() {
-        keeper.signal(pid, libc::SIGCONT);
+        signaller.signal(pid, libc::SIGCONT);
     }
 }
 
 /// Resumes all of them.
-pub(crate) fn release_all(stopped: &MapHandle, keeper: &Keeper) {
+pub(crate) fn release_all(stopped: &MapHandle, signaller: &Signaller) {
     for key in stopped.keys().collect::<Vec<_>>() {
         if let Ok(pid) = key.as_slice().try_into() {
-            release(stopped, u32::from_ne_bytes(pid), keeper);
+            release(stopped, u32::from_ne_bytes(pid), signaller);
         }
     }
 }
@@ -56,7 +56,7 @@ fn wake(pid: u32) {
 /// with this value.
 pub(crate) struct Watchdog {
     process: Child,
-    keeper: Keeper,
+    signaller: Signaller,
     /// Closed by the recorder's end.
     alive: Option<io::PipeWriter>,
 }
@@ -66,7 +66,7 @@ impl Watchdog {
     ///
     /// # Errors
     /// No process can be started.
-    pub(crate) fn start(stopped: &impl AsFd, keeper: Keeper) -> Result<Self> {
+    pub(crate) fn start(stopped: &impl AsFd, signaller: Signaller) -> Result<Self> {
         let (ours, alive) = io::pipe().context("cannot make a pipe")?;
         let mut command = Command::new(own::EXECUTABLE);
         // Ctrl-C is for the recorder, and so is the end of its session.
@@ -74,7 +74,7 @@ impl Watchdog {
         command.stdin(ours).stderr(Stdio::null());
         command.stdout(stopped.as_fd().try_clone_to_owned()?);
         let process = command.spawn().context("cannot start the watchdog")?;
-        Ok(Self { process, keeper, alive: Some(alive) })
+        Ok(Self { process, signaller, alive: Some(alive) })
     }
 }
 
@@ -82,7 +82,7 @@ impl Drop for Watchdog {
     fn drop(&mut self) {
         // No process is stopped any more, so that it has nothing to wait for.
         self.alive.take();
-        self.keeper.signal(self.process.id(), libc::SIGKILL);
+        self.signaller.signal(self.process.id(), libc::SIGKILL);
         let _ = self.process.wait();
     }
 }

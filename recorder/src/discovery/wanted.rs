@@ -1,5 +1,5 @@
-//! Whether a process is to be recorded, as `is_wanted` of `bpf/process.h` answers it for the one
-//! that calls. Here it decides only which files are looked at, so that "yes" too much is no harm.
+//! Whether a process is to be recorded, as `is_wanted` of `bpf/process.h` decides for the caller.
+//! Here it decides only which files are inspected, so a false positive does no harm.
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 

@@ -7,6 +7,7 @@
 mod gnutls;
 mod go;
 mod mbedtls;
+mod named_file;
 mod nss;
 mod openssl;
 mod s2n;
@@ -17,6 +18,7 @@ use std::fmt;
 
 use sslrec_formats::record::{Direction, Role};
 
+pub(crate) use named_file::NamedFile;
 pub(crate) use site::site;
 
 /// A library, or several that share an API.

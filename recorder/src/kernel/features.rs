@@ -3,12 +3,11 @@
 
 use std::fmt;
 use std::path::Path;
+use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use libbpf_rs::btf::Btf;
 use libbpf_rs::btf::types::{Func, Struct, Typedef};
-
-use crate::cli::KernelFeature;
 
 /// The ways, best first. All of them need Linux 5.15: the helpers by which a socket operation is told
 /// from those outside of the call came with it.
@@ -35,6 +34,53 @@ impl fmt::Display for Sockets {
             Self::Kprobe => "kprobes in socket functions",
             Self::RcvSpace => "TCP's receive tracepoint",
             Self::Unseen => "descriptors given to the library only",
+        })
+    }
+}
+
+/// A feature that not every kernel has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KernelFeature {
+    /// One link for many uprobes: kernel 6.6.
+    Multi,
+    /// Attach cookies: kernel 5.15.
+    Cookie,
+    /// Raw tracepoints `sock_send_length` and `sock_recv_length`: kernel 6.3.
+    SockLength,
+    /// Trampolines at kernel functions.
+    Fentry,
+    /// Probes in kernel functions.
+    Kprobe,
+    /// Raw tracepoint `tcp_rcv_space_adjust`: kernel 4.15.
+    RcvSpace,
+    /// Walking a process's mappings in the kernel: kernel 6.7.
+    TaskVma,
+    /// Probes within functions rather than at their first instruction and their return. Not a
+    /// feature, but like one that is absent wherever the code cannot be read.
+    Placement,
+}
+
+impl KernelFeature {
+    const NAMES: [(&'static str, Self); 8] = [
+        ("multi", Self::Multi),
+        ("cookie", Self::Cookie),
+        ("sock-length", Self::SockLength),
+        ("fentry", Self::Fentry),
+        ("kprobe", Self::Kprobe),
+        ("rcv-space", Self::RcvSpace),
+        ("task-vma", Self::TaskVma),
+        ("placement", Self::Placement),
+    ];
+}
+
+impl FromStr for KernelFeature {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::NAMES.iter().find(|(name, _)| *name == text);
+        known.map(|(_, feature)| *feature).ok_or_else(|| {
+            let names = Self::NAMES.map(|(name, _)| name).join(", ");
+            format!("unknown feature `{text}`; known: {names}")
         })
     }
 }

@@ -7,21 +7,21 @@
 use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use crate::process::signaller::Keeper;
+use crate::process::signaller::Signaller;
 
 /// A command that waits for [`Child::start`].
 pub(crate) struct Child {
     /// Its process id.
     pub(crate) pid: u32,
     name: String,
-    keeper: Keeper,
+    signaller: Signaller,
     go: io::PipeWriter,
     /// A byte comes when the child goes; the end, if it is gone.
     answer: io::PipeReader,
@@ -38,7 +38,7 @@ impl Child {
         words: &[String],
         caught: &[i32],
         keep_stdout: bool,
-        keeper: Keeper,
+        signaller: Signaller,
     ) -> Result<Self> {
         let (name, args) = words.split_first().context("no command given")?;
         let (mut answer, answer_writer) = io::pipe().context("cannot make a pipe")?;
@@ -58,7 +58,7 @@ impl Child {
         }
         let pid = u32::from_ne_bytes(pid);
         let name = name.clone();
-        Ok(Self { pid, name, keeper, go, answer, executed, ended, status: Cell::new(None) })
+        Ok(Self { pid, name, signaller, go, answer, executed, ended, status: Cell::new(None) })
     }
 
     /// Lets it run, and returns when it does. Gives its end if a signal was faster.
@@ -94,7 +94,7 @@ impl Child {
     /// our own thread, and in the short time after that its number is not yet given to another
     /// process.
     pub(crate) fn signal(&self, signal: i32) {
-        self.keeper.signal(self.pid, signal);
+        self.signaller.signal(self.pid, signal);
     }
 }
 
@@ -148,19 +148,14 @@ fn spawn(mut command: Command) -> Result<Ends> {
     Ok((executed, ended))
 }
 
-/// The status with which a shell would report this end.
-pub(crate) fn exit_code(status: ExitStatus) -> u8 {
-    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
-    u8::try_from(code & 0xff).unwrap_or(1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit;
 
     fn hold(words: &[&str]) -> Child {
         let words: Vec<_> = words.iter().map(|&word| word.to_owned()).collect();
-        Child::hold(&words, &[libc::SIGINT], false, Keeper::start().unwrap()).unwrap()
+        Child::hold(&words, &[libc::SIGINT], false, Signaller::start().unwrap()).unwrap()
     }
 
     #[test]
@@ -169,7 +164,7 @@ mod tests {
         assert_eq!(child.try_wait().unwrap(), None);
         assert_eq!(child.start().unwrap(), None);
         let status = child.ended.recv().unwrap().unwrap();
-        assert_eq!(exit_code(status), 7);
+        assert_eq!(exit::of_command(status), 7);
     }
 
     #[test]
@@ -182,7 +177,7 @@ mod tests {
         {
             thread::yield_now();
         }
-        assert_eq!(exit_code(child.start().unwrap().unwrap()), 130);
+        assert_eq!(exit::of_command(child.start().unwrap().unwrap()), 130);
     }
 
     #[test]

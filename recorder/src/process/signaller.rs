@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 
 /// Where signals are asked for.
 #[derive(Debug, Clone)]
-pub(crate) struct Keeper {
+pub(crate) struct Signaller {
     jobs: Sender<Job>,
 }
 
@@ -23,7 +23,7 @@ struct Job {
     done: Sender<()>,
 }
 
-impl Keeper {
+impl Signaller {
     /// Starts the thread, with the privileges of this one. It ends with the last that can ask.
     ///
     /// # Errors
@@ -38,7 +38,7 @@ impl Keeper {
             }
         };
         thread::Builder::new()
-            .name("keeper".into())
+            .name("signaller".into())
             .spawn(work)
             .context("cannot start a thread")?;
         Ok(Self { jobs })
@@ -71,12 +71,12 @@ mod tests {
 
     #[test]
     fn a_signal_arrives_before_the_asker_goes_on() {
-        let keeper = Keeper::start().unwrap();
+        let signaller = Signaller::start().unwrap();
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        keeper.signal(child.id(), libc::SIGTERM);
+        signaller.signal(child.id(), libc::SIGTERM);
         assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM));
         // 0 would be all of our own group, and this number nobody's.
-        keeper.signal(0, libc::SIGTERM);
-        keeper.signal(u32::MAX, libc::SIGTERM);
+        signaller.signal(0, libc::SIGTERM);
+        signaller.signal(u32::MAX, libc::SIGTERM);
     }
 }

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::cli::Options;
-use crate::functions::Family;
+use crate::functions::{Family, NamedFile};
+use crate::plan::{Plan, Select};
 use crate::proc::maps::{FileKey, Mapping, mapped_files};
 use crate::proc::{loader, own, processes};
 use crate::select::{Filters, chosen};
@@ -80,51 +80,52 @@ pub(crate) struct Targets {
 
 impl Targets {
     /// None yet; only files with libraries of the wanted families will be.
-    pub(crate) fn of_families(options: &Options) -> Self {
-        Self { families: options.families(), ..Self::default() }
+    pub(crate) fn of_families(families: &[Family]) -> Self {
+        Self { families: families.to_vec(), ..Self::default() }
     }
 
     /// Finds the files to probe.
     ///
     /// # Errors
     /// A process or file that the user named is not there.
-    pub(crate) fn find(options: &Options, filters: Filters<'_>) -> Result<Self> {
-        let mut targets = Self::of_families(options);
-        for &pid in &options.pids {
+    pub(crate) fn find(plan: &Plan, filters: Filters<'_>) -> Result<Self> {
+        let Select { pids, command, .. } = &plan.select;
+        let mut targets = Self::of_families(&plan.probe.families);
+        for &pid in pids {
             match processes::of_thread(pid) {
                 Some(process) if process == pid => {}
                 Some(process) => bail!("{pid} is a thread of process {process}: use -p {process}"),
                 None => bail!("no process {pid}; `pgrep -a NAME` finds the number"),
             }
         }
-        if !options.libs.is_empty() {
-            targets.add_named(options)?;
-        } else if !options.pids.is_empty() {
-            for &pid in &options.pids {
+        if !plan.probe.files.is_empty() {
+            targets.add_named(&plan.probe.files)?;
+        } else if !pids.is_empty() {
+            for &pid in pids {
                 targets.add_mapped(pid).with_context(|| {
                     format!("cannot read what process {pid} has mapped; run as root")
                 })?;
             }
-            targets.add_running(&chosen(options, filters));
+            targets.add_running(&chosen(&plan.select, filters));
             if targets.files.is_empty() {
                 targets.add_known(&loader::cached_libraries());
             }
-        } else if let Some(command) = options.command.first() {
+        } else if let Some(command) = command.first() {
             targets.add_command(command)?;
         } else {
             // Those that start later will load one of these.
             targets.add_known(&loader::cached_libraries());
-            targets.add_running(&chosen(options, filters));
+            targets.add_running(&chosen(&plan.select, filters));
         }
         Ok(targets)
     }
 
     /// Files that the user named: each must be good for something.
-    fn add_named(&mut self, options: &Options) -> Result<()> {
-        for library in &options.libs {
-            let path = &library.path;
+    fn add_named(&mut self, files: &[NamedFile]) -> Result<()> {
+        for named in files {
+            let path = &named.path;
             let file = symbols::open(path)?;
-            let families = library.family().map_or_else(|| self.families.clone(), |one| vec![one]);
+            let families = named.family().map_or_else(|| self.families.clone(), |one| vec![one]);
             let symbols = Symbols::read(&file, path, &families)?;
             if let Some(Err(reason)) = &symbols.go {
                 bail!("{} {reason}", path.display());

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use object::{Object, ObjectSymbol, ReadCache};
 
-use crate::cli::Options;
+use crate::plan::Select;
 use crate::proc::loader;
 use crate::proc::maps::{Mapping, mapped_files};
 use crate::proc::processes;
@@ -45,21 +45,21 @@ pub(crate) struct Switcher {
 /// Where processes are chosen by what they are, others run into the probes too; of these only
 /// files are opened that no stranger can have written.
 pub(crate) fn find_switcher(
-    options: &Options,
+    select: &Select,
     filters: Filters<'_>,
     targets: &Targets,
 ) -> Option<Switcher> {
     let mut search = Search::default();
-    if let Some(command) = options.command.first() {
+    if let Some(command) = select.command.first() {
         let executables = loader::executables(&loader::find_command(command).ok()?);
         let needed = loader::needed(&executables, &loader::cached_libraries());
         return executables.iter().chain(&needed).find_map(|file| search.judge(file, file));
     }
-    let chosen = chosen(options, filters);
+    let chosen = chosen(select, filters);
     if let Some(switcher) = chosen.iter().find_map(|&pid| search.in_process(pid, targets)) {
         return Some(switcher);
     }
-    if options.names_processes() {
+    if select.names_processes() {
         return None;
     }
     search.trusted_only = Some(Trusted::here());

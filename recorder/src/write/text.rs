@@ -12,7 +12,7 @@ use sslrec_cli::text::{Printable, PrintableLines};
 use sslrec_formats::io::Error;
 use sslrec_formats::record::{Connection, Data, Direction, Gap, Handshake, Process, Record};
 
-use crate::cli::Options;
+use crate::plan::Show;
 
 const SENT: &str = "\x1b[36m";
 const RECEIVED: &str = "\x1b[32m";
@@ -28,7 +28,7 @@ const FUNC_WIDTH: usize = 25;
 #[derive(Debug)]
 pub(crate) struct Text<W> {
     out: W,
-    style: Style,
+    show: Show,
     start_ns: u64,
     header_printed: bool,
     /// The call whose data is being printed, and has not come to its end.
@@ -49,28 +49,11 @@ struct Open {
     at_line_start: bool,
 }
 
-#[derive(Debug, Clone, Copy)]
-#[allow(clippy::struct_excessive_bools)] // each is one switch of the command line
-struct Style {
-    latency: bool,
-    extra: bool,
-    hexdump: bool,
-    handshake: bool,
-    color: bool,
-}
-
 impl<W: Write> Text<W> {
-    pub(crate) fn new(out: W, options: &Options, start_ns: u64) -> Self {
-        let style = Style {
-            latency: options.latency,
-            extra: options.extra,
-            hexdump: options.hexdump,
-            handshake: options.handshake,
-            color: options.color.is_on(&io::stdout()),
-        };
+    pub(crate) fn new(out: W, show: Show, start_ns: u64) -> Self {
         Self {
             out,
-            style,
+            show,
             start_ns,
             header_printed: false,
             open: None,
@@ -91,7 +74,7 @@ impl<W: Write> Text<W> {
             }
             Record::Data(data) => self.data(data)?,
             Record::Gap(gap) => self.gap(gap)?,
-            Record::Handshake(handshake) if self.style.handshake => self.handshake(handshake)?,
+            Record::Handshake(handshake) if self.show.handshake => self.handshake(handshake)?,
             Record::Close(close) => {
                 self.connections.remove(&close.conn);
             }
@@ -119,7 +102,7 @@ impl<W: Write> Text<W> {
             }
         }
         self.line.clear();
-        if self.style.hexdump {
+        if self.show.hexdump {
             let (offset, bytes) = (data.call_offset, data.payload);
             // Writing to a String cannot fail.
             let _ = write!(self.line, "{}", Hexdump { prefix: "", offset, bytes });
@@ -225,10 +208,10 @@ impl<W: Write> Text<W> {
             "{func:<FUNC_WIDTH$} {seconds:<14.9} {:<16} {pid:<8} {len:<8}",
             Printable(comm)
         );
-        if self.style.latency {
+        if self.show.latency {
             let _ = write!(line, " {:<9.3}", lat_ns as f64 / 1e6);
         }
-        if self.style.extra {
+        if self.show.extra {
             let uid = process.map(|process| process.uid).unwrap_or_default();
             let _ = write!(line, " {uid:<7} {tid:<8}");
         }
@@ -244,10 +227,10 @@ impl<W: Write> Text<W> {
             "{:<FUNC_WIDTH$} {:<14} {:<16} {:<8} {:<8}",
             "FUNC", "TIME(s)", "COMM", "PID", "LEN"
         )?;
-        if self.style.latency {
+        if self.show.latency {
             write!(self.out, " {:<9}", "LAT(ms)")?;
         }
-        if self.style.extra {
+        if self.show.extra {
             write!(self.out, " {:<7} {:<8}", "UID", "TID")?;
         }
         writeln!(self.out)
@@ -255,7 +238,7 @@ impl<W: Write> Text<W> {
 
     fn put_line(&mut self, color: &str) -> io::Result<()> {
         let line = self.line.trim_end();
-        if self.style.color && !color.is_empty() {
+        if self.show.color && !color.is_empty() {
             writeln!(self.out, "{color}{line}{RESET}")
         } else {
             writeln!(self.out, "{line}")
@@ -266,12 +249,10 @@ impl<W: Write> Text<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
     use sslrec_formats::record::GapCause;
 
-    fn print(args: &[&str], records: &[Record<'_>]) -> String {
-        let options = Options::try_parse_from([&["sslrec"], args].concat()).unwrap();
-        let mut text = Text::new(Vec::new(), &options, 1_000_000_000);
+    fn print(show: Show, records: &[Record<'_>]) -> String {
+        let mut text = Text::new(Vec::new(), show, 1_000_000_000);
         for record in records {
             text.write(record).unwrap();
         }
@@ -303,7 +284,7 @@ mod tests {
         let mut records = call(b"GET /");
         let Record::Data(data) = &mut records[2] else { panic!() };
         data.func = "crypto/tls.(*Conn).writeRecordLocked";
-        let text = print(&[], &records);
+        let text = print(Show::default(), &records);
         let lines: Vec<_> = text.lines().collect();
         assert!(lines[1].starts_with("(*Conn).writeRecordLocked 0.500000000 "), "{text}");
         assert_eq!(lines[0].find("COMM"), lines[1].find("curl"), "{text}");
@@ -311,7 +292,8 @@ mod tests {
 
     #[test]
     fn a_call_is_a_line_and_its_data() {
-        let text = print(&["-l"], &call(b"GET / HTTP/1.1\r\n\r\n"));
+        let text =
+            print(Show { latency: true, ..Show::default() }, &call(b"GET / HTTP/1.1\r\n\r\n"));
         let lines: Vec<_> = text.lines().collect();
         let words: Vec<_> = lines[1].split_whitespace().collect();
         assert_eq!(words, ["SSL_write", "0.500000000", "curl", "7", "18", "2.000"]);
@@ -342,7 +324,7 @@ mod tests {
 
     /// Without the line of column names, empty lines, and what a heading says but its name.
     fn outline(records: &[Record<'_>]) -> Vec<String> {
-        let text = print(&[], records);
+        let text = print(Show::default(), records);
         let first_words = |line: &str| match line.split_once(' ') {
             Some(("SSL_write", _)) => "SSL_write".to_owned(),
             _ => line.trim_matches(['-', ' ']).to_owned(),
@@ -391,14 +373,15 @@ mod tests {
 
     #[test]
     fn a_terminal_is_safe_from_what_peers_send() {
-        let text = print(&[], &call(b"\x1b]0;title\x07\x9b1m \xff \xc2\x9b caf\xc3\xa9"));
+        let text =
+            print(Show::default(), &call(b"\x1b]0;title\x07\x9b1m \xff \xc2\x9b caf\xc3\xa9"));
         assert!(text.contains("\\u{1b}]0;title\\u{7}\\x9b1m \\xff \\u{9b} café"), "{text}");
         assert!(!text.contains('\x1b'));
     }
 
     #[test]
     fn bytes_can_be_dumped() {
-        let text = print(&["--hexdump"], &call(b"0123456789abcdef\x00"));
+        let text = print(Show { hexdump: true, ..Show::default() }, &call(b"0123456789abcdef\x00"));
         assert!(text.contains(
             "00000000  30 31 32 33 34 35 36 37  38 39 61 62 63 64 65 66  |0123456789abcdef|"
         ));

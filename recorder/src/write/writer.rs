@@ -36,12 +36,13 @@ pub(crate) struct Sinks {
 }
 
 impl Sinks {
-    pub(crate) fn new(
-        redactor: Option<Redactor>,
-        files: Vec<Output>,
-        text: Option<Text<BufWriter<Stdout>>>,
-    ) -> Self {
-        Self { redactor, files, text, failed: false }
+    pub(crate) fn new(files: Vec<Output>, text: Option<Text<BufWriter<Stdout>>>) -> Self {
+        Self { redactor: None, files, text, failed: false }
+    }
+
+    /// Sends every record through a redactor first, if there is one.
+    pub(crate) fn redacted(self, redactor: Option<Redactor>) -> Self {
+        Self { redactor, ..self }
     }
 
     /// One that fails is given up, and said so; the others go on.

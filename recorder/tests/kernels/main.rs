@@ -127,7 +127,7 @@ fn records_on(series: &str, offers: [&str; 2]) {
         println!("{} on {}", way.case, guest.kernel);
         let recorded = guest.recorded(way.case).succeeded();
         let said = &recorded.output.stderr;
-        assert!(said.contains(&format!("addresses by {}", way.name)), "{said}");
+        assert!(said.contains(&format!("connection addresses come from {}", way.name)), "{said}");
         addresses_are_right(&live, &recorded, &way);
     }
 }
@@ -184,12 +184,12 @@ fn wireshark_sees(live: &Live, recorded: &Recorded, truth: &[End]) {
 
 #[test]
 fn debian_12s_linux_6_1() {
-    let sockets = "addresses by trampolines in socket functions (fentry)";
+    let sockets = "connection addresses come from trampolines in socket functions (fentry)";
     records_on("6.1", ["uprobes by single links, sites by cookie", sockets]);
 }
 
 #[test]
 fn linux_6_12() {
-    let sockets = "addresses by socket tracepoints (kernel 6.3)";
+    let sockets = "connection addresses come from socket tracepoints (kernel 6.3)";
     records_on("6.12", ["uprobes by one link a file, sites by cookie", sockets]);
 }

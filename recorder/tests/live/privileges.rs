@@ -43,7 +43,7 @@ fn by_privileges(pid: u32) -> (Vec<String>, Vec<String>) {
 /// Those that handle what was recorded, the process's first thread and the one that writes, have
 /// none. A thread without a name of its own, which the one that finds files is, has the process's.
 fn assert_only_helpers_keep_privileges(pid: u32) {
-    let expected = (["sslrec", "writer"], ["child", "keeper", "sslrec"]);
+    let expected = (["sslrec", "writer"], ["child", "signaller", "sslrec"]);
     // The command is there a moment before the recorder is.
     let settled = || (by_privileges(pid).0 == expected.0).then_some(());
     let settled = within(Duration::from_secs(10), settled);

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Result, bail};
 use jiff::Zoned;
@@ -20,8 +20,8 @@ use sslrec_formats::record::{CaptureInfo, Record, Stats};
 
 use self::file::{CaptureFile, folder_of};
 use self::names::Names;
-use crate::cli::Options;
 use crate::messages::say;
+use crate::plan::{Rotation, Write};
 use crate::process::privileges::Privileges;
 
 /// A file in one of the two formats, or a series of them.
@@ -35,45 +35,46 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Opens every file that the options name.
+    /// Opens every file of the plan.
     ///
     /// # Errors
     /// A file cannot be written, or is named twice.
     pub(crate) fn open_all(
-        options: &Options,
+        write: &Write,
         info: &CaptureInfo,
         privileges: &Privileges,
     ) -> Result<Vec<Self>> {
-        for (i, destination) in options.write.iter().enumerate() {
-            if options.write[..i].contains(destination) {
+        let destinations = &write.destinations;
+        for (i, destination) in destinations.iter().enumerate() {
+            if destinations[..i].contains(destination) {
                 bail!("-w {destination} is given twice");
             }
-            if *destination == Destination::Stdout && Series::wanted(options) {
+            if *destination == Destination::Stdout && write.rotation.is_some() {
                 bail!("-w - is one stream; -C and -G want files");
             }
         }
-        let open = |destination| Self::open(destination, options, info, privileges);
-        options.write.iter().map(open).collect()
+        let open = |destination| Self::open(destination, write, info, privileges);
+        destinations.iter().map(open).collect()
     }
 
     fn open(
         destination: &Destination,
-        options: &Options,
+        write: &Write,
         info: &CaptureInfo,
         privileges: &Privileges,
     ) -> Result<Self> {
         let mut series = None;
         let mut create = |path: &Path| {
-            if Series::wanted(options) {
+            if let Some(rotation) = write.rotation {
                 privileges.check_folder(folder_of(path))?;
-                series.insert(Series::new(path, options)?).next()
+                series.insert(Series::new(path, rotation)?).next()
             } else {
                 CaptureFile::create(path)
             }
         };
         let writer: Box<dyn Format> = match destination {
-            Destination::Stdout => Box::new(pcapng(CaptureFile::stdout()?, options, info)?),
-            Destination::Pcapng(path) => Box::new(pcapng(create(path)?, options, info)?),
+            Destination::Stdout => Box::new(pcapng(CaptureFile::stdout()?, write, info)?),
+            Destination::Pcapng(path) => Box::new(pcapng(create(path)?, write, info)?),
             Destination::RawLog(path) => {
                 Box::new(RawLogWriter::new(create(path)?, info.clone(), rawlog::DEFAULT_LEVEL)?)
             }
@@ -166,12 +167,12 @@ impl Format for RawLogWriter<CaptureFile> {
 
 fn pcapng(
     file: CaptureFile,
-    options: &Options,
+    write: &Write,
     info: &CaptureInfo,
 ) -> Result<PcapngWriter<CaptureFile>, Error> {
     let pcapng = PcapngOptions {
-        keep_port: options.keep_port,
-        map_ports: options.map_ports.clone(),
+        keep_port: write.keep_port,
+        map_ports: write.map_ports.clone(),
         ..PcapngOptions::default()
     };
     PcapngWriter::new(file, info.clone(), pcapng)
@@ -181,14 +182,9 @@ fn pcapng(
 #[derive(Debug)]
 struct Series {
     names: Names,
-    /// A file is full at this many bytes.
-    size: Option<u64>,
-    /// And after this long.
-    period: Option<Duration>,
+    rotation: Rotation,
     /// When the file at hand was begun.
     begun: Instant,
-    /// Only so many files are kept.
-    keep: Option<usize>,
     /// Those that were, the last of them the one at hand; if all are kept, only the first and the
     /// last.
     files: VecDeque<PathBuf>,
@@ -199,17 +195,11 @@ struct Series {
 }
 
 impl Series {
-    fn wanted(options: &Options) -> bool {
-        options.file_size.is_some() || options.file_seconds.is_some()
-    }
-
-    fn new(pattern: &Path, options: &Options) -> Result<Self> {
+    fn new(pattern: &Path, rotation: Rotation) -> Result<Self> {
         Ok(Self {
             names: Names::new(pattern)?,
-            size: options.file_size,
-            period: options.file_seconds,
+            rotation,
             begun: Instant::now(),
-            keep: options.file_count,
             files: VecDeque::new(),
             count: 0,
             removed: 0,
@@ -217,8 +207,8 @@ impl Series {
     }
 
     fn is_full(&self, len: u64) -> bool {
-        self.size.is_some_and(|size| len >= size)
-            || self.period.is_some_and(|period| self.begun.elapsed() >= period)
+        self.rotation.size.is_some_and(|size| len >= size)
+            || self.rotation.period.is_some_and(|period| self.begun.elapsed() >= period)
     }
 
     fn next(&mut self) -> Result<CaptureFile> {
@@ -227,7 +217,7 @@ impl Series {
         self.begun = Instant::now();
         self.files.push_back(path);
         self.count += 1;
-        if self.keep.is_none() && self.files.len() > 2 {
+        if self.rotation.keep.is_none() && self.files.len() > 2 {
             self.files.remove(1);
         }
         Ok(file)
@@ -237,7 +227,7 @@ impl Series {
     fn switch(&mut self, file: &mut CaptureFile) -> io::Result<()> {
         file.sync()?;
         *file = self.next().map_err(|error| io::Error::other(format!("{error:#}")))?;
-        while self.keep.is_some_and(|keep| self.files.len() > keep) {
+        while self.rotation.keep.is_some_and(|keep| self.files.len() > keep) {
             let Some(oldest) = self.files.pop_front() else { break };
             self.removed += 1;
             // The recording matters more than the space that the file takes.
