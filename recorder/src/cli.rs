@@ -6,13 +6,16 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{ArgGroup, CommandFactory, Parser, Subcommand};
+use clap::{
+    Arg, ArgAction, ArgGroup, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser,
+    Subcommand,
+};
 use sslrec_cli::color::Color;
 use sslrec_cli::size;
 use sslrec_formats::Destination;
 use sslrec_redact::Rules;
 
-use crate::functions::{Family, NamedFile};
+use crate::functions::{Family, LIBRARIES, Library, NamedFile, kinds};
 use crate::kernel::features::KernelFeature;
 use crate::process::privileges::User;
 
@@ -84,27 +87,12 @@ pub struct Options {
     pub cgroups: Vec<PathBuf>,
 
     /// Probe this library or executable, and no other; repeatable
-    ///
-    /// KIND is openssl, boringssl, gnutls, nss, wolfssl, mbedtls, s2n or go, and limits what is looked
-    /// for in the file. Without it the functions of all are.
-    #[arg(long = "lib", value_name = "[KIND:]PATH", value_parser = NamedFile::from_str)]
+    #[arg(long = "lib", value_name = "[KIND:]PATH", value_parser = NamedFile::from_str,
+          long_help = lib_help())]
     pub libs: Vec<NamedFile>,
 
-    /// Leave out OpenSSL and its descendants
-    #[arg(long)]
-    pub no_openssl: bool,
-
-    /// Leave out GnuTLS
-    #[arg(long)]
-    pub no_gnutls: bool,
-
-    /// Leave out NSS
-    #[arg(long)]
-    pub no_nss: bool,
-
-    /// Leave out Go's own TLS
-    #[arg(long)]
-    pub no_go: bool,
+    #[command(flatten)]
+    pub(crate) left_out: LeftOut,
 
     /// Kernel buffer; K, M and G are understood [default: 16M]
     ///
@@ -323,15 +311,48 @@ impl Options {
 
     /// The libraries whose functions are probed.
     pub(crate) fn families(&self) -> Vec<Family> {
-        let is_left_out = |family: &Family| match family {
-            Family::OpenSsl => self.no_openssl,
-            Family::GnuTls => self.no_gnutls,
-            Family::Nss => self.no_nss,
-            Family::Go => self.no_go,
-            Family::WolfSsl | Family::MbedTls | Family::S2n => false,
-        };
-        Family::ALL.into_iter().filter(|family| !is_left_out(family)).collect()
+        Family::all().filter(|family| !self.left_out.0.contains(family)).collect()
     }
+}
+
+/// The libraries that `--no-KIND` leaves out. The table of libraries has the names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct LeftOut(Vec<Family>);
+
+impl Args for LeftOut {
+    fn augment_args(command: Command) -> Command {
+        command.args(LIBRARIES.map(|library| {
+            let help = format!("Leave out {}", library.members());
+            let option = Arg::new(library.option()).long(library.option());
+            option.help(help).action(ArgAction::SetTrue)
+        }))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for LeftOut {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let is_left_out = |library: &&&Library| matches.get_flag(library.option());
+        Ok(Self(LIBRARIES.iter().filter(is_left_out).map(|library| library.family()).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn lib_help() -> String {
+    let kinds: Vec<_> = kinds().collect();
+    format!(
+        "Probe this library or executable, and no other; repeatable\n\n\
+         KIND is one of {}, and restricts the search to that library. Without KIND all known \
+         functions are searched.",
+        kinds.join(", ")
+    )
 }
 
 fn parse_port_pair(text: &str) -> Result<(u16, u16), String> {
@@ -492,9 +513,22 @@ mod tests {
     #[test]
     fn libraries_can_be_left_out() {
         let families = |args: &[&str]| parse(args).unwrap().families();
-        assert_eq!(families(&[]), Family::ALL);
+        assert!(families(&[]).into_iter().eq(Family::all()));
         let left = families(&["--no-openssl", "--no-gnutls", "--no-nss", "--no-go"]);
         assert_eq!(left, [Family::WolfSsl, Family::MbedTls, Family::S2n]);
+    }
+
+    #[test]
+    fn every_library_can_be_left_out_and_named() {
+        for library in LIBRARIES {
+            let option = format!("--{}", library.option());
+            let families = parse(&[&option]).unwrap().families();
+            assert_eq!(families.len(), LIBRARIES.len() - 1, "{option}");
+            assert!(!families.contains(&library.family()), "{option}");
+        }
+        use clap::CommandFactory;
+        let help = Options::command().render_long_help().to_string();
+        assert!(kinds().all(|kind| help.contains(kind)), "{help}");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::proc::processes;
 /// # Errors
 /// There are too many.
 pub(crate) fn learn(tls_layers: &impl MapCore, pids: &[u32]) -> Result<()> {
-    let [library, ..] = Family::Nss.library_names() else { return Ok(()) };
+    let [library, ..] = Family::Nss.library().sonames() else { return Ok(()) };
     for &pid in pids {
         let Ok(Some(Range { start, end })) = addresses_of(pid, library) else { continue };
         let layer = [start.to_ne_bytes(), end.to_ne_bytes()].concat();

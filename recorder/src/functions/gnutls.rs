@@ -1,16 +1,31 @@
 //! GnuTLS 3.x.
 
-use super::Count::Result;
-use super::{Fd, Function, Kind, Output, Param, Side, Text};
+use super::function::Count::Result;
+use super::function::{Fd, Function, Kind, Output, Param, Side, Text};
+use super::library::{Family, Library};
 use sslrec_formats::record::Direction::{Received, Sent};
 use sslrec_formats::record::Role;
+
+pub(super) const LIBRARY: Library = Library {
+    family: Family::GnuTls,
+    name: "GnuTLS",
+    kinds: &["gnutls"],
+    option: "no-gnutls",
+    members: "GnuTLS",
+    sonames: &["libgnutls.so"],
+    functions: FUNCTIONS,
+    // gnutls_protocol_t.
+    ssl3: 1,
+    has_self_test: false,
+    is_split: false,
+};
 
 /// While a session is corked, `gnutls_record_send` only takes the bytes in: they count then, and
 /// not when `gnutls_record_uncork` hands them to `gnutls_record_send` itself.
 ///
 /// `gnutls_record_send_early_data` is absent on purpose: it only takes the bytes in, and the handshake
 /// sends them by `gnutls_record_send`, if it can send them early at all.
-pub(super) const FUNCTIONS: &[Function] = &[
+const FUNCTIONS: &[Function] = &[
     // Ends with a jump into gnutls_record_send2.
     Function::new("gnutls_record_send", Kind::Data(Sent, Result)).wide().wraps(),
     // 3.6.3.

@@ -1,11 +1,14 @@
-//! The table of probed functions: one row says all that the kernel side must know of a function.
+//! The tables of TLS libraries and of their functions. A library is a file with one row and its
+//! functions, and an entry in [`LIBRARIES`].
 //!
-//! A row becomes the `struct site` of the function's probes (see `bpf/event.h`), so a function is
-//! added to the table of its library here and nowhere else. The index of a row, counted over the
-//! tables of all libraries, travels in each event and names the function in the files.
+//! A function's row becomes the `struct site` of its probes (see `bpf/event.h`). The index of a row,
+//! counted over the functions of all libraries, is in each event and names the function in the
+//! files.
 
+mod function;
 mod gnutls;
 mod go;
+mod library;
 mod mbedtls;
 mod named_file;
 mod nss;
@@ -16,310 +19,79 @@ mod wolfssl;
 
 use std::fmt;
 
-use sslrec_formats::record::{Direction, Role};
+pub(crate) use self::function::{Count, Fd, Function, Kind, Output, Side};
+pub(crate) use self::library::{Family, Library};
+pub(crate) use self::named_file::NamedFile;
+use crate::kernel::skel::types;
 
-pub(crate) use named_file::NamedFile;
-pub(crate) use site::site;
-
-/// A library, or several that share an API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Family {
-    /// OpenSSL and its descendants: LibreSSL, BoringSSL, AWS-LC.
-    OpenSsl,
-    GnuTls,
-    /// NSS, with NSPR, whose functions read and write.
-    Nss,
-    WolfSsl,
-    MbedTls,
-    S2n,
-    /// Go's own `crypto/tls`. Only amd64: see [`crate::symbols::go`].
-    Go,
-}
-
-/// The tables, in the order of the indexes.
-const TABLES: [(Family, &[Function]); 7] = [
-    (Family::OpenSsl, openssl::FUNCTIONS),
-    (Family::GnuTls, gnutls::FUNCTIONS),
-    (Family::Nss, nss::FUNCTIONS),
-    (Family::WolfSsl, wolfssl::FUNCTIONS),
-    (Family::MbedTls, mbedtls::FUNCTIONS),
-    (Family::S2n, s2n::FUNCTIONS),
-    (Family::Go, go::FUNCTIONS),
+/// The libraries, in the order of the indexes of their functions.
+pub(crate) const LIBRARIES: [&Library; 7] = [
+    &openssl::LIBRARY,
+    &gnutls::LIBRARY,
+    &nss::LIBRARY,
+    &wolfssl::LIBRARY,
+    &mbedtls::LIBRARY,
+    &s2n::LIBRARY,
+    &go::LIBRARY,
 ];
 
-impl Family {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::OpenSsl, Self::GnuTls, Self::Nss, Self::WolfSsl, Self::MbedTls, Self::S2n, Self::Go];
+// `Family::library` relies on this.
+const _: () = {
+    let mut index = 0;
+    while index < LIBRARIES.len() {
+        assert!(LIBRARIES[index].family as usize == index);
+        index += 1;
+    }
+};
 
-    /// How the beginning of the names of its shared libraries reads.
-    pub(crate) fn library_names(self) -> &'static [&'static str] {
-        match self {
-            Self::OpenSsl => &["libssl.so"],
-            Self::GnuTls => &["libgnutls.so"],
-            Self::Nss => &["libssl3.so", "libnspr4.so"],
-            Self::WolfSsl => &["libwolfssl.so"],
-            Self::MbedTls => &["libmbedtls.so"],
-            Self::S2n => &["libs2n.so"],
-            // In the program itself.
-            Self::Go => &[],
-        }
+impl Family {
+    /// Its row in the table.
+    pub(crate) fn library(self) -> &'static Library {
+        LIBRARIES[self as usize]
     }
 
-    /// Whether the probes of one library can be tried before they are used; see `self_test`.
-    pub(crate) fn has_self_test(self) -> bool {
-        self == Self::OpenSsl
+    /// All of them.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        LIBRARIES.iter().map(|library| library.family)
     }
 }
 
 impl fmt::Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::OpenSsl => "OpenSSL",
-            Self::GnuTls => "GnuTLS",
-            Self::Nss => "NSS",
-            Self::WolfSsl => "wolfSSL",
-            Self::MbedTls => "mbedTLS",
-            Self::S2n => "s2n",
-            Self::Go => "Go",
-        })
+        f.write_str(self.library().name)
     }
 }
 
-/// The kind of a function. `obj` identifies the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// `(obj, buf, n, ...)`: bytes went one way, as many as `Count` says.
-    Data(Direction, Count),
-    /// `(obj)`: hands on bytes that were counted when the program wrote them.
-    Flush,
-    /// `(obj, ...)`: as many bytes went out as the result says. What no function of the table
-    /// carried meanwhile, nobody saw.
-    Sendfile,
-    /// `(obj)`: this result is success.
-    Handshake(u8),
-    /// Constructor: makes an object.
-    Create(Output),
-    /// `(obj, ...)`: getter of a TLS parameter.
-    Get(Param, Output),
-    /// `(obj)`: makes the object a client's or a server's.
-    Role,
-    /// `(obj, fd)`.
-    SetFd(Fd),
-    /// `(obj, cmd, larg, parg)`: one `cmd` sets the server name.
-    Ctrl,
-    /// `(obj, ...)`: sets the server name, which is this argument.
-    ServerName(Text),
-    /// `(obj)`: says goodbye to the peer.
-    Shutdown,
-    /// `(obj)`: drops a reference; the last one frees the object.
-    Free,
-    /// `(obj)`: makes the object ready for another connection.
-    Clear,
-    /// `(obj)`: adds a reference.
-    UpRef,
+/// The library that `--lib KIND:PATH` calls by this name.
+///
+/// # Errors
+/// There is none; the message lists the known names.
+pub(crate) fn library_of_kind(kind: &str) -> Result<Family, String> {
+    let library = LIBRARIES.iter().find(|library| library.kinds.contains(&kind));
+    library.map(|library| library.family).ok_or_else(|| {
+        format!("unknown kind `{kind}`; known: {}", kinds().collect::<Vec<_>>().join(", "))
+    })
 }
 
-/// Where the number of bytes is found on return.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Count {
-    /// The result.
-    Result,
-    /// Behind this argument, counted from 1: a `size_t *`. The result only tells success.
-    Behind(u8),
+/// The names for `--lib KIND:PATH`.
+pub(crate) fn kinds() -> impl Iterator<Item = &'static str> {
+    LIBRARIES.iter().flat_map(|library| library.kinds).copied()
 }
 
-/// The type of an argument that is a descriptor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fd {
-    Int,
-    /// A pointer, which is a descriptor that was cast, or the program's own data.
-    Pointer,
-}
-
-/// An argument that is a text, counted from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Text {
-    argument: u8,
-    /// The argument that says its length; without one it ends with a NUL.
-    length: Option<u8>,
-}
-
-impl Text {
-    const fn to_nul(argument: u8) -> Self {
-        Self { argument, length: None }
-    }
-
-    const fn with_length(argument: u8, length: u8) -> Self {
-        Self { argument, length: Some(length) }
-    }
-}
-
-/// A TLS parameter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Param {
-    ServerName,
-    Alpn,
-    Version,
-    Cipher,
-    /// Both, by their numbers in the protocol.
-    VersionAndCipher,
-    /// An object whose name is queried next.
-    CipherObject,
-}
-
-/// The place of the output of a constructor or getter; see `enum site_output`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Output {
-    Number,
-    Text,
-    First,
-    Datum,
-    Pointer,
-    Buffer,
-    Channel,
-}
-
-/// What a call says about the side of the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
-    Is(Role),
-    /// The second argument has the flags of `gnutls_init`.
-    GnutlsFlags,
-    /// The second argument says whether it is a server.
-    AsServer,
-    /// The first argument is the mode of `s2n_connection_new`.
-    S2nMode,
-}
-
-/// A row of the table.
-#[derive(Debug, PartialEq, Eq)]
-#[allow(clippy::struct_excessive_bools)] // each is a column of the table
-pub(crate) struct Function {
-    /// Symbol.
-    pub(crate) name: &'static str,
-    pub(crate) kind: Kind,
-    pub(crate) side: Side,
-    /// It may call other functions of this table on the same object; theirs do not count.
-    wraps: bool,
-    /// The number of bytes is a `size_t` and the result a `ssize_t`, not both an `int`.
-    pub(crate) wide: bool,
-    /// The buffer is an array of buffers, and the number is theirs.
-    vector: bool,
-    /// The fourth argument may say that the bytes stay to be read once more.
-    pub(crate) peeks: bool,
-    /// The object is a descriptor of NSPR, which may be no TLS.
-    nspr: bool,
-    /// Gives a descriptor of NSPR that is TLS.
-    nspr_layer: bool,
-    /// The type of a TLS record comes before the buffer, and only application data counts.
-    typed: bool,
-    /// What the second argument points to is set to a packet of GnuTLS, which has the bytes.
-    packet: bool,
-    /// Many builds in use do not have it, which is not worth a word.
-    pub(crate) optional: bool,
-}
-
-/// How rows are written.
-impl Function {
-    const fn new(name: &'static str, kind: Kind) -> Self {
-        Self {
-            name,
-            kind,
-            side: Side::Is(Role::Unknown),
-            wraps: false,
-            wide: false,
-            vector: false,
-            peeks: false,
-            nspr: false,
-            nspr_layer: false,
-            typed: false,
-            packet: false,
-            optional: false,
-        }
-    }
-
-    const fn role(self, role: Role) -> Self {
-        self.side(Side::Is(role))
-    }
-
-    const fn side(self, side: Side) -> Self {
-        Self { side, ..self }
-    }
-
-    const fn wraps(self) -> Self {
-        Self { wraps: true, ..self }
-    }
-
-    const fn wide(self) -> Self {
-        Self { wide: true, ..self }
-    }
-
-    const fn vector(self) -> Self {
-        Self { vector: true, ..self }
-    }
-
-    const fn peeks(self) -> Self {
-        Self { peeks: true, ..self }
-    }
-
-    const fn nspr(self) -> Self {
-        Self { nspr: true, ..self }
-    }
-
-    const fn nspr_layer(self) -> Self {
-        Self { nspr_layer: true, ..self }
-    }
-
-    const fn typed(self) -> Self {
-        Self { typed: true, ..self }
-    }
-
-    const fn packet(self) -> Self {
-        Self { packet: true, ..self }
-    }
-
-    const fn optional(self) -> Self {
-        Self { optional: true, ..self }
-    }
-}
-
-impl Function {
-    /// Whether the capture would lack bytes without a probe on this function.
-    pub(crate) fn carries_data(&self) -> bool {
-        matches!(self.kind, Kind::Data(..) | Kind::Sendfile)
-    }
-
-    /// Whether a call of the other that this one ends with tells all of this one's.
-    pub(crate) fn is_told_by(&self, other: &Self) -> bool {
-        match (self.kind, other.kind) {
-            (Kind::Data(dir, _), Kind::Data(other_dir, _)) => dir == other_dir,
-            (Kind::Handshake(_), Kind::Handshake(_)) => true,
-            _ => false,
-        }
-    }
-
-    /// Whether the return matters, or only the entry.
-    pub(crate) fn needs_return(&self) -> bool {
-        self.carries_data()
-            || matches!(
-                self.kind,
-                Kind::Flush | Kind::Handshake(_) | Kind::Create(_) | Kind::Get(..)
-            )
-    }
-}
-
-/// The rows of all tables with their libraries, in the order of their indexes.
+/// The functions of all libraries, in the order of their indexes.
 pub(crate) fn all() -> impl Iterator<Item = (Family, &'static Function)> {
-    TABLES.iter().flat_map(|&(family, rows)| rows.iter().map(move |row| (family, row)))
+    LIBRARIES
+        .iter()
+        .flat_map(|library| library.functions.iter().map(move |row| (library.family, row)))
 }
 
-/// The row with this index, as events carry it.
+/// The function with this index, as events have it.
 pub(crate) fn function(index: u16) -> Option<(Family, &'static Function)> {
-    let mut index = usize::from(index);
-    for (family, rows) in TABLES {
-        match rows.get(index) {
-            Some(row) => return Some((family, row)),
-            None => index -= rows.len(),
+    let mut rest = usize::from(index);
+    for library in LIBRARIES {
+        match library.functions.get(rest) {
+            Some(row) => return Some((library.family, row)),
+            None => rest -= library.functions.len(),
         }
     }
     None
@@ -336,9 +108,29 @@ pub(crate) fn index_of(name: &str) -> Option<u16> {
     u16::try_from(place).ok()
 }
 
+/// What the kernel side must know of the function with this index in one probed file.
+pub(crate) fn site(index: u16, lib: u16) -> types::site {
+    let site = types::site { func: index, lib, ..types::site::default() };
+    function(index).map_or(site, |(_, row)| site::of(row, site))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sslrec_formats::record::Direction;
+
+    #[test]
+    fn every_library_has_a_kind_of_its_own() {
+        for library in LIBRARIES {
+            assert_eq!(library_of_kind(library.kinds[0]), Ok(library.family), "{library}");
+            assert_eq!(library.option, format!("no-{}", library.kinds[0]));
+        }
+        let mut all: Vec<_> = kinds().collect();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), kinds().count());
+        assert!(library_of_kind("tls").unwrap_err().contains("known: openssl, boringssl, gnutls"));
+    }
 
     #[test]
     fn names_are_unique() {
@@ -362,11 +154,11 @@ mod tests {
 
     #[test]
     fn every_library_reads_and_writes() {
-        for (family, rows) in TABLES {
+        for library in LIBRARIES {
             for wanted in Direction::BOTH {
                 let is_it =
                     |row: &Function| matches!(row.kind, Kind::Data(dir, _) if dir == wanted);
-                assert!(rows.iter().any(is_it), "{family} {wanted}");
+                assert!(library.functions.iter().any(is_it), "{library} {wanted}");
             }
         }
     }

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::Family;
+use super::library::Family;
+use super::library_of_kind;
 
 /// A file, with the kind of its library if the user stated that.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,18 +21,6 @@ impl NamedFile {
     }
 }
 
-/// The kinds of a library.
-const KINDS: [(&str, Family); 8] = [
-    ("openssl", Family::OpenSsl),
-    ("boringssl", Family::OpenSsl),
-    ("gnutls", Family::GnuTls),
-    ("nss", Family::Nss),
-    ("wolfssl", Family::WolfSsl),
-    ("mbedtls", Family::MbedTls),
-    ("s2n", Family::S2n),
-    ("go", Family::Go),
-];
-
 impl FromStr for NamedFile {
     type Err = String;
 
@@ -40,14 +29,7 @@ impl FromStr for NamedFile {
             Some((kind, path)) if !kind.is_empty() && !kind.contains('/') => (Some(kind), path),
             _ => (None, text),
         };
-        let family = |wanted: &str| {
-            let known = KINDS.iter().find(|(kind, _)| *kind == wanted);
-            known.map(|(_, family)| *family).ok_or_else(|| {
-                let kinds = KINDS.map(|(kind, _)| kind).join(", ");
-                format!("unknown kind `{wanted}`; known: {kinds}")
-            })
-        };
-        let family = kind.map(family).transpose()?;
+        let family = kind.map(library_of_kind).transpose()?;
         if path.is_empty() {
             return Err("expected PATH or KIND:PATH, such as openssl:/opt/lib/libssl.so".into());
         }

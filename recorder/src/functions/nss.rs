@@ -1,14 +1,28 @@
 //! NSS, whose TLS is a layer of NSPR's descriptors: NSPR reads and writes, whatever the
 //! descriptor is, so the kernel side looks for the layer (`bpf/nspr.h`).
 
-use super::Count::Result;
-use super::{Function, Kind, Output, Param, Side, Text};
+use super::function::Count::Result;
+use super::function::{Function, Kind, Output, Param, Side, Text};
+use super::library::{Family, Library, SSL3_OF_PROTOCOL};
 use sslrec_formats::record::Direction::{Received, Sent};
 use sslrec_formats::record::Role;
 
+pub(super) const LIBRARY: Library = Library {
+    family: Family::Nss,
+    name: "NSS",
+    kinds: &["nss"],
+    option: "no-nss",
+    members: "NSS",
+    sonames: &["libssl3.so", "libnspr4.so"],
+    functions: FUNCTIONS,
+    ssl3: SSL3_OF_PROTOCOL,
+    has_self_test: false,
+    is_split: true,
+};
+
 /// `PR_AcceptRead` is absent on purpose: on TLS it reads by `PR_Recv`. `PR_SendFile` and
 /// `PR_TransmitFile` send by other functions of the table there too; what they do not is a gap.
-pub(super) const FUNCTIONS: &[Function] = &[
+const FUNCTIONS: &[Function] = &[
     Function::new("PR_Read", Kind::Data(Received, Result)).nspr(),
     Function::new("PR_Write", Kind::Data(Sent, Result)).nspr(),
     Function::new("PR_Recv", Kind::Data(Received, Result)).nspr().peeks(),

@@ -1,13 +1,27 @@
 //! OpenSSL's API, which its 1.x versions, LibreSSL, BoringSSL and AWS-LC share but for what is
 //! optional here.
 
-use super::Count::{Behind, Result};
-use super::{Fd, Function, Kind, Output, Param, Text};
+use super::function::Count::{Behind, Result};
+use super::function::{Fd, Function, Kind, Output, Param, Text};
+use super::library::{Family, Library, SSL3_OF_PROTOCOL};
 use sslrec_formats::record::Direction::{Received, Sent};
 use sslrec_formats::record::Role;
 
+pub(super) const LIBRARY: Library = Library {
+    family: Family::OpenSsl,
+    name: "OpenSSL",
+    kinds: &["openssl", "boringssl"],
+    option: "no-openssl",
+    members: "OpenSSL and its descendants",
+    sonames: &["libssl.so"],
+    functions: FUNCTIONS,
+    ssl3: SSL3_OF_PROTOCOL,
+    has_self_test: true,
+    is_split: false,
+};
+
 /// `SSL_peek` is absent on purpose: what it returns is read once more.
-pub(super) const FUNCTIONS: &[Function] = &[
+const FUNCTIONS: &[Function] = &[
     Function::new("SSL_read", Kind::Data(Received, Result)),
     Function::new("SSL_write", Kind::Data(Sent, Result)),
     // OpenSSL 1.1.1.

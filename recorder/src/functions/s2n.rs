@@ -1,10 +1,25 @@
 //! s2n-tls.
 
-use super::Count::Result;
-use super::{Fd, Function, Kind, Output, Param, Side, Text};
+use super::function::Count::Result;
+use super::function::{Fd, Function, Kind, Output, Param, Side, Text};
+use super::library::{Family, Library};
 use sslrec_formats::record::Direction::{Received, Sent};
 
-pub(super) const FUNCTIONS: &[Function] = &[
+pub(super) const LIBRARY: Library = Library {
+    family: Family::S2n,
+    name: "s2n",
+    kinds: &["s2n"],
+    option: "no-s2n",
+    members: "s2n-tls",
+    sonames: &["libs2n.so"],
+    functions: FUNCTIONS,
+    // The decimal digits of the version, so that TLS 1.3 is 34.
+    ssl3: 30,
+    has_self_test: false,
+    is_split: false,
+};
+
+const FUNCTIONS: &[Function] = &[
     Function::new("s2n_recv", Kind::Data(Received, Result)).wide(),
     // Hands its buffer on as a vector of one.
     Function::new("s2n_send", Kind::Data(Sent, Result)).wide().wraps(),

@@ -1,13 +1,11 @@
 //! A row of the table as the kernel side reads it.
 
-use super::{Count, Fd, Function, Kind, Output, Param, Side, function};
+use super::function::{Count, Fd, Function, Kind, Output, Param, Side};
 use crate::kernel::skel::types::{self, direction, site_flag, site_kind, site_output, tls_param};
 use sslrec_formats::record::{Direction, Role};
 
-/// What the kernel side must know of a function in one probed file.
-pub(crate) fn site(index: u16, lib: u16) -> types::site {
-    let mut site = types::site { func: index, lib, ..types::site::default() };
-    let Some((_, row)) = function(index) else { return site };
+/// Adds to a site what the kernel side must know of its function.
+pub(super) fn of(row: &Function, mut site: types::site) -> types::site {
     site.kind = kind(row, &mut site).0 as u8;
     site.role = role(row.side).0 as u8;
     site.result_64 = row.wide.into();
@@ -111,7 +109,7 @@ fn place_of(output: Output) -> site_output {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::functions::{all, index_of, name_of};
+    use crate::functions::{all, index_of, name_of, site};
 
     fn site_of(name: &str) -> types::site {
         site(index_of(name).unwrap(), 7)

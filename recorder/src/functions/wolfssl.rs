@@ -1,12 +1,26 @@
 //! wolfSSL. Programs written for its OpenSSL layer call these too: that is made of macros.
 
-use super::Count::Result;
-use super::{Fd, Function, Kind, Output, Param, Text};
+use super::function::Count::Result;
+use super::function::{Fd, Function, Kind, Output, Param, Text};
+use super::library::{Family, Library, SSL3_OF_PROTOCOL};
 use sslrec_formats::record::Direction::{Received, Sent};
 use sslrec_formats::record::Role;
 
+pub(super) const LIBRARY: Library = Library {
+    family: Family::WolfSsl,
+    name: "wolfSSL",
+    kinds: &["wolfssl"],
+    option: "no-wolfssl",
+    members: "wolfSSL",
+    sonames: &["libwolfssl.so"],
+    functions: FUNCTIONS,
+    ssl3: SSL3_OF_PROTOCOL,
+    has_self_test: false,
+    is_split: false,
+};
+
 /// Whole builds lack what they were configured without, so much is optional.
-pub(super) const FUNCTIONS: &[Function] = &[
+const FUNCTIONS: &[Function] = &[
     Function::new("wolfSSL_read", Kind::Data(Received, Result)),
     Function::new("wolfSSL_write", Kind::Data(Sent, Result)),
     Function::new("wolfSSL_recv", Kind::Data(Received, Result)).peeks(),

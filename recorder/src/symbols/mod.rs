@@ -89,7 +89,8 @@ impl Symbols {
             let (family, function) = function(index)?;
             let offset = code.file_offset(addresses.start)?;
             // What is proven is tried before it is used, unless there is no other way.
-            let sites = if family.has_self_test() || code.refuses_a_probe(addresses.start) {
+            let sites = if family.library().has_self_test() || code.refuses_a_probe(addresses.start)
+            {
                 code.sites_of(function, addresses)
             } else {
                 Err("is of a library that has no self-test".into())
@@ -103,29 +104,28 @@ impl Symbols {
     /// Whether TLS calls can be recorded with these: at least one that reads or writes data, or
     /// that tells what others in another file do.
     pub(crate) fn are_useful(&self) -> bool {
-        self.functions
-            .iter()
-            .any(|defined| defined.function().carries_data() || defined.family() == Family::Nss)
+        self.functions.iter().any(|defined| {
+            defined.function().carries_data() || defined.family().library().is_split()
+        })
     }
 
     /// Whether some are to be probed within that can be tried before.
     pub(crate) fn have_self_test(&self) -> bool {
         self.functions
             .iter()
-            .any(|defined| defined.family().has_self_test() && defined.sites.is_ok())
+            .any(|defined| defined.family().library().has_self_test() && defined.sites.is_ok())
     }
 
     /// The libraries of which there is something.
     pub(crate) fn families(&self) -> impl Iterator<Item = Family> {
         let has = |family: &Family| self.functions.iter().any(|known| known.family() == *family);
-        Family::ALL.into_iter().filter(has)
+        Family::all().filter(has)
     }
 
-    /// The functions of the file's library that it lacks, but for optional ones. Those of NSS are
-    /// in several files, and those of Go may be put into each other.
+    /// The functions of the file's library that it lacks, except for optional ones, and for
+    /// libraries whose functions are in several files.
     pub(crate) fn missing(&self) -> Vec<&'static str> {
-        let here: Vec<_> =
-            self.families().filter(|family| !matches!(family, Family::Nss | Family::Go)).collect();
+        let here: Vec<_> = self.families().filter(|family| !family.library().is_split()).collect();
         let has =
             |row: &Function| self.functions.iter().any(|known| known.function().name == row.name);
         functions::all()
@@ -189,7 +189,7 @@ mod tests {
     use std::fs;
 
     fn read(path: impl AsRef<Path>) -> anyhow::Result<Symbols> {
-        Symbols::read(&open(path.as_ref())?, path.as_ref(), &Family::ALL)
+        Symbols::read(&open(path.as_ref())?, path.as_ref(), &Family::all().collect::<Vec<_>>())
     }
 
     #[test]

@@ -158,7 +158,7 @@ impl Targets {
     fn add_known(&mut self, libraries: &[PathBuf]) {
         for path in libraries {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let mut names = self.families.iter().flat_map(|family| family.library_names());
+            let mut names = self.families.iter().flat_map(|family| family.library().sonames());
             if names.any(|start| name.starts_with(start)) {
                 self.consider(path, path, Found::Cached);
             }

@@ -5,7 +5,7 @@
 
 use sslrec_formats::record::Connection;
 
-use crate::functions::{Family, function};
+use crate::functions::function;
 use crate::kernel::skel::types;
 
 /// The known parameters of a connection.
@@ -56,26 +56,10 @@ impl TlsParams {
     }
 }
 
-/// The version that the number of a function's library stands for.
+/// The version of TLS that has this number in the library of a function.
 fn version(number: u32, func: u16) -> Option<String> {
     let (family, _) = function(func)?;
-    let minor = match family {
-        // gnutls_protocol_t: SSL 3.0 is 1.
-        Family::GnuTls => number.checked_sub(1)?,
-        // The decimal digits of the version, so that TLS 1.3 is 34.
-        Family::S2n => number.checked_sub(30)?,
-        // As in the protocol: RFC 8446, 4.1.2.
-        _ => number.checked_sub(0x300)?,
-    };
-    let name = match minor {
-        0 => "SSLv3",
-        1 => "TLSv1",
-        2 => "TLSv1.1",
-        3 => "TLSv1.2",
-        4 => "TLSv1.3",
-        _ => return None,
-    };
-    Some(name.into())
+    family.library().version(number).map(ToOwned::to_owned)
 }
 
 #[cfg(test)]
