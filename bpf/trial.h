@@ -2,8 +2,8 @@
 /*
  * Trials in the run: placed sites of a function are compared with its entry and return probes until
  * enough calls agreed. Until then the entry and return probes record and the placed sites only
- * leave their findings in the call; after that the placed sites record, and the recorder removes the
- * others. A site that disagrees once never records.
+ * leave their findings in the call; after that the placed sites record, and the recorder removes
+ * the others. A site that disagrees once never records.
  */
 #ifndef SSLREC_TRIAL_H
 #define SSLREC_TRIAL_H

@@ -25,8 +25,8 @@ pub struct Error(String);
 pub struct Named {
     /// Full name of its type.
     pub name: String,
-    /// The message as Protocol Buffers have it in JSON, with the field names of the `.proto` file; or
-    /// why it cannot be had.
+    /// The message as Protocol Buffers have it in JSON, with the field names of the `.proto` file;
+    /// or why it cannot be had.
     pub json: Result<Box<RawValue>, String>,
 }
 

@@ -11,7 +11,7 @@ use sslrec_formats::pcapng::HELD_HANDSHAKES;
 use crate::exchange::{Handshake, Item};
 use crate::timeline::Timeline;
 
-/// See the module.
+/// Holds the handshakes of one connection until it is known whether this end is listed.
 #[derive(Debug, Default)]
 pub(crate) struct Handshakes {
     held: VecDeque<Handshake>,

@@ -1,7 +1,7 @@
 //! Messages of Protocol Buffers without their schema: what the wire format tells by itself.
 //!
-//! Numbers are shown as they stand. What a length-prefixed field holds is not marked: text, bytes and
-//! messages look alike, so this is a view and not a truth.
+//! Numbers are shown as they stand. What a length-prefixed field holds is not marked: text, bytes
+//! and messages look alike, so this is a view and not a truth.
 
 use std::borrow::Cow;
 

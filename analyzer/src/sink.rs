@@ -62,9 +62,9 @@ pub trait RecordSink {
         Flow::Continue(())
     }
 
-    /// This direction of a connection was cut off by a reset, before its sender had ended it: a body
-    /// that lasts until the end of the connection is not complete. The close is the connection's
-    /// next record.
+    /// This direction of a connection was cut off by a reset, before its sender had ended it: a
+    /// body that lasts until the end of the connection is not complete. The close is the
+    /// connection's next record.
     fn reset(&mut self, conn: u64, dir: Direction) -> Flow {
         let _ = (conn, dir);
         Flow::Continue(())

@@ -2,7 +2,8 @@
 //! turned out to be nothing.
 //!
 //! Here it is written down as steps, in order. What they mean for the listing is up to
-//! [`Order`](crate::pipeline::order::Order), which may follow in another thread: so nothing comes back.
+//! [`Order`](crate::pipeline::order::Order), which may follow in another thread: so nothing comes
+//! back.
 
 use std::sync::Arc;
 
@@ -37,13 +38,13 @@ pub(crate) enum Step {
     Now(u64),
 }
 
-/// See the module.
+/// Collects the begins and ends of items for the listing.
 #[derive(Debug, Default)]
 pub(crate) struct Timeline {
     steps: Vec<Step>,
     /// Steps that were taken, with what was not needed of the items. Whenever another one is
-    /// finished, one of these is let go: an allocator is at its best where memory is given back soon
-    /// before it is asked for.
+    /// finished, one of these is let go: an allocator is at its best where memory is given back
+    /// soon before it is asked for.
     taken: Vec<Step>,
     /// Memory that the items in them take.
     bytes: usize,

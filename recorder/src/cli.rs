@@ -104,10 +104,10 @@ pub struct Options {
 
     /// Memory that the recorder may take, the kernel buffer included [default: 256M]
     ///
-    /// Connections that find no room any more are not recorded: what they carry is counted, and stated
-    /// in the files as missing. By default there is room for as many as can be followed at once,
-    /// which is 65,536; it is higher where --ring-size is more than 16M, by as much. The program itself
-    /// and the kernel side's tables do not count.
+    /// Connections that find no room any more are not recorded: what they carry is counted, and
+    /// stated in the files as missing. By default there is room for as many as can be followed at
+    /// once, which is 65,536; it is higher where --ring-size is more than 16M, by as much. The
+    /// program itself and the kernel side's tables do not count.
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     pub max_memory: Option<u64>,
 
@@ -128,10 +128,11 @@ pub struct Options {
     /// Blank secrets while writing, length kept; repeatable
     ///
     /// RULE is default (credential headers, cookies, secrets in URLs and forms, bearer tokens, and
-    /// tokens by their shape), header:NAME, cookie, cookie:NAME, query:NAME, json:NAME, form:NAME, bearer, basic, or
-    /// regex:RE. It holds for every file and for the text. Bytes that may be secret and cannot be
-    /// searched, such as compressed bodies, are blanked as a whole; `sslanalyze redact --help` has the
-    /// details. Example: `--redact default --redact json:password`
+    /// tokens by their shape), header:NAME, cookie, cookie:NAME, query:NAME, json:NAME, form:NAME,
+    /// bearer, basic, or regex:RE. It holds for every file and for the text. Bytes that may be
+    /// secret and cannot be searched, such as compressed bodies, are blanked as a whole;
+    /// `sslanalyze redact --help` has the details. Example: `--redact default --redact
+    /// json:password`
     #[arg(long, value_name = "RULE")]
     pub redact: Vec<Rules>,
 

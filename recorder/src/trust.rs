@@ -103,8 +103,8 @@ impl Trusted {
         Ok(())
     }
 
-    /// Whether the file that `open_path` leads to has this path here, and only trusted users can have
-    /// written it.
+    /// Whether the file that `open_path` leads to has this path here, and only trusted users can
+    /// have written it.
     pub(crate) fn wrote(&self, path: &Path, open_path: &Path) -> bool {
         let (here, there) = (self.check_path(path), fs::metadata(open_path));
         matches!((here, there), (Ok(here), Ok(there)) if is_same(&here, &there))
@@ -180,8 +180,8 @@ mod tests {
 
     const STRANGER: u32 = 1234;
 
-    /// A folder whose parents belong to root and can be written by nobody else, as the folder of the
-    /// tests' build does not have to be. `None` where this is not root.
+    /// A folder whose parents belong to root and can be written by nobody else, as the folder of
+    /// the tests' build does not have to be. `None` where this is not root.
     fn private_folder() -> Option<tempfile::TempDir> {
         if !geteuid().is_root() {
             eprintln!("skipped: this test wants root");

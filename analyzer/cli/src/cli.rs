@@ -29,8 +29,8 @@ pub(crate) struct Cli {
 
     /// Captures to read, and what to list of them; `-` is standard input
     ///
-    /// A capture is a raw log, a pcapng or a pcap, also compressed by gzip or zstd. The kind is told
-    /// by the content, never by the name. A damaged file is listed up to the damage. One
+    /// A capture is a raw log, a pcapng or a pcap, also compressed by gzip or zstd. The kind is
+    /// told by the content, never by the name. A damaged file is listed up to the damage. One
     /// without the record that closes it is listed whole and said to be not closed (`closed` in the
     /// JSON): what the recorder still had in memory is missing.
     ///
@@ -50,8 +50,9 @@ pub(crate) struct Cli {
     /// Print one JSON object a line, and a summary as the last one
     ///
     /// `type` is exchange, stream (a connection that is not HTTP) or handshake. A TLS handshake has
-    /// what it settled on, as far as the program asked for it, `ok`, what its last call (`fn`) returned,
-    /// and how long it took. Of those before a connection's first byte the last 8 are listed.
+    /// what it settled on, as far as the program asked for it, `ok`, what its last call (`fn`)
+    /// returned, and how long it took. Of those before a connection's first byte the last 8 are
+    /// listed.
     ///
     /// An exchange that carried more than HTTP has `grpc`, `websocket` or `events`, with what its
     /// protocol says and the number of messages from each end.
@@ -112,8 +113,8 @@ pub(crate) struct Cli {
 
     /// Colour the listing: auto, always or never
     ///
-    /// `auto`, the default, colours on a terminal unless NO_COLOR is set or TERM is dumb. In a pager:
-    /// `sslanalyze --color always capture.pcapng | less -RS`
+    /// `auto`, the default, colours on a terminal unless NO_COLOR is set or TERM is dumb. In a
+    /// pager: `sslanalyze --color always capture.pcapng | less -RS`
     #[arg(
         long,
         value_name = "WHEN",

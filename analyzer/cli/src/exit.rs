@@ -3,7 +3,7 @@
 //! | code | meaning |
 //! |---|---|
 //! | 0 | success; for `check` all rules hold, for `diff` nothing differs |
-//! | 1 | a capture is unreadable or damaged; a rule of `check` fails; the captures of `diff` differ |
+//! | 1 | a capture is unreadable or damaged; a `check` rule fails; the captures of `diff` differ |
 //! | 2 | bad usage; for `diff` any trouble, as in diff(1) |
 
 use std::fmt;

@@ -1,4 +1,5 @@
-//! Errors of the program on their way through the library, whose sinks stop with an error of any type.
+//! Errors of the program on their way through the library, whose sinks stop with an error of any
+//! type.
 
 use std::error::Error;
 use std::fmt;

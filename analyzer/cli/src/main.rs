@@ -6,8 +6,8 @@
 //! ```
 //!
 //! `cli` is the command line, `files` opens the captures and reports damage, `listing` passes items
-//! to an `output`, and each module of `commands` turns a capture into something else. Parsing is the
-//! work of the library.
+//! to an `output`, and each module of `commands` turns a capture into something else. Parsing is
+//! the work of the library.
 
 #![forbid(unsafe_code)]
 

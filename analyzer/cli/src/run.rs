@@ -23,8 +23,8 @@ const OUT_BUFFER: usize = 64 << 10;
 /// Lists a capture, or does what the command says.
 ///
 /// # Errors
-/// If the filter or the options are invalid, before anything is read. If the capture is unreadable, or
-/// damaged: then everything before the damage was listed. A closed pipe is not an error.
+/// If the filter or the options are invalid, before anything is read. If the capture is unreadable,
+/// or damaged: then everything before the damage was listed. A closed pipe is not an error.
 pub(crate) fn run(cli: &Cli) -> Result<()> {
     let done = match &cli.command {
         Some(command) => commands::run(command),

@@ -63,8 +63,8 @@ impl Display for Base64<'_> {
     }
 }
 
-/// A duration for people: `37us`, `0.8ms`, `14ms`, `3.20s`; with `{:#}` a space stands before the unit, as
-/// in a sentence.
+/// A duration for people: `37us`, `0.8ms`, `14ms`, `3.20s`; with `{:#}` a space stands before the
+/// unit, as in a sentence.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Duration(pub u64);
 

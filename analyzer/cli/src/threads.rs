@@ -18,8 +18,8 @@ pub(crate) struct Threads {
 }
 
 impl Threads {
-    /// For a listing: so many, but no more than there are parts. Without a wish, as many as there are
-    /// processors: were there one more, two would share a processor while another one is idle.
+    /// For a listing: so many, but no more than there are parts. Without a wish, as many as there
+    /// are processors: were there one more, two would share a processor while another one is idle.
     ///
     /// Listing is nearly half of the work. So it is what the second one does.
     pub(crate) fn of_listing(wish: Option<NonZeroUsize>) -> Self {

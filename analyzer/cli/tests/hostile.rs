@@ -17,10 +17,12 @@ use sslrec_analyzer_testing::frames::{
 };
 use sslrec_analyzer_testing::records::{Script, raw_log};
 
-/// Address space that the program gets, in MiB: threads and buffers, and what it may hold of an attack.
+/// Address space that the program gets, in MiB: threads and buffers, and what it may hold of an
+/// attack.
 const MEMORY_MIB: u32 = 600;
 
-/// The same where bodies are decoded: 256 MiB of one, in a buffer that doubles, and again as base64.
+/// The same where bodies are decoded: 256 MiB of one, in a buffer that doubles, and again as
+/// base64.
 const MEMORY_DECODING_MIB: u32 = 1400;
 
 /// Generous: the program runs without optimisation, and beside others.

@@ -1,5 +1,5 @@
-//! The listing is the same, byte by byte, however many threads share the work, and whether lines are
-//! made ahead of their turn or not.
+//! The listing is the same, byte by byte, however many threads share the work, and whether lines
+//! are made ahead of their turn or not.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 

@@ -1,4 +1,5 @@
-//! A WebSocket after its upgrade: any bytes and gaps of both ends, with permessage-deflate or without.
+//! A WebSocket after its upgrade: any bytes and gaps of both ends, with permessage-deflate or
+//! without.
 //!
 //! Input: a byte that chooses the extension, then blocks as in `common/talk.rs`.
 #![no_main]

@@ -14,7 +14,7 @@ use crate::exchange::Fields;
 /// Bytes that brotli's decoder hands on at a time.
 const BROTLI_STEP: usize = 8 << 10;
 
-/// See the module.
+/// Decodes the content codings of a body in pieces.
 pub(crate) struct StreamDecoder {
     /// The coding that was applied last stands first.
     stages: Vec<Stage>,

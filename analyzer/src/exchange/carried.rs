@@ -1,4 +1,5 @@
-//! The model of protocols on top of HTTP: messages of gRPC and of WebSocket, and server-sent events.
+//! The model of protocols on top of HTTP: messages of gRPC and of WebSocket, and server-sent
+//! events.
 //!
 //! Parsers build it (`over_http`), outputs read it. Messages are always counted, and kept only if
 //! contents are requested. Unknown is `None`.

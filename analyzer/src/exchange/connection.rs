@@ -28,8 +28,8 @@ struct Listed {
     version: AtomicU64,
 }
 
-/// Memory of its own: two threads would wait for one another if each wrote into the same line of the
-/// processors' caches.
+/// Memory of its own: two threads would wait for one another if each wrote into the same line of
+/// the processors' caches.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct CacheLine<T>(T);

@@ -25,7 +25,7 @@ pub(super) enum Token<'t> {
 const OPERATORS: [&str; 13] =
     ["&&", "||", "==", "=~", "!=", "!~", "<=", ">=", "=", "<", ">", "~", "!"];
 
-/// See the module.
+/// Splits the text of a filter into tokens.
 #[derive(Debug, Clone)]
 pub(super) struct Lexer<'t> {
     text: &'t str,

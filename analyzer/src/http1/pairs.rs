@@ -45,7 +45,8 @@ pub(crate) struct Connection {
     held: Option<Chunk>,
     /// What it became once it stopped being HTTP/1.
     became: Option<Became>,
-    /// Why the bytes are missing of which the parsers speak now: they do at once, see [`Self::gap`].
+    /// Why the bytes are missing of which the parsers speak now: they do at once, see
+    /// [`Self::gap`].
     gap_cause: GapCause,
     /// Responses may have been lost while several requests waited for one. What is paired until
     /// none waits any more may be off by as many.

@@ -21,7 +21,7 @@ pub(crate) enum Place {
     Anywhere,
 }
 
-/// See the module.
+/// Parses both directions of an HTTP/2 connection into exchanges.
 #[derive(Debug)]
 pub(crate) struct Connection {
     sent: Half,

@@ -41,7 +41,7 @@ struct Side {
     skipped: u64,
 }
 
-/// See the module.
+/// The exchanges of one connection, by stream.
 #[derive(Debug)]
 pub(super) struct Exchanges {
     shared: SharedConnection,

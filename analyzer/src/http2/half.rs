@@ -64,7 +64,7 @@ struct Begun {
     lost: Option<&'static str>,
 }
 
-/// See the module.
+/// Parses one direction of an HTTP/2 connection into events.
 #[derive(Debug)]
 pub(super) struct Half {
     splitter: Splitter,

@@ -34,8 +34,9 @@ pub(super) enum Piece<'b> {
     Broken { frame: Frame, first_ns: u64, why: &'static str },
     /// So many bytes are missing inside of a frame.
     Lost { frame: Frame, len: u64 },
-    /// So many bytes are missing, and where the next frame begins, if one does, is not known. `partial` bytes
-    /// before them are of a frame header that is not whole. Nothing more can be split.
+    /// So many bytes are missing, and where the next frame begins, if one does, is not known.
+    /// `partial` bytes before them are of a frame header that is not whole. Nothing more can be
+    /// split.
     OutOfStep { len: u64, partial: u64 },
     /// Something about the frame that comes next is not as it should be.
     Anomaly(&'static str),
@@ -67,7 +68,7 @@ enum State {
     OutOfStep,
 }
 
-/// See the module.
+/// Splits the bytes of one direction into frames.
 #[derive(Debug)]
 pub(super) struct Splitter {
     state: State,

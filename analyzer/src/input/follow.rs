@@ -28,7 +28,7 @@ impl Until {
     }
 }
 
-/// See the module.
+/// Reads a growing file, and waits at its end.
 #[derive(Debug)]
 pub struct Follow<R> {
     reader: R,

@@ -115,7 +115,7 @@ impl Source {
     }
 }
 
-/// See the module.
+/// Merges the records of several files by time.
 struct Merger {
     sources: Vec<Source>,
     /// Connections of the packet captures.

@@ -37,8 +37,8 @@ pub struct Outcome {
     pub notes: Vec<String>,
     /// Why reading ended before the end of the file.
     pub damage: Option<Error>,
-    /// The file was read as far as it goes, and has no closing record, which other programs' captures
-    /// never have.
+    /// The file was read as far as it goes, and has no closing record, which other programs'
+    /// captures never have.
     pub unclosed: bool,
     /// Why the sink ended the reading, if it did. Damage behind that place is not looked for.
     pub stop: Option<Stop>,

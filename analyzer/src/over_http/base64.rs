@@ -3,7 +3,7 @@
 //! Padding may stand anywhere, and a new text begins behind it: gRPC-Web encodes what it has, again
 //! and again.
 
-/// See the module.
+/// Decodes base64 in pieces.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
     /// Values of the characters of a group that is not whole, in the lowest bits.

@@ -15,7 +15,7 @@ const LINE_START: usize = 32;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// See the module.
+/// Splits a response into server-sent events.
 #[derive(Debug)]
 pub(super) struct Reader {
     /// The line so far.

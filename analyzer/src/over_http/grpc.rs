@@ -1,5 +1,5 @@
-//! gRPC over HTTP/2, and gRPC-Web, which may be base64: messages with a prefix of five bytes, a flag
-//! and a length.
+//! gRPC over HTTP/2, and gRPC-Web, which may be base64: messages with a prefix of five bytes, a
+//! flag and a length.
 //!
 //! A gap inside of a message leaves the next prefix where it is known to be; after any other gap no
 //! prefix can be found again, since nothing marks it.
@@ -24,7 +24,7 @@ const TRAILERS: u8 = 0x80;
 /// The longest trailers of gRPC-Web that are read.
 const MAX_TRAILERS: usize = 64 << 10;
 
-/// See the module.
+/// Splits the bodies of an exchange into gRPC messages.
 #[derive(Debug)]
 pub(super) struct Reader {
     is_web: bool,

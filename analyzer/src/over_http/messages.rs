@@ -6,7 +6,7 @@ use super::Notes;
 /// fifty times as much here.
 const MAX_MESSAGES: usize = 1 << 20;
 
-/// See the module.
+/// Messages that are kept, up to a limit; none if their contents were not asked for.
 #[derive(Debug)]
 pub(super) struct Kept<T>(Option<Vec<T>>);
 

@@ -16,7 +16,7 @@ use std::borrow::Cow;
 use crate::coding::StreamDecoder;
 use crate::exchange::{Carried, Exchange, Fields, Request, Sender};
 
-/// See the module.
+/// Reads the messages of a protocol out of the contents of one exchange.
 #[derive(Debug)]
 pub(crate) struct Reader {
     protocol: Protocol,
@@ -165,8 +165,8 @@ impl Reader {
         }
     }
 
-    /// Nothing follows: what was found goes into the exchange. Contents that end inside of a message
-    /// make it incomplete.
+    /// Nothing follows: what was found goes into the exchange. Contents that end inside of a
+    /// message make it incomplete.
     pub(crate) fn finish(self, exchange: &mut Exchange) {
         let Self { protocol, mut notes, .. } = self;
         let (carried, whole) = match protocol {
@@ -241,8 +241,8 @@ impl Protocol {
     }
 }
 
-/// Notes that go into the exchange at its end. There are as many as there are texts of them, so that
-/// none may hold what a peer chooses.
+/// Notes that go into the exchange at its end. There are as many as there are texts of them, so
+/// that none may hold what a peer chooses.
 #[derive(Debug, Default)]
 struct Notes(Vec<Cow<'static, str>>);
 

@@ -119,9 +119,9 @@ pub struct Summary {
     pub dropped_events: Option<u64>,
     /// When the capture began, nanoseconds since the Unix epoch; `None` if nothing is in it.
     pub start_ns: Option<u64>,
-    /// When it ended: time of the closing counters or, where they are missing, of the last data, gap
-    /// or close of what is listed. Descriptions and handshakes do not count, since a pcapng can only
-    /// hold those of connections that were used.
+    /// When it ended: time of the closing counters or, where they are missing, of the last data,
+    /// gap or close of what is listed. Descriptions and handshakes do not count, since a pcapng can
+    /// only hold those of connections that were used.
     pub end_ns: Option<u64>,
     /// The capture was ended in an orderly way. Other programs' captures do not say; they count
     /// as closed when they were read to their end.

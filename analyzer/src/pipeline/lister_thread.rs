@@ -16,8 +16,8 @@ use crate::timeline::{Step, Timeline};
 /// Batches that wait. A few, since assembling and listing are not even from one to the next.
 const QUEUE: usize = 4;
 
-/// When a batch is full: enough that handing it over costs little, and little enough that what is in
-/// it is still in the processor's cache.
+/// When a batch is full: enough that handing it over costs little, and little enough that what is
+/// in it is still in the processor's cache.
 const MAX_STEPS: usize = 512;
 const MAX_BYTES: usize = 256 << 10;
 

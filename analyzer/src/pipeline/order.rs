@@ -74,7 +74,7 @@ struct Waiting<H> {
     is_exchange: bool,
 }
 
-/// See the module.
+/// Passes finished items on by the time of their first byte.
 #[derive(Debug)]
 pub(crate) struct Order<L: Lister> {
     /// What began and is not finished.
@@ -112,8 +112,8 @@ impl<L: Lister> Order<L> {
         &mut self.lister
     }
 
-    /// The next steps. Parts of an item that are not needed stay in its step. Nothing happens once the
-    /// lister has stopped.
+    /// The next steps. Parts of an item that are not needed stay in its step. Nothing happens once
+    /// the lister has stopped.
     pub(crate) fn steps(&mut self, steps: &mut [Step]) -> Flow {
         if self.stopped {
             return Flow::Continue(());
@@ -184,8 +184,8 @@ impl<L: Lister> Order<L> {
         ControlFlow::Continue(rest)
     }
 
-    /// Lists the next item, if it is certain which one that is or too much waits. `at_end` says that
-    /// nothing more will begin.
+    /// Lists the next item, if it is certain which one that is or too much waits. `at_end` says
+    /// that nothing more will begin.
     fn release(&mut self, at_end: bool) -> ControlFlow<Stop, bool> {
         let Some(first) = self.waiting.first_entry() else {
             return ControlFlow::Continue(false);

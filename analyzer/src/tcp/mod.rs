@@ -8,7 +8,8 @@
 //! - more than `MAX_PENDING` bytes wait behind it; or
 //! - the connection or the capture ended.
 //!
-//! Memory is bounded: see the constants. Where segments overlap, the bytes that came first are kept, and a difference is noted.
+//! Memory is bounded: see the constants. Where segments overlap, the bytes that came first are
+//! kept, and a difference is noted.
 
 mod half;
 
@@ -58,7 +59,7 @@ struct TcpConnection {
     closed: bool,
 }
 
-/// See the module.
+/// Reassembles the segments of a packet capture into records.
 #[derive(Debug, Default)]
 pub struct Reassembler {
     flows: HashMap<(SocketAddr, SocketAddr), TcpConnection>,

@@ -11,8 +11,8 @@
 //! ```
 //!
 //! Bytes that were not recognised as HTTP may be HTTP all the same: malformed, or behind something
-//! else. They are searched like contents, and for lines that look like header fields. Bytes behind a
-//! place where something is missing or was not understood are blanked up to the next place where
+//! else. They are searched like contents, and for lines that look like header fields. Bytes behind
+//! a place where something is missing or was not understood are blanked up to the next place where
 //! HTTP begins.
 
 use std::ops::Range;

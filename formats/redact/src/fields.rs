@@ -7,7 +7,8 @@ use memchr::memrchr;
 
 use super::counts::Rule;
 use super::decode::decode;
-use super::finder::{self, Look, header_name, is_cookie_field};
+use super::finder::{self, Look};
+use super::header_name::{header_name, is_cookie_field};
 use super::window::Engine;
 
 /// The name that targets of HTTP/1 go by.

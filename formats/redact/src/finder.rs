@@ -12,6 +12,7 @@ use memchr::{memchr, memchr_iter, memchr2, memmem, memrchr};
 
 use super::counts::Rule;
 use super::decode::{self, Incomplete, decode};
+use super::header_name::{header_name, is_cookie_field};
 use super::rules::Rules;
 
 /// The longest name, as it is spelled.
@@ -491,19 +492,6 @@ impl Finder {
         }
         is_yaml
     }
-}
-
-/// The name of a header field without anything that cannot be part of one: whitespace, NUL and
-/// other control characters, quotes. In lower case, with `-` for `_`.
-pub(super) fn header_name(text: &[u8]) -> Vec<u8> {
-    let is_token = |octet: &&u8| sslrec_wire::http1::start::is_token(**octet);
-    let fold = |octet: &u8| if *octet == b'_' { b'-' } else { octet.to_ascii_lowercase() };
-    text.iter().filter(is_token).map(fold).collect()
-}
-
-/// The field holds cookies.
-pub(super) fn is_cookie_field(name: &[u8]) -> bool {
-    [&b"cookie"[..], b"set-cookie", b"cookie2", b"set-cookie2"].contains(&name)
 }
 
 /// The field states that contents are compressed.

@@ -13,7 +13,7 @@ use sslrec_wire::http1::start::{self, StartLine};
 
 use super::counts::{Place, Rule};
 use super::fields::{Contents, Secret, TARGET, cookies, secret};
-use super::finder::{header_name, is_cookie_field};
+use super::header_name::{header_name, is_cookie_field};
 use super::window::{Engine, FILL, Window};
 
 /// The start line.

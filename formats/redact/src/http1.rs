@@ -21,8 +21,8 @@ use super::window::{Engine, Window};
 pub(super) struct Shared {
     /// Methods of requests without a response, the oldest first.
     methods: VecDeque<Vec<u8>>,
-    /// The response has ended HTTP/1, which the other direction has not seen yet; whether it goes on as
-    /// a web socket.
+    /// The response has ended HTTP/1, which the other direction has not seen yet; whether it goes
+    /// on as a web socket.
     switched: Option<bool>,
     /// A request may have been missed, so that a response may be that to another one.
     missed: bool,

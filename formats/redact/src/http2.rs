@@ -1,9 +1,10 @@
-//! One direction of HTTP/2: finds the field blocks and the contents among the frames, and blanks what
-//! is secret in them, in place: lengths, frames and offsets stay as they are ([`hpack::blank`]).
+//! One direction of HTTP/2: finds the field blocks and the contents among the frames, and blanks
+//! what is secret in them, in place: lengths, frames and offsets stay as they are
+//! ([`hpack::blank`]).
 //!
 //! A field block is held until all of it is there. One that cannot be read is made unreadable as a
-//! whole, so that whoever reads it later knows, too, that the table of its encoder is not known from
-//! there on.
+//! whole, so that whoever reads it later knows, too, that the table of its encoder is not known
+//! from there on.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -68,8 +69,8 @@ pub(super) struct Http2 {
     decoder: Decoder,
     block: Option<Block>,
     bodies: HashMap<u32, Body>,
-    /// The payload of a frame of another kind: GOAWAY has debug data, ALTSVC names of servers, and an
-    /// unknown frame anything.
+    /// The payload of a frame of another kind: GOAWAY has debug data, ALTSVC names of servers, and
+    /// an unknown frame anything.
     other: Body,
     /// The preface may come.
     fresh: bool,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::counts::Rule;
-use super::finder::header_name;
+use super::header_name::header_name;
 use super::patterns::Pattern;
 use super::secrets;
 
@@ -89,7 +89,7 @@ impl Rules {
         self.builtin || !self.query.is_empty() || !self.form.is_empty()
     }
 
-    /// The header field is secret. The name is folded; see [`super::finder::header_name`].
+    /// The header field is secret. The name is folded; see [`header_name`].
     pub(super) fn is_header(&self, name: &[u8]) -> bool {
         self.headers.iter().any(|known| known.as_bytes() == name)
             || (self.builtin && secrets::HEADERS.iter().any(|known| known.as_bytes() == name))

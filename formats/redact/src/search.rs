@@ -37,7 +37,7 @@ pub(super) struct Text {
     pub(super) unsure: bool,
 }
 
-/// See the module.
+/// Searches one text for secrets, piece by piece.
 #[derive(Debug)]
 pub(super) struct Search {
     kind: Text,

@@ -184,8 +184,8 @@ fn nothing_secret_is_left_of_http_1_however_it_is_cut() {
 fn without_secrets_nothing_changes() {
     let calls: Calls =
         http1().into_iter().map(|(dir, bytes)| (dir, bytes.replace_all(&SECRETS))).collect();
-    // `basic` and the like need something to stand behind them, and the coded and the multipart body
-    // are blanked whatever they hold.
+    // `basic` and the like need something to stand behind them, and the coded and the multipart
+    // body are blanked whatever they hold.
     for len in [1, 7, 1000] {
         let after = redact(&["header:nope", "cookie:nope"], &cut(&calls, len), false);
         assert_eq!(after, joined(&calls));

@@ -1,5 +1,5 @@
-//! One direction of a web socket (RFC 6455 section 5): the payload of each frame is looked through as
-//! a text of its own, without its mask.
+//! One direction of a web socket (RFC 6455 section 5): the payload of each frame is looked through
+//! as a text of its own, without its mask.
 //!
 //! What cannot be looked through is blanked: compressed messages (RFC 7692), parts of messages,
 //! and frames that are too long to be held.

@@ -20,8 +20,8 @@ const FIRST_DYNAMIC_PORT: u16 = 49152;
 /// A port that stands in for a server's that is not known.
 const UNKNOWN_SERVER_PORT: u16 = 443;
 
-/// What tells connections apart in Wireshark: both ends' addresses and ports, the lower first. There
-/// is no direction in it, and no scope of an IPv6 address, which no packet carries.
+/// What tells connections apart in Wireshark: both ends' addresses and ports, the lower first.
+/// There is no direction in it, and no scope of an IPv6 address, which no packet carries.
 type Conversation = [(IpAddr, u16); 2];
 
 /// The addresses that are in use by live connections of the file.

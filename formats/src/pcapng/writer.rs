@@ -27,8 +27,8 @@ const NAMES_LIMIT: usize = 65_536;
 /// handshake of a connection waits for its first data, gap or close, as only then it is settled
 /// which end that is.
 ///
-/// Memory: 256 KiB of blocks, what is known of each live connection and of each process that has not
-/// ended, and each pair of address and server name up to 65,536 of them.
+/// Memory: 256 KiB of blocks, what is known of each live connection and of each process that has
+/// not ended, and each pair of address and server name up to 65,536 of them.
 pub struct PcapngWriter<W: Write> {
     output: Output<W>,
     info: CaptureInfo,

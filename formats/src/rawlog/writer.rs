@@ -39,8 +39,9 @@ pub struct RawLogWriter<W: Write> {
     /// Compressed and uncompressed size of each frame so far, for the seek table.
     sizes: Vec<(u32, u32)>,
     records_total: u64,
-    /// The latest time seen, the capture's beginning included. A description of a connection carries the time of its beginning,
-    /// which says nothing about how long the frame has been open.
+    /// The latest time seen, the capture's beginning included. A description of a connection
+    /// carries the time of its beginning, which says nothing about how long the frame has been
+    /// open.
     latest_ts_ns: u64,
     bytes_written: u64,
     /// This is not the first file.

@@ -1,5 +1,5 @@
-//! Listing all exchanges of a capture: `sslanalyze` on one core and on two, and tshark with the fields
-//! that come nearest.
+//! Listing all exchanges of a capture: `sslanalyze` on one core and on two, and tshark with the
+//! fields that come nearest.
 //!
 //! tshark takes minutes for what takes seconds otherwise, and more memory the more it has read; it
 //! gets the first tenth of the connections, and what is compared are bytes per second.

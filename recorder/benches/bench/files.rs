@@ -1,5 +1,5 @@
-//! Writing and reading of both files, without a recorder: the benchmark of `sslrec-formats`, with its
-//! figures taken over into ours.
+//! Writing and reading of both files, without a recorder: the benchmark of `sslrec-formats`, with
+//! its figures taken over into ours.
 
 use std::env;
 use std::process::Command;

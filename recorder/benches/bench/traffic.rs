@@ -1,5 +1,5 @@
-//! A capture of any size, made by the writers and without a recorder: so that readers can be measured
-//! on what a server with many clients leaves behind.
+//! A capture of any size, made by the writers and without a recorder: so that readers can be
+//! measured on what a server with many clients leaves behind.
 
 use std::fs::File;
 use std::io::BufWriter;

@@ -46,7 +46,8 @@ pub(crate) struct Probes<'obj> {
     pub(crate) trials: Trials,
 }
 
-/// The probes, for one thread at a time. A panic elsewhere leaves them as they are, to be taken out.
+/// The probes, for one thread at a time. A panic elsewhere leaves them as they are, to be taken
+/// out.
 pub(crate) fn lock<'a, 'obj>(probes: &'a Mutex<Probes<'obj>>) -> MutexGuard<'a, Probes<'obj>> {
     probes.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -98,8 +98,8 @@ impl Trials {
         links.flat_map(std::mem::take).collect()
     }
 
-    /// Acts on what the kernel side has decided since the last call: detaches the losing half of each
-    /// trial. `results` are its books, `decided` its count of decisions.
+    /// Acts on what the kernel side has decided since the last call: detaches the losing half of
+    /// each trial. `results` are its books, `decided` its count of decisions.
     pub(crate) fn settle(&mut self, results: &[types::trial], decided: u32) -> Vec<Decision> {
         if decided == self.decided {
             return Vec::new();

@@ -134,9 +134,9 @@ impl Probes<'_> {
         Ok(attached)
     }
 
-    /// Attaches a function's placed sites beside its entry and return probes, to be compared. Returns
-    /// false where that is not possible: the function cannot be tried, too many are on trial, or the
-    /// kernel refuses its sites.
+    /// Attaches a function's placed sites beside its entry and return probes, to be compared.
+    /// Returns false where that is not possible: the function cannot be tried, too many are on
+    /// trial, or the kernel refuses its sites.
     ///
     /// # Errors
     /// The kernel refuses the entry or return probe of a function that carries data.

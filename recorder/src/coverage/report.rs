@@ -1,4 +1,5 @@
-//! The report at the end: a record for each process that had to do with TLS, and lines for the user.
+//! The report at the end: a record for each process that had to do with TLS, and lines for the
+//! user.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -23,8 +23,8 @@ pub(super) const LIBRARY: Library = Library {
 /// While a session is corked, `gnutls_record_send` only takes the bytes in: they count then, and
 /// not when `gnutls_record_uncork` hands them to `gnutls_record_send` itself.
 ///
-/// `gnutls_record_send_early_data` is absent on purpose: it only takes the bytes in, and the handshake
-/// sends them by `gnutls_record_send`, if it can send them early at all.
+/// `gnutls_record_send_early_data` is absent on purpose: it only takes the bytes in, and the
+/// handshake sends them by `gnutls_record_send`, if it can send them early at all.
 const FUNCTIONS: &[Function] = &[
     // Ends with a jump into gnutls_record_send2.
     Function::new("gnutls_record_send", Kind::Data(Sent, Result)).wide().wraps(),

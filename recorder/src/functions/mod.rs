@@ -1,8 +1,8 @@
 //! The tables of TLS libraries and of their functions. A library is a file with one row and its
 //! functions, and an entry in [`LIBRARIES`].
 //!
-//! A function's row becomes the `struct site` of its probes (see `bpf/event.h`). The index of a row,
-//! counted over the functions of all libraries, is in each event and names the function in the
+//! A function's row becomes the `struct site` of its probes (see `bpf/event.h`). The index of a
+//! row, counted over the functions of all libraries, is in each event and names the function in the
 //! files.
 
 mod function;

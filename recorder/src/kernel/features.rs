@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail};
 use libbpf_rs::btf::Btf;
 use libbpf_rs::btf::types::{Func, Struct, Typedef};
 
-/// The ways, best first. All of them need Linux 5.15: the helpers by which a socket operation is told
-/// from those outside of the call came with it.
+/// The ways, best first. All of them need Linux 5.15: the helpers by which a socket operation is
+/// told from those outside of the call came with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sockets {
     /// Tracepoints in each operation (kernel 6.3).

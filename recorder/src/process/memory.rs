@@ -6,8 +6,8 @@
 //! state, as it is when the ring is full.
 //!
 //! The ceiling is for the ring and for the recorder's anonymous memory (`RssAnon` of
-//! `/proc/PID/status`). The program itself is shared and backed by its file; the kernel side's tables
-//! have a fixed size, and are the kernel's.
+//! `/proc/PID/status`). The program itself is shared and backed by its file; the kernel side's
+//! tables have a fixed size, and are the kernel's.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};

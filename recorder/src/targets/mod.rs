@@ -191,8 +191,8 @@ impl Targets {
         }
     }
 
-    /// Adds a file if it has TLS functions; one that does not, or is no ELF file for this machine, is
-    /// passed over in silence, since nobody asked for it by name.
+    /// Adds a file if it has TLS functions; one that does not, or is no ELF file for this machine,
+    /// is passed over in silence, since nobody asked for it by name.
     fn consider(&mut self, open_path: &Path, path: &Path, found: Found) {
         let Ok(meta) = fs::metadata(open_path) else { return };
         if self.seen.contains(&FileKey::of(&meta)) {
@@ -216,8 +216,8 @@ impl Targets {
         self.seen.contains(&key)
     }
 
-    /// Forgets the files that were looked at but for these, if they are very many: at the worst they
-    /// are looked at once more.
+    /// Forgets the files that were looked at but for these, if they are very many: at the worst
+    /// they are looked at once more.
     pub(crate) fn forget_but(&mut self, keep: impl Fn(FileKey) -> bool) {
         if self.seen.len() >= SEEN_MAX {
             self.seen.retain(|key| keep(*key));

@@ -101,7 +101,8 @@ impl<K: KernelState> Tracker<K> {
                 unknown.push(key);
             }
         });
-        // The kernel begins a walk anew where its place was deleted meanwhile, and shows some again.
+        // The kernel begins a walk anew where its place was deleted meanwhile, and shows some
+        // again.
         unknown.sort_unstable_by_key(|key| (key.born_ns, key.pid, key.ssl));
         unknown.dedup();
         numbered.into_iter().map(|(_, key)| key).chain(unknown).collect()

@@ -1,7 +1,7 @@
 //! TLS parameters that programs set or query: server name, ALPN, version, cipher.
 //!
-//! Libraries return strings or numbers, and number versions differently. Here all become the strings
-//! that the files have. Nothing is read but the value that the program received.
+//! Libraries return strings or numbers, and number versions differently. Here all become the
+//! strings that the files have. Nothing is read but the value that the program received.
 
 use sslrec_formats::record::Connection;
 

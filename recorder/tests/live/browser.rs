@@ -1,6 +1,6 @@
-//! A browser and a site that Node.js serves over HTTP/2: what the recorder has of the server's end is
-//! what tshark decrypts of the wire, with the keys that the browser writes down, and what the server
-//! says that it answered.
+//! A browser and a site that Node.js serves over HTTP/2: what the recorder has of the server's end
+//! is what tshark decrypts of the wire, with the keys that the browser writes down, and what the
+//! server says that it answered.
 //!
 //! The browser itself cannot be recorded: Chromium is linked with a BoringSSL that has no symbols.
 

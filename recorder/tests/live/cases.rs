@@ -94,8 +94,8 @@ fn memory_bios_have_no_address() {
     assert!(listing.streams.iter().all(|s| s["addr"] == "unknown"));
 }
 
-/// What is sent is read when the library has read it. A server's name is read when it is set: it may
-/// be in no page then, which is counted.
+/// What is sent is read when the library has read it. A server's name is read when it is set: it
+/// may be in no page then, which is counted.
 #[test]
 fn bytes_in_files_that_were_never_looked_at() {
     let Some(live) = Live::start() else { return };

@@ -69,8 +69,8 @@ fn assert_given_up(output: &Output, code: i32, files: &[&Path], reason: &str) {
     }
 }
 
-/// Runs a recorder in a mount namespace of its own with a file system of 1.5 MiB, and takes its file
-/// from there in the end. Gives it, and what it was called there.
+/// Runs a recorder in a mount namespace of its own with a file system of 1.5 MiB, and takes its
+/// file from there in the end. Gives it, and what it was called there.
 fn on_a_small_disk(live: &Live, name: &str, command: &[String]) -> (Output, PathBuf, PathBuf) {
     let (disk, kept) = (live.path("small-disk"), live.path(name));
     fs::create_dir_all(&disk).unwrap();

@@ -111,8 +111,9 @@ fn a_client_whose_server_is_silent_fails() {
     assert_eq!((&handshake["ok"], &handshake["result"]), (&false.into(), &(-1).into()));
 }
 
-/// The handshake call says "try again", and reads do the rest; no data ever comes. What goes through
-/// a socket is passed on by the program itself, or else the server might answer within that call.
+/// The handshake call says "try again", and reads do the rest; no data ever comes. What goes
+/// through a socket is passed on by the program itself, or else the server might answer within that
+/// call.
 const SHAKES_BY_READING: &str = "
 import select, socket, ssl, sys
 

@@ -1,5 +1,5 @@
-//! The tools of nghttp2, which wrote HTTP/2 down: nghttp, nghttpd, and h2load with a hundred streams
-//! at once. tshark finds the same exchanges in the same files.
+//! The tools of nghttp2, which wrote HTTP/2 down: nghttp, nghttpd, and h2load with a hundred
+//! streams at once. tshark finds the same exchanges in the same files.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};

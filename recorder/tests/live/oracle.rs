@@ -1,8 +1,8 @@
-//! tshark as the oracle for HTTP: which requests and responses it finds in a file must be those that
-//! are listed, with their methods, URLs and statuses.
+//! tshark as the oracle for HTTP: which requests and responses it finds in a file must be those
+//! that are listed, with their methods, URLs and statuses.
 //!
-//! tshark says itself which request an HTTP/1 response is for. Of HTTP/2 it gives header blocks, which
-//! are put together here by their streams.
+//! tshark says itself which request an HTTP/1 response is for. Of HTTP/2 it gives header blocks,
+//! which are put together here by their streams.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,6 +1,6 @@
-//! What rides on HTTP, from Python's servers and clients: WebSockets with permessage-deflate, gRPC, and
-//! server-sent events that curl reads. tshark finds the same requests, responses and messages in the
-//! same files.
+//! What rides on HTTP, from Python's servers and clients: WebSockets with permessage-deflate, gRPC,
+//! and server-sent events that curl reads. tshark finds the same requests, responses and messages
+//! in the same files.
 
 use std::collections::BTreeMap;
 
@@ -265,7 +265,8 @@ fn events_are_recorded_with_their_times() {
             assert_eq!(event["data"], format!("{{\"word\": \"w{number}\"}}"));
             assert_eq!(event["id"], number.to_string());
         }
-        // Four pauses of 100 ms lie between the first and the last; TCP may hold one back for 40 ms.
+        // Four pauses of 100 ms lie between the first and the last; TCP may hold one back for 40
+        // ms.
         let (first, took) = (events["first_ms"].as_f64(), exchange["duration_ms"].as_f64());
         assert!(took.unwrap() - first.unwrap() >= 330.0, "{first:?} {took:?}");
     }

@@ -264,8 +264,8 @@ impl Started {
 impl Drop for Started {
     fn drop(&mut self) {
         if let Ok(None) = self.child.try_wait() {
-            // With what it started. A program that survives this shows in the next test; there is no
-            // more to do here.
+            // With what it started. A program that survives this shows in the next test; there is
+            // no more to do here.
             let group = rustix::process::Pid::from_child(&self.child);
             let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
             let _ = self.child.wait();

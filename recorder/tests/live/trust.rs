@@ -40,7 +40,8 @@ fn owned_by_stranger(live: &Live, library: &str) -> (String, PathBuf) {
     (text(copy), report)
 }
 
-/// Records nothing with a library, as a user who has the capabilities for that and no other privilege.
+/// Records nothing with a library, as a user who has the capabilities for that and no other
+/// privilege.
 fn record_with_capabilities(live: &Live, library: &str) -> Recorded {
     const CAPABILITIES: &str = "+bpf,+perfmon,+sys_ptrace";
     let sslrec = text(live.path("sslrec"));
@@ -95,8 +96,8 @@ fn stderr_of(recorded: &Recorded) -> &str {
     &recorded.output.stderr
 }
 
-/// The exchange of a program that has mapped the stranger's library, as root would record it: by its
-/// number, as another user, and by the library's name for all of the machine.
+/// The exchange of a program that has mapped the stranger's library, as root would record it: by
+/// its number, as another user, and by the library's name for all of the machine.
 #[test]
 fn a_library_that_a_stranger_can_write_is_never_run() {
     let Some(live) = Live::start() else { return };
@@ -151,7 +152,8 @@ fn with_capabilities_and_no_root_a_strangers_library_is_not_run_either() {
 #[test]
 fn without_root_the_self_test_is_a_sandbox_too() {
     let Some(live) = Live::start() else { return };
-    // Where every user can read it and root alone can write it, which the build's folder need not be.
+    // Where every user can read it and root alone can write it, which the build's folder need not
+    // be.
     let folder = tempfile::Builder::new().prefix("sslrec-test").tempdir_in("/opt").unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let library = text(folder.path().join("libstranger.so"));

@@ -21,9 +21,9 @@ use crate::flow;
 
 /// Make a pcapng of a raw log, or a raw log of a pcapng
 ///
-/// The listing of OUT is that of IN. Of a connection that was recorded at both ends, a pcapng has one
-/// end only. OUT has mode 0600, and takes the place of a file of its name once it is complete. A
-/// damaged file is converted up to the damage, and the exit status is 1.
+/// The listing of OUT is that of IN. Of a connection that was recorded at both ends, a pcapng has
+/// one end only. OUT has mode 0600, and takes the place of a file of its name once it is complete.
+/// A damaged file is converted up to the damage, and the exit status is 1.
 ///
 /// Example: `sslanalyze convert capture.zst capture.pcapng`
 #[derive(Debug, Args)]
@@ -45,7 +45,7 @@ pub(crate) struct Convert {
     quiet: bool,
 }
 
-/// Does it.
+/// Runs `sslanalyze convert`.
 pub(super) fn run(convert: &Convert) -> Result<()> {
     let Convert { file, out, keep_port, quiet } = convert;
     Job { file, out, keep_port: *keep_port, quiet: *quiet, redactor: None }

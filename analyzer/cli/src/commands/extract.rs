@@ -28,9 +28,10 @@ const MAX_ALIKE: u32 = 10_000;
 /// Write bodies to files
 ///
 /// A file is called after the number of its exchange and the end of the URL, such as
-/// `12-response-logo.png`, with an extension that fits its content type. Content codings are undone.
-/// Of connections that are not HTTP, what each end sent is written. Files that are there already
-/// stay: a number is added to the name then. Files have mode 0600. One line a file is printed.
+/// `12-response-logo.png`, with an extension that fits its content type. Content codings are
+/// undone. Of connections that are not HTTP, what each end sent is written. Files that are there
+/// already stay: a number is added to the name then. Files have mode 0600. One line a file is
+/// printed.
 ///
 /// Example: `sslanalyze extract capture.pcapng bodies 'header.content-type~image'`
 #[derive(Debug, Args)]
@@ -59,7 +60,7 @@ pub(crate) struct Extract {
     reading: Reading,
 }
 
-/// Does it.
+/// Runs `sslanalyze extract`.
 pub(super) fn run(extract: &Extract) -> Result<()> {
     let filter = filter_of(extract)?;
     let dir = &extract.dir;

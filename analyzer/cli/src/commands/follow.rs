@@ -82,7 +82,7 @@ enum End {
     Remote,
 }
 
-/// Does it.
+/// Runs `sslanalyze follow`.
 pub(super) fn run(follow: &Follow) -> Result<()> {
     let files = Files::open(std::slice::from_ref(&follow.file), false, follow.quiet)?;
     let form = match (follow.hex, follow.raw) {

@@ -46,7 +46,7 @@ pub(crate) struct Har {
     reading: Reading,
 }
 
-/// Does it.
+/// Runs `sslanalyze har`.
 pub(super) fn run(har: &Har) -> Result<()> {
     let filter = har.filter.as_deref().map(filter).transpose()?;
     let mut entries = Entries { out: stdout(), count: 0, left_out: 0 };

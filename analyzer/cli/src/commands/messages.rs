@@ -1,5 +1,5 @@
-//! What rides on HTTP, as `show` has it: a line that sums up, then one for each message, with the time
-//! since the request began.
+//! What rides on HTTP, as `show` has it: a line that sums up, then one for each message, with the
+//! time since the request began.
 //!
 //! Everything that came from the network is escaped.
 

@@ -1,4 +1,5 @@
-//! The commands other than the listing. Each of them reads a capture and turns it into another form.
+//! The commands other than the listing. Each of them reads a capture and turns it into another
+//! form.
 //!
 //! A command only sees the model. It takes items one by one and keeps no more than it needs.
 
@@ -26,8 +27,8 @@ mod transcript;
 use anyhow::Result;
 use clap::Subcommand;
 
-/// What to do with a capture instead of listing it. The help of each command is the documentation of
-/// its arguments; one of a variant would stand in its place.
+/// What to do with a capture instead of listing it. The help of each command is the documentation
+/// of its arguments; one of a variant would stand in its place.
 #[derive(Debug, Subcommand)]
 #[allow(missing_docs, reason = "see above")]
 pub(crate) enum Command {

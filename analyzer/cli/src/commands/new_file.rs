@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use tempfile::NamedTempFile;
 
-/// See the module.
+/// A file that is written, and put in its place once it is complete.
 pub(crate) enum NewFile {
     /// A regular file, and its place.
     Whole(NamedTempFile, PathBuf),

@@ -60,7 +60,7 @@ pub(crate) struct Show {
     reading: Reading,
 }
 
-/// Does it.
+/// Runs `sslanalyze show`.
 pub(super) fn run(show: &Show) -> Result<()> {
     let filter = filter(&show.what)?;
     let one = show.what.bytes().all(|b| b.is_ascii_digit());

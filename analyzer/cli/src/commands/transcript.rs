@@ -18,7 +18,7 @@ pub(crate) enum Form {
     Raw,
 }
 
-/// See the module.
+/// Writes the bytes of a conversation in one of the forms.
 pub(crate) struct Transcript<W> {
     out: W,
     form: Form,

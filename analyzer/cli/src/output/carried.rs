@@ -1,5 +1,5 @@
-//! What rides on HTTP, as a part of an exchange's JSON object: what it was, how much, and its messages
-//! where they were kept.
+//! What rides on HTTP, as a part of an exchange's JSON object: what it was, how much, and its
+//! messages where they were kept.
 
 use std::borrow::Cow;
 

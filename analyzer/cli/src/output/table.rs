@@ -1,8 +1,8 @@
 //! The listing for people: one line for each exchange, stream or handshake, and a summary.
 //!
 //! On a terminal, columns give way and texts are cut until a line fits ([`super::columns`]);
-//! anywhere else nothing is cut, so that the output of a pipe does not depend on a window. Bytes from the network are escaped
-//! ([`Printable`](sslrec_cli::text::Printable)).
+//! anywhere else nothing is cut, so that the output of a pipe does not depend on a window. Bytes
+//! from the network are escaped ([`Printable`](sslrec_cli::text::Printable)).
 
 use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
@@ -20,7 +20,7 @@ use super::Output;
 use super::columns::{self, Columns};
 use crate::text::{Duration, TimeOfDay};
 
-/// See the module.
+/// Writes the listing as a table for a terminal.
 #[derive(Debug)]
 pub(crate) struct Table<W> {
     out: W,

@@ -1,5 +1,5 @@
-//! What a connection carries after its heads: calls and gaps in both directions, read as they are and
-//! byte by byte, which must come to the same.
+//! What a connection carries after its heads: calls and gaps in both directions, read as they are
+//! and byte by byte, which must come to the same.
 
 #[path = "../../../../formats/fuzz/fuzz_targets/common/ends.rs"]
 mod ends;
@@ -16,8 +16,8 @@ pub enum Step<'a> {
     Gap(Direction, u64),
 }
 
-/// Reads the rest of an input as steps: blocks of a tag, a length and so many bytes. The tag's lowest
-/// bit is the direction, the next one makes a gap of it.
+/// Reads the rest of an input as steps: blocks of a tag, a length and so many bytes. The tag's
+/// lowest bit is the direction, the next one makes a gap of it.
 pub fn steps(mut rest: &[u8]) -> Vec<Step<'_>> {
     let mut steps = Vec::new();
     while let [tag, len, tail @ ..] = rest {

@@ -18,7 +18,7 @@ const WINDOW: usize = 32 << 10;
 /// The most that is decoded at a time.
 const STEP: usize = 64 << 10;
 
-/// See the module.
+/// Decompresses the messages of one direction.
 pub(super) struct Inflate {
     decoder: Box<DecompressorOxide>,
     /// The end of what was decoded.
@@ -86,8 +86,8 @@ impl Inflate {
         before: usize,
         room: usize,
     ) -> Option<String> {
-        // The whole of what came before lies in the buffer, so that a reference to what is not there
-        // is an error and not a row of zeros.
+        // The whole of what came before lies in the buffer, so that a reference to what is not
+        // there is an error and not a row of zeros.
         let flags =
             flags::TINFL_FLAG_HAS_MORE_INPUT | flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
         loop {

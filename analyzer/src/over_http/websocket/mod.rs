@@ -16,7 +16,7 @@ use crate::exchange::carried::{Count, WebSocket, WebSocketClose, WebSocketKind, 
 use crate::exchange::{Fields, Request, Sender};
 use crate::text::latin1;
 
-/// See the module.
+/// Splits both directions of a connection into WebSocket messages.
 #[derive(Debug)]
 pub(super) struct Reader {
     client: Half,

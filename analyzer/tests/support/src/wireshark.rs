@@ -1,7 +1,7 @@
 //! Wireshark's programs: dumpcap captures what goes over loopback, tshark says what is in a file.
 //!
-//! They may be missing on a developer's machine: then a test says so and passes. In CI (`CI` is set)
-//! they must be there.
+//! They may be missing on a developer's machine: then a test says so and passes. In CI (`CI` is
+//! set) they must be there.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -52,8 +52,8 @@ pub struct Dumpcap {
 }
 
 impl Dumpcap {
-    /// Captures into a file what a filter lets through. `dumpcap` is a command that runs it, perhaps in
-    /// a network namespace.
+    /// Captures into a file what a filter lets through. `dumpcap` is a command that runs it,
+    /// perhaps in a network namespace.
     pub fn start(mut dumpcap: Command, filter: &str, file: &Path) -> Self {
         dumpcap.args(["-q", "-i", "lo", "-f", filter, "-a", "duration:60", "-w"]).arg(file);
         let mut child = dumpcap.stderr(Stdio::piped()).spawn().unwrap();
@@ -81,7 +81,8 @@ impl Dumpcap {
     }
 }
 
-/// The values of some fields in the packets that a filter picks: for each packet, of each field all.
+/// The values of some fields in the packets that a filter picks: for each packet, of each field
+/// all.
 pub fn tshark(
     file: &Path,
     options: &[&str],
@@ -101,8 +102,8 @@ pub fn tshark(
     lines.lines().map(|packet| packet.split('\t').map(values).collect()).collect()
 }
 
-/// The same, with a line for each time that the fields occur, of which a packet has as many of one as
-/// of the other; sorted.
+/// The same, with a line for each time that the fields occur, of which a packet has as many of one
+/// as of the other; sorted.
 pub fn tshark_lines(file: &Path, options: &[&str], filter: &str, fields: &[&str]) -> Vec<String> {
     let mut lines = Vec::new();
     for packet in tshark(file, options, filter, fields) {

@@ -1,5 +1,5 @@
-//! Any calls and gaps are redacted by all kinds of rules: each record comes out at its place, as long
-//! as it was.
+//! Any calls and gaps are redacted by all kinds of rules: each record comes out at its place, as
+//! long as it was.
 //!
 //! Input: a byte that says whether the connection was joined, and how it begins; then blocks of a
 //! tag, a length and so many bytes. The tag's lowest bit is the direction; the next two say whether

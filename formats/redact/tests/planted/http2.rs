@@ -152,8 +152,8 @@ impl<'p, 's, 'b> Sender<'p, 's, 'b> {
         self.frame(0, flags, stream, &payload);
     }
 
-    /// Sends all that is left of some stream; it is for the caller to end it. A secret that was only
-    /// begun may be too short to be one.
+    /// Sends all that is left of some stream; it is for the caller to end it. A secret that was
+    /// only begun may be too short to be one.
     fn flush(&mut self) -> Option<u32> {
         let (stream, contents) = self.open.pop()?;
         self.frame(0, 0, stream, &contents);
@@ -167,8 +167,8 @@ impl<'p, 's, 'b> Sender<'p, 's, 'b> {
         self.head(1, END_STREAM, stream, &block, 0);
     }
 
-    /// What carries no secrets: PING, WINDOW_UPDATE, SETTINGS, PRIORITY, a kind that is not known, or
-    /// the end of a stream.
+    /// What carries no secrets: PING, WINDOW_UPDATE, SETTINGS, PRIORITY, a kind that is not known,
+    /// or the end of a stream.
     fn other(&mut self) {
         match self.source.below(6) {
             0 => self.frame(6, 0, 0, &[7; 8]),

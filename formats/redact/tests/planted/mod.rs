@@ -1,9 +1,9 @@
 //! Connections with secrets in them, made of any bytes: nothing secret is left of them, and their
 //! lengths stay.
 //!
-//! Where a secret stands and what is around it, how messages are framed, where calls end and what is
-//! lost is chosen by the bytes, which are random in the tests and the fuzzer's elsewhere. Secrets are
-//! made of two letters that nothing else is made of.
+//! Where a secret stands and what is around it, how messages are framed, where calls end and what
+//! is lost is chosen by the bytes, which are random in the tests and the fuzzer's elsewhere.
+//! Secrets are made of two letters that nothing else is made of.
 
 mod http1;
 mod http2;
@@ -31,8 +31,8 @@ const RULES: [&str; 8] = [
 /// The bytes that choose; when they are used up, zeros.
 struct Source<'a> {
     rest: &'a [u8],
-    /// Texts are letters and some signs. Where bytes are lost nothing tells a message from a text that
-    /// looks like one, and so none may.
+    /// Texts are letters and some signs. Where bytes are lost nothing tells a message from a text
+    /// that looks like one, and so none may.
     plain: bool,
 }
 

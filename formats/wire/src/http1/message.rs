@@ -144,8 +144,8 @@ pub enum State {
 /// Effect of missing bytes on the framing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
-    /// So many missing bytes are content; the message ended with them if `ended`, and `beyond` bytes
-    /// more are missing behind it.
+    /// So many missing bytes are content; the message ended with them if `ended`, and `beyond`
+    /// bytes more are missing behind it.
     Content {
         /// Missing bytes of content.
         len: u64,

@@ -1,13 +1,13 @@
 //! Tries the probes of a library before anything is recorded with them.
 //!
-//! Probes within functions are at places that a proof names. A wrong proof would corrupt captures, so
-//! the kernel must show in practice what the proof claims: a child process of our own loads the
+//! Probes within functions are at places that a proof names. A wrong proof would corrupt captures,
+//! so the kernel must show in practice what the proof claims: a child process of our own loads the
 //! library and has a client and a server talk over memory, and the events must be exactly its
 //! calls: the functions, the numbers of bytes, and the bytes.
 //!
 //! Loading a library runs its code. So only files that nobody but root and the user can write are
-//! loaded ([`crate::trust`]), in a child that can do next to nothing (`sandbox`), and all tests of a
-//! recording together have one deadline. Files that are not tried here are tried in the run
+//! loaded ([`crate::trust`]), in a child that can do next to nothing (`sandbox`), and all tests of
+//! a recording together have one deadline. Files that are not tried here are tried in the run
 //! ([`super::trials`]).
 
 pub(crate) mod diversion;

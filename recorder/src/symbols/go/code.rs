@@ -10,8 +10,8 @@
 //! ```
 //!
 //! Where it is taken the function begins anew after that, which the kernel side tells by the flags.
-//! The prologue also proves that the function has the register ABI, since only there is the goroutine
-//! in r14.
+//! The prologue also proves that the function has the register ABI, since only there is the
+//! goroutine in r14.
 //!
 //! Its exits are its RET instructions, all of which decoding from the first byte to the last finds:
 //! there is no data in Go's code, and a panic that was recovered from leaves by one that no jump

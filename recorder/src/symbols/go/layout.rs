@@ -1,8 +1,8 @@
 //! Where `crypto/tls.Conn` has what a handshake makes known, by the version of Go.
 //!
-//! Each row is what a program that such a Go built was told by `reflect` (`testdata/peers/go/layout.go`):
-//! 1.19.8, 1.21.13, 1.22.10, 1.23.9, 1.24.11, 1.25.5, 1.26.6 and 1.27.3. Of versions that were not at
-//! hand nothing is read: no name rather than a wrong one.
+//! Each row is what a program that such a Go built was told by `reflect`
+//! (`testdata/peers/go/layout.go`): 1.19.8, 1.21.13, 1.22.10, 1.23.9, 1.24.11, 1.25.5, 1.26.6 and
+//! 1.27.3. Of versions that were not at hand nothing is read: no name rather than a wrong one.
 
 use super::version::Version;
 use crate::kernel::skel::types::go_layout;

@@ -2,9 +2,9 @@
 //!
 //! Each program carries its own copy of the package, so the executable is what is probed. Its
 //! functions are found in the table that the runtime needs for stack traces ([`pclntab`]), which
-//! stripping leaves alone, in what the file looks like in memory ([`image`]); [`code`] says where to
-//! probe them; [`version`] and [`layout`] where a connection has its server name. What the kernel
-//! side does at the probes stands in `bpf/go.h`.
+//! stripping leaves alone, in what the file looks like in memory ([`image`]); [`code`] says where
+//! to probe them; [`version`] and [`layout`] where a connection has its server name. What the
+//! kernel side does at the probes stands in `bpf/go.h`.
 //!
 //! Only amd64 from Go 1.17 on, when arguments came to be passed in registers. Return probes are
 //! never used: they end a Go program as soon as its stack moves.
@@ -113,9 +113,10 @@ impl Found {
     }
 }
 
-/// Whether `Write` leaves it to `writeRecordLocked` to write, as it does unless the compiler has put
-/// that into it. Better that than `Write`: it runs with the lock for the direction held, so that of
-/// two goroutines that write at once the first one is first, and only once the handshake is done.
+/// Whether `Write` leaves it to `writeRecordLocked` to write, as it does unless the compiler has
+/// put that into it. Better that than `Write`: it runs with the lock for the direction held, so
+/// that of two goroutines that write at once the first one is first, and only once the handshake is
+/// done.
 fn writes_by_records(functions: &[Found]) -> bool {
     let by_name = |name| functions.iter().find(|function| function.name == name);
     let calls = by_name(WRITE).and_then(|write| Some(&write.places.as_ref().ok()?.calls));

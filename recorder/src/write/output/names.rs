@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use jiff::Zoned;
 
-/// See the module.
+/// The names of the files of a series, one after another.
 #[derive(Debug)]
 pub(super) struct Names {
     /// As the user wrote it.

@@ -182,7 +182,8 @@ fn wait_until_it_listens(server: &Started, port: u16) {
 }
 
 /// Who was answered may go while the server is still within the call that sent the answer, and what
-/// it sends in a call that does not return is not recorded. It closes once it has seen the client go.
+/// it sends in a call that does not return is not recorded. It closes once it has seen the client
+/// go.
 fn wait_until_it_has_closed(port: u16) {
     let is_gone = |state: &u8| [LISTEN, TIME_WAIT].contains(state);
     let has_closed = || states(port).iter().all(is_gone).then_some(());

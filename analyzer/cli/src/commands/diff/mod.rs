@@ -1,9 +1,9 @@
 //! `diff`: what one capture has that another one has not: the requests of two versions of a
 //! service, say.
 //!
-//! Both are summed up first ([`profile`]), by kind of request and without anything that differs from
-//! run to run: ids, dates, tokens, ports, processes and times. What is compared are sums, so that
-//! neither the order nor the number of requests counts.
+//! Both are summed up first ([`profile`]), by kind of request and without anything that differs
+//! from run to run: ids, dates, tokens, ports, processes and times. What is compared are sums, so
+//! that neither the order nor the number of requests counts.
 
 mod profile;
 mod report;

@@ -53,10 +53,10 @@ pub(crate) struct Html {
 
     /// Show this much of each body [default: 64K]
     ///
-    /// It counts bytes of what is shown, which is decoded, and JSON is laid out; the page says where a
-    /// body was cut. Messages of gRPC, WebSocket and server-sent events count as one body. K, M or G are
-    /// units of 1024; 0 is no limit. Of bodies that are not text a dump of the first 512 bytes is shown.
-    /// A body is held in memory as a whole while its exchange lasts.
+    /// It counts bytes of what is shown, which is decoded, and JSON is laid out; the page says
+    /// where a body was cut. Messages of gRPC, WebSocket and server-sent events count as one body.
+    /// K, M or G are units of 1024; 0 is no limit. Of bodies that are not text a dump of the first
+    /// 512 bytes is shown. A body is held in memory as a whole while its exchange lasts.
     #[arg(long, value_name = "SIZE", default_value = "64K", hide_default_value = true)]
     #[arg(value_parser = size::parse)]
     body_limit: u64,
@@ -65,7 +65,7 @@ pub(crate) struct Html {
     reading: Reading,
 }
 
-/// Does it.
+/// Runs `sslanalyze html`.
 pub(super) fn run(html: &Html) -> Result<()> {
     let chosen = html.filter.as_deref().map(filter).transpose()?;
     let filtered = chosen.is_some();

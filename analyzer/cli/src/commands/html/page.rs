@@ -160,7 +160,8 @@ mod tests {
         page.item(&json!([hostile]), &object, &json!({})).unwrap();
         let page = String::from_utf8(page.finish(&json!({"a": hostile})).unwrap()).unwrap();
         assert!(!page.contains(hostile));
-        // One element for the item, the rows, the summary and the script, as without anything hostile.
+        // One element for the item, the rows, the summary and the script, as without anything
+        // hostile.
         assert_eq!(page.matches("</script>").count(), 4, "{page}");
         assert_eq!(page.matches("<!--").count(), 0);
         let item = page.split("id=\"item-0\">").nth(1).unwrap().split("</script>").next().unwrap();

@@ -25,10 +25,10 @@ use crate::terminal;
 
 /// Count by host, path and the like: how often, how fast, how many failures
 ///
-/// Percentiles are of the duration, from the request's first byte to the response's last, and, as far
-/// as the terminal is wide enough, of the time to the response's first byte; they are within 1 % of
-/// what was measured. Sizes are those of the bodies, as sent. 4XX, 5XX, GRPC (a status that is not
-/// OK) and CUT (not complete) count the failures. Connections that are not HTTP are left out.
+/// Percentiles are of the duration, from the request's first byte to the response's last, and, as
+/// far as the terminal is wide enough, of the time to the response's first byte; they are within 1
+/// % of what was measured. Sizes are those of the bodies, as sent. 4XX, 5XX, GRPC (a status that is
+/// not OK) and CUT (not complete) count the failures. Connections that are not HTTP are left out.
 ///
 /// Example: `sslanalyze stats capture.pcapng --by host,status 'method=POST'`
 #[derive(Debug, Args)]
@@ -43,9 +43,10 @@ pub(crate) struct Stats {
 
     /// Group by these fields [default: host,method,path]
     ///
-    /// Any field of a filter, also `header.NAME`, and `process` for comm,pid. Of `path` the template is
-    /// taken: numbers, UUIDs, hashes and long identifiers become {id}, and the query is left out. What
-    /// is longer than 256 characters is cut, with a mark. Example: `--by process,status`
+    /// Any field of a filter, also `header.NAME`, and `process` for comm,pid. Of `path` the
+    /// template is taken: numbers, UUIDs, hashes and long identifiers become {id}, and the query is
+    /// left out. What is longer than 256 characters is cut, with a mark. Example: `--by
+    /// process,status`
     #[arg(long, value_name = "FIELDS", value_delimiter = ',', default_value = "host,method,path")]
     #[arg(hide_default_value = true)]
     by: Vec<KeyFields>,
@@ -108,7 +109,7 @@ impl Sort {
     }
 }
 
-/// Does it.
+/// Runs `sslanalyze stats`.
 pub(super) fn run(stats: &Stats) -> Result<()> {
     let chosen = stats.filter.as_deref().map(filter).transpose()?;
     let filtered = chosen.is_some();

@@ -1,9 +1,8 @@
 //! One JSON object a line: exchanges, streams and handshakes, then a summary.
 //!
-//! Keys come from the table of fields ([`sslrec_analyzer::exchange::field`]), which filters read too. The
-//! order is part of the contract with readers. Unknown is `null`.
-//! Octets of heads above 0x7F become the code points of the same number (see
-//! [`sslrec_analyzer::text::latin1`]).
+//! Keys come from the table of fields ([`sslrec_analyzer::exchange::field`]), which filters read
+//! too. The order is part of the contract with readers. Unknown is `null`. Octets of heads above
+//! 0x7F become the code points of the same number (see [`sslrec_analyzer::text::latin1`]).
 
 mod object;
 mod prepared;
@@ -25,7 +24,7 @@ use super::Output;
 use super::carried::CarriedObject;
 use crate::text::Base64;
 
-/// See the module.
+/// Writes the listing as JSON lines.
 #[derive(Debug)]
 pub(crate) struct Json<W> {
     out: W,

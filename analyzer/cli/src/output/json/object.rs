@@ -252,8 +252,8 @@ impl Value for Milliseconds {
     }
 }
 
-/// The byte needs no escape in JSON (RFC 8259 section 7) nor on a terminal, as far as the byte alone
-/// shows. Without branches, so that the compiler can look at many bytes at once.
+/// The byte needs no escape in JSON (RFC 8259 section 7) nor on a terminal, as far as the byte
+/// alone shows. Without branches, so that the compiler can look at many bytes at once.
 fn stands_for_itself(byte: u8) -> bool {
     (byte >= 0x20) & (byte != b'"') & (byte != b'\\') & (byte != 0x7f)
 }

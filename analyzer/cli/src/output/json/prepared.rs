@@ -12,7 +12,7 @@ use sslrec_formats::record::Direction;
 use super::object::Object;
 use super::{USUAL_LINE, exchange_fields, identity};
 
-/// See the module.
+/// The JSON line of an exchange without its number.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     /// What follows the number, to the end of the line.

@@ -1,8 +1,8 @@
 //! Overwrites parts of a string in a field block, in place.
 //!
 //! The length of the string stays, encoded and decoded. So all frames and offsets stay as they are,
-//! and so does the table: an entry counts its decoded octets (section 4.1), and an index that refers
-//! to the string later finds what was written instead.
+//! and so does the table: an entry counts its decoded octets (section 4.1), and an index that
+//! refers to the string later finds what was written instead.
 //!
 //! In a Huffman string that takes symbols whose codes add up to the same number of bits. What the
 //! new string tells of the old one is therefore its length, and how many bits its code had.
@@ -14,8 +14,8 @@ use super::huffman;
 /// What stands in place of what was there.
 const FILL: u8 = b'*';
 
-/// Overwrites `ranges` of `value` in `encoded`, which is how it stands in the block. Parts of ranges
-/// beyond its end are ignored.
+/// Overwrites `ranges` of `value` in `encoded`, which is how it stands in the block. Parts of
+/// ranges beyond its end are ignored.
 pub fn blank(encoded: &mut [u8], huffman: bool, value: &[u8], ranges: &[Range<usize>]) {
     let within = |len: usize| {
         ranges

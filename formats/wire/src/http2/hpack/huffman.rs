@@ -42,7 +42,8 @@ const FIRST_BITS: usize = 9;
 struct Code {
     /// For each value of the first bits, `symbol << 8 | length`; 0 where the code is longer.
     first: [u16; 1 << FIRST_BITS],
-    /// For each length, the first code beyond those of this length or less, as the upper bits of 32.
+    /// For each length, the first code beyond those of this length or less, as the upper bits of
+    /// 32.
     beyond: [u32; MAX_LENGTH + 1],
     /// For each length, what to take from the number of a code to get its place in `symbols`.
     offset: [u32; MAX_LENGTH + 1],
