@@ -6,7 +6,7 @@
 
 use sslrec_formats::record::{Close, CloseCause, Data, Direction, Gap, GapCause, PerDirection};
 
-use crate::exchange::{Handshake, Item, SharedConnection, Stream};
+use crate::exchange::{Handshake, Item, Note, SharedConnection, Stream};
 use crate::handshakes::Handshakes;
 use crate::http1::start::{self, MAX_LINE, Verdict};
 use crate::http1::{self, Chunk, End, Kind};
@@ -29,7 +29,7 @@ pub(crate) struct Connection {
     halves: PerDirection<Half>,
     handshakes: Handshakes,
     /// Notes that came before it was known whom they concern.
-    notes: Vec<String>,
+    notes: Vec<Note>,
 }
 
 /// Where the first bytes of a connection are.
@@ -43,11 +43,11 @@ enum Beginning {
 }
 
 impl Beginning {
-    fn note(self) -> Option<&'static str> {
+    fn note(self) -> Option<Note> {
         match self {
             Beginning::Here => None,
-            Beginning::Unrecorded => Some("joined in mid-stream"),
-            Beginning::EarlierFile => Some("its beginning is in an earlier file"),
+            Beginning::Unrecorded => Some(Note::JoinedMidStream),
+            Beginning::EarlierFile => Some(Note::BeginsInEarlierFile),
         }
     }
 }
@@ -179,13 +179,13 @@ impl Connection {
     }
 
     /// Something about the bytes that come next.
-    pub(crate) fn note(&mut self, note: &str) {
+    pub(crate) fn note(&mut self, note: &Note) {
         match &mut self.protocol {
-            Protocol::Http1(http1) => http1.note(note.to_owned()),
-            Protocol::Http2(http2) => http2.note(note.to_owned()),
-            Protocol::Undecided if self.notes.iter().any(|known| known == note) => {}
-            Protocol::Undecided => self.notes.push(note.to_owned()),
-            Protocol::Opaque => self.raw.note(note.to_owned()),
+            Protocol::Http1(http1) => http1.note(note.to_string()),
+            Protocol::Http2(http2) => http2.note(note.to_string()),
+            Protocol::Undecided if self.notes.contains(note) => {}
+            Protocol::Undecided => self.notes.push(note.clone()),
+            Protocol::Opaque => self.raw.note(note.clone()),
         }
     }
 
@@ -221,18 +221,18 @@ impl Connection {
         let (exchanges, nothing) = match &mut self.protocol {
             Protocol::Http1(http1) => {
                 http1.finish(end, ts_ns, timeline);
-                (http1.exchanges(), "http/1 without a whole head")
+                (http1.exchanges(), Some(Note::NoHttp1Head))
             }
             Protocol::Http2(http2) => {
                 http2.finish(closed, ts_ns, timeline);
-                (http2.exchanges(), "http/2 without a request")
+                (http2.exchanges(), Some(Note::NoHttp2Request))
             }
-            Protocol::Undecided | Protocol::Opaque => (0, ""),
+            Protocol::Undecided | Protocol::Opaque => (0, None),
         };
         if exchanges > 0 {
             return missing;
         }
-        if !nothing.is_empty() {
+        if let Some(nothing) = nothing {
             self.raw.note(nothing);
         }
         self.list_as_stream(closed, timeline);
@@ -245,7 +245,7 @@ impl Connection {
             self.raw.note(note);
         }
         if !closed {
-            self.raw.note("still open when the recording ended");
+            self.raw.note(Note::StillOpen);
         }
         let client = self.shared.info().client_direction();
         self.raw.finish(closed && self.beginning == Beginning::Here, client);
@@ -377,9 +377,9 @@ impl Connection {
         for (direction, cause, lost) in self.raw.losses.iter() {
             http1.gap(direction, cause, self.raw.first_ns, lost, timeline);
         }
-        self.notes.drain(..).for_each(|note| http1.note(note));
+        self.notes.drain(..).for_each(|note| http1.note(note.to_string()));
         if skipped > 0 {
-            http1.note(format!("joined in mid-stream: {skipped} bytes before it are not decoded"));
+            http1.note(Note::SkippedBytes(skipped).to_string());
         }
         if let Some((other, chunk, held)) = self.take_held(direction.reverse()) {
             http1.data(other, chunk, &held, timeline);
@@ -400,9 +400,9 @@ impl Connection {
         for (direction, cause, lost) in self.raw.losses.iter() {
             http2.lost_before(direction, cause, lost);
         }
-        self.notes.drain(..).for_each(|note| http2.note(note));
+        self.notes.drain(..).for_each(|note| http2.note(note.to_string()));
         if skipped > 0 {
-            http2.note(format!("joined in mid-stream: {skipped} bytes before it are not decoded"));
+            http2.note(Note::SkippedBytes(skipped).to_string());
         }
         if let Some((other, chunk, held)) = self.take_held(direction.reverse()) {
             http2.data(other, chunk, &held, timeline);

@@ -6,6 +6,8 @@ use std::ops::ControlFlow;
 
 use sslrec_formats::record::{CaptureInfo, Direction, Record};
 
+use crate::exchange::Note;
+
 /// Whether a sink takes more.
 pub type Flow = ControlFlow<Stop>;
 
@@ -57,7 +59,7 @@ pub trait RecordSink {
     }
 
     /// Something unusual about a connection, at this place among its records.
-    fn note(&mut self, conn: u64, note: &str) -> Flow {
+    fn note(&mut self, conn: u64, note: &Note) -> Flow {
         let _ = (conn, note);
         Flow::Continue(())
     }

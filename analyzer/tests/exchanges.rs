@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
-use sslrec_analyzer::exchange::{Exchange, Item, Stream};
+use sslrec_analyzer::exchange::{Exchange, Item, Note, Stream};
 use sslrec_analyzer::pipeline::{Assembler, Options};
 use sslrec_analyzer::tcp::{Reassembler, Segment};
 use sslrec_analyzer_testing::records::{Script, list, list_records, moved};
@@ -194,7 +194,9 @@ fn a_gap_anywhere_leaves_the_other_exchange_right() {
                         Item::Stream(stream) => &stream.notes,
                         Item::Handshake(_) => return false,
                     };
-                    notes.iter().any(|note| note.contains("missing") && note.ends_with(side))
+                    notes.iter().any(|note| {
+                        note.to_string().contains("missing") && note.to_string().ends_with(side)
+                    })
                 });
                 assert!(said, "{place}");
             }
@@ -248,7 +250,9 @@ fn after_a_lost_response_a_pipeline_is_paired_by_order_and_says_so() {
         .close();
     let doubtful = |script: &Script| -> Vec<bool> {
         let items = list(script).0;
-        let doubt = |e: &&Exchange| e.notes.iter().any(|note| note.starts_with("paired by order"));
+        let doubt = |e: &&Exchange| {
+            e.notes.iter().any(|note| note.to_string().starts_with("paired by order"))
+        };
         exchanges(&items).iter().map(doubt).collect()
     };
     assert_eq!(doubtful(&script), [false; 4]);
@@ -269,7 +273,8 @@ fn requests_of_a_capture_of_one_direction_do_not_pile_up() {
     }
     let (items, summary) = list(&script.close());
     assert_eq!((items.len(), summary.incomplete), (1501, 1501));
-    let notes = |at: usize| exchanges(&items)[at].notes.concat();
+    let notes =
+        |at: usize| exchanges(&items)[at].notes.iter().map(Note::to_string).collect::<String>();
     assert_eq!(notes(0), "no response, and 1000 further requests were sent meanwhile");
     assert_eq!(notes(1500), "no response before the connection ended");
     assert!(briefs(&items)[0].starts_with("GET /first"));
@@ -284,7 +289,11 @@ fn endless_interim_responses_are_left_out_with_a_note() {
     let (items, _) = list(&script.received(ok("a")).close());
     let exchange = exchanges(&items)[0];
     assert_eq!((exchange.interim.len(), exchange.complete), (1000, true));
-    assert!(exchange.notes[0].starts_with("more than 1000 interim"), "{:?}", exchange.notes);
+    assert!(
+        exchange.notes[0].to_string().starts_with("more than 1000 interim"),
+        "{:?}",
+        exchange.notes
+    );
 }
 
 #[test]
@@ -347,7 +356,7 @@ fn what_is_not_http_is_a_stream() {
             (&stream.halves.sent.first_bytes[..], &stream.halves.received.first_bytes[..]),
             (sent, received)
         );
-        assert_eq!(stream.notes.first().map_or("", |note| note), note);
+        assert_eq!(stream.notes.first().map_or(String::new(), Note::to_string), note);
         assert!(stream.complete);
     }
 }
@@ -390,7 +399,12 @@ fn smuggling_shapes_are_noted() {
         &Script::client().sent(both.to_owned() + &get("/2")).received(ok("") + &ok("")).close(),
     );
     assert_eq!(briefs(&items), ["POST / 200 2 0 true", "GET /2 200 0 0 true"]);
-    assert!(exchanges(&items)[0].notes.iter().any(|note| note.contains("both Transfer-Encoding")));
+    assert!(
+        exchanges(&items)[0]
+            .notes
+            .iter()
+            .any(|note| note.to_string().contains("both Transfer-Encoding"))
+    );
 }
 
 #[test]
@@ -428,7 +442,7 @@ fn the_listing_is_in_the_order_of_the_first_bytes() {
     records.extend(late);
     let (items, summary) = list_records(&records, Options::default());
     assert_eq!(briefs(&items), ["GET /slow 200 0 1 true", "GET /quick 200 0 1 true"]);
-    assert_eq!(summary.notes, Vec::<String>::new());
+    assert!(summary.notes.is_empty(), "{:?}", summary.notes);
 }
 
 #[test]
@@ -493,7 +507,10 @@ fn a_body_that_lasts_until_the_close_is_not_ended_by_a_reset() {
     let items = reset_connection(false);
     assert_eq!(briefs(&items), ["GET / 200 0 10 false"]);
     let notes = &exchanges(&items)[0].notes;
-    assert!(notes.iter().any(|note| note.contains("it was reset instead")), "{notes:?}");
+    assert!(
+        notes.iter().any(|note| note.to_string().contains("it was reset instead")),
+        "{notes:?}"
+    );
     // The server had said that nothing follows.
     assert_eq!(briefs(&reset_connection(true)), ["GET / 200 0 10 true"]);
 }

@@ -165,7 +165,10 @@ fn a_gap_between_frames_is_said_wherever_it_may_matter() {
     assert_eq!(summary.lost_bytes, 7);
     let first = exchanges(&items)[0];
     assert!(!first.complete && first.lost_bytes == 1, "{first:#?}");
-    assert!(first.notes.iter().any(|note| note.contains("while it was open")), "{first:#?}");
+    assert!(
+        first.notes.iter().any(|note| note.to_string().contains("while it was open")),
+        "{first:#?}"
+    );
     assert_eq!(exchanges(&items)[1].response.as_ref().unwrap().status, Some(204));
     let rest = streams(&items)[0];
     assert_eq!(rest.lost_bytes, 6);

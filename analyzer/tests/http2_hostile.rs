@@ -28,7 +28,7 @@ fn notes(items: &[Item]) -> String {
         Item::Stream(stream) => stream.notes.clone(),
         Item::Handshake(_) => Vec::new(),
     });
-    notes.collect::<Vec<_>>().join("\n")
+    notes.map(|note| note.to_string()).collect::<Vec<_>>().join("\n")
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result, anyhow};
 use sslrec_analyzer::descriptors::Descriptors;
+use sslrec_analyzer::exchange::Note;
 use sslrec_analyzer::input::{
     self, Flow, Follow, Input, Kind, Merged, Outcome, RecordSink, Stop, Until,
 };
@@ -121,7 +122,7 @@ pub(crate) struct Read {
     /// None of them says that it was not closed.
     pub(crate) closed: bool,
     /// What was left out, and why.
-    pub(crate) notes: Vec<String>,
+    pub(crate) notes: Vec<Note>,
     damages: Vec<Damage>,
     /// Names of those that end in order, but without a closing record.
     unclosed: Vec<String>,
@@ -143,8 +144,11 @@ impl Read {
             let earliest = Some(self.start_ns).filter(|&ns| ns > 0);
             self.start_ns = earliest.map_or(outcome.start_ns, |ns| ns.min(outcome.start_ns));
         }
-        let prefix = if self.files > 1 { format!("{name}: ") } else { String::new() };
-        self.notes.extend(outcome.notes.into_iter().map(|note| format!("{prefix}{note}")));
+        let several = self.files > 1;
+        self.notes.extend(outcome.notes.into_iter().map(|note| match several {
+            true => format!("{name}: {note}").into(),
+            false => note,
+        }));
         let (name, unclosed) = (name.to_owned(), outcome.unclosed);
         match outcome.damage {
             Some(error) => self.damages.push(Damage { name, compressed, unclosed, error }),
@@ -286,7 +290,7 @@ impl RecordSink for Watch<'_> {
         self.sink.source(kind)
     }
 
-    fn note(&mut self, conn: u64, note: &str) -> Flow {
+    fn note(&mut self, conn: u64, note: &Note) -> Flow {
         self.sink.note(conn, note)
     }
 

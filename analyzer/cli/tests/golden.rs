@@ -1,6 +1,6 @@
 //! The help of the program and of each command, and one JSON line of each type, as golden files.
 //!
-//! `UPDATE_GOLDEN=1 cargo test -p sslanalyze --test golden` writes them after an intended change.
+//! `UPDATE_GOLDEN=1 cargo test -p sslanalyze golden` writes them after an intended change.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 

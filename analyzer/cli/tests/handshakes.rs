@@ -148,7 +148,7 @@ fn a_failed_handshake_is_listed_beside_its_connection() {
     assert_eq!((&stream["type"], &handshake["type"]), (&json!("stream"), &json!("handshake")));
     let result = [&handshake["ok"], &handshake["result"], &handshake["version"]];
     assert_eq!(result, [&json!(false), &json!(-1), &Value::Null]);
-    let note = "the TLS handshake failed (SSL_do_handshake gave -1)";
+    let note = "the TLS handshake failed (SSL_do_handshake returned -1)";
     assert!(stream["notes"].as_array().unwrap().contains(&json!(note)), "{stream}");
 }
 

@@ -10,7 +10,7 @@ mod stream;
 
 pub(crate) use stream::StreamDecoder;
 
-use crate::exchange::{Exchange, Fields, Message};
+use crate::exchange::{Exchange, Fields, Message, Note};
 use sslrec_cli::size::Size;
 
 use crate::text::latin1;
@@ -76,9 +76,11 @@ pub fn undo(exchange: &mut Exchange) {
     let response = exchange.response.as_mut().map(|r| ("response", &mut r.message));
     let mut problems = Vec::new();
     for (whose, message) in request.into_iter().chain(response) {
-        problems.extend(undo_message(message).map(|problem| format!("{whose} body: {problem}")));
+        problems.extend(undo_message(message).map(|problem| (whose, problem)));
     }
-    problems.into_iter().for_each(|problem| exchange.note(problem));
+    for (message, problem) in problems {
+        exchange.note(Note::Body { message, problem });
+    }
 }
 
 fn undo_message(message: &mut Message) -> Option<String> {

@@ -249,7 +249,7 @@ fields! {
                 Of::Stream(stream) => &stream.notes,
                 Of::Handshake(_) => return,
             };
-            notes.iter().for_each(|note| see(Value::from(&**note)));
+            notes.iter().for_each(|note| see(Value::Text(Cow::Owned(note.to_string()))));
         });
     /// Bytes that the client sent on a stream.
     CLIENT_BYTES: [("client_bytes", BYTES)], ["client_bytes"], None, false,

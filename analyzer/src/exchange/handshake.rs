@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sslrec_formats::record;
 
-use super::{ConnectionInfo, SharedConnection};
+use super::{ConnectionInfo, Note, SharedConnection};
 
 /// A TLS handshake that ended, as one end of it saw it.
 #[derive(Debug, Clone)]
@@ -43,9 +43,9 @@ impl Handshake {
         self.last_ns.checked_sub(self.first_ns).filter(|&ns| ns > 0)
     }
 
-    /// Describes the failure, for people; `None` if the handshake succeeded.
-    pub fn failure(&self) -> Option<String> {
-        let result = self.result.map(|result| format!(" ({} gave {result})", self.func));
-        (!self.ok).then(|| format!("the TLS handshake failed{}", result.unwrap_or_default()))
+    /// A note about the failure; `None` if the handshake succeeded.
+    pub fn failure(&self) -> Option<Note> {
+        let (func, result) = (self.func.clone(), self.result);
+        (!self.ok).then_some(Note::HandshakeFailed { func, result })
     }
 }

@@ -2,6 +2,8 @@
 
 use sslrec_formats::record::{Direction, GapCause};
 
+use super::{End, Note};
+
 /// Missing bytes by direction and cause, in the order in which they were first met.
 ///
 /// Never longer than the directions times the causes.
@@ -30,27 +32,22 @@ impl Losses {
         self.0.is_empty()
     }
 
-    /// Says it: `300 bytes missing from the client: ring_full`. `what` is `missing`, or more.
+    /// A note for each direction and cause. `place` is `missing`, or more.
     ///
-    /// Without a `client`, the ends are those of the recorded process, as in `local_bytes`. The
-    /// cause is left out where it is not recorded.
+    /// Without a `client`, the ends are those of the recorded process, as in `local_bytes`.
     pub(crate) fn notes(
         &self,
-        what: &str,
+        place: &'static str,
         client: Option<Direction>,
-    ) -> impl Iterator<Item = String> {
-        self.0.iter().map(move |(direction, cause, len)| {
-            let end = match client {
-                Some(client) if client == *direction => "client",
-                Some(_) => "server",
-                None if *direction == Direction::Sent => "local end",
-                None => "remote end",
+    ) -> impl Iterator<Item = Note> {
+        self.0.iter().map(move |&(direction, cause, bytes)| {
+            let from = match client {
+                Some(client) if client == direction => End::Client,
+                Some(_) => End::Server,
+                None if direction == Direction::Sent => End::Local,
+                None => End::Remote,
             };
-            let bytes = if *len == 1 { "byte" } else { "bytes" };
-            match cause {
-                GapCause::Unknown => format!("{len} {bytes} {what} from the {end}"),
-                cause => format!("{len} {bytes} {what} from the {end}: {cause}"),
-            }
+            Note::Missing { bytes, place, from, cause }
         })
     }
 }

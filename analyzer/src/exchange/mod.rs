@@ -10,6 +10,7 @@ mod fields;
 mod handshake;
 mod losses;
 mod message;
+mod note;
 mod sender;
 mod stream;
 
@@ -24,6 +25,7 @@ pub use self::fields::Fields;
 pub use self::handshake::Handshake;
 pub(crate) use self::losses::Losses;
 pub use self::message::{Body, Message, Request, Response, Scheme};
+pub use self::note::{End, Note};
 pub use self::sender::Sender;
 pub use self::stream::{Stream, StreamHalf};
 
@@ -122,7 +124,7 @@ pub struct Exchange {
     /// Bytes of the two messages that are known to be missing.
     pub lost_bytes: u64,
     /// What was unusual, for people.
-    pub notes: Vec<Cow<'static, str>>,
+    pub notes: Vec<Note>,
 }
 
 impl Exchange {
@@ -185,7 +187,7 @@ impl Exchange {
     }
 
     /// Adds a note, once.
-    pub(crate) fn note(&mut self, note: impl Into<Cow<'static, str>>) {
+    pub(crate) fn note(&mut self, note: impl Into<Note>) {
         let note = note.into();
         if !self.notes.contains(&note) {
             self.notes.push(note);

@@ -1,12 +1,11 @@
 //! Connections that are not HTTP.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use sslrec_formats::record::{Direction, GapCause, PerDirection};
 
 use super::losses::Losses;
-use super::{ConnectionInfo, SharedConnection};
+use super::{ConnectionInfo, Note, SharedConnection};
 
 /// One direction of a connection that is not decoded.
 #[derive(Debug, Clone, Default)]
@@ -41,7 +40,7 @@ pub struct Stream {
     /// Where and why they are.
     pub(crate) losses: Losses,
     /// What is known about the contents, and what is missing, for people.
-    pub notes: Vec<Cow<'static, str>>,
+    pub notes: Vec<Note>,
 }
 
 impl Stream {
@@ -93,7 +92,7 @@ impl Stream {
         losses.notes("missing", client).for_each(|note| self.note(note));
     }
 
-    pub(crate) fn note(&mut self, note: impl Into<Cow<'static, str>>) {
+    pub(crate) fn note(&mut self, note: impl Into<Note>) {
         let note = note.into();
         if !self.notes.contains(&note) {
             self.notes.push(note);

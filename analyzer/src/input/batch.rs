@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use sslrec_formats::record::{CaptureInfo, Data, Direction, Handshake, Record};
 
+use crate::exchange::Note;
 use crate::sink::{Flow, RecordSink, Segment, Stop};
 
 /// When a batch is full: enough that handing it over costs little, and little enough that a
@@ -18,7 +19,7 @@ const MAX_EVENTS: usize = 1024;
 pub(in crate::input) enum Event<'a> {
     Record(Record<'a>),
     Segment(Segment<'a>),
-    Note { conn: u64, text: &'a str },
+    Note { conn: u64, note: &'a Note },
     Reset { conn: u64, dir: Direction },
 }
 
@@ -28,7 +29,7 @@ impl Event<'_> {
         match self {
             Event::Record(record) => sink.record(record),
             Event::Segment(segment) => sink.segment(segment).map_continue(|_taken| ()),
-            Event::Note { conn, text } => sink.note(*conn, text),
+            Event::Note { conn, note } => sink.note(*conn, note),
             Event::Reset { conn, dir } => sink.reset(*conn, *dir),
         }
     }
@@ -42,7 +43,7 @@ pub(in crate::input) struct Batch {
     events: Vec<Stored>,
     /// Payloads.
     bytes: Vec<u8>,
-    /// Functions and notes.
+    /// Functions.
     text: String,
     /// The function that was named last.
     func: Range<usize>,
@@ -68,7 +69,7 @@ enum Stored {
     },
     Note {
         conn: u64,
-        text: Range<usize>,
+        note: Note,
     },
     Reset {
         conn: u64,
@@ -107,9 +108,7 @@ impl Batch {
                 func: &self.text[func.clone()],
                 ..handshake.clone()
             })),
-            Stored::Note { conn, text } => {
-                Event::Note { conn: *conn, text: &self.text[text.clone()] }
-            }
+            Stored::Note { conn, note } => Event::Note { conn: *conn, note },
             Stored::Reset { conn, dir } => Event::Reset { conn: *conn, dir: *dir },
         })
     }
@@ -254,11 +253,8 @@ impl RecordSink for Filler {
         .map_continue(|()| true)
     }
 
-    fn note(&mut self, conn: u64, note: &str) -> Flow {
-        self.push(|batch| {
-            let text = batch.text(note);
-            batch.events.push(Stored::Note { conn, text });
-        })
+    fn note(&mut self, conn: u64, note: &Note) -> Flow {
+        self.push(|batch| batch.events.push(Stored::Note { conn, note: note.clone() }))
     }
 
     fn reset(&mut self, conn: u64, dir: Direction) -> Flow {

@@ -24,6 +24,7 @@ use sslrec_formats::record::{CaptureInfo, Direction, Process, Record, Stats};
 
 use super::batch::{Batch, Batches, Event, way};
 use super::{Input, Outcome};
+use crate::exchange::Note;
 use crate::sink::{Flow, Kind, RecordSink, Stop};
 use crate::tcp::Reassembler;
 
@@ -179,7 +180,7 @@ impl Merger {
             Some(Event::Segment(segment)) => {
                 self.reassemble(sink, |tcp, sink| tcp.segment(&segment, sink))
             }
-            Some(Event::Note { conn, text }) => sink.note(self.number(capture, conn), text),
+            Some(Event::Note { conn, note }) => sink.note(self.number(capture, conn), note),
             Some(Event::Reset { conn, dir }) => sink.reset(self.number(capture, conn), dir),
             None => Flow::Continue(()),
         };
@@ -284,7 +285,7 @@ impl RecordSink for Wire<'_> {
         self.merger.record(WIRE, record.clone(), self.sink)
     }
 
-    fn note(&mut self, conn: u64, note: &str) -> Flow {
+    fn note(&mut self, conn: u64, note: &Note) -> Flow {
         self.sink.note(self.merger.number(WIRE, conn), note)
     }
 

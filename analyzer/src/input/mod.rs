@@ -26,6 +26,7 @@ use sslrec_formats::pcapng::{PcapngReader, is_sslrec_pcapng};
 use sslrec_formats::rawlog::{RawLogReader, is_raw_log};
 use sslrec_formats::record::Record;
 
+use crate::exchange::Note;
 pub use crate::sink::{Failure, Flow, Kind, RecordSink, Stop};
 
 /// What was read of a capture.
@@ -34,7 +35,7 @@ pub struct Outcome {
     /// When the capture began, nanoseconds since the Unix epoch; 0 where its head does not say.
     pub start_ns: u64,
     /// What was left out, and why.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
     /// Why reading ended before the end of the file.
     pub damage: Option<Error>,
     /// The file was read as far as it goes, and has no closing record, which other programs'

@@ -13,6 +13,7 @@ use sslrec_formats::record::{Record, Stats};
 use super::Outcome;
 use super::exported::{self, Exported, Refused};
 use super::link::{self, Packet, linktype};
+use crate::exchange::Note;
 use crate::sink::{Flow, RecordSink};
 use crate::tcp::Reassembler;
 
@@ -117,30 +118,20 @@ impl<'s> Packets<'s> {
             Flow::Continue(()) => self.flush(dropped).break_value(),
             Flow::Break(stop) => Some(stop),
         };
-        let mut notes = Vec::new();
-        let mut say = |count: u64, what: &str| {
-            if count > 0 {
-                notes.push(format!("{count} {what}"));
-            }
-        };
-        say(
-            self.fragments,
-            "IP fragments of TCP segments are not reassembled; their bytes are missing",
-        );
-        say(
-            self.cut,
-            "packets were cut before the end of their headers; see the capture's snaplen",
-        );
-        if self.segments == 0 {
-            say(self.other, "packets, none of which is TCP");
-        }
+        let no_tcp = if self.segments == 0 { self.other } else { 0 };
         let mut links: Vec<_> = self.links.into_iter().collect();
         links.sort_unstable();
         let further = links.get(MAX_LINKS..).unwrap_or(&[]).iter().map(|(_, count)| count).sum();
-        for &(link, count) in links.iter().take(MAX_LINKS) {
-            say(count, &format!("packets of link type {link}, which is not supported"));
-        }
-        say(further, "packets of further link types, which are not supported");
+        let links = links.into_iter().take(MAX_LINKS);
+        let notes = [
+            (self.fragments, Note::IpFragments(self.fragments)),
+            (self.cut, Note::TruncatedPackets(self.cut)),
+            (no_tcp, Note::NoTcp(no_tcp)),
+        ]
+        .into_iter()
+        .chain(links.map(|(link, packets)| (packets, Note::LinkType { packets, link })))
+        .chain([(further, Note::FurtherLinkTypes(further))]);
+        let notes = notes.filter(|(count, _)| *count > 0).map(|(_, note)| note).collect();
         Outcome { start_ns: self.first_ns.unwrap_or(0), notes, damage, unclosed: false, stop }
     }
 }

@@ -7,8 +7,8 @@ use memchr::memchr2;
 
 use super::Notes;
 use super::messages::Kept;
-use crate::exchange::Fields;
 use crate::exchange::carried::{Event, Events};
+use crate::exchange::{Fields, Note};
 
 /// How much of a line is held if contents were not asked for: enough to know its field.
 const LINE_START: usize = 32;
@@ -85,7 +85,7 @@ impl Reader {
         self.after_cr = false;
         self.first_line = false;
         self.sync = Sync::InLine;
-        notes.add("after missing bytes, events are left out up to the next empty line");
+        notes.add(Note::EventsLost);
     }
 
     /// What was found. An event without an empty line after it is none.

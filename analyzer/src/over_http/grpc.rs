@@ -9,7 +9,7 @@ use super::base64;
 use super::messages::Kept;
 use crate::coding;
 use crate::exchange::carried::{Count, Grpc, GrpcMessage};
-use crate::exchange::{Exchange, Fields, Sender};
+use crate::exchange::{Exchange, Fields, Note, Sender};
 use crate::text::latin1;
 
 /// Length of what stands before each message.
@@ -127,7 +127,7 @@ impl Reader {
             let half = self.half(from);
             half.state = State::Lost;
             half.text = None;
-            notes.add(format!("{from}: gRPC-Web as text that is no base64"));
+            notes.add(Note::GrpcNotBase64(from));
         }
     }
 
@@ -147,7 +147,7 @@ impl Reader {
                     }
                     let open = Open::new(prefix);
                     if open.flags & !(COMPRESSED | TRAILERS) != 0 {
-                        notes.add(format!("{from}: unknown flags before a message of gRPC"));
+                        notes.add(Note::GrpcFlags(from));
                     }
                     half.state = State::Message(open);
                 }
@@ -174,7 +174,7 @@ impl Reader {
             }
             _ => {
                 half.state = State::Lost;
-                notes.add(format!("{from}: messages of gRPC after missing bytes are not read"));
+                notes.add(Note::GrpcLost(from));
             }
         }
     }
@@ -203,7 +203,7 @@ impl Reader {
         }
         let message = open.message(from, time_ns, half.encoding.as_deref());
         if message.problem.is_some() {
-            notes.add(format!("{from}: not every message of gRPC is whole and decompressed"));
+            notes.add(Note::GrpcPartial(from));
         }
         self.messages.push(message, notes);
     }
@@ -220,7 +220,7 @@ impl Reader {
             };
             if begun {
                 whole = false;
-                notes.add(format!("{from}: its last message of gRPC is not whole"));
+                notes.add(Note::GrpcTruncated(from));
             }
         }
         let path = exchange.request.as_ref().and_then(|request| request.path());
@@ -236,7 +236,7 @@ impl Reader {
         let status = end("grpc-status").map(latin1);
         let known = status.as_deref().and_then(|status| status.parse().ok());
         if status.is_some() && known.is_none() {
-            notes.add("grpc-status is no number");
+            notes.add(Note::GrpcStatus);
         }
         let count = |half: &Half| half.whole.then_some(half.count);
         let grpc = Grpc {

@@ -1,6 +1,7 @@
 //! Messages that are kept, where contents were asked for, within a limit.
 
 use super::Notes;
+use crate::exchange::Note;
 
 /// The most messages that are kept of an exchange: an empty one takes two bytes on the wire and
 /// fifty times as much here.
@@ -29,7 +30,7 @@ impl<T> Kept<T> {
     pub(super) fn push(&mut self, message: T, notes: &mut Notes) {
         match &mut self.0 {
             Some(messages) if messages.len() < MAX_MESSAGES => messages.push(message),
-            Some(_) => notes.add("more than 1048576 messages; further ones are only counted"),
+            Some(_) => notes.add(Note::TooManyMessages(MAX_MESSAGES)),
             None => {}
         }
     }

@@ -11,10 +11,8 @@ mod grpc;
 mod messages;
 mod websocket;
 
-use std::borrow::Cow;
-
 use crate::coding::StreamDecoder;
-use crate::exchange::{Carried, Exchange, Fields, Request, Sender};
+use crate::exchange::{Carried, Exchange, Fields, Note, Request, Sender};
 
 /// Reads the messages of a protocol out of the contents of one exchange.
 #[derive(Debug)]
@@ -113,7 +111,7 @@ impl Reader {
             Ok(None) => Coded::Not,
             Ok(Some(decoder)) => Coded::By(Box::new(decoder)),
             Err(problem) => {
-                self.notes.add(format!("the {from}'s messages are not read: {problem}"));
+                self.notes.add(Note::MessagesNotRead { from, problem });
                 self.protocol.stop(from);
                 Coded::Lost
             }
@@ -139,7 +137,7 @@ impl Reader {
         self.protocol.data(from, &decoded, time_ns, &mut self.notes);
         if let Some(problem) = problem {
             *coded = Coded::Lost;
-            self.notes.add(format!("{from}: {problem}"));
+            self.notes.add(Note::MessagesBrokeOff { from, problem });
             self.protocol.stop(from);
         }
     }
@@ -157,9 +155,7 @@ impl Reader {
             Coded::By(_) => {
                 *coded = Coded::Lost;
                 self.protocol.stop(from);
-                self.notes.add(format!(
-                    "{from}: after missing bytes its content coding is not undone, and its messages are not read"
-                ));
+                self.notes.add(Note::CodedMessagesLost(from));
             }
             Coded::Lost => {}
         }
@@ -244,12 +240,11 @@ impl Protocol {
 /// Notes that go into the exchange at its end. There are as many as there are texts of them, so
 /// that none may hold what a peer chooses.
 #[derive(Debug, Default)]
-struct Notes(Vec<Cow<'static, str>>);
+struct Notes(Vec<Note>);
 
 impl Notes {
     /// Adds a note, once.
-    fn add(&mut self, note: impl Into<Cow<'static, str>>) {
-        let note = note.into();
+    fn add(&mut self, note: Note) {
         if !self.0.contains(&note) {
             self.0.push(note);
         }

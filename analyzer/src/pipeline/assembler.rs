@@ -12,10 +12,9 @@ use sslrec_formats::record::{self, CaptureInfo, Direction, Record, Stats};
 use super::lister_thread::ListerThread;
 use super::order::{Holding, Lister, MAX_WAITING, Order, Totals};
 use crate::connection::Connection;
-use crate::exchange::{ConnectionInfo, Handshake, Item, SharedConnection};
+use crate::exchange::{ConnectionInfo, Handshake, Item, Note, SharedConnection};
 use crate::sink::{Failure, Flow, Kind, RecordSink, Stop};
 use crate::timeline::Timeline;
-use sslrec_cli::size::Size;
 
 /// What is done with a capture.
 #[derive(Debug, Clone, Copy, Default)]
@@ -127,7 +126,7 @@ pub struct Summary {
     /// as closed when they were read to their end.
     pub closed: bool,
     /// What was unusual about the capture as a whole.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
 }
 
 /// Makes items of the records of a capture, as they come.
@@ -218,20 +217,13 @@ impl<L: Lister> Assembler<L> {
             None => self.options.plaintext,
         };
         if totals.late > 0 {
-            let late = totals.late;
-            summary.notes.push(format!("{late} items are listed after one that began later"));
+            summary.notes.push(Note::ListedLate(totals.late));
         }
         if totals.overflowed {
-            let limit = Size(MAX_WAITING as u64);
-            summary.notes.push(format!(
-                "not all is in the order of time: more than {limit} had to wait for what was still open"
-            ));
+            summary.notes.push(Note::NotInOrder(MAX_WAITING as u64));
         }
         if self.undescribed > 0 {
-            let count = self.undescribed;
-            summary
-                .notes
-                .push(format!("{count} records are of connections that are not described"));
+            summary.notes.push(Note::NotDescribed(self.undescribed));
         }
         Ok((summary, lister))
     }
@@ -356,8 +348,7 @@ impl<L: Lister> RecordSink for Assembler<L> {
 
     fn info(&mut self, info: &CaptureInfo) -> Flow {
         if !info.redacted.is_empty() {
-            let rules = info.redacted.join(", ");
-            self.summary.notes.push(format!("secrets were blanked by these rules: {rules}"));
+            self.summary.notes.push(Note::Redacted(info.redacted.clone()));
         }
         Flow::Continue(())
     }
@@ -374,7 +365,7 @@ impl<L: Lister> RecordSink for Assembler<L> {
         Flow::Continue(())
     }
 
-    fn note(&mut self, conn: u64, note: &str) -> Flow {
+    fn note(&mut self, conn: u64, note: &Note) -> Flow {
         if let Some(connection) = self.connections.get_mut(&conn) {
             connection.note(note);
         }

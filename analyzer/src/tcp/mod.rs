@@ -25,6 +25,7 @@ use sslrec_formats::record::{
 };
 
 use self::half::{Half, Output};
+use crate::exchange::Note;
 pub use crate::sink::Segment;
 use crate::sink::{Flow, RecordSink};
 
@@ -122,7 +123,7 @@ impl Reassembler {
             let Some(mut flow) = self.flows.remove(&key) else { continue };
             self.pending_bytes -= flow.pending_bytes();
             if !flow.closed {
-                sink.note(conn, "not followed further: too many connections are open")?;
+                sink.note(conn, &Note::NotFollowed)?;
                 flow.close(CloseCause::StillOpen, self.last_ns, sink)?;
             }
         }
@@ -265,7 +266,7 @@ impl TcpConnection {
         if near || segment.seq == 0 {
             // Gaps come before what is said about the end.
             self.flush(segment.ts_ns, sink)?;
-            sink.note(self.conn, "connection reset")?;
+            sink.note(self.conn, &Note::ConnectionReset)?;
             for (dir, half) in self.halves.iter() {
                 // A side that had sent its FIN was done; resetting afterwards is common.
                 if !half.has_fin() {
@@ -326,6 +327,6 @@ fn records<'a>(
         Output::Gap { offset, len } => {
             sink.record(&Record::Gap(Gap { conn, ts_ns: now_ns, dir, offset, len, cause }))
         }
-        Output::Overlap => sink.note(conn, "a retransmission held other data; the first was kept"),
+        Output::Overlap => sink.note(conn, &Note::RetransmissionDiffers),
     }
 }

@@ -42,8 +42,8 @@ impl RecordSink for Seen {
         Flow::Continue(())
     }
 
-    fn note(&mut self, _: u64, note: &str) -> Flow {
-        self.notes.push(note.to_owned());
+    fn note(&mut self, _: u64, note: &Note) -> Flow {
+        self.notes.push(note.to_string());
         Flow::Continue(())
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use sslrec_analyzer::exchange::ConnectionInfo;
+use sslrec_analyzer::exchange::{ConnectionInfo, Note};
 use sslrec_analyzer::input::{Flow, Kind, RecordSink, Stop};
 use sslrec_cli::color::Color;
 use sslrec_cli::text::Printable;
@@ -312,16 +312,18 @@ impl<W: Write> RecordSink for Conversation<W> {
         if self.closed { Flow::Break(Stop::Done) } else { Flow::Continue(()) }
     }
 
-    fn note(&mut self, conn: u64, note: &str) -> Flow {
+    fn note(&mut self, conn: u64, note: &Note) -> Flow {
         if conn != self.conn {
             return Flow::Continue(());
         }
-        let shown = self.introduce().and_then(|()| self.remark(&Printable(note).to_string()));
+        let shown =
+            self.introduce().and_then(|()| self.remark(&Printable(&note.to_string()).to_string()));
         flow::of(shown.map_err(anyhow::Error::from))
     }
 
     fn reset(&mut self, conn: u64, dir: Direction) -> Flow {
         let who = if dir == Direction::Sent { "local" } else { "remote" };
-        self.note(conn, &format!("cut off by a reset: what the {who} end sent may not be whole"))
+        let text = format!("cut off by a reset: the bytes from the {who} end may not be complete");
+        self.note(conn, &text.into())
     }
 }

@@ -15,7 +15,7 @@ use serde::{Serialize, Serializer};
 use sslrec_analyzer::coding;
 use sslrec_analyzer::exchange::carried::{WebSocketKind, WebSocketMessage};
 use sslrec_analyzer::exchange::{
-    Carried, ConnectionInfo, Exchange, Fields, Item, Message, Request, Response, Sender,
+    Carried, ConnectionInfo, Exchange, Fields, Item, Message, Note, Request, Response, Sender,
 };
 use sslrec_analyzer::input::Flow;
 use sslrec_analyzer::pipeline::ItemSink;
@@ -128,7 +128,7 @@ struct Entry<'a> {
     _cipher: Option<&'a str>,
     _complete: bool,
     _lost_bytes: u64,
-    _notes: &'a [Cow<'static, str>],
+    _notes: Vec<String>,
     #[serde(rename = "_resourceType", skip_serializing_if = "Option::is_none")]
     resource_type: Option<&'static str>,
     #[serde(rename = "_webSocketMessages", skip_serializing_if = "Option::is_none")]
@@ -273,7 +273,7 @@ fn entry<'a>(exchange: &'a Exchange, info: &'a ConnectionInfo) -> Option<Entry<'
         _cipher: info.record.cipher.as_deref(),
         _complete: exchange.complete,
         _lost_bytes: exchange.lost_bytes,
-        _notes: &exchange.notes,
+        _notes: exchange.notes.iter().map(Note::to_string).collect(),
         resource_type: messages.map(|_| "websocket"),
         web_socket_messages: messages.map(|all| all.iter().map(socket_message).collect()),
     })

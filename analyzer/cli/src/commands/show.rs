@@ -153,7 +153,7 @@ fn write_exchange(
         writeln!(out, "* took {:#}, first byte after {:#}", Duration(all), Duration(first))?;
     }
     for note in &exchange.notes {
-        writeln!(out, "* {}", Printable(note))?;
+        writeln!(out, "* {}", Printable(&note.to_string()))?;
     }
     match &exchange.request {
         Some(request) => {
@@ -301,7 +301,7 @@ fn write_stream(out: &mut impl Write, stream: &Stream) -> io::Result<()> {
     write_origin(out, "stream", stream.first_ns, info, client, "not HTTP")?;
     write_tls(out, info)?;
     for note in &stream.notes {
-        writeln!(out, "* {}", Printable(note))?;
+        writeln!(out, "* {}", Printable(&note.to_string()))?;
     }
     for (who, half) in [("sent", &stream.halves.sent), ("received", &stream.halves.received)] {
         writeln!(out, "* {who} {} bytes", half.bytes)?;
@@ -321,7 +321,7 @@ fn write_handshake(out: &mut impl Write, handshake: &Handshake) -> io::Result<()
         writeln!(out, "* server name {}", Printable(name))?;
     }
     match handshake.failure() {
-        Some(failure) => write!(out, "* {}", Printable(&failure))?,
+        Some(failure) => write!(out, "* {}", Printable(&failure.to_string()))?,
         None => write!(out, "* it succeeded ({})", Printable(&handshake.func))?,
     }
     match handshake.latency_ns() {

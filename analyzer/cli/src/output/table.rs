@@ -354,7 +354,7 @@ impl<W: Write> Output for Table<W> {
     fn summary(&mut self, summary: &Summary) -> io::Result<()> {
         writeln!(self.out, "{}", Totals(summary))?;
         for note in &summary.notes {
-            writeln!(self.out, "note: {}", Printable(note))?;
+            writeln!(self.out, "note: {}", Printable(&note.to_string()))?;
         }
         Ok(())
     }

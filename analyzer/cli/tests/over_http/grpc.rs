@@ -219,7 +219,7 @@ fn grpc_web_as_text_is_read_however_it_is_padded() {
         .received(head("HTTP/1.1 200 OK", wrong.len()) + &wrong)
         .close();
     let listed = listed(&script, true);
-    assert!(listed[0]["notes"].to_string().contains("gRPC-Web as text that is no base64"));
+    assert!(listed[0]["notes"].to_string().contains("gRPC-Web as text that is not base64"));
 }
 
 #[test]

@@ -200,7 +200,7 @@ fn what_an_endpoint_would_refuse_is_said() {
         (ws(true, 0x88, b"\x03\xe8\xff"), "client: the reason of a close frame is not UTF-8"),
         (ws(true, 0x81, b"\xff"), "client: a text message is not UTF-8"),
         (vec![0x82, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], "nothing after it is read"),
-        (ws(true, 0x81, b"cut")[..7].to_vec(), "client: its last message is not whole"),
+        (ws(true, 0x81, b"cut")[..7].to_vec(), "client: the last message is not complete"),
     ] {
         let listed = listed(&upgraded("").sent(frames).close(), true);
         let notes = listed[0]["notes"].as_array().unwrap();

@@ -13,7 +13,7 @@ use sslrec_wire::websocket::{self as frame, Head, MAX_CONTROL, MAX_HEAD};
 use super::Notes;
 use super::messages::Kept;
 use crate::exchange::carried::{Count, WebSocket, WebSocketClose, WebSocketKind, WebSocketMessage};
-use crate::exchange::{Fields, Request, Sender};
+use crate::exchange::{Fields, Note, Request, Sender};
 use crate::text::latin1;
 
 /// Splits both directions of a connection into WebSocket messages.
@@ -104,7 +104,7 @@ impl Reader {
             let name = parts.next().unwrap_or_default();
             if !name.eq_ignore_ascii_case("permessage-deflate") {
                 if !name.is_empty() {
-                    notes.add("an extension other than permessage-deflate is in use");
+                    notes.add(Note::WebSocketExtension);
                 }
                 continue;
             }
@@ -166,9 +166,7 @@ impl Reader {
         let half = self.half(from);
         let Some(head) = head else {
             half.state = State::Lost;
-            return notes.add(format!(
-                "{from}: a frame is longer than any can be; nothing after it is read"
-            ));
+            return notes.add(Note::WebSocketFrameLength(from));
         };
         check(&head, from, deflate, half, notes);
         let message = |opcode| Message {
@@ -214,9 +212,7 @@ impl Reader {
             }
             _ => {
                 half.state = State::Lost;
-                notes.add(format!(
-                    "{from}: after missing bytes no frame can be found again; its further messages are not read"
-                ));
+                notes.add(Note::WebSocketLost(from));
             }
         }
     }
@@ -250,10 +246,10 @@ impl Reader {
             None => (None, &[][..]),
         };
         if control.missing == 0 && control.bytes == 1 {
-            notes.add(format!("{from}: a close frame of one byte"));
+            notes.add(Note::WebSocketCloseLength(from));
         }
         if std::str::from_utf8(reason).is_err() {
-            notes.add(format!("{from}: the reason of a close frame is not UTF-8"));
+            notes.add(Note::WebSocketReason(from));
         }
         let reason = String::from_utf8_lossy(reason).into_owned();
         self.close.get_or_insert(WebSocketClose { from, code, reason });
@@ -279,9 +275,9 @@ impl Reader {
             None => {}
         }
         if problem.is_some() {
-            notes.add(format!("{from}: not every message is whole and decompressed"));
+            notes.add(Note::WebSocketPartial(from));
         } else if kind == WebSocketKind::Text && std::str::from_utf8(&data).is_err() {
-            notes.add(format!("{from}: a text message is not UTF-8"));
+            notes.add(Note::WebSocketText(from));
         }
         let message = WebSocketMessage { time_ns, from, kind, bytes, compressed, data, problem };
         self.messages.push(message, notes);
@@ -298,7 +294,7 @@ impl Reader {
             };
             if cut {
                 whole = false;
-                notes.add(format!("{from}: its last message is not whole"));
+                notes.add(Note::WebSocketTruncated(from));
             }
         }
         let socket = WebSocket {
@@ -352,8 +348,8 @@ fn check(head: &Head, from: Sender, deflate: bool, half: &Half, notes: &mut Note
         ),
         (half.closed, "a frame after the close frame"),
     ];
-    for (_, what) in anomalies.iter().filter(|(is_one, _)| *is_one) {
-        notes.add(format!("{from}: {what}"));
+    for &(_, anomaly) in anomalies.iter().filter(|(is_met, _)| *is_met) {
+        notes.add(Note::WebSocketFrame { from, anomaly });
     }
 }
 

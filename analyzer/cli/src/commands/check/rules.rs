@@ -5,7 +5,7 @@ use std::fmt;
 
 use clap::Args;
 use serde::Deserialize;
-use sslrec_analyzer::exchange::{ConnectionInfo, Exchange, Item};
+use sslrec_analyzer::exchange::{ConnectionInfo, Exchange, Item, Note};
 use sslrec_analyzer::filter::{self, Filter};
 use sslrec_analyzer::pipeline::Summary;
 
@@ -376,7 +376,7 @@ fn incomplete(item: &Item) -> Option<String> {
     };
     (!complete).then(|| match notes.is_empty() {
         true => "not complete".into(),
-        false => notes.join("; "),
+        false => notes.iter().map(Note::to_string).collect::<Vec<_>>().join("; "),
     })
 }
 

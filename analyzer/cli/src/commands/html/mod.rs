@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 use serde::Serialize;
-use sslrec_analyzer::exchange::Item;
+use sslrec_analyzer::exchange::{Item, Note};
 use sslrec_analyzer::input::Flow;
 use sslrec_analyzer::pipeline::{ItemSink, Summary};
 use sslrec_cli::size;
@@ -133,5 +133,5 @@ fn summary_data(summary: &Summary) -> Result<SummaryData> {
     let without_notes = Summary { notes: Vec::new(), ..summary.clone() };
     Table::new(&mut text, false, None).summary(&without_notes)?;
     let totals = String::from_utf8_lossy(&text).trim_end().to_owned();
-    Ok(SummaryData { totals, notes: summary.notes.clone() })
+    Ok(SummaryData { totals, notes: summary.notes.iter().map(Note::to_string).collect() })
 }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
-use sslrec_analyzer::exchange::{ConnectionInfo, Exchange, Stream};
+use sslrec_analyzer::exchange::{ConnectionInfo, Exchange, Note, Stream};
 use sslrec_analyzer::text::latin1;
 
 use crate::output::table::carried_kind;
@@ -35,7 +35,7 @@ pub(super) struct Row {
     comm: Option<String>,
     role: Option<&'static str>,
     complete: bool,
-    notes: Vec<Cow<'static, str>>,
+    notes: Vec<String>,
 }
 
 fn milliseconds(ns: u64) -> f64 {
@@ -76,7 +76,7 @@ pub(super) fn of_exchange(exchange: &Exchange) -> Row {
         comm: info.comm.as_deref().map(str::to_owned),
         role: info.role(Some(client)).map(|role| role.as_str()),
         complete: exchange.complete,
-        notes: exchange.notes.clone(),
+        notes: exchange.notes.iter().map(Note::to_string).collect(),
     }
 }
 
@@ -104,7 +104,7 @@ pub(super) fn of_stream(stream: &Stream) -> Row {
         comm: info.comm.as_deref().map(str::to_owned),
         role: info.role(client).map(|role| role.as_str()),
         complete: stream.complete,
-        notes: stream.notes.clone(),
+        notes: stream.notes.iter().map(Note::to_string).collect(),
     }
 }
 

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use sslrec_analyzer::exchange::Item;
+use sslrec_analyzer::exchange::{Item, Note};
 use sslrec_analyzer::input::Flow;
 use sslrec_analyzer::pipeline::{ItemSink, Summary};
 use sslrec_cli::color::Color;
@@ -120,7 +120,7 @@ pub(super) fn run(stats: &Stats) -> Result<()> {
     let done = read(&stats.file, &stats.reading, wanted, &mut counting)?;
     let mut summary = done.summary.clone();
     summary.listed = filtered.then_some(done.items);
-    summary.notes.extend(counting.notes());
+    summary.notes.extend(counting.notes().map(Note::from));
     let report = Report::new(counting.groups, stats.sort, summary);
     let mut out = stdout();
     let written = if stats.json {

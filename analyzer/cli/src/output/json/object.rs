@@ -9,6 +9,7 @@ use std::io::Write;
 use std::net::{SocketAddr, SocketAddrV4};
 
 use serde::Serialize;
+use sslrec_analyzer::exchange::Note;
 use sslrec_analyzer::text::Rfc3339;
 use sslrec_cli::text::is_special;
 
@@ -177,9 +178,16 @@ impl Value for &str {
 }
 
 /// Texts, as an array.
-impl<T: AsRef<str>> Value for &[T] {
+impl Value for &[&str] {
     fn write(&self, out: &mut Vec<u8>) {
-        write_array(out, *self, |out, text| text.as_ref().write(out));
+        write_array(out, *self, |out, text| text.write(out));
+    }
+}
+
+/// Notes, as an array of their texts.
+impl Value for &[Note] {
+    fn write(&self, out: &mut Vec<u8>) {
+        write_array(out, *self, |out, note| note.to_string().as_str().write(out));
     }
 }
 
