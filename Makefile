@@ -40,6 +40,7 @@ lint: deps
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --package sslrec --test kernels -- -D warnings
+	$(CARGO) test --package sslrec --test source_rules --quiet
 
 # The live tests trace real programs and disturb one another: one at a time. Documentation
 # examples come first, since nextest does not run them and its summary should end the output.
