@@ -1,5 +1,6 @@
 //! Compiles the BPF objects into `OUT_DIR`, and makes a Rust skeleton of `bpf/sslrec.bpf.c`. Does
-//! nothing when the target is not Linux: there the recorder does not compile, and says why.
+//! nothing for targets other than Linux on x86-64: there the recorder does not compile, and its
+//! error states the reason.
 
 use std::env;
 use std::path::PathBuf;
@@ -8,7 +9,8 @@ use libbpf_cargo::SkeletonBuilder;
 
 fn main() {
     println!("cargo:rerun-if-changed=bpf");
-    if env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("linux") {
+    let is_target = |name: &str, value: &str| env::var(name).as_deref() == Ok(value);
+    if !is_target("CARGO_CFG_TARGET_OS", "linux") || !is_target("CARGO_CFG_TARGET_ARCH", "x86_64") {
         return;
     }
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());

@@ -1,18 +1,20 @@
 //! Records the plaintext of TLS connections from inside running programs.
 //!
-//! The rooms, from the command line to the files. [`cli`] has the options, and `session` runs one
-//! recording with them. `targets` finds the files to probe by way of `proc` (processes, their
-//! mappings, the dynamic loader), and `symbols` the functions in them: `functions` is the table of
-//! those that are probed, `placement` proves where in their code. `kernel` is the view of the
-//! kernel side (`bpf/`), and `attach` loads it, attaches the probes and tries them. `discovery`
-//! finds files that appear during the recording. `collect` empties the ring into batches; `tracker`
-//! makes records of the events; `write` hands those to the files and to the live text. `coverage`
-//! reports what was recorded of whom, `doctor` what could be, and `process` is the recorder's own
-//! process. [`messages`] prints to stderr for all of them.
+//! The rooms, from the command line to the files. `cli` has the words, [`plan`] sorts them, and
+//! [`session`] runs one recording. `select` finds the chosen processes; `targets` finds the files
+//! to probe by way of `proc` (processes, their mappings, the dynamic loader), and `symbols` the
+//! functions in them: `functions` is the table of TLS libraries, `placement` proves where in the
+//! code a function is probed, and `arch` is the machine. `kernel` is the view of the kernel side
+//! (`bpf/`); `attach` loads it, attaches the probes and tries them, as far as `trust` allows.
+//! `discovery` finds files that appear during the recording. `collect` empties the ring into
+//! batches; `tracker` makes records of the events; `write` hands those to the files and to the live
+//! text. `coverage` reports what was recorded of which process, `doctor` what could be, and
+//! `process` is the recorder's own process. [`messages`] prints to stderr for all of them.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("sslrec records on Linux only; sslanalyze reads its files anywhere");
 
+mod arch;
 mod attach;
 pub mod cli;
 mod clock;

@@ -5,10 +5,10 @@
 
 use iced_x86::FlowControl;
 
-use super::emulated::Treatment;
 use super::graph::{Graph, Node, Way};
 use super::symbolic::{Source, Value};
-use super::{ARGUMENTS, Entry, Unplaced, Width};
+use super::{Entry, Unplaced, Width};
+use crate::arch::{ARGUMENTS, Treatment};
 
 /// Finds the best place: the earliest emulated instruction that is no call, else an emulated
 /// call, else the first instruction.

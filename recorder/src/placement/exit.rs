@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use iced_x86::{ConditionCode, Instruction, InstructionInfoFactory, Mnemonic, OpKind, Register};
 
 use super::cover;
-use super::emulated::Treatment;
 use super::graph::{Graph, Node, Way};
 use super::symbolic::{Effect, Source, State, Value};
-use super::{Exit, Location, Reg, Unplaced, Width};
+use super::{Exit, Location, Unplaced, Width};
+use crate::arch::{RESULT, Treatment};
 
 /// What a trap costs, as [`cover`] counts. A `ret` is single-stepped, ten times as dear as the
 /// others and more.
@@ -40,7 +40,7 @@ pub(super) fn find(graph: &Graph, width: Width) -> Result<Vec<Exit>, Unplaced> {
         let quiet = returning.has(address) && !busy.has(address);
         let (Some(frame), true) = (node.frame(), quiet) else { continue };
         let (emulated, result) = match node.way {
-            Way::Return => (false, Some(Location::Register(Reg::RAX))),
+            Way::Return => (false, Some(Location::Register(RESULT))),
             _ if node.treatment == Treatment::Emulated && !is_repeated(graph, address) => {
                 (true, proof.result_at(node))
             }
@@ -178,7 +178,7 @@ impl Proof<'_> {
                 continue;
             }
             if node.way == Way::Return {
-                let value = state.value(Reg::RAX);
+                let value = state.value(RESULT);
                 result = Some(result.map_or(value, |known: Value| known.join(value)));
             }
             state.step(&node.instruction, &mut self.facts);
@@ -209,7 +209,7 @@ impl Proof<'_> {
         let kept = location(kept, self.width, stack)?;
         let loaded = location(loaded, self.width, stack)?;
         match (self.width, kept, loaded) {
-            (Width::Int, Location::Register(Reg::RAX), Location::Stack(offset))
+            (Width::Int, Location::Register(RESULT), Location::Stack(offset))
                 if self.compares_result(branch) =>
             {
                 Some(Location::Guarded(offset))

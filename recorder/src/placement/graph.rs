@@ -13,9 +13,9 @@ use iced_x86::{
     Mnemonic, OpKind, Register,
 };
 
-use super::emulated::Treatment;
 use super::symbolic::{Effect, State};
 use super::{Image, Unplaced};
+use crate::arch::Treatment;
 
 /// The most instructions of one function. The largest that is probed, `SSL_ctrl`, has about
 /// 500; a function that seems to have ten times as many is not one.

@@ -33,7 +33,7 @@
 //! `frame`, ties the exit of a call to its entry.
 //!
 //! [`place`] finds such places: `graph` decodes the function along all its ways, `symbolic` knows
-//! what registers hold, `emulated` what the kernel emulates; `entry` looks along the straight
+//! what registers hold, `arch` what the kernel emulates; `entry` looks along the straight
 //! line from the first instruction, `exit` for places at which the result is final and nothing
 //! is left to do, and `cover` takes the cheapest set of them that no way to a `ret` avoids.
 //!
@@ -45,7 +45,6 @@
 //! Bytes in, addresses out: nothing here opens files or knows about symbols and probes.
 
 mod cover;
-mod emulated;
 mod entry;
 mod exit;
 mod graph;
@@ -56,9 +55,9 @@ mod tests;
 use std::fmt::{self, Display, Formatter};
 use std::ops::Range;
 
-pub(crate) use emulated::is_refused;
 use graph::Graph;
-pub(crate) use symbolic::Reg;
+
+use crate::arch::Reg;
 
 /// The executable parts of a file, as they lie in memory.
 #[derive(Debug, Clone, Default)]
@@ -89,16 +88,13 @@ pub(crate) enum Width {
 /// What the probes of a function must find.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted<'a> {
-    /// The leading integer arguments, at most [`ARGUMENTS`] of them, each with as many bits as
-    /// must still be in its register at the entry. Of an [`Width::Int`] the upper bits may have
-    /// changed: the probe has to ignore them.
+    /// The leading integer arguments, at most [`ARGUMENTS`](crate::arch::ARGUMENTS) of them, each
+    /// with as many bits as must still be in its register at the entry. Of an [`Width::Int`] the
+    /// upper bits may have changed: the probe has to ignore them.
     pub(crate) arguments: &'a [Width],
     /// The result, or `None` if only the entry matters.
     pub(crate) result: Option<Width>,
 }
-
-/// The registers of integer arguments, in their order.
-pub(crate) const ARGUMENTS: [Reg; 6] = [Reg::RDI, Reg::RSI, Reg::RDX, Reg::RCX, Reg::R8, Reg::R9];
 
 /// Places for the probes of a function.
 #[derive(Debug, Clone, PartialEq, Eq)]

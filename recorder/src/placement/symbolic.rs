@@ -16,64 +16,7 @@ use iced_x86::{
     Code, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register, UsedMemory,
 };
 
-/// One of the 16 general registers, by its number in the instruction set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Reg(u8);
-
-impl Reg {
-    pub(crate) const RAX: Self = Self(0);
-    pub(crate) const RCX: Self = Self(1);
-    pub(crate) const RDX: Self = Self(2);
-    pub(crate) const RBX: Self = Self(3);
-    pub(crate) const RSP: Self = Self(4);
-    pub(crate) const RBP: Self = Self(5);
-    pub(crate) const RSI: Self = Self(6);
-    pub(crate) const RDI: Self = Self(7);
-    pub(crate) const R8: Self = Self(8);
-    pub(crate) const R9: Self = Self(9);
-    pub(crate) const R12: Self = Self(12);
-    pub(crate) const R13: Self = Self(13);
-    pub(crate) const R14: Self = Self(14);
-    pub(crate) const R15: Self = Self(15);
-
-    const NAMES: [&'static str; 16] = [
-        "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12",
-        "r13", "r14", "r15",
-    ];
-
-    /// All of them, in the order of their numbers.
-    pub(super) fn all() -> impl Iterator<Item = Self> {
-        (0..16).map(Self)
-    }
-
-    /// For the tests: rax is 0, rcx 1, rdx 2, rbx 3, rsp 4, rbp 5, rsi 6, rdi 7, then r8 to r15.
-    #[cfg(test)]
-    pub(super) fn number(self) -> u8 {
-        self.0
-    }
-
-    /// As it is written, for all 64 bits.
-    pub(crate) fn name(self) -> &'static str {
-        Self::NAMES[usize::from(self.0)]
-    }
-
-    /// Whether a called function may leave anything in it.
-    fn is_lost_in_calls(self) -> bool {
-        // rax, rcx, rdx, rsi, rdi, r8 to r11.
-        matches!(self.0, 0..=2 | 6..=11)
-    }
-
-    /// The register of which `register` is all or a part, if it is a general one.
-    fn containing(register: Register) -> Option<Self> {
-        let full = register.full_register();
-        full.is_gpr64().then(|| Self(full.number() as u8))
-    }
-
-    /// Only if `register` is all 64 bits of it.
-    fn exactly(register: Register) -> Option<Self> {
-        register.is_gpr64().then(|| Self(register.number() as u8))
-    }
-}
+use crate::arch::Reg;
 
 /// Something that had a value at the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,7 +106,7 @@ impl State {
     }
 
     pub(super) fn value(&self, register: Reg) -> Value {
-        self.registers[usize::from(register.0)]
+        self.registers[register.number()]
     }
 
     /// rsp now, less rsp at the function's first instruction. At most 0 in sane code.
@@ -213,7 +156,7 @@ impl State {
     fn set(&mut self, register: Reg, value: Value) {
         // With the return address popped it is no longer certain where a `ret` goes.
         let popped = register == Reg::RSP && !matches!(value, Value::Frame(..=0));
-        self.registers[usize::from(register.0)] = if popped { Value::Unknown } else { value };
+        self.registers[register.number()] = if popped { Value::Unknown } else { value };
     }
 
     fn call(&mut self) -> Effect {

@@ -15,16 +15,7 @@ use object::elf;
 use object::read::elf::{Dyn, FileHeader};
 use object::{Endianness, FileKind, ReadCache};
 
-/// Where loaders look without being told: those of Debian and its kin, of Red Hat's, and of others.
-/// It matters where there is no cache, as in small container images.
-const DEFAULT_FOLDERS: [&str; 6] = [
-    "/lib/x86_64-linux-gnu",
-    "/usr/lib/x86_64-linux-gnu",
-    "/lib64",
-    "/usr/lib64",
-    "/lib",
-    "/usr/lib",
-];
+use crate::arch::{HARDWARE_FOLDERS, LIBRARY_FOLDERS};
 
 /// Scripts name their interpreter, which may be a script again; Linux allows four turns.
 const INTERPRETERS_MAX: usize = 4;
@@ -104,9 +95,6 @@ pub(crate) struct Dependencies {
     pub(crate) unclear: Option<(PathBuf, &'static str)>,
 }
 
-/// Subfolders in which glibc looks before the folder itself: those of today, and those before 2.37.
-const HARDWARE_FOLDERS: [&str; 5] = ["glibc-hwcaps", "tls", "x86_64", "haswell", "avx512_1"];
-
 impl Dependencies {
     /// Those of the file at this path.
     pub(crate) fn of(path: &Path) -> Self {
@@ -147,7 +135,7 @@ impl Dependencies {
         if name.contains('/') {
             return vec![name.into()];
         }
-        let defaults = DEFAULT_FOLDERS.map(PathBuf::from);
+        let defaults = LIBRARY_FOLDERS.map(PathBuf::from);
         let in_folders = self.folders.iter().chain(&defaults).map(|folder| folder.join(name));
         let cached = cache.iter().filter(|file| file.file_name().is_some_and(|n| n == name));
         in_folders.chain(cached.cloned()).filter(|file| file.is_file()).collect()
@@ -226,7 +214,7 @@ impl Dynamic {
         in_folders(&mut self.run_path.iter().cloned())
             .or_else(|| in_folders(&mut library_path().into_iter()))
             .or_else(|| cache.iter().find(named).cloned())
-            .or_else(|| in_folders(&mut DEFAULT_FOLDERS.map(PathBuf::from).into_iter()))
+            .or_else(|| in_folders(&mut LIBRARY_FOLDERS.map(PathBuf::from).into_iter()))
     }
 }
 

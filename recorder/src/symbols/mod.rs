@@ -15,19 +15,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use object::{Architecture, Object, ObjectSymbol, ReadCache};
+use object::{Object, ObjectSymbol, ReadCache};
 
 pub(crate) use self::defined::Defined;
 use self::go::Layout;
 use self::sites::Code;
+use crate::arch;
 use crate::functions::{self, Family, Function, function};
-
-/// What this recorder is built for. Arguments of functions are found by its calling convention,
-/// so that 32-bit programs on a 64-bit machine are not for it.
-#[cfg(target_arch = "x86_64")]
-const HOST: Architecture = Architecture::X86_64;
-#[cfg(target_arch = "aarch64")]
-const HOST: Architecture = Architecture::Aarch64;
 
 /// Opens a file whose symbols are of interest.
 ///
@@ -63,9 +57,10 @@ impl Symbols {
         let cache = ReadCache::new(file);
         let elf = object::File::parse(&cache)
             .with_context(|| format!("{} is not an ELF file", path.display()))?;
-        if elf.architecture() != HOST {
+        if elf.architecture() != arch::ELF {
             let other = elf.architecture();
-            bail!("{} is built for {other:?}; only {HOST:?} can be recorded here", path.display());
+            let host = arch::ELF;
+            bail!("{} is built for {other:?}; only {host:?} can be recorded here", path.display());
         }
         let mut found = Found::of(families);
         found.add(&elf);

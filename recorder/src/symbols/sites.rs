@@ -6,9 +6,10 @@ use std::ops::Range;
 use object::{Object, ObjectSegment, ObjectSymbol, ObjectSymbolTable, RelocationTarget};
 use object::{SegmentFlags, elf};
 
+use crate::arch::{is_refused, stub_slot};
 use crate::functions::{self, Count, Fd, Function, Kind, Output, Side};
 use crate::kernel::skel::types::site_result;
-use crate::placement::{self, Image, Location, Placement, Reg, Unplaced, Wanted, Width, place};
+use crate::placement::{self, Image, Location, Placement, Unplaced, Wanted, Width, place};
 
 /// Where to probe a function, by places in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +63,7 @@ impl<'data> Code<'data> {
             code.segments.push((start..start.saturating_add(size), offset));
             let executable = matches!(segment.flags(),
                 SegmentFlags::Elf { p_flags, .. } if p_flags.contains(elf::PF_X));
-            if executable && cfg!(target_arch = "x86_64") {
+            if executable {
                 code.image.segments.push((start, segment.data()?));
             }
         }
@@ -88,7 +89,7 @@ impl<'data> Code<'data> {
 
     /// Whether the kernel refuses a probe on the instruction at this address.
     pub(crate) fn refuses_a_probe(&self, address: u64) -> bool {
-        self.image.at(address).is_some_and(placement::is_refused)
+        self.image.at(address).is_some_and(is_refused)
     }
 
     /// The sites of the function that occupies these addresses.
@@ -100,9 +101,6 @@ impl<'data> Code<'data> {
         function: &Function,
         addresses: Range<u64>,
     ) -> Result<Sites, String> {
-        if cfg!(not(target_arch = "x86_64")) {
-            return Err("is code for a machine whose instructions are not understood".into());
-        }
         let wanted = wanted(function);
         let placed = match place(&self.image, addresses.clone(), wanted) {
             Err(Unplaced::TailCalls(targets)) if self.are_told(function, &targets) => {
@@ -130,18 +128,9 @@ impl<'data> Code<'data> {
         self.stub_name(address).filter(|stub| self.exports.iter().any(|(_, name)| name == stub))
     }
 
-    /// The name of the function to which a stub of the procedure linkage table leads: an optional
-    /// `endbr64`, then `jmp *address(%rip)` through the global offset table.
+    /// The name of the function to which a stub of the procedure linkage table leads.
     fn stub_name(&self, address: u64) -> Option<&str> {
-        const ENDBR64: &[u8] = &[0xf3, 0x0f, 0x1e, 0xfa];
-        const BND: &[u8] = &[0xf2];
-        const JMP_LEN: u64 = 6;
-        let stub = self.image.at(address)?;
-        let code = stub.strip_prefix(ENDBR64).unwrap_or(stub);
-        let code = code.strip_prefix(BND).unwrap_or(code);
-        let &[0xff, 0x25, a, b, c, d, ..] = code else { return None };
-        let next = address + (stub.len() - code.len()) as u64 + JMP_LEN;
-        let slot = next.wrapping_add_signed(i32::from_le_bytes([a, b, c, d]).into());
+        let slot = stub_slot(self.image.at(address)?, address)?;
         let (_, name) = self.imports.iter().find(|&&(address, _)| address == slot)?;
         Some(name)
     }
@@ -192,14 +181,7 @@ fn wanted(function: &Function) -> Wanted<'static> {
 /// In the kernel side's terms; `None` for registers that hold no result at any exit.
 fn result(location: Location) -> Option<(site_result, u32)> {
     Some(match location {
-        Location::Register(Reg::RAX) => (site_result::RESULT_AX, 0),
-        Location::Register(Reg::RBX) => (site_result::RESULT_BX, 0),
-        Location::Register(Reg::RBP) => (site_result::RESULT_BP, 0),
-        Location::Register(Reg::R12) => (site_result::RESULT_R12, 0),
-        Location::Register(Reg::R13) => (site_result::RESULT_R13, 0),
-        Location::Register(Reg::R14) => (site_result::RESULT_R14, 0),
-        Location::Register(Reg::R15) => (site_result::RESULT_R15, 0),
-        Location::Register(_) => return None,
+        Location::Register(register) => (register.site_result()?, 0),
         Location::Stack(slot) => (site_result::RESULT_STACK, slot),
         Location::Guarded(slot) => (site_result::RESULT_GUARDED, slot),
     })

@@ -1,9 +1,10 @@
 //! Random functions, placed by their bytes and run by the machine: what was proven must be so.
 
-use super::super::{ARGUMENTS, Exit, Image, Location, Placement, Wanted, Width, place};
+use super::super::{Exit, Image, Location, Placement, Wanted, Width, place};
 use super::machine::{
     Assembled, Condition, End, Machine, Op, R, RAX, RBP, RSP, assemble, next_random,
 };
+use crate::arch::ARGUMENTS;
 
 const START: u64 = 0x40_0000;
 
@@ -216,7 +217,7 @@ impl Author {
 fn found_at(machine: &Machine, location: Location) -> u64 {
     let on_stack = |offset: u32| machine.read(machine.registers[RSP] + u64::from(offset), 8);
     match location {
-        Location::Register(register) => machine.registers[usize::from(register.number())],
+        Location::Register(register) => machine.registers[register.number()],
         Location::Stack(offset) => on_stack(offset),
         Location::Guarded(_) if machine.registers[RAX] as i32 <= 0 => machine.registers[RAX],
         Location::Guarded(offset) => on_stack(offset),
@@ -248,7 +249,7 @@ impl Run<'_> {
             self.entries += 1;
             assert_eq!(machine.registers[RSP] + u64::from(entry.frame), machine.stack, "entry");
             for (width, register) in ARGUMENT_WIDTHS.into_iter().zip(ARGUMENTS) {
-                let number = usize::from(register.number());
+                let number = register.number();
                 let (now, then) = (machine.registers[number], self.begun.registers[number]);
                 assert_eq!(bits(now, width), bits(then, width), "argument in {}", register.name());
             }

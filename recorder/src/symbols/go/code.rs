@@ -21,6 +21,8 @@ use std::ops::Range;
 
 use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, OpKind, Register};
 
+use crate::arch::{GO_GOROUTINE, GO_SCRATCH, STACK_POINTER};
+
 /// Where `runtime.g` has the limit with which a prologue compares.
 const STACK_GUARD: u64 = 0x10;
 
@@ -80,9 +82,9 @@ fn entry(instructions: &[Instruction]) -> Option<u64> {
 /// `cmp rsp, [r14+10h]` or `cmp r12, [r14+10h]`.
 fn is_stack_check(instruction: &Instruction) -> bool {
     instruction.code() == Code::Cmp_r64_rm64
-        && matches!(instruction.op0_register(), Register::RSP | Register::R12)
+        && matches!(instruction.op0_register(), STACK_POINTER | GO_SCRATCH)
         && instruction.op1_kind() == OpKind::Memory
-        && instruction.memory_base() == Register::R14
+        && instruction.memory_base() == GO_GOROUTINE
         && instruction.memory_index() == Register::None
         && instruction.memory_displacement64() == STACK_GUARD
 }
@@ -93,8 +95,7 @@ fn changes_arguments(before: &[Instruction]) -> bool {
         // To the call for more stack, where the frame would wrap around.
         FlowControl::ConditionalBranch => false,
         FlowControl::Next => {
-            instruction.op0_kind() != OpKind::Register
-                || instruction.op0_register() != Register::R12
+            instruction.op0_kind() != OpKind::Register || instruction.op0_register() != GO_SCRATCH
         }
         _ => true,
     })

@@ -22,8 +22,8 @@ use self::image::Image;
 pub(crate) use self::layout::Layout;
 use self::pclntab::FunctionTable;
 use self::version::Version;
+use crate::arch::GO_RESULT;
 use crate::functions::index_of;
-use crate::kernel::skel::types::site_result;
 use crate::symbols::defined::Defined;
 use crate::symbols::sites::{Entry, Exit, Sites};
 
@@ -103,7 +103,7 @@ impl Found {
                 .ok_or_else(|| format!("has a {name} that is not in the file"))
         };
         let entry = Entry { offset: offset(places.entry)?, frame: 0 };
-        let result = (site_result::RESULT_AX, 0);
+        let result = (GO_RESULT, 0);
         let exit = |&address: &u64| Ok(Exit { offset: offset(address)?, frame: 0, result });
         let exits = places.exits.iter().map(exit).collect::<Result<_, String>>()?;
         let start = offset(self.start)?;

@@ -7,7 +7,7 @@
 
 /// What the kernel does with an instruction once its probe has run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Treatment {
+pub(crate) enum Treatment {
     /// Its effect is computed in the trap.
     Emulated,
     /// A relative call. The same, but the older kernels do not put the return address on the
@@ -25,7 +25,7 @@ impl Treatment {
     /// instruction with LOCK or a segment prefix other than FS and GS (`is_prefix_bad`). 0x90
     /// with REX.B exchanges r8 with rax, which the kernel takes for a no-operation. The long
     /// forms of `nop` are emulated by recent kernels only.
-    pub(super) fn of(instruction: &[u8]) -> Self {
+    pub(crate) fn of(instruction: &[u8]) -> Self {
         match *instruction {
             // push_setup_xol_ops: one byte, or two with exactly 0x41.
             [0x50..=0x57] | [0x41, 0x50..=0x57] => Self::Emulated,
@@ -38,7 +38,7 @@ impl Treatment {
     }
 
     /// Whether the trap ends without a single step.
-    pub(super) fn is_emulated(self) -> bool {
+    pub(crate) fn is_emulated(self) -> bool {
         self != Self::Other
     }
 }
