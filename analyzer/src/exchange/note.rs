@@ -74,7 +74,8 @@ pub enum Note {
         /// Description of the problem.
         problem: String,
     },
-    /// Bytes of messages with a content coding are missing, which makes the following bytes unreadable.
+    /// Bytes of messages with a content coding are missing, which makes the following bytes
+    /// unreadable.
     CodedMessagesLost(Sender),
     /// The body of gRPC-Web as text is not valid base64.
     GrpcNotBase64(Sender),

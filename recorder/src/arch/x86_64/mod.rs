@@ -25,8 +25,8 @@ pub(crate) const HARDWARE_FOLDERS: [&str; 5] =
     ["glibc-hwcaps", "tls", "x86_64", "haswell", "avx512_1"];
 
 /// The address of the slot in the global offset table through which a stub of the procedure linkage
-/// table at this address jumps: an optional `endbr64`, then `jmp *slot(%rip)`. `None` if the code is
-/// not a stub.
+/// table at this address jumps: an optional `endbr64`, then `jmp *slot(%rip)`. `None` if the code
+/// is not a stub.
 pub(crate) fn stub_slot(code: &[u8], address: u64) -> Option<u64> {
     const ENDBR64: &[u8] = &[0xf3, 0x0f, 0x1e, 0xfa];
     const BND: &[u8] = &[0xf2];
