@@ -22,6 +22,7 @@ mod collect;
 mod coverage;
 mod discovery;
 mod doctor;
+mod elf_file;
 mod exit;
 mod functions;
 mod kernel;

@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use object::elf;
 use object::read::elf::{Dyn, FileHeader};
-use object::{Endianness, FileKind, ReadCache};
+use object::{Endianness, FileKind};
+
+use crate::elf_file::ElfFile;
 
 use crate::arch::{HARDWARE_FOLDERS, LIBRARY_FOLDERS};
 
@@ -154,18 +156,16 @@ struct Dynamic {
 
 impl Dynamic {
     fn read(path: &Path) -> Option<Self> {
-        let cache = ReadCache::new(File::open(path).ok()?);
-        match FileKind::parse(&cache).ok()? {
-            FileKind::Elf64 => Self::parse::<elf::FileHeader64<Endianness>>(&cache, path),
-            FileKind::Elf32 => Self::parse::<elf::FileHeader32<Endianness>>(&cache, path),
+        let file = File::open(path).ok()?;
+        let data = ElfFile::new(&file);
+        match FileKind::parse(&data).ok()? {
+            FileKind::Elf64 => Self::parse::<elf::FileHeader64<Endianness>>(&data, path),
+            FileKind::Elf32 => Self::parse::<elf::FileHeader32<Endianness>>(&data, path),
             _ => None,
         }
     }
 
-    fn parse<H: FileHeader<Endian = Endianness>>(
-        data: &ReadCache<File>,
-        path: &Path,
-    ) -> Option<Self> {
+    fn parse<H: FileHeader<Endian = Endianness>>(data: &ElfFile<'_>, path: &Path) -> Option<Self> {
         let header = H::parse(data).ok()?;
         let endian = header.endian().ok()?;
         let sections = header.sections(endian, data).ok()?;

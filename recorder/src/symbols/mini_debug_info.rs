@@ -2,34 +2,82 @@
 //! file within the section `.gnu_debugdata`, compressed by xz. It has the functions that are in no
 //! other table, at the same addresses.
 
-use std::io::{self, BufReader, Write};
+use std::io::Read;
 
+use lzma_rust2::XzReader;
 use object::{Object, ObjectSection};
 
-/// A program of several hundred megabytes has tables of some dozen.
-const LEN_MAX: usize = 256 << 20;
+/// Memory that decompression may take, in KiB. The largest dictionary that a level of xz(1) uses is
+/// one of 64 MiB.
+const MEMORY_MAX_KIB: u32 = 96 << 10;
+
+/// The largest file within a file. A program of several hundred megabytes has tables of some dozen.
+const LEN_MAX: u64 = 64 << 20;
 
 /// The file within the file, or `None` if it has none that can be read.
 pub(crate) fn of<'data>(elf: &impl Object<'data>) -> Option<Vec<u8>> {
     let section = elf.section_by_name(".gnu_debugdata")?;
-    let mut output = Capped(Vec::new());
-    lzma_rs::xz_decompress(&mut BufReader::new(section.data().ok()?), &mut output).ok()?;
-    Some(output.0)
+    decompress(section.data().ok()?)
 }
 
-/// Takes no more than [`LEN_MAX`] bytes: a small section can claim to be a large file.
-struct Capped(Vec<u8>);
+/// Returns `None` for what is damaged, or larger than the bounds: a small section can claim to be a
+/// large file.
+fn decompress(section: &[u8]) -> Option<Vec<u8>> {
+    let mut output = Vec::new();
+    let reader = XzReader::new_mem_limit(section, false, MEMORY_MAX_KIB);
+    let read = reader.take(LEN_MAX + 1).read_to_end(&mut output).ok()?;
+    (read as u64 <= LEN_MAX).then_some(output)
+}
 
-impl Write for Capped {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if bytes.len() > LEN_MAX - self.0.len() {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "too many symbols"));
-        }
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// What xz(1) makes of a number of equal bytes.
+    fn compressed(len: usize, options: &[&str]) -> Vec<u8> {
+        let mut xz = Command::new("xz");
+        xz.args(options).arg("--stdout").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut xz = xz.spawn().unwrap();
+        let mut input = xz.stdin.take().unwrap();
+        let writer = std::thread::spawn(move || {
+            let chunk = vec![b'x'; 1 << 20];
+            let mut left = len;
+            while left > 0 {
+                let part = left.min(chunk.len());
+                input.write_all(&chunk[..part]).unwrap();
+                left -= part;
+            }
+        });
+        let output = xz.wait_with_output().unwrap();
+        writer.join().unwrap();
+        assert!(output.status.success());
+        output.stdout
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    #[test]
+    fn a_section_of_xz_is_decompressed() {
+        for options in [&["-6"][..], &["-9", "--check=crc32"], &["-0", "--check=sha256"]] {
+            let section = compressed(1 << 20, options);
+            let bytes = decompress(&section).unwrap_or_else(|| panic!("{options:?}"));
+            assert!(bytes == vec![b'x'; 1 << 20], "{options:?}");
+            assert_eq!(decompress(&section[..section.len() - 1]), None, "truncated");
+        }
+        assert_eq!(decompress(b"not xz"), None);
+        assert_eq!(decompress(b""), None);
+    }
+
+    #[test]
+    fn a_file_beyond_the_bound_is_refused() {
+        assert!(decompress(&compressed(LEN_MAX as usize, &["-0"])).is_some());
+        assert_eq!(decompress(&compressed(LEN_MAX as usize + 1, &["-0"])), None);
+    }
+
+    #[test]
+    fn a_dictionary_beyond_the_bound_is_refused() {
+        let section = compressed(1000, &["--lzma2=dict=1GiB"]);
+        assert_eq!(decompress(&section), None);
     }
 }

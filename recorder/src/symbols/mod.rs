@@ -15,12 +15,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use object::{Object, ObjectSymbol, ReadCache};
+use object::{Object, ObjectSymbol};
 
 pub(crate) use self::defined::Defined;
 use self::go::Layout;
 use self::sites::Code;
 use crate::arch;
+use crate::elf_file::ElfFile;
 use crate::functions::{self, Family, Function, function};
 
 /// Opens a file whose symbols are of interest.
@@ -40,6 +41,11 @@ pub(crate) fn open(path: &Path) -> anyhow::Result<File> {
     Ok(file)
 }
 
+/// A file of which more would have to be read than is read of any. The text ends a sentence about it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct TooLarge(pub(crate) String);
+
 /// The functions of the table that one file defines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Symbols {
@@ -54,8 +60,16 @@ impl Symbols {
     /// # Errors
     /// The file cannot be read, is not ELF, or is for machines of another kind.
     pub(crate) fn read(file: &File, path: &Path, families: &[Family]) -> anyhow::Result<Self> {
-        let cache = ReadCache::new(file);
-        let elf = object::File::parse(&cache)
+        let elf_file = ElfFile::new(file);
+        let symbols = Self::of(&elf_file, path, families);
+        match elf_file.refusal() {
+            Some(reason) => Err(TooLarge(reason).into()),
+            None => symbols,
+        }
+    }
+
+    fn of(file: &ElfFile<'_>, path: &Path, families: &[Family]) -> anyhow::Result<Self> {
+        let elf = object::File::parse(file)
             .with_context(|| format!("{} is not an ELF file", path.display()))?;
         if elf.architecture() != arch::ELF {
             let other = elf.architecture();
@@ -70,7 +84,7 @@ impl Symbols {
         {
             found.add(&more);
         }
-        let (go_functions, go) = match families.contains(&Family::Go).then(|| go::read(&cache)) {
+        let (go_functions, go) = match families.contains(&Family::Go).then(|| go::read(file)) {
             None | Some(Ok(None)) => (Vec::new(), None),
             Some(Ok(Some(program))) => (program.functions, Some(Ok(program.layout))),
             Some(Err(reason)) => (Vec::new(), Some(Err(reason))),
@@ -204,6 +218,34 @@ mod tests {
     fn what_is_no_file_is_refused() {
         assert!(read("/tmp").unwrap_err().to_string().contains("not a file"));
         assert!(read("/no/such/file").unwrap_err().to_string().contains("cannot open"));
+    }
+
+    /// A program whose table of symbols claims to be larger than anything that is read, in a file that
+    /// takes no room.
+    #[test]
+    fn a_table_beyond_the_bound_is_refused_and_not_read() {
+        const SECTION_HEADERS_AT: usize = 0x28;
+        const SECTION_HEADER_LEN: usize = 64;
+        const DYNSYM: u32 = 11;
+        const CLAIMED: u64 = 30_000_000 * 24;
+        let mut program = fs::read("/bin/true").unwrap();
+        let word =
+            |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+        let headers = word(&program, SECTION_HEADERS_AT) as usize;
+        let at = (headers..)
+            .step_by(SECTION_HEADER_LEN)
+            .find(|at| u32::from_le_bytes(program[at + 4..at + 8].try_into().unwrap()) == DYNSYM);
+        let at = at.unwrap();
+        let end = program.len() as u64;
+        program[at + 24..at + 32].copy_from_slice(&end.to_le_bytes());
+        program[at + 32..at + 40].copy_from_slice(&CLAIMED.to_le_bytes());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), &program).unwrap();
+        file.as_file().set_len(end + CLAIMED).unwrap();
+        let start = std::time::Instant::now();
+        let error = read(file.path()).unwrap_err();
+        assert!(error.is::<TooLarge>(), "{error}");
+        assert!(start.elapsed() < std::time::Duration::from_secs(2), "{:?}", start.elapsed());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::plan::{Plan, Select};
 use crate::proc::maps::{FileKey, Mapping, mapped_files};
 use crate::proc::{loader, own, processes};
 use crate::select::{Filters, chosen};
-use crate::symbols::{self, Symbols};
+use crate::symbols::{self, Symbols, TooLarge};
 
 /// How a file was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -205,8 +205,11 @@ impl Targets {
                 self.seen.insert(FileKey::of(&meta));
                 self.notes.push(format!("{} {reason}; it is not recorded", path.display()));
             }
-            _ => {
+            refused => {
                 self.seen.insert(FileKey::of(&meta));
+                if let Some(TooLarge(reason)) = refused.err().and_then(|e| e.downcast().ok()) {
+                    self.notes.push(format!("{} {reason}; it is not recorded", path.display()));
+                }
             }
         }
     }

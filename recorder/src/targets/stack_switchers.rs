@@ -11,8 +11,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use object::{Object, ObjectSymbol, ReadCache};
+use object::{Object, ObjectSymbol};
 
+use crate::elf_file::ElfFile;
 use crate::plan::Select;
 use crate::proc::loader;
 use crate::proc::maps::{Mapping, mapped_files};
@@ -112,8 +113,8 @@ impl Search {
         if !self.seen.insert((meta.dev(), meta.ino())) {
             return None;
         }
-        let cache = ReadCache::new(&file);
-        let elf = object::File::parse(&cache).ok()?;
+        let data = ElfFile::new(&file);
+        let elf = object::File::parse(&data).ok()?;
         let (mut inside, mut imported, mut openssl) = (None, None, false);
         for symbol in elf.dynamic_symbols().chain(elf.symbols()) {
             // Versions stand behind an @ in names that come from the linker.
