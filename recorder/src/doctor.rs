@@ -15,6 +15,7 @@ use crate::coverage::ports::{TLS_PORTS, ports_of};
 use crate::coverage::recognise::Recogniser;
 use crate::discovery::Mappings;
 use crate::kernel::features::Kernel;
+use crate::messages::describe;
 use crate::plan::Plan;
 use crate::proc::cgroups::mount_point;
 use crate::proc::maps::{FileKey, mapped_files};
@@ -55,7 +56,7 @@ fn machine(plan: &Plan, text: &mut String) -> bool {
     let kernel = match Kernel::probe(&plan.probe.without) {
         Ok(kernel) => kernel,
         Err(error) => {
-            line("recording", &format!("impossible: {error:#}"));
+            line("recording", &format!("impossible: {}", describe(&error)));
             return false;
         }
     };
@@ -63,7 +64,7 @@ fn machine(plan: &Plan, text: &mut String) -> bool {
     let mut loaded = Probes::load(&mut storage, plan, &[], kernel);
     match &loaded {
         Ok(_) => line("recording", "possible: the kernel takes the BPF programs"),
-        Err(error) => line("recording", &format!("impossible: {error:#}")),
+        Err(error) => line("recording", &format!("impossible: {}", describe(error))),
     }
     let yes = |has, yes: &'static str, no: &'static str| if has { yes } else { no };
     let probes = yes(kernel.multi, "one link a file (kernel 6.6)", "a link each, slow to take out");
@@ -74,17 +75,17 @@ fn machine(plan: &Plan, text: &mut String) -> bool {
     line("", yes(kernel.placement, within, "at first instructions and returns"));
     if let Ok(probes) = &mut loaded {
         if let Err(error) = probes.load_go() {
-            line("", &format!("but not of Go programs: {error:#}"));
+            line("", &format!("but not of Go programs: {}", describe(&error)));
         }
         // For this moment. They belong to the kernel's functions and to no program.
         match probes.attach_sockets(|_, _| {}) {
             Ok(sockets) => line("addresses", &format!("by {sockets}")),
-            Err(error) => line("addresses", &format!("only of descriptors: {error:#}")),
+            Err(error) => line("addresses", &format!("only of descriptors: {}", describe(&error))),
         }
     }
     let new_files = match Mappings::watch() {
         Ok(_) => "found as they are mapped (perf_event_open)".to_owned(),
-        Err(error) => format!("not found: {error:#}"),
+        Err(error) => format!("not found: {}", describe(&error)),
     };
     line("new libraries", &new_files);
     let hold = "a command's processes wait for their probes (kernel 6.7)";

@@ -2,14 +2,14 @@
 
 use std::process::ExitCode;
 
-use sslrec::messages::say;
+use sslrec::messages::{describe, say};
 use sslrec::plan::Task;
 
 fn main() -> ExitCode {
     match sslrec::session::run(&Task::from_args()) {
         Ok(code) => code.into(),
         Err(error) => {
-            say(format_args!("{error:#}"));
+            say(describe(&error));
             ExitCode::FAILURE
         }
     }

@@ -4,7 +4,18 @@ use std::fmt::Display;
 
 use sslrec_cli::stderr;
 
+use crate::process::descriptors;
+
 /// Writes a message of one line after the recorder's name.
 pub fn say(message: impl Display) {
     stderr::message("sslrec", message);
+}
+
+/// An error and its causes in one line. An error for want of file descriptors begins with what to
+/// do.
+pub fn describe(error: &anyhow::Error) -> String {
+    match descriptors::shortage(error) {
+        Some(shortage) => format!("{shortage}: {error:#}"),
+        None => format!("{error:#}"),
+    }
 }

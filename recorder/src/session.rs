@@ -31,7 +31,7 @@ use crate::exit;
 use crate::functions::Family;
 use crate::kernel::features::Kernel;
 use crate::kernel::maps::KernelMaps;
-use crate::messages::say;
+use crate::messages::{describe, say};
 use crate::plan::{Plan, Task};
 use crate::proc::cgroups::Cgroup;
 use crate::proc::own;
@@ -175,7 +175,10 @@ impl<'obj> Session<'_, 'obj> {
                 Some(Discovery::new(mappings, &self.probes, known, &self.link, self.plan)?)
             }
             Some(Err(error)) => {
-                say(format_args!("what programs load from now on is not recorded: {error:#}"));
+                say(format_args!(
+                    "what programs load from now on is not recorded: {}",
+                    describe(&error)
+                ));
                 None
             }
             None => None,
@@ -238,7 +241,10 @@ impl<'obj> Session<'_, 'obj> {
             });
             link.end();
             if let Some(Err(error)) = discovery.and_then(|thread| thread.join().ok()) {
-                say(format_args!("libraries that were loaded late may be missing: {error:#}"));
+                say(format_args!(
+                    "libraries that were loaded late may be missing: {}",
+                    describe(&error)
+                ));
             }
             ended
         })
@@ -247,7 +253,7 @@ impl<'obj> Session<'_, 'obj> {
     /// Takes the probes out, and resumes the processes that they stopped. A command goes on to its
     /// own end, also if the recording has ended or failed first.
     fn end(&self, written: Result<Written>, mut command: Command) -> Result<u8> {
-        let outcome = written.inspect_err(|error| say(format_args!("{error:#}")));
+        let outcome = written.inspect_err(|error| say(describe(error)));
         let mut probes = lock(&self.probes);
         probes.detach();
         stopped::release_all(&MapHandle::try_from(&probes.skel.maps.stopped)?, &self.signaller);
@@ -312,7 +318,7 @@ fn settle(privileges: Privileges, probes: &Probes<'_>, plan: &Plan) -> Result<Pr
         }
         Err(error) => {
             if plan.talk.verbose {
-                say(format_args!("privileges are kept: {error:#}"));
+                say(format_args!("privileges are kept: {}", describe(&error)));
             }
             Ok(Privileges::Keep)
         }
@@ -330,7 +336,7 @@ fn follow_processes(
     probes.attach_tracepoints()?;
     let sockets = probes.attach_sockets(|sockets, error| {
         if plan.talk.verbose {
-            say(format_args!("cannot use {sockets}: {error:#}"));
+            say(format_args!("cannot use {sockets}: {}", describe(&error)));
         }
     })?;
     if plan.talk.verbose {

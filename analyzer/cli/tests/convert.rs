@@ -166,7 +166,7 @@ fn damage_is_converted_up_to_and_said() {
 }
 
 #[test]
-fn stdin_stdout_and_a_file_over_itself() {
+fn standard_output_and_an_older_file_are_written() {
     let dir = tempfile::tempdir().unwrap();
     let records = http1();
     let log = raw_log(&records.records());
@@ -174,17 +174,20 @@ fn stdin_stdout_and_a_file_over_itself() {
     let output = analyze(dir.path(), &["convert", "c.zst", "-"]);
     assert_eq!(output.stdout, pcapng(&records.records()));
     let expected = listing(dir.path(), "c.zst");
-    convert(dir.path(), "c.zst", "c.zst");
-    assert_eq!(listing(dir.path(), "c.zst"), expected);
+    fs::write(dir.path().join("d.zst"), "older").unwrap();
+    convert(dir.path(), "c.zst", "d.zst");
+    assert_eq!(listing(dir.path(), "d.zst"), expected);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        let mode = fs::metadata(dir.path().join("c.zst")).unwrap().permissions().mode();
+        let mode = fs::metadata(dir.path().join("d.zst")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
     assert_eq!(analyze(dir.path(), &["convert", "c.zst", "c.pcap"]).status.code(), Some(2));
-    let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert_eq!(left, ["c.zst"]);
+    let mut left: Vec<_> =
+        fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["c.zst", "d.zst"]);
 }
 
 #[test]

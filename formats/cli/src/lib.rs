@@ -1,8 +1,8 @@
 //! What the command-line programs `sslrec` and `sslanalyze` share.
 //!
 //! [`text`] makes any text safe for a terminal, [`hexdump`] shows bytes, and [`size`] parses and
-//! prints numbers of bytes. The feature `streams` adds [`color`] and [`stderr`], which look at the
-//! streams and the environment of the process.
+//! prints numbers of bytes. The feature `streams` adds [`color`], [`stderr`] and
+//! [`output_file`], which look at the streams, the environment and the files of the process.
 //!
 //! The crate knows no command line and no capture.
 
@@ -11,6 +11,8 @@
 #[cfg(feature = "streams")]
 pub mod color;
 pub mod hexdump;
+#[cfg(all(unix, feature = "streams"))]
+pub mod output_file;
 pub mod size;
 #[cfg(feature = "streams")]
 pub mod stderr;

@@ -18,7 +18,7 @@ use self::probes::Probes;
 use self::self_test::{Budget, Outcome, Source};
 use self::uprobes::Attached;
 use crate::coverage::Coverage;
-use crate::messages::say;
+use crate::messages::{describe, say};
 use crate::plan::Plan;
 use crate::proc::maps::FileKey;
 use crate::targets::Target;
@@ -98,7 +98,7 @@ impl Attacher {
             return Err(error);
         }
         for error in refused {
-            say(format_args!("{error:#}; recording without this file"));
+            say(format_args!("{}; recording without this file", describe(&error)));
         }
         Ok(())
     }

@@ -21,6 +21,7 @@ use crate::kernel::skel::{SslrecSkel, SslrecSkelBuilder};
 use crate::plan::Plan;
 use crate::proc::cgroups::Cgroup;
 use crate::proc::{own, processes};
+use crate::process::descriptors;
 
 /// The ring must hold a few of the largest chunks.
 const RING_SIZE_MIN: u64 = 64 << 10;
@@ -141,7 +142,7 @@ impl<'obj> Probes<'obj> {
         for (name, program) in all {
             let link = program
                 .attach_raw_tracepoint(name)
-                .map_err(|error| anyhow!("cannot attach to the tracepoint {name}: {error}"))?;
+                .map_err(|error| anyhow!("cannot attach to the tracepoint {name}: {error:#}"))?;
             self.links.push(link);
         }
         Ok(())
@@ -217,11 +218,16 @@ fn ring_size(wanted: u64) -> Result<u32> {
 /// Turns the kernel's refusal to load into what to do about it. "Permission denied" is what the
 /// verifier says of programs too, to whoever has all permissions.
 fn refusal(error: libbpf_rs::Error) -> anyhow::Error {
-    match error.kind() {
+    let kind = error.kind();
+    let error = anyhow::Error::from(error);
+    match kind {
         ErrorKind::PermissionDenied if !may_load() => anyhow!(
             "the kernel does not let this user load BPF programs; \
              run as root, or with CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE"
         ),
+        _ if descriptors::shortage(&error).is_some() => {
+            error.context("cannot load the BPF programs")
+        }
         _ => anyhow!(
             "this kernel refuses the BPF programs: {error}; \
              sslrec needs Linux 5.8 or later with BTF, -v shows the kernel's own words"

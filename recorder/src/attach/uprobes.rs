@@ -18,7 +18,7 @@ use crate::attach::trials::TrialOf;
 use crate::kernel::event::bytes_of;
 use crate::kernel::objects;
 use crate::kernel::skel::types;
-use crate::messages::say;
+use crate::messages::{describe, say};
 use crate::symbols::Defined;
 use crate::symbols::go::Layout;
 use crate::targets::Target;
@@ -127,7 +127,7 @@ impl Probes<'_> {
                     attached.add(defined, points);
                 }
                 Err(error) if function.carries_data() => return Err(error),
-                Err(error) => say(format_args!("{error:#}; recording without it")),
+                Err(error) => say(format_args!("{}; recording without it", describe(&error))),
             }
         }
         self.links.extend(links);
@@ -323,6 +323,6 @@ fn attach_refusal(error: &libbpf_rs::Error, name: &str, path: &Path) -> anyhow::
              try again"
         ),
         ErrorKind::PermissionDenied => anyhow!("{at}: not permitted; run as root"),
-        _ => anyhow!("{at}: {error}"),
+        _ => anyhow!("{at}: {error:#}"),
     }
 }

@@ -9,6 +9,7 @@ mod mappings;
 pub(crate) mod stopped;
 mod wanted;
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -29,7 +30,7 @@ use crate::clock::boot_time_ns;
 use crate::coverage::Coverage;
 use crate::kernel::event::{bytes_of, view};
 use crate::kernel::skel::types;
-use crate::messages::say;
+use crate::messages::{describe, say};
 use crate::plan::{Plan, Select};
 use crate::proc::maps::{FileKey, Mapping, mapped_files};
 use crate::proc::processes;
@@ -228,7 +229,13 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
     /// Looks at all that a process has mapped. It may be gone.
     fn look_through(&mut self, pid: u32) {
         let now_ns = boot_time_ns();
-        for mapping in mapped_files(pid).unwrap_or_default() {
+        let mappings = mapped_files(pid).unwrap_or_else(|error| {
+            let file = format!("/proc/{pid}/maps");
+            self.targets.is_short_of_descriptors(&error.into(), Path::new(&file));
+            Vec::new()
+        });
+        self.state_notes();
+        for mapping in mappings {
             if !self.targets.has_seen(mapping.key) {
                 self.look_at(pid, &mapping, now_ns);
             }
@@ -253,9 +260,7 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
     fn look_at(&mut self, pid: u32, mapping: &Mapping, since_ns: u64) {
         self.targets.forget_but(|key| self.attacher.number(key).is_some());
         self.targets.consider_mapping(pid, mapping, Found::Later);
-        for note in self.targets.notes.drain(..) {
-            say(note);
-        }
+        self.state_notes();
         for target in std::mem::take(&mut self.targets.files) {
             let path = target.path.display().to_string();
             let switcher = switcher_in(pid);
@@ -267,10 +272,16 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
                     say(format_args!("{path} was probed {ms:.1} ms after process {pid} mapped it"));
                 }
                 Ok(()) => {}
-                Err(error) => say(format_args!("{error:#}; recording without this file")),
+                Err(error) => {
+                    say(format_args!("{}; recording without this file", describe(&error)))
+                }
             }
         }
         self.tell_known(mapping.key);
+    }
+
+    fn state_notes(&mut self) {
+        self.targets.notes.drain(..).for_each(say);
     }
 
     /// Stops the kernel side from stopping processes for this file.

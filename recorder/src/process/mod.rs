@@ -1,6 +1,7 @@
 //! The recorder as a process: its child, signals, privileges, priority and memory.
 
 pub(crate) mod child;
+pub(crate) mod descriptors;
 pub(crate) mod memory;
 pub(crate) mod priority;
 pub mod privileges;

@@ -15,6 +15,7 @@ use crate::functions::{Family, NamedFile};
 use crate::plan::{Plan, Select};
 use crate::proc::maps::{FileKey, Mapping, mapped_files};
 use crate::proc::{loader, own, processes};
+use crate::process::descriptors;
 use crate::select::{Filters, chosen};
 use crate::symbols::{self, Symbols, TooLarge};
 
@@ -76,6 +77,8 @@ pub(crate) struct Targets {
     families: Vec<Family>,
     /// Those that were looked at, whether they are to be probed or not; at most about `SEEN_MAX`.
     seen: HashSet<FileKey>,
+    /// A note about a lack of file descriptors was made.
+    short_of_descriptors: bool,
 }
 
 impl Targets {
@@ -186,19 +189,26 @@ impl Targets {
         if !self.seen.contains(&mapping.key)
             && let Some(open_path) = mapping.open_path(pid)
         {
-            self.consider(&open_path, &mapping.path, found);
-            self.seen.insert(mapping.key);
+            let looked_at = self.consider(&open_path, &mapping.path, found);
+            if looked_at {
+                self.seen.insert(mapping.key);
+            }
         }
     }
 
     /// Adds a file if it has TLS functions; one that does not, or is no ELF file for this machine,
     /// is passed over in silence, since nobody asked for it by name.
-    fn consider(&mut self, open_path: &Path, path: &Path, found: Found) {
-        let Ok(meta) = fs::metadata(open_path) else { return };
+    ///
+    /// Returns false if the file could not be read for now and should be tried again.
+    fn consider(&mut self, open_path: &Path, path: &Path, found: Found) -> bool {
+        let Ok(meta) = fs::metadata(open_path) else { return true };
         if self.seen.contains(&FileKey::of(&meta)) {
-            return;
+            return true;
         }
-        let Ok(file) = symbols::open(open_path) else { return };
+        let file = match symbols::open(open_path) {
+            Ok(file) => file,
+            Err(error) => return !self.is_short_of_descriptors(&error, path),
+        };
         match Symbols::read(&file, open_path, &self.families) {
             Ok(symbols) if symbols.are_useful() => self.add(file, path.into(), symbols, found),
             Ok(Symbols { go: Some(Err(reason)), .. }) => {
@@ -212,6 +222,17 @@ impl Targets {
                 }
             }
         }
+        true
+    }
+
+    /// Whether a file was not opened for want of file descriptors, which makes a note, once.
+    pub(crate) fn is_short_of_descriptors(&mut self, error: &anyhow::Error, path: &Path) -> bool {
+        let Some(shortage) = descriptors::shortage(error) else { return false };
+        if !std::mem::replace(&mut self.short_of_descriptors, true) {
+            let path = path.display();
+            self.notes.push(format!("{shortage}: {path} and maybe more files are not recorded"));
+        }
+        true
     }
 
     /// Whether a file was looked at.

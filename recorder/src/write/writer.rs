@@ -105,6 +105,13 @@ impl Sinks {
 
     fn finish(&mut self) {
         self.each(Output::finish, Text::flush);
+        let Self { files, failed, .. } = self;
+        files.retain_mut(|output| {
+            let misplaced = output.misplaced();
+            misplaced.iter().for_each(say);
+            *failed |= misplaced.is_some();
+            misplaced.is_none() || output.is_series()
+        });
     }
 
     fn is_any_full(&self) -> bool {

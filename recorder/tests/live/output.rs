@@ -1,9 +1,12 @@
 //! Where a recording goes: files of mode 0600, standard output, a terminal.
 
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::process::Command;
 
-use crate::peers::{case, tls_cases};
+use crate::peers::{case, text, tls_cases, tls_cases_static};
 use crate::server::Nginx;
 use crate::support::{Live, SSLREC};
 
@@ -77,4 +80,74 @@ fn one_summary_line_ends_the_run() {
     for part in ["1 process", "2 connections", "8000 bytes", "lost 0 events and 0 bytes"] {
         assert!(last.contains(part), "no {part:?}: {last}");
     }
+}
+
+#[test]
+fn pipes_and_sockets_with_a_name_are_refused() {
+    let Some(live) = Live::start() else { return };
+    let (pipe, socket) = (live.path("a.pcapng"), live.path("b.zst"));
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut reader = OpenOptions::new();
+    let _reader = reader.read(true).custom_flags(libc::O_NONBLOCK).open(&pipe).unwrap();
+    let _listener = UnixListener::bind(&socket).unwrap();
+    for (path, says) in [(&pipe, "a named pipe"), (&socket, "a socket")] {
+        let mut sslrec = Command::new(SSLREC);
+        let output = live.run(sslrec.arg("-w").arg(path).args(["--", "true"]));
+        assert_eq!(output.code(), 1, "{}", output.stderr);
+        assert!(output.stderr.contains(says), "{}", output.stderr);
+    }
+}
+
+/// A recording of a program that runs until the test ends it, while `act` happens to the pcapng.
+fn disturbed(live: &Live, act: impl FnOnce(&Path)) -> (i32, String) {
+    let recording = live.attach_to_command(&case(&["pace", "2", "10000", "100"]));
+    act(recording.pcapng());
+    let recorded = recording.wait();
+    (recorded.code(), recorded.output.stderr)
+}
+
+#[test]
+fn a_file_that_is_removed_or_replaced_is_stated() {
+    let Some(live) = Live::start() else { return };
+    let (code, stderr) = disturbed(&live, |file| fs::remove_file(file).unwrap());
+    assert!(code == 1 && stderr.contains("it was removed while it was written"), "{code} {stderr}");
+    let (code, stderr) = disturbed(&live, |file| {
+        fs::rename(file, live.path("elsewhere")).unwrap();
+        fs::write(file, "another").unwrap();
+    });
+    assert!(code == 1 && stderr.contains("it was moved or replaced"), "{code} {stderr}");
+    assert!(fs::metadata(live.path("elsewhere")).unwrap().len() > 1000);
+}
+
+#[test]
+fn a_lack_of_descriptors_at_the_start_is_named() {
+    let Some(live) = Live::start() else { return };
+    for limit in [12, 24, 40] {
+        let (_, sslrec) = live.sslrec(&[]);
+        let mut limited = Command::new("prlimit");
+        limited.arg(format!("--nofile={limit}")).arg(SSLREC).args(sslrec.get_args());
+        let output = live.run(limited.args(["--", "true"]));
+        assert_eq!(output.code(), 1, "{limit}: {}", output.stderr);
+        let says = format!("out of file descriptors (the limit is {limit})");
+        assert!(output.stderr.contains(&says), "{limit}: {}", output.stderr);
+        assert!(output.stderr.contains("ulimit -n"), "{}", output.stderr);
+    }
+}
+
+#[test]
+fn a_lack_of_descriptors_during_the_recording_is_named() {
+    let Some(live) = Live::start() else { return };
+    let (go, program) = (live.path("go"), tls_cases_static());
+    let script =
+        format!("until [ -e {} ]; do sleep 0.05; done; {program} exchange", text(go.clone()));
+    let recording = live.attach_to_command(&["sh", "-c", &script]);
+    let pid = recording.started().pid();
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    let limit = format!("--nofile={open}:{open}");
+    live.succeed("prlimit", &["--pid", &pid.to_string(), &limit]);
+    fs::write(go, "").unwrap();
+    let recorded = recording.wait();
+    let stderr = &recorded.output.stderr;
+    assert!(stderr.contains("out of file descriptors"), "{stderr}");
+    assert!(stderr.contains("not recorded") || stderr.contains("without this file"), "{stderr}");
 }

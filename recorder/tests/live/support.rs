@@ -284,6 +284,11 @@ impl Running {
         &self.started
     }
 
+    /// The file that is being written.
+    pub(crate) fn pcapng(&self) -> &Path {
+        &self.files.pcapng
+    }
+
     pub(crate) fn wait_for_stderr(&self, text: &str) {
         let stderr = &self.started().stderr;
         let found =

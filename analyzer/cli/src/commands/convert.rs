@@ -71,7 +71,9 @@ impl Job<'_> {
         let files = Files::open(std::slice::from_ref(self.file), false, self.quiet)?;
         let mut out = match self.out {
             Destination::Stdout => NewFile::stdout(),
-            Destination::Pcapng(path) | Destination::RawLog(path) => NewFile::create(path)?,
+            Destination::Pcapng(path) | Destination::RawLog(path) => {
+                NewFile::create(path, self.file)?
+            }
         };
         let name = name(self.out);
         let (read, records, counts) = copy(self, files, &mut out)?;

@@ -1,21 +1,26 @@
 //! A file that takes its place once it is complete.
 //!
 //! It grows under another name beside its place, readable by this user only, and is then moved
-//! there: so a failure leaves what was there before, no link is ever written through, and a
-//! capture can even be written over itself.
+//! there: so a failure leaves what was there before, and no link is ever written through. What may
+//! be replaced, and which devices are written, is decided by [`sslrec_cli::output_file`].
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+#[cfg(unix)]
+use sslrec_cli::output_file::is_same_file;
 use tempfile::NamedTempFile;
 
-/// A file that is written, and put in its place once it is complete.
+use crate::exit::Usage;
+use crate::files::is_stdin;
+
+/// An output that is a file, a device or standard output.
 pub(crate) enum NewFile {
     /// A regular file, and its place.
     Whole(NamedTempFile, PathBuf),
-    /// A pipe or a device, which nothing can take the place of.
+    /// A device, which nothing can take the place of.
     Special(File),
     /// Standard output.
     Stdout(StdoutLock<'static>),
@@ -27,26 +32,20 @@ impl NewFile {
         Self::Stdout(io::stdout().lock())
     }
 
-    /// A file that will stand at `path`.
-    pub(crate) fn create(path: &Path) -> Result<Self> {
-        let name = path.display();
-        let context = || format!("cannot write {name}");
-        match path.symlink_metadata() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error).with_context(context),
-            Ok(metadata) if metadata.is_symlink() => {
-                bail!("cannot write {name}: it is a link; name the file that it leads to");
-            }
-            Ok(metadata) if metadata.is_dir() => bail!("cannot write {name}: it is a directory"),
-            Ok(metadata) if metadata.is_file() => {}
-            Ok(_) => {
-                let file = OpenOptions::new().write(true).open(path).with_context(context)?;
-                return Ok(Self::Special(file));
-            }
+    /// A file that will be at `path`, made from the capture `input`.
+    ///
+    /// # Errors
+    /// The file must not be written (see [`sslrec_cli::output_file`]) or cannot be, or it is the
+    /// capture itself, which is a [`Usage`].
+    pub(crate) fn create(path: &Path, input: &Path) -> Result<Self> {
+        refuse_input(path, input)?;
+        if let Some(device) = existing_device(path)? {
+            return Ok(Self::Special(device));
         }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let file = NamedTempFile::with_prefix_in(".sslanalyze-", folder.unwrap_or(Path::new(".")));
-        Ok(Self::Whole(file.with_context(context)?, path.to_owned()))
+        let file = file.with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self::Whole(file, path.to_owned()))
     }
 
     /// Everything was written.
@@ -65,6 +64,75 @@ impl NewFile {
             Self::Stdout(stdout) => stdout,
         }
     }
+}
+
+/// An output that is its own input would leave one capture of two, and if the work failed half-way
+/// the wrong one.
+fn refuse_input(path: &Path, input: &Path) -> Result<(), Usage> {
+    if is_stdin(input) || !is_same_file(path, input) {
+        return Ok(());
+    }
+    let (path, input) = (path.display(), input.display());
+    Err(Usage(format!(
+        "{path} is the capture {input} itself; write to another name, then move it there"
+    )))
+}
+
+#[cfg(not(unix))]
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    a.canonicalize().is_ok_and(|known| b.canonicalize().is_ok_and(|other| other == known))
+}
+
+/// Checks the file at `path`, if there is one, and opens it if it is a device.
+#[cfg(unix)]
+fn existing_device(path: &Path) -> Result<Option<File>> {
+    use sslrec_cli::output_file::{Found, Place};
+
+    let place = Place::of(path)?;
+    if !place.check_existing()? {
+        return Ok(None);
+    }
+    Ok(match place.existing()? {
+        Some(Found::Device(file)) => Some(file),
+        Some(Found::Regular(_)) | None => None,
+    })
+}
+
+#[cfg(not(unix))]
+fn existing_device(path: &Path) -> Result<Option<File>> {
+    match path.symlink_metadata() {
+        Ok(metadata) if !metadata.is_file() => {
+            anyhow::bail!("cannot write {}: it is not a regular file", path.display())
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Opens a file for a report, which holds no secrets and is readable as the umask has it. What it
+/// had is removed.
+pub(crate) fn report(path: &Path, input: &Path) -> Result<File> {
+    refuse_input(path, input)?;
+    #[cfg(unix)]
+    {
+        use sslrec_cli::output_file::{Found, Place};
+
+        let place = Place::of(path)?;
+        if let Some(file) = place.create(0o666)? {
+            return Ok(file);
+        }
+        match place.existing()? {
+            Some(Found::Device(file)) => Ok(file),
+            Some(Found::Regular(file)) => {
+                file.set_len(0).with_context(|| format!("cannot write {}", path.display()))?;
+                Ok(file)
+            }
+            None => {
+                anyhow::bail!("cannot write {}: it was removed just now; try again", path.display())
+            }
+        }
+    }
+    #[cfg(not(unix))]
+    File::create(path).with_context(|| format!("cannot write {}", path.display()))
 }
 
 impl Write for NewFile {
@@ -92,13 +160,13 @@ mod tests {
         let path = folder.path().join("a");
         fs::write(&path, "older").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        let mut file = NewFile::create(&path).unwrap();
+        let mut file = NewFile::create(&path, Path::new("in")).unwrap();
         file.write_all(b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"older");
         file.finish().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        drop(NewFile::create(&path).unwrap());
+        drop(NewFile::create(&path, Path::new("in")).unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
@@ -107,11 +175,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("link");
         symlink("target", &path).unwrap();
-        for (path, says) in [(&*path, "a link"), (folder.path(), "a directory")] {
-            let error = NewFile::create(path).err().unwrap().to_string();
+        for (path, says) in [(&*path, "a symbolic link"), (folder.path(), "a directory")] {
+            let error = NewFile::create(path, Path::new("in")).err().unwrap().to_string();
             assert!(error.contains(says), "{error}");
         }
-        let mut null = NewFile::create(Path::new("/dev/null")).unwrap();
+        let mut null = NewFile::create(Path::new("/dev/null"), Path::new("in")).unwrap();
         null.write_all(b"x").unwrap();
         null.finish().unwrap();
         assert!(!fs::metadata("/dev/null").unwrap().is_file());

@@ -4,13 +4,14 @@
 //! It is opened before the long work, and touched only when there is something to put in it: a run
 //! that fails at the start leaves what was there.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, Permissions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use sslrec_cli::output_file::{Fate, Found, Place, sudo_caller};
 
 /// Written to the file in pieces of about this size.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -24,6 +25,8 @@ pub(super) struct CaptureFile {
     written: u64,
     /// Set for a regular file: it can be cut.
     regular: bool,
+    /// Set for a file with a name: its place.
+    place: Option<Place>,
     /// Set if the file did not exist before.
     created: Option<Created>,
 }
@@ -31,8 +34,6 @@ pub(super) struct CaptureFile {
 /// A file that was not there before.
 #[derive(Debug)]
 struct Created {
-    /// It is removed if nothing gets into it.
-    path: PathBuf,
     /// Where it stands, opened while there are privileges to; not if the user may put files there
     /// but not look.
     folder: Option<File>,
@@ -41,49 +42,37 @@ struct Created {
 impl CaptureFile {
     pub(super) fn create(path: &Path) -> Result<Self> {
         let context = || format!("cannot write {}", path.display());
-        // A capture holds secrets: whoever can put a link where it goes must not choose where it
-        // ends up.
-        let open = |options: &mut OpenOptions| {
-            options.write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path)
-        };
-        let (file, created) = match open(OpenOptions::new().create_new(true)) {
-            Ok(file) => (file, true),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                if path.is_symlink() {
-                    bail!(
-                        "cannot write {}: it is a symbolic link; name its target",
-                        path.display()
-                    );
-                }
-                (open(&mut OpenOptions::new()).with_context(context)?, false)
-            }
-            Err(error) => return Err(error).with_context(context),
-        };
-        let meta = file.metadata().with_context(context)?;
-        let owner = Owner::of_files();
-        if meta.is_file()
-            && !created
-            && ![owner.uid, rustix::process::geteuid().as_raw()].contains(&meta.uid())
-        {
-            bail!(
-                "cannot write {}: it is another user's, who could read the capture; remove it first",
-                path.display()
-            );
+        let place = Place::of(path)?;
+        if let Some(file) = place.create(0o600)? {
+            Owner::of_files().give(&file).with_context(context)?;
+            let created = Created::at(path).with_context(context)?;
+            return Ok(Self::new(file, true, Some(place), Some(created)));
         }
-        if created {
-            owner.give(&file).with_context(context)?;
+        match place.existing()? {
+            Some(Found::Regular(file)) => Ok(Self::new(file, true, Some(place), None)),
+            Some(Found::Device(file)) => Ok(Self::new(file, false, None, None)),
+            None => bail!("cannot write {}: it was removed just now; try again", path.display()),
         }
-        let created = created.then(|| Created::at(path)).transpose().with_context(context)?;
-        Ok(Self::new(file, meta.is_file(), created))
+    }
+
+    /// Why the file cannot be found at its place any more, if so.
+    pub(super) fn misplaced(&self) -> Option<&'static str> {
+        match self.place.as_ref()?.fate(&self.file) {
+            Fate::Present => None,
+            Fate::Removed => Some("it was removed while it was written; its contents are lost"),
+            Fate::Moved => Some(
+                "it was moved or replaced while it was written; the capture is not under this name",
+            ),
+        }
     }
 
     pub(super) fn stdout() -> Result<Self> {
         let file = io::stdout().as_fd().try_clone_to_owned().context("cannot use stdout")?;
-        Ok(Self::new(file.into(), false, None))
+        Ok(Self::new(file.into(), false, None, None))
     }
 
-    fn new(file: File, regular: bool, created: Option<Created>) -> Self {
-        Self { file, buffer: Vec::new(), written: 0, regular, created }
+    fn new(file: File, regular: bool, place: Option<Place>, created: Option<Created>) -> Self {
+        Self { file, buffer: Vec::new(), written: 0, regular, place, created }
     }
 
     /// Syncs what was written to disk, and that the file is in its folder.
@@ -144,9 +133,12 @@ impl Write for CaptureFile {
 
 impl Drop for CaptureFile {
     fn drop(&mut self) {
-        if let Some(created) = self.created.take().filter(|_| self.written == 0) {
-            // Nothing was captured; if it cannot be removed an empty file stays, no more.
-            let _ = std::fs::remove_file(created.path);
+        if let Some(place) = &self.place
+            && self.created.is_some()
+            && self.written == 0
+        {
+            // Nothing was captured. At worst an empty file stays.
+            let _ = place.remove(&self.file);
         }
     }
 }
@@ -157,7 +149,7 @@ impl Created {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
             folder => Some(folder?),
         };
-        Ok(Self { path: path.into(), folder })
+        Ok(Self { folder })
     }
 
     fn sync_folder(&self) -> io::Result<()> {
@@ -184,12 +176,10 @@ struct Owner {
 
 impl Owner {
     fn of_files() -> Self {
-        let number = |name| std::env::var(name).ok()?.parse().ok();
-        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        match (number("SUDO_UID"), number("SUDO_GID")) {
-            (Some(uid), Some(gid)) if rustix::process::geteuid().is_root() => Self { uid, gid },
-            _ => Self { uid, gid },
-        }
+        let (uid, gid) = sudo_caller().unwrap_or_else(|| {
+            (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+        });
+        Self { uid, gid }
     }
 
     fn give(self, file: &File) -> io::Result<()> {

@@ -119,6 +119,22 @@ impl Output {
         self.name == "-" && is_closed_pipe(error)
     }
 
+    /// Why the file is not where the user will look for it, if so.
+    pub(crate) fn misplaced(&mut self) -> Option<String> {
+        let lost = self.series.as_ref().and_then(|series| series.misplaced.clone());
+        lost.or_else(|| {
+            let problem = self.writer.file().misplaced()?;
+            let path = self.series.as_ref().and_then(|series| series.files.back());
+            let name = path.map_or_else(|| self.name.clone(), |path| path.display().to_string());
+            Some(format!("{name}: {problem}"))
+        })
+    }
+
+    /// The output is a series of files.
+    pub(crate) fn is_series(&self) -> bool {
+        self.series.is_some()
+    }
+
     /// What was written, for the summary.
     pub(crate) fn written(&self) -> String {
         self.series.as_ref().map_or_else(|| self.name.clone(), Series::written)
@@ -192,6 +208,8 @@ struct Series {
     count: u64,
     /// How many were removed.
     removed: u64,
+    /// The first file that was not at its place when it was complete, and why.
+    misplaced: Option<String>,
 }
 
 impl Series {
@@ -203,6 +221,7 @@ impl Series {
             files: VecDeque::new(),
             count: 0,
             removed: 0,
+            misplaced: None,
         })
     }
 
@@ -226,6 +245,11 @@ impl Series {
     /// Goes on in the next file, and removes one that is more than were asked for.
     fn switch(&mut self, file: &mut CaptureFile) -> io::Result<()> {
         file.sync()?;
+        if let (None, Some(problem), Some(path)) =
+            (&self.misplaced, file.misplaced(), self.files.back())
+        {
+            self.misplaced = Some(format!("{}: {problem}", path.display()));
+        }
         *file = self.next().map_err(|error| io::Error::other(format!("{error:#}")))?;
         while self.rotation.keep.is_some_and(|keep| self.files.len() > keep) {
             let Some(oldest) = self.files.pop_front() else { break };

@@ -10,7 +10,6 @@ mod report;
 mod rules;
 mod secrets;
 
-use std::fs::File;
 use std::io::BufWriter;
 use std::path::PathBuf;
 
@@ -21,6 +20,7 @@ use sslrec_analyzer::input::Flow;
 use sslrec_analyzer::pipeline::ItemSink;
 
 use self::rules::{Given, Rule};
+use super::new_file;
 use super::reading::{Reading, Wanted, flush, read, stdout};
 use crate::exit::Usage;
 use crate::flow;
@@ -101,8 +101,7 @@ pub(super) fn run(check: &Check) -> Result<()> {
     // Opened before the long work.
     let junit = check.junit.as_ref().map(|path| {
         let name = path.display().to_string();
-        let file = File::create(path).with_context(|| format!("cannot write {name}"))?;
-        anyhow::Ok((name, BufWriter::new(file)))
+        anyhow::Ok((name, BufWriter::new(new_file::report(path, &check.file)?)))
     });
     let junit = junit.transpose()?;
     let mut checked = Checked { rules, exchanges: 0, streams: 0 };

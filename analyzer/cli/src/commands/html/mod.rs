@@ -70,7 +70,7 @@ pub(super) fn run(html: &Html) -> Result<()> {
     let chosen = html.filter.as_deref().map(filter).transpose()?;
     let filtered = chosen.is_some();
     let out = match html.output.as_deref() {
-        Some(path) if path != Path::new("-") => NewFile::create(path)?,
+        Some(path) if path != Path::new("-") => NewFile::create(path, &html.file)?,
         _ => NewFile::stdout(),
     };
     let name = match html.file.file_name() {
