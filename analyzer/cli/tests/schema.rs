@@ -1,0 +1,134 @@
+//! The JSON is that of `docs/sslanalyze.schema.json`.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use jsonschema::Validator;
+use serde_json::{Value, json};
+use sslrec_analyzer::exchange::field::FIELDS;
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn schema() -> Value {
+    let text = std::fs::read_to_string(repository().join("docs/sslanalyze.schema.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// Forbids fields that the schema does not name. Readers must take them; the program has none.
+fn close(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            map.values_mut().for_each(close);
+            if map.get("properties").is_some_and(Value::is_object) {
+                map.insert("additionalProperties".into(), json!(false));
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(close),
+        _ => {}
+    }
+}
+
+fn validator() -> Validator {
+    let mut schema = schema();
+    close(&mut schema);
+    jsonschema::validator_for(&schema).unwrap()
+}
+
+/// Validates each line, and returns how many there are.
+fn validate(validator: &Validator, name: &str, lines: &str) -> usize {
+    for line in lines.lines() {
+        let object: Value = serde_json::from_str(line).unwrap();
+        if !validator.is_valid(&object) {
+            let errors: Vec<_> =
+                validator.iter_errors(&object).map(|error| error.to_string()).collect();
+            panic!("{name}: {line}\n{errors:#?}");
+        }
+    }
+    lines.lines().count()
+}
+
+#[test]
+fn the_listings_of_all_captures_are_valid() {
+    let validator = validator();
+    let folder = repository().join("testdata/analyzer");
+    let mut captures = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let file = entry.unwrap().path();
+        if file.extension().is_none_or(|extension| extension != "pcapng") {
+            continue;
+        }
+        captures += 1;
+        let name = file.display().to_string();
+        for options in
+            [&["--json"][..], &["--json", "--bodies"], &["--json", "--bodies", "--decode"]]
+        {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_sslanalyze"));
+            let output = command.args(options).arg(&file).output().unwrap();
+            assert!(output.status.success(), "{name}");
+            let lines = String::from_utf8(output.stdout).unwrap();
+            assert!(validate(&validator, &name, &lines) > 1, "{name}");
+        }
+    }
+    assert!(captures >= 5, "{captures}");
+}
+
+/// They have every type, and every protocol on top of HTTP.
+#[test]
+fn the_golden_lines_are_valid() {
+    let validator = validator();
+    for name in ["listing.jsonl", "bodies.jsonl"] {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/json").join(name);
+        let lines = std::fs::read_to_string(file).unwrap();
+        assert!(validate(&validator, name, &lines) > 5);
+        for part in [
+            "\"exchange\"",
+            "\"stream\"",
+            "\"handshake\"",
+            "\"summary\"",
+            "\"grpc\":",
+            "\"websocket\":",
+            "\"events\":",
+        ] {
+            assert!(lines.contains(part), "{part}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_in_the_schema_is_refused() {
+    let validator = validator();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/json/listing.jsonl");
+    let lines = std::fs::read_to_string(golden).unwrap();
+    for line in lines.lines() {
+        let object: Value = serde_json::from_str(line).unwrap();
+        let mut more = object.clone();
+        more["unheard_of"] = json!(1);
+        assert!(!validator.is_valid(&more));
+        for key in object.as_object().unwrap().keys() {
+            let mut wrong = object.clone();
+            wrong[key] = json!({"an": "object"});
+            assert!(!validator.is_valid(&wrong), "{key}");
+        }
+    }
+}
+
+#[test]
+fn the_schema_has_every_field_of_the_table() {
+    let schema = schema();
+    let types = ["exchange", "stream", "handshake"].map(|name| &schema["$defs"][name]);
+    for field in FIELDS.iter().filter(|field| !field.json.is_empty()) {
+        let has = |object: &Value| match field.json {
+            [key] => !object["properties"][*key].is_null(),
+            [object_key, key] => {
+                let part = &schema["$defs"][*object_key]["properties"][*key];
+                !object["properties"][*object_key].is_null() && !part.is_null()
+            }
+            _ => false,
+        };
+        assert!(types.iter().any(|object| has(object)), "{}", field.name());
+    }
+}
