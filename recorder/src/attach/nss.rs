@@ -11,6 +11,8 @@ use anyhow::{Context, Result};
 use libbpf_rs::{MapCore, MapFlags};
 
 use crate::functions::Family;
+use crate::kernel::event::bytes_of;
+use crate::kernel::skel::types;
 use crate::proc::maps::addresses_of;
 use crate::proc::processes;
 
@@ -23,9 +25,9 @@ pub(crate) fn learn(tls_layers: &impl MapCore, pids: &[u32]) -> Result<()> {
     let [library, ..] = Family::Nss.library().sonames() else { return Ok(()) };
     for &pid in pids {
         let Ok(Some(Range { start, end })) = addresses_of(pid, library) else { continue };
-        let layer = [start.to_ne_bytes(), end.to_ne_bytes()].concat();
+        let layer = types::tls_layer { methods_start: start, methods_end: end };
         tls_layers
-            .update(&pid.to_ne_bytes(), &layer, MapFlags::ANY)
+            .update(&pid.to_ne_bytes(), bytes_of(&layer), MapFlags::ANY)
             .context("too many processes use NSS")?;
         // One that ended meanwhile does not end again.
         if !processes::is_alive(pid) {

@@ -14,11 +14,12 @@ use libbpf_rs::{ErrorKind, Link, MapCore, MapFlags, Object, OpenObject, ProgramA
 use rustix::thread::{CapabilitySet, capabilities};
 
 use crate::attach::trials::{Decision, Trials};
+use crate::kernel::event::bytes_of;
 use crate::kernel::features::Kernel;
 use crate::kernel::maps::{KernelMaps, KernelState};
 use crate::kernel::skel::types;
 use crate::kernel::skel::{SslrecSkel, SslrecSkelBuilder};
-use crate::plan::Plan;
+use crate::plan::{Plan, Select};
 use crate::proc::cgroups::Cgroup;
 use crate::proc::{own, processes};
 use crate::process::descriptors;
@@ -64,24 +65,12 @@ impl<'obj> Probes<'obj> {
         cgroups: &[Cgroup],
         kernel: Kernel,
     ) -> Result<Self> {
-        let select = &plan.select;
         let mut open = SslrecSkelBuilder::default().open(storage).map_err(refusal)?;
         let ring_size = ring_size(plan.limits.ring_size)?;
         open.maps.ring.set_max_entries(ring_size)?;
         let rodata =
             open.maps.rodata_data.as_deref_mut().context("the skeleton has no read-only data")?;
-        let settings = &mut rodata.settings;
-        settings.snaplen = plan.limits.snaplen;
-        settings.ring_size = u64::from(ring_size);
-        settings.ring_headroom = u64::from(ring_size / 8);
-        settings.pid_ns_ino = pid_namespace()?;
-        settings.filter_pids = select.names_processes().into();
-        settings.filter_uids = (!select.uids.is_empty()).into();
-        settings.filter_comms = (!select.comms.is_empty()).into();
-        settings.filter_cgroups = u8::try_from(cgroups.len())?;
-        settings.have_task_vma = kernel.task_vma.into();
-        settings.follow_children = select.children.into();
-        settings.have_cookie = kernel.cookie.into();
+        rodata.settings = settings(plan, cgroups, kernel, ring_size)?;
         if kernel.multi {
             let progs = &mut open.progs;
             for program in [
@@ -99,19 +88,26 @@ impl<'obj> Probes<'obj> {
         let skel = open.load().map_err(refusal)?;
         let probes =
             Self { skel, go: None, kernel, links: Vec::new(), sites: 0, trials: Trials::default() };
+        probes.fill_filters(&plan.select, cgroups)?;
+        Ok(probes)
+    }
+
+    fn fill_filters(&self, select: &Select, cgroups: &[Cgroup]) -> Result<()> {
+        let maps = &self.skel.maps;
         for uid in &select.uids {
-            probes.skel.maps.uids.update(&uid.to_ne_bytes(), &[1], MapFlags::ANY)?;
+            maps.uids.update(&uid.to_ne_bytes(), &[1], MapFlags::ANY)?;
         }
         for comm in &select.comms {
-            let mut key = [0; size_of::<types::comm_key>()];
-            key[..comm.len()].copy_from_slice(comm.as_bytes());
-            probes.skel.maps.comms.update(&key, &[1], MapFlags::ANY)?;
+            let mut key = types::comm_key::default();
+            let bytes = comm.bytes().map(u8::cast_signed);
+            key.comm.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+            maps.comms.update(bytes_of(&key), &[1], MapFlags::ANY)?;
         }
         for (index, cgroup) in (0_u32..).zip(cgroups) {
             let descriptor = cgroup.folder.as_raw_fd().to_ne_bytes();
-            probes.skel.maps.cgroups.update(&index.to_ne_bytes(), &descriptor, MapFlags::ANY)?;
+            maps.cgroups.update(&index.to_ne_bytes(), &descriptor, MapFlags::ANY)?;
         }
-        Ok(probes)
+        Ok(())
     }
 
     /// Records this process from now on. Comes after the tracepoints: they take it out when it
@@ -196,6 +192,30 @@ impl<'obj> Probes<'obj> {
         // Closing a descriptor does not panic.
         threads.into_iter().for_each(|thread| drop(thread.join()));
     }
+}
+
+/// What the programs read before anything else.
+fn settings(
+    plan: &Plan,
+    cgroups: &[Cgroup],
+    kernel: Kernel,
+    ring_size: u32,
+) -> Result<types::settings> {
+    let select = &plan.select;
+    Ok(types::settings {
+        snaplen: plan.limits.snaplen,
+        ring_size: u64::from(ring_size),
+        ring_headroom: u64::from(ring_size / 8),
+        pid_ns_ino: pid_namespace()?,
+        filter_pids: select.names_processes().into(),
+        filter_uids: (!select.uids.is_empty()).into(),
+        filter_comms: (!select.comms.is_empty()).into(),
+        filter_cgroups: u8::try_from(cgroups.len())?,
+        have_task_vma: kernel.task_vma.into(),
+        follow_children: select.children.into(),
+        have_cookie: kernel.cookie.into(),
+        ..types::settings::default()
+    })
 }
 
 /// The inode of this process's pid namespace; 0 for the first one, where the kernel's own numbers

@@ -247,18 +247,18 @@ impl Probes<'_> {
             .file
             .read_exact_at(&mut code, point.offset + 8)
             .with_context(|| format!("cannot read {path}"))?;
-        let mut key = [0; size_of::<types::site_key>()];
-        key[..8].copy_from_slice(&code);
-        key[8..12].copy_from_slice(&((point.offset & 0xfff) as u32).to_ne_bytes());
+        let (code, page_offset) = (u64::from_ne_bytes(code), (point.offset & 0xfff) as u32);
+        let site_key = types::site_key { code, page_offset, ..types::site_key::default() };
+        let key = bytes_of(&site_key);
         let sites = &self.skel.maps.sites_by_code;
-        if sites.lookup(&key, MapFlags::ANY)?.is_some() {
+        if sites.lookup(key, MapFlags::ANY)?.is_some() {
             bail!(
                 "a function at {:#x} in {path} cannot be told from another probed one, for which \
                  this kernel is too old (before 5.15); probe fewer files with --lib",
                 point.offset
             );
         }
-        sites.update(&key, &number.to_ne_bytes(), MapFlags::ANY)?;
+        sites.update(key, &number.to_ne_bytes(), MapFlags::ANY)?;
         Ok(())
     }
 

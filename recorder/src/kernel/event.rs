@@ -67,15 +67,7 @@ pub(crate) fn pid_of(bytes: &[u8]) -> Option<u32> {
 /// The event of a process's end, as the kernel side would have sent it.
 pub(crate) fn exit_event(pid: u32, ts_ns: u64) -> Vec<u8> {
     let kind = types::event_kind::EVENT_EXIT.0 as u16;
-    let mut bytes = Vec::with_capacity(size_of::<types::event>());
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend([0; 2]);
-    bytes.extend(pid.to_ne_bytes());
-    bytes.extend(pid.to_ne_bytes());
-    bytes.extend([0; 4]);
-    bytes.extend(ts_ns.to_ne_bytes());
-    bytes.extend([0; 16]);
-    bytes
+    bytes_of(&types::event { kind, pid, tid: pid, ts_ns, ..types::event::default() }).to_vec()
 }
 
 fn payload<'a, T>(bytes: &'a [u8], head: &types::event) -> Option<&'a [u8]> {
@@ -95,6 +87,9 @@ impl FromKernel for types::event_handshake {}
 impl FromKernel for types::event_close {}
 impl FromKernel for types::conn {}
 impl FromKernel for types::conn_key {}
+impl FromKernel for types::comm_key {}
+impl FromKernel for types::site_key {}
+impl FromKernel for types::tls_layer {}
 impl FromKernel for types::close_key {}
 impl FromKernel for types::call {}
 impl FromKernel for types::call_key {}

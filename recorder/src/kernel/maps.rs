@@ -4,7 +4,7 @@
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
-use crate::kernel::event::{FromKernel, view};
+use crate::kernel::event::{FromKernel, bytes_of, view};
 use crate::kernel::skel::{SslrecMaps, types};
 
 /// Tells a connection from any other, also after its object's address is used again.
@@ -59,10 +59,9 @@ pub(crate) struct KernelMaps {
 
 impl KernelState for KernelMaps {
     fn conn(&self, key: Key) -> Option<types::conn> {
-        let mut bytes = [0; size_of::<types::conn_key>()];
-        bytes[..8].copy_from_slice(&key.ssl.to_ne_bytes());
-        bytes[8..12].copy_from_slice(&key.pid.to_ne_bytes());
-        lookup::<types::conn>(&self.conns, &bytes).filter(|conn| conn.born_ns == key.born_ns)
+        let conn_key = types::conn_key { ssl: key.ssl, pid: key.pid, ..Default::default() };
+        let conn: Option<types::conn> = lookup(&self.conns, bytes_of(&conn_key));
+        conn.filter(|conn| conn.born_ns == key.born_ns)
     }
 
     fn each_conn(&self, pid: Option<u32>, visit: &mut dyn FnMut(Key, &types::conn)) {
@@ -80,13 +79,11 @@ impl KernelState for KernelMaps {
     }
 
     fn take_late_close(&self, key: Key) -> Option<types::event_close> {
-        let mut bytes = [0; size_of::<types::close_key>()];
-        bytes[..8].copy_from_slice(&key.ssl.to_ne_bytes());
-        bytes[8..16].copy_from_slice(&key.born_ns.to_ne_bytes());
-        bytes[16..20].copy_from_slice(&key.pid.to_ne_bytes());
-        let close = lookup(&self.late_closes, &bytes)?;
+        let Key { pid, ssl, born_ns } = key;
+        let close_key = types::close_key { ssl, born_ns, pid, ..Default::default() };
+        let close = lookup(&self.late_closes, bytes_of(&close_key))?;
         // Deleting what was just found fails only if it is gone: then somebody else took it.
-        self.late_closes.delete(&bytes).ok().map(|()| close)
+        self.late_closes.delete(bytes_of(&close_key)).ok().map(|()| close)
     }
 
     fn forget(&self, pid: u32, before_ns: u64) {
@@ -94,8 +91,8 @@ impl KernelState for KernelMaps {
         let conns = entries::<types::conn_key, types::conn>(&self.conns, of_pid);
         let old = conns.filter(|(_, conn)| conn.born_ns < before_ns);
         // All are found before the first is deleted, which would have the search begin anew.
-        for ssl in old.map(|(key, _)| key.ssl).collect::<Vec<_>>() {
-            delete(&self.conns, &[&ssl.to_ne_bytes(), &pid.to_ne_bytes(), &[0; 4]]);
+        for key in old.map(|(key, _)| key).collect::<Vec<_>>() {
+            delete(&self.conns, bytes_of(&key));
         }
         for calls in [&self.calls, &self.more_calls, &self.go_calls] {
             self.forget_calls(calls, pid, before_ns);
@@ -124,12 +121,10 @@ impl KernelMaps {
         let of_pid: Vec<_> = entries::<types::call_key, types::call>(calls, of_pid).collect();
         for (key, call) in of_pid {
             if call.start_ns < before_ns {
-                let place =
-                    [&key.sp.to_ne_bytes()[..], &key.pid.to_ne_bytes(), &key.depth.to_ne_bytes()];
-                delete(calls, &place);
+                delete(calls, bytes_of(&key));
                 // If a later image of the process runs on this thread by now, its call loses
                 // the mark, and the next call sets it again.
-                delete(&self.current_calls, &[&call.thread.to_ne_bytes()]);
+                delete(&self.current_calls, &call.thread.to_ne_bytes());
             }
         }
     }
@@ -151,6 +146,6 @@ fn entries<K: FromKernel, V: FromKernel>(
 }
 
 /// One that is gone already is no error.
-fn delete(map: &MapHandle, key: &[&[u8]]) {
-    let _ = map.delete(&key.concat());
+fn delete(map: &MapHandle, key: &[u8]) {
+    let _ = map.delete(key);
 }
