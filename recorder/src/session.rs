@@ -29,6 +29,7 @@ use crate::discovery::{Discovery, Known, Link, Mappings, Wanted};
 use crate::doctor;
 use crate::exit;
 use crate::functions::Family;
+use crate::kernel::counters::Counters;
 use crate::kernel::features::Kernel;
 use crate::kernel::maps::KernelMaps;
 use crate::messages::{describe, say};
@@ -46,7 +47,7 @@ use crate::targets::Targets;
 use crate::targets::stack_switchers::{Switcher, find_switcher};
 use crate::tracker::Tracker;
 use crate::write::output::Output;
-use crate::write::stats::{Counters, is_lossy, summary};
+use crate::write::stats::{is_lossy, summary};
 use crate::write::text::Text;
 use crate::write::writer::{Sinks, Writer, Written};
 

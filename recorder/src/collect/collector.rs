@@ -20,13 +20,13 @@ use crate::attach::self_test::diversion::Diversion;
 use crate::attach::trials::{Decision, Verdict};
 use crate::collect::batch::{BURST, Filler};
 use crate::discovery::Link;
+use crate::kernel::counters::Counters;
 use crate::kernel::event::exit_event;
 use crate::kernel::skel::types::counter;
 use crate::messages::say;
 use crate::plan::Plan;
 use crate::process::child::Child;
 use crate::process::signals::Signals;
-use crate::write::stats::Counters;
 
 /// How long events may wait in the ring: the kernel side wakes the recorder only when the ring
 /// fills, since a wake-up costs more than an event.

@@ -15,11 +15,12 @@ use sslrec_redact::Redactor;
 use crate::clock::{Clock, boot_time_ns};
 use crate::collect::batch::{Batch, Emptier};
 use crate::coverage::Report;
+use crate::kernel::counters::Counters;
 use crate::kernel::maps::KernelMaps;
 use crate::messages::say;
 use crate::tracker::{Totals, Tracker};
 use crate::write::output::{self, Output};
-use crate::write::stats::Counters;
+use crate::write::stats::stats;
 use crate::write::text::Text;
 
 /// Files are brought up to date this often, so that a recorder that is killed leaves at most the
@@ -218,7 +219,8 @@ impl Writer {
 
     /// Counters that close a file.
     fn stats(&self) -> Result<Stats> {
-        Ok(Counters::read(&self.counters)?.stats(self.tracker.totals(), self.clock.now_ns(), true))
+        let counters = Counters::read(&self.counters)?;
+        Ok(stats(&counters, self.tracker.totals(), self.clock.now_ns(), true))
     }
 
     fn finish(mut self) -> Result<Written> {
