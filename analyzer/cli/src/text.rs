@@ -5,6 +5,8 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use base64::display::Base64Display;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Serialize, Serializer};
 
 /// Anything that can be displayed, as a JSON string, without a copy.
@@ -42,24 +44,7 @@ pub(crate) struct Base64<'a>(pub &'a [u8]);
 
 impl Display for Base64<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        const ALPHABET: &[u8; 64] =
-            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        // One write for every 48 bytes: a write for each character makes large bodies slow.
-        let mut line = [0u8; 64];
-        for block in self.0.chunks(48) {
-            let mut len = 0;
-            for group in block.chunks(3) {
-                let at = |i: usize| u32::from(group.get(i).copied().unwrap_or(0));
-                let bits = at(0) << 16 | at(1) << 8 | at(2);
-                for i in 0..4 {
-                    let symbol = ALPHABET[(bits >> (18 - 6 * i) & 63) as usize];
-                    line[len] = if i <= group.len() { symbol } else { b'=' };
-                    len += 1;
-                }
-            }
-            f.write_str(std::str::from_utf8(&line[..len]).map_err(|_| fmt::Error)?)?;
-        }
-        Ok(())
+        Base64Display::new(self.0, &STANDARD).fmt(f)
     }
 }
 

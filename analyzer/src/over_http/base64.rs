@@ -1,64 +1,83 @@
-//! Undoes base64 (RFC 4648 section 4) while it comes.
+//! Decodes base64 (RFC 4648 section 4) in pieces of any length.
 //!
-//! Padding may stand anywhere, and a new text begins behind it: gRPC-Web encodes what it has, again
-//! and again.
+//! Padding may be anywhere, and another text begins after it: gRPC-Web encodes each piece by itself.
+//! The crate `base64` decodes whole groups of four characters; this module finds them.
+
+use ::base64::Engine;
+use ::base64::alphabet::STANDARD;
+use ::base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+
+/// Some encoders leave bits behind the last octet that are not zero.
+const ENGINE: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
 
 /// Decodes base64 in pieces.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
-    /// Values of the characters of a group that is not whole, in the lowest bits.
-    bits: u32,
-    /// How many characters of the group were seen, padding included.
-    seen: u8,
-    /// How many of these were padding.
-    padding: u8,
+    /// The beginning of a group.
+    group: [u8; 4],
+    /// Length of that beginning.
+    seen: usize,
 }
 
-/// This is no base64.
+/// The text is not base64.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Invalid;
 
 impl Decoder {
-    /// Decodes as far as groups are whole, and up to what is no base64. Nothing that follows that
-    /// can be decoded.
+    /// Decodes the groups that are complete, up to the first character that does not fit. Nothing
+    /// after such a character can be decoded.
     pub(super) fn push(&mut self, text: &[u8]) -> (Vec<u8>, Result<(), Invalid>) {
         let mut decoded = Vec::with_capacity(text.len() / 4 * 3 + 3);
-        for &character in text {
-            let value = match value(character) {
-                Some(value) if self.padding == 0 => value,
-                None if character == b'=' && self.seen >= 2 => {
-                    self.padding += 1;
-                    0
-                }
-                _ => return (decoded, Err(Invalid)),
-            };
-            self.bits = self.bits << 6 | value;
-            self.seen += 1;
-            if self.seen == 4 {
-                let [_, octets @ ..] = self.bits.to_be_bytes();
-                decoded.extend_from_slice(&octets[..3 - usize::from(self.padding)]);
-                *self = Self::default();
-            }
-        }
-        (decoded, Ok(()))
+        let result = self.decode(text, &mut decoded);
+        (decoded, result)
     }
 
-    /// It would not be whole if it ended here.
+    fn decode(&mut self, text: &[u8], decoded: &mut Vec<u8>) -> Result<(), Invalid> {
+        let mut rest = text;
+        while !rest.is_empty() {
+            if self.seen == 0 {
+                let symbols = rest.iter().take_while(|&&character| is_symbol(character)).count();
+                let (groups, after) = rest.split_at(symbols / 4 * 4);
+                ENGINE.decode_vec(groups, decoded).map_err(|_| Invalid)?;
+                rest = after;
+            }
+            let Some((&character, after)) = rest.split_first() else { break };
+            self.add(character, decoded)?;
+            rest = after;
+        }
+        Ok(())
+    }
+
+    /// Adds a character to the group, and decodes the group if it is complete.
+    fn add(&mut self, character: u8, decoded: &mut Vec<u8>) -> Result<(), Invalid> {
+        let before = &self.group[..self.seen];
+        let fits = match character {
+            b'=' => self.seen >= 2,
+            _ => is_symbol(character) && !before.contains(&b'='),
+        };
+        if !fits {
+            return Err(Invalid);
+        }
+        self.group[self.seen] = character;
+        self.seen += 1;
+        if self.seen == self.group.len() {
+            self.seen = 0;
+            ENGINE.decode_vec(self.group, decoded).map_err(|_| Invalid)?;
+        }
+        Ok(())
+    }
+
+    /// A group has begun and is not complete.
     pub(super) fn is_within_group(&self) -> bool {
         self.seen > 0
     }
 }
 
-fn value(character: u8) -> Option<u32> {
-    let value = match character {
-        b'A'..=b'Z' => character - b'A',
-        b'a'..=b'z' => character - b'a' + 26,
-        b'0'..=b'9' => character - b'0' + 52,
-        b'+' => 62,
-        b'/' => 63,
-        _ => return None,
-    };
-    Some(value.into())
+fn is_symbol(character: u8) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, b'+' | b'/')
 }
 
 #[cfg(test)]

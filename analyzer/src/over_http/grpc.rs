@@ -4,6 +4,8 @@
 //! A gap inside of a message leaves the next prefix where it is known to be; after any other gap no
 //! prefix can be found again, since nothing marks it.
 
+use percent_encoding::percent_decode;
+
 use super::Notes;
 use super::base64;
 use super::messages::Kept;
@@ -329,22 +331,7 @@ fn fields(bytes: &[u8]) -> Fields {
     fields
 }
 
-/// Undoes percent-encoding; what is none stays as it is, and what is no UTF-8 is replaced.
+/// Undoes percent-encoding. Wrong escapes are kept, and bytes that are not UTF-8 are replaced.
 fn percent_decoded(value: &[u8]) -> String {
-    let digit = |at: usize| value.get(at).and_then(|&b| char::from(b).to_digit(16));
-    let mut decoded = Vec::with_capacity(value.len());
-    let mut at = 0;
-    while let Some(&byte) = value.get(at) {
-        match (byte, digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push((high * 16 + low) as u8);
-                at += 3;
-            }
-            _ => {
-                decoded.push(byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
+    percent_decode(value).decode_utf8_lossy().into_owned()
 }

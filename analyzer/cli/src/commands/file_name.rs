@@ -4,6 +4,10 @@
 //! with an extension: so it is never a path, a hidden file, a device of Windows, or an option, and
 //! two of one listing never differ by case alone. Text of other scripts stays readable.
 
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
 /// The most bytes of a sender's name that are kept. File systems allow 255 for the whole.
 const MAX_STEM: usize = 100;
 
@@ -111,24 +115,9 @@ fn safe(name: &str) -> String {
     safe
 }
 
-/// `%41` is `A`; what is not UTF-8 after that stays as it was.
-fn percent_decoded(name: &str) -> String {
-    let digit = |byte: Option<&u8>| byte.and_then(|&b| char::from(b).to_digit(16));
-    let octets = name.as_bytes();
-    let (mut decoded, mut at) = (Vec::new(), 0);
-    while at < octets.len() {
-        match (octets[at], digit(octets.get(at + 1)), digit(octets.get(at + 2))) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push((high * 16 + low) as u8);
-                at += 3;
-            }
-            (byte, ..) => {
-                decoded.push(byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8(decoded).unwrap_or_else(|_| name.to_owned())
+/// Undoes percent-encoding. A name that is not UTF-8 after that is kept as it is.
+fn percent_decoded(name: &str) -> Cow<'_, str> {
+    percent_decode_str(name).decode_utf8().unwrap_or(Cow::Borrowed(name))
 }
 
 /// At most [`MAX_STEM`] bytes of it.

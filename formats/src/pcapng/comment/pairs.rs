@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::fmt::{Display, Write};
 use std::str::FromStr;
 
+use percent_encoding::percent_decode_str;
 use sslrec_cli::text::is_special;
 
 /// Key of a pair that is missing or wrong.
@@ -165,20 +166,10 @@ pub(crate) fn unescape(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('%') {
         return Some(Cow::Borrowed(text));
     }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        if first != b'%' {
-            bytes.push(first);
-            rest = after;
-            continue;
-        }
-        let [high, low] = *after.first_chunk::<2>()?;
-        let digit = |byte: u8| (byte as char).to_digit(16);
-        bytes.push((digit(high)? * 16 + digit(low)?) as u8);
-        rest = &after[2..];
-    }
-    String::from_utf8(bytes).ok().map(Cow::Owned)
+    let is_escape = |after: &str| {
+        after.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    text.split('%').skip(1).all(is_escape).then(|| percent_decode_str(text).decode_utf8().ok())?
 }
 
 #[cfg(test)]
