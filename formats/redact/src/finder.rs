@@ -103,6 +103,8 @@ enum State {
     Text,
     /// Behind the colon of JSON.
     Before(Spelling),
+    /// Behind the colon of a line whose name is in quotes: of JSON, or of a header field.
+    BeforeField,
     /// In the value of a URL whose `=` is percent-encoded so many times.
     Url {
         depth: u8,
@@ -241,6 +243,7 @@ impl Finder {
             let step = match self.state {
                 State::Text => self.text(look, text, last, &mut triggers),
                 State::Before(spelling) => self.before(spelling, text, last),
+                State::BeforeField => self.before_field(text),
                 State::Url { depth } => self.url(look, depth, text, last, out),
                 State::Form => self.until(text, out, |octet| octet == b'&'),
                 State::Cookie => self.until(text, out, |octet| b";\r\n".contains(&octet)),
@@ -424,8 +427,14 @@ impl Finder {
         let region = &text[name_end.saturating_sub(MAX_NAME)..name_end];
         let rules = look.rules;
         if b"\"'`".contains(&before) {
-            if rules.names_json() && quoted(region).is_some_and(|name| rules.is_json(&name)) {
+            let name = quoted(region).unwrap_or_default();
+            if rules.names_json() && rules.is_json(&name) {
                 self.begin(Rule::Json, State::Before(Spelling::Plain));
+            } else if rules.is_header(&header_name(&name))
+                && let Some((line, _)) = self.line_before(text, name_end)
+                && header_name(line) == header_name(&name)
+            {
+                self.begin(Rule::Header, State::BeforeField);
             }
             return;
         }
@@ -476,7 +485,8 @@ impl Finder {
     fn header(&mut self, look: Look<'_>, line: &[u8], escaped: bool, end: usize) -> bool {
         let rules = look.rules;
         let name = header_name(line);
-        if rules.is_header(&name) {
+        let is_builtin = rules.builtin && name == b"sec-websocket-protocol";
+        if rules.is_header(&name) || is_builtin {
             self.begin(Rule::Header, State::Line { escaped, newline: false });
             return true;
         }
@@ -615,6 +625,15 @@ impl Finder {
         Step::Again
     }
 
+    fn before_field(&mut self, text: &[u8]) -> Step {
+        match text[self.at] {
+            b' ' | b'\t' => self.at += 1,
+            b'"' => self.state = State::Before(Spelling::Plain),
+            _ => self.state = State::Line { escaped: false, newline: false },
+        }
+        Step::Again
+    }
+
     fn url(
         &mut self,
         look: Look<'_>,
@@ -664,7 +683,7 @@ impl Finder {
             match octet {
                 b'\n' => (newline, self.at) = (true, self.at + 1),
                 b'\r' => self.at += 1,
-                b' ' | b'\t' if self.begins => self.at += 1,
+                b' ' | b'\t' if self.begins => (newline, self.at) = (false, self.at + 1),
                 octet if newline && !b" \t".contains(&octet) => {
                     self.state = State::Text;
                     return Step::Again;

@@ -31,6 +31,9 @@ const USER_INFO: &str = concat!(
     r"(?:@|(?i:%(?:25)*40|\\u0040))",
 );
 
+/// User information in the line of a Host field that is not known to be one.
+const HOST_INFO: &str = r#"(?i:\bhost:[ \t]*)([^\s/?#"'<>\\@]+)@"#;
+
 /// Rules for a redaction; empty, nothing is redacted.
 ///
 /// Names match whatever their case. Made of texts such as `header:x-secret`; [`Self::add`] joins
@@ -153,6 +156,7 @@ impl FromStr for Rules {
                 rules.pattern(Rule::Token, &secrets::TOKENS.join("|"))?;
                 rules.pattern(Rule::Token, PRIVATE_KEY)?;
                 rules.pattern(Rule::UserInfo, USER_INFO)?;
+                rules.pattern(Rule::UserInfo, HOST_INFO)?;
             }
             ("bearer", None) => rules.pattern(Rule::Bearer, BEARER)?,
             ("basic", None) => rules.pattern(Rule::Basic, BASIC)?,

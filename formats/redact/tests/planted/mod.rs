@@ -8,6 +8,8 @@
 mod http1;
 mod http2;
 
+use std::sync::LazyLock;
+
 use sslrec_formats::record::{
     Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Record,
 };
@@ -83,10 +85,12 @@ impl Planter {
     }
 
     fn rules(&self) -> Rules {
+        // Expressions take longer to compile than a connection takes.
+        static ALL: LazyLock<Vec<Rules>> =
+            LazyLock::new(|| RULES.iter().map(|rule| rule.parse().expect("a rule")).collect());
         let mut rules = Rules::default();
-        for (rule, _) in RULES.iter().zip(self.rules).filter(|(_, there)| *there) {
-            rules.add(rule.parse().expect("a rule"));
-        }
+        let chosen = ALL.iter().zip(self.rules).filter(|(_, there)| *there);
+        chosen.for_each(|(rule, _)| rules.add(rule.clone()));
         rules
     }
 
