@@ -277,7 +277,9 @@ impl Unknown {
             self.pass(window, passed, engine);
         }
         match message {
-            Some((_, kind)) => Found::Protocol(Protocol::Http1(Box::new(Http1::new(kind)))),
+            Some((_, kind)) => {
+                Found::Protocol(Protocol::Http1(Box::new(Http1::new(kind, self.opaque.is_none()))))
+            }
             None => Found::Passed,
         }
     }

@@ -11,6 +11,7 @@ use sslrec_wire::http1::Declared;
 use sslrec_wire::http1::message::{self, MAX_FIELDS};
 use sslrec_wire::http1::start::{self, StartLine};
 
+use super::body::Body;
 use super::counts::{Place, Rule};
 use super::fields::{Contents, Secret, TARGET, cookies, secret};
 use super::header_name::{header_name, is_cookie_field};
@@ -33,20 +34,34 @@ pub(super) struct Said {
     pub(super) websocket: bool,
 }
 
-/// Blanks what is secret in a head that is there as a whole, and reads what it says. A trailer
-/// section is a head without a start line.
+/// What kind of section it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Section {
+    Head,
+    /// A head, or contents that look like one: everything in it is searched.
+    Doubtful,
+    /// A trailer section, which is a head without a start line.
+    Trailers,
+}
+
+/// Blanks what is secret in a section that is there as a whole, and reads what it says.
 pub(super) fn redact(
     window: &mut Window,
     range: Range<u64>,
     engine: &mut Engine,
-    trailers: bool,
+    section: Section,
 ) -> Said {
     let bytes = window.get(range.clone()).to_vec();
-    let start = match trailers {
-        true => 0,
-        false => memchr(b'\n', &bytes).map_or(bytes.len(), |end| end + 1),
+    let start = match section {
+        Section::Trailers => 0,
+        _ => memchr(b'\n', &bytes).map_or(bytes.len(), |end| end + 1),
     };
     let said = Said::read(&bytes, start);
+    if section == Section::Doubtful {
+        let mut text = Body::unsure(engine);
+        text.data(window, range.clone(), engine);
+        text.finish(window, engine);
+    }
     let mut found = Vec::new();
     start_line(engine, &bytes[..start], &mut found);
     blank(window, range.start, &mut found, Place::StartLine, engine);
@@ -62,12 +77,12 @@ pub(super) fn redact_cut(
     window: &mut Window,
     range: Range<u64>,
     engine: &mut Engine,
-    trailers: bool,
+    section: Section,
 ) {
     let bytes = window.get(range.clone());
     let whole = memrchr(b'\n', bytes).map_or(0, |at| at + 1);
     let cut = range.start + whole as u64;
-    redact(window, range.start..cut, engine, trailers);
+    redact(window, range.start..cut, engine, section);
     engine.blank(window, cut..range.end, Place::Fields);
 }
 
@@ -125,8 +140,9 @@ fn start_line(engine: &Engine, line: &[u8], found: &mut Vec<Secret>) {
 
 fn field(engine: &Engine, bytes: &[u8], line: Range<usize>, found: &mut Vec<Secret>) {
     let text = &bytes[line.clone()];
-    let Some(colon) = memchr(b':', text) else {
-        // No field. It may be the rest of one.
+    let first = memchr(b'\n', text).map_or(text, |end| &text[..end]);
+    let Some(colon) = memchr(b':', first) else {
+        // No field. It may be the rest of one, and so may be what continues it.
         if !text.is_empty() {
             found.push((line, Rule::Unsearchable));
         }
@@ -221,7 +237,7 @@ mod tests {
         let mut engine = Engine::new(rule.parse().unwrap());
         let mut window = Window::default();
         window.push(head.as_bytes());
-        redact(&mut window, 0..head.len() as u64, &mut engine, false);
+        redact(&mut window, 0..head.len() as u64, &mut engine, Section::Head);
         String::from_utf8(window.from(0).to_vec()).unwrap()
     }
 

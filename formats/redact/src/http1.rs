@@ -13,7 +13,7 @@ use sslrec_wire::http1::{Framer, Framing, Kind, Piece, start};
 
 use super::body::Body;
 use super::counts::Place;
-use super::head::{self, Line, Said};
+use super::head::{self, Line, Said, Section};
 use super::window::{Engine, Window};
 
 /// State that the two directions share.
@@ -60,11 +60,14 @@ pub(super) struct Http1 {
     body: Body,
     /// The head was just read.
     begins: bool,
+    /// Something is missing before the heads, so that they may be contents that look like heads.
+    doubtful: bool,
 }
 
 impl Http1 {
-    pub(super) fn new(kind: Kind) -> Self {
-        Self { framer: Framer::new(kind), body: Body::Free, begins: false }
+    /// `doubtful`: something is missing before.
+    pub(super) fn new(kind: Kind, doubtful: bool) -> Self {
+        Self { framer: Framer::new(kind), body: Body::Free, begins: false, doubtful }
     }
 
     /// Where the first byte is that is held back.
@@ -90,9 +93,10 @@ impl Http1 {
         }
         let is_request = self.framer.kind() == Kind::Request;
         if std::mem::take(&mut self.begins) && !is_request && shared.missed && is_head(bytes) {
-            // The answer to a HEAD that was not seen says how long its contents would be, and is
-            // followed by the next head.
+            // The answer to a HEAD that was not seen states how long its contents would be, and is
+            // followed by the next head. The answer to another request is followed by contents.
             self.framer.restart();
+            self.doubtful = true;
         }
         if is_request
             && self.framer.state() == State::Start
@@ -114,16 +118,19 @@ impl Http1 {
             Piece::Content(len) => self.body.data(window, take(len), engine),
             Piece::ChunkLine(len) => extension(window, take(len), engine),
             Piece::Head(len) => {
-                let said = head::redact(window, take(len), engine, false);
+                let said = head::redact(window, take(len), engine, self.kind_of_head());
                 return self.head(&said, engine, shared);
             }
             Piece::Trailers(len) => {
-                head::redact(window, take(len), engine, true);
+                head::redact(window, take(len), engine, Section::Trailers);
             }
             Piece::Lost(Why::LongHead | Why::LongTrailers) => {
-                let trailers = matches!(piece, Piece::Lost(Why::LongTrailers));
+                let section = match piece {
+                    Piece::Lost(Why::LongTrailers) => Section::Trailers,
+                    _ => self.kind_of_head(),
+                };
                 *at = window.end();
-                head::redact_cut(window, start..*at, engine, trailers);
+                head::redact_cut(window, start..*at, engine, section);
                 return Step::Lost;
             }
             Piece::Lost(_) | Piece::Tunnel(_) => return Step::Lost,
@@ -152,8 +159,10 @@ impl Http1 {
             return;
         }
         match self.framer.state() {
-            State::Start | State::Head { .. } => head::redact_cut(window, rest, engine, false),
-            State::Trailers { .. } => head::redact_cut(window, rest, engine, true),
+            State::Start | State::Head { .. } => {
+                head::redact_cut(window, rest, engine, self.kind_of_head());
+            }
+            State::Trailers { .. } => head::redact_cut(window, rest, engine, Section::Trailers),
             _ => engine.blank(window, rest, Place::Other),
         }
     }
@@ -191,6 +200,10 @@ impl Http1 {
         self.begins = matches!(framing, Framing::Length(1..) | Framing::UntilClose);
         self.framer.set_framing(framing);
         Step::Again
+    }
+
+    fn kind_of_head(&self) -> Section {
+        if self.doubtful { Section::Doubtful } else { Section::Head }
     }
 
     fn end(&mut self, window: &mut Window, engine: &mut Engine) {
