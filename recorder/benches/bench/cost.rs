@@ -2,6 +2,8 @@
 //! recorder adds to it.
 
 use std::fs;
+use std::os::unix::fs::chown;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
@@ -23,7 +25,10 @@ const SIZES: [(u64, u64); 4] =
 pub(crate) enum Variant {
     Nothing,
     EmptyPair,
+    /// The library was tried before.
     Sslrec,
+    /// The library belongs to another user, so that it is tried in the run.
+    TriedInTheRun,
     WithoutPlacement,
 }
 
@@ -42,6 +47,7 @@ impl Variant {
             Self::Nothing => "nothing attached",
             Self::EmptyPair => "empty entry+return pair",
             Self::Sslrec => "sslrec",
+            Self::TriedInTheRun => "sslrec, tried in the run",
             Self::WithoutPlacement => "sslrec, return probes",
         }
     }
@@ -51,7 +57,7 @@ impl Variant {
         let mut options = vec!["--lib".to_owned(), setup.libssl().display().to_string()];
         match self {
             Self::Nothing | Self::EmptyPair => return None,
-            Self::Sslrec => {}
+            Self::Sslrec | Self::TriedInTheRun => {}
             Self::WithoutPlacement => options.extend(["--without", "placement"].map(str::to_owned)),
         }
         Some(options)
@@ -59,7 +65,10 @@ impl Variant {
 }
 
 pub(crate) fn run(setup: &Setup) -> Result<Report> {
-    let variants = Variant::all(setup);
+    let mut variants = Variant::all(setup);
+    if setup.has_placement {
+        variants.push(Variant::TriedInTheRun);
+    }
     let mut report = Report::new("Cost of a TLS call, BIO pair on one thread, medians");
     for (size, count) in SIZES {
         eprintln!("cost: {}", label(size));
@@ -98,6 +107,26 @@ fn add_rows(report: &mut Report, size: u64, variants: &[Variant], samples: &[Sam
     }
 }
 
+/// The copy of libssl in another user's hands, until this is dropped.
+struct Owner(PathBuf);
+
+impl Owner {
+    fn change(setup: &Setup) -> Result<Self> {
+        /// `nobody` on every Linux.
+        const NOBODY: u32 = 65534;
+        let library = setup.libssl();
+        chown(&library, Some(NOBODY), None)?;
+        Ok(Self(library))
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        // If this fails, the next variant is measured as this one, and the report shows it.
+        let _ = chown(&self.0, Some(0), None);
+    }
+}
+
 /// Microseconds per call.
 fn measure(
     setup: &Setup,
@@ -108,6 +137,7 @@ fn measure(
 ) -> Result<f64> {
     let arguments = ["bench-bio".to_owned(), count.to_string(), size.to_string()];
     let program = Gated::start(setup, &setup.tls_cases, &arguments)?;
+    let _owner = (variant == Variant::TriedInTheRun).then(|| Owner::change(setup)).transpose()?;
     let Some(mut options) = variant.options(setup) else {
         let _pair =
             (variant == Variant::EmptyPair).then(|| EmptyPair::attach(setup)).transpose()?;

@@ -18,12 +18,17 @@ const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/peers");
 /// tmpfs on every Linux: a disk would be measured along with the recorder.
 const MEMORY: &str = "/dev/shm";
 
+/// Where nobody but root can write, so that the recorder tries a library before it records.
+const TRUSTED: &str = "/opt";
+
 /// What the folder's name begins with, before the number of its process.
 const PREFIX: &str = "sslrec-bench-";
 
 /// What the sections share. Dropped, it takes its folder along.
 pub(crate) struct Setup {
     folder: tempfile::TempDir,
+    /// The folder around `libraries`.
+    _trusted: tempfile::TempDir,
     /// One short round, for trials.
     pub(crate) quick: bool,
     /// For `LD_LIBRARY_PATH`: probes attach to the file, so that those on a copy touch no other
@@ -50,7 +55,8 @@ impl Setup {
         remove_leftovers()?;
         let prefix = format!("{PREFIX}{}-", std::process::id());
         let folder = tempfile::Builder::new().prefix(&prefix).tempdir_in(MEMORY)?;
-        let libraries = folder.path().join("lib");
+        let trusted = tempfile::Builder::new().prefix(&prefix).tempdir_in(TRUSTED)?;
+        let libraries = trusted.path().join("lib");
         copy_libraries(&libraries)?;
         let build = |name: &str, sources: &[&str], libraries: &[&str]| {
             build_peer(&folder.path().join(name), sources, libraries)
@@ -76,6 +82,7 @@ impl Setup {
         let has_placement = knows_placement()?;
         Ok(Self {
             folder,
+            _trusted: trusted,
             quick,
             libraries,
             tls_cases,
@@ -132,7 +139,7 @@ fn check_machine() -> Result<()> {
 
 /// A run that was interrupted has left its captures in memory.
 fn remove_leftovers() -> Result<()> {
-    for entry in fs::read_dir(MEMORY)? {
+    for entry in fs::read_dir(MEMORY)?.chain(fs::read_dir(TRUSTED)?) {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-'));
