@@ -39,7 +39,6 @@ build: cargo
 lint: deps
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	$(CARGO) clippy --package sslrec --test kernels -- -D warnings
 	$(CARGO) test --package sslrec --test source_rules --quiet
 
 # The live tests trace real programs and disturb one another: one at a time. Documentation
@@ -63,7 +62,7 @@ kernels: cargo
 # One guest at a time: each takes two processors.
 test-kernels: kernels
 	$(CARGO) build --package sslrec --package sslanalyze
-	SSLREC_KERNELS=$(KERNELS) $(CARGO) test --package sslrec --test kernels -- --test-threads=1
+	SSLREC_KERNELS=$(KERNELS) $(CARGO) test --package sslrec --test live -- --ignored kernels:: --test-threads=1
 
 # Sections: cost cpu nginx loss files analyzer memory; and soak, which takes 20 minutes.
 bench: cargo

@@ -4,7 +4,7 @@
  * prints the truth: a JSON line for every end of a connection with its role, addresses, byte
  * counts and the sha256 of each direction. The live tests record it and compare.
  *
- * Build: gcc -O2 -g -o tls_cases tls_cases.c mapped.c nested.c shared.c untold.c volume.c deaths.c peer.c -lssl -lcrypto -pthread
+ * Build: gcc -O2 -g -o tls_cases tls_cases.c mapped.c nested.c shared.c unannounced.c volume.c deaths.c peer.c -lssl -lcrypto -pthread
  */
 #define _GNU_SOURCE
 #include "deaths.h"
@@ -12,7 +12,7 @@
 #include "nested.h"
 #include "peer.h"
 #include "shared.h"
-#include "untold.h"
+#include "unannounced.h"
 #include "volume.h"
 
 #include <signal.h>
@@ -392,7 +392,7 @@ static void want_write(void)
 }
 
 /* By descriptor, by BIO and by hand: their messages differ in size. */
-static void told_and_untold(void)
+static void announced_and_not(void)
 {
 	plain_exchange();
 	socket_bio();
@@ -426,7 +426,7 @@ static const struct {
 	{ "tls-in-tls", tls_in_tls },
 	{ "socket-bio", socket_bio },
 	{ "fed-by-hand", fed_by_hand },
-	{ "told-and-untold", told_and_untold },
+	{ "announced-and-not", announced_and_not },
 	{ "die-in-read", die_in_read },
 	{ "die-in-write", die_in_write },
 	{ "untouched", untouched },

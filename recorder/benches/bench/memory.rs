@@ -1,5 +1,5 @@
 //! Memory of the recorder: while it works for some time, and by how many connections and processes
-//! there were. `hollow` makes these faster than any handshake would let them.
+//! there were. `fake_tls` makes these faster than any handshake would let them.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -63,9 +63,10 @@ fn peak(setup: &Setup, arguments: &[String]) -> Result<f64> {
 }
 
 fn start(setup: &Setup, arguments: &[String]) -> Result<(Gated, Recording)> {
-    let program = Gated::start(setup, &setup.hollow, arguments)?;
+    let program = Gated::start(setup, &setup.fake_tls, arguments)?;
     let capture = setup.path("memory.pcapng");
-    let options = ["--lib".as_ref(), setup.hollow.as_os_str(), "-w".as_ref(), capture.as_os_str()];
+    let options =
+        ["--lib".as_ref(), setup.fake_tls.as_os_str(), "-w".as_ref(), capture.as_os_str()];
     let recording = Recording::start(&[program.pid()], &options)?;
     Ok((program, recording))
 }

@@ -37,7 +37,7 @@ pub(crate) struct Setup {
     /// A case for each way of using the library.
     pub(crate) tls_cases: PathBuf,
     /// A TLS library of its own that does nothing, quickly.
-    pub(crate) hollow: PathBuf,
+    pub(crate) fake_tls: PathBuf,
     pub(crate) sslanalyze: PathBuf,
     pub(crate) machine: Machine,
     /// Where the JSON goes.
@@ -66,13 +66,13 @@ impl Setup {
             "mapped.c",
             "nested.c",
             "shared.c",
-            "untold.c",
+            "unannounced.c",
             "volume.c",
             "deaths.c",
             "peer.c",
         ];
         let tls_cases = build("tls_cases", &sources, &["-lssl", "-lcrypto"])?;
-        let hollow = build("hollow", &["hollow.c"], &[])?;
+        let fake_tls = build("fake_tls", &["fake_tls.c"], &[])?;
         let binaries = Path::new(SSLREC).parent().context("the recorder is in no folder")?;
         let sslanalyze = binaries.join("sslanalyze");
         if !sslanalyze.exists() {
@@ -86,7 +86,7 @@ impl Setup {
             quick,
             libraries,
             tls_cases,
-            hollow,
+            fake_tls,
             sslanalyze,
             machine,
             results,

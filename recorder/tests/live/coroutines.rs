@@ -1,10 +1,10 @@
 //! Coroutines that stop inside a call of the library and go on in another order, each on a stack of
 //! its own. Return probes would kill them, so none are used.
 
-use crate::cases::{both_ends_match_the_truth, command_matches_the_truth};
+use crate::assert_truth::assert_recorded_once;
+use crate::openssl_api::{both_ends_match_the_truth, command_matches_the_truth};
 use crate::peers::coroutines;
 use crate::support::Live;
-use crate::truth::assert_recorded_once;
 
 pub(crate) fn program(mode: &str, count: &str) -> [String; 3] {
     [coroutines(), mode.to_owned(), count.to_owned()]

@@ -6,13 +6,13 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::cases::both_ends_match_the_truth;
-use crate::choice::{recorded_comms, waiting_shell};
+use crate::assert_truth::assert_both_ends;
+use crate::filters::{recorded_comms, waiting_shell};
 use crate::listing::{lines, sha256_of};
+use crate::openssl_api::both_ends_match_the_truth;
 use crate::peers::{case, text, tls_cases, truth};
 use crate::server::Nginx;
 use crate::support::{Live, read_lossy, sha256, signal, system_library, within};
-use crate::truth::assert_both_ends;
 
 const SIGINT: i32 = 2;
 const SIGKILL: i32 = 9;

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::cases::command_matches_the_truth;
 use crate::go_peer::Build;
 use crate::listing::{Listing, sha256_of};
+use crate::openssl_api::command_matches_the_truth;
 use crate::support::{Live, Recorded, Started, read_lossy, within};
 
 /// Many connections at once on four threads, buffers on small stacks that grow and shrink in

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use crate::listing::bytes_of;
-use crate::peers::hollow;
+use crate::peers::fake_tls;
 use crate::support::{Live, Recorded};
 
 /// Connections that are open at once.
@@ -16,7 +16,7 @@ const MESSAGE: u64 = 200;
 /// by its own count, and by what its peak leaves if the most that was backed by files is taken off.
 /// Those are the program and the ring, whose pages the kernel counts there, and twice.
 fn flood(live: &Live, options: &[&str]) -> (Recorded, u64) {
-    let program = hollow();
+    let program = fake_tls();
     let (files, mut sslrec) = live.sslrec(&[&["--lib", &program], options].concat());
     sslrec.args(["--", "env", "STALL_PARENT=1", &program, "kept", &OPEN.to_string()]);
     let started = live.spawn(&mut sslrec);
@@ -82,7 +82,7 @@ fn by_default_a_flood_of_open_connections_is_recorded_whole() {
 #[test]
 fn a_ceiling_that_is_too_low_is_refused_and_the_least_is_named() {
     let Some(live) = Live::start() else { return };
-    let program = hollow();
+    let program = fake_tls();
     let record = |ceiling: &str| {
         let options = ["--lib", &program, "--max-memory", ceiling];
         live.record(&options, &[&*program, "short", "1"])

@@ -15,7 +15,7 @@ const TLS_CASES: [&str; 8] = [
     "mapped.c",
     "nested.c",
     "shared.c",
-    "untold.c",
+    "unannounced.c",
     "volume.c",
     "deaths.c",
     "peer.c",
@@ -43,13 +43,13 @@ pub(crate) fn rival_tracer() -> String {
 }
 
 /// The program with a TLS library of its own that does nothing, quickly.
-pub(crate) fn hollow() -> String {
-    build("hollow", &["hollow.c"], &[])
+pub(crate) fn fake_tls() -> String {
+    build("fake_tls", &["fake_tls.c"], &[])
 }
 
 /// The program with the same library that strains the recorder otherwise than by its speed.
-pub(crate) fn strain() -> String {
-    build("strain", &["strain.c"], &[])
+pub(crate) fn bookkeeping() -> String {
+    build("bookkeeping", &["bookkeeping.c"], &[])
 }
 
 /// Compiles if any source is newer. The name changes at once, so that a test which runs beside

@@ -5,16 +5,16 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::cases::both_ends_match_the_truth;
+use crate::assert_truth::assert_both_ends;
 use crate::coroutines;
+use crate::openssl_api::both_ends_match_the_truth;
 use crate::peers::{build, text, tls_cases, tls_cases_static, truth};
 use crate::support::{Live, Recorded, within};
-use crate::truth::assert_both_ends;
 
-/// A library that stands between a program and libssl, see `liar.c`.
-fn liar(name: &str, defines: &[&str]) -> String {
+/// A library that stands between a program and libssl, see `bad_tail_call.c`.
+fn bad_tail_call(name: &str, defines: &[&str]) -> String {
     let libraries = ["-shared", "-fPIC", "-Wl,--no-as-needed", "-lssl"];
-    build(name, &["liar.c"], &[defines, &libraries].concat())
+    build(name, &["bad_tail_call.c"], &[defines, &libraries].concat())
 }
 
 fn command_with(library: &str, case: &str) -> Vec<String> {
@@ -36,7 +36,7 @@ fn assert_not_said(recorded: &Recorded, words: &str) {
 #[test]
 fn a_library_for_which_the_proof_is_wrong_is_recorded_by_return_probes() {
     let Some(live) = Live::start() else { return };
-    let library = liar("liar.so", &[]);
+    let library = bad_tail_call("bad_tail_call.so", &[]);
     for options in
         [&["-v", "--lib", &library][..], &["-v", "--without", "multi", "--lib", &library]]
     {
@@ -58,8 +58,8 @@ fn a_library_for_which_the_proof_is_wrong_is_recorded_by_return_probes() {
 #[test]
 fn another_file_of_the_same_build_is_recorded_by_return_probes_too() {
     let Some(live) = Live::start() else { return };
-    let library = liar("liar.so", &[]);
-    let copy = text(live.path("copy-of-liar.so"));
+    let library = bad_tail_call("bad_tail_call.so", &[]);
+    let copy = text(live.path("copy-of-bad_tail_call.so"));
     fs::copy(&library, &copy).unwrap();
     let options = ["-v", "--lib", &library, "--lib", &copy];
     let command = command_with(&copy, "exchange");
@@ -73,7 +73,7 @@ fn another_file_of_the_same_build_is_recorded_by_return_probes_too() {
 #[test]
 fn a_library_that_dies_of_placed_probes_is_recorded_by_return_probes() {
     let Some(live) = Live::start() else { return };
-    let library = liar("brittle.so", &["-DBRITTLE"]);
+    let library = bad_tail_call("brittle.so", &["-DBRITTLE"]);
     let command = command_with(&library, "exchange");
     let options = ["--lib", &library];
     let (recorded, _) = both_ends_match_the_truth(&live, &options, &command).unwrap();
@@ -84,7 +84,9 @@ fn a_library_that_dies_of_placed_probes_is_recorded_by_return_probes() {
 #[test]
 fn those_libraries_are_recorded_as_they_are_with_placement_off() {
     let Some(live) = Live::start() else { return };
-    for library in [liar("liar.so", &[]), liar("brittle.so", &["-DBRITTLE"])] {
+    for library in
+        [bad_tail_call("bad_tail_call.so", &[]), bad_tail_call("brittle.so", &["-DBRITTLE"])]
+    {
         let options = ["-v", "--without", "placement", "--lib", &library];
         let command = command_with(&library, "exchange");
         let (recorded, _) = both_ends_match_the_truth(&live, &options, &command).unwrap();
@@ -115,7 +117,9 @@ fn a_self_test_that_passes_leaves_no_trace() {
 #[test]
 fn a_self_test_that_fails_leaves_no_trace() {
     let Some(live) = Live::start() else { return };
-    for library in [liar("liar.so", &[]), liar("brittle.so", &["-DBRITTLE"])] {
+    for library in
+        [bad_tail_call("bad_tail_call.so", &[]), bad_tail_call("brittle.so", &["-DBRITTLE"])]
+    {
         let recorded = live.record(&["--lib", &library], &["true"]).succeeded();
         assert_said(&recorded, "failed the self-test");
         assert_said(&recorded, " 0 connections, 0 calls, 0 bytes; lost 0 events and 0 bytes; ");

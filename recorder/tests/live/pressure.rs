@@ -1,5 +1,5 @@
 //! The books are right where the recorder cannot keep up: connections, processes and images of
-//! processes that begin and end while the ring is full. `hollow` makes them, a TLS library
+//! processes that begin and end while the ring is full. `fake_tls` makes them, a TLS library
 //! without TLS.
 
 use std::time::{Duration, Instant};
@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::listing::bytes_of;
-use crate::peers::hollow;
+use crate::peers::fake_tls;
 use crate::support::{Live, Recorded};
 
 const SIGINT: i32 = 2;
 
 fn record(live: &Live, options: &[&str], arguments: &[&str]) -> (Recorded, u64) {
-    let program = hollow();
+    let program = fake_tls();
     let command: Vec<&str> =
         ["env", "STALL_PARENT=1", &program].into_iter().chain(arguments.iter().copied()).collect();
     let options: Vec<&str> =
@@ -66,7 +66,7 @@ fn short_processes() {
 fn images_executed_one_after_another() {
     let Some(live) = Live::start() else { return };
     for prefix in [&[][..], &["setarch", "-R"]] {
-        let program = hollow();
+        let program = fake_tls();
         let command: Vec<&str> = prefix.iter().copied().chain([&*program, "exec", "8"]).collect();
         let recorded = live.record(&["--lib", &program], &command).succeeded();
         let moved: u64 = recorded.output.stdout.trim().parse().unwrap();
@@ -109,7 +109,7 @@ fn a_file_sent_by_the_kernel_is_a_hole_of_its_length() {
 #[test]
 fn a_flood_does_not_keep_the_recording_from_ending() {
     let Some(live) = Live::start() else { return };
-    let program = hollow();
+    let program = fake_tls();
     let flood = live.spawn(std::process::Command::new(&program).args(["flood", "15000"]));
     let pid = flood.pid().to_string();
     let recorder = live.attach(&["--lib", &program, "-p", &pid, "--ring-size", "64M"]);
@@ -128,7 +128,7 @@ fn a_flood_does_not_keep_the_recording_from_ending() {
 #[test]
 fn a_slow_detach_loses_nothing() {
     let Some(live) = Live::start() else { return };
-    let program = hollow();
+    let program = fake_tls();
     let flood = live.spawn(std::process::Command::new(&program).args(["flood", "15000"]));
     let pid = flood.pid().to_string();
     let options =

@@ -3,10 +3,10 @@
 use std::fs;
 use std::time::Duration;
 
+use crate::assert_truth::{assert_ends, assert_nothing_lost, recorded_ends};
 use crate::peers::{case, truth};
 use crate::rotation::{files, together};
 use crate::support::{Live, within};
-use crate::truth::{assert_ends, assert_nothing_lost, recorded_ends};
 
 /// Short processes beside one connection that stays.
 const TRAFFIC: &str = "\"$1\" pace 10 64 4096 & \

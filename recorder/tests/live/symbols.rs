@@ -1,7 +1,7 @@
 //! A program with OpenSSL linked into it and stripped, as Fedora ships programs: the functions
 //! stand in its MiniDebugInfo and nowhere else.
 
-use crate::cases::both_ends_match_the_truth;
+use crate::openssl_api::both_ends_match_the_truth;
 use crate::peers::{text, tls_cases_static};
 use crate::support::Live;
 

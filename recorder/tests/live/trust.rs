@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::assert_truth::assert_both_ends;
 use crate::peers::{build, text, tls_cases, truth};
 use crate::support::{Live, Recorded, SSLREC, read_lossy, within};
-use crate::truth::assert_both_ends;
 
 /// A user who is nobody in particular.
 const STRANGER: u32 = 1234;
@@ -190,12 +190,13 @@ fn a_library_that_never_returns_holds_the_start_no_longer_than_a_test_may_take()
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
 }
 
-/// The lie of `liar.c`, which no self-test may uncover: the return probes do, and record.
+/// The lie of `bad_tail_call.c`, which no self-test may uncover: the return probes do, and record.
 #[test]
 fn sites_that_disagree_with_the_return_never_record() {
     let Some(live) = Live::start() else { return };
     let libraries = ["-shared", "-fPIC", "-Wl,--no-as-needed", "-lssl"];
-    let (library, _) = owned_by_stranger(&live, &build("liar.so", &["liar.c"], &libraries));
+    let (library, _) =
+        owned_by_stranger(&live, &build("bad_tail_call.so", &["bad_tail_call.c"], &libraries));
     let preload = format!("LD_PRELOAD={library}");
     for without in [&[][..], &["--without", "multi"]] {
         for case in ["exchange", "big-write", "ex"] {

@@ -1,11 +1,11 @@
 //! Every way of using the library that `tls_cases` knows, against what the program says itself:
 //! nothing lost, nothing doubled, the right end and the right address.
 
-use crate::peers::{End, case, truth};
-use crate::support::{Live, Recorded};
-use crate::truth::{
+use crate::assert_truth::{
     assert_both_ends, assert_ends, assert_nothing_lost, assert_recorded_once, recorded_ends,
 };
+use crate::peers::{End, case, truth};
+use crate::support::{Live, Recorded};
 
 /// Records a case; `None` where it cannot run here.
 fn record(live: &Live, arguments: &[&str]) -> Option<(Recorded, Vec<End>)> {

@@ -3,36 +3,19 @@
 //!
 //! The other tests force the ways that older kernels leave; this one shows that those kernels take
 //! the programs (each has a verifier of its own), that the recorder sees what they offer, and that
-//! its files are right. They are made in the guest and looked at here. `make test-kernels` runs it;
-//! it has a program of its own, since it wants qemu, kernels to boot, and a minute for each.
-#![cfg(target_os = "linux")]
-// Everything here is test code, support functions included, which clippy.toml does not cover.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+//! its files are right. The guest writes them, and the host reads them. These tests need qemu,
+//! kernels to boot, and a minute for each, so that only `make test-kernels` runs them.
 
-// These are written for the live tests, which use all of them.
-#[allow(dead_code)]
-#[path = "../live/go_peer.rs"]
-mod go_peer;
 mod guest;
-#[allow(dead_code)]
-#[path = "../live/listing.rs"]
-mod listing;
-#[allow(dead_code)]
-#[path = "../live/peers.rs"]
-mod peers;
-#[allow(dead_code)]
-#[path = "../live/support.rs"]
-mod support;
-#[path = "../live/truth.rs"]
-mod truth;
 
 use std::path::PathBuf;
 
+use crate::assert_truth::{assert_both_ends, assert_nothing_lost, assert_recorded_once};
 use crate::go_peer::Build;
-use crate::guest::{Case, Guest};
 use crate::peers::{End, coroutines, tls_cases, truth};
 use crate::support::{Live, Recorded, sha256};
-use crate::truth::{assert_both_ends, assert_nothing_lost, assert_recorded_once};
+
+use self::guest::{Case, Guest};
 
 const CASES: [Case; 8] = [
     Case { name: "exchange", within: "", options: "", command: "tls_cases exchange" },
@@ -54,7 +37,7 @@ const CASES: [Case; 8] = [
 
 /// Connections of each kind, recorded by one way to see sockets.
 const fn sockets(name: &'static str, options: &'static str) -> Case {
-    Case { name, within: "", options, command: "tls_cases told-and-untold" }
+    Case { name, within: "", options, command: "tls_cases announced-and-not" }
 }
 
 /// A way to see sockets, and how addresses come to be known by it.
@@ -65,7 +48,7 @@ struct Way {
     /// Of the connection over a descriptor that the library was told.
     told: &'static str,
     /// Of those over a socket that it uses without being told.
-    untold: &'static str,
+    unannounced: &'static str,
     /// Of those where the program does the socket I/O around the calls.
     around: &'static str,
 }
@@ -75,28 +58,28 @@ const WAYS: [Way; 4] = [
         case: "fentry",
         name: "trampolines in socket functions (fentry)",
         told: "exact",
-        untold: "exact",
+        unannounced: "exact",
         around: "inferred",
     },
     Way {
         case: "kprobe",
         name: "kprobes in socket functions",
         told: "exact",
-        untold: "exact",
+        unannounced: "exact",
         around: "inferred",
     },
     Way {
         case: "rcv-space",
         name: "TCP's receive tracepoint",
         told: "exact",
-        untold: "exact",
+        unannounced: "exact",
         around: "unknown",
     },
     Way {
         case: "oldest",
         name: "descriptors given to the library only",
         told: "exact",
-        untold: "unknown",
+        unannounced: "unknown",
         around: "unknown",
     },
 ];
@@ -144,7 +127,7 @@ fn addresses_are_right(live: &Live, recorded: &Recorded, way: &Way) {
         // The kinds of connections differ in what their clients send.
         let known = match end.from_client.0 {
             1000 => way.told,
-            1500 => way.untold,
+            1500 => way.unannounced,
             10045 => way.around,
             other => panic!("no client sent {other} bytes"),
         };
@@ -183,12 +166,14 @@ fn wireshark_sees(live: &Live, recorded: &Recorded, truth: &[End]) {
 }
 
 #[test]
+#[ignore = "boots another kernel: make test-kernels"]
 fn debian_12s_linux_6_1() {
     let sockets = "connection addresses come from trampolines in socket functions (fentry)";
     records_on("6.1", ["uprobes by single links, sites by cookie", sockets]);
 }
 
 #[test]
+#[ignore = "boots another kernel: make test-kernels"]
 fn linux_6_12() {
     let sockets = "connection addresses come from socket tracepoints (kernel 6.3)";
     records_on("6.12", ["uprobes by one link a file, sites by cookie", sockets]);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 #define _GNU_SOURCE
-#include "untold.h"
+#include "unannounced.h"
 #include "peer.h"
 
 #include <stdlib.h>
 
 #define ROUNDS 10
 
-static void open_untold(struct end *e, SSL_CTX *ctx, int fd, bool server, const char *name)
+static void open_unannounced(struct end *e, SSL_CTX *ctx, int fd, bool server, const char *name)
 {
 	end_open(e, ctx, -1, server, name);
 	e->fd = fd;
@@ -22,7 +22,7 @@ static void open_with_bio(struct end *e, SSL_CTX *ctx, int fd, bool server, cons
 
 	if (!bio)
 		die("BIO_new_socket");
-	open_untold(e, ctx, fd, server, name);
+	open_unannounced(e, ctx, fd, server, name);
 	SSL_set_bio(e->ssl, bio, bio);
 }
 
@@ -57,7 +57,7 @@ void socket_bio(void)
 
 static void open_fed(struct end *e, SSL_CTX *ctx, int fd, bool server, const char *name)
 {
-	open_untold(e, ctx, fd, server, name);
+	open_unannounced(e, ctx, fd, server, name);
 	SSL_set_bio(e->ssl, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
 	if (server)
 		SSL_set_accept_state(e->ssl);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * What strains the recorder's books other than by its rate, with a TLS library inside that does
- * nothing (hollow.h).
+ * nothing (fake_tls.h).
  *
- *   strain threads N    N threads, each with a connection of its own, all of them in a read at once
- *   strain fault        writes from memory that cannot be read, then from such that can
- *   strain same-pid N   N processes, one after another, with one process number
- *   strain idle N       N connections, one after another; says `idle`, and does nothing more
+ *   bookkeeping threads N    N threads, each with a connection of its own, all of them in a read at once
+ *   bookkeeping fault        writes from memory that cannot be read, then from such that can
+ *   bookkeeping same-pid N   N processes, one after another, with one process number
+ *   bookkeeping idle N       N connections, one after another; says `idle`, and does nothing more
  *
  * Prints the bytes that were written and read, all in all.
  */
@@ -19,7 +19,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include "hollow.h"
+#include "fake_tls.h"
 
 #define MESSAGE 200
 #define PAGE 4096

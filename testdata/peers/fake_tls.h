@@ -3,8 +3,8 @@
  * A TLS library without TLS, for the one program file that includes it: the functions that the
  * recorder probes return at once.
  */
-#ifndef HOLLOW_H
-#define HOLLOW_H
+#ifndef FAKE_TLS_H
+#define FAKE_TLS_H
 
 #include <stdlib.h>
 #include <string.h>

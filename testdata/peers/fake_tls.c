@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * A program with a TLS library inside that does nothing (hollow.h). So connections come and go far faster than any handshake would
+ * A program with a TLS library inside that does nothing (fake_tls.h). So connections come and go far faster than any handshake would
  * let them, and the recorder's books can be checked where it cannot keep up.
  *
- *   hollow short N        N connections, one after another, 200 bytes each
- *   hollow kept N         the same, never freed
- *   hollow processes P N  P processes, one after another, N connections each
- *   hollow exec K         executes itself K times; each image writes, then waits in a read
- *   hollow sendfile SIZE  writes, sends a file of so many bytes, writes again
- *   hollow flood MS       writes 1 KiB as fast as it goes for so many milliseconds
+ *   fake_tls short N        N connections, one after another, 200 bytes each
+ *   fake_tls kept N         the same, never freed
+ *   fake_tls processes P N  P processes, one after another, N connections each
+ *   fake_tls exec K         executes itself K times; each image writes, then waits in a read
+ *   fake_tls sendfile SIZE  writes, sends a file of so many bytes, writes again
+ *   fake_tls flood MS       writes 1 KiB as fast as it goes for so many milliseconds
  *
  * Prints the bytes that were written and read, all in all.
  */
@@ -21,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "hollow.h"
+#include "fake_tls.h"
 #include "stall.h"
 
 #define MESSAGE 200

@@ -1,7 +1,7 @@
 //! Every way of attaching that older kernels leave, forced on this one: the captures must be the
 //! same.
 
-use crate::cases::{both_ends_match_the_truth, matches_the_truth_with};
+use crate::openssl_api::{both_ends_match_the_truth, matches_the_truth_with};
 use crate::peers::case;
 use crate::support::Live;
 
@@ -25,7 +25,7 @@ fn every_tier() {
 /// The library does the socket I/O, and is not told a descriptor. Which ways to see that this
 /// kernel leaves open differs; the kernel tests have them all.
 #[test]
-fn sockets_that_the_library_uses_untold() {
+fn sockets_that_the_library_uses_without_a_descriptor() {
     for tier in ["multi", "sock-length", "sock-length,fentry,kprobe"] {
         matches_the_truth_with(&["--without", tier], &["socket-bio"]);
     }

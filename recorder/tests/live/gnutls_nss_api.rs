@@ -3,11 +3,11 @@
 
 use std::process::Command;
 
-use crate::cases::{both_ends_match_the_truth, command_matches_the_truth};
+use crate::assert_truth::assert_recorded_once;
+use crate::openssl_api::{both_ends_match_the_truth, command_matches_the_truth};
 use crate::peers::build;
 use crate::server::certificate;
 use crate::support::Live;
-use crate::truth::assert_recorded_once;
 
 fn gnutls(case: &str) {
     // OpenSSL's for the truth's hashes.

@@ -11,8 +11,8 @@
  *
  * All other functions do as libssl's.
  *
- * Build: gcc -O2 -g -shared -fPIC -o liar.so liar.c -Wl,--no-as-needed -lssl
- *    or: gcc -O2 -g -shared -fPIC -DBRITTLE -o brittle.so liar.c -Wl,--no-as-needed -lssl
+ * Build: gcc -O2 -g -shared -fPIC -o bad_tail_call.so bad_tail_call.c -Wl,--no-as-needed -lssl
+ *    or: gcc -O2 -g -shared -fPIC -DBRITTLE -o brittle.so bad_tail_call.c -Wl,--no-as-needed -lssl
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

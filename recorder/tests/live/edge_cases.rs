@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::leftovers::held_by;
+use crate::assert_truth::{assert_ends, recorded_ends};
+use crate::cleanup::held_by;
 use crate::listing::Listing;
-use crate::peers::{case, strain, text, truth};
+use crate::peers::{bookkeeping, case, text, truth};
 use crate::support::{Live, Recorded, SSLREC, Started, read_lossy, within};
-use crate::truth::{assert_ends, recorded_ends};
 
 const SIGABRT: i32 = 6;
 const SIGKILL: i32 = 9;
@@ -46,7 +46,7 @@ fn a_process_that_executes_another_image_while_a_thread_waits_in_a_read() {
 }
 
 fn strained(live: &Live, options: &[&str], arguments: &[&str]) -> (Recorded, u64) {
-    let program = strain();
+    let program = bookkeeping();
     let options = [&["--lib", &program], options].concat();
     let command = [&[&*program], arguments].concat();
     let recorded = live.record(&options, &command).succeeded();
@@ -127,7 +127,7 @@ fn resident_kib(recorder: &Started) -> u64 {
 
 /// The recorder of a process that has made so many connections and has none now.
 fn after_connections(live: &Live, count: &str) -> (Vec<(String, usize)>, u64) {
-    let program = strain();
+    let program = bookkeeping();
     let (files, mut sslrec) = live.sslrec(&["--lib", &program, "--fail-on-loss"]);
     let recorder = live.spawn(sslrec.args(["--", &program, "idle", count]));
     let idle = || read_lossy(&recorder.stderr).contains("idle").then_some(());
