@@ -5,10 +5,10 @@
 
 use memchr::memchr2;
 
-use super::Notes;
 use super::messages::Kept;
+use super::{Door, Notes, Protocol};
 use crate::exchange::carried::{Event, Events};
-use crate::exchange::{Fields, Note};
+use crate::exchange::{Carried, Exchange, Fields, Note, Sender};
 
 /// How much of a line is held if contents were not asked for: enough to know its field.
 const LINE_START: usize = 32;
@@ -44,9 +44,35 @@ enum Sync {
     InEvent,
 }
 
+/// Way into server-sent events: the type of the response.
+pub(super) const DOOR: Door = Door {
+    asked: |_, _| None,
+    answered: |_, headers, keep| Some(Box::new(Reader::answered(headers, keep)?)),
+};
+
+impl Protocol for Reader {
+    fn data(&mut self, from: Sender, bytes: &[u8], time_ns: u64, notes: &mut Notes) {
+        if from == Sender::Server {
+            self.contents(bytes, time_ns, notes);
+        }
+    }
+
+    fn lost(&mut self, from: Sender, _: Option<u64>, _: u64, notes: &mut Notes) {
+        if from == Sender::Server {
+            self.gap(notes);
+        }
+    }
+
+    // Any text is a stream of events, and the text after the last empty line is not an event: there is
+    // no partial one.
+    fn finish(self: Box<Self>, _: &Exchange, _: &mut Notes) -> (Carried, bool) {
+        (Carried::Events(self.into_events()), true)
+    }
+}
+
 impl Reader {
     /// A reader for a response with these fields, if it has events.
-    pub(super) fn answered(headers: &Fields, keep: bool) -> Option<Self> {
+    fn answered(headers: &Fields, keep: bool) -> Option<Self> {
         headers.media_type()?.eq_ignore_ascii_case(b"text/event-stream").then(|| Self {
             line: Vec::new(),
             after_cr: false,
@@ -61,7 +87,7 @@ impl Reader {
         })
     }
 
-    pub(super) fn data(&mut self, mut bytes: &[u8], time_ns: u64, notes: &mut Notes) {
+    fn contents(&mut self, mut bytes: &[u8], time_ns: u64, notes: &mut Notes) {
         if std::mem::take(&mut self.after_cr) {
             match bytes {
                 [] => self.after_cr = true,
@@ -80,7 +106,7 @@ impl Reader {
     }
 
     /// Bytes are missing here.
-    pub(super) fn lost(&mut self, notes: &mut Notes) {
+    fn gap(&mut self, notes: &mut Notes) {
         self.line.clear();
         self.after_cr = false;
         self.first_line = false;
@@ -89,7 +115,7 @@ impl Reader {
     }
 
     /// What was found. An event without an empty line after it is none.
-    pub(super) fn finish(self) -> Events {
+    fn into_events(self) -> Events {
         let Self { count, first_ns, retry_ms, messages, .. } = self;
         Events { count, first_ns, retry_ms, messages: messages.into_inner() }
     }
@@ -185,9 +211,9 @@ mod tests {
     fn read(pieces: &[&[u8]], keep: bool) -> Events {
         let (mut reader, mut notes) = (reader(keep), Notes::default());
         for (time_ns, piece) in (1..).zip(pieces) {
-            reader.data(piece, time_ns, &mut notes);
+            reader.contents(piece, time_ns, &mut notes);
         }
-        reader.finish()
+        reader.into_events()
     }
 
     const STREAM: &[u8] = b"\xef\xbb\xbf: hello\n\ndata: one\r\n\r\nevent: add\rdata:two\rdata\r\
@@ -220,7 +246,7 @@ mod tests {
     fn what_is_not_asked_for_is_not_held() {
         let (mut reader, mut notes) = (reader(false), Notes::default());
         for _ in 0..1000 {
-            reader.data(b"data: a long line that never ends", 1, &mut notes);
+            reader.contents(b"data: a long line that never ends", 1, &mut notes);
         }
         assert!(reader.line.len() <= LINE_START && reader.event.data.is_empty());
     }
@@ -231,10 +257,10 @@ mod tests {
             for len in [1, 2, 9, 40] {
                 let end = (at + len).min(STREAM.len());
                 let (mut reader, mut notes) = (reader(true), Notes::default());
-                reader.data(&STREAM[..at], 1, &mut notes);
-                reader.lost(&mut notes);
-                reader.data(&STREAM[end..], 1, &mut notes);
-                let events = reader.finish();
+                reader.contents(&STREAM[..at], 1, &mut notes);
+                reader.gap(&mut notes);
+                reader.contents(&STREAM[end..], 1, &mut notes);
+                let events = reader.into_events();
                 assert_eq!(notes.0.len(), 1);
                 for event in brief(&events) {
                     assert!(EVENTS.contains(&&*event), "{at} {len}: {event}");

@@ -6,12 +6,12 @@
 
 use percent_encoding::percent_decode;
 
-use super::Notes;
 use super::base64;
 use super::messages::Kept;
+use super::{Door, Further, Notes, Protocol};
 use crate::coding;
 use crate::exchange::carried::{Count, Grpc, GrpcMessage};
-use crate::exchange::{Exchange, Fields, Note, Sender};
+use crate::exchange::{Carried, Exchange, Fields, Note, Sender};
 use crate::text::latin1;
 
 /// Length of what stands before each message.
@@ -75,20 +75,61 @@ struct Open {
     data: Vec<u8>,
 }
 
+/// Ways into gRPC.
+pub(super) const DOOR: Door = Door {
+    asked: |request, keep| {
+        // Calls are always POST, so most requests are not examined further.
+        if request.method.as_deref().is_some_and(|method| method != "POST") {
+            return None;
+        }
+        let reader = Reader::asked(&request.message.headers, keep)?;
+        Some(Box::new(reader))
+    },
+    answered: |request, headers, keep| match request {
+        // A request that was not recorded may have asked for anything.
+        None => Some(Box::new(Reader::answered(headers, keep)?)),
+        Some(_) => None,
+    },
+};
+
+impl Protocol for Reader {
+    fn head(&mut self, _: &Exchange, headers: &Fields, from: Sender, _: &mut Notes) -> Further {
+        self.read_head(headers, from);
+        Further::Coded
+    }
+
+    fn data(&mut self, from: Sender, bytes: &[u8], time_ns: u64, notes: &mut Notes) {
+        self.contents(from, bytes, time_ns, notes);
+    }
+
+    fn lost(&mut self, from: Sender, len: Option<u64>, time_ns: u64, notes: &mut Notes) {
+        self.gap(from, len, time_ns, notes);
+    }
+
+    fn stop(&mut self, from: Sender) {
+        self.half(from).state = State::Lost;
+    }
+
+    fn finish(self: Box<Self>, exchange: &Exchange, notes: &mut Notes) -> (Carried, bool) {
+        let (grpc, whole) = self.end_of_call(exchange, notes);
+        (Carried::Grpc(grpc), whole)
+    }
+}
+
 impl Reader {
     /// A reader for the exchange of a request with these fields, if it is gRPC.
-    pub(super) fn asked(headers: &Fields, keep: bool) -> Option<Self> {
+    fn asked(headers: &Fields, keep: bool) -> Option<Self> {
         let mut reader = Self::of(headers, keep)?;
         reader.client.whole = true;
-        reader.head(headers, Sender::Client);
+        reader.read_head(headers, Sender::Client);
         Some(reader)
     }
 
     /// The same of a response whose request was not recorded.
-    pub(super) fn answered(headers: &Fields, keep: bool) -> Option<Self> {
+    fn answered(headers: &Fields, keep: bool) -> Option<Self> {
         let mut reader = Self::of(headers, keep)?;
         reader.client.state = State::Lost;
-        reader.head(headers, Sender::Server);
+        reader.read_head(headers, Sender::Server);
         Some(reader)
     }
 
@@ -99,7 +140,7 @@ impl Reader {
     }
 
     /// A head of this side was read.
-    pub(super) fn head(&mut self, headers: &Fields, from: Sender) {
+    fn read_head(&mut self, headers: &Fields, from: Sender) {
         let kind = kind(headers);
         let half = self.half(from);
         half.encoding = headers.first("grpc-encoding").map(|name| latin1(name).into_owned());
@@ -118,7 +159,7 @@ impl Reader {
         }
     }
 
-    pub(super) fn data(&mut self, from: Sender, bytes: &[u8], time_ns: u64, notes: &mut Notes) {
+    fn contents(&mut self, from: Sender, bytes: &[u8], time_ns: u64, notes: &mut Notes) {
         let half = self.half(from);
         let Some(decoder) = &mut half.text else {
             return self.octets(from, bytes, time_ns, notes);
@@ -163,7 +204,7 @@ impl Reader {
         }
     }
 
-    pub(super) fn lost(&mut self, from: Sender, len: Option<u64>, time_ns: u64, notes: &mut Notes) {
+    fn gap(&mut self, from: Sender, len: Option<u64>, time_ns: u64, notes: &mut Notes) {
         let half = self.half(from);
         // How many bytes missing base64 stood for depends on where it was padded.
         let len = len.filter(|_| half.text.is_none());
@@ -179,11 +220,6 @@ impl Reader {
                 notes.add(Note::GrpcLost(from));
             }
         }
-    }
-
-    /// Nothing more is read of this side.
-    pub(super) fn stop(&mut self, from: Sender) {
-        self.half(from).state = State::Lost;
     }
 
     /// Ends the message of this side if it is whole.
@@ -211,7 +247,7 @@ impl Reader {
     }
 
     /// What was found, and whether it did not end inside of a message.
-    pub(super) fn finish(self, exchange: &Exchange, notes: &mut Notes) -> (Grpc, bool) {
+    fn end_of_call(self, exchange: &Exchange, notes: &mut Notes) -> (Grpc, bool) {
         let mut whole = true;
         for (from, half) in [(Sender::Client, &self.client), (Sender::Server, &self.server)] {
             let begun = match &half.state {

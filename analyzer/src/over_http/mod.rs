@@ -1,9 +1,12 @@
-//! What rides on HTTP: reads gRPC, WebSocket and server-sent events out of the contents of an
-//! exchange, while they come, so that each message has its time.
+//! Protocols on top of HTTP: gRPC, WebSocket and server-sent events, read out of the contents of an
+//! exchange while they arrive, so that each message has its time.
 //!
-//! A [`Reader`] belongs to an exchange that is not finished. It is given contents after transfer
-//! coding, of either side, and gaps in them; it undoes content codings itself. What it holds while
-//! contents were not asked for does not grow. What it found is put into the exchange at its end.
+//! A [`Reader`] belongs to an unfinished exchange. It takes contents after transfer coding, of either
+//! side, and gaps in them; it undoes content codings itself. Without a request for contents its
+//! memory does not grow. At its end its findings become part of the exchange.
+//!
+//! A protocol is a module with a [`Protocol`] and a [`Door`], a row of [`DOORS`], and a variant of
+//! [`Carried`].
 
 mod base64;
 mod events;
@@ -11,25 +14,79 @@ mod grpc;
 mod messages;
 mod websocket;
 
+use std::fmt::Debug;
+
 use crate::coding::StreamDecoder;
 use crate::exchange::{Carried, Exchange, Fields, Note, Request, Sender};
 
 /// Reads the messages of a protocol out of the contents of one exchange.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    protocol: Protocol,
+    protocol: Box<dyn Protocol>,
     /// What undoes the content coding of each side, where there is one.
     client: Coded,
     server: Coded,
     notes: Notes,
 }
 
-#[derive(Debug)]
-enum Protocol {
-    Grpc(grpc::Reader),
-    WebSocket(Box<websocket::Reader>),
-    Events(events::Reader),
+/// A protocol on top of HTTP, as it reads the contents of one exchange.
+trait Protocol: Debug + Send {
+    /// A further head of the exchange was read.
+    fn head(
+        &mut self,
+        exchange: &Exchange,
+        headers: &Fields,
+        from: Sender,
+        notes: &mut Notes,
+    ) -> Further {
+        let _ = (exchange, headers, from, notes);
+        Further::Same
+    }
+
+    /// Contents of one side, without content coding; the last byte was handed over at `time_ns`.
+    fn data(&mut self, from: Sender, bytes: &[u8], time_ns: u64, notes: &mut Notes);
+
+    /// Bytes of one side are missing; with `None` their number is unknown, and may be 0.
+    fn lost(&mut self, from: Sender, len: Option<u64>, time_ns: u64, notes: &mut Notes);
+
+    /// Nothing more is read of this side, and a note has the reason.
+    fn stop(&mut self, from: Sender) {
+        let _ = from;
+    }
+
+    /// Contents are kept as messages, and not as bytes as well.
+    fn replaces_body(&self) -> bool {
+        false
+    }
+
+    /// Nothing follows. Returns the findings, and whether they end between two messages.
+    fn finish(self: Box<Self>, exchange: &Exchange, notes: &mut Notes) -> (Carried, bool);
 }
+
+/// Consequence of a further head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Further {
+    /// Contents are read as before.
+    Same,
+    /// Contents of the sender have the content coding of this head.
+    Coded,
+    /// The contents are not of the protocol.
+    Other,
+}
+
+/// A reader, if the protocol is in use.
+type Found = Option<Box<dyn Protocol>>;
+
+/// The ways into a protocol. Each returns a reader that keeps messages if `keep` is set.
+struct Door {
+    /// The request asks for the protocol.
+    asked: fn(&Request, keep: bool) -> Found,
+    /// The response has the protocol, and the request, if it was recorded, did not ask for any.
+    answered: fn(Option<&Request>, &Fields, keep: bool) -> Found,
+}
+
+/// All protocols, in the order in which they are tried.
+const DOORS: [Door; 3] = [websocket::DOOR, grpc::DOOR, events::DOOR];
 
 /// The content coding of a side.
 #[derive(Debug)]
@@ -63,8 +120,9 @@ impl Reader {
             return;
         }
         let protocol = match from {
-            Sender::Client => request.and_then(|request| Protocol::asked(request, keep)),
-            Sender::Server => Protocol::answered(request, headers, keep),
+            Sender::Client => request
+                .and_then(|request| DOORS.iter().find_map(|door| (door.asked)(request, keep))),
+            Sender::Server => DOORS.iter().find_map(|door| (door.answered)(request, headers, keep)),
         };
         let Some(protocol) = protocol else { return };
         let (client, server) = (Coded::Not, Coded::Not);
@@ -78,31 +136,22 @@ impl Reader {
         let mut socket = websocket::Reader::new(keep);
         let mut notes = Notes::default();
         socket.agreed(response, &mut notes);
-        let protocol = Protocol::WebSocket(Box::new(socket));
+        let protocol = Box::new(socket);
         Box::new(Self { protocol, client: Coded::Not, server: Coded::Not, notes })
     }
 
     /// Contents are kept as messages, and not as bytes once more.
     pub(crate) fn replaces_body(&self) -> bool {
-        matches!(self.protocol, Protocol::WebSocket(_))
+        self.protocol.replaces_body()
     }
 
-    /// A further head was read. Returns whether the contents still are what they seemed.
+    /// A further head was read. Returns whether the contents still are of the protocol.
     fn answered(&mut self, exchange: &Exchange, headers: &Fields, from: Sender) -> bool {
-        match &mut self.protocol {
-            Protocol::Grpc(grpc) => {
-                grpc.head(headers, from);
-                self.coded(headers, from);
-                true
-            }
-            Protocol::WebSocket(socket) if from == Sender::Server => {
-                // RFC 8441 section 5: any 2xx opens it.
-                let status = exchange.response.as_ref().and_then(|response| response.status);
-                socket.agreed(headers, &mut self.notes);
-                status.is_none_or(|status| (200..300).contains(&status))
-            }
-            Protocol::WebSocket(_) | Protocol::Events(_) => true,
+        let further = self.protocol.head(exchange, headers, from, &mut self.notes);
+        if further == Further::Coded {
+            self.coded(headers, from);
         }
+        further != Further::Other
     }
 
     /// Prepares for the content coding that these fields tell of.
@@ -165,75 +214,10 @@ impl Reader {
     /// message make it incomplete.
     pub(crate) fn finish(self, exchange: &mut Exchange) {
         let Self { protocol, mut notes, .. } = self;
-        let (carried, whole) = match protocol {
-            Protocol::Grpc(grpc) => {
-                let (grpc, whole) = grpc.finish(exchange, &mut notes);
-                (Carried::Grpc(grpc), whole)
-            }
-            Protocol::WebSocket(socket) => {
-                let (socket, whole) = socket.finish(&mut notes);
-                (Carried::WebSocket(socket), whole)
-            }
-            // Any text is a stream of events; what follows the last empty line is none.
-            Protocol::Events(events) => (Carried::Events(events.finish()), true),
-        };
+        let (carried, whole) = protocol.finish(exchange, &mut notes);
         exchange.carried = Some(Box::new(carried));
         exchange.complete &= whole;
         notes.0.into_iter().for_each(|note| exchange.note(note));
-    }
-}
-
-impl Protocol {
-    /// What a request asks for, as far as it tells.
-    fn asked(request: &Request, keep: bool) -> Option<Self> {
-        if let Some(socket) = websocket::Reader::asked(request, keep) {
-            return Some(Protocol::WebSocket(Box::new(socket)));
-        }
-        // Calls are always POST, so most requests are not looked at any further.
-        if request.method.as_deref().is_some_and(|method| method != "POST") {
-            return None;
-        }
-        grpc::Reader::asked(&request.message.headers, keep).map(Protocol::Grpc)
-    }
-
-    /// What a response with these fields has, to a request that said nothing of it.
-    fn answered(request: Option<&Request>, headers: &Fields, keep: bool) -> Option<Self> {
-        // One that was not recorded may have asked for anything.
-        if request.is_none()
-            && let Some(grpc) = grpc::Reader::answered(headers, keep)
-        {
-            return Some(Protocol::Grpc(grpc));
-        }
-        events::Reader::answered(headers, keep).map(Protocol::Events)
-    }
-
-    fn data(&mut self, from: Sender, bytes: &[u8], time_ns: u64, notes: &mut Notes) {
-        match self {
-            Protocol::Grpc(grpc) => grpc.data(from, bytes, time_ns, notes),
-            Protocol::WebSocket(socket) => socket.data(from, bytes, time_ns, notes),
-            Protocol::Events(events) if from == Sender::Server => {
-                events.data(bytes, time_ns, notes)
-            }
-            Protocol::Events(_) => {}
-        }
-    }
-
-    fn lost(&mut self, from: Sender, len: Option<u64>, time_ns: u64, notes: &mut Notes) {
-        match self {
-            Protocol::Grpc(grpc) => grpc.lost(from, len, time_ns, notes),
-            Protocol::WebSocket(socket) => socket.lost(from, len, time_ns, notes),
-            Protocol::Events(events) if from == Sender::Server => events.lost(notes),
-            Protocol::Events(_) => {}
-        }
-    }
-
-    /// Nothing more is read of this side, and a note says why.
-    fn stop(&mut self, from: Sender) {
-        match self {
-            Protocol::Grpc(grpc) => grpc.stop(from),
-            // It is not given anything more.
-            Protocol::WebSocket(_) | Protocol::Events(_) => {}
-        }
     }
 }
 

@@ -10,10 +10,10 @@ mod inflate;
 use inflate::Inflate;
 use sslrec_wire::websocket::{self as frame, Head, MAX_CONTROL, MAX_HEAD};
 
-use super::Notes;
 use super::messages::Kept;
+use super::{Door, Further, Notes, Protocol};
 use crate::exchange::carried::{Count, WebSocket, WebSocketClose, WebSocketKind, WebSocketMessage};
-use crate::exchange::{Fields, Note, Request, Sender};
+use crate::exchange::{Carried, Exchange, Fields, Note, Sender};
 use crate::text::latin1;
 
 /// Splits both directions of a connection into WebSocket messages.
@@ -76,13 +76,56 @@ struct Message {
     defect: Option<&'static str>,
 }
 
-impl Reader {
-    /// A reader for a request that asks for a WebSocket over HTTP/2.
-    pub(super) fn asked(request: &Request, keep: bool) -> Option<Self> {
+/// Ways into WebSocket. An upgrade of HTTP/1.1 has its own ([`super::Reader::upgraded`]).
+pub(super) const DOOR: Door = Door {
+    asked: |request, keep| {
         let protocol = request.pseudo_protocol.as_deref()?;
-        protocol.eq_ignore_ascii_case(b"websocket").then(|| Self::new(keep))
+        if !protocol.eq_ignore_ascii_case(b"websocket") {
+            return None;
+        }
+        Some(Box::new(Reader::new(keep)))
+    },
+    answered: |_, _, _| None,
+};
+
+impl Protocol for Reader {
+    fn head(
+        &mut self,
+        exchange: &Exchange,
+        headers: &Fields,
+        from: Sender,
+        notes: &mut Notes,
+    ) -> Further {
+        if from == Sender::Client {
+            return Further::Same;
+        }
+        self.agreed(headers, notes);
+        // RFC 8441 section 5: any 2xx opens it.
+        match exchange.response.as_ref().and_then(|response| response.status) {
+            None | Some(200..300) => Further::Same,
+            Some(_) => Further::Other,
+        }
     }
 
+    fn data(&mut self, from: Sender, bytes: &[u8], time_ns: u64, notes: &mut Notes) {
+        self.contents(from, bytes, time_ns, notes);
+    }
+
+    fn lost(&mut self, from: Sender, len: Option<u64>, time_ns: u64, notes: &mut Notes) {
+        self.gap(from, len, time_ns, notes);
+    }
+
+    fn replaces_body(&self) -> bool {
+        true
+    }
+
+    fn finish(self: Box<Self>, _: &Exchange, notes: &mut Notes) -> (Carried, bool) {
+        let (socket, whole) = self.end_of_socket(notes);
+        (Carried::WebSocket(socket), whole)
+    }
+}
+
+impl Reader {
     pub(super) fn new(keep: bool) -> Self {
         Self {
             client: Half::default(),
@@ -125,7 +168,7 @@ impl Reader {
         }
     }
 
-    pub(super) fn data(&mut self, from: Sender, mut bytes: &[u8], time_ns: u64, notes: &mut Notes) {
+    fn contents(&mut self, from: Sender, mut bytes: &[u8], time_ns: u64, notes: &mut Notes) {
         while !bytes.is_empty() {
             let keep = self.messages.has_room();
             let half = self.half(from);
@@ -199,7 +242,7 @@ impl Reader {
         }
     }
 
-    pub(super) fn lost(&mut self, from: Sender, len: Option<u64>, time_ns: u64, notes: &mut Notes) {
+    fn gap(&mut self, from: Sender, len: Option<u64>, time_ns: u64, notes: &mut Notes) {
         let half = self.half(from);
         match (&mut half.state, len) {
             (State::Lost, _) => {}
@@ -284,7 +327,7 @@ impl Reader {
     }
 
     /// What was found, and whether it did not end inside of a message.
-    pub(super) fn finish(self, notes: &mut Notes) -> (WebSocket, bool) {
+    fn end_of_socket(self, notes: &mut Notes) -> (WebSocket, bool) {
         let mut whole = true;
         for (from, half) in [(Sender::Client, &self.client), (Sender::Server, &self.server)] {
             let cut = match &half.state {
@@ -362,14 +405,14 @@ mod tests {
         let (mut reader, mut notes) = (Reader::new(false), Notes::default());
         let fragment = [&[0x01, 0x7e, 0x03, 0xe8][..], &[b'x'; 1000]].concat();
         let more = [&[0x00, 0x7e, 0x03, 0xe8][..], &[b'x'; 1000], &[0x89, 4], b"ping"].concat();
-        reader.data(Sender::Server, &fragment, 1, &mut notes);
+        reader.contents(Sender::Server, &fragment, 1, &mut notes);
         for _ in 0..1000 {
-            reader.data(Sender::Server, &more, 1, &mut notes);
+            reader.contents(Sender::Server, &more, 1, &mut notes);
         }
         let held = reader.server.message.as_ref().map_or(0, |message| message.data.capacity());
         assert_eq!((held, notes.0.len()), (0, 0));
-        reader.data(Sender::Server, &[0x80, 0], 1, &mut notes);
-        let (socket, whole) = reader.finish(&mut notes);
+        reader.contents(Sender::Server, &[0x80, 0], 1, &mut notes);
+        let (socket, whole) = reader.end_of_socket(&mut notes);
         let count = Count { messages: 1, bytes: 1_001_000 };
         assert!(whole && socket.server == count && socket.messages.is_none());
     }
