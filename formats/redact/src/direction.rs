@@ -60,16 +60,23 @@ struct Unknown {
     first: bool,
     /// A line begins here.
     line: bool,
+    /// Up to here no line ends.
+    scanned: u64,
 }
 
 impl Unknown {
     /// At the beginning of something.
     fn fresh(engine: &Engine) -> Protocol {
-        Protocol::Unknown(Self { opaque: Some(Body::unsure(engine)), first: true, line: true })
+        Protocol::Unknown(Self {
+            opaque: Some(Body::unsure(engine)),
+            first: true,
+            line: true,
+            scanned: 0,
+        })
     }
 
     /// In the middle of something.
-    const LOST: Self = Self { opaque: None, first: false, line: false };
+    const LOST: Self = Self { opaque: None, first: false, line: false, scanned: 0 };
 }
 
 impl Direction {
@@ -256,7 +263,10 @@ impl Unknown {
             return found;
         }
         let bytes = window.from(*at);
-        let line = memchr(b'\n', bytes).map(|end| &bytes[..=end]);
+        // The line may be long and come byte by byte.
+        let scanned = self.scanned.saturating_sub(*at).min(bytes.len() as u64) as usize;
+        let line = memchr(b'\n', &bytes[scanned..]).map(|end| &bytes[..=scanned + end]);
+        self.scanned = *at + line.map_or(bytes.len(), |_| 0) as u64;
         if line.is_none() && (begins || self.line) && may_be_start(bytes) {
             return Found::Nothing;
         }
@@ -335,8 +345,11 @@ impl Unknown {
 }
 
 /// A line without its end can become a start line.
-fn may_be_start(bytes: &[u8]) -> bool {
-    [Kind::Request, Kind::Response].iter().any(|&kind| start::may_be_head(kind, bytes))
+fn may_be_start(line: &[u8]) -> bool {
+    const VERSION: &[u8] = b"HTTP/1.";
+    start::may_be_request(line)
+        || (line.len() <= start::MAX_LINE && line.starts_with(VERSION))
+        || VERSION.starts_with(line)
 }
 
 /// The beginning of a frame header can become that of a server's first SETTINGS.
