@@ -1,18 +1,18 @@
-//! Bodies as text, whatever their character set.
+//! Decodes bodies of any character set to text.
 //!
-//! What comes first counts: a byte order mark, the `charset` of the content type, what an HTML or
-//! XML text says of itself, and else UTF-8. Nothing is guessed by the looks of the bytes: what
-//! does not fit is not text.
+//! The first of these determines the character set: a byte order mark, the `charset` of the content
+//! type, a declaration in an HTML or XML text, or else UTF-8. The bytes are not used for guesses: a
+//! body that does not fit its character set is not text.
 
 use std::borrow::Cow;
 
 use encoding_rs::{Encoding, UTF_8};
 
-/// How far into a text it is looked for what it says of itself: as far as the HTML standard asks
-/// for (section 13.2.3.2).
+/// How many bytes are searched for a declared encoding; the limit of the HTML standard (section
+/// 13.2.3.2).
 const SAYS_WITHIN: usize = 1024;
 
-/// The body as text, if it is text: with no control characters that texts do not have.
+/// Returns the body as text, if it is text: without control characters that texts never have.
 pub(crate) fn text<'a>(content_type: &str, body: &'a [u8]) -> Option<Cow<'a, str>> {
     let (encoding, mark_len) = match Encoding::for_bom(body) {
         Some(known) => known,
@@ -23,7 +23,8 @@ pub(crate) fn text<'a>(content_type: &str, body: &'a [u8]) -> Option<Cow<'a, str
     (!malformed && !text.contains(binary)).then_some(text)
 }
 
-/// The character set that the content type or the text names, if it is one that is known.
+/// Returns the character set that the content type or the text declares, if it is a known character
+/// set.
 fn declared(content_type: &str, body: &[u8]) -> Option<&'static Encoding> {
     let (media_type, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
     let charset = parameters.split(';').find_map(|parameter| {
@@ -41,11 +42,11 @@ fn declared(content_type: &str, body: &[u8]) -> Option<&'static Encoding> {
         suffixed if suffixed.ends_with("+xml") => within(start, b"<?xml", b"encoding"),
         _ => None,
     };
-    // A text whose label could be read as ASCII is in no encoding of two bytes a character.
+    // A label that was readable as ASCII rules out encodings of two bytes a character.
     label.and_then(Encoding::for_label).filter(|encoding| encoding.is_ascii_compatible())
 }
 
-/// The value of `NAME=VALUE` within the first tag of this kind that has it.
+/// Returns the value of `NAME=VALUE` in the first tag of this kind that has the attribute.
 fn within<'a>(start: &'a [u8], tag: &[u8], name: &[u8]) -> Option<&'a [u8]> {
     let mut rest = start;
     while let Some(at) = find(rest, tag) {
@@ -63,7 +64,7 @@ fn within<'a>(start: &'a [u8], tag: &[u8], name: &[u8]) -> Option<&'a [u8]> {
     None
 }
 
-/// Where ASCII text stands, in either case.
+/// Returns the offset of an ASCII text, ignoring case.
 fn find(text: &[u8], what: &[u8]) -> Option<usize> {
     text.windows(what.len()).position(|window| window.eq_ignore_ascii_case(what))
 }

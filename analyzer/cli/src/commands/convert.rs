@@ -1,7 +1,7 @@
-//! `convert`: a raw log as pcapng, or a pcapng of ours as raw log.
+//! `convert`: converts a raw log to pcapng, or a pcapng of sslrec to a raw log.
 //!
-//! Records go from the reader of the one format to the writer of the other, and nothing here looks
-//! at their contents. What one of the formats cannot hold stands in `formats/FORMAT.md`.
+//! Records go from the reader of one format to the writer of the other, without a look at their
+//! contents. `formats/FORMAT.md` lists the data that a format cannot hold.
 
 use std::path::PathBuf;
 
@@ -53,20 +53,21 @@ pub(super) fn run(convert: &Convert) -> Result<()> {
         .map(drop)
 }
 
-/// Records that go from one file into another.
+/// A copy of records from one file to another.
 pub(super) struct Job<'j> {
     pub(super) file: &'j PathBuf,
     pub(super) out: &'j Destination,
-    /// Servers' ports are written as they are.
+    /// Write servers' ports unchanged.
     pub(super) keep_port: bool,
-    /// Progress is not shown.
+    /// Show no progress.
     pub(super) quiet: bool,
-    /// Changes the records on their way.
+    /// Redacts the records on their way.
     pub(super) redactor: Option<Redactor>,
 }
 
 impl Job<'_> {
-    /// Writes the output; `done` is what that is called. Returns what was blanked.
+    /// Writes the output; `done` is the verb for messages about damage. Returns the counts of
+    /// blanked values.
     pub(super) fn run(self, done: &str) -> Result<Counts> {
         let files = Files::open(std::slice::from_ref(self.file), false, self.quiet)?;
         let mut out = match self.out {
@@ -83,7 +84,7 @@ impl Job<'_> {
     }
 }
 
-/// Name of the output in messages.
+/// Returns the name of the output in messages.
 fn name(out: &Destination) -> String {
     match out {
         Destination::Stdout => "standard output".into(),
@@ -91,7 +92,7 @@ fn name(out: &Destination) -> String {
     }
 }
 
-/// Writes all records of the files. Returns how many there were, and what was blanked.
+/// Writes all records of the files. Returns their number and the counts of blanked values.
 fn copy(mut job: Job<'_>, files: Files<'_>, out: &mut NewFile) -> Result<(Read, u64, Counts)> {
     let (file, name) = (job.file.display(), name(job.out));
     let mut converter = Converter {
@@ -112,14 +113,14 @@ fn copy(mut job: Job<'_>, files: Files<'_>, out: &mut NewFile) -> Result<(Read, 
     Ok((read, records, counts))
 }
 
-/// Writes records as they come.
+/// Writes records as they arrive.
 struct Converter<'o> {
     job: &'o Job<'o>,
     redactor: Option<Redactor>,
-    /// Until the head of the file is known.
+    /// The output, until the head of the file is known.
     out: Option<&'o mut NewFile>,
     writer: Option<Box<dyn RecordWriter + 'o>>,
-    /// The file holds packets of the wire, and not records of ours.
+    /// The file has network packets instead of records of sslrec.
     foreign: bool,
     records: u64,
     /// Time of the last record.
@@ -161,11 +162,11 @@ impl<'o> Converter<'o> {
         outcome
     }
 
-    /// Writes the records that the redactor still holds, and ends the output.
+    /// Writes the records that the redactor still holds, and closes the output.
     fn finish(mut self) -> Result<Counts, Error> {
         if self.foreign {
-            // The output of an empty capture is an empty capture. Other programs' captures have no
-            // closing record; without one the output would count as cut off.
+            // The output of an empty capture is an empty capture. Captures of other programs have
+            // no closing record; without such a record the output would count as truncated.
             let ts_ns = self.last_ns;
             self.write(&Record::Stats(Stats { ts_ns, last: true, ..Stats::default() }))?;
         }
@@ -186,7 +187,7 @@ impl<'o> Converter<'o> {
     }
 }
 
-/// Writes a record, unless one before it could not be.
+/// Writes a record, unless an earlier record failed.
 fn write(
     writer: &mut Box<dyn RecordWriter + '_>,
     record: &Record<'_>,
@@ -200,7 +201,7 @@ fn write(
 impl RecordSink for Converter<'_> {
     fn source(&mut self, kind: Kind) -> Flow {
         self.foreign = kind.is_foreign();
-        // Packets are reassembled to records, which can be redacted.
+        // Packets are reassembled to records, because only records can be redacted.
         if self.foreign && self.redactor.is_none() {
             Flow::Break(Stop::Done)
         } else {

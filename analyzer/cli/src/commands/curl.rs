@@ -1,28 +1,28 @@
-//! A curl command line that sends a request again.
+//! A curl command line that repeats a request.
 //!
-//! Every part of it comes from strangers, so every part is quoted ([`super::shell`]), and none can
-//! become an option or the name of a file that curl reads. What curl cannot be told is left out
-//! and named.
+//! Every part of it comes from the network, so every part is quoted ([`super::shell`]). No part can
+//! become an option, or the name of a file that curl reads. Fields that curl cannot send are
+//! omitted and reported.
 
 use anyhow::{Result, bail};
 use sslrec_analyzer::exchange::{Exchange, Fields, Request};
 
 use super::shell::{octal, quote};
 
-/// A command line, and what it does not repeat.
+/// A command line, and the parts of the request that it omits.
 pub(crate) struct Command {
     pub(crate) line: String,
     pub(crate) left_out: Vec<String>,
 }
 
-/// What curl says by itself: how long the body is, and that of the connection.
+/// Fields that curl sets itself, from the length of the body and the state of the connection.
 const BY_CURL: [&str; 5] =
     ["content-length", "transfer-encoding", "http2-settings", "expect", "te"];
 
-/// What curl adds where it is not told to leave it out.
+/// Fields that curl adds unless an option removes them.
 const ADDED: [&str; 3] = ["user-agent", "accept", "content-type"];
 
-/// The command that repeats the request of an exchange.
+/// Returns the command that repeats the request of an exchange.
 pub(crate) fn command(exchange: &Exchange) -> Result<Command> {
     let id = exchange.id;
     let Some(request) = &exchange.request else { bail!("exchange {id} has no request to repeat") };
@@ -48,7 +48,7 @@ pub(crate) fn command(exchange: &Exchange) -> Result<Command> {
             words.extend(["--data-raw".into(), quote(body)]);
         }
     }
-    // A URL that begins like an option is still one.
+    // `--url` keeps a URL that begins with `-` from being read as an option.
     words.extend(["--url".into(), quote(&url)]);
     Ok(Command { line: pipe + &words.join(" "), left_out })
 }
@@ -89,7 +89,7 @@ fn headers(
         if !is_token(name) || value.contains(&0) || value == b"<unknown>" {
             left_out.push(format!("header {lower} is left out"));
         } else if value.is_empty() {
-            // `Name:` would take the field away.
+            // curl reads `Name:` as a request to remove the field.
             header(&[name, b";"].concat());
         } else {
             header(&[name, b": ", value].concat());
@@ -112,19 +112,20 @@ fn has(fields: &Fields, name: &str) -> bool {
     fields.first(name).is_some()
 }
 
-/// curl takes this Host from the URL.
+/// Returns whether curl derives this Host from the URL.
 fn is_host_of(value: &[u8], url: &[u8]) -> bool {
     let authority = url.split(|&b| b == b'/').nth(2).unwrap_or_default();
     authority == value
 }
 
-/// A name of a header (RFC 9110 section 5.6.2).
+/// Returns whether the name is a valid header name (RFC 9110 section 5.6.2).
 fn is_token(name: &[u8]) -> bool {
     let token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
     !name.is_empty() && name.iter().all(token)
 }
 
-/// Writes the body to curl. An argument of a built-in has no limit, and lines stay readable.
+/// Pipes the body to curl with `printf`. Arguments of a built-in have no length limit, and the
+/// lines stay readable.
 fn printf(body: &[u8]) -> String {
     format!("printf '{}' | ", octal(body))
 }

@@ -1,7 +1,7 @@
-//! `extract`: bodies as files.
+//! `extract`: writes bodies to files.
 //!
-//! Names come from strangers ([`super::file_name`]), and so may what stands in the folder already:
-//! every file is made anew, never written through a link or over another one.
+//! Names come from the network ([`super::file_name`]), and others may have put files into the
+//! folder: every file is created anew, never written through a link or over an existing file.
 
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
@@ -22,7 +22,7 @@ use super::file_name::file_name;
 use super::reading::{Reading, Wanted, filter, flush, read, stdout};
 use crate::flow;
 
-/// How many files may have one name but for a number.
+/// Maximum number of files whose names differ only by a number.
 const MAX_ALIKE: u32 = 10_000;
 
 /// Write bodies to files
@@ -155,7 +155,7 @@ impl<W: Write> Bodies<'_, W> {
             let (end, wanted) = match info.client_direction() {
                 Some(client) if client == direction => ("client", self.requests),
                 Some(_) => ("server", self.responses),
-                // Neither is known to be a request or a response.
+                // The direction is unknown, so this is neither a request nor a response.
                 None if direction == Direction::Sent => ("local", self.requests == self.responses),
                 None => ("remote", self.requests == self.responses),
             };
@@ -173,7 +173,8 @@ impl<W: Write> Bodies<'_, W> {
     fn write(&mut self, name: &str, data: &[u8], about: &str) -> Result<()> {
         let (mut file, path) = create(self.dir, name)?;
         if let Err(error) = file.write_all(data) {
-            // Half a body looks like a whole one. If it cannot be removed, the message names it.
+            // A partial body would look complete. If the file cannot be removed, the message names
+            // it.
             let _ = fs::remove_file(&path);
             return Err(error).with_context(|| format!("cannot write {}", path.display()));
         }
@@ -184,13 +185,13 @@ impl<W: Write> Bodies<'_, W> {
     }
 }
 
-/// The contents, where there are any.
+/// Returns the message with its contents, if it has any.
 fn contents(message: &Message) -> Option<(&Message, &[u8])> {
     let data = message.body.data.as_deref().filter(|data| !data.is_empty())?;
     Some((message, data))
 }
 
-/// Makes a file of this name, or of the first one like it that is not taken.
+/// Creates a file of this name, or of the first free name with a number.
 fn create(dir: &Path, name: &str) -> Result<(File, PathBuf)> {
     let (stem, extension) = name.rsplit_once('.').unwrap_or((name, "bin"));
     let mut path = dir.join(name);
@@ -208,8 +209,8 @@ fn create(dir: &Path, name: &str) -> Result<(File, PathBuf)> {
     bail!("{} has {MAX_ALIKE} files like {name}; name another folder", dir.display())
 }
 
-/// Makes a file that only this user can read. A link of this name, wherever it leads, counts as a
-/// file that is there.
+/// Creates a file that only this user can read. A link of this name counts as an existing file,
+/// whatever its target.
 fn create_new(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);

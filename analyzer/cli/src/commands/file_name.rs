@@ -1,8 +1,8 @@
-//! Names for files, made of what strangers sent.
+//! File names, made from names in the network data.
 //!
-//! A name consists of letters, digits, `-`, `_` and `.`, begins with what we put there, and ends
-//! with an extension: so it is never a path, a hidden file, a device of Windows, or an option, and
-//! two of one listing never differ by case alone. Text of other scripts stays readable.
+//! A name consists of letters, digits, `-`, `_` and `.`, begins with a prefix of `extract`, and
+//! ends with an extension. So it is never a path, a hidden file, a device of Windows, or an option,
+//! and two names of a listing never differ by case alone. Text of other scripts stays readable.
 
 use std::borrow::Cow;
 
@@ -11,10 +11,10 @@ use percent_encoding::percent_decode_str;
 /// The most bytes of a sender's name that are kept. File systems allow 255 for the whole.
 const MAX_STEM: usize = 100;
 
-/// The longest extension that is taken over from a sender's name.
+/// Maximum length of an extension taken from a sender's name.
 const MAX_EXTENSION: usize = 8;
 
-/// Media types and the extensions that go with them, the usual one first.
+/// Media types and their extensions, the usual extension first.
 const EXTENSIONS: [(&str, &[&str]); 40] = [
     ("application/gzip", &["gz", "tgz"]),
     ("application/javascript", &["js", "mjs"]),
@@ -58,11 +58,11 @@ const EXTENSIONS: [(&str, &[&str]); 40] = [
     ("video/webm", &["webm"]),
 ];
 
-/// Media types that say nothing about the contents.
+/// Media types that carry no information about the contents.
 const SAYS_NOTHING: [&str; 3] = ["", "application/octet-stream", "binary/octet-stream"];
 
-/// `PREFIX-NAME.EXTENSION`: NAME after the last part of the path, the extension by the media type,
-/// or where that says nothing by the path's own.
+/// Returns `PREFIX-NAME.EXTENSION`. NAME is the last part of the path. The extension comes from the
+/// media type, or from the path if the media type carries no information.
 pub(crate) fn file_name(prefix: &str, path: &str, content_type: &str) -> String {
     let path = path.split(['?', '#']).next().unwrap_or_default();
     let last = path.rsplit('/').next().unwrap_or_default();
@@ -77,7 +77,7 @@ pub(crate) fn file_name(prefix: &str, path: &str, content_type: &str) -> String 
         ([], Some(sent)) => (stem, sent),
         ([], None) => (stem, "bin"),
         (known, Some(sent)) if known.iter().any(|k| k.eq_ignore_ascii_case(sent)) => (stem, sent),
-        // It stays visible what the file was called: `run.exe.html`.
+        // Keep the original extension visible: `run.exe.html`.
         ([usual, ..], _) => (name.as_str(), *usual),
     };
     let stem = cut(stem).trim_matches(['.', '_']);
@@ -85,7 +85,8 @@ pub(crate) fn file_name(prefix: &str, path: &str, content_type: &str) -> String 
     format!("{prefix}{separator}{stem}.{extension}")
 }
 
-/// The extensions of a media type, the usual one first; none where it is not known or says nothing.
+/// Returns the extensions of a media type, the usual extension first. The list is empty if the type
+/// is unknown or carries no information.
 fn extensions(media_type: &str) -> &'static [&'static str] {
     if let Ok(at) = EXTENSIONS.binary_search_by_key(&media_type, |(known, _)| known) {
         return EXTENSIONS[at].1;
@@ -105,7 +106,7 @@ fn is_extension(text: &str) -> bool {
     (1..=MAX_EXTENSION).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
-/// Everything but letters, digits, `-` and single dots becomes `_`.
+/// Replaces everything but letters, digits, `-` and single dots by `_`.
 fn safe(name: &str) -> String {
     let mut safe = String::with_capacity(name.len());
     for c in name.chars() {
@@ -120,7 +121,7 @@ fn percent_decoded(name: &str) -> Cow<'_, str> {
     percent_decode_str(name).decode_utf8().unwrap_or(Cow::Borrowed(name))
 }
 
-/// At most [`MAX_STEM`] bytes of it.
+/// Returns the first [`MAX_STEM`] bytes of the name.
 fn cut(name: &str) -> &str {
     let mut end = name.len().min(MAX_STEM);
     while !name.is_char_boundary(end) {

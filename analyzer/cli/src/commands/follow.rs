@@ -1,7 +1,7 @@
-//! `follow`: what the two ends of one connection said to each other, in order.
+//! `follow`: shows the data that the two ends of a connection sent to each other, in order.
 //!
-//! Works on records, before any protocol is looked for, so that it shows what HTTP could not be
-//! made of as well. What is missing stands at its place.
+//! It reads records, before any protocol detection, so that it also shows data that is not HTTP.
+//! Missing bytes are marked at their place.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -116,7 +116,7 @@ pub(super) fn run(follow: &Follow) -> Result<()> {
     Ok(())
 }
 
-/// One connection on its way to the output.
+/// A connection on its way to the output.
 struct Conversation<W> {
     conn: u64,
     from: Option<End>,
@@ -126,9 +126,9 @@ struct Conversation<W> {
     /// Short names of processes.
     comms: HashMap<u32, Arc<str>>,
     info: Option<ConnectionInfo>,
-    /// Its first lines, which say what it is, were written.
+    /// The first lines, which describe the connection, were written.
     introduced: bool,
-    /// Version and cipher of TLS, once they were written.
+    /// Version and cipher of TLS, as last written.
     tls_said: Option<String>,
     /// Stream offset of the next byte of each direction.
     offsets: PerDirection<u64>,
@@ -142,12 +142,12 @@ impl<W: Write> Conversation<W> {
         self.info = Some(info);
     }
 
-    /// The direction in which the client's bytes go.
+    /// Returns the direction of the client's bytes.
     fn client(&self) -> Option<Direction> {
         self.info.as_ref()?.client_direction()
     }
 
-    /// What goes this way is to be shown.
+    /// Returns whether the direction is to be shown.
     fn wants(&self, direction: Direction) -> Result<bool> {
         let client = self.client();
         Ok(match (self.from, client) {
@@ -180,7 +180,7 @@ impl<W: Write> Conversation<W> {
         text.lines().try_for_each(|line| self.transcript.remark(line.trim_start_matches("* ")))
     }
 
-    /// Says what TLS settled on, before the first byte: it becomes known after the handshake.
+    /// Writes the TLS parameters before the first byte: they become known after the handshake.
     fn remark_tls(&mut self) -> io::Result<()> {
         let tls = self.info.as_ref().and_then(ConnectionInfo::version_and_cipher);
         if tls == self.tls_said {
@@ -200,7 +200,7 @@ impl<W: Write> Conversation<W> {
         self.remark_tls()?;
         self.gap(data.dir, data.offset, GapCause::Unknown)?;
         let offset = &mut self.offsets[data.dir];
-        // A file that was put together from parts can repeat some.
+        // A file that was assembled from parts can repeat bytes.
         let known = usize::try_from(offset.saturating_sub(data.offset)).unwrap_or(usize::MAX);
         let Some(bytes) = data.payload.get(known..).filter(|bytes| !bytes.is_empty()) else {
             return Ok(());
@@ -214,7 +214,7 @@ impl<W: Write> Conversation<W> {
         Ok(())
     }
 
-    /// This direction goes on at `end`, and what is missing before that is so because of `cause`.
+    /// Marks the missing bytes before `end`, where this direction continues, with their `cause`.
     fn gap(&mut self, direction: Direction, end: u64, cause: GapCause) -> Result<()> {
         let offset = &mut self.offsets[direction];
         let (at, len) = (*offset, end.saturating_sub(*offset));
@@ -266,7 +266,7 @@ impl<W: Write> Conversation<W> {
         Ok(self.remark(how)?)
     }
 
-    /// The reading has ended.
+    /// Ends the output after the last record.
     fn end(&mut self) -> io::Result<()> {
         if self.info.is_none() {
             return Ok(());

@@ -1,9 +1,9 @@
-//! `har`: the exchanges as HAR 1.2, which browsers' tools and many others import.
+//! `har`: writes the exchanges as HAR 1.2, a format that browsers' tools and many others import.
 //!
-//! Written entry by entry, so that a long capture takes no memory. HAR has no word for what is not
-//! known: a response that is not there has status 0, as browsers write it, a time is -1. A request
-//! that is not known, or has no URL, cannot be an entry; such exchanges are counted and reported.
-//! Names with an underscore are ours, as the format allows.
+//! Entries are written one by one, so that a long capture takes no memory. HAR has no value for the
+//! unknown: as in browsers' exports, a missing response has status 0, and an unknown time is -1. An
+//! unknown request, or a request without a URL, cannot be an entry; such exchanges are counted and
+//! reported. Names with an underscore are extensions of sslanalyze, as the format allows.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -135,8 +135,8 @@ struct Entry<'a> {
     web_socket_messages: Option<Vec<SocketMessage<'a>>>,
 }
 
-/// A message of a WebSocket in the words of Chrome, whose export has them since version 76. What is
-/// not text is base64 there.
+/// A WebSocket message as Chrome exports it since version 76. Contents that are not text are
+/// base64.
 #[derive(Serialize)]
 struct SocketMessage<'a> {
     r#type: &'static str,
@@ -181,7 +181,7 @@ struct RequestObject<'a> {
     query_string: Vec<Pair<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     post_data: Option<PostData<'a>>,
-    /// -1: the octets of the head are not kept.
+    /// -1, because the octets of the head are not kept.
     headers_size: i64,
     body_size: u64,
 }
@@ -223,7 +223,7 @@ struct Content<'a> {
     encoding: Option<&'static str>,
 }
 
-/// A body: as it is where it is UTF-8, else as base64.
+/// A body: as text if it is UTF-8, else as base64.
 #[derive(Clone, Copy)]
 struct Contents<'a>(&'a [u8]);
 
@@ -299,7 +299,8 @@ fn socket_message(message: &WebSocketMessage) -> SocketMessage<'_> {
     }
 }
 
-/// `send` ends where the response begins, if not before: the three add up to the whole.
+/// Returns the timings. `send` ends no later than the response begins, so that the three add up to
+/// the total.
 fn timings(exchange: &Exchange, request: &Request) -> Timings {
     let milliseconds = |from: u64, to: u64| to.saturating_sub(from) as f64 / 1e6;
     let (first, last) = (request.message.first_ns, request.message.last_ns);
@@ -346,7 +347,7 @@ fn request_object<'a>(
     })
 }
 
-/// What HTTP/2 sends in place of the request line.
+/// Returns the fields that HTTP/2 sends in place of the request line.
 fn pseudo_headers<'a>(request: &'a Request, proto: &str) -> Vec<Pair<'a>> {
     if proto.starts_with("http/1") {
         return Vec::new();
@@ -428,15 +429,15 @@ fn cookies(headers: &Fields) -> Vec<Pair<'_>> {
     lists.flat_map(|list| list.split(|&b| b == b';')).filter_map(cookie).collect()
 }
 
-/// Name and value of a cookie; what follows a `;` are attributes.
+/// Returns name and value of a cookie, without the attributes after a `;`.
 fn cookie(text: &[u8]) -> Option<Pair<'_>> {
     let pair = text.split(|&b| b == b';').next()?.trim_ascii();
     let at = pair.iter().position(|&b| b == b'=')?;
     Some(Pair { name: latin1(&pair[..at]), value: latin1(&pair[at + 1..]) })
 }
 
-/// The URL with everything escaped that a URL cannot hold (RFC 3986 section 2). Each character
-/// stands for one octet.
+/// Returns the URL with all characters escaped that a URL cannot contain (RFC 3986 section 2). Each
+/// character represents an octet.
 fn url(url: &str) -> String {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~:/?#[]@!$&'()*+,;=%".contains(c);
     let mut escaped = String::with_capacity(url.len());
@@ -450,7 +451,7 @@ fn url(url: &str) -> String {
     escaped
 }
 
-/// Names and values of the query, still escaped.
+/// Returns names and values of the query, still escaped.
 fn query<'a>(url: &str) -> Vec<Pair<'a>> {
     let Some((_, query)) = url.split_once('?') else { return Vec::new() };
     let query = query.split('#').next().unwrap_or_default();

@@ -1,10 +1,10 @@
-//! The beginning of contents that are not text, as a hex dump.
+//! Dumps the beginning of binary contents.
 
 use std::io::{self, Write};
 
 use sslrec_cli::hexdump::Hexdump;
 
-/// How much of contents that are not text `show` dumps.
+/// Number of bytes of binary contents that `show` dumps.
 const START: usize = 256;
 
 /// Writes the first 256 bytes, and the number of bytes after them.

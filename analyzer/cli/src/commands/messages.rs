@@ -1,7 +1,7 @@
-//! What rides on HTTP, as `show` has it: a line that sums up, then one for each message, with the
-//! time since the request began.
+//! Messages on top of HTTP, in the format of `show`: a summary line, then a line for each message,
+//! with the time since the request began.
 //!
-//! Everything that came from the network is escaped.
+//! Everything from the network is escaped.
 
 use std::io::{self, Write};
 
@@ -16,10 +16,10 @@ use sslrec_cli::text::Printable;
 use super::{hexdump, pretty};
 use crate::text::Duration;
 
-/// How many bytes of a field of Protocol Buffers are shown.
+/// Maximum number of bytes shown of a Protocol Buffers field.
 const SHOWN_BYTES: usize = 32;
 
-/// The messages of a side stand for the body of its message.
+/// Returns whether the messages of a side replace the body of its message.
 pub(super) fn stand_for_body(exchange: &Exchange, from: Sender) -> bool {
     match exchange.carried.as_deref() {
         Some(Carried::WebSocket(_)) => true,
@@ -31,7 +31,7 @@ pub(super) fn stand_for_body(exchange: &Exchange, from: Sender) -> bool {
     }
 }
 
-/// Writes what the exchange carried, if that is known.
+/// Writes the data of the protocol on top of HTTP, if any was detected.
 pub(super) fn write(
     out: &mut impl Write,
     exchange: &Exchange,
@@ -46,7 +46,7 @@ pub(super) fn write(
     }
 }
 
-/// Who sent it, and when.
+/// Writes the sender and the time.
 fn write_start(out: &mut impl Write, from: Sender, time_ns: u64, first_ns: u64) -> io::Result<()> {
     let mark = match from {
         Sender::Client => '>',
@@ -121,7 +121,7 @@ fn write_fields(out: &mut impl Write, fields: &[Field<'_>], depth: usize) -> io:
         write!(out, "{:indent$}{number}: ", "")?;
         match value {
             Value::Varint(value) => writeln!(out, "{value}")?,
-            // It may be a number of either kind.
+            // The wire type holds integers and floating-point numbers, so both are shown.
             Value::Fixed64(bits) => writeln!(out, "{bits:#018x} ({})", f64::from_bits(*bits))?,
             Value::Fixed32(bits) => writeln!(out, "{bits:#010x} ({})", f32::from_bits(*bits))?,
             Value::Text(text) => writeln!(out, "\"{}\"", Printable(text))?,

@@ -1,7 +1,6 @@
-//! The commands other than the listing. Each of them reads a capture and turns it into another
-//! form.
+//! The commands other than the listing. Each reads a capture and converts it to another form.
 //!
-//! A command only sees the model. It takes items one by one and keeps no more than it needs.
+//! A command uses only the model. It processes items one by one and keeps no more than it needs.
 
 mod charset;
 mod check;
@@ -27,8 +26,8 @@ mod transcript;
 use anyhow::Result;
 use clap::Subcommand;
 
-/// What to do with a capture instead of listing it. The help of each command is the documentation
-/// of its arguments; one of a variant would stand in its place.
+/// A command to run instead of the listing. The help of each command is the documentation of its
+/// arguments; a doc comment on a variant would replace it.
 #[derive(Debug, Subcommand)]
 #[allow(missing_docs, reason = "see above")]
 pub(crate) enum Command {
@@ -47,8 +46,8 @@ pub(crate) enum Command {
 /// Runs a command.
 ///
 /// # Errors
-/// If the options of the command are invalid, before the capture is read; if the capture cannot be
-/// read or is damaged; if the output cannot be written.
+/// The options of the command are invalid (checked before the capture is read), the capture is
+/// unreadable or damaged, or the output cannot be written.
 pub(crate) fn run(command: &Command) -> Result<()> {
     match command {
         Command::Show(show) => show::run(show),

@@ -1,8 +1,9 @@
-//! A file that takes its place once it is complete.
+//! A file that replaces its target once it is complete.
 //!
-//! It grows under another name beside its place, readable by this user only, and is then moved
-//! there: so a failure leaves what was there before, and no link is ever written through. What may
-//! be replaced, and which devices are written, is decided by [`sslrec_cli::output_file`].
+//! It is written under a temporary name in the same folder, readable by this user only, and then
+//! renamed. So a failure leaves the old file, and links are never followed.
+//! [`sslrec_cli::output_file`] decides which files may be replaced and which devices may be
+//! written.
 
 use std::fs::File;
 use std::io::{self, StdoutLock, Write};
@@ -18,25 +19,25 @@ use crate::files::is_stdin;
 
 /// An output that is a file, a device or standard output.
 pub(crate) enum NewFile {
-    /// A regular file, and its place.
+    /// A regular file, and its target path.
     Whole(NamedTempFile, PathBuf),
-    /// A device, which nothing can take the place of.
+    /// A device, which cannot be replaced.
     Special(File),
     /// Standard output.
     Stdout(StdoutLock<'static>),
 }
 
 impl NewFile {
-    /// Standard output, which is written to as it comes.
+    /// Returns an output that writes to standard output at once.
     pub(crate) fn stdout() -> Self {
         Self::Stdout(io::stdout().lock())
     }
 
-    /// A file that will be at `path`, made from the capture `input`.
+    /// Creates a file for the target `path`, made from the capture `input`.
     ///
     /// # Errors
-    /// The file must not be written (see [`sslrec_cli::output_file`]) or cannot be, or it is the
-    /// capture itself, which is a [`Usage`].
+    /// The target must not be written (see [`sslrec_cli::output_file`]), writing fails, or the target
+    /// is the capture itself, which is a [`Usage`] error.
     pub(crate) fn create(path: &Path, input: &Path) -> Result<Self> {
         refuse_input(path, input)?;
         if let Some(device) = existing_device(path)? {
@@ -48,7 +49,7 @@ impl NewFile {
         Ok(Self::Whole(file, path.to_owned()))
     }
 
-    /// Everything was written.
+    /// Finishes the file, and moves it to its target.
     pub(crate) fn finish(mut self) -> io::Result<()> {
         self.flush()?;
         match self {
@@ -66,8 +67,8 @@ impl NewFile {
     }
 }
 
-/// An output that is its own input would leave one capture of two, and if the work failed half-way
-/// the wrong one.
+/// Returns an error if the output is its own input. Only one capture of two would be left, and
+/// after a failure half-way the wrong capture.
 fn refuse_input(path: &Path, input: &Path) -> Result<(), Usage> {
     if is_stdin(input) || !is_same_file(path, input) {
         return Ok(());
@@ -83,7 +84,7 @@ fn is_same_file(a: &Path, b: &Path) -> bool {
     a.canonicalize().is_ok_and(|known| b.canonicalize().is_ok_and(|other| other == known))
 }
 
-/// Checks the file at `path`, if there is one, and opens it if it is a device.
+/// Checks an existing file at `path`, and opens it if it is a device.
 #[cfg(unix)]
 fn existing_device(path: &Path) -> Result<Option<File>> {
     use sslrec_cli::output_file::{Found, Place};
@@ -108,8 +109,8 @@ fn existing_device(path: &Path) -> Result<Option<File>> {
     }
 }
 
-/// Opens a file for a report, which holds no secrets and is readable as the umask has it. What it
-/// had is removed.
+/// Opens a file for a report, and truncates it. A report contains no secrets, so its mode follows
+/// the umask.
 pub(crate) fn report(path: &Path, input: &Path) -> Result<File> {
     refuse_input(path, input)?;
     #[cfg(unix)]

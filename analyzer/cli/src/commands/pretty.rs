@@ -1,11 +1,11 @@
 //! JSON with line breaks.
 //!
-//! The layout alters nothing else: it works on the text and not on a value, so that the order of
-//! keys, duplicate keys and the digits of numbers stay what was sent.
+//! Only the layout changes: it works on the text and not on parsed values, so that the order of
+//! keys, duplicate keys and the digits of numbers stay as sent.
 
 use serde::de::IgnoredAny;
 
-/// The text laid out, or `None` if it is not JSON.
+/// Returns the text with line breaks, or `None` if it is not JSON.
 pub(crate) fn json(text: &str) -> Option<String> {
     serde_json::from_str::<IgnoredAny>(text).ok()?;
     let mut out = String::with_capacity(text.len() * 2);
@@ -41,7 +41,7 @@ pub(crate) fn json(text: &str) -> Option<String> {
     Some(out)
 }
 
-/// The rest of a string, as it is.
+/// Copies the rest of a string unchanged.
 fn string(chars: &mut impl Iterator<Item = char>, out: &mut String) {
     out.push('"');
     while let Some(c) = chars.next() {

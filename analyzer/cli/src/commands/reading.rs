@@ -1,5 +1,5 @@
-//! The parts that commands share: which items of a file they get, how reading ends, and standard
-//! output.
+//! The parts that commands share: selection of the items of a file, the end of reading, and
+//! standard output.
 
 use std::io::{self, BufWriter, StdoutLock, Write};
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use sslrec_analyzer::pipeline::{Assembler, ItemSink, Options, Summary};
 use crate::files::{Files, Read};
 use crate::flow;
 
-/// How a capture is read by every command.
+/// Options of every command for reading a capture.
 #[derive(Debug, Args)]
 pub(crate) struct Reading {
     /// See both ends of a connection where both were recorded
@@ -31,29 +31,29 @@ pub(crate) struct Reading {
 pub(crate) struct Wanted {
     /// Only items that match.
     pub(crate) filter: Option<Filter>,
-    /// Contents of messages and streams.
+    /// Keep the contents of messages and streams.
     pub(crate) bodies: bool,
-    /// Handshakes, if there is no filter.
+    /// Pass on handshakes, if there is no filter.
     pub(crate) handshakes: bool,
 }
 
-/// What was read, once all of it was.
+/// The result of a completed read.
 pub(crate) struct Done {
-    /// Totals of the whole capture, as far as it was read.
+    /// Totals of the capture, up to the damage if there was any.
     pub(crate) summary: Summary,
-    /// Items that the filter let through.
+    /// Number of items that matched the filter.
     pub(crate) items: u64,
     read: Read,
 }
 
 impl Done {
-    /// To be called once the output is written: damage of the file is the failure that is left.
+    /// Returns damage of the file as an error. Call this after the output is written.
     pub(crate) fn end(self) -> Result<()> {
         self.read.end(&self.read.listed(self.items))
     }
 }
 
-/// Understands a filter, or the number of an item.
+/// Parses a filter, or the number of an item.
 pub(crate) fn filter(text: &str) -> Result<Filter, filter::Error> {
     if text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
         return Filter::parse(&format!("id={text}"));
@@ -64,7 +64,7 @@ pub(crate) fn filter(text: &str) -> Result<Filter, filter::Error> {
 /// Passes the items of a file to `sink`.
 ///
 /// # Errors
-/// If the file is unreadable from its beginning, or with the error of `sink`.
+/// The file is unreadable from its beginning, or `sink` failed.
 pub(crate) fn read(
     file: &PathBuf,
     reading: &Reading,
@@ -82,7 +82,7 @@ pub(crate) fn read(
     Ok(Done { summary, items: chosen.items, read })
 }
 
-/// Passes on the items that are wanted.
+/// Passes on the wanted items.
 struct Chosen<'s> {
     wanted: Wanted,
     sink: &'s mut dyn ItemSink,
@@ -103,12 +103,12 @@ impl ItemSink for Chosen<'_> {
     }
 }
 
-/// Standard output, gathered.
+/// Returns standard output with a buffer.
 pub(crate) fn stdout() -> BufWriter<StdoutLock<'static>> {
     BufWriter::with_capacity(64 << 10, io::stdout().lock())
 }
 
-/// Everything must have been written.
+/// Flushes the output and reports a write error.
 pub(crate) fn flush(out: &mut impl Write) -> Result<()> {
     out.flush().context("cannot write the output")
 }

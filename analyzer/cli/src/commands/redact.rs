@@ -1,6 +1,6 @@
-//! `redact`: a capture without its secrets.
+//! `redact`: writes a capture without its secrets.
 //!
-//! What is blanked, and how, is [`sslrec_redact`]'s, which the recorder uses too.
+//! [`sslrec_redact`] blanks them; the recorder uses the same code.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use sslrec_redact::{Count, Counts, Redactor, Rule, Rules};
 
 use super::convert::Job;
 
-/// What the long help ends with.
+/// End of the long help.
 const HELP: &str = "\
 Rules:
   default       every well-known field with credentials: authorization,
@@ -90,7 +90,7 @@ pub(super) fn run(redact: &Redact) -> Result<()> {
     Ok(())
 }
 
-/// Prints what was blanked, by rule and place, on standard error.
+/// Prints the counts of blanked values, by rule and place, on standard error.
 fn report(counts: &Counts) {
     if counts.iter().next().is_none() {
         eprintln!("nothing was blanked");

@@ -1,16 +1,16 @@
 //! Quotes bytes for a POSIX shell.
 //!
-//! What is quoted comes from strangers: whatever it holds, the shell must take it as one word, and
-//! a terminal that it is printed on must take it as text.
+//! The bytes come from the network. Whatever they contain, the shell must read them as a single
+//! word, and a terminal that shows the word must treat it as text.
 
 use sslrec_cli::text::Printable;
 
-/// A word for `sh`. It has no NUL, which no argument can hold.
+/// Returns the bytes as a word for `sh`. They must not contain NUL, which no argument can contain.
 pub(crate) fn quote(word: &[u8]) -> String {
     match std::str::from_utf8(word) {
         Ok(text) if is_plain(text) => text.to_owned(),
         Ok(text) if is_harmless(text) => format!("'{}'", text.replace('\'', r"'\''")),
-        // A command substitution drops line feeds at its end, so they stand behind it.
+        // A command substitution removes line feeds at its end, so these are appended after it.
         _ => {
             let end = word.iter().rposition(|&b| b != b'\n').map_or(0, |at| at + 1);
             let (word, line_feeds) = word.split_at(end);
@@ -20,7 +20,7 @@ pub(crate) fn quote(word: &[u8]) -> String {
     }
 }
 
-/// Bytes as `printf` of a POSIX shell takes them in its format: three octal digits for each.
+/// Encodes bytes for the format of a POSIX `printf`: three octal digits each.
 pub(crate) fn octal(bytes: &[u8]) -> String {
     let mut text = String::new();
     for &byte in bytes {
@@ -33,12 +33,12 @@ pub(crate) fn octal(bytes: &[u8]) -> String {
     text
 }
 
-/// It can be printed as it is.
+/// Returns whether the text is safe to print.
 pub(crate) fn is_harmless(text: &str) -> bool {
     text.split(['\n', '\t']).all(|part| Printable(part).to_string() == part)
 }
 
-/// It needs no quotes.
+/// Returns whether the text needs no quotes.
 fn is_plain(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./:=@,".contains(&b))
 }

@@ -1,8 +1,8 @@
-//! `show`: an exchange whole, laid out as `curl -v` does: `>` the request, `<` the response, `*`
-//! what neither side sent.
+//! `show`: shows complete exchanges in the layout of `curl -v`: `>` the request, `<` the response,
+//! `*` remarks.
 //!
-//! Everything that came from the network is escaped. Bodies that are not text are summed up and
-//! their first bytes dumped, and what that leaves out is said.
+//! Everything from the network is escaped. Binary bodies are described and their first bytes
+//! dumped; the number of omitted bytes is shown.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -79,12 +79,12 @@ pub(super) fn run(show: &Show) -> Result<()> {
     Ok(())
 }
 
-/// Writes what is to be shown.
+/// Writes the selected items.
 struct Shown<W> {
     out: W,
     descriptors: Option<Descriptors>,
     curl: bool,
-    /// Only one thing can be asked for.
+    /// At most one item can match.
     one: bool,
     count: u64,
 }
@@ -132,7 +132,7 @@ impl<W: Write> Shown<W> {
 }
 
 impl<W: Write> Shown<W> {
-    /// A line between two items.
+    /// Writes the line between two items.
     fn blank(&mut self) -> io::Result<()> {
         if self.count > 0 { self.out.write_all(b"\n") } else { Ok(()) }
     }
@@ -182,12 +182,12 @@ fn write_exchange(
     write_trailers(out, '<', &response.message)
 }
 
-/// The protocol as a start line names it.
+/// Returns the protocol as in a start line.
 fn version(proto: &str) -> String {
     if proto == "h2" { "HTTP/2".into() } else { proto.to_ascii_uppercase() }
 }
 
-/// When, who and where.
+/// Writes time, process and connection.
 pub(super) fn write_origin(
     out: &mut impl Write,
     number: &str,
@@ -217,7 +217,7 @@ pub(super) fn write_origin(
     writeln!(out, ", address {}", info.record.addr)
 }
 
-/// What TLS settled on.
+/// Writes the TLS parameters.
 fn write_tls(out: &mut impl Write, info: &ConnectionInfo) -> io::Result<()> {
     match info.version_and_cipher() {
         Some(tls) => writeln!(out, "* {}", Printable(&tls)),

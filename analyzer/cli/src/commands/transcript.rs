@@ -1,7 +1,7 @@
-//! Writes a conversation down: as text, as hexadecimal numbers, or as it was.
+//! Writes a conversation: as text, as hexadecimal numbers, or raw.
 //!
-//! As text, every line says by its first character who sent it, so that nothing that was sent can
-//! pass for a line of somebody else, and control characters are escaped.
+//! In text, the first character of every line marks its sender, so that no data can imitate a line
+//! of the other end. Control characters are escaped.
 
 use std::io::{self, Write};
 
@@ -10,7 +10,7 @@ use sslrec_cli::text::Printable;
 
 use crate::text::TimeOfDay;
 
-/// How bytes are shown.
+/// The form of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     Text,
@@ -23,18 +23,18 @@ pub(crate) struct Transcript<W> {
     out: W,
     form: Form,
     color: bool,
-    /// Who speaks: the client, or with `false` the server.
+    /// Sender of the current line: `true` for the client, `false` for the server.
     turn: Option<bool>,
-    /// The line is not ended yet.
+    /// The current line is not ended yet.
     in_line: bool,
-    /// The beginning of a character or of a line's end, whose rest was not seen yet.
+    /// The beginning of a character or of a line ending whose rest is still missing.
     held: Vec<u8>,
 }
 
-/// What a remark looks like in colours: dim.
+/// Style of a remark in colours: dim.
 const REMARK: &str = "2";
 
-/// Mark of a line, and its colour.
+/// Returns the mark of a line, and its colour.
 fn mark(forth: bool) -> (char, &'static str) {
     if forth { ('>', "36") } else { ('<', "33") }
 }
@@ -48,7 +48,7 @@ impl<W: Write> Transcript<W> {
         self.out
     }
 
-    /// Something that neither end sent.
+    /// Writes a line that neither end sent.
     pub(crate) fn remark(&mut self, text: &str) -> io::Result<()> {
         self.end()?;
         self.turn = None;
@@ -56,7 +56,7 @@ impl<W: Write> Transcript<W> {
         self.out.write_all(b"\n")
     }
 
-    /// Bytes of the client (`forth`) or the server, at `offset` of that direction.
+    /// Writes bytes of the client (`forth`) or the server, from `offset` of that direction.
     pub(crate) fn data(
         &mut self,
         forth: bool,
@@ -103,7 +103,7 @@ impl<W: Write> Transcript<W> {
             joined.extend_from_slice(bytes);
             &joined[..]
         };
-        // The line's end may come with the next call.
+        // The rest of a line ending may come with the next call.
         let held_back = usize::from(rest.ends_with(b"\r"));
         let (now, mut later) = rest.split_at(rest.len() - held_back);
         rest = now;
@@ -122,7 +122,7 @@ impl<W: Write> Transcript<W> {
                     self.octets(forth, &tail[..len])?;
                     rest = &tail[len..];
                 }
-                // Nothing of it is a carriage return, so that nothing was split off behind it.
+                // The rest has no carriage return, so nothing was split off after it.
                 None if later.is_empty() => {
                     later = tail;
                     break;
@@ -157,7 +157,7 @@ impl<W: Write> Transcript<W> {
         Ok(())
     }
 
-    /// What is not text.
+    /// Writes bytes that are not text.
     fn octets(&mut self, forth: bool, octets: &[u8]) -> io::Result<()> {
         if !octets.is_empty() {
             self.begin_line(forth)?;

@@ -1,8 +1,8 @@
-//! The outcome of a check as JUnit XML, which CI services show test by test.
+//! Writes the result of a check as JUnit XML, which CI services show test by test.
 //!
-//! There is no standard; this is what readers of it agree on: `testsuites`, one `testsuite`, a
-//! `testcase` a rule, and in it a `failure`. A capture that is damaged is a test case of its own,
-//! with an `error`, since rules that hold up to the damage prove nothing.
+//! The format has no standard. This is the part on which its readers agree: `testsuites`, a
+//! `testsuite`, a `testcase` for each rule, and in it a `failure`. A damaged capture is a test case
+//! of its own, with an `error`, since rules that hold up to the damage prove nothing.
 
 use std::fmt::{self, Display, Write as _};
 use std::io::Write;
@@ -12,7 +12,7 @@ use sslrec_cli::text::is_special;
 
 use super::Checked;
 
-/// Writes it. `file` is the name of the capture.
+/// Writes the report. `file` is the name of the capture.
 pub(super) fn write(
     out: &mut impl Write,
     file: &str,
@@ -42,7 +42,7 @@ pub(super) fn write(
     Ok(())
 }
 
-/// One test case, and if it did not pass, how that is called, why, and the details.
+/// Writes a test case. A problem has the name of the element, the message and the details.
 fn testcase(out: &mut impl Write, name: &str, problem: Option<(&str, String, &str)>) -> Result<()> {
     let name = Xml(name);
     match problem {
@@ -59,8 +59,8 @@ fn testcase(out: &mut impl Write, name: &str, problem: Option<(&str, String, &st
     Ok(())
 }
 
-/// Text within XML 1.0, content or attribute. What cannot stand in a document at all (section 2.2)
-/// becomes the replacement character.
+/// Text for XML 1.0, as content or attribute. Characters that no document may contain (section 2.2)
+/// become the replacement character.
 struct Xml<'a>(&'a str);
 
 impl Display for Xml<'_> {
@@ -71,10 +71,12 @@ impl Display for Xml<'_> {
                 '<' => f.write_str("&lt;")?,
                 '>' => f.write_str("&gt;")?,
                 '"' => f.write_str("&quot;")?,
-                // An attribute's line breaks are read as blanks otherwise (section 3.3.3).
+                // In an attribute, a parser would turn a raw line break into a blank (section
+                // 3.3.3).
                 '\n' | '\t' | '\r' => write!(f, "&#{};", u32::from(c))?,
                 '\0'..='\x1f' | '\u{fffe}' | '\u{ffff}' => f.write_char('\u{fffd}')?,
-                // A document may contain these, and a terminal that shows it must not obey them.
+                // A document may contain these characters, but a terminal that shows it must not
+                // obey them.
                 c if is_special(c) => write!(f, "&#x{:x};", u32::from(c))?,
                 c => f.write_char(c)?,
             }

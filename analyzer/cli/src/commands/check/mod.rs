@@ -1,9 +1,9 @@
-//! `check`: holds a capture against rules, for people and for CI jobs.
+//! `check`: tests a capture against rules, for people and for CI jobs.
 //!
-//! Rules come from flags and from a TOML file; [`rules`] understands them, and says of a bad one
-//! where it stands and what is allowed. Each item is shown to each rule once, and of what breaks
-//! one only the first few are kept, so that a long capture takes no memory. No query is ever
-//! printed: a report is read by more people than a capture, and queries hold secrets.
+//! Rules come from flags and from a TOML file. [`rules`] parses them; its errors name the place and
+//! the allowed values. Each item is tested once against each rule, and only the first violations of
+//! a rule are kept, so that a long capture takes no memory. Queries are never printed: a report has
+//! more readers than a capture, and queries contain secrets.
 
 mod junit;
 mod report;
@@ -25,7 +25,7 @@ use super::reading::{Reading, Wanted, flush, read, stdout};
 use crate::exit::Usage;
 use crate::flow;
 
-/// What the long help ends with.
+/// End of the long help.
 const HELP: &str = "\
 Rules are given as options, or in a TOML file under the same names:
 
@@ -98,7 +98,7 @@ pub(super) fn run(check: &Check) -> Result<()> {
     if rules.is_empty() {
         return Err(usage(rules::Error::none()).into());
     }
-    // Opened before the long work.
+    // Open the file before the long work, to fail early.
     let junit = check.junit.as_ref().map(|path| {
         let name = path.display().to_string();
         anyhow::Ok((name, BufWriter::new(new_file::report(path, &check.file)?)))
@@ -128,7 +128,7 @@ pub(super) fn run(check: &Check) -> Result<()> {
     }
 }
 
-/// A capture as far as it was held against the rules.
+/// The result of the check, up to the damage if there was any.
 struct Checked {
     rules: Vec<Rule>,
     exchanges: u64,

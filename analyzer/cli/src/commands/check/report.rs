@@ -10,10 +10,10 @@ use super::rules::Rule;
 
 use crate::safe_json;
 
-/// How many findings of a rule the text shows.
+/// Maximum number of findings of a rule in the text.
 const SHOWN: usize = 10;
 
-/// For people.
+/// Writes the result for people.
 pub(super) fn text(out: &mut impl Write, checked: &Checked) -> io::Result<()> {
     for rule in &checked.rules {
         let outcome = rule.outcome();
@@ -62,7 +62,7 @@ struct FindingObject<'a> {
     what: &'a str,
 }
 
-/// For programs: one object a line.
+/// Writes the result for programs: a JSON object a line.
 pub(super) fn json(out: &mut impl Write, checked: &Checked) -> io::Result<()> {
     for rule in &checked.rules {
         line(out, &rule_line(rule))?;

@@ -1,4 +1,4 @@
-//! The rules: how they are written, and what they find.
+//! The rules: their syntax, and the check of items against them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,7 +12,7 @@ use sslrec_analyzer::pipeline::Summary;
 use super::secrets;
 use crate::text::Duration;
 
-/// The most findings that are kept of a rule; all are counted.
+/// Maximum number of findings kept for a rule; all are counted.
 const MAX_KEPT: usize = 100;
 
 /// Rules as they are written, as options and in a file alike.
@@ -70,7 +70,7 @@ pub(super) struct Given {
     rule: Vec<Named>,
 }
 
-/// A rule with a name of its own; files only.
+/// A rule with its own name; only files have these.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Named {
@@ -80,12 +80,12 @@ struct Named {
 }
 
 impl Given {
-    /// Reads a file of rules.
+    /// Parses a file of rules.
     pub(super) fn from_toml(name: &str, text: &str) -> Result<Self, Error> {
         toml::from_str(text).map_err(|error| Error(format!("{name}: {}", error.to_string().trim())))
     }
 
-    /// Understands them. `origin` is what an option or a key of them is called by.
+    /// Converts the settings to rules. `origin` is the prefix of their names in messages.
     pub(super) fn rules(&self, origin: &str) -> Result<Vec<Rule>, Error> {
         let key = |name: &str| match origin {
             "--" => format!("--{}", name.replace('_', "-")),
@@ -171,7 +171,7 @@ fn parse(filter: &str, origin: &str) -> Result<Filter, Error> {
     Filter::parse(filter).map_err(|error: filter::Error| Error(error.to_string()).at(origin))
 }
 
-/// The filter that asks for a header.
+/// Returns the filter text that tests for a header.
 fn header(name: &str) -> Result<String, Error> {
     let (side, field) = match name.split_once('.') {
         Some((side @ ("request" | "response"), field)) => (format!("{side}."), field),
@@ -193,11 +193,11 @@ fn max_requests(text: &str) -> Result<Test, Error> {
     Ok(Test::MaxRequests { host: Host::parse(host)?, max, count: 0 })
 }
 
-/// A host, or all below a domain, or any.
+/// A host, all hosts of a domain, or any host.
 #[derive(Debug)]
 enum Host {
     Exact(String),
-    /// With its leading dot.
+    /// The domain, with its leading dot.
     Below(String),
     Any,
 }
@@ -242,27 +242,27 @@ enum Test {
     Complete,
 }
 
-/// What a rule found.
+/// The result of a rule.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
-    /// How much was held against it.
+    /// Number of items or facts that were checked.
     pub(super) checked: u64,
-    /// How much of that breaks it.
+    /// Number of violations.
     pub(super) failed: u64,
-    /// The first of that.
+    /// The first violations.
     pub(super) findings: Vec<Finding>,
 }
 
-/// One thing that breaks a rule.
+/// A violation of a rule.
 #[derive(Debug)]
 pub(super) struct Finding {
-    /// Number of the exchange, if it is about one.
+    /// Number of the exchange, if the violation concerns an exchange.
     pub(super) id: Option<u64>,
-    /// What it is, and what is wrong.
+    /// The item, and its violation.
     pub(super) what: String,
 }
 
-/// A rule and what it has found so far.
+/// A rule and its findings so far.
 #[derive(Debug)]
 pub(super) struct Rule {
     pub(super) name: String,
@@ -285,7 +285,7 @@ impl Rule {
         &self.outcome
     }
 
-    /// Holds an item against it.
+    /// Checks an item.
     pub(super) fn check(&mut self, item: &Item) {
         let exchange = match item {
             Item::Exchange(exchange) => Some(&**exchange),
@@ -319,7 +319,7 @@ impl Rule {
         }
     }
 
-    /// All was read: what can only be judged now.
+    /// Adds the findings that need the complete capture.
     pub(super) fn conclude(&mut self, summary: &Summary) {
         match &self.test {
             Test::MaxRequests { max, count, .. } if count > max => {
@@ -352,7 +352,7 @@ impl Outcome {
     }
 }
 
-/// Whom an item is for.
+/// Returns the host that an item is addressed to.
 fn host(item: &Item) -> Option<String> {
     match item {
         Item::Exchange(exchange) => exchange.request.as_ref()?.host().map(Cow::into_owned),
@@ -361,7 +361,7 @@ fn host(item: &Item) -> Option<String> {
     }
 }
 
-/// The server of a connection: its name, else its address.
+/// Returns the server of a connection: its name, else its address.
 fn server(info: &ConnectionInfo) -> Option<String> {
     let (_, server) = info.ends(info.client_direction()?);
     let address = server.map(|server| server.ip().to_string());
@@ -380,7 +380,7 @@ fn incomplete(item: &Item) -> Option<String> {
     })
 }
 
-/// An item in a few words, without its query.
+/// Describes an item in a few words, without its query.
 fn describe(item: &Item) -> String {
     match item {
         Item::Exchange(exchange) => describe_exchange(exchange),
@@ -418,7 +418,7 @@ fn describe_exchange(exchange: &Exchange) -> String {
     text
 }
 
-/// A rule that was not understood: where it stands, and what is allowed there.
+/// An invalid rule: the place, and the allowed values.
 #[derive(Debug)]
 pub(crate) struct Error(String);
 

@@ -1,7 +1,7 @@
-//! Secrets in URLs, which end up in the logs of every proxy and server on the way.
+//! Finds secrets in URLs. URLs end up in the logs of every proxy and server on the way.
 //!
-//! A finding names its place and never shows the secret. The names and shapes of secrets are those
-//! that redaction blanks.
+//! A finding names the place and never shows the secret. The names and patterns of secrets are the
+//! same as in redaction.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -11,10 +11,10 @@ use sslrec_analyzer::exchange::Exchange;
 pub(super) use sslrec_redact::secrets::without_userinfo;
 use sslrec_redact::secrets::{TOKENS, is_secret_name};
 
-/// Tokens that are recognised anywhere.
+/// Pattern of the tokens that are recognised anywhere.
 static TOKEN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(&TOKENS.join("|")).ok());
 
-/// Where the URL of an exchange holds a secret.
+/// Returns the place of a secret in the URL of an exchange.
 pub(super) fn in_url(exchange: &Exchange) -> Option<String> {
     let request = exchange.request.as_ref()?;
     if request.authority().is_some_and(|authority| without_userinfo(&authority) != authority) {
@@ -32,7 +32,7 @@ pub(super) fn in_url(exchange: &Exchange) -> Option<String> {
     Some(format!("its query holds a secret, `{parameter}`"))
 }
 
-/// The path as it may be shown: without its query, and with a token blanked.
+/// Returns the path in a form that may be shown: without its query, and with any token blanked.
 pub(super) fn blank_path(path: &str) -> Cow<'_, str> {
     let path = path.split('?').next().unwrap_or_default();
     match &*TOKEN {
@@ -45,7 +45,7 @@ fn is_token(text: &str) -> bool {
     TOKEN.as_ref().is_some_and(|token| token.is_match(text))
 }
 
-/// There is nothing to see, or a redaction has overwritten it.
+/// Returns whether the value is empty or overwritten by a redaction.
 fn is_blank(value: &str) -> bool {
     value.bytes().all(|b| b == b'*')
 }

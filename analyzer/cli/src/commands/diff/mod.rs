@@ -1,9 +1,9 @@
-//! `diff`: what one capture has that another one has not: the requests of two versions of a
-//! service, say.
+//! `diff`: shows the differences between two captures, for instance the requests of two versions of
+//! a service.
 //!
-//! Both are summed up first ([`profile`]), by kind of request and without anything that differs
-//! from run to run: ids, dates, tokens, ports, processes and times. What is compared are sums, so
-//! that neither the order nor the number of requests counts.
+//! Each capture is first summarised by kind of request ([`profile`]), without values that differ
+//! from run to run: ids, dates, tokens, ports, processes and times. Only the summaries are
+//! compared, so that the order and the number of requests do not matter.
 
 mod profile;
 mod report;
@@ -18,7 +18,7 @@ use self::profile::{Aspect, Profile, compare};
 use super::reading::{Reading, Wanted, filter, flush, read, stdout};
 use crate::exit::Differs;
 
-/// What the long help ends with.
+/// End of the long help.
 const HELP: &str = "\
 Requests are of one kind if method, host without its port, and the template of the
 path are the same; in the template numbers, UUIDs, hashes and long identifiers are
@@ -70,11 +70,11 @@ pub(crate) struct Diff {
     reading: Reading,
 }
 
-/// Something that does not count.
+/// An aspect that is not compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Ignored {
     Aspect(Aspect),
-    /// In lower case.
+    /// A header name in lower case.
     Header(String),
 }
 
@@ -105,7 +105,7 @@ pub(super) fn run(diff: &Diff) -> Result<()> {
         let wanted = Wanted { filter: filter.clone(), bodies: true, ..Wanted::default() };
         let done = read(file, &diff.reading, wanted, &mut profile)?;
         profiles.push(profile);
-        // Both are compared as far as they go; what follows damage is not known.
+        // Compare as far as both captures are readable; the data after damage is unknown.
         damage = damage.and(done.end());
     }
     let [old, new] = &profiles[..] else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! A capture summed up by kind of request, and the comparison of two such sums.
+//! A summary of a capture by kind of request, and the comparison of two summaries.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,8 +14,7 @@ use super::shape;
 use crate::flow;
 use crate::template::path_template;
 
-/// Fields that say how a message is carried, and so depend on its length and on the version of
-/// HTTP.
+/// Fields about the transport of a message, which depend on its length and on the version of HTTP.
 const CARRIAGE: [&str; 10] = [
     "connection",
     "content-length",
@@ -29,14 +28,14 @@ const CARRIAGE: [&str; 10] = [
     "upgrade",
 ];
 
-/// The most that is kept of one aspect of one kind of request. A body whose fields have ever new
-/// names is no record but a table.
+/// Maximum number of parts kept for an aspect of a kind of request. A body with ever new field
+/// names is a table and not a record.
 const MAX_PARTS: usize = 2000;
 
-/// Stands for what is beyond that.
+/// Represents the parts beyond the maximum.
 const MORE: &str = "(more)";
 
-/// What is compared of requests of one kind.
+/// A property of requests that is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Aspect {
     Status,
@@ -57,7 +56,7 @@ impl Aspect {
         Self::ResponseBody,
     ];
 
-    /// Its name in JSON, in the text, and as an option.
+    /// Returns the name in JSON, in the text, and as an option.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Status => "status",
@@ -79,14 +78,14 @@ pub(super) struct Kind {
     pub(super) is_http: bool,
 }
 
-/// What was seen of a kind.
+/// The observations of a kind.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) count: u64,
     parts: BTreeMap<Aspect, BTreeSet<String>>,
 }
 
-/// A capture, summed up.
+/// The summary of a capture.
 #[derive(Debug)]
 pub(super) struct Profile<'i> {
     ignored: &'i [Ignored],
@@ -192,17 +191,17 @@ impl Profile<'_> {
     }
 }
 
-/// What differs.
+/// The differences.
 #[derive(Debug, Default)]
 pub(super) struct Differences<'p> {
     pub(super) appeared: Vec<(&'p Kind, &'p Seen)>,
     pub(super) vanished: Vec<(&'p Kind, &'p Seen)>,
     pub(super) changed: Vec<(&'p Kind, Vec<Change<'p>>)>,
-    /// How many kinds are the same.
+    /// Number of kinds without a difference.
     pub(super) same: usize,
 }
 
-/// How an aspect differs.
+/// The difference in an aspect.
 #[derive(Debug)]
 pub(super) struct Change<'p> {
     pub(super) aspect: Aspect,

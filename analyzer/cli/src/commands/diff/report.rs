@@ -10,7 +10,7 @@ use super::profile::{Change, Differences, Kind, Seen};
 
 use crate::safe_json;
 
-/// For people: `+` appeared, `-` vanished, `~` changed.
+/// Writes the differences for people: `+` appeared, `-` vanished, `~` changed.
 pub(super) fn text(out: &mut impl Write, differences: &Differences<'_>) -> io::Result<()> {
     for (mark, kinds) in [('-', &differences.vanished), ('+', &differences.appeared)] {
         for (kind, seen) in kinds {
@@ -104,7 +104,7 @@ struct ChangeObject<'d> {
     removed: &'d [&'d str],
 }
 
-/// For programs: one object a line.
+/// Writes the differences for programs: a JSON object a line.
 pub(super) fn json(out: &mut impl Write, differences: &Differences<'_>) -> io::Result<()> {
     for (kind, Seen { count, .. }) in &differences.vanished {
         line(out, &Line::Vanished { kind: KindObject::new(kind), count: *count })?;

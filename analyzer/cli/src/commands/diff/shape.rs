@@ -1,4 +1,4 @@
-//! The shape of a body: its media type, and which fields of which types it has. Never a value.
+//! The shape of a body: its media type, and the names and types of its fields, without any values.
 
 use serde_json::Value;
 use sslrec_analyzer::exchange::Message;
@@ -6,11 +6,11 @@ use sslrec_analyzer::text::latin1;
 
 use crate::template::path_template;
 
-/// The most fields that are told of one body; a longer list holds more of the same.
+/// Maximum number of fields listed for a body; a longer list repeats the same shape.
 const MAX_FIELDS: usize = 10_000;
 
-/// The parts of the shape, such as `application/json` and `items[].price: number`. Nothing for an
-/// empty body.
+/// Returns the parts of the shape, such as `application/json` and `items[].price: number`. An empty
+/// body has none.
 pub(super) fn of(message: &Message) -> Vec<String> {
     let Some(data) = message.body.data.as_deref().filter(|data| !data.is_empty()) else {
         return Vec::new();
@@ -28,7 +28,7 @@ pub(super) fn of(message: &Message) -> Vec<String> {
     parts
 }
 
-/// Names of a form's fields.
+/// Returns the names of a form's fields.
 fn form(data: &[u8]) -> Vec<String> {
     let pairs = data.split(|&b| b == b'&').filter(|pair| !pair.is_empty()).take(MAX_FIELDS);
     pairs
@@ -39,7 +39,7 @@ fn form(data: &[u8]) -> Vec<String> {
         .collect()
 }
 
-/// Adds all fields of a value, which itself goes by `path`.
+/// Adds all fields of the value at `path`.
 fn fields(path: &str, value: &Value, parts: &mut Vec<String>) {
     if parts.len() > MAX_FIELDS {
         return;
@@ -56,7 +56,7 @@ fn fields(path: &str, value: &Value, parts: &mut Vec<String>) {
         }
         Value::Object(members) => {
             for (name, value) in members {
-                // A table by id has no other field names each time.
+                // An object keyed by ids would have new field names each time.
                 let name = path_template(name);
                 let dot = if path.is_empty() { "" } else { "." };
                 fields(&format!("{path}{dot}{name}"), value, parts);

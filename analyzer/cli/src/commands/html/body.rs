@@ -1,4 +1,4 @@
-//! Bodies as text to look at, cut to what a page can hold.
+//! Bodies as text for the page, cut to a maximum length.
 
 use serde::Serialize;
 use sslrec_analyzer::exchange::Fields;
@@ -7,34 +7,34 @@ use sslrec_cli::hexdump::Hexdump;
 
 use crate::commands::{charset, pretty};
 
-/// How much of a body that is not text is dumped: enough to tell what it is.
+/// Number of bytes dumped of a binary body: enough to recognise its type.
 const DUMPED: usize = 512;
 
-/// What is shown of a body.
+/// The visible part of a body.
 #[derive(Serialize, Debug, PartialEq, Eq)]
 pub(super) struct ShownBody {
-    /// `json`, which is laid out, `text` or `binary`, of which a dump is shown.
+    /// `json` (laid out), `text`, or `binary` (shown as a dump).
     format: &'static str,
     text: String,
-    /// How many bytes of the body the text shows, laid out as it is.
+    /// Number of bytes of the body in the text, after layout.
     shown_bytes: usize,
-    /// How many there are.
+    /// Number of bytes of the complete body.
     all_bytes: usize,
 }
 
 impl ShownBody {
-    /// At most `limit` bytes of a body without its content codings; `None` if it is empty.
+    /// Returns at most `limit` bytes of a body without its content codings; `None` if it is empty.
     pub(super) fn of_message(headers: &Fields, data: &[u8], limit: usize) -> Option<Self> {
         let content_type = headers.first("content-type").map_or("".into(), latin1);
         Self::new(&content_type, data, limit)
     }
 
-    /// At most `limit` of these bytes, of which nothing else is known; `None` if there are none.
+    /// Returns at most `limit` of these bytes, whose type is unknown; `None` if there are none.
     pub(super) fn of_bytes(data: &[u8], limit: usize) -> Option<Self> {
         Self::new("", data, limit)
     }
 
-    /// At most `limit` bytes of a text; `None` if it is empty.
+    /// Returns at most `limit` bytes of a text; `None` if it is empty.
     pub(super) fn of_text(text: String, limit: usize) -> Option<Self> {
         (!text.is_empty()).then(|| cut("text", text, limit))
     }

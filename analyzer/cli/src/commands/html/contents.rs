@@ -1,4 +1,4 @@
-//! What an item carried, taken out of the model to be shown beside what the JSON says of it.
+//! The contents of an item, taken out of the model to be shown beside its JSON.
 
 use std::io;
 
@@ -13,18 +13,18 @@ use crate::commands::messages;
 /// The contents of an item.
 #[derive(Serialize)]
 pub(super) struct Contents {
-    /// What the client sent; of a stream the local end, if it is not known which one is the client.
+    /// The client's body. For a stream with an unknown client, the data of the local end.
     client: Option<ShownBody>,
-    /// What the server sent.
+    /// The server's body.
     server: Option<ShownBody>,
-    /// What rode on HTTP, as `show` has it. It can stand for either body, or both.
+    /// Messages on top of HTTP, in the format of `show`. They can replace either body, or both.
     messages: Option<ShownBody>,
     /// Version and cipher of TLS.
     tls: Option<String>,
 }
 
 impl Contents {
-    /// Takes the contents of an exchange, and shows at most `limit` bytes of each part.
+    /// Takes the contents out of an exchange, at most `limit` bytes of each part.
     pub(super) fn take_of_exchange(exchange: &mut Exchange, limit: usize) -> io::Result<Self> {
         coding::undo(exchange);
         let mut text = Vec::new();
@@ -47,7 +47,7 @@ impl Contents {
         Ok(Self { client, server, messages, tls })
     }
 
-    /// The same of a stream.
+    /// Takes the contents out of a stream, at most `limit` bytes of each end.
     pub(super) fn take_of_stream(stream: &mut Stream, limit: usize) -> Self {
         let shown = |half: &StreamHalf| ShownBody::of_bytes(half.data.as_deref()?, limit);
         let (sent, received) = (shown(&stream.halves.sent), shown(&stream.halves.received));

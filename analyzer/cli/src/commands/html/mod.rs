@@ -1,8 +1,8 @@
-//! `html`: the exchanges as one page that needs nothing but a browser.
+//! `html`: writes the exchanges as a page that needs only a browser.
 //!
-//! Written exchange by exchange: what it says is in the page as data, and a script of the page
-//! shows those that are looked at. Everything in a capture comes from strangers, so none of it is
-//! ever markup: see [`page`].
+//! The page is written exchange by exchange. It contains the exchanges as data, and its script
+//! shows the selected ones. Everything in a capture comes from the network, so none of it ever
+//! becomes markup: see [`page`].
 
 mod body;
 mod contents;
@@ -90,10 +90,10 @@ pub(super) fn run(html: &Html) -> Result<()> {
     done.end()
 }
 
-/// Puts items into a page.
+/// Writes items into a page.
 struct Pages<W: Write> {
     page: Page<W>,
-    /// Bytes of a body that are shown.
+    /// Maximum number of bytes shown of a body.
     limit: usize,
 }
 
@@ -112,7 +112,7 @@ impl<W: Write> Pages<W> {
             Item::Stream(stream) => {
                 (Contents::take_of_stream(stream, self.limit), row::of_stream(stream))
             }
-            // What it settled on stands with each exchange.
+            // The TLS parameters are shown with each exchange.
             Item::Handshake(_) => return Ok(()),
         };
         let mut line = Vec::new();
@@ -121,7 +121,7 @@ impl<W: Write> Pages<W> {
     }
 }
 
-/// The totals in the words of the listing.
+/// The totals, as in the listing.
 #[derive(Serialize)]
 struct SummaryData {
     totals: String,

@@ -1,9 +1,9 @@
-//! The page around the data: markup, style and script, which stand in files of their own.
+//! The page around the data: markup, style and script, each in a file of its own.
 //!
-//! What comes from a capture goes into the page as JSON, in elements that browsers neither run nor
-//! show, and nothing in it can end such an element: each `<` is written as `\u003c`. The script of
-//! the page only ever makes text of it. Should one of these not hold, the content security policy
-//! of the page still lets nothing run but that one script, told by its hash, and nothing load.
+//! The data of a capture is embedded as JSON, in elements that browsers neither run nor show.
+//! Nothing in the data can end such an element: each `<` is written as `\u003c`. The script of the
+//! page only ever creates text from it. Should one of these protections fail, the content security
+//! policy of the page still allows only that script, identified by its hash, and no loads.
 
 use std::io::{self, Write};
 
@@ -24,20 +24,20 @@ const SCRIPT: &str = concat!(
     include_str!("page/main.js"),
 );
 
-/// Rows are written together, since the browser reads all of them at once; so many bytes of them
-/// are held back.
+/// Number of bytes of rows that are collected before they are written: the browser reads rows
+/// together.
 const ROWS: usize = 64 << 10;
 
-/// A page that is being written.
+/// An unfinished page.
 pub(super) struct Page<W: Write> {
     out: W,
     items: u64,
-    /// Rows that are not written yet, with commas between them.
+    /// Rows not yet written, with commas between them.
     rows: Vec<u8>,
 }
 
 impl<W: Write> Page<W> {
-    /// Writes what stands before the data. `name` is that of the capture.
+    /// Writes the page up to the data. `name` is the name of the capture.
     pub(super) fn begin(mut out: W, name: &str) -> io::Result<Self> {
         let (before, _) = template();
         let before = before
@@ -48,8 +48,8 @@ impl<W: Write> Page<W> {
         Ok(Self { out, items: 0, rows: Vec::new() })
     }
 
-    /// Writes an item: its row, and for when it is looked at, a JSON object that says all of it,
-    /// and its contents.
+    /// Writes an item: its row, and for the detail view a JSON object with all its fields and its
+    /// contents.
     pub(super) fn item(
         &mut self,
         row: &impl Serialize,
@@ -89,13 +89,13 @@ impl<W: Write> Page<W> {
     }
 }
 
-/// The template before and after the data.
+/// Returns the template before and after the data.
 fn template() -> (&'static str, &'static str) {
     TEMPLATE.split_once("{{data}}").unwrap_or((TEMPLATE, ""))
 }
 
-/// Nothing loads, nothing is sent, and what runs is known by its hash; nor can the script make
-/// markup of a text (Trusted Types).
+/// Returns the content security policy: no loads and no requests, and only the script with this
+/// hash runs. The script cannot create markup from a text (Trusted Types).
 fn policy() -> String {
     let hash = |text: &str| format!("'sha256-{}'", Base64(&Sha256::digest(text)));
     format!(
@@ -106,7 +106,7 @@ fn policy() -> String {
     )
 }
 
-/// Text within markup.
+/// Escapes text for markup.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -121,7 +121,7 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// JSON within an element: a `<`, which stands nowhere but in strings, is escaped.
+/// Writes JSON for an element: escapes `<`, which occurs only in strings.
 struct Data<'a, W>(&'a mut W);
 
 impl<W: Write> Write for Data<'_, W> {

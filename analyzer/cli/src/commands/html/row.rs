@@ -1,5 +1,5 @@
-//! What the table of the page shows of an item, and what its filter asks for. Names are those of
-//! the JSON; what is nested there stands under the names of filters.
+//! The fields of an item for the table of the page and its filter. Names are those of the JSON;
+//! nested fields have their names in filters.
 
 use std::borrow::Cow;
 
@@ -9,14 +9,15 @@ use sslrec_analyzer::text::latin1;
 
 use crate::output::table::carried_kind;
 
-/// See the module. Owned, since a page holds some of them back.
+/// A row of the table. It is owned, because a page collects rows before it writes them.
 #[derive(Serialize)]
 pub(super) struct Row {
     r#type: &'static str,
     id: Option<u64>,
     conn: u64,
     proto: String,
-    /// Since the Unix epoch; as exact as the number type of JavaScript, a quarter of a microsecond.
+    /// Milliseconds since the Unix epoch. The number type of JavaScript limits the precision to a
+    /// quarter of a microsecond.
     start_ms: f64,
     ttfb_ms: Option<f64>,
     duration_ms: Option<f64>,
@@ -24,11 +25,11 @@ pub(super) struct Row {
     url: Option<String>,
     authority: Option<String>,
     path: Option<String>,
-    /// The server of the connection, where the request does not say for whom it is.
+    /// The server of the connection, if the request names no host.
     peer: Option<String>,
     status: Option<u16>,
     content_type: Option<String>,
-    /// What rode on HTTP, in the words of the listing.
+    /// The protocol on top of HTTP, as in the listing.
     carried: Option<String>,
     body_bytes: Option<u64>,
     pid: Option<u32>,
@@ -108,7 +109,7 @@ pub(super) fn of_stream(stream: &Stream) -> Row {
     }
 }
 
-/// A server by name, else by address.
+/// Returns the server's name, else its address.
 fn peer(info: &ConnectionInfo, server: Option<std::net::SocketAddr>) -> Option<String> {
     info.record.sni.clone().or_else(|| server.map(|server| server.to_string()))
 }

@@ -1,4 +1,4 @@
-//! Groups of exchanges, and what is known of each.
+//! Groups of exchanges, and their statistics.
 
 use std::collections::HashMap;
 
@@ -9,10 +9,10 @@ use sslrec_analyzer::filter::NamedField;
 
 use super::key::{Cell, Key};
 
-/// How far a percentile may be from the true one, as a part of it.
+/// Maximum relative error of a percentile.
 const ERROR: f64 = 0.01;
 
-/// More bins than nanoseconds in 64 bits can need at this error, so that none are ever joined.
+/// More bins than 64-bit nanoseconds need at this error, so that bins are never merged.
 const MAX_BINS: u32 = 4096;
 
 /// Groups by the values of some fields.
@@ -21,12 +21,12 @@ pub(super) struct Groups {
     limit: usize,
     groups: HashMap<Key, Group>,
     rest: Option<Group>,
-    /// Reused for each exchange.
+    /// Key of the current exchange; kept to reuse its memory.
     key: Key,
 }
 
 impl Groups {
-    /// At most `limit` groups by these fields.
+    /// Creates at most `limit` groups by these fields.
     pub(super) fn new(by: Vec<NamedField>, limit: usize) -> Self {
         Self { by, limit, groups: HashMap::new(), rest: None, key: Vec::new() }
     }
@@ -53,7 +53,7 @@ impl Groups {
         self.limit
     }
 
-    /// What found no place.
+    /// Returns the exchanges that are in no group.
     pub(super) fn rest(&self) -> Option<&Group> {
         self.rest.as_ref()
     }
@@ -63,18 +63,18 @@ impl Groups {
     }
 }
 
-/// What is known of the exchanges of a group.
+/// The statistics of a group.
 #[derive(Default)]
 pub(super) struct Group {
     pub(super) count: u64,
-    /// Each exchange is one at most, whatever is wrong with it.
+    /// Failed exchanges; each counts once, however many failures it has.
     pub(super) errors: u64,
     pub(super) status_4xx: u64,
     pub(super) status_5xx: u64,
-    /// Calls of gRPC with another status than OK; those are 200 in HTTP.
+    /// gRPC calls with a status other than OK; their HTTP status is 200.
     pub(super) grpc_errors: u64,
     pub(super) incomplete: u64,
-    /// Of the bodies.
+    /// Bytes of the requests' bodies.
     pub(super) request_bytes: u64,
     pub(super) response_bytes: u64,
     pub(super) duration: Times,
@@ -106,8 +106,8 @@ impl Group {
     }
 }
 
-/// Lengths of time, as a histogram whose bins are as wide as the error allows (DDSketch, Masson
-/// et al., VLDB 2019). The largest one and the sum are exact.
+/// Durations, as a histogram whose bins are as wide as the error allows (DDSketch, Masson et al.,
+/// VLDB 2019). The maximum and the sum are exact.
 pub(super) struct Times {
     sketch: DDSketch,
     max_ns: u64,
@@ -122,7 +122,7 @@ impl Default for Times {
 }
 
 impl Times {
-    /// One more; what is not known is not counted.
+    /// Adds a duration; an unknown duration is not counted.
     fn add(&mut self, ns: Option<u64>) {
         let Some(ns) = ns else { return };
         self.sketch.add(ns as f64);
@@ -130,15 +130,15 @@ impl Times {
         self.sum_ns = self.sum_ns.saturating_add(ns);
     }
 
-    /// How many are known.
+    /// Returns the number of known durations.
     pub(super) fn count(&self) -> usize {
         self.sketch.count()
     }
 
-    /// `q` of them are not longer than this; `None` if none are known.
+    /// Returns the quantile `q` in nanoseconds; `None` if no duration is known.
     pub(super) fn quantile_ns(&self, q: f64) -> Option<f64> {
         let ns = self.sketch.quantile(q).ok().flatten()?;
-        // A bin can reach beyond the largest value in it.
+        // A bin can extend beyond its largest value.
         Some(ns.min(self.max_ns as f64))
     }
 

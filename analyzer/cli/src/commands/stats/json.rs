@@ -1,4 +1,4 @@
-//! Groups as JSON, one a line, and the summary of the listing.
+//! Writes groups as JSON, one a line, and the summary of the listing.
 
 use std::io::{self, Write};
 
@@ -12,7 +12,7 @@ use crate::output::Output;
 use crate::output::json::Json;
 use crate::safe_json;
 
-/// Writes all of it.
+/// Writes all groups and the summary.
 pub(super) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
     for (key, group) in &report.groups {
         let key = Some(Keys { names: &report.names, key });

@@ -1,4 +1,4 @@
-//! What exchanges are grouped by.
+//! The key by which exchanges are grouped.
 
 use std::fmt::{self, Display};
 use std::str::FromStr;
@@ -10,10 +10,10 @@ use sslrec_cli::text::Printable;
 
 use crate::template::path_template;
 
-/// The most characters of a text that are looked at: what is longer is no name.
+/// Maximum number of characters used of a text; longer texts are not names.
 const MAX_CHARS: usize = 256;
 
-/// Fields that one name on the command line stands for.
+/// The fields behind a name on the command line.
 #[derive(Debug, Clone)]
 pub(super) struct KeyFields(pub(super) Vec<NamedField>);
 
@@ -33,7 +33,7 @@ impl FromStr for KeyFields {
     }
 }
 
-/// One value for each field.
+/// A value for each field.
 pub(super) type Key = Vec<Cell>;
 
 /// A value of a field.
@@ -46,7 +46,8 @@ pub(super) enum Cell {
 }
 
 impl Cell {
-    /// What an item has of a field; several values are joined, as RFC 9110 section 5.3 has it.
+    /// Returns the value of a field of an item; several values are joined as in RFC 9110 section
+    /// 5.3.
     pub(super) fn of(field: &NamedField, item: &Item) -> Self {
         let mut cell = Cell::Unknown;
         field.values(item, &mut |value| {

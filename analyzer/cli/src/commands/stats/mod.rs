@@ -1,7 +1,7 @@
-//! `stats`: how often, how large, how fast and how many failures, for each kind of exchange.
+//! `stats`: counts, sizes, durations and failures for each kind of exchange.
 //!
-//! Exchanges are counted and forgotten, so that memory grows with the number of groups, which has
-//! a limit, and not with the capture.
+//! Exchanges are counted and dropped, so that memory grows with the number of groups, which is
+//! limited, and not with the capture.
 
 mod groups;
 mod json;
@@ -79,7 +79,7 @@ pub(crate) struct Stats {
     reading: Reading,
 }
 
-/// What groups are sorted by, the largest first.
+/// The sort key of groups, the largest value first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Sort {
     Count,
@@ -94,7 +94,7 @@ enum Sort {
 
 impl Sort {
     fn rank(self, group: &Group) -> u64 {
-        // Nanoseconds of a quantile: whole ones will do to sort by.
+        // Full nanoseconds of a quantile are precise enough for sorting.
         let quantile = |q| group.duration.quantile_ns(q).unwrap_or(0.0) as u64;
         match self {
             Sort::Count => group.count,
@@ -163,7 +163,7 @@ impl Counting {
 }
 
 impl Counting {
-    /// What the groups do not have.
+    /// Returns notes on exchanges that the groups do not contain.
     fn notes(&self) -> impl Iterator<Item = String> {
         let streams = (self.streams > 0)
             .then(|| format!("{} streams are not HTTP and not counted", self.streams));
@@ -180,12 +180,12 @@ impl Counting {
     }
 }
 
-/// What is written.
+/// The result to be written.
 struct Report {
     /// Names of the fields of each key.
     names: Vec<String>,
     groups: Vec<(Key, Group)>,
-    /// What found no place among the groups.
+    /// The exchanges that are in no group.
     rest: Option<Group>,
     summary: Summary,
 }

@@ -1,7 +1,7 @@
-//! Groups as a table: numbers first, so that they stand below one another, then what the group is.
+//! Groups as a table: aligned numbers first, then the names of the group.
 //!
-//! On a terminal, numbers that are asked for less give way until there is room for the names, and
-//! names are cut; anywhere else nothing is.
+//! On a terminal, less important columns of numbers are left out until there is room for the names,
+//! and names are cut. Anywhere else nothing is cut.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -16,17 +16,17 @@ use crate::output::columns::{cut, width};
 use crate::output::table::Table;
 use crate::text::Duration;
 
-/// What the names may ask for before numbers give way to them.
+/// Width that the names can claim before columns of numbers are left out for them.
 const NAMES: usize = 40;
 
 /// A column of numbers.
 struct Column {
     title: &'static str,
     width: usize,
-    /// Columns of the least importance go first.
+    /// Columns of the lowest importance are left out first.
     importance: u8,
     cell: fn(&Group) -> String,
-    /// Colour of what is not 0.
+    /// Colour of values other than 0.
     color: Option<&'static str>,
 }
 
@@ -39,7 +39,7 @@ const fn column(
     Column { title, width, importance, cell, color: None }
 }
 
-/// Left out where no group has any: most captures have no gRPC.
+/// Left out if no group has a gRPC call: most captures have none.
 const GRPC: &str = "GRPC";
 
 const COLUMNS: [Column; 15] = [
@@ -60,8 +60,8 @@ const COLUMNS: [Column; 15] = [
     column("TTFBMAX", 7, 0, |group| max(&group.ttfb)),
 ];
 
-/// Writes all of it, in colours or not, to a terminal of so many columns or to something that
-/// takes lines of any length.
+/// Writes the table, optionally in colours. `width` is the width of the terminal; without it lines
+/// may have any length.
 pub(super) fn write(
     out: &mut impl Write,
     report: &Report,
@@ -83,7 +83,7 @@ pub(super) fn write(
     Table::new(out, color, terminal).summary(&report.summary)
 }
 
-/// Which columns there are, and how wide the names are.
+/// The chosen columns, and the widths of the names.
 struct Layout<'a> {
     columns: Vec<&'static Column>,
     titles: &'a [String],
@@ -110,7 +110,7 @@ impl<'a> Layout<'a> {
         let mut columns: Vec<&'static Column> = columns.collect();
         if let Some(terminal) = terminal {
             let wanted = total(&names).min(NAMES);
-            // The last importance is that of the count alone.
+            // The highest importance belongs to the count alone.
             for least in 1..=9 {
                 if numbers(&columns) + wanted <= terminal {
                     break;
@@ -148,7 +148,7 @@ impl<'a> Layout<'a> {
         line.push('\n');
     }
 
-    /// No blanks follow the last one.
+    /// Writes the names, without blanks after the last name.
     fn names(&self, line: &mut String, cells: impl Iterator<Item = String>) {
         for (mut cell, &columns) in cells.zip(&self.names) {
             if self.cut {
@@ -161,17 +161,17 @@ impl<'a> Layout<'a> {
     }
 }
 
-/// Columns of the terminal that the numbers take, with a blank after each.
+/// Returns the columns of the terminal that the numbers take, with a blank after each number.
 fn numbers(columns: &[&Column]) -> usize {
     columns.iter().map(|column| column.width + 1).sum()
 }
 
-/// Columns that the names take, with blanks between them.
+/// Returns the columns that the names take, with blanks between them.
 fn total(names: &[usize]) -> usize {
     names.iter().sum::<usize>() + names.len().saturating_sub(1)
 }
 
-/// Takes from the widest names until they fit.
+/// Shortens the widest names until all fit.
 fn shrink(names: &mut [usize], room: usize) {
     while total(names) > room {
         let Some(widest) = names.iter_mut().max().filter(|widest| **widest > 1) else { return };
@@ -180,7 +180,7 @@ fn shrink(names: &mut [usize], room: usize) {
 }
 
 fn quantile(times: &Times, q: f64) -> String {
-    // Less than a nanosecond shows nowhere.
+    // Fractions of a nanosecond are never shown.
     duration(times.quantile_ns(q).map(|ns| ns as u64))
 }
 
