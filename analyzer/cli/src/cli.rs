@@ -131,7 +131,7 @@ pub(crate) struct Cli {
     pub(crate) quiet: bool,
 }
 
-/// The long help of `--filter`. Its list of fields is that of the table.
+/// Returns the long help of `--filter`, whose list of fields comes from the table of fields.
 fn filter_help() -> String {
     let names = field::FIELDS.iter().map(|field| match field.remark {
         Some(remark) => format!("{} ({remark})", field.name()),
@@ -141,7 +141,7 @@ fn filter_help() -> String {
     FILTER_HELP.replace("FIELDS", &fields)
 }
 
-/// A text in lines of at most `width` characters, cut at spaces.
+/// Wraps a text at spaces, into lines of at most `width` characters.
 fn filled(text: &str, width: usize) -> String {
     let mut filled = String::new();
     let mut len = 0;
@@ -197,21 +197,21 @@ Examples:
   sslanalyze -Y 'pid=4242' monday.pcapng.gz tuesday.pcapng.gz";
 
 impl Cli {
-    /// The command is `diff`, whose exit codes are those of diff(1).
+    /// Returns whether the command is `diff`, whose exit codes are those of diff(1).
     pub(crate) fn is_diff(&self) -> bool {
         matches!(self.command, Some(Command::Diff(_)))
     }
 
-    /// The files to read and the filter, which may be the last argument.
+    /// Returns the files to read, and the filter, which may be the last argument.
     ///
     /// # Errors
-    /// If the filter is none.
+    /// The filter is invalid.
     pub(crate) fn files_and_filter(&self) -> Result<(&[PathBuf], Option<Filter>), filter::Error> {
         if let Some(text) = &self.filter {
             return Ok((&self.files, Some(Filter::parse(text)?)));
         }
         match self.files.split_last() {
-            // A link that leads nowhere is a file that is missing, not a filter.
+            // A dangling link is a missing file, not a filter.
             Some((last, files))
                 if !files.is_empty() && !is_stdin(last) && last.symlink_metadata().is_err() =>
             {

@@ -16,7 +16,7 @@ const FAILURE: u8 = 1;
 /// Bad usage, or trouble of `diff`, which uses 1 for a difference.
 const USAGE: u8 = 2;
 
-/// Options or rules that are invalid.
+/// Invalid options or rules.
 #[derive(Debug)]
 pub(crate) struct Usage(pub(crate) String);
 
@@ -28,7 +28,7 @@ impl fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
-/// The captures that `diff` compared are not the same.
+/// The captures that `diff` compared differ.
 #[derive(Debug)]
 pub(crate) struct Differs;
 
@@ -40,7 +40,7 @@ impl fmt::Display for Differs {
 
 impl std::error::Error for Differs {}
 
-/// Exit code of a failed run; `of_diff` if the command was `diff`.
+/// Returns the exit code of a failed run; `of_diff` is set if the command was `diff`.
 pub(crate) fn code(error: &anyhow::Error, of_diff: bool) -> u8 {
     let usage = error.is::<filter::Error>() || error.is::<Usage>();
     let trouble = of_diff && !error.is::<Differs>();

@@ -1,4 +1,4 @@
-//! The files of the command line: opened, read as one capture, and what was wrong with them.
+//! Opens the files of the command line, reads them as a single capture, and reports damage.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -20,26 +20,26 @@ use crate::flow;
 use crate::progress::Progress;
 use crate::threads::Threads;
 
-/// Files that are about to be read.
+/// Files to be read.
 pub(crate) struct Files<'p> {
     names: Vec<Cow<'p, str>>,
     inputs: Vec<Input<'static>>,
-    /// Somebody may be watching, and waits for each record.
+    /// Pass on each record at once, because somebody may be watching.
     live: bool,
     threads: Threads,
     progress: Option<Arc<Progress>>,
-    /// Why to stop waiting for more.
+    /// When to stop waiting for more data.
     until: Until,
 }
 
-/// The name that stands for standard input.
+/// Returns whether the path is `-`, the name of standard input.
 pub(crate) fn is_stdin(path: &Path) -> bool {
     path == Path::new("-")
 }
 
 impl<'p> Files<'p> {
-    /// Opens files and looks what they are. With `follow`, waits at their ends for more; with
-    /// `quiet`, shows no progress.
+    /// Opens the files and detects their formats. With `follow`, waits for more data at the end of
+    /// a file; with `quiet`, shows no progress.
     pub(crate) fn open(paths: &'p [PathBuf], follow: bool, quiet: bool) -> Result<Self> {
         let names: Vec<_> = paths.iter().map(|path| name(path)).collect();
         let mut files = Vec::new();
@@ -54,7 +54,7 @@ impl<'p> Files<'p> {
         let mut inputs = Vec::new();
         for (file, name) in files.into_iter().zip(&names) {
             let reader: Box<dyn io::Read + Send> = match (file, &progress) {
-                // The end of a pipe is the end.
+                // A pipe is complete at its end, so there is nothing to follow.
                 (None, _) => Box::new(io::stdin()),
                 (Some(file), _) if follow => Box::new(Follow::new(file, until.clone())),
                 (Some(file), Some(progress)) => Box::new(progress.count(file)),
@@ -66,7 +66,8 @@ impl<'p> Files<'p> {
         Ok(Self { names, inputs, live, threads: Threads::of_command(), progress, until })
     }
 
-    /// Shares the work in this way. Several files are read by a thread each, whatever it says.
+    /// Divides the work among these threads. Each of several files is read by a thread of its own,
+    /// whatever `threads` is.
     pub(crate) fn with_threads(self, threads: Threads) -> Self {
         Self { threads, ..self }
     }
@@ -74,7 +75,7 @@ impl<'p> Files<'p> {
     /// Passes the records of all files to `sink`.
     ///
     /// # Errors
-    /// If a single file is unreadable from its beginning, or with the error of the sink.
+    /// A single file is unreadable from its beginning, or the sink failed.
     pub(crate) fn read(self, sink: &mut dyn RecordSink) -> Result<Read> {
         let Self { names, mut inputs, live, threads, progress, until } = self;
         let several = inputs.len() > 1;
@@ -104,7 +105,8 @@ impl<'p> Files<'p> {
             return Err(flow::error(failure));
         }
         if until.stopped.load(Ordering::Relaxed) {
-            // What ends in the middle of a record there is not damaged: the rest is being written.
+            // A partial record at the end of a followed file is not damage: its rest is being
+            // written.
             read.damages.clear();
             read.unclosed.clear();
             read.closed = false;
@@ -113,27 +115,27 @@ impl<'p> Files<'p> {
     }
 }
 
-/// What was read of all files.
+/// The result of reading all files.
 #[derive(Default)]
 pub(crate) struct Read {
     files: usize,
-    /// When the first of them began, nanoseconds since the Unix epoch; 0 where none says.
+    /// Start of the earliest capture, in nanoseconds since the Unix epoch; 0 if unknown.
     pub(crate) start_ns: u64,
-    /// None of them says that it was not closed.
+    /// No file reports that it was not closed.
     pub(crate) closed: bool,
-    /// What was left out, and why.
+    /// Notes on data that was left out, with the reason.
     pub(crate) notes: Vec<Note>,
     damages: Vec<Damage>,
-    /// Names of those that end in order, but without a closing record.
+    /// Names of the files that end between two records, but without a closing record.
     unclosed: Vec<String>,
 }
 
-/// Where a file broke off.
+/// Where a file is damaged.
 struct Damage {
     name: String,
-    /// The place is one in what the file decompresses to.
+    /// The offset is an offset in the decompressed data.
     compressed: bool,
-    /// What would have closed the capture was not before it.
+    /// No closing record was read before the damage.
     unclosed: bool,
     error: Error,
 }
@@ -156,12 +158,12 @@ impl Read {
         }
     }
 
-    /// No damage cut any of them short.
+    /// Returns whether no file was truncated by damage.
     pub(crate) fn is_whole(&self) -> bool {
         self.damages.is_empty()
     }
 
-    /// What is said where the files were listed, once so many items were.
+    /// Returns the text for the message about damage, after `items` items were listed.
     pub(crate) fn listed(&self, items: u64) -> String {
         match self.files {
             1 => format!("what was listed ({items}) stands before that"),
@@ -169,9 +171,10 @@ impl Read {
         }
     }
 
-    /// To be called once the output is written: damage is the failure that is left. `so_far` says
-    /// what was done with what stands before it. All but the last damage is reported here, and what
-    /// was not closed, which is no failure: that is what a recorder leaves that was killed.
+    /// Reports damage and missing closing records. Call this after the output is written. `so_far`
+    /// describes the processing of the data before the damage. The last damage becomes the error,
+    /// the others are printed here. A missing closing record is printed too, but is not an error: a
+    /// killed recorder leaves such files.
     pub(crate) fn end(&self, so_far: &str) -> Result<()> {
         for name in &self.unclosed {
             crate::stderr::report(&anyhow!(
@@ -199,7 +202,7 @@ impl Damage {
     }
 }
 
-/// Reads a descriptor set, as `--proto` names it.
+/// Reads the descriptor set that `--proto` names.
 pub(crate) fn descriptors(path: &Path) -> Result<Descriptors> {
     let file = path.display();
     let set = std::fs::read(path).with_context(|| format!("cannot read {file}"))?;
@@ -208,7 +211,7 @@ pub(crate) fn descriptors(path: &Path) -> Result<Descriptors> {
     })
 }
 
-/// A single file as several are read.
+/// Converts the result of a single file to the form of several files.
 fn alone(outcome: Result<Outcome, Error>) -> Merged {
     Merged { outcomes: vec![outcome], closed: true, stop: None }
 }
@@ -235,7 +238,7 @@ fn unreadable(name: &str, error: &Error) -> anyhow::Error {
     }
 }
 
-/// Progress through all files, where each of them has a length.
+/// Returns the progress through all files, if the length of each is known.
 fn progress(files: &[Option<File>]) -> Option<Arc<Progress>> {
     let lengths = files.iter().map(|file| {
         let metadata = file.as_ref()?.metadata().ok()?;
@@ -244,7 +247,8 @@ fn progress(files: &[Option<File>]) -> Option<Arc<Progress>> {
     Progress::on_terminal(lengths.sum::<Option<u64>>()?)
 }
 
-/// Ctrl-C ends the wait for more, and what was read is summed up; a second one ends the program.
+/// Makes Ctrl-C end the wait for more data, after which the summary follows; a second Ctrl-C ends
+/// the program.
 #[cfg(unix)]
 fn stop_on_signals(until: &Until) -> Result<()> {
     use signal_hook::consts::{SIGINT, SIGTERM};
@@ -262,13 +266,13 @@ fn stop_on_signals(until: &Until) -> Result<()> {
     Ok(())
 }
 
-/// Ctrl-C ends the program.
+/// Does nothing: Ctrl-C ends the program.
 #[cfg(not(unix))]
 fn stop_on_signals(_: &Until) -> Result<()> {
     Ok(())
 }
 
-/// Passes everything on, and sees when the capture says that it is complete.
+/// Passes all records on, and notes whether the capture reports that it is closed.
 struct Watch<'a> {
     sink: &'a mut dyn RecordSink,
     until: &'a Until,

@@ -1,12 +1,11 @@
-//! Errors of the program on their way through the library, whose sinks stop with an error of any
-//! type.
+//! Carries errors of the program through the library, whose sinks stop with an error of any type.
 
 use std::error::Error;
 use std::fmt;
 
 use sslrec_analyzer::input::{Failure, Flow, Stop};
 
-/// An error of the program as a standard error, which `anyhow::Error` is not.
+/// An error of the program as a standard error: `anyhow::Error` does not implement the trait.
 #[derive(Debug)]
 struct Carried(anyhow::Error);
 
@@ -22,12 +21,12 @@ impl Error for Carried {
     }
 }
 
-/// Stops the reading with an error.
+/// Stops reading with an error.
 pub(crate) fn fail(error: impl Into<anyhow::Error>) -> Stop {
     Stop::Failed(Box::new(Carried(error.into())))
 }
 
-/// Stops the reading with the error of `result`; continues if there is none.
+/// Stops reading with the error of `result`; continues if there is none.
 pub(crate) fn of(result: anyhow::Result<()>) -> Flow {
     match result {
         Ok(()) => Flow::Continue(()),
@@ -35,7 +34,7 @@ pub(crate) fn of(result: anyhow::Result<()>) -> Flow {
     }
 }
 
-/// The error that a sink stopped with, unchanged.
+/// Returns the error that a sink stopped with, unchanged.
 pub(crate) fn error(failure: Failure) -> anyhow::Error {
     match failure.downcast::<Carried>() {
         Ok(carried) => carried.0,

@@ -1,4 +1,4 @@
-//! The listing: what the filter lets through of the items, to an [`Output`].
+//! Writes the items that match the filter to an [`Output`].
 
 use std::io;
 use std::ops::ControlFlow;
@@ -13,30 +13,30 @@ use sslrec_analyzer::pipeline::{Holding, Lister};
 use crate::flow;
 use crate::output::{Output, Prepared};
 
-/// Begins the message if the output fails.
+/// Start of the message for a failed output.
 pub(crate) const CANNOT_WRITE: &str = "cannot write the listing";
 
-/// Writes items when their turn comes.
+/// Writes items in the order of the listing.
 pub(crate) struct Listing {
     pub(crate) filter: Option<Filter>,
     /// Undo content codings.
     pub(crate) decode: bool,
-    /// List handshakes where no filter says which.
+    /// List handshakes if there is no filter.
     pub(crate) handshakes: bool,
     pub(crate) output: Box<dyn Output + Send>,
-    /// Items that were written.
+    /// Number of items written.
     pub(crate) listed: u64,
-    /// Somebody may be watching what comes through a pipe.
+    /// Flush each item, because somebody may be watching through a pipe.
     pub(crate) live: bool,
 }
 
-/// What waits for its turn.
+/// An item, or its prepared line, until its turn in the listing.
 #[derive(Debug)]
 pub(crate) enum Held {
     /// The item.
     Item(Item),
-    /// Its line, of which little is missing. It takes less memory, and what it is made of is at
-    /// hand, in the processor's cache, when an item is finished and not when its turn comes.
+    /// Its line, almost complete. A line takes less memory than the item. It is made while the item
+    /// is still in the processor's cache, when the item ends and not when its turn comes.
     Line(Prepared),
 }
 
@@ -65,7 +65,7 @@ impl Listing {
             return Ok(());
         }
         self.listed += 1;
-        // Without a filter they were undone before.
+        // Without a filter the codings were undone earlier.
         if self.filter.is_some() {
             self.undo_codings(&mut item);
         }
@@ -88,7 +88,7 @@ impl Lister for Listing {
     type Held = Held;
 
     fn hold(&mut self, mut item: Item) -> ControlFlow<Stop, Holding<Held>> {
-        // A filter may ask for what is not known of the connection yet.
+        // The filter may use data of the connection that is still unknown.
         if self.filter.is_none() {
             self.undo_codings(&mut item);
             match self.output.prepare(&item) {

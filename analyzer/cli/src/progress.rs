@@ -1,8 +1,8 @@
-//! How far the reading of large files has come, on a terminal.
+//! Progress of reading large files, on a terminal.
 //!
-//! One line on standard error, which is drawn over itself and gone at the end. It is shown only
-//! where the listing goes elsewhere: a listing that scrolls by is progress enough, and the two
-//! would tear each other's lines.
+//! A single line on standard error is drawn over itself and removed at the end. It appears only if
+//! the listing goes elsewhere: a scrolling listing is progress enough, and the two would break each
+//! other's lines.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Read, Write};
@@ -12,24 +12,25 @@ use std::time::{Duration, Instant};
 
 use sslrec_cli::size::Size;
 
-/// Reading that is over sooner is not worth a line.
+/// Time before the first line, so that short reads show none.
 const DELAY: Duration = Duration::from_millis(700);
 
-/// How often it is drawn.
+/// Time between two updates.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Reading of files whose lengths are known.
+/// Progress of reading files of known lengths.
 #[derive(Debug)]
 pub(crate) struct Progress {
     total: u64,
     read: AtomicU64,
     start: Instant,
-    /// When the line was drawn last, if it was.
+    /// Time of the last update, if any.
     drawn: Mutex<Option<Instant>>,
 }
 
 impl Progress {
-    /// Progress of so many bytes, where standard error is a terminal and standard output is none.
+    /// Returns the progress of `total` bytes, if standard error is a terminal and standard output
+    /// is not.
     pub(crate) fn on_terminal(total: u64) -> Option<Arc<Self>> {
         let shown = io::stderr().is_terminal() && !io::stdout().is_terminal();
         (shown && total > 0).then(|| Arc::new(Self::new(total)))
@@ -39,7 +40,7 @@ impl Progress {
         Self { total, read: AtomicU64::new(0), start: Instant::now(), drawn: Mutex::default() }
     }
 
-    /// Counts what is read of `reader`.
+    /// Counts the bytes that are read from `reader`.
     pub(crate) fn count<R: Read>(self: &Arc<Self>, reader: R) -> Counted<R> {
         Counted { reader, progress: Arc::clone(self) }
     }
@@ -47,7 +48,7 @@ impl Progress {
     fn add(&self, len: usize) {
         let read = self.read.fetch_add(len as u64, Ordering::Relaxed) + len as u64;
         let now = Instant::now();
-        // Another thread that draws does it for this one.
+        // Another thread is drawing.
         let Ok(mut drawn) = self.drawn.try_lock() else { return };
         let next = drawn.map_or(self.start + DELAY, |last| last + INTERVAL);
         if now >= next {
@@ -56,7 +57,7 @@ impl Progress {
         }
     }
 
-    /// Takes the line away.
+    /// Removes the line.
     pub(crate) fn finish(&self) {
         if self.drawn.lock().is_ok_and(|drawn| drawn.is_some()) {
             draw("");
@@ -64,12 +65,12 @@ impl Progress {
     }
 }
 
-/// Replaces the line. A terminal that cannot be written to has nobody who watches.
+/// Replaces the line. Errors are ignored: nobody watches a terminal that cannot be written to.
 fn draw(line: &str) {
     let _ = write!(io::stderr().lock(), "\r\x1b[K{line}");
 }
 
-/// What the line says.
+/// Returns the text of the line.
 fn line(read: u64, total: u64, elapsed: Duration) -> String {
     // A file can grow while it is read.
     let total = total.max(read).max(1);
@@ -84,7 +85,7 @@ fn line(read: u64, total: u64, elapsed: Duration) -> String {
     );
     let seconds = elapsed.as_secs_f64();
     let rate = (read as f64 / seconds.max(1e-3)) as u64;
-    // What would last for days is no estimate.
+    // An estimate of days is not useful.
     let left = seconds * (1.0 - part) / part;
     if left < 99_999.5 {
         // Writing to a String cannot fail.
@@ -93,7 +94,7 @@ fn line(read: u64, total: u64, elapsed: Duration) -> String {
     line
 }
 
-/// A reader that says how much was read of it.
+/// A reader that counts the bytes read.
 #[derive(Debug)]
 pub(crate) struct Counted<R> {
     reader: R,

@@ -1,4 +1,4 @@
-//! Does what the command line says: input to listing, and failures to messages.
+//! Runs the command line: lists the input, and turns failures into messages.
 
 use std::io::{self, BufWriter};
 
@@ -17,21 +17,21 @@ use crate::output::table::Table;
 use crate::terminal;
 use crate::threads::Threads;
 
-/// Bytes that are gathered before they are written.
+/// Size of the output buffer in bytes.
 const OUT_BUFFER: usize = 64 << 10;
 
-/// Lists a capture, or does what the command says.
+/// Lists a capture, or runs the command. A closed pipe is not an error.
 ///
 /// # Errors
-/// If the filter or the options are invalid, before anything is read. If the capture is unreadable,
-/// or damaged: then everything before the damage was listed. A closed pipe is not an error.
+/// The filter or the options are invalid; nothing was read then. The capture is unreadable or
+/// damaged; everything before the damage was listed then.
 pub(crate) fn run(cli: &Cli) -> Result<()> {
     let done = match &cli.command {
         Some(command) => commands::run(command),
         None => list(cli),
     };
     match done {
-        // The reader of the output has ended, as a pager does.
+        // The reader of the output has exited, as a pager does.
         Err(error) if is_broken_pipe(&error) => Ok(()),
         done => done,
     }

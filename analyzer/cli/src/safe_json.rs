@@ -1,5 +1,5 @@
-//! JSON that is safe on a terminal: characters that a terminal would obey, that reorder other text
-//! or that are invisible are written as `\u` escapes, which a parser reads as the same characters.
+//! JSON that is safe on a terminal. Characters that control a terminal, reorder text or are
+//! invisible are written as `\u` escapes, which a parser reads as the same characters.
 
 use std::io::{self, Write};
 
@@ -18,7 +18,8 @@ pub(crate) fn to_writer<W: Write>(
     value.serialize(&mut Serializer::with_formatter(out, SafeFormatter))
 }
 
-/// Writes a character of a string as one `\u` escape, or two beyond the first 65,536 characters.
+/// Writes a character of a string as a `\u` escape, or as two escapes beyond the first 65,536
+/// characters.
 pub(crate) fn write_escape(out: &mut (impl Write + ?Sized), c: char) -> io::Result<()> {
     c.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(out, "\\u{unit:04x}"))
 }
@@ -34,13 +35,13 @@ impl Formatter for SafeFormatter {
         escape(out, text)
     }
 
-    /// JSON has characters beyond ASCII only within strings, so that they can be escaped here too.
+    /// Outside strings JSON is ASCII only, so all other characters of a fragment can be escaped.
     fn write_raw_fragment<W: Write + ?Sized>(&mut self, out: &mut W, json: &str) -> io::Result<()> {
         escape(out, json)
     }
 }
 
-/// Control characters below the space are escaped by `serde_json` itself.
+/// Escapes special characters. `serde_json` itself escapes the control characters below the space.
 fn escape(out: &mut (impl Write + ?Sized), text: &str) -> io::Result<()> {
     let mut rest = text;
     while let Some(at) = rest.find(|c| c >= '\u{7f}' && is_special(c)) {

@@ -3,8 +3,8 @@
 use sslrec_analyzer::filter;
 use sslrec_cli::stderr;
 
-/// Writes an error on standard error. It takes one line; an error in a filter takes a few, which
-/// show the place.
+/// Writes an error to standard error. It takes a line; an error in a filter takes several, which
+/// mark the place.
 pub(crate) fn report(error: &anyhow::Error) {
     if error.is::<filter::Error>() {
         stderr::lines(format_args!("sslanalyze: {error:#}\n"));

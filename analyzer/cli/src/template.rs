@@ -1,15 +1,15 @@
-//! The template of a path: what stays the same from one request to the next of the same kind.
+//! The template of a path: the part that all requests of the same kind share.
 //!
-//! `/users/4711/orders/9f0c…` and `/users/12/orders/77aa…` are one endpoint to whoever counts or
-//! compares. Which parts are identifiers nobody says, so this goes by their looks: numbers, UUIDs,
-//! hashes, and long random-looking words. When in doubt a word stays, since two endpoints that
-//! become one hide more than one that becomes two. It only looks at the text and keeps no state,
-//! so that the same path has the same template in every capture.
+//! `/users/4711/orders/9f0c…` and `/users/12/orders/77aa…` are the same endpoint for counting and
+//! comparing. No source declares which parts are identifiers, so they are recognised by form:
+//! numbers, UUIDs, hashes, and long random-looking words. In doubt a word is kept, since merging
+//! two endpoints hides more than splitting one. The result depends on the text alone, so that the
+//! same path has the same template in every capture.
 
-/// What stands for an identifier.
+/// The replacement of an identifier.
 const ID: &str = "{id}";
 
-/// Longer parts are no names that somebody chose.
+/// A longer part is not a chosen name.
 const LONGEST_NAME: usize = 64;
 
 /// The path with `{id}` in place of identifiers, and without its query.
@@ -25,7 +25,7 @@ pub(crate) fn path_template(path: &str) -> String {
     template
 }
 
-/// Appends a segment: its parts between punctuation, each as it is or as an identifier.
+/// Appends a segment. Each part between punctuation is kept or replaced by `{id}`.
 fn push_segment(template: &mut String, segment: &str) {
     let start = template.len();
     let mut rest = segment;
@@ -39,12 +39,14 @@ fn push_segment(template: &mut String, segment: &str) {
     }
 }
 
-/// Identifiers are made of these, in base64url too (RFC 4648 section 5).
+/// Returns whether identifiers contain this character, those in base64url included (RFC 4648
+/// section 5).
 fn is_part(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '-' || c == '_'
 }
 
-/// Length of the punctuation that a text begins with; an escape such as `%20` counts as some.
+/// Returns the length of the punctuation at the beginning of a text; an escape such as `%20` counts
+/// as punctuation.
 fn punctuation(text: &str) -> usize {
     let mut at = 0;
     while let Some(c) = text[at..].chars().next().filter(|&c| !is_part(c)) {
@@ -72,8 +74,8 @@ fn push_part(template: &mut String, start: usize, part: &str) {
     }
 }
 
-/// Appends an identifier, unless all that stands before it in the segment is one and a separator:
-/// a date, a version or an address is one thing.
+/// Appends an identifier. If the segment so far ends with an identifier and a separator, the two are
+/// merged: a date, a version or an address is a single value.
 fn push_id(template: &mut String, start: usize) {
     let segment = &template[start..];
     let before = segment.strip_suffix(['-', '_', '.', ',', ':']);
@@ -87,20 +89,22 @@ fn is_number(word: &str) -> bool {
     !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// 8-4-4-4-12 hexadecimal digits (RFC 9562 section 4).
+/// Returns whether the part has 8-4-4-4-12 hexadecimal digits (RFC 9562 section 4).
 fn is_uuid(part: &str) -> bool {
     let groups = part.split('-').map(|group| group.len());
     groups.eq([8, 4, 4, 4, 12]) && part.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
 }
 
-/// A hash or a part of one. `facade` and `deadbeef` are words; 16 such letters are none.
+/// Returns whether the word is a hash or part of a hash. `facade` and `deadbeef` are words; 16 such
+/// letters are not.
 fn is_hash(word: &str) -> bool {
     let (digits, letters) = digits_and_letters(word);
     word.bytes().all(|b| b.is_ascii_hexdigit())
         && (word.len() >= 16 || (word.len() >= 8 && digits > 0 && letters > 0))
 }
 
-/// Long, and with more than one digit: names have one at most, as in `getUsersByGroupV2`.
+/// Returns whether the word is long and has more than one digit. Names have at most one, as
+/// `getUsersByGroupV2` does.
 fn is_long_id(word: &str) -> bool {
     let (digits, letters) = digits_and_letters(word);
     word.len() >= 20 && digits > 1 && letters > 0
@@ -111,8 +115,8 @@ fn digits_and_letters(word: &str) -> (usize, usize) {
     (digits, word.len() - digits)
 }
 
-/// It changes between digits, small and capital letters about every third character, as
-/// `dQw4w9WgXcQ` does. A small letter after a capital is no change: names are written so.
+/// Returns whether digits, capital and small letters alternate about every third character, as in
+/// `dQw4w9WgXcQ`. A small letter after a capital does not count: names are written so.
 fn is_random(part: &str) -> bool {
     let class = |b: u8| match b {
         b'0'..=b'9' => Class::Digit,

@@ -1,7 +1,7 @@
-//! Turns bytes, times and numbers into text, for every output alike.
+//! Formats bytes, times and numbers as text, the same for every output.
 //!
-//! Everything here borrows and writes through `Display`, so that a listing of a large capture
-//! builds no temporary strings.
+//! All types here borrow and write through `Display`, so that listing a large capture builds no
+//! temporary strings.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -9,7 +9,7 @@ use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Serialize, Serializer};
 
-/// Anything that can be displayed, as a JSON string, without a copy.
+/// Any displayable value as a JSON string, without a copy.
 pub(crate) struct Text<T>(pub(crate) T);
 
 impl<T: Display> Serialize for Text<T> {
@@ -48,8 +48,8 @@ impl Display for Base64<'_> {
     }
 }
 
-/// A duration for people: `37us`, `0.8ms`, `14ms`, `3.20s`; with `{:#}` a space stands before the
-/// unit, as in a sentence.
+/// A duration for people: `37us`, `0.8ms`, `14ms`, `3.20s`; `{:#}` puts a space before the unit,
+/// for use in a sentence.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Duration(pub u64);
 

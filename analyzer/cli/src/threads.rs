@@ -1,16 +1,16 @@
-//! Which parts of the work have a thread of their own.
+//! Divides the work among threads.
 //!
 //! ```text
 //!   read: files -> records  |  assemble: records -> items  |  list: items -> lines, in order
 //! ```
 //!
-//! The bars are where the work can be cut: what goes over them goes one way, in order, and in
-//! batches, so that the listing is the same however many threads there are.
+//! The bars mark where the work can be divided. Data crosses a bar in one direction, in order and
+//! in batches, so that the listing does not depend on the number of threads.
 
 use std::num::NonZeroUsize;
 use std::thread;
 
-/// See the module. Assembling is done in the thread that asks for the listing.
+/// Threads beside the calling thread, which always assembles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Threads {
     pub(crate) reader: bool,
@@ -18,21 +18,22 @@ pub(crate) struct Threads {
 }
 
 impl Threads {
-    /// For a listing: so many, but no more than there are parts. Without a wish, as many as there
-    /// are processors: were there one more, two would share a processor while another one is idle.
+    /// Divides the work of a listing among `wish` threads, but no more than there are parts.
+    /// Without a wish the number of processors is used: with one thread more, two would share a
+    /// processor while another processor is idle.
     ///
-    /// Listing is nearly half of the work. So it is what the second one does.
+    /// Listing is nearly half of the work, so the second thread does that.
     pub(crate) fn of_listing(wish: Option<NonZeroUsize>) -> Self {
         let count = wish.map_or_else(processors, usize::from);
         Self { reader: count > 2, lister: count > 1 }
     }
 
-    /// For what works on the items where they are assembled.
+    /// Divides the work of a command that uses items in the thread that assembles them.
     pub(crate) fn of_command() -> Self {
         Self { reader: processors() > 1, lister: false }
     }
 
-    /// All is done in one, record by record: for somebody who waits for each.
+    /// Does all work in one thread, record by record, for a reader who waits for each record.
     pub(crate) fn one() -> Self {
         Self { reader: false, lister: false }
     }

@@ -1,5 +1,5 @@
-//! What rides on HTTP, as a part of an exchange's JSON object: what it was, how much, and its
-//! messages where they were kept.
+//! The part of an exchange's JSON object for protocols on top of HTTP: type, counts, and the
+//! messages if they were kept.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ use sslrec_analyzer::text::Rfc3339;
 
 use crate::text::{Base64, Text};
 
-/// What an exchange carried.
+/// The data of a protocol on top of HTTP.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum CarriedObject<'a> {
@@ -34,7 +34,7 @@ impl<'a> CarriedObject<'a> {
         })
     }
 
-    /// The field of the exchange that it is.
+    /// Returns the key of this object in the exchange.
     pub(super) fn key(&self) -> &'static str {
         match self {
             CarriedObject::Grpc(_) => "grpc",
@@ -51,7 +51,7 @@ fn base64(bytes: &[u8]) -> Base64Text<'_> {
     Text(Base64(bytes))
 }
 
-/// Each of a list, as an object that is made of it on the way.
+/// A list that is serialised element by element, each as the object that the function makes of it.
 struct Each<'a, T, F>(&'a [T], F);
 
 impl<'a, T, O: Serialize, F: Fn(&'a T) -> O> Serialize for Each<'a, T, F> {
@@ -83,7 +83,7 @@ pub(super) struct GrpcObject<'a> {
     messages: Option<GrpcMessages<'a>>,
 }
 
-/// The messages of a call, each made an object on the way.
+/// The messages of a call, each converted to an object while it is serialised.
 struct GrpcMessages<'a> {
     grpc: &'a Grpc,
     messages: &'a [GrpcMessage],
@@ -113,7 +113,7 @@ struct GrpcMessageObject<'a> {
     problem: Option<Cow<'a, str>>,
 }
 
-/// What is known of the contents.
+/// The decoded contents of a message.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum GrpcView<'a> {
@@ -121,7 +121,7 @@ enum GrpcView<'a> {
         r#type: String,
         message: Box<RawValue>,
     },
-    /// Without a schema; `null` where it is no message of Protocol Buffers.
+    /// Decoded without a schema; `null` if the contents are not a Protocol Buffers message.
     Wire {
         fields: Option<FieldList<'a>>,
     },
@@ -172,7 +172,7 @@ fn grpc_object<'a>(
     }
 }
 
-/// Fields of a message of Protocol Buffers.
+/// Fields of a Protocol Buffers message.
 struct FieldList<'a>(Vec<Field<'a>>);
 
 impl Serialize for FieldList<'_> {
@@ -231,10 +231,10 @@ struct WebSocketMessageObject<'a> {
     kind: &'static str,
     bytes: u64,
     compressed: bool,
-    /// Where the contents are UTF-8 and are meant to be.
+    /// The contents, if the message is a text and valid UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<&'a str>,
-    /// Otherwise.
+    /// The contents in any other case.
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<Base64Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]

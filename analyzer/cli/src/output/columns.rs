@@ -1,8 +1,8 @@
-//! Which columns of the listing there is room for, and text that keeps to them.
+//! Chooses the columns that fit the terminal, and cuts text to their widths.
 
 use unicode_width::UnicodeWidthChar;
 
-/// Widths of the columns that can give way; 0 leaves the column out.
+/// Widths of the columns that can shrink; 0 omits the column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Columns {
     pub(super) pid: usize,
@@ -12,14 +12,15 @@ pub(super) struct Columns {
     pub(super) size: usize,
 }
 
-/// The columns that are always there, with the blanks between them: time, method, status and
-/// duration.
+/// Width of the columns that are always present, with the blanks between them: time, method, status
+/// and duration.
 const FIXED: usize = 12 + 1 + 7 + 1 + 4 + 1 + 7;
 
-/// Where nothing is cut.
+/// Widths for output that is not cut.
 const FULL: Columns = Columns { pid: 8, comm: 15, url: 48, content_type: 16, size: 6 };
 
-/// What gives way first on a narrow terminal, and how much of the URL has to fit before more does.
+/// Layouts for ever narrower terminals. Each comes with the width of the URL that has to fit before
+/// the next layout is tried.
 const LAYOUTS: [(Columns, usize); 6] = [
     (FULL, 28),
     (Columns { content_type: 10, ..FULL }, 24),
@@ -30,8 +31,8 @@ const LAYOUTS: [(Columns, usize); 6] = [
 ];
 
 impl Columns {
-    /// Those that fit into so many columns of a terminal, or all of them. On fewer than 42 lines
-    /// are longer than the terminal is wide.
+    /// Returns the widths that fit so many columns of a terminal; `None` is no limit. Below 42
+    /// columns, lines are wider than the terminal.
     pub(super) fn fitting(width: Option<usize>) -> Self {
         let Some(width) = width else { return FULL };
         let fitting = LAYOUTS.iter().find_map(|(layout, least)| {
@@ -42,7 +43,7 @@ impl Columns {
         fitting.unwrap_or(Self { url: least, ..narrowest })
     }
 
-    /// Width of everything but the URL; each column has a blank beside it.
+    /// Returns the width of everything but the URL; each column has a blank beside it.
     fn without_url(self) -> usize {
         let given = [self.pid, self.comm, self.content_type, self.size];
         FIXED
@@ -51,7 +52,7 @@ impl Columns {
     }
 }
 
-/// How many columns of a terminal a text takes.
+/// Returns how many columns of a terminal a text takes.
 pub(crate) fn width(text: &str) -> usize {
     text.chars().map(char_width).sum()
 }
@@ -60,7 +61,7 @@ fn char_width(c: char) -> usize {
     c.width().unwrap_or(0)
 }
 
-/// Cuts a text to so many columns, with a mark where something was cut.
+/// Cuts a text to so many columns, and marks the cut.
 pub(crate) fn cut(text: &mut String, columns: usize) {
     if width(text) <= columns {
         return;
@@ -68,7 +69,7 @@ pub(crate) fn cut(text: &mut String, columns: usize) {
     let mut taken = 0;
     let end = text.char_indices().find_map(|(at, c)| {
         taken += char_width(c);
-        // One column is for the mark.
+        // The mark takes a column.
         (taken + 1 > columns).then_some(at)
     });
     text.truncate(end.unwrap_or(text.len()));

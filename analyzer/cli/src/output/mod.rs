@@ -1,4 +1,4 @@
-//! What is written about a capture. Outputs only read the model, and stream.
+//! Outputs of a listing. They only read the model, and write as they go.
 
 mod carried;
 pub(crate) mod columns;
@@ -12,41 +12,41 @@ use sslrec_analyzer::pipeline::Summary;
 
 pub(crate) use self::json::Prepared;
 
-/// A form in which a capture is listed.
+/// A format of the listing.
 pub(crate) trait Output {
-    /// One more item.
+    /// Writes an item.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// The item cannot be written.
     fn item(&mut self, item: &Item) -> io::Result<()>;
 
-    /// An item whose turn has not come: what can be written of it ahead, if that saves something.
+    /// Prepares the line of an item before its turn, if this output saves work by it.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// The item cannot be written.
     fn prepare(&mut self, item: &Item) -> io::Result<Option<Prepared>> {
         let _ = item;
         Ok(None)
     }
 
-    /// The turn of what was prepared: it is the `id`th exchange.
+    /// Writes a prepared line at its turn, as exchange number `id`.
     ///
     /// # Errors
-    /// If it cannot be written, or this form prepares nothing.
+    /// The line cannot be written, or this output prepares no lines.
     fn prepared(&mut self, prepared: Prepared, id: u64) -> io::Result<()> {
         let _ = (prepared, id);
         Err(io::Error::other("a line of another form"))
     }
 
-    /// All items were written.
+    /// Writes the summary, after all items.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// The summary cannot be written.
     fn summary(&mut self, summary: &Summary) -> io::Result<()>;
 
-    /// Everything so far must reach the reader now.
+    /// Flushes everything written so far to the reader.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// The output cannot be written.
     fn flush(&mut self) -> io::Result<()>;
 }

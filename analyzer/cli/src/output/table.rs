@@ -1,8 +1,8 @@
-//! The listing for people: one line for each exchange, stream or handshake, and a summary.
+//! The listing for people: a line for each exchange, stream or handshake, and a summary.
 //!
-//! On a terminal, columns give way and texts are cut until a line fits ([`super::columns`]);
-//! anywhere else nothing is cut, so that the output of a pipe does not depend on a window. Bytes
-//! from the network are escaped ([`Printable`](sslrec_cli::text::Printable)).
+//! On a terminal, columns shrink and texts are cut until a line fits ([`super::columns`]). Anywhere
+//! else nothing is cut, so that piped output does not depend on a window. Bytes from the network
+//! are escaped ([`Printable`](sslrec_cli::text::Printable)).
 
 use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
@@ -26,7 +26,7 @@ pub(crate) struct Table<W> {
     out: W,
     color: bool,
     columns: Columns,
-    /// The lines are for a terminal, and what is too long is cut.
+    /// Cut text that is too long, because the output is a terminal.
     cut: bool,
     started: bool,
     /// Reused for each line.
@@ -48,8 +48,8 @@ struct Row<'a> {
 }
 
 impl<W: Write> Table<W> {
-    /// Writes to `out`, in colours or not; to a terminal of `width` columns, or to something that
-    /// takes lines of any length.
+    /// Creates a table that writes to `out`, optionally in colours. `width` is the width of the
+    /// terminal; without it lines may have any length.
     pub(crate) fn new(out: W, color: bool, width: Option<usize>) -> Self {
         let columns = Columns::fitting(width);
         let (line, cell) = (String::new(), String::new());
@@ -94,7 +94,8 @@ impl<W: Write> Table<W> {
         self.out.write_all(self.line.as_bytes())
     }
 
-    /// A cell of at least `width` columns, and on a terminal at most; none of 0 columns.
+    /// Writes a left-aligned cell of at least `width` columns, and on a terminal exactly `width`. A
+    /// width of 0 writes no cell.
     fn left(&mut self, text: &dyn Display, width: usize) {
         let pad = self.fill(text, width);
         if width > 0 {
@@ -102,7 +103,7 @@ impl<W: Write> Table<W> {
         }
     }
 
-    /// The same, at the right.
+    /// Writes a right-aligned cell, otherwise as [`Self::left`].
     fn right(&mut self, text: &dyn Display, width: usize) {
         let pad = self.fill(text, width);
         if width > 0 {
@@ -110,7 +111,7 @@ impl<W: Write> Table<W> {
         }
     }
 
-    /// Puts a text into the cell; returns how many columns of it stay empty.
+    /// Puts a text into the cell. Returns the number of columns that stay empty.
     fn fill(&mut self, text: &dyn Display, width: usize) -> usize {
         self.cell.clear();
         let _ = write!(self.cell, "{text}");
@@ -120,7 +121,7 @@ impl<W: Write> Table<W> {
         width.saturating_sub(columns::width(&self.cell))
     }
 
-    /// No blanks at the end of a line.
+    /// Removes the blanks at the end of the line.
     fn end_of_line(&mut self) {
         self.line.truncate(self.line.trim_end_matches(' ').len());
     }
@@ -204,7 +205,7 @@ impl<W: Write> Table<W> {
     }
 }
 
-/// The type of the response, without parameters.
+/// Returns the media type of the response, without parameters.
 fn content_type(exchange: &Exchange) -> Cow<'_, str> {
     let headers = exchange.response.as_ref().map(|response| &response.message.headers);
     headers.and_then(|headers| headers.media_type()).map_or("-".into(), latin1)
@@ -214,8 +215,8 @@ fn body_bytes(exchange: &Exchange) -> Option<u64> {
     exchange.response.as_ref().map(|response| response.message.body.bytes)
 }
 
-/// What an exchange carried, with the numbers of messages from both ends, or why it failed; and the
-/// bytes of a WebSocket in both directions.
+/// Describes the protocol on top of HTTP: the numbers of messages from both ends, or why it failed.
+/// For a WebSocket, the bytes in both directions follow.
 pub(crate) fn carried_kind<'a>(
     exchange: &'a Exchange,
     carried: &Carried,
@@ -245,7 +246,7 @@ pub(crate) fn carried_kind<'a>(
     }
 }
 
-/// A value, or a dash where it is not known.
+/// A value, or a dash if it is unknown.
 struct Or<T>(Option<T>);
 
 impl<T: Display> Display for Or<T> {
@@ -293,7 +294,7 @@ impl Display for Peer<'_> {
     }
 }
 
-/// The totals in one sentence; what went wrong stands there only if something did.
+/// The totals in a sentence; problems are listed only if there were any.
 struct Totals<'a>(&'a Summary);
 
 impl Display for Totals<'_> {
@@ -311,7 +312,7 @@ impl Display for Totals<'_> {
             let separator = if summary.exchanges > 0 { ", " } else { "" };
             write!(f, "{separator}{}", count(summary.streams, "stream", "streams"))?;
         }
-        // Only a filter can ask for them.
+        // Handshakes are listed only if a filter selects them.
         if summary.listed.is_some() && summary.handshakes > 0 {
             write!(f, ", {}", count(summary.handshakes, "handshake", "handshakes"))?;
         }

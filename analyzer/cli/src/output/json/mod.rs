@@ -1,8 +1,9 @@
-//! One JSON object a line: exchanges, streams and handshakes, then a summary.
+//! Writes a JSON object a line: exchanges, streams and handshakes, then a summary.
 //!
-//! Keys come from the table of fields ([`sslrec_analyzer::exchange::field`]), which filters read
-//! too. The order is part of the contract with readers. Unknown is `null`. Octets of heads above
-//! 0x7F become the code points of the same number (see [`sslrec_analyzer::text::latin1`]).
+//! Keys come from the table of fields ([`sslrec_analyzer::exchange::field`]), which filters use
+//! too. Their order is part of the contract with readers. An unknown value is `null`. Octets of
+//! heads above 0x7F become the code points of the same number (see
+//! [`sslrec_analyzer::text::latin1`]).
 
 mod object;
 mod prepared;
@@ -28,18 +29,18 @@ use crate::text::Base64;
 #[derive(Debug)]
 pub(crate) struct Json<W> {
     out: W,
-    /// The line that is being written; kept for its memory.
+    /// Buffer of the current line; kept to reuse its memory.
     line: Vec<u8>,
     descriptors: Option<Descriptors>,
 }
 
 impl<W: Write> Json<W> {
-    /// Writes to `out`, which should be buffered.
+    /// Creates a listing that writes to `out`, which should be buffered.
     pub(crate) fn new(out: W) -> Self {
         Self { out, line: Vec::new(), descriptors: None }
     }
 
-    /// The same with names for messages of gRPC.
+    /// Uses the descriptors to name the fields of gRPC messages.
     pub(crate) fn with_descriptors(self, descriptors: Option<Descriptors>) -> Self {
         Self { descriptors, ..self }
     }
@@ -47,14 +48,14 @@ impl<W: Write> Json<W> {
     fn write_line(&mut self) -> io::Result<()> {
         self.line.push(b'\n');
         self.out.write_all(&self.line)?;
-        // A body can be long, and most are not.
+        // A line with a long body is rare, so its memory is returned.
         self.line.clear();
         self.line.shrink_to(USUAL_LINE);
         Ok(())
     }
 }
 
-/// Memory for a line that is kept.
+/// Capacity that the line buffer keeps from line to line.
 const USUAL_LINE: usize = 64 << 10;
 
 impl<W: Write> Output for Json<W> {
@@ -118,14 +119,15 @@ fn write_exchange(
     Ok(())
 }
 
-/// Type and number of an exchange.
+/// Writes the type and the number of an exchange.
 fn push_start(out: &mut Vec<u8>, id: u64) {
     let mut line = Object::begin(out);
     line.field(field::TYPE.key(), "exchange");
     line.field(field::ID.key(), id);
 }
 
-/// What follows the number of an exchange. Returns where its connection stands in the buffer.
+/// Writes everything after the number of an exchange. Returns the range of the connection's fields
+/// in the buffer.
 fn exchange_fields(
     line: &mut Object<'_>,
     exchange: &Exchange,
@@ -203,7 +205,7 @@ fn write_handshake(out: &mut Vec<u8>, handshake: &Handshake) {
     line.end();
 }
 
-/// What the two ends sent, where it is not known which one is the client.
+/// Writes the data of both ends of a stream whose client is unknown.
 fn by_end(line: &mut Object<'_>, stream: &Stream) {
     line.field("local_bytes", stream.halves.sent.bytes);
     line.field("remote_bytes", stream.halves.received.bytes);
@@ -213,8 +215,8 @@ fn by_end(line: &mut Object<'_>, stream: &Stream) {
     line.field_if_some("remote_data", stream.halves.received.data.as_deref().map(Base64));
 }
 
-/// Who and where; the same in every object. `client` is the direction in which the client's bytes
-/// went, where known.
+/// Writes process, connection and addresses, the same in every object. `client` is the direction of
+/// the client's bytes, if known.
 fn identity(line: &mut Object<'_>, info: &ConnectionInfo, client: Option<Direction>) {
     let record = &info.record;
     let (from, to) = client.map_or((None, None), |client| info.ends(client));
@@ -239,7 +241,7 @@ fn request(object: &mut Object<'_>, request: &Request, tls: bool) {
     object.field(field::AUTHORITY.key(), request.authority_octets().map(|octets| Latin1([octets])));
     object.field(field::PATH.key(), request.path_octets().map(|octets| Latin1([octets])));
     message(object, &request.message);
-    // Most requests have none, and the contract shows none.
+    // Most requests have no trailers, and the contract then omits the field.
     let trailers = &request.message.trailers;
     object.field_if_some("trailers", Some(trailers).filter(|trailers| !trailers.is_empty()));
 }
@@ -254,7 +256,8 @@ fn response(object: &mut Object<'_>, response: &Response) {
 fn message(object: &mut Object<'_>, message: &Message) {
     object.field("headers", &message.headers);
     object.field(field::RESPONSE_BYTES.key(), message.body.bytes);
-    // Without content codings; only where these were to be undone, and then so is the body.
+    // Length after decoding. It is present only if codings were to be undone; `body` is then
+    // decoded too.
     object.field_if_some("decoded_bytes", message.body.decoded_bytes);
     object.field_if_some("body", message.body.data.as_deref().map(Base64));
 }

@@ -1,9 +1,9 @@
-//! Puts JSON objects together in a buffer.
+//! Builds JSON objects in a buffer.
 //!
-//! Most of what the listing writes are header fields, of which a capture has millions. So text is
-//! copied in pieces, numbers need no formatter, and nothing is allocated on the way; `serde_json`
-//! does these things byte by byte, and took half of the time that a listing takes. What is rare is
-//! still left to it: see [`Object::serialize`].
+//! Header fields are most of the output; a capture has millions of them. So text is copied in
+//! pieces, numbers need no formatter, and nothing is allocated on the way. `serde_json` handles
+//! text byte by byte and took half of the time of a listing. It still writes the rare values: see
+//! [`Object::serialize`].
 
 use std::io::Write;
 use std::net::{SocketAddr, SocketAddrV4};
@@ -18,11 +18,11 @@ use crate::text::Base64;
 
 /// A value that can be written.
 pub(super) trait Value {
-    /// Appends it.
+    /// Appends the value to `out`.
     fn write(&self, out: &mut Vec<u8>);
 }
 
-/// An object that is being written. It has to be ended.
+/// An unfinished object. Call [`Self::end`] to close it.
 #[must_use]
 pub(super) struct Object<'o> {
     out: &'o mut Vec<u8>,
@@ -30,34 +30,34 @@ pub(super) struct Object<'o> {
 }
 
 impl<'o> Object<'o> {
-    /// Begins one at the end of `out`.
+    /// Begins an object at the end of `out`.
     pub(super) fn begin(out: &'o mut Vec<u8>) -> Self {
         out.push(b'{');
         Self { out, is_empty: true }
     }
 
-    /// Goes on with one that was begun, and has fields already.
+    /// Continues an object that already has fields.
     pub(super) fn go_on(out: &'o mut Vec<u8>) -> Self {
         Self { out, is_empty: false }
     }
 
-    /// Where in the buffer the next field will stand.
+    /// Returns the offset of the next field in the buffer.
     pub(super) fn position(&self) -> usize {
         self.out.len()
     }
 
-    /// Adds a field. Keys are written as they are.
+    /// Adds a field. Keys are written without escaping.
     #[inline(always)]
     pub(super) fn field(&mut self, key: &'static str, value: impl Value) {
         value.write(self.key(key));
     }
 
-    /// Adds a field only if there is something to say.
+    /// Adds a field if `value` is `Some`.
     pub(super) fn field_if_some(&mut self, key: &'static str, value: Option<impl Value>) {
         value.into_iter().for_each(|value| self.field(key, value));
     }
 
-    /// Adds an object, of whose fields `fields` takes care; without a subject, `null`.
+    /// Adds an object whose fields `fields` writes; without a subject, `null`.
     pub(super) fn object<T>(
         &mut self,
         key: &'static str,
@@ -86,10 +86,10 @@ impl<'o> Object<'o> {
         });
     }
 
-    /// Adds anything.
+    /// Adds any serializable value.
     ///
     /// # Errors
-    /// If it cannot be serialised.
+    /// The value cannot be serialised.
     pub(super) fn serialize(
         &mut self,
         key: &'static str,
@@ -98,12 +98,12 @@ impl<'o> Object<'o> {
         safe_json::to_writer(self.key(key), value)
     }
 
-    /// Nothing follows.
+    /// Closes the object.
     pub(super) fn end(self) {
         self.out.push(b'}');
     }
 
-    // Inlined, so that the length of a key is known where it is copied.
+    // Inlined, so that the length of a key is a constant where the key is copied.
     #[inline(always)]
     fn key(&mut self, key: &'static str) -> &mut Vec<u8> {
         let start: &[u8] = if std::mem::take(&mut self.is_empty) { b"\"" } else { b",\"" };
@@ -114,7 +114,7 @@ impl<'o> Object<'o> {
     }
 }
 
-/// Appends an array of what `write` makes of each.
+/// Appends an array, each element as `write` writes it.
 pub(super) fn write_array<T>(
     out: &mut Vec<u8>,
     values: impl IntoIterator<Item = T>,
@@ -177,21 +177,21 @@ impl Value for &str {
     }
 }
 
-/// Texts, as an array.
+/// An array of texts.
 impl Value for &[&str] {
     fn write(&self, out: &mut Vec<u8>) {
         write_array(out, *self, |out, text| text.write(out));
     }
 }
 
-/// Notes, as an array of their texts.
+/// An array of the texts of notes.
 impl Value for &[Note] {
     fn write(&self, out: &mut Vec<u8>) {
         write_array(out, *self, |out, note| note.to_string().as_str().write(out));
     }
 }
 
-/// Octets of a message head, end to end: see [`latin1`](sslrec_analyzer::text::latin1).
+/// Octets of a message head, concatenated: see [`latin1`](sslrec_analyzer::text::latin1).
 pub(super) struct Latin1<'a, const PARTS: usize = 1>(pub(super) [&'a [u8]; PARTS]);
 
 impl<const PARTS: usize> Value for Latin1<'_, PARTS> {
@@ -260,13 +260,14 @@ impl Value for Milliseconds {
     }
 }
 
-/// The byte needs no escape in JSON (RFC 8259 section 7) nor on a terminal, as far as the byte
-/// alone shows. Without branches, so that the compiler can look at many bytes at once.
+/// Returns whether the byte needs no escape in JSON (RFC 8259 section 7) or on a terminal, judged
+/// by this byte alone. It has no branches, so that the compiler can test many bytes at once.
 fn stands_for_itself(byte: u8) -> bool {
     (byte >= 0x20) & (byte != b'"') & (byte != b'\\') & (byte != 0x7f)
 }
 
-/// The byte begins no character in UTF-8 that [`is_special`] accepts. A test tries all of them.
+/// Returns whether the byte begins no UTF-8 character that [`is_special`] accepts. A test checks
+/// all of them.
 fn begins_no_special(byte: u8) -> bool {
     (byte != 0xc2)
         & (byte != 0xd8)
@@ -275,14 +276,14 @@ fn begins_no_special(byte: u8) -> bool {
         & (byte != 0xf3)
 }
 
-/// How many bytes are looked at together.
+/// Number of bytes that are tested together.
 const BLOCK: usize = 16;
 
 /// Appends text with its special characters escaped.
 fn push_text(out: &mut Vec<u8>, text: &str) {
     let mut rest = text;
     loop {
-        // Bytes in the middle of a character are plain, so that this is the beginning of one.
+        // Bytes in the middle of a character count as plain, so a character begins here.
         let is_plain = |byte| stands_for_itself(byte) & begins_no_special(byte);
         let (plain, special) = rest.split_at(plain_len(rest.as_bytes(), is_plain));
         out.extend_from_slice(plain.as_bytes());
@@ -298,7 +299,7 @@ fn push_text(out: &mut Vec<u8>, text: &str) {
     }
 }
 
-/// Appends octets, of which plain ones stand for themselves.
+/// Appends octets; plain octets are copied and the others escaped.
 fn push_escaped(out: &mut Vec<u8>, text: &[u8], is_plain: impl Fn(u8) -> bool) {
     let mut rest = text;
     loop {
@@ -311,7 +312,7 @@ fn push_escaped(out: &mut Vec<u8>, text: &[u8], is_plain: impl Fn(u8) -> bool) {
     }
 }
 
-/// Length of the plain bytes at the beginning.
+/// Returns the length of the plain bytes at the beginning.
 fn plain_len(text: &[u8], is_plain: impl Fn(u8) -> bool) -> usize {
     let (blocks, _) = text.as_chunks::<BLOCK>();
     let is_plain_block =
@@ -321,7 +322,7 @@ fn plain_len(text: &[u8], is_plain: impl Fn(u8) -> bool) -> usize {
     special.map_or(text.len(), |at| start + at)
 }
 
-/// Appends the character of a code point below 256, escaped if it has to be.
+/// Appends the character of a code point below 256, escaped if necessary.
 fn push_special(out: &mut Vec<u8>, byte: u8) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let short = match byte {

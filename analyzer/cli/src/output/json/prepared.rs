@@ -1,6 +1,6 @@
-//! The line of an exchange whose turn has not come: all of it but the number.
+//! The line of an exchange before its turn: everything but the number.
 //!
-//! What is known of its connection may still change, seldom; then that part is written anew.
+//! The data of its connection may still change, though rarely; that part is then rewritten.
 
 use std::io::{self, Write};
 use std::ops::Range;
@@ -15,18 +15,18 @@ use super::{USUAL_LINE, exchange_fields, identity};
 /// The JSON line of an exchange without its number.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    /// What follows the number, to the end of the line.
+    /// Everything after the number, up to the end of the line.
     rest: Box<[u8]>,
-    /// Where in it stands what is known of the connection.
+    /// Range of the connection's data in `rest`.
     identity: Range<usize>,
     shared: SharedConnection,
-    /// What it says there.
+    /// Version of the connection's data in `rest`.
     version: u64,
     client: Direction,
 }
 
 impl Prepared {
-    /// Writes the line by way of `line`, which is empty and kept for its memory.
+    /// Builds the line in the buffer `line`, which is empty and reused for its memory.
     pub(super) fn new(
         line: &mut Vec<u8>,
         exchange: &Exchange,
@@ -48,12 +48,12 @@ impl Prepared {
         Ok(prepared)
     }
 
-    /// About how much memory it takes.
+    /// Returns about how much memory the line takes.
     pub(crate) fn memory_bytes(&self) -> usize {
         size_of::<Self>() + self.rest.len()
     }
 
-    /// Writes it behind its number. `line` is as in [`Self::new`].
+    /// Writes the number and the line. `line` is a buffer as in [`Self::new`].
     pub(super) fn write(self, out: &mut impl Write, line: &mut Vec<u8>) -> io::Result<()> {
         if self.shared.listed_version() == self.version {
             return out.write_all(&self.rest);
