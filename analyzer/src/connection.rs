@@ -1,8 +1,7 @@
-//! One connection: keeps its two byte streams in order and gives them to the protocol that they
-//! turn out to be.
+//! A connection: keeps its two byte streams in order and passes them to the detected protocol.
 //!
-//! A connection stays undecided until its bytes tell what it is. A few bytes are held meanwhile;
-//! a connection that never tells is listed as a stream.
+//! The first bytes determine the protocol. A few bytes are held until then; a connection without a
+//! detected protocol is listed as a stream.
 
 use sslrec_formats::record::{Close, CloseCause, Data, Direction, Gap, GapCause, PerDirection};
 
@@ -18,26 +17,26 @@ use crate::timeline::{Ticket, Timeline};
 pub(crate) struct Connection {
     shared: SharedConnection,
     protocol: Protocol,
-    /// Everything that went over it, for the case that it is not HTTP.
+    /// All data of the connection, in case it is not HTTP.
     raw: Box<Stream>,
-    /// Its place in the listing while it may become a stream; none before its first byte, so that
-    /// nothing waits for a connection that is not used.
+    /// Place in the listing, if the connection turns out to be a stream. It is taken at the first
+    /// byte, so that the listing never waits for an unused connection.
     ticket: Option<Ticket>,
     keep: bool,
     beginning: Beginning,
     started: bool,
     halves: PerDirection<Half>,
     handshakes: Handshakes,
-    /// Notes that came before it was known whom they concern.
+    /// Notes that wait for the item they belong to.
     notes: Vec<Note>,
 }
 
-/// Where the first bytes of a connection are.
+/// Whether the first bytes of a connection were recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Beginning {
-    /// In the capture.
+    /// They are in the capture.
     Here,
-    /// Nowhere: the recording began after the connection did.
+    /// They are missing: the recording began after the connection.
     Unrecorded,
     EarlierFile,
 }
@@ -63,24 +62,24 @@ enum Protocol {
 /// One direction.
 #[derive(Debug, Default)]
 struct Half {
-    /// Place of the next byte.
+    /// Offset of the next byte.
     offset: u64,
-    /// Bytes that are held while the protocol is not known.
+    /// Bytes held until the protocol is detected.
     held: Vec<u8>,
-    /// How many of them are known to hold no start line, and need not be searched again.
+    /// Length of the beginning of `held` that was searched and has no start line.
     scanned: usize,
-    /// When they were handed over.
+    /// Time of the calls for the held bytes.
     chunk: Option<Chunk>,
-    /// It begins in the middle of something.
+    /// The direction starts in the middle of a message, and a start line is searched.
     searching: bool,
-    /// Its first bytes are of no known protocol.
+    /// The first bytes belong to no supported protocol.
     other: bool,
-    /// It was cut off by a reset.
+    /// A reset ended the direction.
     reset: bool,
 }
 
 impl Half {
-    /// Its next bytes need not begin a message.
+    /// Returns whether the next bytes may be in the middle of a message.
     fn begins_anywhere(&self) -> bool {
         self.searching || self.other
     }
@@ -104,12 +103,13 @@ impl Connection {
         }
     }
 
-    /// What is known of it.
+    /// Returns the shared facts about the connection.
     pub(crate) fn shared(&self) -> &SharedConnection {
         &self.shared
     }
 
-    /// Bytes that were read or written. Returns how many turned out to be missing before them.
+    /// Processes bytes that were read or written. Returns the number of bytes that turned out to be
+    /// missing before them.
     pub(crate) fn data(&mut self, data: &Data<'_>, timeline: &mut Timeline) -> u64 {
         self.handshakes.settle(timeline);
         let first_ns = match data.dir {
@@ -118,7 +118,7 @@ impl Connection {
         };
         let chunk = Chunk { first_ns, last_ns: data.ts_ns };
         let expected = self.halves[data.dir].offset;
-        // A file that was put together from damaged parts can leave bytes out or repeat them.
+        // A file that was assembled from damaged parts can omit bytes or repeat them.
         let missing = data.offset.saturating_sub(expected);
         self.missing(data.dir, GapCause::Unknown, data.ts_ns, missing, timeline);
         let known = usize::try_from(expected.saturating_sub(data.offset)).unwrap_or(usize::MAX);
@@ -148,7 +148,7 @@ impl Connection {
         missing
     }
 
-    /// Bytes that are missing. Returns how many of them were not known to be yet.
+    /// Processes a gap. Returns the number of its bytes that were not yet counted as missing.
     pub(crate) fn gap(&mut self, gap: &Gap, timeline: &mut Timeline) -> u64 {
         self.handshakes.settle(timeline);
         let end = gap.offset.saturating_add(gap.len);
@@ -160,8 +160,8 @@ impl Connection {
         len
     }
 
-    /// This direction goes on from an earlier file, which has the bytes up to here. Nothing is
-    /// missing; if that file was read too, all of this is known.
+    /// Continues the direction at `offset` from an earlier file, which has the bytes before it. No
+    /// bytes are missing; if that file was read too, the bytes are already processed.
     fn go_on_at(&mut self, direction: Direction, offset: u64) -> u64 {
         let half = &mut self.halves[direction];
         if offset > half.offset {
@@ -172,13 +172,13 @@ impl Connection {
         0
     }
 
-    /// A TLS handshake ended.
+    /// Adds a finished TLS handshake.
     pub(crate) fn handshake(&mut self, handshake: Handshake, timeline: &mut Timeline) {
         handshake.failure().iter().for_each(|failure| self.note(failure));
         self.handshakes.add(handshake, timeline);
     }
 
-    /// Something about the bytes that come next.
+    /// Adds a note about the next bytes.
     pub(crate) fn note(&mut self, note: &Note) {
         match &mut self.protocol {
             Protocol::Http1(http1) => http1.note(note.to_string()),
@@ -189,13 +189,13 @@ impl Connection {
         }
     }
 
-    /// This direction was cut off by a reset; the end of the connection follows.
+    /// Notes that a reset ended this direction; the end of the connection follows.
     pub(crate) fn reset(&mut self, direction: Direction) {
         self.halves[direction].reset = true;
     }
 
-    /// The connection ended, or with `None` the capture did. Returns how many bytes turned out to
-    /// be missing.
+    /// Ends the connection; with `None` as reason, the end of the capture ends it. Returns the
+    /// number of bytes that turned out to be missing.
     pub(crate) fn finish(
         mut self,
         close: Option<&Close>,
@@ -253,8 +253,8 @@ impl Connection {
         timeline.close(ticket, Item::Stream(self.raw));
     }
 
-    /// The first byte, present or missing, moves the connection from when it was made to when it
-    /// was used.
+    /// Moves the start of the connection from its creation to its first byte, whether present or
+    /// missing.
     fn begin(&mut self, first_ns: u64, timeline: &mut Timeline) {
         if std::mem::replace(&mut self.started, true) {
             return;
@@ -303,7 +303,7 @@ impl Connection {
             return;
         }
         let began = *half.chunk.get_or_insert(chunk);
-        // Usually the first call tells, and then nothing needs to be held.
+        // Usually the first call determines the protocol, and no bytes need to be held.
         let mut held = std::mem::take(&mut half.held);
         let before = held.len();
         if !held.is_empty() {
@@ -335,7 +335,7 @@ impl Connection {
                 if held.is_empty() {
                     held.extend_from_slice(bytes);
                 }
-                // Only a search goes beyond one line, and it needs no more than the last one.
+                // A search needs only the last line of the earlier bytes.
                 let excess = held.len().saturating_sub(2 * MAX_LINE);
                 held.drain(..if excess > 0 { held.len() - MAX_LINE } else { 0 });
                 let half = &mut self.halves[direction];
@@ -359,7 +359,7 @@ impl Connection {
         }
     }
 
-    /// The bytes of this direction are messages of this kind.
+    /// Starts reading this direction as HTTP/1 messages of this kind.
     fn become_http1(
         &mut self,
         direction: Direction,
@@ -387,7 +387,7 @@ impl Connection {
         self.protocol = Protocol::Http1(Box::new(http1));
     }
 
-    /// The bytes of this direction begin with a frame of HTTP/2, or with its preface.
+    /// Starts reading this direction as HTTP/2, from a frame or the preface.
     fn become_http2(&mut self, direction: Direction, skipped: u64, timeline: &mut Timeline) {
         let client = self.shared.info().client_direction();
         let place = |d| match self.halves[d].begins_anywhere() {
@@ -410,7 +410,7 @@ impl Connection {
         self.protocol = Protocol::Http2(Box::new(http2));
     }
 
-    /// What was held of a direction while the protocol was not known.
+    /// Takes the held bytes of a direction.
     fn take_held(&mut self, direction: Direction) -> Option<(Direction, Chunk, Vec<u8>)> {
         let half = &mut self.halves[direction];
         let held = std::mem::take(&mut half.held);
@@ -419,7 +419,7 @@ impl Connection {
     }
 }
 
-/// What the handshake settled on, as far as it matters here.
+/// The protocol that the handshake negotiated, as far as it matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Alpn {
     Http1,
@@ -441,9 +441,9 @@ fn kind_of(direction: Direction, client: Direction) -> Kind {
     if direction == client { Kind::Request } else { Kind::Response }
 }
 
-/// Looks for frames of HTTP/2 in the call that begins at `call`, and for a start line in all of the
-/// bytes, which begin in the middle of something: for one of the kind that the direction carries,
-/// or of either where the role is not known. `from` is as in [`start::find`].
+/// Searches a direction that starts in the middle of a message. It searches the call at `call` for
+/// HTTP/2 frames, and all bytes for a start line: of the kind that this direction carries, or of
+/// either kind if the role is unknown. `from` is as in [`start::find`].
 fn search(
     bytes: &[u8],
     call: usize,

@@ -1,7 +1,7 @@
-//! Names for the messages of gRPC, from a descriptor set as `protoc -o` writes it.
+//! Names for gRPC messages, from a descriptor set as written by `protoc -o`.
 //!
-//! The set comes from the user, the messages from strangers: how deep these go is bounded by the
-//! decoder, and one that is not of its type is said to be so.
+//! The descriptor set comes from the user, but the messages come from the network. The decoder
+//! limits their depth, and a message that does not fit its type is reported.
 
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
 use serde_json::value::RawValue;
@@ -25,8 +25,8 @@ pub struct Error(String);
 pub struct Named {
     /// Full name of its type.
     pub name: String,
-    /// The message as Protocol Buffers have it in JSON, with the field names of the `.proto` file;
-    /// or why it cannot be had.
+    /// The message in the JSON format of Protocol Buffers, with the field names of the `.proto`
+    /// file; or the reason why it cannot be decoded.
     pub json: Result<Box<RawValue>, String>,
 }
 
@@ -34,13 +34,14 @@ impl Descriptors {
     /// Decodes a descriptor set.
     ///
     /// # Errors
-    /// If the bytes are not a descriptor set, or the set lacks files that others in it import.
+    /// The bytes are not a descriptor set, or the set lacks files that other files in it import.
     pub fn decode(set: &[u8]) -> Result<Self, Error> {
         let pool = DescriptorPool::decode(set).map_err(|error| Error(error.to_string()))?;
         Ok(Self { pool })
     }
 
-    /// A message with names; `None` where its method is not in the set, or it is not whole.
+    /// Returns the message with names; `None` if its method is not in the set or the message is
+    /// incomplete.
     pub fn name(&self, grpc: &Grpc, message: &GrpcMessage) -> Option<Named> {
         if message.problem.is_some() {
             return None;

@@ -1,8 +1,8 @@
-//! The TLS handshakes of one connection, on their way into the listing.
+//! The TLS handshakes of a connection, on their way into the listing.
 //!
-//! Where both ends of a connection were recorded, it is settled with its first data, gap or close
-//! which one is listed ([`sslrec_formats::pairing`]). What came before that waits for it here, and
-//! the last ones only, exactly as they do for a pcapng: so either file gives the same listing.
+//! If both ends of a connection were recorded, its first data, gap or close determines which end is
+//! listed ([`sslrec_formats::pairing`]). Earlier handshakes wait for this decision, and only the
+//! last ones are kept, exactly as for a pcapng: so either file has the same listing.
 
 use std::collections::VecDeque;
 
@@ -11,19 +11,19 @@ use sslrec_formats::pcapng::HELD_HANDSHAKES;
 use crate::exchange::{Handshake, Item};
 use crate::timeline::Timeline;
 
-/// Holds the handshakes of one connection until it is known whether this end is listed.
+/// Holds the handshakes of a connection until it is known whether this end is listed.
 #[derive(Debug, Default)]
 pub(crate) struct Handshakes {
     held: VecDeque<Handshake>,
-    /// This end of the connection is listed, and so is what follows.
+    /// This end of the connection is listed, with all further handshakes.
     settled: bool,
-    /// When the last one ended. The two files of one recording may be read together, and then each
+    /// End of the last handshake. If the two files of a recording are read together, each handshake
     /// comes twice.
     latest_ns: Option<u64>,
 }
 
 impl Handshakes {
-    /// One more.
+    /// Adds a handshake.
     pub(crate) fn add(&mut self, handshake: Handshake, timeline: &mut Timeline) {
         let ended = Some(handshake.last_ns);
         if ended <= self.latest_ns {
@@ -39,7 +39,7 @@ impl Handshakes {
         self.held.push_back(handshake);
     }
 
-    /// This end of the connection is listed.
+    /// Lists the waiting handshakes: this end of the connection is listed.
     pub(crate) fn settle(&mut self, timeline: &mut Timeline) {
         self.settled = true;
         self.held.drain(..).for_each(|handshake| list(handshake, timeline));

@@ -1,26 +1,26 @@
-//! Messages of Protocol Buffers without their schema: what the wire format tells by itself.
+//! Protocol Buffers messages without their schema: the information in the wire format alone.
 //!
-//! Numbers are shown as they stand. What a length-prefixed field holds is not marked: text, bytes
-//! and messages look alike, so this is a view and not a truth.
+//! Numbers are shown unsigned and without interpretation. The wire format does not mark the type of
+//! a length-prefixed field: text, bytes and messages look alike, so this decoding is a guess.
 
 use std::borrow::Cow;
 
-/// How deep messages within messages are looked into.
+/// Maximum depth of nested messages.
 const MAX_DEPTH: usize = 32;
 
-/// The most fields that are read of a message, those of messages within it included.
+/// Maximum number of fields read of a message, with the fields of nested messages.
 const MAX_FIELDS: usize = 20_000;
 
 /// A field.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Field<'a> {
-    /// Its number.
+    /// Field number.
     pub number: u32,
-    /// What it holds.
+    /// Value.
     pub value: Value<'a>,
 }
 
-/// What a field holds, by its wire type.
+/// The value of a field, by its wire type.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value<'a> {
     /// Any integer, a boolean, or a number of an enumeration.
@@ -29,18 +29,18 @@ pub enum Value<'a> {
     Fixed64(u64),
     /// Four bytes.
     Fixed32(u32),
-    /// A group, which is a message between two marks.
+    /// A group: a message between two marks.
     Group(Vec<Field<'a>>),
     /// Length-prefixed, and probably a message.
     Message(Vec<Field<'a>>),
     /// Length-prefixed, and probably text.
     Text(Cow<'a, str>),
-    /// Length-prefixed, and anything.
+    /// Length-prefixed data of unknown type.
     Bytes(&'a [u8]),
 }
 
 impl Value<'_> {
-    /// Name of its wire type.
+    /// Returns the name of the wire type.
     pub fn wire(&self) -> &'static str {
         match self {
             Value::Varint(_) => "varint",
@@ -52,7 +52,8 @@ impl Value<'_> {
     }
 }
 
-/// The fields of a message; `None` if it is none, or has more than 20,000.
+/// Returns the fields of a message; `None` if the bytes are not a message, or it has more than
+/// 20,000 fields.
 pub fn fields(bytes: &[u8]) -> Option<Vec<Field<'_>>> {
     let mut reader = Reader { bytes, fields_left: MAX_FIELDS };
     reader.message(None, 0)
@@ -60,12 +61,13 @@ pub fn fields(bytes: &[u8]) -> Option<Vec<Field<'_>>> {
 
 struct Reader<'a> {
     bytes: &'a [u8],
-    /// How many more may be read, also in what turns out to be no message.
+    /// Number of fields that may still be read, counting fields of data that turns out not to be a
+    /// message.
     fields_left: usize,
 }
 
 impl<'a> Reader<'a> {
-    /// Fields up to the end of the bytes, or of the group of this number.
+    /// Reads fields up to the end of the bytes, or of the group of this number.
     fn message(&mut self, group: Option<u32>, depth: usize) -> Option<Vec<Field<'a>>> {
         let mut fields = Vec::new();
         while !self.bytes.is_empty() {
@@ -100,8 +102,9 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Text has no control characters but line breaks and tabs. Short messages can consist of those
-    /// and letters, so that what has them is a message if it can be one.
+    /// Interprets a length-prefixed value. Text has no control characters other than line breaks
+    /// and tabs. Short messages can consist of exactly these and letters, so a value that contains
+    /// them is a message if it can be parsed as a message.
     fn prefixed(&mut self, bytes: &'a [u8], depth: usize) -> Value<'a> {
         let text = std::str::from_utf8(bytes).ok();
         let text =
@@ -121,7 +124,7 @@ impl<'a> Reader<'a> {
         text.map_or(Value::Bytes(bytes), |text| Value::Text(text.into()))
     }
 
-    /// At most ten bytes, of which the last one holds the highest bit.
+    /// Reads at most ten bytes; the last byte holds the highest bit.
     fn varint(&mut self) -> Option<u64> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {

@@ -1,4 +1,4 @@
-//! What readers of captures produce and assemblers take: records, TCP segments and notes.
+//! The interface between readers of captures and assemblers: records, TCP segments and notes.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -8,21 +8,21 @@ use sslrec_formats::record::{CaptureInfo, Direction, Record};
 
 use crate::exchange::Note;
 
-/// Whether a sink takes more.
+/// Whether a sink accepts more.
 pub type Flow = ControlFlow<Stop>;
 
-/// Why a sink takes nothing more. A reader that gets it ends, and returns it in its [`Outcome`].
+/// Why a sink stopped. The reader then ends, and returns the reason in its [`Outcome`].
 ///
 /// [`Outcome`]: crate::input::Outcome
 #[derive(Debug)]
 pub enum Stop {
-    /// The sink has all that it wants.
+    /// The sink needs no more data.
     Done,
     /// The sink failed.
     Failed(Failure),
 }
 
-/// An error of a sink, of whichever type.
+/// An error of a sink, of any type.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
 impl Stop {
@@ -34,10 +34,10 @@ impl Stop {
         }
     }
 
-    /// The error, if there is one.
+    /// Returns the error, if there is one.
     ///
     /// # Errors
-    /// If the sink failed.
+    /// The sink failed.
     pub fn into_result(self) -> Result<(), Failure> {
         match self {
             Self::Done => Ok(()),
@@ -46,46 +46,46 @@ impl Stop {
     }
 }
 
-/// Takes the records of a capture. After a method has returned `Break`, none is called again.
+/// Receives the records of a capture. After a method has returned `Break`, none is called again.
 pub trait RecordSink {
-    /// The next record.
+    /// Processes the next record.
     fn record(&mut self, record: &Record<'_>) -> Flow;
 
-    /// A TCP segment of a packet capture. Returns whether the sink takes it; if not, it gets the
-    /// records that segments are reassembled to.
+    /// Processes a TCP segment of a packet capture. Returns whether the sink accepts segments;
+    /// otherwise it receives the records reassembled from them.
     fn segment(&mut self, segment: &Segment<'_>) -> ControlFlow<Stop, bool> {
         let _ = segment;
         ControlFlow::Continue(false)
     }
 
-    /// Something unusual about a connection, at this place among its records.
+    /// Adds a note about a connection, at this place among its records.
     fn note(&mut self, conn: u64, note: &Note) -> Flow {
         let _ = (conn, note);
         Flow::Continue(())
     }
 
-    /// This direction of a connection was cut off by a reset, before its sender had ended it: a
-    /// body that lasts until the end of the connection is not complete. The close is the
-    /// connection's next record.
+    /// Reports that a reset ended this direction before its sender closed it: a body that lasts
+    /// until the end of the connection is then incomplete. The close is the connection's next
+    /// record.
     fn reset(&mut self, conn: u64, dir: Direction) -> Flow {
         let _ = (conn, dir);
         Flow::Continue(())
     }
 
-    /// The head of the file, before all else; other programs' captures have none.
+    /// Processes the head of the file, before all records; other programs' captures have no head.
     fn info(&mut self, info: &CaptureInfo) -> Flow {
         let _ = info;
         Flow::Continue(())
     }
 
-    /// The following records come from a file of this kind.
+    /// Reports the kind of the file that the following records come from.
     fn source(&mut self, kind: Kind) -> Flow {
         let _ = kind;
         Flow::Continue(())
     }
 }
 
-/// What kind of file a capture is.
+/// The kind of a capture file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The raw log.
@@ -99,7 +99,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// It holds what was captured from the wire, rather than inside of TLS.
+    /// Returns whether the capture was taken from the wire, rather than inside TLS.
     pub fn is_foreign(self) -> bool {
         matches!(self, Kind::ForeignPcap | Kind::ForeignPcapng)
     }
@@ -108,24 +108,24 @@ impl Kind {
 /// A TCP segment.
 #[derive(Debug, Clone)]
 pub struct Segment<'a> {
-    /// When it was captured, nanoseconds since the Unix epoch.
+    /// Capture time, nanoseconds since the Unix epoch.
     pub ts_ns: u64,
-    /// Sender.
+    /// Address of the sender.
     pub src: SocketAddr,
-    /// Receiver.
+    /// Address of the receiver.
     pub dst: SocketAddr,
     /// Sequence number.
     pub seq: u32,
     /// Acknowledgment number, if its flag is set.
     pub ack: Option<u32>,
-    /// Flag.
+    /// The SYN flag.
     pub syn: bool,
-    /// Flag.
+    /// The FIN flag.
     pub fin: bool,
-    /// Flag.
+    /// The RST flag.
     pub rst: bool,
-    /// Payload, as far as it was captured.
+    /// The captured payload.
     pub payload: &'a [u8],
-    /// How many bytes of payload followed that were not captured.
+    /// Number of further payload bytes that were not captured.
     pub missing: usize,
 }

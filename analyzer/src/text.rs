@@ -1,13 +1,13 @@
-//! Octets and times as text, as the listing writes them.
+//! Formats octets and times as text for the listing.
 
 use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter};
 
-/// Bytes from a message head as text.
+/// Returns bytes of a message head as text.
 ///
 /// RFC 9110 section 5.5 allows octets above 0x7F in field values (obs-text) and gives them no
-/// charset. Each octet becomes the code point of the same number (ISO 8859-1), so that the
-/// original bytes can always be had back: a UTF-8 value shows as mojibake, but none is altered.
+/// charset. Each octet becomes the code point of the same number (ISO 8859-1), so that the original
+/// bytes can be restored: a UTF-8 value shows as mojibake, but no octet is altered.
 pub fn latin1(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) if text.is_ascii() => Cow::Borrowed(text),
@@ -20,7 +20,8 @@ pub fn latin1(bytes: &[u8]) -> Cow<'_, str> {
 pub struct Rfc3339(pub u64);
 
 impl Rfc3339 {
-    /// The characters of the time. 64 bits of nanoseconds end in 2554, so a year has four digits.
+    /// Returns the characters of the time. 64 bits of nanoseconds end in 2554, so a year has four
+    /// digits.
     pub fn digits(self) -> [u8; 30] {
         let (secs, nanos) = (self.0 / 1_000_000_000, self.0 % 1_000_000_000);
         let (year, month, day) = civil(secs / 86_400);
@@ -51,7 +52,8 @@ impl Display for Rfc3339 {
     }
 }
 
-/// Year, month and day of a day counted from 1970-01-01, in the proleptic Gregorian calendar.
+/// Returns year, month and day of a day counted from 1970-01-01, in the proleptic Gregorian
+/// calendar.
 ///
 /// Counts in eras of 400 years that begin on 1 March, which puts the leap day last.
 fn civil(days: u64) -> (u64, u64, u64) {

@@ -1,15 +1,13 @@
-//! What the parsers tell of the items that they build: that one began, that it is finished, that it
-//! turned out to be nothing.
+//! Collects the parsers' reports on items: begun, finished, or cancelled.
 //!
-//! Here it is written down as steps, in order. What they mean for the listing is up to
-//! [`Order`](crate::pipeline::order::Order), which may follow in another thread: so nothing comes
-//! back.
+//! Reports are stored as steps, in order. [`Order`](crate::pipeline::order::Order) interprets them
+//! for the listing, perhaps in another thread: so no result is returned to the parsers.
 
 use std::sync::Arc;
 
 use crate::exchange::{ConnectionInfo, Item, SharedConnection};
 
-/// The place of something that began.
+/// The place of a begun item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket {
     first_ns: u64,
@@ -17,24 +15,25 @@ pub(crate) struct Ticket {
 }
 
 impl Ticket {
-    /// When it began.
+    /// Returns the start time.
     pub(crate) fn first_ns(self) -> u64 {
         self.first_ns
     }
 }
 
-/// One thing that was told.
+/// A report.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// Something began.
+    /// An item began.
     Open(Ticket),
-    /// It is finished. Who takes the item leaves what it does not need of it.
+    /// The item is finished. The receiver leaves the parts of the item that it does not need.
     Close(Ticket, Option<Item>),
-    /// It is nothing that is listed.
+    /// The item will not be listed.
     Cancel(Ticket),
-    /// This is known of a connection from here on.
+    /// New facts about a connection, valid for the following steps.
     Learn(SharedConnection, Arc<ConnectionInfo>),
-    /// The capture has come to this time, and what is certain can be listed. After each record.
+    /// The time that the capture has reached; items that are certain can be listed. It follows each
+    /// record.
     Now(u64),
 }
 
@@ -42,18 +41,17 @@ pub(crate) enum Step {
 #[derive(Debug, Default)]
 pub(crate) struct Timeline {
     steps: Vec<Step>,
-    /// Steps that were taken, with what was not needed of the items. Whenever another one is
-    /// finished, one of these is let go: an allocator is at its best where memory is given back
-    /// soon before it is asked for.
+    /// Consumed steps, with the unneeded parts of their items. Each finished item frees one of
+    /// them: an allocator is fastest if memory is freed shortly before it is allocated again.
     taken: Vec<Step>,
-    /// Memory that the items in them take.
+    /// Memory of the items in `taken`.
     bytes: usize,
     serial: u64,
     now_ns: u64,
 }
 
 impl Timeline {
-    /// Something began.
+    /// Adds the begin of an item.
     pub(crate) fn open(&mut self, first_ns: u64) -> Ticket {
         self.serial += 1;
         let ticket = Ticket { first_ns, serial: self.serial };
@@ -61,14 +59,14 @@ impl Timeline {
         ticket
     }
 
-    /// It is finished.
+    /// Adds the end of an item.
     pub(crate) fn close(&mut self, ticket: Ticket, item: Item) {
         self.bytes += item.memory_bytes();
         self.steps.push(Step::Close(ticket, Some(item)));
         self.let_go();
     }
 
-    /// Gives back the memory of an item that was taken.
+    /// Frees the memory of a consumed item.
     fn let_go(&mut self) {
         while let Some(step) = self.taken.pop() {
             if let Step::Close(_, Some(_)) = step {
@@ -77,43 +75,43 @@ impl Timeline {
         }
     }
 
-    /// It turned out to be nothing that is listed.
+    /// Cancels an item that will not be listed.
     pub(crate) fn cancel(&mut self, ticket: Ticket) {
         self.steps.push(Step::Cancel(ticket));
     }
 
-    /// More is known of a connection.
+    /// Adds new facts about a connection.
     pub(crate) fn learn(&mut self, connection: &SharedConnection, info: ConnectionInfo) {
         let info = Arc::new(info);
         connection.learn(Arc::clone(&info));
         self.steps.push(Step::Learn(connection.clone(), info));
     }
 
-    /// The capture has come to this time.
+    /// Sets the time that the capture has reached.
     pub(crate) fn advance(&mut self, now_ns: u64) {
         self.now_ns = self.now_ns.max(now_ns);
     }
 
-    /// All that a record tells was told.
+    /// Ends the steps of a record.
     pub(crate) fn end_record(&mut self) {
         match self.steps.last_mut() {
-            // Nothing happened between the two.
+            // No step lies between the two times.
             Some(Step::Now(now_ns)) => *now_ns = self.now_ns,
             _ => self.steps.push(Step::Now(self.now_ns)),
         }
     }
 
-    /// The steps, to be taken out.
+    /// Returns the steps, to be consumed.
     pub(crate) fn steps(&mut self) -> &mut Vec<Step> {
         &mut self.steps
     }
 
-    /// How many steps there are, and about how much memory they take.
+    /// Returns the number of steps, and the approximate memory of their items.
     pub(crate) fn len(&self) -> (usize, usize) {
         (self.steps.len(), self.bytes)
     }
 
-    /// Hands out all steps, for others that were taken.
+    /// Returns all steps, in exchange for consumed steps.
     pub(crate) fn swap(&mut self, taken: Vec<Step>) -> Vec<Step> {
         self.bytes = 0;
         let mut empty = std::mem::replace(&mut self.taken, taken);

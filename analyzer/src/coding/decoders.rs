@@ -1,4 +1,4 @@
-//! One decoder for each content coding, bounded.
+//! Bounded decoders, one for each content coding.
 
 use std::io::{self, ErrorKind, Read};
 
@@ -6,14 +6,14 @@ use flate2::bufread::{DeflateDecoder, GzDecoder, ZlibDecoder};
 
 use super::{Coding, Stop};
 
-/// Bytes that are decoded at a time.
+/// Number of bytes decoded at a time.
 const STEP: usize = 64 << 10;
 
-/// The largest window of zstd that gets memory, as a power of two. RFC 9659 allows 8 MiB in a
-/// content coding; the library's own limit of 128 MiB lets those through that ignore it.
+/// The largest window that zstd may allocate, as a power of two. RFC 9659 allows 8 MiB in a content
+/// coding; the library's own limit of 128 MiB also accepts senders that ignore the RFC.
 pub(super) const ZSTD_WINDOW_LOG: u32 = 27;
 
-/// Decodes up to `limit` bytes; what came out, and why it is not all.
+/// Decodes up to `limit` bytes. Returns the output, and the reason if it is incomplete.
 pub(super) fn run(coding: Coding, input: &[u8], limit: usize) -> (Vec<u8>, Option<Stop>) {
     let mut output = Vec::new();
     let stop = match coding {
@@ -27,7 +27,7 @@ pub(super) fn run(coding: Coding, input: &[u8], limit: usize) -> (Vec<u8>, Optio
     (output, stop.err())
 }
 
-/// RFC 1952: one member after the other. Some servers fill up with zeros.
+/// Decodes RFC 1952 members in sequence. Some servers append zeros.
 fn gzip(mut input: &[u8], output: &mut Vec<u8>, limit: usize) -> Result<(), Stop> {
     loop {
         pump(GzDecoder::new(&mut input), output, limit)?;
@@ -37,8 +37,8 @@ fn gzip(mut input: &[u8], output: &mut Vec<u8>, limit: usize) -> Result<(), Stop
     }
 }
 
-/// RFC 9110 section 8.4.1.2: the zlib format. Some servers send the bare stream of RFC 1951, and
-/// browsers take both.
+/// Decodes the zlib format of RFC 9110 section 8.4.1.2. Some servers send a bare stream of RFC
+/// 1951, and browsers accept both.
 fn deflate(mut input: &[u8], output: &mut Vec<u8>, limit: usize) -> Result<(), Stop> {
     let whole = input;
     if is_zlib(whole) {
@@ -52,21 +52,22 @@ fn deflate(mut input: &[u8], output: &mut Vec<u8>, limit: usize) -> Result<(), S
     let result = pump(DeflateDecoder::new(&mut input), output, limit);
     let result = result.and_then(|()| trailing(input));
     if matches!(result, Err(Stop::Damaged(_) | Stop::Trailing(_) | Stop::Cut)) {
-        // Nothing marks a bare stream, and most texts decode to some nonsense for a while. So only
-        // a whole one is believed.
+        // A bare stream has no marker, and most texts decode to nonsense for a while. So only a
+        // complete stream is accepted.
         output.clear();
     }
     result
 }
 
-/// RFC 1950 section 2.2: method 8, and a checksum over the first two bytes.
+/// Checks the zlib header of RFC 1950 section 2.2: method 8, and a checksum over the first two
+/// bytes.
 pub(super) fn is_zlib(input: &[u8]) -> bool {
     input
         .first_chunk()
         .is_some_and(|head| head[0] & 0x0f == 8 && u16::from_be_bytes(*head).is_multiple_of(31))
 }
 
-/// RFC 8878: frames one after the other, skippable ones among them.
+/// Decodes RFC 8878 frames in sequence, and passes over skippable frames.
 fn zstd(input: &[u8], output: &mut Vec<u8>, limit: usize) -> Result<(), Stop> {
     let damaged = |error: io::Error| Stop::Damaged(error.to_string());
     let mut decoder = zstd::stream::read::Decoder::with_buffer(input).map_err(damaged)?;
@@ -82,7 +83,7 @@ fn pump(mut reader: impl Read, output: &mut Vec<u8>, limit: usize) -> Result<(),
     loop {
         let filled = output.len();
         if filled >= limit {
-            // One byte more tells a body of just this length from a longer one.
+            // A further byte distinguishes a longer body from a body of exactly this length.
             return match reader.read(&mut [0]) {
                 Ok(0) => Ok(()),
                 Ok(_) => Err(Stop::Limit),

@@ -1,9 +1,9 @@
 //! Undoes content codings (RFC 9110 section 8.4): gzip, deflate, br, zstd, and chains of them.
 //!
-//! Works on whole bodies that the exchange model holds, once an exchange is finished; `stream` is
-//! for those whose contents matter before. What a peer sent may be a bomb, damaged, or not what it
-//! says: output has a cap, what came out before the damage is kept, and each makes a note. A coding
-//! that is not known is not guessed at.
+//! Decodes the complete bodies of the exchange model, after an exchange is finished; `stream`
+//! decodes bodies that are read earlier. A body from a peer may be a bomb, damaged or mislabelled.
+//! So output has a limit, the output before damage is kept, and each problem adds a note. Unknown
+//! codings are not guessed.
 
 mod decoders;
 mod stream;
@@ -15,17 +15,17 @@ use sslrec_cli::size::Size;
 
 use crate::text::latin1;
 
-/// The most that a body is decoded to.
+/// Maximum length of a decoded body.
 const MAX_DECODED: usize = 256 << 20;
 
-/// The most that a body is decoded to in proportion to its length: text seldom shrinks to less
-/// than a twentieth, and what shrinks to a two-hundredth is empty or a bomb.
+/// Maximum ratio of the decoded length to the length of the body. Text seldom shrinks to less than
+/// a twentieth; a body that shrinks to a two-hundredth is empty or a bomb.
 const MAX_RATIO: usize = 256;
 
-/// Up to here the proportion does not matter.
+/// Decoded length up to which the ratio is not limited.
 const FREE: usize = 16 << 20;
 
-/// The longest chain of codings. Each one that is used in practice stands alone.
+/// Maximum length of a chain of codings. In practice, codings are used alone.
 const MAX_CODINGS: usize = 8;
 
 /// A content coding.
@@ -38,8 +38,8 @@ enum Coding {
 }
 
 impl Coding {
-    /// By its name in the registry, which has no case. `x-gzip` is the same as `gzip` (RFC 9110
-    /// section 8.4.1.3).
+    /// Returns the coding of a registered name, ignoring case. `x-gzip` is the same as `gzip` (RFC
+    /// 9110 section 8.4.1.3).
     fn from_name(name: &str) -> Option<Self> {
         let known = [
             ("gzip", Coding::Gzip),
@@ -64,13 +64,13 @@ impl Coding {
 /// A body without its content codings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Decoded {
-    /// What came out; `None` where nothing could be decoded, so that the body is as it was sent.
+    /// The decoded bytes; `None` if nothing could be decoded, so that the body is as sent.
     pub bytes: Option<Vec<u8>>,
-    /// Why that is not all.
+    /// Why `bytes` is incomplete or `None`.
     pub problem: Option<String>,
 }
 
-/// Undoes the content codings of both messages of an exchange, where their contents were kept.
+/// Undoes the content codings of both messages of an exchange, if their contents were kept.
 pub fn undo(exchange: &mut Exchange) {
     let request = exchange.request.as_mut().map(|r| ("request", &mut r.message));
     let response = exchange.response.as_mut().map(|r| ("response", &mut r.message));
@@ -86,7 +86,7 @@ pub fn undo(exchange: &mut Exchange) {
 fn undo_message(message: &mut Message) -> Option<String> {
     let data = message.body.data.as_mut()?;
     let names = names(&message.headers);
-    // A response to HEAD says how its body would be coded, and has none.
+    // A response to HEAD has the coding of a GET in its head, but no body.
     if names.is_empty() || data.is_empty() {
         message.body.decoded_bytes = Some(data.len() as u64);
         return None;
@@ -99,14 +99,14 @@ fn undo_message(message: &mut Message) -> Option<String> {
     decoded.problem
 }
 
-/// Names of the content codings in the order in which they were applied.
+/// Returns the names of the content codings in the order of their application.
 fn names(headers: &Fields) -> Vec<String> {
     let values = headers.all("content-encoding");
     let lists = values.map(|value| latin1(value).into_owned());
     let mut names = Vec::new();
     for list in lists {
         let entries = list.split(',').map(str::trim);
-        // `identity` is no coding; some send it nevertheless.
+        // `identity` is not a coding, but some servers send it.
         let applied =
             entries.filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case("identity"));
         names.extend(applied.map(str::to_owned));
@@ -114,12 +114,12 @@ fn names(headers: &Fields) -> Vec<String> {
     names
 }
 
-/// Undoes content codings, of which the last one was applied last.
+/// Undoes content codings, given in the order of their application.
 pub fn decode(names: &[impl AsRef<str>], body: &[u8]) -> Decoded {
     decode_up_to(names, body, limit(body.len()))
 }
 
-/// To how many bytes a body of this length is decoded.
+/// Returns the maximum decoded length for a body of this length.
 pub(crate) fn limit(len: usize) -> usize {
     len.saturating_mul(MAX_RATIO).clamp(FREE, MAX_DECODED)
 }
@@ -152,7 +152,7 @@ fn decode_up_to(names: &[impl AsRef<str>], body: &[u8], limit: usize) -> Decoded
         let first_problem = decoded.problem.is_none();
         let text = describe(coding, &stop, output.len());
         if output.is_empty() {
-            // A wrong label is frequent, and then the body itself says more than nothing.
+            // Wrong labels are frequent, and the body as sent is better than nothing.
             return Decoded { bytes: None, ..problem(format!("{text}; shown as sent")) };
         }
         decoded.bytes = Some(output);
@@ -163,15 +163,15 @@ fn decode_up_to(names: &[impl AsRef<str>], body: &[u8], limit: usize) -> Decoded
     decoded
 }
 
-/// Why a decoder came to no good end.
+/// Why a decoder stopped before the end.
 #[derive(Debug, PartialEq, Eq)]
 enum Stop {
     Limit,
     Cut,
     Damaged(String),
-    /// So many bytes follow its end.
+    /// So many bytes follow the end of the coding.
     Trailing(usize),
-    /// Bytes follow its end.
+    /// Bytes follow the end of the coding.
     Ended,
 }
 

@@ -1,7 +1,7 @@
-//! Undoes content codings while the bytes come, for bodies whose contents matter before their end.
+//! Undoes content codings as the bytes arrive, for bodies that are read before their end.
 //!
-//! What the sender flushed comes out at once. The limits are those of whole bodies, over all that
-//! came so far; after damage or a gap nothing more comes out.
+//! Output that the sender flushed is returned at once. The limits are those of complete bodies, and
+//! apply to all output so far. After damage or a gap there is no further output.
 
 use std::io::{self, Write};
 
@@ -11,12 +11,12 @@ use super::decoders::{ZSTD_WINDOW_LOG, is_zlib};
 use super::{Coding, MAX_CODINGS, Stop, describe, limit, names};
 use crate::exchange::Fields;
 
-/// Bytes that brotli's decoder hands on at a time.
+/// Number of bytes that the brotli decoder returns at a time.
 const BROTLI_STEP: usize = 8 << 10;
 
 /// Decodes the content codings of a body in pieces.
 pub(crate) struct StreamDecoder {
-    /// The coding that was applied last stands first.
+    /// The decoders, starting with the coding that was applied last.
     stages: Vec<Stage>,
     taken: usize,
     given: usize,
@@ -29,10 +29,10 @@ impl std::fmt::Debug for StreamDecoder {
 }
 
 impl StreamDecoder {
-    /// A decoder for a message with these fields; `None` if it has no content coding.
+    /// Returns a decoder for a message with these fields; `None` if it has no content coding.
     ///
     /// # Errors
-    /// If a coding is not known, or there are too many.
+    /// A coding is unknown, or there are too many codings.
     pub(crate) fn of(headers: &Fields) -> Result<Option<Self>, String> {
         let names = names(headers);
         if names.is_empty() {
@@ -50,8 +50,7 @@ impl StreamDecoder {
         Ok(Some(Self { stages, taken: 0, given: 0 }))
     }
 
-    /// What these bytes decode to. After an error nothing more can be decoded; what came before it
-    /// is there.
+    /// Decodes bytes. An error ends the decoding, and comes with the output before it.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> (Vec<u8>, Option<String>) {
         self.taken = self.taken.saturating_add(bytes.len());
         let room = limit(self.taken).saturating_sub(self.given);
@@ -72,11 +71,11 @@ impl StreamDecoder {
     }
 }
 
-/// One coding.
+/// A coding.
 struct Stage {
     coding: Coding,
     decoder: Option<Decoder>,
-    /// The first bytes, until they are enough to tell which decoder it takes.
+    /// The first bytes, until they determine the decoder.
     head: Vec<u8>,
 }
 
@@ -99,7 +98,7 @@ impl Stage {
         }
         let decoder = match &mut self.decoder {
             Some(decoder) => decoder,
-            // Two bytes tell the zlib format from a bare stream.
+            // Two bytes distinguish the zlib format from a bare stream.
             None if self.coding == Coding::Deflate && input.len() < 2 => {
                 self.head = input.to_vec();
                 return (Vec::new(), None);
@@ -116,7 +115,7 @@ impl Stage {
         let stop = match done {
             Ok(()) => None,
             Err(_) if room.full => Some(Stop::Limit),
-            // It takes no more: it has come to its end.
+            // The decoder takes no more input: it has reached its end.
             Err(error) if error.kind() == io::ErrorKind::WriteZero => Some(Stop::Ended),
             Err(error) => Some(Stop::Damaged(error.to_string())),
         };
@@ -152,10 +151,10 @@ impl Decoder {
         }
     }
 
-    /// Writes, and has everything come out that can.
+    /// Writes bytes and flushes all available output.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        // Where brotli's decoder finds damage it keeps what it had of the same write, so that what
-        // comes out would depend on how the bytes came. It gets them one by one.
+        // On damage, the brotli decoder withholds its output of the same write, so that the result
+        // would depend on the size of the writes. So it is given single bytes.
         let (writer, piece): (&mut dyn Write, usize) = match self {
             Decoder::Gzip(decoder) => (decoder, bytes.len()),
             Decoder::Zlib(decoder) => (decoder, bytes.len()),
@@ -164,18 +163,18 @@ impl Decoder {
             Decoder::Zstd(decoder) => (decoder, bytes.len()),
         };
         let written = bytes.chunks(piece.max(1)).try_for_each(|piece| writer.write_all(piece));
-        // Also after damage: what came before it may wait in the decoder.
+        // Flush after damage too: earlier output may still be in the decoder.
         let flushed = writer.flush();
         written.and(flushed)
     }
 }
 
-/// Takes what a decoder gives, up to a limit.
+/// Collects the output of a decoder, up to a limit.
 #[derive(Default)]
 struct Room {
     bytes: Vec<u8>,
     left: usize,
-    /// More came than there was room for.
+    /// The output exceeded the limit.
     full: bool,
 }
 

@@ -6,7 +6,7 @@
 
 use super::Sender;
 
-/// What an exchange carried.
+/// The data of a protocol on top of HTTP.
 #[derive(Debug, Clone)]
 pub enum Carried {
     /// gRPC, or gRPC-Web.
@@ -18,7 +18,7 @@ pub enum Carried {
 }
 
 impl Carried {
-    /// Name of the protocol, where the exchange is listed by it and not by its version of HTTP.
+    /// Returns the protocol, if the exchange is listed by it and not by its version of HTTP.
     pub fn proto(&self) -> Option<&'static str> {
         match self {
             Carried::Grpc(grpc) if grpc.is_web => Some("grpc-web"),
@@ -28,7 +28,8 @@ impl Carried {
         }
     }
 
-    /// Number of messages of both ends, or of events; `None` where it is not known of one.
+    /// Returns the number of messages of both ends, or of events; `None` if the number of an end is
+    /// unknown.
     pub fn message_count(&self) -> Option<u64> {
         match self {
             Carried::Grpc(grpc) => Some(grpc.requests?.messages + grpc.responses?.messages),
@@ -46,7 +47,7 @@ impl Carried {
         }
     }
 
-    /// About how much memory it takes.
+    /// Returns the approximate memory in bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
         let messages = match self {
             Carried::Grpc(grpc) => bytes_of(&grpc.messages, |message| &message.data),
@@ -63,19 +64,19 @@ fn bytes_of<T>(messages: &Option<Vec<T>>, data: impl Fn(&T) -> &Vec<u8>) -> usiz
         + messages.iter().map(|message| data(message).capacity()).sum::<usize>()
 }
 
-/// How much went in one direction.
+/// The amount of data in a direction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Count {
-    /// Whole messages. Control frames of a WebSocket do not count.
+    /// Complete messages, without control frames of a WebSocket.
     pub messages: u64,
-    /// Bytes of their contents as they were sent, compressed or not, and without framing.
+    /// Bytes of their contents as sent, compressed or not, and without framing.
     pub bytes: u64,
 }
 
 /// A call of gRPC.
 #[derive(Debug, Clone, Default)]
 pub struct Grpc {
-    /// It is gRPC-Web, which has its trailers in the body.
+    /// The call uses gRPC-Web, whose trailers are in the body.
     pub is_web: bool,
     /// The service with its package, from the path.
     pub service: Option<String>,
@@ -85,16 +86,16 @@ pub struct Grpc {
     pub status: Option<u32>,
     /// `grpc-message`, without its percent-encoding.
     pub message: Option<String>,
-    /// What the client sent; `None` where its beginning was not recorded.
+    /// Data from the client; `None` if its beginning was not recorded.
     pub requests: Option<Count>,
-    /// What the server sent.
+    /// Data from the server; `None` if its beginning was not recorded.
     pub responses: Option<Count>,
-    /// The messages of both in the order in which they were complete.
+    /// The messages of both ends in the order of their completion.
     pub messages: Option<Vec<GrpcMessage>>,
 }
 
 impl Grpc {
-    /// Name of a status, if the code has one.
+    /// Returns the name of a status code, if it has a name.
     pub fn name_of(status: u32) -> Option<&'static str> {
         NAMES.get(status as usize).copied()
     }
@@ -124,58 +125,58 @@ const NAMES: [&str; 17] = [
 /// A message of gRPC.
 #[derive(Debug, Clone)]
 pub struct GrpcMessage {
-    /// When its last byte was handed over, nanoseconds since the Unix epoch.
+    /// Time of the call that completed the message, nanoseconds since the Unix epoch.
     pub time_ns: u64,
-    /// Who sent it.
+    /// Sender of the message.
     pub from: Sender,
-    /// Its length as it was sent.
+    /// Length as sent.
     pub bytes: u64,
-    /// It was sent compressed.
+    /// The message was compressed.
     pub compressed: bool,
     /// The message, decompressed unless there is a `problem`.
     pub data: Vec<u8>,
-    /// Why `data` is not the whole message, or is as it was sent.
+    /// Why `data` is incomplete or as sent.
     pub problem: Option<String>,
 }
 
 /// A WebSocket.
 #[derive(Debug, Clone, Default)]
 pub struct WebSocket {
-    /// Messages were compressed by permessage-deflate (RFC 7692), if they were so marked.
+    /// Messages were compressed by permessage-deflate (RFC 7692), if marked so.
     pub deflate: bool,
-    /// What the server chose by `Sec-WebSocket-Protocol`.
+    /// The subprotocol that the server chose in `Sec-WebSocket-Protocol`.
     pub subprotocol: Option<String>,
-    /// What the client sent.
+    /// Data from the client.
     pub client: Count,
-    /// What the server sent.
+    /// Data from the server.
     pub server: Count,
     /// The first close frame.
     pub close: Option<WebSocketClose>,
-    /// The messages and control frames of both in the order in which they were complete.
+    /// The messages and control frames of both ends in the order of their completion.
     pub messages: Option<Vec<WebSocketMessage>>,
 }
 
 /// The end of a WebSocket (RFC 6455 section 7.4).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebSocketClose {
-    /// Who sent it.
+    /// Sender of the close frame.
     pub from: Sender,
     /// Status code.
     pub code: Option<u16>,
-    /// Reason; what is not UTF-8 of it is replaced.
+    /// Reason; invalid UTF-8 is replaced.
     pub reason: String,
 }
 
-/// What a message of a WebSocket is.
+/// The kind of a WebSocket message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WebSocketKind {
-    /// UTF-8.
+    /// UTF-8 text.
     Text,
-    /// Anything.
+    /// Binary data.
     Binary,
     /// A control frame that ends the connection.
     Close,
-    /// A control frame that asks for a pong.
+    /// A control frame that requests a pong.
     Ping,
     /// A control frame that answers a ping.
     Pong,
@@ -184,7 +185,7 @@ pub enum WebSocketKind {
 }
 
 impl WebSocketKind {
-    /// As it is listed.
+    /// Returns the name in the listing.
     pub fn as_str(self) -> &'static str {
         match self {
             WebSocketKind::Text => "text",
@@ -200,24 +201,24 @@ impl WebSocketKind {
 /// A message, or a control frame, of a WebSocket.
 #[derive(Debug, Clone)]
 pub struct WebSocketMessage {
-    /// When its last byte was handed over, nanoseconds since the Unix epoch.
+    /// Time of the call that completed the message, nanoseconds since the Unix epoch.
     pub time_ns: u64,
-    /// Who sent it.
+    /// Sender of the message.
     pub from: Sender,
-    /// What it is.
+    /// Kind of the message.
     pub kind: WebSocketKind,
-    /// Length of its contents as they were sent.
+    /// Length of the contents as sent.
     pub bytes: u64,
-    /// It was sent compressed.
+    /// The message was compressed.
     pub compressed: bool,
-    /// Its contents, unmasked, and decompressed unless there is a `problem`.
+    /// The contents, unmasked, and decompressed unless there is a `problem`.
     pub data: Vec<u8>,
-    /// Why `data` is not all of it, or is as it was sent.
+    /// Why `data` is incomplete or as sent.
     pub problem: Option<String>,
 }
 
 impl WebSocketMessage {
-    /// Its contents as text, where they are meant to be text and are.
+    /// Returns the contents of a text message, if they are valid UTF-8.
     pub fn text(&self) -> Option<&str> {
         match self.kind {
             WebSocketKind::Text if self.problem.is_none() => std::str::from_utf8(&self.data).ok(),
@@ -229,11 +230,11 @@ impl WebSocketMessage {
 /// Server-sent events.
 #[derive(Debug, Clone, Default)]
 pub struct Events {
-    /// Events.
+    /// Number of events.
     pub count: u64,
-    /// When the first one was complete, nanoseconds since the Unix epoch.
+    /// When the first event was complete, nanoseconds since the Unix epoch.
     pub first_ns: Option<u64>,
-    /// `retry` in milliseconds, as it was set last: how long a client waits before it comes back.
+    /// The last `retry` in milliseconds: how long a client waits before it reconnects.
     pub retry_ms: Option<u64>,
     /// The events.
     pub messages: Option<Vec<Event>>,
@@ -242,12 +243,12 @@ pub struct Events {
 /// An event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Event {
-    /// When the empty line after it was handed over, nanoseconds since the Unix epoch.
+    /// Time of the call with the empty line after the event, nanoseconds since the Unix epoch.
     pub time_ns: u64,
-    /// `event`: its type, if it has one.
+    /// `event`: its type, if present.
     pub event: Option<String>,
-    /// `id`, where this event sets it.
+    /// `id`, if this event sets it.
     pub id: Option<String>,
-    /// `data`, of which lines are joined by line feeds; it should be UTF-8.
+    /// `data`, with lines joined by line feeds; it should be UTF-8.
     pub data: Vec<u8>,
 }

@@ -1,4 +1,4 @@
-//! What is known of a connection.
+//! The facts about a connection.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sslrec_formats::record::{Connection, Direction, Role};
 
-/// The facts known about a connection, shared by all its items: some of them, such as addresses and
-/// the server name, become known late.
+/// The facts about a connection, shared by all its items. Some facts, such as addresses and the
+/// server name, become known late.
 ///
-/// They are kept twice, since items are listed later than they are assembled, perhaps in another
-/// thread: a line of the listing must not depend on how much later.
+/// There are two copies, because items are listed later than they are assembled, perhaps in another
+/// thread: a line of the listing must not depend on that delay.
 #[derive(Debug, Clone, Default)]
 pub struct SharedConnection(Arc<Views>);
 
@@ -20,16 +20,16 @@ struct Views {
     listed: CacheLine<Listed>,
 }
 
-/// What is known where items are listed.
+/// The facts as of the item being listed.
 #[derive(Debug, Default)]
 struct Listed {
     info: Mutex<Arc<ConnectionInfo>>,
-    /// How many times more became known.
+    /// Number of updates.
     version: AtomicU64,
 }
 
-/// Memory of its own: two threads would wait for one another if each wrote into the same line of
-/// the processors' caches.
+/// A value in a cache line of its own. Otherwise writes from two threads to the same line of the
+/// processors' caches would slow both down.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct CacheLine<T>(T);
@@ -43,33 +43,33 @@ impl SharedConnection {
         Self(Arc::new(Views { assembled, listed: CacheLine(listed) }))
     }
 
-    /// What is known where records are assembled.
+    /// Returns the facts as of the record being assembled.
     pub(crate) fn info(&self) -> Arc<ConnectionInfo> {
         Arc::clone(&lock(&self.0.assembled.0))
     }
 
-    /// More is known there.
+    /// Updates the facts for assembling.
     pub(crate) fn learn(&self, info: Arc<ConnectionInfo>) {
         *lock(&self.0.assembled.0) = info;
     }
 
-    /// More is known where items are listed.
+    /// Updates the facts for listing.
     pub(crate) fn list(&self, info: Arc<ConnectionInfo>) {
         *lock(&self.0.listed.0.info) = info;
         self.0.listed.0.version.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The facts known where items are listed.
+    /// Returns the facts as of the item being listed.
     pub fn listed(&self) -> Arc<ConnectionInfo> {
         Arc::clone(&lock(&self.0.listed.0.info))
     }
 
-    /// A number that changes when [`Self::listed`] does. For the thread that lists.
+    /// Returns a number that changes with [`Self::listed`]. Call it in the listing thread.
     pub fn listed_version(&self) -> u64 {
         self.0.listed.0.version.load(Ordering::Relaxed)
     }
 
-    /// Brings `info` up to what is known where items are listed.
+    /// Replaces `info` by the facts as of the item being listed.
     pub(crate) fn refresh(&self, info: &mut Arc<ConnectionInfo>) {
         let listed = lock(&self.0.listed.0.info);
         if !Arc::ptr_eq(&listed, info) {
@@ -78,42 +78,43 @@ impl SharedConnection {
     }
 }
 
-/// There is always something in it, whatever became of who held it.
+/// Locks a copy. A poisoned lock is harmless: the value is replaced as a whole and thus always
+/// valid.
 fn lock(view: &Mutex<Arc<ConnectionInfo>>) -> MutexGuard<'_, Arc<ConnectionInfo>> {
     view.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A connection and the process that it was recorded in.
+/// A connection and its recorded process.
 #[derive(Debug, Clone, Default)]
 pub struct ConnectionInfo {
-    /// The record itself. Its `pid` is 0 where the process is not known.
+    /// The record itself. Its `pid` is 0 if the process is unknown.
     pub record: Connection,
-    /// Short name of the process when the connection was made.
+    /// Short name of the process at the start of the connection.
     pub comm: Option<Arc<str>>,
     /// The capture is of TLS, so that URLs are `https`.
     pub tls: bool,
 }
 
 impl ConnectionInfo {
-    /// The process, where known.
+    /// Returns the process, if known.
     pub fn pid(&self) -> Option<u32> {
         Some(self.record.pid).filter(|&pid| pid != 0)
     }
 
-    /// File name of the library that was probed.
+    /// Returns the file name of the probed library.
     pub fn lib(&self) -> Option<&str> {
         let path = self.record.lib.as_deref()?;
         path.rsplit('/').next()
     }
 
-    /// What TLS settled on, for people; `None` if neither is known.
+    /// Returns the TLS version and cipher as text; `None` if neither is known.
     pub fn version_and_cipher(&self) -> Option<String> {
         let both = [self.record.version.as_deref(), self.record.cipher.as_deref()];
         let known: Vec<_> = both.into_iter().flatten().collect();
         (!known.is_empty()).then(|| known.join(", "))
     }
 
-    /// The direction in which the client's bytes went, where the role tells.
+    /// Returns the direction of the client's bytes, if the role is known.
     pub fn client_direction(&self) -> Option<Direction> {
         match self.record.role {
             Role::Client => Some(Direction::Sent),
@@ -122,8 +123,8 @@ impl ConnectionInfo {
         }
     }
 
-    /// The recorded program's side: what the recording says, else what the direction of the
-    /// client's bytes tells.
+    /// Returns the role of the recorded program, from the recording or else from the direction of
+    /// the client's bytes.
     pub fn role(&self, client: Option<Direction>) -> Option<Role> {
         match (self.record.role, client) {
             (Role::Unknown, Some(Direction::Sent)) => Some(Role::Client),
@@ -133,7 +134,7 @@ impl ConnectionInfo {
         }
     }
 
-    /// Client's and server's address, given the direction in which the client's bytes went.
+    /// Returns the addresses of client and server, given the direction of the client's bytes.
     pub fn ends(&self, client: Direction) -> (Option<SocketAddr>, Option<SocketAddr>) {
         match client {
             Direction::Sent => (self.record.local, self.record.remote),

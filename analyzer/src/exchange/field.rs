@@ -1,7 +1,7 @@
 //! The fields of an item: names, kinds of values, and where the values come from.
 //!
-//! This is the only table of them. Filters, their error messages and suggestions, the help of
-//! `sslanalyze --filter` and the grouping of `stats` read it; the JSON output takes its keys from
+//! This is the only table of fields. Filters, their error messages and suggestions, the help of
+//! `sslanalyze --filter` and the grouping of `stats` use it; the JSON output takes its keys from
 //! it. A new field is a row here and a line in the JSON output; a test compares the two.
 
 use std::borrow::Cow;
@@ -16,19 +16,18 @@ use crate::text::{Rfc3339, latin1};
 /// A field that items can have.
 #[derive(Debug, Clone, Copy)]
 pub struct Field {
-    /// Names in filters, each with the kind of value that is compared with it. The first one is
-    /// listed in the help.
+    /// Names in filters, each with the kind of its values. The help lists the first name.
     pub names: &'static [(&'static str, Kind)],
     /// Place in the JSON, from the top; empty if the field is not in the JSON.
     pub json: &'static [&'static str],
     /// Explanation in the help.
     pub remark: Option<&'static str>,
-    /// A filter that names the field matches handshakes too.
+    /// A filter on this field also matches handshakes.
     pub of_handshakes: bool,
     values: Get,
 }
 
-/// Reads the values of a field.
+/// A function that reads the values of a field.
 #[derive(Debug, Clone, Copy)]
 enum Get {
     One(GetOne),
@@ -39,12 +38,12 @@ type GetOne = for<'a> fn(&'a Subject<'a>) -> Option<Value<'a>>;
 type GetAll = fn(&Subject<'_>, &mut dyn FnMut(Value<'_>));
 
 impl Field {
-    /// The usual name.
+    /// Returns the usual name.
     pub const fn name(&self) -> &'static str {
         self.names[0].0
     }
 
-    /// The key in the JSON object that has the field.
+    /// Returns the key of the field in its JSON object.
     pub const fn key(&self) -> &'static str {
         match self.json {
             [.., key] => key,
@@ -69,16 +68,16 @@ impl PartialEq for Field {
 
 impl Eq for Field {}
 
-/// The kind of a value, which decides with what it can be compared.
+/// The kind of a value, which determines the possible comparisons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Any text.
     Text,
     /// One of these texts.
     OneOf(&'static [&'static str]),
-    /// Text that is compared as a number where it is one: a header field.
+    /// Text that is compared as a number if it is numeric: a header field.
     Header,
-    /// A number, written in this way.
+    /// A number in this unit.
     Number(Unit),
     /// A condition.
     Bool,
@@ -86,12 +85,12 @@ pub enum Kind {
     Time,
 }
 
-/// How a number is written.
+/// The notation of a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     /// A whole number.
     Count,
-    /// Bytes, or units of 1024 of them.
+    /// Bytes, or units of 1024 bytes.
     Bytes,
     /// Time with its unit; the value is in nanoseconds.
     Duration,
@@ -104,7 +103,7 @@ pub enum Unit {
 pub enum Value<'a> {
     /// Text, as in the JSON.
     Text(Cow<'a, str>),
-    /// A number; of times and durations, nanoseconds.
+    /// A number; nanoseconds for times and durations.
     Number(u64),
     /// A condition.
     Bool(bool),
@@ -115,7 +114,7 @@ const BYTES: Kind = Kind::Number(Unit::Bytes);
 const DURATION: Kind = Kind::Number(Unit::Duration);
 const MILLIS: Kind = Kind::Number(Unit::Millis);
 
-/// Defines a constant for each row, and the table of all of them.
+/// Defines a constant for each row, and the table of all rows.
 macro_rules! fields {
     ($(
         $(#[$doc:meta])+
@@ -152,7 +151,7 @@ fields! {
     AUTHORITY: [("authority", Kind::Text), ("request.authority", Kind::Text)],
         ["request", "authority"], None, false,
         One(|s| Some(s.request()?.authority()?.into()));
-    /// From the first byte of the item to its last.
+    /// From the first byte of the item to its last byte.
     TOOK: [("duration", DURATION), ("duration_ms", MILLIS)], ["duration_ms"], None, false,
         One(|s| Some(match s.item {
             Of::Exchange(exchange) => exchange.duration_ns()?.into(),
@@ -212,7 +211,7 @@ fields! {
     CLIENT: [("client", Kind::Text)], ["client"], None, false, One(|s| Some(s.ends()?.0?.into()));
     /// Address of the server.
     SERVER: [("server", Kind::Text)], ["server"], None, false, One(|s| Some(s.ends()?.1?.into()));
-    /// How the addresses are known.
+    /// Source of the addresses.
     ADDR: [("addr", Kind::OneOf(&["exact", "inferred", "unknown"]))], ["addr"], None, false,
         One(|s| Some(s.info.record.addr.as_str().into()));
     /// File name of the TLS library.
@@ -347,10 +346,10 @@ impl From<u64> for Value<'_> {
     }
 }
 
-/// An item whose fields are read.
+/// The item whose fields are read.
 pub(crate) struct Subject<'a> {
     info: &'a ConnectionInfo,
-    /// Direction in which the client's bytes went.
+    /// Direction of the client's bytes.
     client: Option<Direction>,
     item: Of<'a>,
 }
@@ -410,13 +409,13 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// The halves of a stream: the client's and the server's.
+    /// Returns the halves of a stream: the client's and the server's.
     fn halves(&self) -> Option<(&'a StreamHalf, &'a StreamHalf)> {
         let (Of::Stream(stream), Some(client)) = (self.item, self.client) else { return None };
         Some((&stream.halves[client], &stream.halves[client.reverse()]))
     }
 
-    /// Addresses of the client and of the server.
+    /// Returns the addresses of the client and of the server.
     fn ends(&self) -> Option<(Option<SocketAddr>, Option<SocketAddr>)> {
         self.client.map(|client| self.info.ends(client))
     }

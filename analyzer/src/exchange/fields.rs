@@ -1,28 +1,27 @@
-//! Header and trailer fields, as they were sent.
+//! Header and trailer fields, as sent.
 
-/// Length of a name and of its value.
+/// Lengths of a name and of its value.
 type Lengths = [u8; 8];
 
 /// Name and value pairs of a message head or of trailers: order, duplicates and octets as sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fields {
-    /// Of each field the lengths, the name and the value, end to end: a capture has millions of
-    /// these, and memory for one thing is had sooner than for two.
+    /// For each field the lengths, the name and the value, concatenated. A capture has millions of
+    /// fields, and a single allocation is faster than two.
     octets: Vec<u8>,
     count: usize,
-    /// Where the last field begins.
+    /// Offset of the last field.
     last: usize,
 }
 
 impl Fields {
-    /// Room for so many fields, of so many octets together.
+    /// Creates an empty list with room for so many fields of so many octets in total.
     pub(crate) fn with_capacity(fields: usize, octets: usize) -> Self {
         let len = octets + fields * size_of::<Lengths>();
         Self { octets: Vec::with_capacity(len), ..Self::default() }
     }
 
-    /// Adds one field. Heads are capped at far below 4 GiB by the parsers; what would not fit is
-    /// cut there.
+    /// Adds a field. Parsers limit heads to far below 4 GiB; longer data is cut.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         let cut = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         let (name_len, value_len) = (cut(name), cut(value));
@@ -33,8 +32,8 @@ impl Fields {
         self.octets.extend_from_slice(&value[..value_len as usize]);
     }
 
-    /// Appends a further line to the last value: an obsolete line folding, which RFC 9112
-    /// section 5.2 replaces by a space.
+    /// Appends a further line to the last value: an obsolete line folding, which RFC 9112 section
+    /// 5.2 replaces by a space.
     pub(crate) fn fold(&mut self, more: &[u8]) -> bool {
         let Some((last, _)) = self.octets[self.last..].split_first_chunk_mut() else {
             return false;
@@ -47,7 +46,7 @@ impl Fields {
         true
     }
 
-    /// All fields in order.
+    /// Iterates over all fields in order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let mut rest = self.octets.as_slice();
         std::iter::from_fn(move || {
@@ -60,17 +59,17 @@ impl Fields {
         })
     }
 
-    /// Values of all fields of this name, whatever its case.
+    /// Iterates over the values of all fields of this name, ignoring case.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         self.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, v)| v)
     }
 
-    /// Value of the first field of this name.
+    /// Returns the value of the first field of this name.
     pub fn first(&self, name: &str) -> Option<&[u8]> {
         self.iter().find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, v)| v)
     }
 
-    /// The type in the Content-Type, without parameters (RFC 9110 section 8.3.1).
+    /// Returns the media type of Content-Type, without parameters (RFC 9110 section 8.3.1).
     pub fn media_type(&self) -> Option<&[u8]> {
         let value = self.first("content-type")?;
         value.split(|&b| b == b';').next().map(<[u8]>::trim_ascii)
@@ -82,17 +81,17 @@ impl Fields {
         (self.count, self.last) = (0, 0);
     }
 
-    /// Memory that they take.
+    /// Returns the memory of the fields in bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.octets.capacity()
     }
 
-    /// Number of fields.
+    /// Returns the number of fields.
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// There are none.
+    /// Returns whether there are no fields.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }

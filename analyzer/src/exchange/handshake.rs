@@ -6,22 +6,22 @@ use sslrec_formats::record;
 
 use super::{ConnectionInfo, Note, SharedConnection};
 
-/// A TLS handshake that ended, as one end of it saw it.
+/// A finished TLS handshake, as recorded at one end.
 #[derive(Debug, Clone)]
 pub struct Handshake {
-    /// The connection, as far as it was known when the handshake was listed. What was settled on
-    /// stands there: version, cipher and protocol.
+    /// The connection, as of the listing of the handshake. It has the negotiated version, cipher
+    /// and protocol.
     pub connection: Arc<ConnectionInfo>,
     pub(crate) shared: SharedConnection,
     /// When its first call began, nanoseconds since the Unix epoch.
     pub first_ns: u64,
     /// When its last call ended.
     pub last_ns: u64,
-    /// It succeeded.
+    /// The handshake succeeded.
     pub ok: bool,
-    /// What the last call returned, in the library's own numbers.
+    /// Result of the last call, in the library's own numbers.
     pub result: Option<i32>,
-    /// The function that returned it.
+    /// Function of the last call.
     pub func: Box<str>,
 }
 
@@ -38,12 +38,12 @@ impl Handshake {
         }
     }
 
-    /// From its beginning to its end, nanoseconds; `None` where that is not known.
+    /// Returns the duration in nanoseconds; `None` if unknown.
     pub fn latency_ns(&self) -> Option<u64> {
         self.last_ns.checked_sub(self.first_ns).filter(|&ns| ns > 0)
     }
 
-    /// A note about the failure; `None` if the handshake succeeded.
+    /// Returns a note about the failure; `None` if the handshake succeeded.
     pub fn failure(&self) -> Option<Note> {
         let (func, result) = (self.func.clone(), self.result);
         (!self.ok).then_some(Note::HandshakeFailed { func, result })

@@ -1,17 +1,17 @@
-//! What is known to be missing of a message or a stream: how much, which way, and why.
+//! The missing bytes of a message or a stream: number, direction and cause.
 
 use sslrec_formats::record::{Direction, GapCause};
 
 use super::{End, Note};
 
-/// Missing bytes by direction and cause, in the order in which they were first met.
+/// Missing bytes by direction and cause, in the order of their first occurrence.
 ///
-/// Never longer than the directions times the causes.
+/// The length is at most directions times causes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Losses(Vec<(Direction, GapCause, u64)>);
 
 impl Losses {
-    /// So many more bytes are missing.
+    /// Adds `len` missing bytes.
     pub(crate) fn add(&mut self, direction: Direction, cause: GapCause, len: u64) {
         match self.0.iter_mut().find(|(d, c, _)| (*d, *c) == (direction, cause)) {
             Some((_, _, known)) => *known = known.saturating_add(len),
@@ -19,7 +19,7 @@ impl Losses {
         }
     }
 
-    /// Everything that is missing.
+    /// Iterates over all missing bytes.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Direction, GapCause, u64)> {
         self.0.iter().copied()
     }
@@ -32,9 +32,9 @@ impl Losses {
         self.0.is_empty()
     }
 
-    /// A note for each direction and cause. `place` is `missing`, or more.
+    /// Returns a note for each direction and cause. `place` is `missing`, or a longer description.
     ///
-    /// Without a `client`, the ends are those of the recorded process, as in `local_bytes`.
+    /// Without a `client`, the ends are named after the recorded process, as in `local_bytes`.
     pub(crate) fn notes(
         &self,
         place: &'static str,

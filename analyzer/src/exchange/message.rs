@@ -1,19 +1,18 @@
-//! Requests and responses: what each has, and what a request is for.
+//! Requests and responses: their parts, and the target of a request.
 
 use std::borrow::Cow;
 
 use super::fields::Fields;
 use crate::text::latin1;
 
-/// What a message carried, after transfer coding and before content coding.
+/// The contents of a message, after transfer coding and before content coding.
 #[derive(Debug, Clone, Default)]
 pub struct Body {
-    /// Number of bytes seen; missing ones are not in it.
+    /// Number of bytes seen, without missing bytes.
     pub bytes: u64,
-    /// The bytes, if they were asked for.
+    /// The bytes, if contents are kept.
     pub data: Option<Vec<u8>>,
-    /// How many bytes `data` has without its content codings, once these are undone
-    /// ([`crate::coding`]).
+    /// Length of `data` without its content codings, once they are undone ([`crate::coding`]).
     pub decoded_bytes: Option<u64>,
 }
 
@@ -30,7 +29,7 @@ impl Body {
     }
 }
 
-/// What request and response have in common.
+/// The common parts of request and response.
 #[derive(Debug, Clone, Default)]
 pub struct Message {
     /// Header fields.
@@ -39,42 +38,42 @@ pub struct Message {
     pub trailers: Fields,
     /// Content.
     pub body: Body,
-    /// When its first byte was handed over, nanoseconds since the Unix epoch.
+    /// Time of the call with its first byte, nanoseconds since the Unix epoch.
     pub first_ns: u64,
-    /// When its last byte so far was handed over.
+    /// Time of the call with its last byte so far.
     pub last_ns: u64,
 }
 
 impl Message {
-    /// One of which nothing was seen before `first_ns`. `keep` its contents.
+    /// Creates a message that begins at `first_ns`; `keep` keeps its contents.
     pub(crate) fn new(first_ns: u64, keep: bool) -> Self {
         Self { body: Body::new(keep), first_ns, last_ns: first_ns, ..Self::default() }
     }
 }
 
-/// Where the scheme of a request is known from.
+/// The source of a request's scheme.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Scheme {
-    /// From the connection: `https` over TLS. HTTP/1 sends none.
+    /// The connection: `https` over TLS. HTTP/1 sends no scheme.
     #[default]
     Implied,
-    /// It was sent, as `:scheme`.
+    /// The scheme was sent, as `:scheme`.
     Sent(Cow<'static, [u8]>),
-    /// It was sent, and what was sent is not known.
+    /// A scheme was sent, but its value is unknown.
     Unknown,
 }
 
 /// A request.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
-    /// Method; `None` where what was sent is not known.
+    /// Method; `None` if the sent value is unknown.
     pub method: Option<Cow<'static, str>>,
-    /// Request target, in whichever of the four forms of RFC 9112 section 3.2 it was sent; for
-    /// HTTP/2 `:path`, or `:authority` where that is all a CONNECT has.
+    /// Request target, in any of the four forms of RFC 9112 section 3.2. For HTTP/2 it is `:path`,
+    /// or `:authority` for a CONNECT without a path.
     pub target: Option<Vec<u8>>,
     /// Scheme.
     pub scheme: Scheme,
-    /// `:authority`, with which HTTP/2 replaces Host.
+    /// `:authority`, which replaces Host in HTTP/2.
     pub pseudo_authority: Option<Vec<u8>>,
     /// `:protocol` of an extended CONNECT (RFC 8441).
     pub pseudo_protocol: Option<Vec<u8>>,
@@ -83,13 +82,13 @@ pub struct Request {
 }
 
 impl Request {
-    /// Host and port that the request is for: from an absolute or authority-form target, else
+    /// Returns the host and port of the request: from an absolute or authority-form target, else
     /// from `:authority` or the Host field.
     pub fn authority(&self) -> Option<Cow<'_, str>> {
         self.authority_octets().map(latin1)
     }
 
-    /// The same as it was sent.
+    /// Returns the authority as sent.
     pub fn authority_octets(&self) -> Option<&[u8]> {
         if self.is_tunnel() {
             return self.target.as_deref();
@@ -102,7 +101,8 @@ impl Request {
         host.filter(|host| !host.is_empty())
     }
 
-    /// The authority without its port; an IPv6 address keeps its brackets (RFC 3986 section 3.2.2).
+    /// Returns the authority without its port; an IPv6 address keeps its brackets (RFC 3986 section
+    /// 3.2.2).
     pub fn host(&self) -> Option<Cow<'_, str>> {
         let host_len = |text: &str| match text.rsplit_once(':') {
             Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host.len(),
@@ -117,12 +117,12 @@ impl Request {
         })
     }
 
-    /// Path and query.
+    /// Returns path and query.
     pub fn path(&self) -> Option<Cow<'_, str>> {
         self.path_octets().map(latin1)
     }
 
-    /// The same as it was sent.
+    /// Returns path and query as sent.
     pub fn path_octets(&self) -> Option<&[u8]> {
         if self.is_tunnel() {
             return None;
@@ -132,7 +132,7 @@ impl Request {
         Some(at.map_or(b"/", |at| &rest[at..]))
     }
 
-    /// A method, without an allocation if it is a usual one.
+    /// Returns a method, without an allocation for the usual methods.
     pub(crate) fn method_of(name: &[u8]) -> Cow<'static, str> {
         const USUAL: [&str; 8] =
             ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT"];
@@ -142,8 +142,8 @@ impl Request {
         }
     }
 
-    /// The target URI (RFC 9110 section 7.1), or `None` where a part of it is not known. For
-    /// CONNECT it is the authority, as sent. `tls` says which scheme a connection implies.
+    /// Returns the target URI (RFC 9110 section 7.1), or `None` if a part of it is unknown. For
+    /// CONNECT it is the authority, as sent. `tls` determines the implied scheme.
     pub fn url(&self, tls: bool) -> Option<Cow<'_, str>> {
         Some(match self.url_octets(tls)? {
             [b"", b"", b"", target] => latin1(target),
@@ -151,7 +151,7 @@ impl Request {
         })
     }
 
-    /// The same as it was sent, in parts.
+    /// Returns the target URI as sent, in parts.
     pub fn url_octets(&self, tls: bool) -> Option<[&[u8]; 4]> {
         let target = self.target.as_deref()?;
         if self.is_tunnel() || self.absolute().is_some() {
@@ -167,12 +167,12 @@ impl Request {
         Some([scheme, b"://", self.authority_octets()?, path])
     }
 
-    /// It asks for a tunnel to a host, and its target is that host.
+    /// Returns whether the request asks for a tunnel to a host, which is its target.
     fn is_tunnel(&self) -> bool {
         self.method.as_deref() == Some("CONNECT") && self.pseudo_protocol.is_none()
     }
 
-    /// Splits an absolute-form target into scheme and what follows `://`.
+    /// Splits an absolute-form target into the scheme and the part after `://`.
     fn absolute(&self) -> Option<(&[u8], &[u8])> {
         let target = self.target.as_deref().filter(|target| !target.starts_with(b"/"))?;
         let at = target.windows(3).position(|w| w == b"://")?;
@@ -186,7 +186,7 @@ impl Request {
 /// A response.
 #[derive(Debug, Clone, Default)]
 pub struct Response {
-    /// Status code; `None` where what was sent is not known.
+    /// Status code; `None` if the sent value is unknown.
     pub status: Option<u16>,
     /// Reason phrase; HTTP/2 has none.
     pub reason: Cow<'static, [u8]>,
@@ -195,7 +195,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// A reason phrase, without an allocation if it is a usual one.
+    /// Returns a reason phrase, without an allocation for the usual phrases.
     pub(crate) fn reason_of(phrase: &[u8]) -> Cow<'static, [u8]> {
         const USUAL: [&[u8]; 8] = [
             b"OK",

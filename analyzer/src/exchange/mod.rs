@@ -1,7 +1,7 @@
-//! The model that the parsers build and every output reads: exchanges, streams, handshakes, and the
-//! connection that they belong to.
+//! The model that the parsers build and every output reads: exchanges, streams, handshakes, and
+//! their connections.
 //!
-//! Nothing here knows a wire format. What is not known is `None`.
+//! The model is independent of the wire formats. An unknown value is `None`.
 
 pub mod carried;
 mod connection;
@@ -29,14 +29,14 @@ pub use self::note::{End, Note};
 pub use self::sender::Sender;
 pub use self::stream::{Stream, StreamHalf};
 
-/// One line of the listing.
+/// A line of the listing.
 #[derive(Debug, Clone)]
 pub enum Item {
     /// A request and its response.
     Exchange(Box<Exchange>),
     /// A connection that is not HTTP.
     Stream(Box<Stream>),
-    /// How TLS began on a connection. It comes beside what the connection carried.
+    /// A TLS handshake of a connection, in addition to the connection's other items.
     Handshake(Box<Handshake>),
 }
 
@@ -51,7 +51,7 @@ impl Item {
         shared.refresh(info);
     }
 
-    /// Memory that the item takes, in bytes, approximately.
+    /// Returns the approximate memory of the item in bytes.
     pub fn memory_bytes(&self) -> usize {
         let held = |data: &Option<Vec<u8>>| data.as_ref().map_or(0, Vec::capacity);
         let message = |message: &Message| {
@@ -88,7 +88,7 @@ impl Item {
     }
 }
 
-/// A response that was not the final one, such as 100 or 103.
+/// A response before the final response, such as 100 or 103.
 #[derive(Debug, Clone, Default)]
 pub struct Interim {
     /// Status code.
@@ -97,15 +97,15 @@ pub struct Interim {
     pub headers: Fields,
 }
 
-/// A request and its response. Never are both `None`.
+/// A request and its response. At least one of the two is `Some`.
 #[derive(Debug, Clone)]
 pub struct Exchange {
     /// Place in the listing, from 1; 0 before it is listed.
     pub id: u64,
-    /// The connection that it was on, as far as it was known when the exchange was listed.
+    /// The connection, as of the listing of the exchange.
     pub connection: Arc<ConnectionInfo>,
     pub(crate) shared: SharedConnection,
-    /// Direction in which the request went.
+    /// Direction of the request.
     pub request_direction: Direction,
     /// Number of the exchange on its connection, from 1 (for HTTP/2: the stream identifier).
     pub stream: u64,
@@ -113,22 +113,22 @@ pub struct Exchange {
     pub proto: &'static str,
     /// The request.
     pub request: Option<Request>,
-    /// Responses before the final one.
+    /// Responses before the final response.
     pub interim: Vec<Interim>,
     /// The final response.
     pub response: Option<Response>,
-    /// What the contents are, if that is a protocol of its own.
+    /// The data of a protocol on top of HTTP.
     pub carried: Option<Box<Carried>>,
-    /// Both halves are there and no byte of them is missing.
+    /// Both messages are present and no byte of them is missing.
     pub complete: bool,
     /// Bytes of the two messages that are known to be missing.
     pub lost_bytes: u64,
-    /// What was unusual, for people.
+    /// Notes about unusual facts, for people.
     pub notes: Vec<Note>,
 }
 
 impl Exchange {
-    /// An exchange without messages.
+    /// Creates an exchange without messages.
     pub fn new(connection: &SharedConnection, request_direction: Direction, stream: u64) -> Self {
         Self {
             id: 0,
@@ -147,38 +147,38 @@ impl Exchange {
         }
     }
 
-    /// The connection, for a caller that writes the exchange before its turn in the listing and
-    /// completes it then.
+    /// Returns the connection, for a caller that writes the exchange before its turn in the listing
+    /// and completes it then.
     pub fn shared_connection(&self) -> &SharedConnection {
         &self.shared
     }
 
-    /// Protocol as it is listed: what the exchange carried, or its version of HTTP.
+    /// Returns the listed protocol: the protocol on top of HTTP, or else the version of HTTP.
     pub fn listed_proto(&self) -> &'static str {
         self.carried.as_ref().and_then(|carried| carried.proto()).unwrap_or(self.proto)
     }
 
-    /// When the first byte of it was handed over: of the request, or of the response where there
-    /// is no request.
+    /// Returns the time of the first byte: of the request, or of the response if there is no
+    /// request.
     pub fn first_ns(&self) -> u64 {
         let request = self.request.as_ref().map(|r| r.message.first_ns);
         request.or(self.response.as_ref().map(|r| r.message.first_ns)).unwrap_or(0)
     }
 
-    /// From the request's first byte to the response's first byte, nanoseconds.
+    /// Returns the time from the request's first byte to the response's first byte, in nanoseconds.
     pub fn ttfb_ns(&self) -> Option<u64> {
         let request = self.request.as_ref()?.message.first_ns;
         self.response.as_ref()?.message.first_ns.checked_sub(request)
     }
 
-    /// From the request's first byte to the response's last byte, nanoseconds.
+    /// Returns the time from the request's first byte to the response's last byte, in nanoseconds.
     pub fn duration_ns(&self) -> Option<u64> {
         let request = self.request.as_ref()?.message.first_ns;
         self.response.as_ref()?.message.last_ns.checked_sub(request)
     }
 
-    /// Keeps the promise that never are both messages `None`: where all that was seen since
-    /// `first_ns` are interim responses, the final one is there, and unknown.
+    /// Ensures that at least one message is `Some`: if only interim responses were seen since
+    /// `first_ns`, adds a final response of unknown status.
     pub(crate) fn keep_half(&mut self, first_ns: u64) {
         if self.request.is_none() && self.response.is_none() {
             let message = Message::new(first_ns, false);
@@ -186,7 +186,7 @@ impl Exchange {
         }
     }
 
-    /// Adds a note, once.
+    /// Adds a note, unless the exchange already has it.
     pub(crate) fn note(&mut self, note: impl Into<Note>) {
         let note = note.into();
         if !self.notes.contains(&note) {

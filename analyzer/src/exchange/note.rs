@@ -17,9 +17,9 @@ use super::Sender;
 pub enum Note {
     /// A TCP reset ended the connection.
     ConnectionReset,
-    /// The connection was given up to make room for others.
+    /// The connection was dropped to make room for others.
     NotFollowed,
-    /// A TCP retransmission had other bytes than the first transmission.
+    /// A TCP retransmission had different bytes from the first transmission.
     RetransmissionDiffers,
     /// The beginning of the connection was not recorded.
     JoinedMidStream,
@@ -42,9 +42,9 @@ pub enum Note {
     },
     /// Bytes are missing.
     Missing {
-        /// How many.
+        /// Number of bytes.
         bytes: u64,
-        /// `missing`, or more about the place.
+        /// `missing`, or a description of the place.
         place: &'static str,
         /// The end that sent them.
         from: End,
@@ -58,7 +58,7 @@ pub enum Note {
         /// Description of the problem.
         problem: String,
     },
-    /// More messages than are kept.
+    /// More messages than the maximum that is kept.
     TooManyMessages(usize),
     /// The messages of one end have a content coding that cannot be undone.
     MessagesNotRead {
@@ -130,7 +130,7 @@ pub enum Note {
     NoTcp(u64),
     /// Packets of a link type that is not supported.
     LinkType {
-        /// How many.
+        /// Number of packets.
         packets: u64,
         /// The link type.
         link: u32,
@@ -270,7 +270,7 @@ impl Note {
             }
             Note::WebSocketText(from) => (from, "a text message is not UTF-8"),
             Note::WebSocketTruncated(from) => (from, "the last message is not complete"),
-            // The other variants have a text of their own, see `Display`.
+            // The other variants have their own text, see `Display`.
             _ => return Ok(()),
         };
         write!(f, "{from}: {text}")
@@ -312,7 +312,7 @@ impl Note {
     }
 }
 
-/// The text, in quotes.
+/// Formats the text in quotes.
 impl Debug for Note {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         Debug::fmt(&self.to_string(), f)

@@ -5,14 +5,14 @@ use std::fmt::{self, Display, Formatter};
 /// The end that sent a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sender {
-    /// The end that made the request.
+    /// The end that sends requests.
     Client,
     /// The other end.
     Server,
 }
 
 impl Sender {
-    /// The name in the listing.
+    /// Returns the name in the listing.
     pub fn as_str(self) -> &'static str {
         match self {
             Sender::Client => "client",

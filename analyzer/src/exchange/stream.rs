@@ -7,44 +7,44 @@ use sslrec_formats::record::{Direction, GapCause, PerDirection};
 use super::losses::Losses;
 use super::{ConnectionInfo, Note, SharedConnection};
 
-/// One direction of a connection that is not decoded.
+/// A direction of a connection that is not decoded.
 #[derive(Debug, Clone, Default)]
 pub struct StreamHalf {
-    /// Bytes seen.
+    /// Number of bytes seen.
     pub bytes: u64,
-    /// The first of them, at most 64.
+    /// The first bytes, at most 64.
     pub first_bytes: Vec<u8>,
-    /// All of them, if they were asked for.
+    /// All bytes, if contents are kept.
     pub data: Option<Vec<u8>>,
 }
 
-/// How many bytes of each direction of a stream are shown.
+/// Maximum number of bytes shown of each direction of a stream.
 const FIRST_BYTES: usize = 64;
 
-/// A connection, or the rest of one, that is not HTTP.
+/// A connection, or its remainder, that is not HTTP.
 #[derive(Debug, Clone)]
 pub struct Stream {
-    /// The connection, as far as it was known when the stream was listed.
+    /// The connection, as of the listing of the stream.
     pub connection: Arc<ConnectionInfo>,
     pub(crate) shared: SharedConnection,
-    /// When its first byte was handed over, or when the connection was made where there is none.
+    /// Time of the call with its first byte, or of the connection's creation if there is none.
     pub first_ns: u64,
-    /// When its last byte was handed over.
+    /// Time of the call with its last byte.
     pub last_ns: u64,
-    /// The bytes that the recorded process wrote, and those that it read.
+    /// The bytes that the recorded process wrote, and the bytes that it read.
     pub halves: PerDirection<StreamHalf>,
     /// No byte is missing, and the end of the connection was recorded.
     pub complete: bool,
     /// Bytes known to be missing.
     pub lost_bytes: u64,
-    /// Where and why they are.
+    /// Direction and cause of the missing bytes.
     pub(crate) losses: Losses,
-    /// What is known about the contents, and what is missing, for people.
+    /// Notes about the contents and about missing bytes, for people.
     pub notes: Vec<Note>,
 }
 
 impl Stream {
-    /// A stream without contents. With `keep`, contents that are added are kept.
+    /// Creates a stream without contents. With `keep`, added contents are kept.
     pub fn new(connection: &SharedConnection, first_ns: u64, keep: bool) -> Self {
         Self {
             connection: connection.info(),
@@ -78,14 +78,14 @@ impl Stream {
         self.halves.iter_mut().for_each(|(_, half)| half.data = None);
     }
 
-    /// Bytes are missing here.
+    /// Adds missing bytes.
     pub(crate) fn lose(&mut self, direction: Direction, cause: GapCause, len: u64) {
         self.lost_bytes = self.lost_bytes.saturating_add(len);
         self.losses.add(direction, cause, len);
     }
 
-    /// Nothing follows. `whole` says that its beginning and end were recorded; `client` is the
-    /// direction in which the client's bytes went, where known.
+    /// Ends the stream. `whole` is set if its beginning and end were recorded; `client` is the
+    /// direction of the client's bytes, if known.
     pub(crate) fn finish(&mut self, whole: bool, client: Option<Direction>) {
         self.complete = whole && self.lost_bytes == 0;
         let losses = std::mem::take(&mut self.losses);
