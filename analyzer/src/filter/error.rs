@@ -1,18 +1,18 @@
-//! What is wrong with a filter, shown at its place.
+//! Errors in a filter, shown at their place.
 
 use std::fmt;
 use std::ops::Range;
 
 use sslrec_cli::text::is_special;
 
-/// A filter that was not understood.
+/// An error in a filter.
 ///
-/// Displays as one line that says what is wrong, the filter with the place marked under it, and
-/// what is allowed there.
+/// Displays a line with the problem, the filter with the place marked under it, and the allowed
+/// input there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     text: String,
-    /// Bytes of the text that are wrong; empty, at the end, where something is missing.
+    /// Byte range of the error in the text; empty, at the end, if input is missing.
     place: Range<usize>,
     problem: String,
     allowed: String,
@@ -35,13 +35,13 @@ impl Error {
         }
     }
 
-    /// Adds a line to the message, such as another meaning that the text may have.
+    /// Adds a line to the message, such as another interpretation of the text.
     pub fn with_hint(mut self, hint: String) -> Self {
         self.hint = Some(hint);
         self
     }
 
-    /// Place of the problem, in bytes of the filter's text.
+    /// Returns the place of the problem, in bytes of the filter's text.
     pub fn place(&self) -> Range<usize> {
         self.place.clone()
     }
@@ -49,7 +49,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // One character for one, so that the marks stand under what they mark.
+        // Each character is replaced by a single character, so that the marks align.
         let shown = |text: &str| -> String {
             text.chars().map(|c| if is_special(c) { ' ' } else { c }).collect()
         };

@@ -5,12 +5,12 @@ use crate::exchange::field::{FIELDS, Field, Kind, Subject, Value};
 use crate::exchange::{Fields, Message};
 use crate::text::latin1;
 
-/// A field that a filter names.
+/// A field named by a filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Named {
     /// A field of the table.
     Plain(&'static Field),
-    /// Header or trailer fields of one message or of both; names have no case.
+    /// Header or trailer fields of one message or of both; names are case-insensitive.
     Part { part: Part, side: Option<Side>, name: String },
 }
 
@@ -32,7 +32,7 @@ impl Named {
     }
 }
 
-/// Which fields of a message.
+/// The kind of fields of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     Header,
@@ -48,7 +48,7 @@ impl Part {
     }
 }
 
-/// Which message.
+/// The message with the fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
     Request,
@@ -65,7 +65,7 @@ const NAMED: [(&str, Part, Option<Side>); 6] = [
     ("response.trailer.", Part::Trailer, Some(Side::Response)),
 ];
 
-/// The field of this name, and the kind of its values.
+/// Returns the field of this name, and the kind of its values.
 pub(super) fn find(name: &str) -> Option<(Named, Kind)> {
     for field in FIELDS {
         if let Some((_, kind)) = field.names.iter().find(|(known, _)| *known == name) {
@@ -79,7 +79,7 @@ pub(super) fn find(name: &str) -> Option<(Named, Kind)> {
     })
 }
 
-/// All fields in one line, each by one name.
+/// Lists all fields in a line, each by its usual name.
 pub(super) fn list() -> String {
     let names: Vec<_> = FIELDS.iter().map(Field::name).collect();
     format!(
@@ -88,17 +88,17 @@ pub(super) fn list() -> String {
     )
 }
 
-/// The known name that is nearest to a mistyped one, if one is near.
+/// Returns the known name that is nearest to a mistyped name, if any is near.
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
     let names = FIELDS.iter().flat_map(|field| field.names);
     let distances = names.map(|(known, _)| (distance(name, known), *known));
     distances.min().filter(|(distance, known)| *distance <= known.len() / 2).map(|(_, known)| known)
 }
 
-/// How many characters have to be put in, taken out or changed (Levenshtein).
+/// Returns the number of insertions, deletions and changes between two texts (Levenshtein).
 fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
-    // No field is longer than this; a text of any length costs no more.
+    // No field name is longer than this; the limit bounds the cost of long texts.
     for (i, x) in a.bytes().take(32).enumerate() {
         let mut diagonal = std::mem::replace(&mut row[0], i + 1);
         for (j, y) in b.bytes().enumerate() {

@@ -1,27 +1,27 @@
-//! Cuts the text of a filter into tokens, one at a time.
+//! Splits the text of a filter into tokens, one at a time.
 //!
-//! Values are cut differently from the rest: a bare one goes on to the next blank, so that
-//! `path=/a?b=1` needs no quotes. The parser knows which of the two comes next, and asks for it.
+//! Values follow different rules from the rest: an unquoted value extends to the next blank, so
+//! that `path=/a?b=1` needs no quotes. The parser knows the expected kind, and requests it.
 
 use std::ops::Range;
 
 use super::error::Error;
 
-/// What stands outside of values.
+/// A token outside values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Token<'t> {
-    /// A field, or one of the words `and`, `or`, `not`.
+    /// A field, or a word: `and`, `or`, `not`.
     Word(&'t str),
-    /// A comparison, or one of `!`, `&&`, `||`.
+    /// A comparison, or `!`, `&&`, `||`.
     Operator(&'static str),
     Open,
     Close,
-    /// A character that begins nothing.
+    /// A character that begins no token.
     Other,
     End,
 }
 
-/// Longer ones stand before those that they begin with.
+/// An operator comes before its own prefixes.
 const OPERATORS: [&str; 13] =
     ["&&", "||", "==", "=~", "!=", "!~", "<=", ">=", "=", "<", ">", "~", "!"];
 
@@ -41,7 +41,7 @@ impl<'t> Lexer<'t> {
         self.text
     }
 
-    /// The next token and where it stands.
+    /// Consumes the next token. Returns it with its place.
     pub(super) fn token(&mut self) -> (Token<'t>, Range<usize>) {
         let rest = self.rest();
         let (token, len) = match rest.chars().next() {
@@ -61,12 +61,12 @@ impl<'t> Lexer<'t> {
         (token, start..self.at)
     }
 
-    /// The next token, which stays there.
+    /// Returns the next token without consuming it.
     pub(super) fn peek(&self) -> (Token<'t>, Range<usize>) {
         self.clone().token()
     }
 
-    /// The value that stands here, and where; `None` where there is none.
+    /// Consumes a value. Returns it with its place; `None` if there is no value.
     pub(super) fn value(&mut self) -> Result<(Option<String>, Range<usize>), Error> {
         let rest = self.rest();
         let start = self.at;
@@ -81,7 +81,7 @@ impl<'t> Lexer<'t> {
         Ok((Some(value), start..self.at))
     }
 
-    /// What comes next, blanks skipped.
+    /// Skips blanks and returns the rest of the text.
     fn rest(&mut self) -> &'t str {
         let rest = &self.text[self.at..];
         let trimmed = rest.trim_start();
@@ -89,8 +89,8 @@ impl<'t> Lexer<'t> {
         trimmed
     }
 
-    /// A value in quotes, and its length with them. A backslash keeps its meaning in a regular
-    /// expression, except that it takes the quote's away.
+    /// Parses a value in quotes. Returns it with its length, quotes included. In a regular
+    /// expression a backslash keeps its meaning, except before the quote.
     fn quoted(&self, quote: char) -> Result<(String, usize), Error> {
         let body = &self.text[self.at + 1..];
         let mut value = String::new();
@@ -112,12 +112,14 @@ impl<'t> Lexer<'t> {
     }
 }
 
-/// Field names and header names (RFC 9110 section 5.6.2, without what operators begin with).
+/// Returns whether field and header names contain this character (RFC 9110 section 5.6.2, without
+/// the characters that begin operators).
 fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || "_.-#$%*+^`".contains(c)
 }
 
-/// Length of a value without quotes: up to a blank or a parenthesis that it did not open.
+/// Returns the length of a value without quotes: up to a blank or a parenthesis that it did not
+/// open.
 fn bare_len(text: &str) -> usize {
     let mut open = 0usize;
     let end = text.find(|c: char| {

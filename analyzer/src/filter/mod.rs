@@ -1,4 +1,4 @@
-//! The filter language: which exchanges, streams and handshakes are listed.
+//! The filter language, which selects exchanges, streams and handshakes.
 //!
 //! ```text
 //! filter     = or
@@ -9,17 +9,17 @@
 //! VALUE      = "text" | 'text' | anything up to a blank or an unmatched ")"
 //! ```
 //!
-//! Fields are those of the JSON, with short names for the frequent ones (`field`). What is not
-//! known, `null` in the JSON, fulfils no comparison, not even `!=`: a filter never lists something
-//! by what nobody saw. A field alone asks whether it is known, or, for `complete`, whether it is
-//! true. Where a field has several values, as headers can, one of them has to fulfil `=`, `~` or
-//! an order, and none may fulfil the opposite of `!=` and `!~`.
+//! Fields are those of the JSON, with short names for the frequent fields (`field`). A comparison
+//! with an unknown value (`null` in the JSON) is always false, even `!=`: a filter never lists an
+//! item because of a value that nobody saw. A field without a comparison tests whether it is known,
+//! or, for `complete`, whether it is true. If a field has several values, as headers can, `=`, `~`
+//! and the orders match if any value does; `!=` and `!~` match only if no value equals or matches.
 //!
 //! Most filters are about exchanges, and `not status=200` is not meant to list every handshake. So
-//! handshakes are wanted only by a filter that names `type` or a field that only they have.
+//! handshakes are matched only by filters that name `type` or a field of handshakes.
 //!
-//! Nothing here does input or output. Regular expressions run in linear time (crate `regex`), and
-//! nesting has a cap, so that no text of a filter or of a peer makes it run away.
+//! The filter does no input or output. Regular expressions run in linear time (crate `regex`), and
+//! nesting is limited, so that no text of a filter or of a peer takes unbounded time or stack.
 
 mod error;
 mod field;
@@ -43,19 +43,20 @@ use crate::exchange::Item;
 use crate::exchange::field::Subject;
 pub use crate::exchange::field::Value;
 
-/// A filter that was understood.
+/// A parsed filter.
 #[derive(Debug, Clone)]
 pub struct Filter {
     root: Expr,
-    /// It names a field that tells of handshakes.
+    /// The filter names a field that selects handshakes.
     about_handshakes: bool,
 }
 
 impl Filter {
-    /// Understands the text of a filter.
+    /// Parses the text of a filter.
     ///
     /// # Errors
-    /// If it is none: where it stopped making sense, and what is allowed there.
+    /// The text is not a filter. The error has the place of the problem, and the allowed input
+    /// there.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let root = parser::parse(text)?;
         let about_handshakes = root.names(&|field| match field {
@@ -65,19 +66,19 @@ impl Filter {
         Ok(Self { root, about_handshakes })
     }
 
-    /// The filter names a field of handshakes, without which it matches none.
+    /// Returns whether the filter names a field of handshakes. Other filters match no handshake.
     pub fn is_about_handshakes(&self) -> bool {
         self.about_handshakes
     }
 
-    /// The item is one of those that are wanted.
+    /// Returns whether the item matches.
     pub fn matches(&self, item: &Item) -> bool {
         let asked = self.about_handshakes || !matches!(item, Item::Handshake(_));
         asked && self.root.holds(&Subject::new(item))
     }
 }
 
-/// What is asked of an item. Chains of `and` and of `or` are flat, so that long ones do not nest.
+/// A condition on an item. Chains of `and` and of `or` are flat, so that long chains do not nest.
 #[derive(Debug, Clone)]
 enum Expr {
     All(Vec<Expr>),
@@ -103,7 +104,7 @@ impl Expr {
         }
     }
 
-    /// One of the fields that it names is such a one.
+    /// Returns whether the predicate is true for any field named here.
     fn names(&self, is_such: &dyn Fn(&Named) -> bool) -> bool {
         match self {
             Expr::All(terms) | Expr::Any(terms) => terms.iter().any(|term| term.names(is_such)),
@@ -114,12 +115,12 @@ impl Expr {
     }
 }
 
-/// A field and what its values are held against.
+/// A field and the test of its values.
 #[derive(Debug, Clone)]
 struct Comparison {
     field: Named,
     test: Test,
-    /// No value may pass the test, and there has to be one.
+    /// No value may pass the test, and at least one value must exist.
     negated: bool,
 }
 
@@ -129,11 +130,12 @@ enum Test {
     Regex(Regex),
     Bool(bool),
     Number(Order, u64),
-    /// A point in time as the JSON writes it, cut anywhere; as much of the value is looked at.
+    /// A point in time in the format of the JSON, or a prefix of it; the same number of characters
+    /// of the value is compared.
     Time(Order, String),
 }
 
-/// How a value has to stand to the operand.
+/// The required order of value and operand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
     Equal,
@@ -173,7 +175,7 @@ impl Test {
             (Test::Regex(regex), Value::Text(text)) => regex.is_match(text),
             (Test::Bool(wanted), Value::Bool(value)) => value == wanted,
             (Test::Number(order, wanted), Value::Number(value)) => order.accepts(value.cmp(wanted)),
-            // A header can be compared as a number where it is one.
+            // A numeric header value can be compared as a number.
             (Test::Number(order, wanted), Value::Text(text)) => {
                 let number: Option<u64> = text.trim().parse().ok();
                 number.is_some_and(|number| order.accepts(number.cmp(wanted)))

@@ -15,17 +15,17 @@ pub struct NamedField {
 }
 
 impl NamedField {
-    /// The name as the user wrote it.
+    /// Returns the name as the user wrote it.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The field is the path of a request.
+    /// Returns whether the field is the path of a request.
     pub fn is_path(&self) -> bool {
         matches!(self.field, Named::Plain(field) if *field == PATH)
     }
 
-    /// The values are times or durations, of which hardly two are equal.
+    /// Returns whether the values are times or durations, which are hardly ever equal.
     pub fn is_time(&self) -> bool {
         matches!(self.kind, Kind::Time | Kind::Number(Unit::Duration | Unit::Millis))
     }
@@ -36,7 +36,7 @@ impl NamedField {
     }
 }
 
-/// A name that no field has. Displays the name, the nearest field and all fields.
+/// An unknown field name. Displays the name, the nearest field and all fields.
 #[derive(Debug)]
 pub struct UnknownField(String);
 

@@ -5,7 +5,7 @@ use sslrec_cli::size;
 use crate::exchange::field::Unit;
 
 impl Unit {
-    /// What a number of this kind looks like, for people.
+    /// Returns an example of a number of this kind, for messages.
     pub(super) fn example(self) -> &'static str {
         match self {
             Unit::Count => "a whole number, such as 42",
@@ -15,7 +15,7 @@ impl Unit {
         }
     }
 
-    /// Reads a number of this kind.
+    /// Parses a number of this kind.
     pub(super) fn parse(self, text: &str) -> Option<u64> {
         if self == Unit::Bytes {
             return size::parse(text).ok();

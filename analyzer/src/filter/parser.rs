@@ -1,4 +1,4 @@
-//! From tokens to an expression, by precedence climbing.
+//! Parses tokens into an expression, by precedence climbing.
 
 use std::ops::Range;
 
@@ -11,10 +11,11 @@ use super::{Comparison, Expr, Order, Test};
 use crate::exchange::field::Kind;
 use crate::exchange::field::Unit;
 
-/// How deep parentheses and `not` may nest: each level takes stack, here and when it is asked.
+/// Maximum nesting of parentheses and `not`: each level takes stack, in the parser and in each test
+/// of an item.
 const MAX_DEPTH: usize = 100;
 
-/// What joins two terms; the higher one binds closer.
+/// The connective of two terms; a higher value binds closer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Connective {
     Or,
@@ -48,7 +49,7 @@ struct Parser<'t> {
 }
 
 impl Parser<'_> {
-    /// Terms that are joined by `weakest` or by what binds closer.
+    /// Parses terms joined by `weakest` or by connectives that bind closer.
     fn expression(&mut self, weakest: Connective) -> Result<Expr, Error> {
         let mut left = self.term()?;
         while let Some(connective) = self.connective().filter(|found| *found >= weakest) {
@@ -120,7 +121,7 @@ impl Parser<'_> {
         result
     }
 
-    /// A field, alone or with what it is compared with.
+    /// Parses a field, alone or with a comparison.
     fn condition(&mut self, name: &str, place: Range<usize>) -> Result<Expr, Error> {
         let Some((field, kind)) = field::find(name) else {
             let problem = match field::nearest(name) {
@@ -151,7 +152,7 @@ impl Parser<'_> {
         Ok(Expr::Compare(Comparison { field, test, negated }))
     }
 
-    /// Whether the operator can be used on a field of this kind.
+    /// Checks that the operator can be used on a field of this kind.
     fn check(
         &self,
         name: &str,
@@ -213,7 +214,7 @@ impl Parser<'_> {
     }
 }
 
-/// Puts a term into the chain that it continues.
+/// Adds a term to the chain that it continues.
 fn join(connective: Connective, left: Expr, right: Expr) -> Expr {
     match (connective, left) {
         (Connective::And, Expr::All(mut terms)) => {
@@ -229,7 +230,7 @@ fn join(connective: Connective, left: Expr, right: Expr) -> Expr {
     }
 }
 
-/// What values a comparison takes, for people.
+/// Describes the values that a comparison accepts.
 fn expected(kind: Kind, operator: Operator) -> String {
     match (kind, operator) {
         (_, Operator::Match) => {
@@ -248,7 +249,7 @@ fn expected(kind: Kind, operator: Operator) -> String {
     }
 }
 
-/// A time as the JSON writes it, or its beginning, without the `Z`.
+/// Parses a time in the format of the JSON, or a prefix of it, without the `Z`.
 fn time(text: &str) -> Option<String> {
     const SHAPE: &[u8] = b"0000-00-00T00:00:00.000000000";
     let text = text.strip_suffix('Z').unwrap_or(text);
@@ -259,7 +260,7 @@ fn time(text: &str) -> Option<String> {
     (fits && (4..=SHAPE.len()).contains(&text.len())).then(|| text.to_owned())
 }
 
-/// The last line of what the crate says; the lines before repeat the expression.
+/// Returns the last line of the crate's message; the lines before it repeat the expression.
 fn regex_problem(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or("").trim();

@@ -10,17 +10,17 @@ use crate::over_http::Reader;
 use crate::text::latin1;
 use crate::timeline::{Ticket, Timeline};
 
-/// What a connection becomes.
+/// The protocol that a connection changes to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Http2,
     WebSocket,
-    /// A protocol that is not read, and a note about it.
+    /// An unsupported protocol, and a note about it.
     Other(String),
 }
 
 impl Next {
-    /// By the final response to the request that asked for it.
+    /// Returns the protocol from the final response to the request that asked for the change.
     pub(super) fn of(status: u16, fields: &Fields) -> Self {
         let Some(to) = fields.first("upgrade").filter(|_| status == 101) else {
             return Next::Other("tunnel".to_owned());
@@ -33,14 +33,14 @@ impl Next {
     }
 }
 
-/// What a connection became.
+/// The state of a connection after it changed its protocol.
 #[derive(Debug)]
 pub(super) enum Became {
-    /// A protocol that is not read. The stream begins with its first byte.
+    /// An unsupported protocol. The stream begins with its first byte.
     Tunnel { note: Option<String>, stream: Option<(Ticket, Box<Stream>)> },
     /// HTTP/2, after an upgrade (RFC 7540 section 3.2).
     H2c(Box<http2::Connection>),
-    /// A WebSocket; the exchange that opened it lasts as long.
+    /// A WebSocket. The exchange that opened it ends with the WebSocket.
     WebSocket(Box<Open>),
 }
 
@@ -58,7 +58,7 @@ impl Context<'_> {
     }
 }
 
-/// The message of one side of an exchange, if it was recorded.
+/// Returns the message of a side of an exchange, if it was recorded.
 fn message(open: &mut Open, from: Sender) -> Option<&mut Message> {
     let exchange = &mut open.exchange;
     match from {
@@ -72,8 +72,9 @@ impl Became {
         Became::Tunnel { note, stream: None }
     }
 
-    /// The exchange opens a WebSocket. The contents are kept as messages, and not as bytes once
-    /// more. `is_lost`: where the request ends is unknown, and the first frame comes after it.
+    /// Makes a WebSocket of the connection that the exchange opened. Contents are kept as messages,
+    /// and not as bytes in addition. With `is_lost` the end of the request is unknown, and so is
+    /// the place of the first frame.
     pub(super) fn websocket(mut open: Open, is_lost: bool, keep: bool, chunk: Chunk) -> Self {
         let headers = open.exchange.response.as_ref().map(|response| &response.message.headers);
         open.reader = headers.map(|headers| Reader::upgraded(headers, keep));
@@ -89,7 +90,7 @@ impl Became {
         Became::WebSocket(Box::new(open))
     }
 
-    /// The number of exchanges in it.
+    /// Returns the number of exchanges since the change.
     pub(super) fn exchanges(&self) -> u64 {
         match self {
             Became::H2c(h2c) => h2c.exchanges(),
@@ -97,7 +98,7 @@ impl Became {
         }
     }
 
-    /// Adds a note about the bytes that come next. Returns the note if there is no place for it.
+    /// Adds a note about the next bytes. Returns the note if there is no place for it.
     pub(super) fn note(&mut self, note: String) -> Option<String> {
         match self {
             Became::H2c(h2c) => h2c.note(note),
@@ -108,7 +109,7 @@ impl Became {
         None
     }
 
-    /// Bytes of one direction.
+    /// Processes bytes of a direction.
     pub(super) fn data(
         &mut self,
         context: Context<'_>,
@@ -138,8 +139,8 @@ impl Became {
         }
     }
 
-    /// Bytes of one direction are missing. Returns whether they are known to be of the protocol
-    /// that the connection became.
+    /// Processes missing bytes of a direction. Returns whether they are known to belong to the new
+    /// protocol.
     pub(super) fn lose(
         &mut self,
         context: Context<'_>,
@@ -162,7 +163,8 @@ impl Became {
         true
     }
 
-    /// The connection ended, or its recording did: how, for the client and for the server.
+    /// Ends the connection, or its recording; the reason is given for the client and for the
+    /// server.
     pub(super) fn finish(
         &mut self,
         request_direction: Direction,
@@ -172,7 +174,7 @@ impl Became {
     ) {
         let closed = !ends.contains(&End::Open);
         if let Became::H2c(h2c) = self {
-            // It is still asked for its exchanges.
+            // The state is kept, because its number of exchanges is still read.
             return h2c.finish(closed, ts_ns, timeline);
         }
         match std::mem::replace(self, Became::tunnel(None)) {

@@ -1,8 +1,8 @@
 //! Message heads: start line and fields (RFC 9112 sections 2 to 5).
 //!
-//! `httparse` reads the heads that are well formed, and those with the deviations that its
-//! switches know. What it refuses is read line by line here: an observer must show what was sent,
-//! and say what is wrong with it, where an endpoint would answer 400.
+//! `httparse` reads well-formed heads, and heads with the deviations that its switches allow. Heads
+//! that it rejects are read line by line here: where an endpoint would respond 400, an observer
+//! must show the head as sent, and describe its defects.
 
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
@@ -15,7 +15,7 @@ use sslrec_wire::http1::{Declared, Framing, Kind, find_end_of_head, message};
 
 use crate::exchange::{Fields, Request, Response};
 
-/// Fields that fit without an allocation.
+/// Number of fields that fit without an allocation.
 const USUAL_FIELDS: usize = 64;
 
 /// The start line.
@@ -25,20 +25,20 @@ pub(crate) enum Line {
     Response { status: u16, reason: Cow<'static, [u8]> },
 }
 
-/// A head that was read.
+/// A parsed head.
 #[derive(Debug, Clone)]
 pub(crate) struct Head {
     pub(crate) line: Line,
     /// The x of HTTP/1.x.
     pub(crate) minor: u8,
     pub(crate) fields: Fields,
-    /// What was wrong with it.
+    /// Defects of the head.
     pub(crate) anomalies: Vec<&'static str>,
 }
 
 impl Head {
-    /// The framing of what follows; `method` is that of the request, if this is a response and the
-    /// request is known. Contradictions are added to the anomalies.
+    /// Returns the framing of the contents. `method` is that of the request, if this is a response
+    /// and the request is known. Contradictions are added to the anomalies.
     pub(crate) fn framing(&mut self, method: Option<&str>) -> Framing {
         let mut declared = Declared::default();
         self.fields.iter().for_each(|(name, value)| declared.field(name, value));
@@ -53,10 +53,10 @@ impl Head {
     }
 }
 
-/// Reads a head. `whole` says that it ends with its empty line; otherwise it was cut, and what is
-/// complete of it is read.
+/// Parses a head. `whole` is set if it ends with its empty line; otherwise it was truncated, and
+/// its complete lines are read.
 ///
-/// Returns `None` where there is no start line of HTTP/1.
+/// Returns `None` if there is no start line of HTTP/1.
 pub(crate) fn parse(kind: Kind, bytes: &[u8], whole: bool) -> Option<Head> {
     if whole
         && let Some((head, len)) = parse_strict(kind, bytes)
@@ -67,7 +67,7 @@ pub(crate) fn parse(kind: Kind, bytes: &[u8], whole: bool) -> Option<Head> {
     parse_lenient(kind, bytes)
 }
 
-/// Reads a trailer section, empty line included.
+/// Parses a trailer section, empty line included.
 pub(crate) fn parse_trailers(bytes: &[u8]) -> (Fields, Vec<&'static str>) {
     let mut fields = Fields::default();
     let mut anomalies = Vec::new();
@@ -75,14 +75,15 @@ pub(crate) fn parse_trailers(bytes: &[u8]) -> (Fields, Vec<&'static str>) {
     (fields, anomalies)
 }
 
-/// Reads the head that `bytes` begin with, and gives its length, if it is whole and well formed.
+/// Parses the head at the beginning of `bytes`. Returns it with its length if it is complete and
+/// well formed.
 pub(crate) fn parse_strict(kind: Kind, bytes: &[u8]) -> Option<(Head, usize)> {
     let mut usual = [const { MaybeUninit::uninit() }; USUAL_FIELDS];
     match strict_with(kind, bytes, &mut usual) {
         Err(httparse::Error::TooManyHeaders) => {}
         other => return other.ok().flatten(),
     }
-    // Of this head only: behind it there can be many more like it.
+    // Limit the input to this head: many more heads can follow.
     let bytes = &bytes[..find_end_of_head(bytes, 0)?];
     let lines = memchr::memchr_iter(b'\n', bytes).count();
     let mut many = vec![MaybeUninit::uninit(); lines.min(MAX_FIELDS)];
@@ -114,7 +115,8 @@ fn strict_with<'b>(
         Kind::Response => {
             let mut response = httparse::Response::new(&mut []);
             let status = config.parse_response_with_uninit_headers(&mut response, bytes, room)?;
-            // An empty reason may stand for one that holds obs-text; the other reader keeps it.
+            // httparse returns an empty reason for a reason with obs-text; the lenient parser keeps
+            // it.
             let (Status::Complete(len), Some(code), Some(reason @ [_, ..])) =
                 (status, response.code, response.reason.map(str::as_bytes))
             else {
@@ -132,7 +134,7 @@ fn strict_with<'b>(
     Ok(minor.map(|minor| (Head { line, minor, fields, anomalies: Vec::new() }, len)))
 }
 
-/// Reads a head with any defects, as far as it goes.
+/// Parses a head with any defects, as far as possible.
 pub(crate) fn parse_lenient(kind: Kind, bytes: &[u8]) -> Option<Head> {
     let start = bytes.iter().position(|b| !b"\r\n".contains(b))?;
     let bytes = &bytes[start..];
@@ -156,7 +158,7 @@ pub(crate) fn parse_lenient(kind: Kind, bytes: &[u8]) -> Option<Head> {
     Some(Head { line, minor, fields, anomalies })
 }
 
-/// Reads field lines up to the empty line or the last complete one.
+/// Parses field lines up to the empty line or the last complete line.
 fn read_fields(bytes: &[u8], fields: &mut Fields, anomalies: &mut Vec<&'static str>) {
     let mut note = |what: &'static str| {
         if !anomalies.contains(&what) {

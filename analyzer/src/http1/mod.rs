@@ -1,8 +1,8 @@
 //! HTTP/1.0 and HTTP/1.1 (RFC 9112): both directions of a connection into exchanges.
 //!
-//! [`parser`] reads one direction. Here responses are paired with requests, by order, as the
-//! protocol has it. After a gap the order alone does not tell, so what is known is said in the
-//! notes of the exchanges.
+//! [`parser`] reads one direction. Here responses are paired with requests by order, as the
+//! protocol requires. After a gap the order is ambiguous, and the notes of the exchanges report
+//! this.
 
 mod became;
 mod head;
@@ -16,18 +16,18 @@ use sslrec_formats::record::Direction;
 use sslrec_wire::http1::Framing;
 pub(crate) use sslrec_wire::http1::{Kind, start};
 
-/// How the bytes of a direction came to their end.
+/// How the bytes of a direction ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     /// The connection was closed.
     Closed,
-    /// The connection was reset before the sender had said that nothing follows.
+    /// The connection was reset before the sender closed its direction.
     Reset,
-    /// It was still open when its recording ended.
+    /// The connection was still open at the end of its recording.
     Open,
 }
 
-/// The other direction.
+/// Returns the other direction.
 pub(crate) fn opposite(direction: Direction) -> Direction {
     match direction {
         Direction::Sent => Direction::Received,

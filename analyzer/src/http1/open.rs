@@ -1,4 +1,4 @@
-//! An exchange whose messages are still being read, and what becomes of the events about them.
+//! An exchange whose messages are still being read, and the effect of parser events on it.
 
 use std::borrow::Cow;
 
@@ -9,54 +9,54 @@ use crate::exchange::{Body, Exchange, Fields, Item, Losses, Message, Sender};
 use crate::over_http::Reader;
 use crate::timeline::{Ticket, Timeline};
 
-/// When bytes were handed over.
+/// The time of a call that transferred bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Chunk {
-    /// The first of them: when the call that sent them began, or the one that received them
-    /// returned.
+    /// Time of the first byte: the beginning of a call that sends, or the end of a call that
+    /// receives.
     pub(crate) first_ns: u64,
-    /// The last of them: when the call returned.
+    /// Time of the last byte: the end of the call.
     pub(crate) last_ns: u64,
 }
 
-/// An exchange that is not finished.
+/// An unfinished exchange.
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) exchange: Box<Exchange>,
     pub(super) ticket: Ticket,
     pub(super) request_done: bool,
     pub(super) response_done: bool,
-    /// No message of it was cut.
+    /// No message of it was truncated.
     pub(super) whole: bool,
-    /// What is missing inside of its messages.
+    /// Missing bytes inside its messages.
     pub(super) losses: Losses,
-    /// What reads the contents, where they are a protocol of their own.
+    /// Reader of a protocol on top of HTTP, if one was detected.
     pub(super) reader: Option<Box<Reader>>,
 }
 
-/// What is known of one direction besides its parser.
+/// The state of a direction besides its parser.
 #[derive(Debug, Default)]
 pub(super) struct Side {
-    /// When the message that is being read began.
+    /// Start time of the current message.
     pub(super) began_ns: u64,
-    /// Its head was read.
+    /// The head of the current message was read.
     pub(super) has_head: bool,
     /// Bytes that are missing, or were skipped, before the next message.
     pub(super) losses: Losses,
     pub(super) skipped: u64,
     pub(super) notes: Vec<Cow<'static, str>>,
-    /// Messages may have been lost since the last one that was paired.
+    /// Messages may be missing since the last paired message.
     pub(super) desynced: bool,
 }
 
 impl Open {
-    /// Bytes are missing inside of a message.
+    /// Adds missing bytes inside a message.
     pub(super) fn lose(&mut self, direction: Direction, cause: GapCause, len: u64) {
         self.lose_total(len);
         self.losses.add(direction, cause, len);
     }
 
-    /// What comes next is contents of this side, or missing from them.
+    /// Passes contents of this side, or a gap in them, to the reader.
     pub(super) fn read(&mut self, event: &Event<'_>, from: Sender, chunk: Chunk) {
         let Some(reader) = &mut self.reader else { return };
         match event {
@@ -73,7 +73,7 @@ impl Open {
 }
 
 impl Side {
-    /// An event that belongs to no message whose head is known.
+    /// Processes an event outside messages, or in a message without a known head.
     pub(super) fn between(&mut self, event: Event<'_>, direction: Direction, cause: GapCause) {
         match event {
             Event::Missing(len) | Event::Lost(len) => {
@@ -89,7 +89,7 @@ impl Side {
         }
     }
 
-    /// Adds a note about what comes next, once.
+    /// Adds a note about the next message, unless it is already present.
     pub(super) fn note(&mut self, note: impl Into<Cow<'static, str>>) {
         let note = note.into();
         if !self.notes.contains(&note) {
@@ -97,7 +97,7 @@ impl Side {
         }
     }
 
-    /// What went wrong before a message goes into its exchange.
+    /// Moves the problems before a message into its exchange.
     pub(super) fn hand_over(&mut self, open: &mut Open) {
         let losses = std::mem::take(&mut self.losses);
         let skipped = std::mem::take(&mut self.skipped);
@@ -113,7 +113,7 @@ impl Side {
     }
 }
 
-/// What an event means for the exchange, beyond its message.
+/// The effect of an event on the exchange, beyond its message.
 pub(super) enum Applied {
     Message,
     Lost(u64),
@@ -122,7 +122,7 @@ pub(super) enum Applied {
     Abandoned(&'static str),
 }
 
-/// Applies an event to the message that it belongs to.
+/// Applies an event to its message.
 pub(super) fn apply(event: Event<'_>, message: Option<&mut Message>, chunk: Chunk) -> Applied {
     let mut ignored = Message::default();
     let message = message.unwrap_or(&mut ignored);

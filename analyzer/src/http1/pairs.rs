@@ -17,13 +17,13 @@ use crate::http2;
 use crate::over_http::Reader;
 use crate::timeline::{Ticket, Timeline};
 
-/// The most interim responses that are kept of an exchange.
+/// Maximum number of interim responses kept of an exchange.
 const MAX_INTERIM: usize = 1000;
 
-/// Said where messages of a pipeline may have been lost before a pair was made.
+/// Note for a pair that was made after messages of a pipeline may have been lost.
 const PAIRED_BY_ORDER: &str = "paired by order after a gap in a pipeline";
 
-/// A connection of HTTP/1.
+/// An HTTP/1 connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
     shared: SharedConnection,
@@ -33,30 +33,30 @@ pub(crate) struct Connection {
     responses: Parser,
     asking: Side,
     answering: Side,
-    /// Place of the request whose head is being read.
+    /// Place in the listing of the request whose head is being read.
     request_ticket: Option<Ticket>,
     /// Exchanges with a request, oldest first.
     queue: VecDeque<Open>,
     /// A response without a request.
     orphan: Option<Open>,
-    /// The response that is being read is not the final one.
+    /// The current response is an interim response.
     interim: bool,
-    /// When the first byte was held that follows a CONNECT.
+    /// Time of the first byte held after a CONNECT.
     held: Option<Chunk>,
-    /// What it became once it stopped being HTTP/1.
+    /// The new protocol, once the connection is no longer HTTP/1.
     became: Option<Became>,
-    /// Why the bytes are missing of which the parsers speak now: they do at once, see
+    /// Cause of the missing bytes in the parsers' events. The events follow the gap at once, see
     /// [`Self::gap`].
     gap_cause: GapCause,
-    /// Responses may have been lost while several requests waited for one. What is paired until
-    /// none waits any more may be off by as many.
+    /// Responses may have been lost while several requests waited. Until no request waits, each
+    /// pair may be shifted by the number of lost responses.
     doubtful: bool,
     exchanges: u64,
 }
 
 impl Connection {
-    /// A connection whose requests go in this direction. A direction in `searching` does not
-    /// begin with a message.
+    /// Creates a connection whose requests go in this direction. A direction in `searching` does
+    /// not begin with a message.
     pub(crate) fn new(
         shared: &SharedConnection,
         request_direction: Direction,
@@ -86,12 +86,12 @@ impl Connection {
         }
     }
 
-    /// How many exchanges were found.
+    /// Returns the number of exchanges found.
     pub(crate) fn exchanges(&self) -> u64 {
         self.exchanges + self.became.as_ref().map_or(0, Became::exchanges)
     }
 
-    /// Bytes of one direction.
+    /// Processes bytes of a direction.
     pub(crate) fn data(
         &mut self,
         direction: Direction,
@@ -109,7 +109,7 @@ impl Connection {
         }
     }
 
-    /// Bytes of one direction are missing.
+    /// Processes missing bytes of a direction.
     pub(crate) fn gap(
         &mut self,
         direction: Direction,
@@ -129,7 +129,7 @@ impl Connection {
         }
     }
 
-    /// Something about the bytes that come next.
+    /// Adds a note about the next bytes.
     pub(crate) fn note(&mut self, note: String) {
         let note = match &mut self.became {
             Some(became) => became.note(note),
@@ -142,7 +142,7 @@ impl Connection {
         }
     }
 
-    /// The connection ended, or its recording did: how is asked for each direction.
+    /// Ends the connection, or its recording; the reason is asked for each direction.
     pub(crate) fn finish(
         &mut self,
         end: impl Fn(Direction) -> End,
@@ -177,8 +177,8 @@ impl Connection {
         self.list_leftovers(chunk, timeline);
     }
 
-    /// What was lost or skipped after the last message has no exchange to stand in; it becomes a
-    /// stream of its own, so that it is not silent.
+    /// Lists the bytes that were lost or skipped after the last message. They belong to no exchange
+    /// and become a stream, so that the loss is not silent.
     fn list_leftovers(&mut self, chunk: Chunk, timeline: &mut Timeline) {
         let sides = [&mut self.asking, &mut self.answering].map(std::mem::take);
         if self.exchanges == 0
@@ -292,8 +292,7 @@ impl Connection {
         }
     }
 
-    /// Without pipelining, a new request means that the one before it was answered. If that
-    /// answer may have been lost in a gap, it was.
+    /// Continues with the rest of a DATA frame, or ends the frame if there is no rest.
     fn drop_unanswered(&mut self, timeline: &mut Timeline) {
         if !self.answering.desynced || self.queue.len() != 1 {
             return;
@@ -313,12 +312,12 @@ impl Connection {
         if self.queue.len() <= MAX_PIPELINE {
             return;
         }
-        // The response that is being read belongs to the first.
+        // The current response belongs to the first request.
         let is_answered =
             self.awaiting().is_none() || (self.answering.has_head && self.orphan.is_none());
         if let Some(mut open) = self.queue.remove(usize::from(is_answered)) {
             open.exchange.note("no response, and 1000 further requests were sent meanwhile");
-            // The one that is missing may still come, and then belongs to this one.
+            // The missing response may still come, and would then be paired with the next request.
             self.doubtful = true;
             emit(open, timeline);
         }
@@ -352,7 +351,7 @@ impl Connection {
             if let Event::Abandoned(_) = event
                 && let Some(open) = self.orphan.take_if(|open| open.exchange.interim.is_empty())
             {
-                // The first byte of it is all that was known.
+                // Only the first byte of the request was known.
                 timeline.cancel(open.ticket);
                 self.exchanges -= 1;
             }
@@ -384,7 +383,7 @@ impl Connection {
 
     fn response_head(&mut self, mut head: Head, cut: bool, chunk: Chunk, timeline: &mut Timeline) {
         if self.orphan.is_none() && self.awaiting().is_none() {
-            // The request that was waiting at the first byte of this head is gone.
+            // The request that waited at the first byte of this head is gone.
             let ticket = timeline.open(self.answering.began_ns);
             self.orphan = Some(self.new_exchange(ticket));
         }
@@ -443,7 +442,7 @@ impl Connection {
         Context { shared, request_direction: *request_direction, keep: *keep }
     }
 
-    /// Bytes of the protocol that the connection became.
+    /// Passes bytes to the protocol that the connection changed to.
     fn tunnel(
         &mut self,
         direction: Direction,
@@ -456,7 +455,8 @@ impl Connection {
         self.became = Some(became);
     }
 
-    /// Bytes are missing. Returns whether they are of the protocol that the connection became.
+    /// Processes missing bytes. Returns whether they belong to the protocol that the connection
+    /// changed to.
     fn lost_in_tunnel(
         &mut self,
         direction: Direction,
@@ -471,7 +471,8 @@ impl Connection {
         taken
     }
 
-    /// The exchange whose response was read last opens a WebSocket and lasts as long.
+    /// Makes a WebSocket of the exchange whose response was read last. The exchange ends with the
+    /// WebSocket.
     fn open_websocket(&mut self, chunk: Chunk, timeline: &mut Timeline) {
         let orphan = self.orphan.take();
         let is_lost = orphan.is_some()
@@ -485,13 +486,13 @@ impl Connection {
         self.end_wait(Framing::Tunnel, false, chunk, timeline);
     }
 
-    /// The response with these fields has the status 101 and continues as HTTP/2 (RFC 7540 section
-    /// 3.2). The exchange continues there, as stream 1, even if its request was not seen.
+    /// Continues as HTTP/2 after the response with these fields, whose status is 101 (RFC 7540
+    /// section 3.2). The exchange becomes stream 1 there, even if its request was not seen.
     fn upgrade(&mut self, fields: Fields, chunk: Chunk, timeline: &mut Timeline) {
         let asked = self.orphan.take().or_else(|| self.queue.pop_front()).map(|mut open| {
             open.exchange.interim.push(Interim { status: 101, headers: fields });
             open.exchange.note("sent as HTTP/1.1 and upgraded to h2c");
-            // It is counted there.
+            // The HTTP/2 connection counts this exchange.
             self.exchanges -= 1;
             (open.exchange, open.ticket, open.whole)
         });
@@ -503,7 +504,7 @@ impl Connection {
         self.end_wait(Framing::Tunnel, false, chunk, timeline);
     }
 
-    /// The response decides whether a tunnel follows the request.
+    /// Ends the wait for the response that decides whether a tunnel follows the request.
     fn end_wait(
         &mut self,
         framing: Framing,
@@ -519,7 +520,7 @@ impl Connection {
         }
     }
 
-    /// The oldest exchange that has no response yet.
+    /// Returns the oldest exchange without a response.
     fn awaiting(&self) -> Option<&Open> {
         self.queue.front().filter(|open| !open.response_done && open.exchange.response.is_none())
     }
@@ -538,7 +539,7 @@ impl Connection {
         }
     }
 
-    /// Lists what is finished.
+    /// Lists the finished exchanges.
     fn settle(&mut self, timeline: &mut Timeline) {
         while self.queue.front().is_some_and(|open| open.request_done && open.response_done) {
             self.queue.pop_front().into_iter().for_each(|open| emit(open, timeline));

@@ -1,11 +1,11 @@
-//! One direction of an HTTP/1 connection: bytes and gaps in, events out.
+//! A direction of an HTTP/1 connection: bytes and gaps in, events out.
 //!
-//! The [`Framer`] finds the parts of messages; here heads are read, bytes are kept until a part is
-//! complete, and the next message is searched for where framing is lost.
+//! The [`Framer`] finds the parts of messages. The parser reads heads, keeps bytes until a part is
+//! complete, and searches for the next message after framing is lost.
 //!
-//! No input or output happens here, and bodies are never held: they pass through as slices of the
-//! input. Missing bytes inside a body of known length are counted and skipped, so the framing stays
-//! in step; bytes missing elsewhere make the parser search for the next start line.
+//! It does no input or output and never holds bodies: they pass through as slices of the input.
+//! Missing bytes inside a body of known length are counted and skipped, so the framing stays in
+//! step; bytes missing elsewhere make the parser search for the next start line.
 
 #[cfg(test)]
 mod tests;
@@ -20,48 +20,50 @@ use super::End;
 use super::head::{self, Head};
 use crate::exchange::Fields;
 
-/// The most that is held while a CONNECT waits for its response.
+/// Maximum number of bytes held while a CONNECT waits for its response.
 const MAX_HELD: usize = 1 << 20;
 
-/// What was found. Everything between a `Begin` and its `End` or `Abandoned` is one message.
+/// A part of a message, or an event between messages. Everything between a `Begin` and its `End` or
+/// `Abandoned` belongs to a single message.
 #[derive(Debug)]
 pub(crate) enum Event<'i> {
     /// The first byte of a message.
     Begin,
-    /// Its head. Unless `cut`, [`Parser::set_framing`] must be called before the next event.
+    /// The head. Unless `cut`, [`Parser::set_framing`] must be called before the next event.
     Head { head: Head, cut: bool },
-    /// Bytes of its content.
+    /// Bytes of the content.
     Body(&'i [u8]),
     /// So many bytes of the message are missing.
     Lost(u64),
-    /// Its trailer fields.
+    /// The trailer fields.
     Trailers(Fields),
-    /// Something about it is unusual.
+    /// An anomaly of the message.
     Note(&'static str),
-    /// Its last byte was before this.
+    /// The message is complete.
     End,
-    /// It ends here, incomplete; and why.
+    /// The message ends here, incomplete, for this reason.
     Abandoned(&'static str),
-    /// Between messages, so many bytes are missing.
+    /// So many bytes are missing between messages.
     Missing(u64),
-    /// Between messages, so many bytes were skipped since they are no message.
+    /// So many bytes between messages were skipped, because they are not a message.
     Skipped(u64),
     /// Bytes of another protocol.
     Tunnel(&'i [u8]),
 }
 
-/// Reads the messages of one direction.
+/// Reads the messages of a direction.
 #[derive(Debug)]
 pub(crate) struct Parser {
     framer: Framer,
-    /// The beginning of a part that is not complete; or bytes that followed a CONNECT; or, where
-    /// framing is lost, the bytes in which the next start line may have begun.
+    /// The beginning of an incomplete part, or bytes after a CONNECT. After framing is lost: bytes
+    /// in which the next start line may have begun.
     buffer: Vec<u8>,
-    /// Where framing is lost: the place in `buffer` from which a start line is searched for.
+    /// After framing is lost: the offset in `buffer` at which the search for a start line
+    /// continues.
     from: usize,
-    /// Where framing is lost: the number of bytes that were skipped.
+    /// After framing is lost: the number of skipped bytes.
     skipped: u64,
-    /// Events that are due before more input is read.
+    /// Events to return before more input is read.
     queue: VecDeque<Event<'static>>,
 }
 
@@ -70,7 +72,7 @@ impl Parser {
         Self::with(Framer::new(kind))
     }
 
-    /// A parser for bytes that do not begin with a message.
+    /// Creates a parser for bytes that do not begin with a message.
     pub(crate) fn searching(kind: Kind) -> Self {
         Self::with(Framer::lost(kind))
     }
@@ -79,7 +81,7 @@ impl Parser {
         Self { framer, buffer: Vec::new(), from: 0, skipped: 0, queue: VecDeque::new() }
     }
 
-    /// The next event, taken from the input. `None` means that more input is needed.
+    /// Returns the next event, taken from the input. `None` means that more input is needed.
     pub(crate) fn next<'i>(&mut self, input: &mut &'i [u8]) -> Option<Event<'i>> {
         loop {
             if let Some(event) = self.queue.pop_front() {
@@ -110,8 +112,8 @@ impl Parser {
         }
     }
 
-    /// Ends the wait of a CONNECT, or makes a tunnel of the connection wherever it stands. The
-    /// buffered bytes are returned and must be fed again.
+    /// Ends the wait of a CONNECT, or makes a tunnel of the connection in any state. Returns the
+    /// buffered bytes, which must be fed again.
     pub(crate) fn release(&mut self, tunnel: bool) -> Vec<u8> {
         match tunnel {
             true => self.framer.tunnel(),
@@ -120,17 +122,17 @@ impl Parser {
         std::mem::take(&mut self.buffer)
     }
 
-    /// Bytes were passed over, since they are no message, and are not in the buffer any more.
+    /// Returns whether bytes were skipped that are no longer in the buffer.
     pub(crate) fn has_skipped(&self) -> bool {
         self.framer.state() == State::Lost && self.skipped > 0
     }
 
-    /// The parser waits for the response to a CONNECT.
+    /// Returns whether the parser waits for the response to a CONNECT.
     pub(crate) fn is_held(&self) -> bool {
         self.framer.state() == State::Held
     }
 
-    /// Bytes are missing here. The events about it come from the next calls of [`Self::next`].
+    /// Processes missing bytes. The next calls of [`Self::next`] return the events about them.
     pub(crate) fn gap(&mut self, len: u64) {
         match self.framer.gap(len) {
             Missing::Content { len, ended, beyond } => {
@@ -161,14 +163,14 @@ impl Parser {
         }
     }
 
-    /// Nothing follows.
+    /// Ends the input.
     pub(crate) fn finish(&mut self, end: End) {
         match self.framer.state() {
             State::Start | State::Done | State::Tunnel => {}
             State::Held | State::Lost => self.skip_buffer(),
             State::UntilClose => self.queue.push_back(match end {
                 End::Closed => Event::End,
-                // RFC 9112 section 8: only a close that is no error ends such a body.
+                // RFC 9112 section 8: only a regular close ends such a body.
                 End::Reset => Event::Abandoned(
                     "body lasts until the connection closes, and it was reset instead",
                 ),
@@ -189,13 +191,13 @@ impl Parser {
         self.framer.restart();
     }
 
-    /// Takes the next piece off the input. Nothing is buffered.
+    /// Takes the next part off the input. Nothing is buffered.
     fn direct<'i>(&mut self, input: &mut &'i [u8], state: State) -> Option<Event<'i>> {
         if let State::Head { .. } = state
             && let Some((head, len)) = head::parse_strict(self.framer.kind(), input)
             && len <= MAX_HEAD
         {
-            // Most heads are whole and well formed.
+            // Most heads are complete and well formed.
             debug_assert_eq!(find_end_of_head(input, 0), Some(len));
             *input = &input[len..];
             self.framer.head_was_read();
@@ -206,7 +208,7 @@ impl Parser {
             Piece::Tunnel(len) => return Some(Event::Tunnel(take(input, len))),
             Piece::More => self.buffer.extend_from_slice(take(input, input.len())),
             Piece::Lost(Why::LongHead | Why::LongTrailers) => {
-                // Up to the end of the line that exceeds the bound: a message may begin behind it.
+                // Take the line that exceeds the bound up to its end: a message may begin after it.
                 let rest = input.get(MAX_HEAD..).unwrap_or_default();
                 let line = memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
                 let len = input.len() - rest.len() + line;
@@ -221,8 +223,8 @@ impl Parser {
         None
     }
 
-    /// Appends a line to the buffer and takes the piece that it completes. Line by line, so that
-    /// nothing behind the piece is ever consumed.
+    /// Appends a line to the buffer and takes the part that it completes. Working line by line
+    /// ensures that nothing after the part is consumed.
     fn buffered(&mut self, input: &mut &[u8]) {
         let (state, before, all) = (self.framer.state(), self.buffer.len(), *input);
         let line = memchr(b'\n', input).map_or(input.len(), |end| end + 1);
@@ -231,7 +233,7 @@ impl Parser {
             Piece::More => {}
             Piece::Lost(Why::LongHead | Why::LongTrailers) => self.too_long(state),
             Piece::Lost(why @ (Why::BadChunkSize | Why::BadChunkEnd)) => {
-                // The line is left to the search: it may be the next start line.
+                // The line is left for the search: it may be the next start line.
                 self.buffer.truncate(before);
                 *input = all;
                 self.abandon(why, 0);
@@ -245,7 +247,7 @@ impl Parser {
         }
     }
 
-    /// Queues the events about a piece of `bytes`. Returns its length.
+    /// Queues the events about a part of `bytes`. Returns its length.
     fn piece(&mut self, piece: Piece, bytes: &[u8]) -> usize {
         match piece {
             Piece::Begin => self.queue.push_back(Event::Begin),
@@ -266,7 +268,7 @@ impl Parser {
                 }
                 return len;
             }
-            // The search begins after the first byte, so as not to find the same again.
+            // The search begins after the first byte, so as not to find the same line again.
             Piece::Lost(Why::NotAHead) => self.abandon(Why::NotAHead, 1),
             Piece::Lost(why) => self.abandon(why, 0),
             Piece::More | Piece::Content(_) | Piece::Tunnel(_) => {}
@@ -282,14 +284,14 @@ impl Parser {
         known
     }
 
-    /// Gives the message up and searches for the next one, in the buffer too.
+    /// Abandons the message and searches for the next, in the buffer too.
     fn abandon(&mut self, why: Why, from: usize) {
         self.queue.push_back(Event::Abandoned(why.as_str()));
         self.framer.search();
         (self.from, self.skipped) = (from, 0);
     }
 
-    /// Gives a message up whose head or trailer section exceeds the bound.
+    /// Abandons a message whose head or trailer section exceeds the bound.
     fn too_long(&mut self, state: State) {
         let why = match state {
             State::Head { .. } => {
@@ -309,7 +311,7 @@ impl Parser {
         (self.from, self.skipped) = (0, 0);
     }
 
-    /// Drops the bytes that are buffered between messages, and queues how many were skipped.
+    /// Drops the bytes buffered between messages, and queues their number.
     fn skip_buffer(&mut self) {
         let skipped = self.skipped + self.buffer.len() as u64;
         if skipped > 0 {
@@ -322,7 +324,7 @@ impl Parser {
         self.buffer.extend_from_slice(input);
         *input = &[];
         if self.buffer.len() > MAX_HELD {
-            // No client sends so much before it knows that there is a tunnel.
+            // No client sends so much before the response to its CONNECT.
             self.skip_buffer();
         }
     }

@@ -1,5 +1,5 @@
-//! A connection of HTTP/2: gives the bytes of each direction to its [`Half`], and what they tell to
-//! the [`Exchanges`].
+//! An HTTP/2 connection: passes the bytes of each direction to its [`Half`], and the resulting
+//! events to the [`Exchanges`].
 
 use sslrec_formats::record::{Direction, GapCause};
 
@@ -10,10 +10,10 @@ use crate::exchange::{Exchange, SharedConnection};
 use crate::http1::Chunk;
 use crate::timeline::{Ticket, Timeline};
 
-/// Where in a direction its first bytes are.
+/// The position of the first bytes in a direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// At its beginning.
+    /// At the beginning of the direction.
     Beginning,
     /// At the beginning of a frame.
     Frame,
@@ -30,7 +30,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// A connection whose client's bytes go in the direction `client`, where that is known.
+    /// Creates a connection. `client` is the direction of the client's bytes, if known.
     pub(crate) fn new(
         shared: &SharedConnection,
         client: Option<Direction>,
@@ -50,8 +50,8 @@ impl Connection {
         }
     }
 
-    /// A connection that was upgraded from HTTP/1 (RFC 7540 section 3.2). The request that asked
-    /// for it is on stream 1; the last part of `asked` says that all of it is known.
+    /// Creates a connection that was upgraded from HTTP/1 (RFC 7540 section 3.2). The request that
+    /// asked for it is on stream 1; the last part of `asked` is set if all of it is known.
     pub(crate) fn upgraded(
         shared: &SharedConnection,
         client: Direction,
@@ -65,12 +65,12 @@ impl Connection {
         connection
     }
 
-    /// How many exchanges were found.
+    /// Returns the number of exchanges found.
     pub(crate) fn exchanges(&self) -> u64 {
         self.exchanges.count()
     }
 
-    /// Bytes of one direction.
+    /// Processes bytes of a direction.
     pub(crate) fn data(
         &mut self,
         direction: Direction,
@@ -83,7 +83,7 @@ impl Connection {
         half.data(bytes, chunk.first_ns, &mut |event| exchanges.event(event, source, timeline));
     }
 
-    /// Bytes of one direction are missing.
+    /// Processes missing bytes of a direction.
     pub(crate) fn gap(
         &mut self,
         direction: Direction,
@@ -98,17 +98,17 @@ impl Connection {
         half.gap(len, &mut |event| exchanges.event(event, source, timeline));
     }
 
-    /// Something about the bytes that come next.
+    /// Adds a note about the next bytes.
     pub(crate) fn note(&mut self, note: String) {
         self.exchanges.note(note);
     }
 
-    /// Bytes of one direction were missing before it was known that this is HTTP/2.
+    /// Adds bytes that were missing before HTTP/2 was detected.
     pub(crate) fn lost_before(&mut self, direction: Direction, cause: GapCause, len: u64) {
         self.exchanges.lose(direction, cause, len);
     }
 
-    /// The connection ended, if `closed`, or its recording did.
+    /// Ends the connection, if `closed`, or else its recording.
     pub(crate) fn finish(&mut self, closed: bool, ts_ns: u64, timeline: &mut Timeline) {
         let chunk = Chunk { first_ns: ts_ns, last_ns: ts_ns };
         for direction in [Direction::Sent, Direction::Received] {

@@ -1,5 +1,4 @@
-//! What the two directions of a connection tell, as exchanges: one for each stream (RFC 9113
-//! section 8.1).
+//! Builds exchanges from the events of both directions: one for each stream (RFC 9113 section 8.1).
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,33 +14,33 @@ use crate::http1::{Chunk, opposite};
 use crate::over_http::Reader;
 use crate::timeline::Timeline;
 
-/// The most streams of a connection that are open at a time. Servers allow 100 to 1000.
+/// Maximum number of unfinished streams of a connection. Servers allow 100 to 1000.
 const MAX_OPEN: usize = 4096;
 
-/// The most responses that wait for their request to turn up in the other direction.
+/// Maximum number of responses that wait for their request from the other direction.
 const MAX_UNASKED: usize = 100;
 
-/// Where an event comes from.
+/// The origin of an event.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Source {
     pub(super) direction: Direction,
     pub(super) chunk: Chunk,
-    /// Why bytes are missing, where it tells of some.
+    /// Cause of missing bytes, if the event is about missing bytes.
     pub(super) cause: GapCause,
 }
 
-/// What is known of a direction.
+/// The state of a direction.
 #[derive(Debug, Default)]
 struct Side {
-    /// It was seen from its first byte on, and no frame of it is missing.
+    /// The direction was seen from its first byte, and no frame of it is missing.
     intact: bool,
-    /// The most that it lets the table of the other side grow to, of all that it ever said.
+    /// The largest table size that this side ever allowed the other side.
     table_limit: usize,
-    /// Bytes that are of no frame.
+    /// Number of bytes that belong to no frame.
     skipped: u64,
 }
 
-/// The exchanges of one connection, by stream.
+/// The exchanges of a connection, by stream.
 #[derive(Debug)]
 pub(super) struct Exchanges {
     shared: SharedConnection,
@@ -53,11 +52,11 @@ pub(super) struct Exchanges {
     finished: Finished,
     /// Streams whose response is complete and whose request was not seen.
     unasked: VecDeque<u32>,
-    /// The stream that was spoken of last.
+    /// The stream of the last event.
     current: u32,
     /// Notes that wait for the next exchange.
     notes: Vec<String>,
-    /// Bytes that are missing, and of which exchange is not known.
+    /// Missing bytes whose exchange is unknown.
     losses: Losses,
     count: u64,
 }
@@ -86,12 +85,12 @@ impl Exchanges {
         }
     }
 
-    /// How many exchanges were found.
+    /// Returns the number of exchanges found.
     pub(super) fn count(&self) -> u64 {
         self.count
     }
 
-    /// An exchange whose request was read elsewhere.
+    /// Adds an exchange whose request was read elsewhere.
     pub(super) fn adopt(&mut self, stream: u32, mut open: Open) {
         open.exchange.stream = u64::from(stream);
         open.exchange.proto = PROTO;
@@ -99,12 +98,12 @@ impl Exchanges {
         self.open.insert(stream, open);
     }
 
-    /// Bytes are missing of which exchange is not known.
+    /// Adds missing bytes whose exchange is unknown.
     pub(super) fn lose(&mut self, direction: Direction, cause: GapCause, len: u64) {
         self.losses.add(direction, cause, len);
     }
 
-    /// Something about what comes next.
+    /// Adds a note about the next exchange.
     pub(super) fn note(&mut self, note: String) {
         match self.open.get_mut(&self.current) {
             Some(open) => open.exchange.note(note),
@@ -135,7 +134,7 @@ impl Exchanges {
         }
     }
 
-    /// The connection ended, if `closed`, or its recording did.
+    /// Ends the connection, if `closed`, or else its recording.
     pub(super) fn finish(&mut self, closed: bool, ts_ns: u64, timeline: &mut Timeline) {
         let what = if closed { "connection" } else { "recording" };
         for (_, mut open) in std::mem::take(&mut self.open) {
@@ -157,8 +156,8 @@ impl Exchanges {
         self.list_leftovers(ts_ns, timeline);
     }
 
-    /// What is missing or was skipped, and belongs to no exchange, becomes a stream of its own, so
-    /// that it is not silent.
+    /// Lists the missing and skipped bytes that belong to no exchange. They become a stream, so
+    /// that the loss is not silent.
     fn list_leftovers(&mut self, ts_ns: u64, timeline: &mut Timeline) {
         self.hand_over_skipped();
         if self.count == 0 || (self.losses.is_empty() && self.notes.is_empty()) {
@@ -184,7 +183,7 @@ impl Exchanges {
         }
     }
 
-    /// Makes notes of what was skipped.
+    /// Adds notes about skipped bytes.
     fn hand_over_skipped(&mut self) {
         let client = self.request_direction;
         for direction in [Direction::Sent, Direction::Received] {
@@ -198,7 +197,7 @@ impl Exchanges {
         }
     }
 
-    /// Which direction is the client's, where a head tells.
+    /// Returns the direction of the client's bytes, if a head determines it.
     fn client(&mut self, direction: Direction, head: &Head) -> Option<Direction> {
         if self.request_direction.is_none() {
             self.request_direction = self.shared.info().client_direction();
@@ -211,8 +210,8 @@ impl Exchanges {
         self.request_direction
     }
 
-    /// The exchange on a stream; it begins at `first_ns` if it was not seen before. `None` if it is
-    /// over.
+    /// Returns the exchange of a stream. A new exchange begins at `first_ns`. `None` if the
+    /// exchange is finished.
     fn exchange(
         &mut self,
         stream: u32,
@@ -236,7 +235,7 @@ impl Exchanges {
         self.open.get_mut(&stream)
     }
 
-    /// Lists the oldest exchange if too many are open.
+    /// Lists the oldest exchange if too many are unfinished.
     fn make_room(&mut self, timeline: &mut Timeline) {
         if self.open.len() < MAX_OPEN {
             return;
@@ -325,7 +324,7 @@ impl Exchanges {
             timeline.cancel(open.ticket);
             open.ticket = timeline.open(first_ns);
         }
-        // In a direction of which a part is missing, the first block may be the trailers.
+        // If a part of the direction is missing, the first block may be the trailers.
         let mut began = !known.head && (intact || !head.is_trailers());
         if !is_request && known.head && head.is_response() && message::was_interim(open) {
             began = true;
@@ -366,7 +365,8 @@ impl Exchanges {
 
     fn go_away(&mut self, last: u32, code: u32, source: Source, timeline: &mut Timeline) {
         let end = end_name(source.direction, self.request_direction);
-        // The number is of streams that the other side began: clients' are odd.
+        // The identifier of a stream begun by the other side has the other parity: clients' are
+        // odd.
         let parity = u32::from(Some(source.direction) != self.request_direction);
         let name = ErrorName(code);
         let refused: Vec<u32> = self
@@ -390,7 +390,7 @@ impl Exchanges {
         }
     }
 
-    /// Bytes of the contents of an exchange are missing.
+    /// Adds missing bytes of an exchange's contents.
     fn lost(&mut self, stream: u32, len: u64, source: Source) {
         let client = self.request_direction;
         let Some(open) = self.open.get_mut(&stream) else {
@@ -418,7 +418,7 @@ impl Exchanges {
         }
     }
 
-    /// Lists the exchange if both its messages are there.
+    /// Lists the exchange if both messages are complete.
     fn settle(&mut self, stream: u32, timeline: &mut Timeline) {
         let Some(open) = self.open.get(&stream) else { return };
         if open.request.done && open.response.done {
@@ -432,7 +432,7 @@ impl Exchanges {
         }
     }
 
-    /// Lists the oldest response whose request did not turn up.
+    /// Lists the oldest response whose request was not found.
     fn give_up_request(&mut self, timeline: &mut Timeline) {
         let Some(stream) = self.unasked.pop_front() else { return };
         let Some(mut open) = self.open.remove(&stream) else { return };
@@ -446,15 +446,15 @@ impl Exchanges {
     }
 }
 
-/// What exchanges of HTTP/2 are listed as.
+/// The listed protocol of HTTP/2 exchanges.
 const PROTO: &str = "h2";
 
-/// Who sends a request, or a response.
+/// Returns the sender of a request, or of a response.
 fn sender(is_request: bool) -> Sender {
     if is_request { Sender::Client } else { Sender::Server }
 }
 
-/// Name of the end that sends in this direction.
+/// Returns the name of the end that sends in this direction.
 fn end_name(direction: Direction, client: Option<Direction>) -> &'static str {
     match client {
         Some(client) if client == direction => "client",
@@ -464,7 +464,7 @@ fn end_name(direction: Direction, client: Option<Direction>) -> &'static str {
     }
 }
 
-/// An error code, by name where it has one.
+/// An error code, displayed by its name if it has a name.
 struct ErrorName(u32);
 
 impl std::fmt::Display for ErrorName {

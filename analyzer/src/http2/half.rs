@@ -1,8 +1,8 @@
-//! One direction of an HTTP/2 connection: bytes and gaps in, events out.
+//! A direction of an HTTP/2 connection: bytes and gaps in, events out.
 //!
-//! Frames come from the [`Splitter`]; where it is out of step, the [`Search`] finds the next ones.
-//! Here fragments are joined to field blocks and decoded. The two directions need nothing of each
-//! other, so they can be read in any interleaving (see [`super::hpack`] for why).
+//! Frames come from the [`Splitter`]. While it is out of step, the [`Search`] finds the next
+//! frames. Fragments are joined to field blocks and decoded here. The two directions are
+//! independent, so they can be read in any interleaving (see [`super::hpack`] for the reason).
 
 use super::frame::{self, Frame, Kind, flag};
 use super::head::Head;
@@ -10,73 +10,73 @@ use super::hpack::Decoder;
 use super::search::Search;
 use super::splitter::{MAX_PAYLOAD, Piece, Splitter};
 
-/// The most that is held of a field block whose end has not come. Servers stop at 8 KiB to 256 KiB.
+/// Maximum number of bytes held of an unfinished field block. Servers stop at 8 KiB to 256 KiB.
 const MAX_BLOCK: usize = MAX_PAYLOAD;
 
-/// What was found.
+/// An event of a direction.
 #[derive(Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "handed on once; a box would cost an allocation")]
 pub(super) enum Event<'b> {
     /// The preface of a client.
     Preface,
-    /// A field block, whole or as far as it could be read.
+    /// A field block, complete or as far as it was readable.
     Head(Block),
-    /// Content. `end` says that it is the last of the message.
+    /// Content. `end` marks the last content of the message.
     Data { stream: u32, bytes: &'b [u8], end: bool },
     /// The stream was reset (RFC 9113 section 6.4).
     Reset { stream: u32, code: u32 },
-    /// No stream of the other side above `last` is or will be processed (section 6.8).
+    /// The sender will not process streams of the other side above `last` (section 6.8).
     GoAway { last: u32, code: u32 },
-    /// This side lets the table of the other one grow to so many bytes.
+    /// This side allows the other side a table of so many bytes.
     TableLimit(u32),
     /// So many bytes of content are missing.
     Lost { stream: u32, len: u64 },
-    /// So many bytes are missing that are not known to be content of a message. `out_of_step` says
-    /// that frames of any stream may be among them.
+    /// So many bytes are missing that are not known to be content of a message. `out_of_step` is
+    /// set if frames of any stream may be among them.
     Missing { len: u64, out_of_step: bool },
-    /// So many bytes were passed over since no frames were found in them.
+    /// So many bytes were skipped, because they contain no frames.
     Skipped(u64),
-    /// Something that an endpoint would not accept.
+    /// An anomaly that an endpoint would reject.
     Anomaly(&'static str),
 }
 
-/// A field block and what the frame says that it began with.
+/// A field block, with the properties of its first frame.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Block {
     pub(super) stream: u32,
-    /// The stream that is promised, if it came with PUSH_PROMISE.
+    /// The promised stream, if the block came with PUSH_PROMISE.
     pub(super) promised: Option<u32>,
-    /// Nothing follows in this direction of the stream.
+    /// The block ends this direction of the stream.
     pub(super) end: bool,
-    /// When the first byte of the frame came.
+    /// Time of the first byte of the frame.
     pub(super) first_ns: u64,
     pub(super) head: Head,
 }
 
-/// A block that is not complete.
+/// An incomplete block.
 #[derive(Debug)]
 struct Begun {
     stream: u32,
     promised: Option<u32>,
     end: bool,
     first_ns: u64,
-    /// Why it cannot be read.
+    /// Why the block cannot be read.
     lost: Option<&'static str>,
 }
 
-/// Parses one direction of an HTTP/2 connection into events.
+/// Parses a direction of an HTTP/2 connection into events.
 #[derive(Debug)]
 pub(super) struct Half {
     splitter: Splitter,
-    /// Looks for frames while the splitter is out of step.
+    /// Searches for frames while the splitter is out of step.
     search: Option<Search>,
-    /// How many bytes it was given.
+    /// Number of bytes passed to the search.
     searched: u64,
     blocks: Blocks,
 }
 
 impl Half {
-    /// For a direction that is seen from its beginning.
+    /// Creates a parser for a direction that is seen from its beginning.
     pub(super) fn new() -> Self {
         Self {
             splitter: Splitter::new(),
@@ -86,13 +86,14 @@ impl Half {
         }
     }
 
-    /// For one that is not. `at_frame` says that its bytes begin with a frame.
+    /// Creates a parser for a direction that is joined later. `at_frame` is set if its bytes begin
+    /// with a frame.
     pub(super) fn joining(at_frame: bool) -> Self {
         let search = (!at_frame).then(Search::default);
         Self { search, blocks: Blocks::new(Decoder::joining()), ..Self::new() }
     }
 
-    /// The bytes of one call, or of a piece of one, that were handed over at `first_ns`.
+    /// Processes bytes of a call, or of a part of a call, from the time `first_ns`.
     pub(super) fn data(&mut self, bytes: &[u8], first_ns: u64, out: &mut impl FnMut(Event<'_>)) {
         let Some(search) = &mut self.search else {
             let blocks = &mut self.blocks;
@@ -109,7 +110,7 @@ impl Half {
         self.data(&found, first_ns, out);
     }
 
-    /// So many bytes are missing here.
+    /// Processes missing bytes.
     pub(super) fn gap(&mut self, len: u64, out: &mut impl FnMut(Event<'_>)) {
         if self.search.is_some() {
             self.give_up(out);
@@ -129,7 +130,7 @@ impl Half {
         self.search = Some(Search::default());
     }
 
-    /// Nothing follows.
+    /// Ends the input.
     pub(super) fn finish(&mut self, out: &mut impl FnMut(Event<'_>)) {
         self.give_up(out);
         let blocks = &mut self.blocks;
@@ -150,9 +151,9 @@ impl Half {
 struct Blocks {
     hpack: Decoder,
     begun: Option<Begun>,
-    /// The fragments of it.
+    /// Fragments of the block.
     fragments: Vec<u8>,
-    /// Reused for each block.
+    /// Kept to reuse its memory for each block.
     head: Head,
 }
 
@@ -161,7 +162,7 @@ impl Blocks {
         Self { hpack, begun: None, fragments: Vec::new(), head: Head::default() }
     }
 
-    /// Field blocks may be missing.
+    /// Marks field blocks as possibly missing.
     fn forget(&mut self) {
         self.hpack.forget();
     }
@@ -203,7 +204,7 @@ impl Blocks {
         payload: &[u8],
         out: &mut impl FnMut(Event<'_>),
     ) {
-        // Section 6.10: nothing else may come before the block is complete.
+        // Section 6.10: no other frame may come before the block is complete.
         if self.begun.is_some() && frame.kind != Kind::Continuation {
             self.interrupted(out);
         }
@@ -244,7 +245,7 @@ impl Blocks {
         }
     }
 
-    /// A block begins with this fragment; `None` is one whose padding does not fit in.
+    /// Begins a block with this fragment; `None` is a fragment with invalid padding.
     fn begin(
         &mut self,
         frame: &Frame,
@@ -270,7 +271,7 @@ impl Blocks {
 
     fn go_on(&mut self, frame: &Frame, fragment: &[u8], out: &mut impl FnMut(Event<'_>)) {
         let Some(begun) = &mut self.begun else {
-            // What it goes on with was not seen.
+            // The beginning of this block was not seen.
             self.hpack.forget();
             return out(Event::Anomaly("CONTINUATION of a field block that was not seen"));
         };
@@ -312,7 +313,7 @@ impl Blocks {
         out(Event::Anomaly("frame between the parts of a field block"));
     }
 
-    /// The block that is being read, if one is, is over without having been read.
+    /// Abandons the current block, if there is one, unread.
     fn abandon(&mut self, why: &'static str, out: &mut impl FnMut(Event<'_>)) {
         let Some(Begun { stream, promised, end, first_ns, lost }) = self.begun.take() else {
             return;
@@ -323,7 +324,7 @@ impl Blocks {
         out(Event::Head(Block { stream, promised, end, first_ns, head }));
     }
 
-    /// The payload of a frame cannot be had.
+    /// Processes a frame without its payload.
     fn broken(
         &mut self,
         frame: &Frame,
@@ -343,7 +344,7 @@ impl Blocks {
                 Some(begun) => begun.lost = Some(why),
                 None => self.hpack.forget(),
             },
-            // Which stream it promises is not known.
+            // The promised stream is unknown.
             Kind::PushPromise => {
                 self.hpack.forget();
                 return out(Event::Anomaly("PUSH_PROMISE that could not be read"));

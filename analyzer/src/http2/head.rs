@@ -1,15 +1,15 @@
-//! A field block as the head of a message: pseudo-header fields apart (RFC 9113 section 8.3), and
-//! what is wrong with it.
+//! A field block as the head of a message: separates the pseudo-header fields (RFC 9113 section
+//! 8.3) and reports defects.
 
 use std::borrow::Cow;
 
 use super::hpack::Sink;
 use crate::exchange::{Fields, Request};
 
-/// What is printed for a name or a value that is not known.
+/// Text for an unknown name or value.
 const UNKNOWN: &[u8] = b"<unknown>";
 
-/// What became of the last part of a block.
+/// A head, decoded from a field block.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) method: Option<Cow<'static, str>>,
@@ -20,32 +20,32 @@ pub(super) struct Head {
     pub(super) status: Option<u16>,
     /// The other fields.
     pub(super) fields: Fields,
-    /// Fields, pseudo or not, of which the name is not known.
+    /// Number of fields, pseudo or not, with an unknown name.
     pub(super) unknown: u64,
-    /// The first field is not known, and may be a pseudo-header field.
+    /// The first field is unknown, and may be a pseudo-header field.
     pub(super) begins_unknown: bool,
-    /// A field was seen that is known not to be a pseudo-header field.
+    /// A field was seen that is certainly not a pseudo-header field.
     regular: bool,
-    /// What was wrong.
+    /// Defects of the head.
     pub(super) anomalies: Vec<&'static str>,
-    /// The block could not be read to its end, or not at all; and why.
+    /// Why the block was not read to its end, or not at all.
     pub(super) cut: Option<&'static str>,
-    /// The size that the encoder gave to its table.
+    /// The table size that the encoder set.
     pub(super) table_size: Option<usize>,
 }
 
-/// The fields of RFC 9113 section 8.2.2, which are about a connection of HTTP/1. Transfer-Encoding
+/// The fields of RFC 9113 section 8.2.2, which belong to an HTTP/1 connection. Transfer-Encoding
 /// among them is an attempt at request smuggling.
 const CONNECTION_FIELDS: [&[u8]; 5] =
     [b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"];
 
 impl Head {
-    /// One that could not be read.
+    /// Creates a head that could not be read.
     pub(super) fn lost(why: &'static str) -> Self {
         Self { cut: Some(why), ..Self::default() }
     }
 
-    /// It is known to be a request's.
+    /// Returns whether the head is certainly a request's.
     pub(super) fn is_request(&self) -> bool {
         self.method.is_some()
             || self.path.is_some()
@@ -53,18 +53,18 @@ impl Head {
             || self.authority.is_some()
     }
 
-    /// It is known to be a response's.
+    /// Returns whether the head is certainly a response's.
     pub(super) fn is_response(&self) -> bool {
         self.status.is_some()
     }
 
-    /// It is known to have no pseudo-header field, which every head has and no trailer section:
-    /// they come first (section 8.3).
+    /// Returns whether the block certainly has no pseudo-header field and so is a trailer section.
+    /// Every head has such fields, and they come first (section 8.3).
     pub(super) fn is_trailers(&self) -> bool {
         !self.is_request() && !self.is_response() && !self.begins_unknown && self.cut.is_none()
     }
 
-    /// Takes what was read; the memory stays here for the next block.
+    /// Takes the decoded head; its memory stays here for the next block.
     pub(super) fn take(&mut self) -> Self {
         let exact = self.fields.clone();
         let mut fields = std::mem::take(&mut self.fields);
@@ -141,7 +141,7 @@ impl Sink for Head {
     }
 }
 
-/// Sets what is not set. Returns whether it was not.
+/// Sets an unset value. Returns whether it was unset.
 fn set<T>(place: &mut Option<T>, value: T) -> bool {
     let free = place.is_none();
     if free {
@@ -158,7 +158,7 @@ fn scheme(value: &[u8]) -> Cow<'static, [u8]> {
     }
 }
 
-/// Three digits (RFC 9110 section 15).
+/// Parses a status of three digits (RFC 9110 section 15).
 fn status(value: &[u8]) -> Option<u16> {
     match value {
         [a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9'] => {

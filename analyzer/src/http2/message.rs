@@ -5,10 +5,10 @@ use super::open::Open;
 use crate::exchange::{Interim, Request, Scheme};
 use crate::text::latin1;
 
-/// The most interim responses that are kept of an exchange.
+/// Maximum number of interim responses kept of an exchange.
 const MAX_INTERIM: usize = 1000;
 
-/// Says what is wrong with a head, or not known of it.
+/// Adds notes about the defects and the unknown parts of a head.
 pub(super) fn tell(head: &Head, side: &str, open: &mut Open) {
     for what in &head.anomalies {
         open.exchange.note(format!("{side}: {what}"));
@@ -56,8 +56,9 @@ pub(super) fn response(head: Head, open: &mut Open, first_ns: u64, keep: bool) {
     }
 }
 
-/// The response so far is a head of unknown status. If another one follows, the first was an
-/// interim one; without a status it cannot be listed as that, so it is left out, and said.
+/// Removes the response if so far it has only a head of unknown status. A further head shows that
+/// it was an interim response. Without a status it cannot be listed as an interim response, so it
+/// is omitted, with a note.
 pub(super) fn was_interim(open: &mut Open) -> bool {
     let Some(response) = &open.exchange.response else { return false };
     if response.status.is_some() || response.message.body.bytes > 0 {

@@ -1,4 +1,4 @@
-//! A stream whose exchange is not finished, and the numbers of those that are.
+//! A stream whose exchange is unfinished, and the identifiers of finished streams.
 
 use sslrec_formats::record::{Direction, GapCause};
 
@@ -6,29 +6,29 @@ use crate::exchange::{Exchange, Item, Losses, Message, Request, Response};
 use crate::over_http::Reader;
 use crate::timeline::{Ticket, Timeline};
 
-/// How far one message of an exchange has come.
+/// The progress of a message of an exchange.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Progress {
-    /// Its head was read, or is known to be lost.
+    /// The head was read, or is known to be lost.
     pub(super) head: bool,
-    /// Nothing follows.
+    /// The message has ended.
     pub(super) done: bool,
 }
 
-/// An exchange that is not finished.
+/// An unfinished exchange.
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) exchange: Box<Exchange>,
     pub(super) ticket: Ticket,
     pub(super) request: Progress,
     pub(super) response: Progress,
-    /// All that was sent of it is known.
+    /// Everything sent for the exchange is known.
     pub(super) whole: bool,
-    /// What is missing of its contents.
+    /// Missing bytes of its contents.
     pub(super) losses: Losses,
-    /// What is missing of the connection, and may be of it.
+    /// Missing bytes of the connection that may belong to the exchange.
     pub(super) around: Losses,
-    /// What reads the contents, where they are a protocol of their own.
+    /// Reader of a protocol on top of HTTP, if one was detected.
     pub(super) reader: Option<Box<Reader>>,
 }
 
@@ -46,14 +46,14 @@ impl Open {
         }
     }
 
-    /// One whose request, if it is known, is complete.
+    /// Creates an exchange whose request, if known, is complete.
     pub(super) fn asked(exchange: Box<Exchange>, ticket: Ticket) -> Self {
         let is_known = exchange.request.is_some();
         let request = Progress { head: is_known, done: is_known };
         Self { request, ..Self::new(exchange, ticket) }
     }
 
-    /// Bytes of its contents are missing.
+    /// Adds missing bytes of its contents.
     pub(super) fn lose(&mut self, direction: Direction, cause: GapCause, len: u64) {
         self.exchange.lost_bytes = self.exchange.lost_bytes.saturating_add(len);
         self.losses.add(direction, cause, len);
@@ -64,7 +64,7 @@ impl Open {
         if is_request { &mut self.request } else { &mut self.response }
     }
 
-    /// The message of this side; it is made if nothing of it was seen before `first_ns`.
+    /// Returns the message of this side; a new message begins at `first_ns`.
     pub(super) fn message(&mut self, is_request: bool, first_ns: u64, keep: bool) -> &mut Message {
         let new = || Message::new(first_ns, keep);
         if is_request {
@@ -80,7 +80,7 @@ impl Open {
         }
     }
 
-    /// Lists it. Nothing of it follows.
+    /// Lists the exchange as finished.
     pub(super) fn emit(self, timeline: &mut Timeline) {
         let Self { mut exchange, ticket, request, response, whole, losses, around, reader } = self;
         exchange.keep_half(ticket.first_ns());
@@ -102,8 +102,9 @@ impl Open {
     }
 }
 
-/// RFC 9113 section 8.1.1: contents that are not as long as announced make a message malformed,
-/// and are a way to smuggle requests past a proxy that speaks HTTP/1 behind.
+/// Checks the lengths of the contents. RFC 9113 section 8.1.1: contents of a different length than
+/// announced make a message malformed. They are a way to smuggle requests past a proxy to an HTTP/1
+/// server.
 fn check_lengths(exchange: &mut Exchange) {
     let differs = |message: &Message| {
         let announced = message.headers.first("content-length")?;
@@ -115,7 +116,7 @@ fn check_lengths(exchange: &mut Exchange) {
     let is_head = request.is_some_and(|request| request.method.as_deref() == Some("HEAD"));
     let asked = request.and_then(|request| differs(&request.message));
     let answered = exchange.response.as_ref().filter(|response| {
-        // RFC 9110 section 8.6: these have no content, and say how long it would be.
+        // RFC 9110 section 8.6: these have no content, but announce the length that it would have.
         !is_head && response.status != Some(304)
     });
     let answered = answered.and_then(|response| differs(&response.message));
@@ -124,15 +125,15 @@ fn check_lengths(exchange: &mut Exchange) {
     }
 }
 
-/// The most ranges that are kept of the streams of one side. Streams end about in the order in
-/// which they began, so that there are about as many as are open.
+/// Maximum number of ranges kept of the streams of a side. Streams end roughly in the order of
+/// their beginning, so that there are about as many ranges as unfinished streams.
 const MAX_RANGES: usize = 4096;
 
-/// Which streams are finished: what still comes for them is nothing new.
+/// The finished streams: further frames for them do not begin an exchange.
 #[derive(Debug, Default)]
 pub(super) struct Finished {
-    /// Ranges of numbers of clients' streams, halved, and of servers'; in order, with gaps between
-    /// them.
+    /// Ranges of stream identifiers, halved: clients' and servers'. The ranges are sorted, with
+    /// gaps between them.
     ranges: [Vec<(u32, u32)>; 2],
 }
 
@@ -158,8 +159,8 @@ impl Finished {
             (false, false) => ranges.insert(after, (number, number)),
         }
         if ranges.len() > MAX_RANGES {
-            // What lies between the two lowest was left out by the client, or is over by now: a
-            // new stream closes all idle ones below it (RFC 9113 section 5.1.1).
+            // The streams between the two lowest ranges were skipped by the client, or are over by
+            // now: a new stream closes all idle streams below it (RFC 9113 section 5.1.1).
             let (start, _) = ranges.remove(0);
             ranges[0].0 = start;
         }

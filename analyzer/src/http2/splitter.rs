@@ -1,4 +1,4 @@
-//! Bytes of one direction into frames (RFC 9113 section 4), gaps included.
+//! Splits the bytes of a direction, with its gaps, into frames (RFC 9113 section 4).
 //!
 //! ```text
 //!   Start --preface or not--> Header --kept type--> Payload --whole--+
@@ -11,34 +11,33 @@
 //!                             out of step
 //! ```
 //!
-//! Contents of DATA are never held: they pass through as slices of the input. A payload of another
-//! type is held only if it did not come in one piece, up to `MAX_PAYLOAD`. Bytes that are missing
-//! inside of a payload leave the framing in step, since the length of the frame is known.
+//! Contents of DATA are never held: they pass through as slices of the input. Payloads of other
+//! types are held only if they arrive in several pieces, up to `MAX_PAYLOAD`. Bytes missing inside
+//! a payload leave the framing in step, since the length of the frame is known.
 
 use super::frame::{self, Frame, HEADER_LEN, Kind, PREFACE, flag};
 
-/// The longest payload that is held. None but field blocks come near to it.
+/// Maximum length of a payload that is held. Only field blocks come near it.
 pub(super) const MAX_PAYLOAD: usize = 1 << 20;
 
-/// What was found.
+/// A part of the byte stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Piece<'b> {
     /// The preface of a client.
     Preface,
-    /// A whole frame, but not one of DATA. The payload of types that say nothing about
-    /// exchanges is left out.
+    /// A complete frame other than DATA. The payload is omitted for types without information on
+    /// exchanges.
     Frame { frame: Frame, first_ns: u64, payload: &'b [u8] },
-    /// Content of a DATA frame, without padding. After `last`, the frame is over.
+    /// Content of a DATA frame, without padding. `last` marks the end of the frame.
     Data { frame: Frame, bytes: &'b [u8], last: bool },
-    /// A frame, not of DATA, whose payload cannot be had.
+    /// A frame other than DATA whose payload is unavailable.
     Broken { frame: Frame, first_ns: u64, why: &'static str },
     /// So many bytes are missing inside of a frame.
     Lost { frame: Frame, len: u64 },
-    /// So many bytes are missing, and where the next frame begins, if one does, is not known.
-    /// `partial` bytes before them are of a frame header that is not whole. Nothing more can be
-    /// split.
+    /// So many bytes are missing, and the start of the next frame, if any, is unknown. Before them,
+    /// `partial` bytes belong to an incomplete frame header. Nothing more can be split.
     OutOfStep { len: u64, partial: u64 },
-    /// Something about the frame that comes next is not as it should be.
+    /// An anomaly of the next frame.
     Anomaly(&'static str),
 }
 
@@ -64,32 +63,32 @@ enum State {
     Skip {
         left: u32,
     },
-    /// Where frames begin is not known.
+    /// The start of the next frame is unknown.
     OutOfStep,
 }
 
-/// Splits the bytes of one direction into frames.
+/// Splits the bytes of a direction into frames.
 #[derive(Debug)]
 pub(super) struct Splitter {
     state: State,
     held: Vec<u8>,
-    /// When the first byte of the current frame came.
+    /// Time of the first byte of the current frame.
     first_ns: u64,
 }
 
 impl Splitter {
-    /// For the first bytes of a direction.
+    /// Creates a splitter for the first bytes of a direction.
     pub(super) fn new() -> Self {
         Self { state: State::Start, held: Vec::new(), first_ns: 0 }
     }
 
-    /// For bytes that begin with a frame, or with the preface.
+    /// Continues with bytes that begin with a frame, or with the preface.
     pub(super) fn at_frame(&mut self) {
         self.state = State::Start;
         self.held.clear();
     }
 
-    /// Splits bytes that were handed over at `first_ns`.
+    /// Splits bytes of a call at `first_ns`.
     pub(super) fn data(
         &mut self,
         mut input: &[u8],
@@ -114,7 +113,7 @@ impl Splitter {
         }
     }
 
-    /// So many bytes are missing here.
+    /// Processes missing bytes.
     pub(super) fn gap(&mut self, len: u64, out: &mut impl FnMut(Piece<'_>)) {
         let within = |left: u32| len.min(u64::from(left)) as u32;
         let rest = match self.state {
@@ -127,7 +126,7 @@ impl Splitter {
                 len - u64::from(lost)
             }
             State::PadLength { frame } => {
-                // How much of the rest is padding is not known, so none of it is content.
+                // The amount of padding in the rest is unknown, so none of it counts as content.
                 out(Piece::Lost { frame, len: u64::from(frame.len) });
                 out(Piece::Data { frame, bytes: &[], last: true });
                 self.skip(frame.len - within(frame.len));
@@ -158,7 +157,7 @@ impl Splitter {
         }
     }
 
-    /// Nothing follows: what is held is all that there is of a frame.
+    /// Ends the input: the held bytes are a truncated frame.
     pub(super) fn finish(&mut self, out: &mut impl FnMut(Piece<'_>)) {
         let first_ns = self.first_ns;
         match self.state {
@@ -186,7 +185,8 @@ impl Splitter {
             self.held.extend_from_slice(input);
             *input = &[];
         } else {
-            // No preface. What looked like it is no frame that anybody sends, either.
+            // No preface follows. The bytes that resembled its beginning are not a valid frame
+            // either.
             self.state = State::Header;
             let held = std::mem::take(&mut self.held);
             self.data(&held, first_ns, out);
@@ -209,7 +209,7 @@ impl Splitter {
         }
     }
 
-    /// Its header was read.
+    /// Processes a frame header.
     fn begin(&mut self, frame: Frame, out: &mut impl FnMut(Piece<'_>)) {
         let first_ns = self.first_ns;
         if let Some(anomaly) = frame.anomaly() {
@@ -253,7 +253,7 @@ impl Splitter {
             self.state = State::Header;
             out(Piece::Frame { frame, first_ns, payload: &self.held });
             self.held.clear();
-            // A long block is rare, and its memory is not needed for the next one.
+            // A long block is rare, so its memory is returned.
             self.held.shrink_to(frame::DEFAULT_MAX_LEN as usize);
         }
     }
@@ -292,7 +292,7 @@ impl Splitter {
         self.state = State::Data { frame, content, padding };
     }
 
-    /// What follows in a DATA frame, if anything does.
+    /// Continues with the rest of a DATA frame, or ends the frame if there is no rest.
     fn rest_of_data(
         &mut self,
         frame: Frame,
