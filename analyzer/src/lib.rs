@@ -16,8 +16,8 @@
 //!
 //! [`Capture`] opens a file, [`exchange`] is the model of its contents, [`filter`] parses the
 //! filters of `sslanalyze FILE FILTER`, and [`coding`] undoes content codings. The folder
-//! `examples` has more programs. [`pipeline`], [`input`] and [`tcp`] are the parts of which
-//! [`Capture`] is made, for programs that read several files or bring records of their own.
+//! `examples` has more programs. [`pipeline`], [`input`] and [`tcp`] are the parts of
+//! [`Capture`], for programs that read several files or have records of their own.
 //!
 //! # How it works
 //!
@@ -32,8 +32,8 @@
 //! assembler passes the records to their connections, which detect the protocol that they carry.
 //! Protocols on top of HTTP are read while contents arrive, into the model of
 //! [`exchange::carried`]. Items that the parsers finish are put in order and passed to the caller.
-//! Parsers do no input or output. Before `records` and behind `timeline` the work can be cut and
-//! given to a thread each, see [`input::read_ahead`] and
+//! Parsers do no input or output. The work before `records` and the work after `timeline` can
+//! each run in a thread of its own, see [`input::read_ahead`] and
 //! [`pipeline::Assembler::with_lister_thread`].
 
 #![forbid(unsafe_code)]

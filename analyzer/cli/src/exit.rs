@@ -1,4 +1,4 @@
-//! Exit codes of `sslanalyze`, all in one place.
+//! Exit codes of `sslanalyze`.
 //!
 //! | code | meaning |
 //! |---|---|

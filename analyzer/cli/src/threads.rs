@@ -33,7 +33,7 @@ impl Threads {
         Self { reader: processors() > 1, lister: false }
     }
 
-    /// Does all work in one thread, record by record, for a reader who waits for each record.
+    /// Does all work in one thread, record by record, for a reader waiting for each record.
     pub(crate) fn one() -> Self {
         Self { reader: false, lister: false }
     }

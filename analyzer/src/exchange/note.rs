@@ -60,7 +60,7 @@ pub enum Note {
     },
     /// More messages than the maximum that is kept.
     TooManyMessages(usize),
-    /// The messages of one end have a content coding that cannot be undone.
+    /// The messages of an end have a content coding that cannot be undone.
     MessagesNotRead {
         /// The end that sent them.
         from: Sender,

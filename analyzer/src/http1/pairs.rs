@@ -292,7 +292,8 @@ impl Connection {
         }
     }
 
-    /// Continues with the rest of a DATA frame, or ends the frame if there is no rest.
+    /// Drops a request whose response is missing. Without pipelining, a new request implies a response
+    /// to the previous request. If the response may have been lost in a gap, it was.
     fn drop_unanswered(&mut self, timeline: &mut Timeline) {
         if !self.answering.desynced || self.queue.len() != 1 {
             return;

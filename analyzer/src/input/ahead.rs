@@ -1,8 +1,8 @@
-//! Reads a capture in a thread of its own, while this one works on what was read.
+//! Reads a capture in a thread of its own, while the calling thread processes the records.
 //!
-//! What a reader does (read, decompress, take packets and comments apart, reassemble) and what is
-//! then made of its records are each a good part of the work, so that two cores need less time
-//! than one. With one core it would only be a copy more.
+//! Reading (input, decompression, parsing of packets and comments, reassembly) and the processing
+//! of records each take a considerable part of the time, so that two cores need less time than one.
+//! With a single core the thread would only add a copy.
 
 use std::io;
 use std::thread::{self, JoinHandle};
@@ -13,26 +13,27 @@ use super::batch::{Batch, Batches, way};
 use super::{Input, Outcome};
 use crate::sink::{Flow, RecordSink};
 
-/// Batches that wait. A few, since reading and listing are not even from one to the next.
+/// Number of batches that may wait. Several are useful, because reading and listing take different
+/// times for each batch.
 const QUEUE: usize = 4;
 
 /// A capture that is being read.
 ///
-/// Nothing is handed on before a batch is full, so that this is not for a capture that somebody
+/// Records are passed on only in full batches, so this is not suitable for a capture that somebody
 /// watches. The reader ends once this is dropped.
 pub(crate) struct Ahead {
     batches: Batches,
     batch: Batch,
-    /// Next of the events in `batch`.
+    /// Index of the next event in `batch`.
     next: usize,
     reader: JoinHandle<Result<Outcome, Error>>,
 }
 
 impl Ahead {
-    /// Begins to read.
+    /// Starts reading.
     ///
     /// # Errors
-    /// If the system has no thread for it.
+    /// The system cannot create a thread.
     pub(crate) fn new(input: Input<'static>) -> io::Result<Self> {
         let (mut filler, batches) = way(QUEUE);
         let reader = thread::Builder::new().name("reader".into()).spawn(move || {
@@ -56,18 +57,18 @@ impl Ahead {
         Some(event.map_or(Flow::Continue(()), |event| event.pass(sink)))
     }
 
-    /// What was read.
+    /// Ends the reading and returns its outcome.
     ///
     /// # Errors
     /// As for [`Input::read`].
     pub(crate) fn finish(self) -> Result<Outcome, Error> {
-        // A reader that has more finds nobody who takes it, and ends.
+        // Disconnects the channel, so that the reader ends even if it has more.
         drop(self.batches);
         self.reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 
-/// Passes all records of `input` to `sink`, as [`Input::read`] does, and reads in another thread.
+/// Passes all records of `input` to `sink`, as [`Input::read`] does, but reads in another thread.
 ///
 /// # Errors
 /// As for [`Input::read`].
@@ -78,7 +79,7 @@ pub fn read_ahead(input: Input<'static>, sink: &mut dyn RecordSink) -> Result<Ou
         let Some(next) = ahead.step(sink) else { return ahead.finish() };
         flow = next;
     }
-    // Damage behind the last record that the sink took does not matter.
+    // Damage after the last record that the sink accepted is irrelevant.
     let outcome = ahead.finish()?;
     Ok(Outcome { damage: None, unclosed: false, stop: flow.break_value(), ..outcome })
 }

@@ -1,6 +1,6 @@
-//! Records on their way from one thread to another: copied, many at a time.
+//! Batches of copied records, to be passed from one thread to another.
 //!
-//! Batches that were read go back to be filled again, so that their memory is set aside once.
+//! Consumed batches return to be filled again, so that their memory is allocated once.
 
 use std::ops::{ControlFlow, Range};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -10,12 +10,12 @@ use sslrec_formats::record::{CaptureInfo, Data, Direction, Handshake, Record};
 use crate::exchange::Note;
 use crate::sink::{Flow, RecordSink, Segment, Stop};
 
-/// When a batch is full: enough that handing it over costs little, and little enough that a
-/// thousand files fit into memory.
+/// Size of a full batch. It is large enough for a low cost of the hand-over, and small enough for a
+/// thousand files to fit into memory.
 const MAX_BYTES: usize = 128 << 10;
 const MAX_EVENTS: usize = 1024;
 
-/// What a reader said.
+/// An event from a reader.
 pub(in crate::input) enum Event<'a> {
     Record(Record<'a>),
     Segment(Segment<'a>),
@@ -35,24 +35,24 @@ impl Event<'_> {
     }
 }
 
-/// What was said since the last batch, in order.
+/// The events since the last batch, in order.
 #[derive(Debug, Default)]
 pub(in crate::input) struct Batch {
-    /// Head of the file; in its first batch.
+    /// Head of the file, in its first batch.
     pub(in crate::input) info: Option<CaptureInfo>,
     events: Vec<Stored>,
-    /// Payloads.
+    /// Payloads of data records.
     bytes: Vec<u8>,
-    /// Functions.
+    /// Names of functions.
     text: String,
-    /// The function that was named last.
+    /// Range of the last function name.
     func: Range<usize>,
 }
 
-/// An event whose borrowed parts stand in the batch.
+/// An event whose borrowed parts are stored in the batch.
 #[derive(Debug)]
 enum Stored {
-    /// Boxed, since most of what comes is data, and a description of a connection is large.
+    /// Boxed, because most events are data, and a description of a connection is large.
     Record(Box<Record<'static>>),
     Data {
         data: Data<'static>,
@@ -82,7 +82,7 @@ impl Batch {
         self.events.len()
     }
 
-    /// When an event was; 0 where it has no time of its own.
+    /// Returns the time of an event; 0 if it has no time of its own.
     pub(in crate::input) fn ts_ns(&self, event: usize) -> u64 {
         match self.events.get(event) {
             Some(Stored::Record(record)) => record.ts_ns(),
@@ -140,7 +140,7 @@ impl Batch {
         self.events.push(stored);
     }
 
-    /// Forgets what was said, and keeps the memory.
+    /// Removes all events, and keeps the memory.
     fn clear(&mut self) {
         self.info = None;
         self.events.clear();
@@ -155,7 +155,7 @@ impl Batch {
         start..self.bytes.len()
     }
 
-    /// Keeps the name of a function; mostly it is the same as before.
+    /// Stores the name of a function, which usually equals the previous name.
     fn func(&mut self, func: &str) -> Range<usize> {
         if self.text[self.func.clone()] != *func {
             self.func = self.text(func);
@@ -174,7 +174,7 @@ impl Batch {
     }
 }
 
-/// Two ends of a way for batches, of which at most `queue` wait.
+/// Creates a channel for batches, of which at most `queue` wait.
 pub(in crate::input) fn way(queue: usize) -> (Filler, Batches) {
     let (full, filled) = sync_channel(queue);
     let (empty, emptied) = channel();
@@ -182,36 +182,36 @@ pub(in crate::input) fn way(queue: usize) -> (Filler, Batches) {
     (filler, Batches { filled, empty })
 }
 
-/// Takes what a reader says and sends it on.
+/// The sending end: collects the events of a reader in batches.
 pub(in crate::input) struct Filler {
     full: SyncSender<Batch>,
-    /// Never more than there are batches on the way.
+    /// Consumed batches; never more than there are batches in the channel.
     emptied: Receiver<Batch>,
     batch: Batch,
-    /// Segments are sent on as such.
+    /// The receiver accepts segments.
     pub(in crate::input) segments: bool,
-    /// Nobody receives any more.
+    /// The receiver is gone.
     closed: bool,
 }
 
-/// The other end.
+/// The receiving end.
 pub(in crate::input) struct Batches {
     filled: Receiver<Batch>,
     empty: Sender<Batch>,
 }
 
 impl Batches {
-    /// The next batch, in exchange for the last one; `None` once there will be no more.
+    /// Returns the next batch, in exchange for the consumed batch; `None` at the end.
     pub(in crate::input) fn next(&self, mut read: Batch) -> Option<Batch> {
         read.clear();
-        // A reader that has ended takes none back.
+        // A reader that has ended accepts no batch.
         let _ = self.empty.send(read);
         self.filled.recv().ok()
     }
 }
 
 impl Filler {
-    /// Sends what is left.
+    /// Sends the last, partial batch.
     pub(in crate::input) fn finish(mut self) {
         self.send();
     }

@@ -1,20 +1,20 @@
-//! What Wireshark exports as "upper PDUs" (link type 252): payloads of a protocol, such as the
-//! HTTP inside of decrypted TLS, with the addresses that they went between.
+//! Wireshark's "upper PDU" exports (link type 252): payloads of a protocol, such as the HTTP inside
+//! decrypted TLS, with the addresses of both ends.
 //!
-//! A packet is a list of tags and then the payload (`epan/exported_pdu.h`). There are no sequence
-//! numbers; the payloads of a direction make up its stream in the order in which they stand. But
-//! where a message was not complete, Wireshark's dissector asked for more, and what it was shown
-//! first is exported again together with the rest:
+//! A packet is a list of tags followed by the payload (`epan/exported_pdu.h`). There are no
+//! sequence numbers; the payloads of a direction form its stream in file order. But after an
+//! incomplete message, Wireshark's dissector asked for more data, and its first input is exported
+//! again together with the rest:
 //!
-//! - HTTP/2 is asked for again from the frame that was not complete, so that an incomplete last
-//!   frame is held until it comes whole;
-//! - HTTP/1 is asked for again from the start line of the message, so that a payload that begins
-//!   with a start line goes on where it overlaps with the end of the one before.
+//! - an HTTP/2 export is repeated from the incomplete frame, so an incomplete last frame is held
+//!   until it arrives complete;
+//! - an HTTP/1 export is repeated from the start line of the message, so a payload that begins with
+//!   a start line continues after its overlap with the end of the previous payload.
 //!
-//! A limit: two payloads without an overlap look like one where the first ends in the middle of
-//! what the second begins with, as can be made on purpose with pipelined requests.
+//! A limit: two payloads without an overlap look like a single payload if the first ends in the
+//! middle of the beginning of the second. This can be constructed with pipelined requests.
 //!
-//! The streams leave here as TCP segments, since what follows is the same.
+//! The streams are output as TCP segments, since their further processing is the same.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -24,16 +24,16 @@ use memchr::memmem;
 use crate::http1::start::{Verdict, judge};
 use crate::sink::{Flow, Segment};
 
-/// How much of the end of a payload is kept to find out that it comes again: one TLS record.
+/// Number of bytes kept from the end of a payload to detect its repetition: a TLS record.
 const TAIL: usize = 16 << 10;
 
-/// An overlap has to be at least this long, about the shortest start line.
+/// Minimum length of an overlap, about the shortest start line.
 const MIN_OVERLAP: usize = 14;
 
-/// The most that is kept over all streams.
+/// Maximum number of bytes kept for all streams.
 const MAX_KEPT: usize = 64 << 20;
 
-/// Tags that are of use; the rest is passed over.
+/// The tags in use; all others are skipped.
 mod tag {
     pub(super) const END: u16 = 0;
     pub(super) const DISSECTOR: u16 = 12;
@@ -50,7 +50,7 @@ mod tag {
 /// The port type of TCP.
 const PORT_TYPE_TCP: u32 = 2;
 
-/// A payload and where it went.
+/// A payload with its addresses.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Pdu<'a> {
     src: SocketAddr,
@@ -59,16 +59,16 @@ pub(super) struct Pdu<'a> {
     payload: &'a [u8],
 }
 
-/// Why a packet is of no use.
+/// Why a packet cannot be used.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// It ends among its tags.
+    /// The packet ends within its tags.
     Cut,
-    /// It did not go over TCP, or does not say between which addresses.
+    /// The packet was not sent over TCP, or has no addresses.
     Other,
 }
 
-/// Takes a packet apart.
+/// Parses a packet.
 pub(super) fn parse(packet: &[u8]) -> Result<Pdu<'_>, Refused> {
     let mut rest = packet;
     let (mut ips, mut ports) = ([None; 2], [None; 2]);
@@ -119,18 +119,18 @@ pub(super) struct Exported {
     kept_bytes: usize,
 }
 
-/// One direction of a connection.
+/// A direction of a connection.
 #[derive(Debug, Default)]
 struct Side {
     /// Sequence number of the next byte.
     seq: u32,
     http2: bool,
-    /// For HTTP/2 the incomplete frame that was held back, else the end of the last payload.
+    /// For HTTP/2 the incomplete frame that is held, else the end of the last payload.
     kept: Vec<u8>,
 }
 
 impl Exported {
-    /// The next payload, of which `missing` bytes were not captured.
+    /// Processes the next payload, of which `missing` bytes were not captured.
     pub(super) fn pdu(
         &mut self,
         ts_ns: u64,
@@ -149,7 +149,7 @@ impl Exported {
             send(side, &kept, 0)?;
         }
         side.http2 = pdu.http2;
-        // What was not captured is not known to come again.
+        // Bytes that were not captured may not be exported again.
         let held = if pdu.http2 && missing == 0 { incomplete_frame(pdu.payload) } else { 0 };
         let repeated = if pdu.http2 { 0 } else { overlap(&kept, pdu.payload) };
         let end = pdu.payload.len() - held;
@@ -164,7 +164,7 @@ impl Exported {
         Flow::Continue(())
     }
 
-    /// The capture ended: what was held back will not come again.
+    /// Ends the capture: held bytes will not be exported again.
     pub(super) fn finish(
         &mut self,
         ts_ns: u64,
@@ -200,7 +200,8 @@ impl Side {
     }
 }
 
-/// How many bytes at the end are of a frame that is not complete (RFC 9113 section 4.1).
+/// Returns the number of bytes at the end that belong to an incomplete frame (RFC 9113 section
+/// 4.1).
 fn incomplete_frame(payload: &[u8]) -> usize {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let mut rest = payload.strip_prefix(PREFACE).unwrap_or(payload);
@@ -212,8 +213,8 @@ fn incomplete_frame(payload: &[u8]) -> usize {
     rest.len()
 }
 
-/// How many bytes of the payload were at the end of the one before: only where it begins with a
-/// start line, and goes on behind them.
+/// Returns how many bytes at the beginning of the payload repeat the end of the previous payload.
+/// Only a payload that begins with a start line, and continues after the overlap, can have any.
 fn overlap(before: &[u8], payload: &[u8]) -> usize {
     let Some(beginning) = payload.get(..MIN_OVERLAP) else { return 0 };
     if !matches!(judge(payload), Verdict::Http1(_)) {

@@ -1,8 +1,8 @@
 //! Reads a file that is still being written: at its end, waits for more.
 //!
-//! It polls, since what a file gains is told differently on each system, and on network file
-//! systems not at all. The wait ends when somebody asks for that, or when the capture says that
-//! it is complete: then what is there is all.
+//! It polls, since the notification of file changes differs between systems and does not exist on
+//! network file systems. The wait ends at the user's request, or when the capture reports that it
+//! is closed; then the file is complete.
 
 use std::io::{self, ErrorKind, Read};
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// How long a line of the listing may be late for this: not to be noticed.
+/// Interval of polling: a delay of the listing that is too short to notice.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// Why there is nothing more to wait for; shared with those who know.
+/// Reasons to stop waiting, shared with the threads that set them.
 #[derive(Debug, Clone, Default)]
 pub struct Until {
-    /// Somebody wants to stop.
+    /// The user wants to stop.
     pub stopped: Arc<AtomicBool>,
     /// The capture is complete.
     pub closed: Arc<AtomicBool>,
@@ -36,7 +36,7 @@ pub struct Follow<R> {
 }
 
 impl<R: Read> Follow<R> {
-    /// Reads on at the end of `reader` until one of the reasons not to.
+    /// Reads `reader`, and continues at its end until there is a reason to stop.
     pub fn new(reader: R, until: Until) -> Self {
         Self { reader, until }
     }
@@ -52,8 +52,8 @@ impl<R: Read> Read for Follow<R> {
             match self.reader.read(buffer) {
                 Ok(0) if over => return Ok(0),
                 Ok(0) => {
-                    // What closes a capture may still be on its way when it says that it is
-                    // closed, so the file is looked at once more.
+                    // The bytes that close the capture may have been written after the last read,
+                    // so the file is read once more.
                     over = self.until.is_over();
                     thread::sleep(INTERVAL);
                 }

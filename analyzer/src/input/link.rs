@@ -1,7 +1,8 @@
-//! From a captured packet to a TCP segment: link, network and transport headers.
+//! Parses a captured packet into a TCP segment: link, network and transport headers.
 //!
-//! Lengths are read laxly, since packets may be cut by the capture's snaplen, and since captures
-//! made on the sending machine hold packets whose length fields the network card fills in later.
+//! Lengths are interpreted leniently. Packets may be truncated by the capture's snaplen, and
+//! captures made on the sending machine contain packets whose length fields the network card fills
+//! in later.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,36 +14,36 @@ use crate::sink::Segment;
 pub(super) mod linktype {
     pub(super) const NULL: u32 = 0;
     pub(super) const ETHERNET: u32 = 1;
-    /// LINKTYPE_RAW, and the values that some systems put in its place.
+    /// LINKTYPE_RAW, and the values that some systems use instead.
     pub(super) const RAW: [u32; 3] = [101, 12, 14];
     pub(super) const LOOP: u32 = 108;
     pub(super) const LINUX_SLL: u32 = 113;
     pub(super) const IPV4: u32 = 228;
     pub(super) const IPV6: u32 = 229;
     pub(super) const LINUX_SLL2: u32 = 276;
-    /// Not packets at all: see [`super::super::exported`].
+    /// Exported payloads instead of packets: see [`super::super::exported`].
     pub(in crate::input) const WIRESHARK_UPPER_PDU: u32 = 252;
 }
 
-/// The longest segment that Linux hands to a network card to cut up (GSO_MAX_SIZE since 5.19); a
-/// packet that claims to have been longer is damaged.
+/// The longest segment that Linux passes to a network card for segmentation (GSO_MAX_SIZE since
+/// 5.19). A packet with a larger original length is damaged.
 const MAX_SEGMENT: usize = 8 * 65_535;
 
-/// What a packet is.
+/// The type of a packet.
 #[derive(Debug)]
 pub(crate) enum Packet<'a> {
     Tcp(Segment<'a>),
-    /// A part of a TCP segment that was fragmented by IP.
+    /// A part of a TCP segment that IP fragmented.
     Fragment,
-    /// Cut before the end of its headers.
+    /// Truncated within its headers.
     Cut,
-    /// Of a link type that is not known.
+    /// Of an unknown link type.
     UnknownLink,
     /// Not TCP.
     Other,
 }
 
-/// Takes a packet apart. `original_len` is its length before it was cut.
+/// Parses a packet. `original_len` is its length before truncation.
 pub(crate) fn dissect(link: u32, ts_ns: u64, bytes: &[u8], original_len: usize) -> Packet<'_> {
     let Ok(sliced) = slice(link, bytes) else { return Packet::UnknownLink };
     let Some(sliced) = sliced else { return Packet::Cut };
@@ -61,8 +62,8 @@ pub(crate) fn dissect(link: u32, ts_ns: u64, bytes: &[u8], original_len: usize) 
     Packet::Tcp(segment(ts_ns, net, tcp, cut))
 }
 
-/// The outer error is a link type that is not known, the inner `None` a packet too short for its
-/// first header.
+/// Slices the headers. The outer error is an unknown link type, the inner `None` a packet too short
+/// for its first header.
 fn slice(link: u32, bytes: &[u8]) -> Result<Option<LaxSlicedPacket<'_>>, ()> {
     let ip = |at: usize| bytes.get(at..).and_then(|ip| LaxSlicedPacket::from_ip(ip).ok());
     let typed = |type_at: usize, at: usize| {
@@ -72,8 +73,8 @@ fn slice(link: u32, bytes: &[u8]) -> Result<Option<LaxSlicedPacket<'_>>, ()> {
     };
     Ok(match link {
         linktype::ETHERNET => LaxSlicedPacket::from_ethernet(bytes).ok(),
-        // Four bytes of address family, in either byte order and with a different number for
-        // IPv6 on each system; the version in the IP header says the same.
+        // Four bytes of address family, in either byte order and with a different number for IPv6
+        // on each system. The version in the IP header carries the same information.
         linktype::NULL | linktype::LOOP => ip(4),
         linktype::IPV4 | linktype::IPV6 => ip(0),
         link if linktype::RAW.contains(&link) => ip(0),
@@ -100,7 +101,7 @@ fn segment<'a>(ts_ns: u64, net: &LaxNetSlice<'_>, tcp: &TcpSlice<'a>, cut: usize
         }
         LaxNetSlice::Arp(_) => (IpAddr::from([0; 4]), IpAddr::from([0; 4]), 0, 0),
     };
-    // A length of 0 is left to the network card to fill in.
+    // A length of 0 is filled in by the network card later.
     let missing =
         if declared == 0 { cut.min(MAX_SEGMENT) } else { declared.saturating_sub(present) };
     Segment {

@@ -1,18 +1,18 @@
-//! Several captures as one, merged by time.
+//! Merges several captures by time into one.
 //!
-//! Each file is read by a thread of its own, which copies its records into batches; here the
-//! record that is earliest comes next. Within a file the order stays, whatever its times say.
+//! Each file is read by a thread of its own, which copies its records into batches. The merger
+//! takes the earliest record of all files. Within a file the order is kept, whatever its times are.
 //!
-//! Numbers of connections are those of one capture, so they are given anew, in order of appearance.
-//! Files with the same head are parts or views of one capture (`sslrec -w x.pcapng -w x.zst`),
-//! and share their connections. Process numbers are those of one machine: a connection gets the
-//! name that its own capture gave to the process.
+//! Connection numbers are unique only within a capture, so they are assigned anew, in order of
+//! appearance. Files with the same head are parts or views of the same capture (`sslrec -w x.pcapng
+//! -w x.zst`), and share their connections. Process numbers are unique only on a machine: a
+//! connection has the process name of its own capture.
 //!
-//! Packet captures are merged before their connections are reassembled: those of one machine are
-//! mostly the parts of a ring buffer (`dumpcap -b`, `tcpdump -C`), and connections last from one
-//! into the next.
+//! Packet captures are merged before their connections are reassembled. Captures of the same
+//! machine are mostly the parts of a ring buffer (`dumpcap -b`, `tcpdump -C`), and connections
+//! continue from one part to the next.
 //!
-//! Memory: per file, a few batches and what its reader holds.
+//! Memory: per file, a few batches and the state of its reader.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -28,24 +28,24 @@ use crate::exchange::Note;
 use crate::sink::{Flow, Kind, RecordSink, Stop};
 use crate::tcp::Reassembler;
 
-/// Batches of each file that wait for the others.
+/// Number of batches of each file that may wait for the other files.
 const QUEUE: usize = 2;
 
-/// In place of the number of a capture: what is reassembled of all packet captures.
+/// Number of the capture for records reassembled from all packet captures.
 const WIRE: usize = usize::MAX;
 
-/// What was read of several captures.
+/// The result of reading several captures.
 #[derive(Debug, Default)]
 pub struct Merged {
-    /// What was read of each, in the order in which they were given.
+    /// The outcome of each file, in the order of the arguments.
     pub outcomes: Vec<Result<Outcome, Error>>,
-    /// Each was ended in an orderly way, as far as it says.
+    /// Every capture that records its end was closed.
     pub closed: bool,
-    /// Why the sink ended the reading, if it did.
+    /// Why the sink stopped, if it did.
     pub stop: Option<Stop>,
 }
 
-/// Hands the records of all inputs to `sink`, in the order of time.
+/// Passes the records of all inputs to `sink`, in the order of time.
 pub fn merge(inputs: Vec<Input<'_>>, sink: &mut dyn RecordSink) -> Merged {
     thread::scope(|scope| {
         let mut sources = Vec::new();
@@ -64,7 +64,7 @@ pub fn merge(inputs: Vec<Input<'_>>, sink: &mut dyn RecordSink) -> Merged {
             ControlFlow::Continue(closed) => (closed, None),
             ControlFlow::Break(stop) => (false, Some(stop)),
         };
-        // The sources are gone now, so that a thread which still reads has to end.
+        // The sources are dropped now, so that a thread that is still reading ends.
         let outcomes = threads
             .into_iter()
             .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
@@ -72,18 +72,18 @@ pub fn merge(inputs: Vec<Input<'_>>, sink: &mut dyn RecordSink) -> Merged {
     })
 }
 
-/// A file on its way in.
+/// An input file.
 struct Source {
     kind: Kind,
     batches: Batches,
-    /// Head of the file, once it came.
+    /// Head of the file, once read.
     info: Option<CaptureInfo>,
     batch: Batch,
-    /// Next of the events in `batch`.
+    /// Index of the next event in `batch`.
     next: usize,
-    /// Latest time so far: a record is never merged in before one that stands before it.
+    /// Latest time so far. A record is never merged in before an earlier record of its file.
     now_ns: u64,
-    /// Which capture it is of.
+    /// Number of its capture.
     capture: usize,
     stats: Option<Stats>,
 }
@@ -102,12 +102,12 @@ impl Source {
         }
     }
 
-    /// When its next event was; `None` at its end.
+    /// Returns the time of the next event; `None` at the end.
     fn time(&mut self) -> Option<u64> {
         while self.next >= self.batch.len() {
             self.batch = self.batches.next(std::mem::take(&mut self.batch))?;
             self.next = 0;
-            // It says when it began; without that, it is not to be told from others.
+            // A head without a start time does not identify its capture.
             let info = self.batch.info.take().filter(|info| info.start_ns > 0);
             self.info = self.info.take().or(info);
         }
@@ -119,16 +119,16 @@ impl Source {
 /// Merges the records of several files by time.
 struct Merger {
     sources: Vec<Source>,
-    /// Connections of the packet captures.
+    /// Reassembles the connections of the packet captures.
     tcp: Reassembler,
-    /// Heads of the captures that were told apart.
+    /// Heads of the distinct captures.
     captures: Vec<Option<CaptureInfo>>,
     /// New numbers of connections, by capture and number in it.
     numbers: HashMap<(usize, u64), u64>,
     processes: HashMap<(usize, u32), Process>,
-    /// The capture whose process the sink knows under a number.
+    /// The capture whose process name the sink has for a process number.
     known: HashMap<u32, usize>,
-    /// The source whose kind the sink was told.
+    /// The source whose kind was last reported to the sink.
     at: Option<usize>,
 }
 
@@ -145,7 +145,7 @@ impl Merger {
         }
     }
 
-    /// Returns whether all captures were closed.
+    /// Merges all files. Returns whether all captures were closed.
     fn run(mut self, sink: &mut dyn RecordSink) -> ControlFlow<Stop, bool> {
         let mut heads = BinaryHeap::new();
         for (at, source) in self.sources.iter_mut().enumerate() {
@@ -171,7 +171,7 @@ impl Merger {
         let capture = source.capture;
         let batch = std::mem::take(&mut source.batch);
         let flow = match batch.event(event) {
-            // The counters of all are added up at the end.
+            // The counters of all captures are summed at the end.
             Some(Event::Record(Record::Stats(stats))) => {
                 self.sources[at].stats = Some(stats);
                 Flow::Continue(())
@@ -230,7 +230,7 @@ impl Merger {
         *self.numbers.entry((capture, conn)).or_insert(next)
     }
 
-    /// Repeats what a process is called where the sink knows another one under its number.
+    /// Repeats the name of a process if the sink has another process under its number.
     fn name(&mut self, capture: usize, pid: u32, sink: &mut dyn RecordSink) -> Flow {
         if self.known.get(&pid).is_some_and(|known| *known != capture)
             && let Some(process) = self.processes.get(&(capture, pid))
@@ -241,7 +241,7 @@ impl Merger {
         Flow::Continue(())
     }
 
-    /// Ends what is open, and adds up the counters: of each capture those that were read last.
+    /// Ends open connections, and sums the last counters of each capture.
     fn finish(mut self, sink: &mut dyn RecordSink) -> ControlFlow<Stop, bool> {
         self.reassemble(sink, Reassembler::finish)?;
         let mut latest: HashMap<usize, &Stats> = HashMap::new();
@@ -274,7 +274,7 @@ impl Merger {
     }
 }
 
-/// Takes what is reassembled of the packet captures.
+/// Passes on the records reassembled from the packet captures.
 struct Wire<'a> {
     merger: &'a mut Merger,
     sink: &'a mut dyn RecordSink,
@@ -294,8 +294,8 @@ impl RecordSink for Wire<'_> {
     }
 }
 
-/// The capture of this head among those that are known, or a new one. Heads that say nothing are
-/// of captures of their own.
+/// Returns the number of the capture with this head, which may be new. A head without information
+/// always belongs to a new capture.
 fn capture_of(captures: &mut Vec<Option<CaptureInfo>>, info: Option<CaptureInfo>) -> usize {
     let same = |known: &Option<CaptureInfo>| info.is_some() && *known == info;
     captures.iter().position(same).unwrap_or_else(|| {

@@ -1,9 +1,8 @@
 //! Reads a capture of any kind as records.
 //!
-//! The kind is told by the first bytes, never by the name, and nothing is ever sought in the
-//! file, so that a pipe will do. What was compressed by gzip or zstd is decompressed on the way.
-//! What other programs captured from the wire is reassembled ([`crate::tcp`]) into the same
-//! records that our own files hold.
+//! The first bytes determine the kind, never the name. The input is read without seeking, so that a
+//! pipe works. Data compressed by gzip or zstd is decompressed. Packets captured from the wire are
+//! reassembled ([`crate::tcp`]) into the same records as in the files of sslrec.
 
 mod ahead;
 mod batch;
@@ -29,41 +28,41 @@ use sslrec_formats::record::Record;
 use crate::exchange::Note;
 pub use crate::sink::{Failure, Flow, Kind, RecordSink, Stop};
 
-/// What was read of a capture.
+/// The result of reading a capture.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// When the capture began, nanoseconds since the Unix epoch; 0 where its head does not say.
+    /// Start of the capture, nanoseconds since the Unix epoch; 0 if its head has no time.
     pub start_ns: u64,
-    /// What was left out, and why.
+    /// Notes on omitted data, with the reason.
     pub notes: Vec<Note>,
     /// Why reading ended before the end of the file.
     pub damage: Option<Error>,
-    /// The file was read as far as it goes, and has no closing record, which other programs'
-    /// captures never have.
+    /// The file was read to its end, and has no closing record. Captures of other programs never
+    /// have such a record.
     pub unclosed: bool,
-    /// Why the sink ended the reading, if it did. Damage behind that place is not looked for.
+    /// Why the sink stopped, if it did. Damage after that place is not detected.
     pub stop: Option<Stop>,
 }
 
-/// A capture whose kind is known.
+/// A capture of known kind.
 pub struct Input<'r> {
     kind: Kind,
     compressed: bool,
     reader: Box<dyn Read + Send + 'r>,
 }
 
-/// How many times a file may have been compressed: a capture that is stored compressed may be
-/// compressed once more on its way.
+/// Maximum number of compressions of a file: a capture that is stored compressed may be compressed
+/// once more for transfer.
 const MAX_PACKINGS: usize = 2;
 
-/// How much is looked at to tell the kind: the first block of a pcapng with long comments.
+/// Number of bytes read to detect the kind: the first block of a pcapng with long comments.
 const SNIFF_BYTES: usize = 64 << 10;
 
 impl<'r> Input<'r> {
-    /// Looks at the first bytes, decompressed if need be.
+    /// Detects the kind from the first bytes, decompressed if necessary.
     ///
     /// # Errors
-    /// If they cannot be read, or are of no kind that is known.
+    /// The bytes cannot be read, or are of no known kind.
     pub fn open(reader: impl Read + Send + 'r) -> Result<Self, Error> {
         let mut reader: Box<dyn Read + Send + 'r> = Box::new(reader);
         for packings in 0..=MAX_PACKINGS {
@@ -79,20 +78,21 @@ impl<'r> Input<'r> {
         Err(Error::Foreign { expected: EXPECTED, reason })
     }
 
-    /// What kind it is.
+    /// Returns the kind.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// It was compressed; places in it are those in its decompressed contents.
+    /// Returns whether the capture is compressed; offsets are then offsets in the decompressed
+    /// data.
     pub fn is_compressed(&self) -> bool {
         self.compressed
     }
 
-    /// Hands all records to `sink`.
+    /// Passes all records to `sink`.
     ///
     /// # Errors
-    /// If not even the head of the file can be read. Damage behind that is in the outcome.
+    /// The head of the file cannot be read. Later damage is in the outcome.
     pub fn read(self, sink: &mut dyn RecordSink) -> Result<Outcome, Error> {
         if let Flow::Break(stop) = sink.source(self.kind) {
             return Ok(Outcome { stop: Some(stop), ..Outcome::default() });
@@ -127,7 +127,7 @@ fn read_own(mut reader: impl RecordReader, sink: &mut dyn RecordSink) -> Result<
     Ok(Outcome { start_ns, stop: flow.break_value(), ..Outcome::default() })
 }
 
-/// As many of the first bytes as tell the kind.
+/// Reads enough of the first bytes to detect the kind.
 fn read_head(reader: &mut impl Read) -> Result<Vec<u8>, Error> {
     let mut head = Vec::new();
     loop {
@@ -142,7 +142,7 @@ fn read_head(reader: &mut impl Read) -> Result<Vec<u8>, Error> {
     }
 }
 
-/// How many bytes are needed to tell the kind of a file that begins with `head`.
+/// Returns the number of bytes needed to detect the kind of a file that begins with `head`.
 fn head_len(head: &[u8]) -> usize {
     let Some((kind, rest)) = head.split_first_chunk::<4>() else { return 4 };
     if *kind != PCAPNG {

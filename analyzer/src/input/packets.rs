@@ -17,21 +17,22 @@ use crate::exchange::Note;
 use crate::sink::{Flow, RecordSink};
 use crate::tcp::Reassembler;
 
-/// The largest packet or block that is read. Snaplens end at 256 KiB; blocks that hold secrets or
-/// names can be longer.
+/// Maximum length of a packet or block. Snaplens end at 256 KiB; blocks with secrets or names can
+/// be longer.
 const BUFFER: usize = 16 << 20;
 
-/// The longest payload that Wireshark reassembles; one that claims to have been longer is damaged.
+/// The longest payload that Wireshark reassembles; a payload with a larger original length is
+/// damaged.
 const MAX_PDU: usize = 16 << 20;
 
-/// How many link types that are not known are named.
+/// Maximum number of unknown link types that are named.
 const MAX_LINKS: usize = 8;
 
-/// Length of the header of a pcap, and of each of its packets.
+/// Length of the header of a pcap, and of the header of each packet.
 const PCAP_HEADER: u64 = 24;
 const PCAP_PACKET_HEADER: u64 = 16;
 
-/// Takes packets and counts what cannot be used of them.
+/// Passes packets on and counts unusable packets.
 struct Packets<'s> {
     tcp: Reassembler,
     exported: Exported,
@@ -41,7 +42,7 @@ struct Packets<'s> {
     fragments: u64,
     cut: u64,
     other: u64,
-    /// Packets of each link type that is not known.
+    /// Number of packets of each unknown link type.
     links: HashMap<u32, u64>,
     first_ns: Option<u64>,
     last_ns: u64,
@@ -101,7 +102,7 @@ impl<'s> Packets<'s> {
         Flow::Continue(())
     }
 
-    /// Passes on what is still held, and the counters.
+    /// Passes on the held data, and the counters.
     fn flush(&mut self, dropped: Option<u64>) -> Flow {
         self.exported.finish(self.last_ns, &mut |segment| self.tcp.segment(segment, self.sink))?;
         self.tcp.finish(self.sink)?;
@@ -147,7 +148,7 @@ pub(super) fn read_pcap(reader: impl Read, sink: &mut dyn RecordSink) -> Result<
         error => damaged(0, error),
     })?;
     let header = reader.header();
-    // The upper bits tell of a frame check sequence, which is dropped as padding.
+    // The upper bits describe a frame check sequence, which is dropped as padding.
     let link = u32::from(header.datalink) & 0x0fff_ffff;
     let unit_ns = match header.ts_resolution {
         pcap_file::pcap::PcapTsResolution::MicroSecond => 1000,
@@ -187,7 +188,7 @@ pub(super) fn read_pcapng(reader: impl Read, sink: &mut dyn RecordSink) -> Resul
         error => damaged(0, error),
     })?;
     let mut packets = Packets::new(sink);
-    // Drop counters of each interface; the last ones count.
+    // Drop counters of each interface; later counters replace earlier ones.
     let mut drops: HashMap<u32, u64> = HashMap::new();
     let mut damage = None;
     let mut flow = Flow::Continue(());
@@ -211,7 +212,7 @@ pub(super) fn read_pcapng(reader: impl Read, sink: &mut dyn RecordSink) -> Resul
                         let link = link_of(packet.interface_id.into());
                         flow = packets.packet(link, ts_ns, &packet.data, packet.original_len);
                     }
-                    // It has no time of its own.
+                    // The block has no time.
                     Block::SimplePacket(packet) => {
                         let ts_ns = packets.last_ns;
                         let len = packet.original_len;
@@ -238,7 +239,7 @@ pub(super) fn read_pcapng(reader: impl Read, sink: &mut dyn RecordSink) -> Resul
     Ok(packets.finish(flow, Some(total).filter(|_| !drops.is_empty()), damage))
 }
 
-/// Packets that the interface and the operating system dropped.
+/// Returns the number of packets that the interface and the operating system dropped.
 fn drop_counters(options: &[InterfaceStatisticsOption<'_>]) -> u64 {
     let counters = options.iter().map(|option| match option {
         InterfaceStatisticsOption::IsbIfDrop(count)
@@ -248,7 +249,8 @@ fn drop_counters(options: &[InterfaceStatisticsOption<'_>]) -> u64 {
     counters.fold(0, u64::saturating_add)
 }
 
-/// A file that ends too early is damaged there; other failures are the system's.
+/// Converts an error of reading. A file that ends too early is damaged there; other errors come
+/// from the system.
 fn at_end(error: io::Error, offset: u64, reason: &str) -> Error {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => Error::Damaged { offset, reason: reason.into() },

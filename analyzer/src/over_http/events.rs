@@ -1,7 +1,7 @@
-//! Server-sent events: `text/event-stream` as HTML, section 9.2.6, has it read.
+//! Server-sent events: parses `text/event-stream` as described in HTML, section 9.2.6.
 //!
-//! Lines end with CR, LF or both; an empty one ends an event. After a gap the next empty line tells
-//! where an event begins.
+//! Lines end with CR, LF or both; an empty line ends an event. After a gap the next empty line
+//! marks the beginning of an event.
 
 use memchr::memchr2;
 
@@ -10,7 +10,7 @@ use super::{Door, Notes, Protocol};
 use crate::exchange::carried::{Event, Events};
 use crate::exchange::{Carried, Exchange, Fields, Note, Sender};
 
-/// How much of a line is held if contents were not asked for: enough to know its field.
+/// Number of bytes held of a line if contents are not kept: enough to recognise its field.
 const LINE_START: usize = 32;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -20,9 +20,9 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 pub(super) struct Reader {
     /// The line so far.
     line: Vec<u8>,
-    /// The last line ended with a CR, and a LF at once after it ends no other one.
+    /// The last line ended with a CR; a LF directly after it belongs to the same line ending.
     after_cr: bool,
-    /// Nothing but the first line, or a part of it, was read.
+    /// The current line is the first line.
     first_line: bool,
     /// The event so far.
     event: Event,
@@ -34,13 +34,13 @@ pub(super) struct Reader {
     messages: Kept<Event>,
 }
 
-/// What is known of the event that is being read.
+/// How much of the current event is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sync {
     Whole,
-    /// The line so far, and so the event, is not known from its beginning.
+    /// The beginning of the line, and so of the event, is missing.
     InLine,
-    /// The event is not.
+    /// The beginning of the event is missing.
     InEvent,
 }
 
@@ -128,7 +128,7 @@ impl Reader {
         self.line.extend_from_slice(&bytes[..room]);
     }
 
-    /// The line is whole.
+    /// Processes a complete line.
     fn line(&mut self, time_ns: u64, notes: &mut Notes) {
         let mut line = std::mem::take(&mut self.line);
         if std::mem::take(&mut self.first_line) && line.starts_with(BYTE_ORDER_MARK) {
@@ -168,7 +168,7 @@ impl Reader {
             b"retry" if !value.is_empty() && value.iter().all(u8::is_ascii_digit) => {
                 self.retry_ms = text(value).and_then(|text| text.parse().ok()).or(self.retry_ms);
             }
-            // A comment has no name; others mean nothing.
+            // A comment has no name; other names are ignored.
             _ => {}
         }
     }

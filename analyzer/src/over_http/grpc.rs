@@ -1,8 +1,8 @@
 //! gRPC over HTTP/2, and gRPC-Web, which may be base64: messages with a prefix of five bytes, a
 //! flag and a length.
 //!
-//! A gap inside of a message leaves the next prefix where it is known to be; after any other gap no
-//! prefix can be found again, since nothing marks it.
+//! After a gap inside a message the place of the next prefix is known. After any other gap no
+//! prefix can be found again, since prefixes have no marker.
 
 use percent_encoding::percent_decode;
 
@@ -14,7 +14,7 @@ use crate::exchange::carried::{Count, Grpc, GrpcMessage};
 use crate::exchange::{Carried, Exchange, Fields, Note, Sender};
 use crate::text::latin1;
 
-/// Length of what stands before each message.
+/// Length of the prefix of each message.
 const PREFIX: usize = 5;
 
 /// The flag of a compressed message.
@@ -23,7 +23,7 @@ const COMPRESSED: u8 = 1;
 /// The flag of the trailers of gRPC-Web.
 const TRAILERS: u8 = 0x80;
 
-/// The longest trailers of gRPC-Web that are read.
+/// Maximum length of the trailers of gRPC-Web.
 const MAX_TRAILERS: usize = 64 << 10;
 
 /// Splits the bodies of an exchange into gRPC messages.
@@ -37,25 +37,25 @@ pub(super) struct Reader {
     trailers: Option<Fields>,
 }
 
-/// One direction.
+/// A direction.
 #[derive(Debug, Default)]
 struct Half {
     state: State,
     count: Count,
-    /// It was seen from its beginning.
+    /// The direction was seen from its beginning.
     whole: bool,
     /// `grpc-encoding`.
     encoding: Option<String>,
-    /// It is base64, which nobody did to the messages but to all of it.
+    /// Decoder for base64, which gRPC-Web applies to the complete body and not to each message.
     text: Option<base64::Decoder>,
 }
 
 #[derive(Debug)]
 enum State {
-    /// So many bytes of the next prefix are there.
+    /// So many bytes of the next prefix were received.
     Prefix([u8; PREFIX], usize),
     Message(Open),
-    /// What comes is not read: bytes are missing, or it is no gRPC.
+    /// Further bytes are ignored: bytes are missing, or the contents are not gRPC.
     Lost,
 }
 
@@ -147,7 +147,7 @@ impl Reader {
         half.whole = true;
         half.text = (kind == Some(Kind::WebText)).then(base64::Decoder::default);
         if kind.is_none() {
-            // Such as the page of a proxy that says why there is no answer.
+            // The contents are, for instance, the error page of a proxy.
             half.state = State::Lost;
         }
     }
@@ -206,7 +206,7 @@ impl Reader {
 
     fn gap(&mut self, from: Sender, len: Option<u64>, time_ns: u64, notes: &mut Notes) {
         let half = self.half(from);
-        // How many bytes missing base64 stood for depends on where it was padded.
+        // The decoded length of missing base64 depends on its padding.
         let len = len.filter(|_| half.text.is_none());
         match (&mut half.state, len) {
             (State::Lost, _) => {}
@@ -326,11 +326,11 @@ impl Open {
 enum Kind {
     Http2,
     Web,
-    /// The same as base64.
+    /// gRPC-Web encoded as base64.
     WebText,
 }
 
-/// What a head says that its contents are.
+/// Returns the kind of contents that a head declares.
 fn kind(headers: &Fields) -> Option<Kind> {
     const PLAIN: &[u8] = b"application/grpc";
     let media = headers.media_type()?;
@@ -348,7 +348,7 @@ fn kind(headers: &Fields) -> Option<Kind> {
     }
 }
 
-/// `/package.Service/Method`.
+/// Splits `/package.Service/Method`.
 fn split(path: &str) -> Option<(String, String)> {
     let path = path.strip_prefix('/')?;
     let path = path.split_once('?').map_or(path, |(path, _)| path);
@@ -356,7 +356,7 @@ fn split(path: &str) -> Option<(String, String)> {
     Some((service.to_owned(), method.to_owned()))
 }
 
-/// Lines of name and value, as gRPC-Web has its trailers.
+/// Parses lines of name and value, the format of gRPC-Web trailers.
 fn fields(bytes: &[u8]) -> Fields {
     let mut fields = Fields::default();
     for line in bytes.split(|&b| b == b'\n') {

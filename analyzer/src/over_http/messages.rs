@@ -1,13 +1,13 @@
-//! Messages that are kept, where contents were asked for, within a limit.
+//! Storage for messages whose contents are kept, up to a limit.
 
 use super::Notes;
 use crate::exchange::Note;
 
-/// The most messages that are kept of an exchange: an empty one takes two bytes on the wire and
+/// Maximum number of messages kept of an exchange: an empty message takes two bytes on the wire and
 /// fifty times as much here.
 const MAX_MESSAGES: usize = 1 << 20;
 
-/// Messages that are kept, up to a limit; none if their contents were not asked for.
+/// The kept messages, up to a limit; `None` if contents are not kept.
 #[derive(Debug)]
 pub(super) struct Kept<T>(Option<Vec<T>>);
 
@@ -16,17 +16,17 @@ impl<T> Kept<T> {
         Self(keep.then(Vec::new))
     }
 
-    /// Contents were asked for.
+    /// Returns whether contents are kept.
     pub(super) fn is_on(&self) -> bool {
         self.0.is_some()
     }
 
-    /// The contents of the next message are needed.
+    /// Returns whether the contents of the next message are needed.
     pub(super) fn has_room(&self) -> bool {
         self.0.as_ref().is_some_and(|messages| messages.len() < MAX_MESSAGES)
     }
 
-    /// Keeps a message, if contents were asked for.
+    /// Stores a message, if contents are kept.
     pub(super) fn push(&mut self, message: T, notes: &mut Notes) {
         match &mut self.0 {
             Some(messages) if messages.len() < MAX_MESSAGES => messages.push(message),

@@ -19,7 +19,7 @@ use std::fmt::Debug;
 use crate::coding::StreamDecoder;
 use crate::exchange::{Carried, Exchange, Fields, Note, Request, Sender};
 
-/// Reads the messages of a protocol out of the contents of one exchange.
+/// Reads the messages of a protocol from the contents of an exchange.
 #[derive(Debug)]
 pub(crate) struct Reader {
     protocol: Box<dyn Protocol>,
@@ -93,13 +93,13 @@ const DOORS: [Door; 3] = [websocket::DOOR, grpc::DOOR, events::DOOR];
 enum Coded {
     Not,
     By(Box<StreamDecoder>),
-    /// It cannot be undone, or not any more.
+    /// The coding cannot be undone, or no longer.
     Lost,
 }
 
 impl Reader {
-    /// A head was read: the reader that the contents of the exchange need from now on, if they need
-    /// one. `keep` their messages.
+    /// Processes a head. Returns the reader that the contents of the exchange need from now on, if
+    /// any. `keep` keeps their messages.
     pub(crate) fn head(
         reader: &mut Option<Box<Self>>,
         exchange: &Exchange,
@@ -131,7 +131,7 @@ impl Reader {
         *reader = Some(new);
     }
 
-    /// A reader for a connection that the response with these fields has upgraded to WebSocket.
+    /// Returns a reader for a connection that the response with these fields upgraded to WebSocket.
     pub(crate) fn upgraded(response: &Fields, keep: bool) -> Box<Self> {
         let mut socket = websocket::Reader::new(keep);
         let mut notes = Notes::default();
@@ -140,7 +140,7 @@ impl Reader {
         Box::new(Self { protocol, client: Coded::Not, server: Coded::Not, notes })
     }
 
-    /// Contents are kept as messages, and not as bytes once more.
+    /// Returns whether contents are kept as messages, and not as bytes in addition.
     pub(crate) fn replaces_body(&self) -> bool {
         self.protocol.replaces_body()
     }
@@ -154,7 +154,7 @@ impl Reader {
         further != Further::Other
     }
 
-    /// Prepares for the content coding that these fields tell of.
+    /// Prepares for the content coding that these fields declare.
     fn coded(&mut self, headers: &Fields, from: Sender) {
         let coded = match StreamDecoder::of(headers) {
             Ok(None) => Coded::Not,
@@ -171,7 +171,7 @@ impl Reader {
         }
     }
 
-    /// Bytes of the contents of one side, the last of which was handed over at `time_ns`.
+    /// Processes bytes of the contents of a side. The call with the last byte was at `time_ns`.
     pub(crate) fn data(&mut self, from: Sender, bytes: &[u8], time_ns: u64) {
         let coded = match from {
             Sender::Client => &mut self.client,
@@ -191,8 +191,8 @@ impl Reader {
         }
     }
 
-    /// So many bytes of the contents of one side are missing; with `None` it is not known how many,
-    /// or whether any.
+    /// Processes missing bytes of the contents of a side; with `None` their number is unknown, and
+    /// may be 0.
     pub(crate) fn lost(&mut self, from: Sender, len: Option<u64>, time_ns: u64) {
         let coded = match from {
             Sender::Client => &mut self.client,
@@ -200,7 +200,7 @@ impl Reader {
         };
         match coded {
             Coded::Not => self.protocol.lost(from, len, time_ns, &mut self.notes),
-            // What follows refers to what is missing.
+            // The following data refers to the missing bytes.
             Coded::By(_) => {
                 *coded = Coded::Lost;
                 self.protocol.stop(from);
@@ -210,8 +210,8 @@ impl Reader {
         }
     }
 
-    /// Nothing follows: what was found goes into the exchange. Contents that end inside of a
-    /// message make it incomplete.
+    /// Ends the reading and stores the result in the exchange. Contents that end inside a message
+    /// make the exchange incomplete.
     pub(crate) fn finish(self, exchange: &mut Exchange) {
         let Self { protocol, mut notes, .. } = self;
         let (carried, whole) = protocol.finish(exchange, &mut notes);
@@ -227,7 +227,7 @@ impl Reader {
 struct Notes(Vec<Note>);
 
 impl Notes {
-    /// Adds a note, once.
+    /// Adds a note, unless it is already present.
     fn add(&mut self, note: Note) {
         if !self.0.contains(&note) {
             self.0.push(note);

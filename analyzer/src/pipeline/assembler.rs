@@ -1,4 +1,4 @@
-//! Turns the records of a capture into the items of a listing, in order, and counts.
+//! Turns the records of a capture into the items of a listing, in order, and counts them.
 
 use std::collections::HashSet;
 use std::io;
@@ -16,25 +16,25 @@ use crate::exchange::{ConnectionInfo, Handshake, Item, Note, SharedConnection};
 use crate::sink::{Failure, Flow, Kind, RecordSink, Stop};
 use crate::timeline::Timeline;
 
-/// What is done with a capture.
+/// Options for processing a capture.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
-    /// List both ends of a connection where both were recorded, rather than the client's.
+    /// List both ends of a connection if both were recorded, rather than only the client's.
     pub both_ends: bool,
     /// Keep the contents of messages and streams.
     pub bodies: bool,
-    /// List items as they end, for somebody who waits for them, and not by when they began.
+    /// List items as they end, for a waiting reader, and not by start time.
     pub as_finished: bool,
-    /// The capture is of plaintext from the wire, not from inside TLS. An [`Input`] says so
-    /// itself.
+    /// The capture is of plaintext from the wire, not from inside TLS. An [`Input`] reports its
+    /// kind itself.
     ///
     /// [`Input`]: crate::input::Input
     pub plaintext: bool,
 }
 
-/// Takes the items of a listing. After it has returned `Break`, it is not called again.
+/// Receives the items of a listing. After it has returned `Break`, it is not called again.
 pub trait ItemSink {
-    /// One more item, in the order of the listing.
+    /// Processes the next item, in the order of the listing.
     fn item(&mut self, item: Item) -> Flow;
 }
 
@@ -45,7 +45,7 @@ impl<F: FnMut(Item)> ItemSink for F {
     }
 }
 
-/// Keeps items until their turn comes.
+/// Holds items until their turn in the listing.
 impl<S: ItemSink> Lister for S {
     type Held = Item;
 
@@ -63,7 +63,7 @@ impl<S: ItemSink> Lister for S {
     }
 }
 
-/// Where what is assembled is listed.
+/// Where items are listed: in this thread or in another.
 #[derive(Debug)]
 enum Listing<L: Lister> {
     Here(Order<L>),
@@ -71,7 +71,7 @@ enum Listing<L: Lister> {
 }
 
 impl<L: Lister> Listing<L> {
-    /// A record was assembled.
+    /// Lists the steps of a record.
     fn take(&mut self, timeline: &mut Timeline) -> Flow {
         match self {
             Listing::Here(order) => {
@@ -94,17 +94,17 @@ impl<L: Lister> Listing<L> {
     }
 }
 
-/// Totals of a capture: of what is listed where no filter holds something back.
+/// Totals of a capture. Without a filter they are the totals of the listing.
 #[derive(Debug, Clone, Default)]
 pub struct Summary {
     /// Exchanges.
     pub exchanges: u64,
-    /// How many items a filter let through; `None` without one. All other totals are of the whole
-    /// capture.
+    /// Number of items that matched the filter; `None` without a filter. All other totals are of
+    /// the complete capture.
     pub listed: Option<u64>,
-    /// Connections, or rests of connections, that are not HTTP.
+    /// Connections, or remainders of connections, that are not HTTP.
     pub streams: u64,
-    /// TLS handshakes; of the two ends of a connection those of the one that is listed.
+    /// TLS handshakes; of a connection recorded at both ends, only those of the listed end.
     pub handshakes: u64,
     /// Connections.
     pub connections: u64,
@@ -114,22 +114,22 @@ pub struct Summary {
     pub incomplete: u64,
     /// Bytes that are known to be missing.
     pub lost_bytes: u64,
-    /// Events that the recorder lost; `None` where the capture does not say.
+    /// Events that the recorder lost; `None` if the capture has no counters.
     pub dropped_events: Option<u64>,
-    /// When the capture began, nanoseconds since the Unix epoch; `None` if nothing is in it.
+    /// Start of the capture, nanoseconds since the Unix epoch; `None` if it is empty.
     pub start_ns: Option<u64>,
-    /// When it ended: time of the closing counters or, where they are missing, of the last data,
-    /// gap or close of what is listed. Descriptions and handshakes do not count, since a pcapng can
-    /// only hold those of connections that were used.
+    /// End of the capture: the time of the closing counters or, if they are missing, of the last
+    /// listed data, gap or close. Descriptions and handshakes do not count, since a pcapng can
+    /// contain only those of used connections.
     pub end_ns: Option<u64>,
-    /// The capture was ended in an orderly way. Other programs' captures do not say; they count
-    /// as closed when they were read to their end.
+    /// The capture was closed. Captures of other programs do not record this; they count as closed
+    /// if they were read to their end.
     pub closed: bool,
-    /// What was unusual about the capture as a whole.
+    /// Notes about the capture as a whole.
     pub notes: Vec<Note>,
 }
 
-/// Makes items of the records of a capture, as they come.
+/// Assembles items from the records of a capture as they arrive.
 #[derive(Debug)]
 pub struct Assembler<L: Lister> {
     options: Options,
@@ -141,22 +141,22 @@ pub struct Assembler<L: Lister> {
     pids: HashSet<u32>,
     timeline: Timeline,
     stats: Option<Stats>,
-    /// Records of connections that the file does not describe, which only damage can cause.
+    /// Number of records whose connection the file does not describe, which only damage can cause.
     undescribed: u64,
     summary: Summary,
     listing: Listing<L>,
 }
 
 impl<L: Lister> Assembler<L> {
-    /// One whose items go to `lister`.
+    /// Creates an assembler whose items go to `lister`.
     pub fn new(options: Options, lister: L) -> Self {
         Self::with(options, Listing::Here(Order::new(options.as_finished, lister)))
     }
 
-    /// The same with a thread for what `lister` does.
+    /// Creates an assembler that calls `lister` in a thread of its own.
     ///
     /// # Errors
-    /// If the system has no thread for it.
+    /// The system cannot create a thread.
     pub fn with_lister_thread(options: Options, lister: L) -> io::Result<Self>
     where
         L: Send + 'static,
@@ -181,7 +181,7 @@ impl<L: Lister> Assembler<L> {
         }
     }
 
-    /// Where the items go; `None` where that is in another thread.
+    /// Returns the lister; `None` if it is in another thread.
     pub fn lister(&mut self) -> Option<&mut L> {
         match &mut self.listing {
             Listing::Here(order) => Some(order.lister()),
@@ -189,11 +189,11 @@ impl<L: Lister> Assembler<L> {
         }
     }
 
-    /// The reading has ended. `start_ns` is the time in the head of the file; `to_end` is false if
-    /// damage cut the file short.
+    /// Ends the reading. `start_ns` is the time in the head of the file; `to_end` is false if the
+    /// file was truncated by damage.
     ///
     /// # Errors
-    /// If the lister fails, or has failed in its thread.
+    /// The lister fails, or has failed in its thread.
     pub fn finish(mut self, start_ns: u64, to_end: bool) -> Result<(Summary, L), Failure> {
         let mut open: Vec<_> = std::mem::take(&mut self.connections).into_iter().collect();
         open.sort_by_key(|(conn, _)| *conn);
@@ -254,7 +254,7 @@ impl<L: Lister> Assembler<L> {
         close: Option<&record::Close>,
         ts_ns: u64,
     ) {
-        // The other end is listed, and this one has no place in the timeline yet.
+        // The other end is listed, and this end has no place in the timeline yet.
         if shadow {
             return;
         }
@@ -272,7 +272,7 @@ impl<L: Lister> Assembler<L> {
         self.summary.start_ns.get_or_insert(ts_ns);
     }
 
-    /// Something that is listed, or that closes the capture.
+    /// Updates start and end for a listed record, or for the closing counters.
     fn see_listed(&mut self, ts_ns: u64) {
         self.see(ts_ns);
         self.timeline.advance(ts_ns);
@@ -282,7 +282,7 @@ impl<L: Lister> Assembler<L> {
 
 impl<L: Lister> RecordSink for Assembler<L> {
     fn record(&mut self, record: &Record<'_>) -> Flow {
-        // The pairing forgets a connection at its end, so it is asked first then.
+        // The pairing drops a connection at its end, so query it first.
         let closing = matches!(record, Record::Close(_));
         let shadow = closing && record.conn().is_some_and(|conn| self.is_shadow(conn));
         self.pairing.observe(record);
@@ -296,7 +296,7 @@ impl<L: Lister> RecordSink for Assembler<L> {
                 self.see(connection.ts_ns);
                 self.describe(connection);
             }
-            // The other end of something that is listed; a pcapng does not have it.
+            // This is the unlisted end of a connection, which a pcapng does not contain.
             Record::Data(_) | Record::Gap(_) if shadow => {}
             Record::Data(data) => {
                 self.see_listed(data.ts_ns);

@@ -1,6 +1,6 @@
 //! A capture as an iterator, for programs that use this library.
 //!
-//! Reading happens in a thread of its own; parsing happens where the iterator is asked.
+//! Reading has a thread of its own; parsing runs in the thread that uses the iterator.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -13,7 +13,7 @@ use super::assembler::{Assembler, ItemSink, Options, Summary};
 use crate::exchange::{Exchange, Item};
 use crate::input::{Ahead, Flow, Input};
 
-/// A capture whose kind is known, about to be read.
+/// A capture of known kind, about to be read.
 ///
 /// See the [crate's documentation](crate) for an example.
 pub struct Capture {
@@ -25,12 +25,12 @@ impl Capture {
     /// Opens a capture file: a raw log, a pcapng or a pcap, also compressed by gzip or zstd.
     ///
     /// # Errors
-    /// If it cannot be read, or is of no kind that is known.
+    /// The file cannot be read, or is of no known kind.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::from_reader(File::open(path)?)
     }
 
-    /// The same, of anything that gives bytes. They are read in another thread.
+    /// Opens a capture from any reader. It is read in another thread.
     ///
     /// # Errors
     /// As for [`Self::open`].
@@ -39,24 +39,26 @@ impl Capture {
     }
 
     /// Keeps the contents of messages ([`Body::data`](crate::exchange::Body)) and streams. By
-    /// default they are counted only.
+    /// default they are only counted.
     pub fn with_bodies(mut self) -> Self {
         self.options.bodies = true;
         self
     }
 
-    /// Gives both ends of a connection where both were recorded. By default the client's is given.
+    /// Returns both ends of a connection if both were recorded. By default only the client's end is
+    /// returned.
     pub fn with_both_ends(mut self) -> Self {
         self.options.both_ends = true;
         self
     }
 
-    /// Requests with their responses, by time of the first byte.
+    /// Iterates over requests with their responses, by time of the first byte.
     pub fn exchanges(self) -> Exchanges {
         Exchanges(self.items())
     }
 
-    /// The same, and what is not HTTP, and TLS handshakes: the lines of the listing as JSON.
+    /// Iterates over all items, those that are not HTTP and TLS handshakes included: the lines of
+    /// the JSON listing.
     pub fn items(self) -> Items {
         let plaintext = self.input.kind().is_foreign();
         let assembler = Assembler::new(Options { plaintext, ..self.options }, Finished::default());
@@ -67,7 +69,7 @@ impl Capture {
     }
 }
 
-/// Items that nobody asked for yet. No more than one record finishes.
+/// Finished items that were not returned yet. They are the items that a single record finished.
 #[derive(Debug, Default)]
 struct Finished(VecDeque<Item>);
 
@@ -78,11 +80,11 @@ impl ItemSink for Finished {
     }
 }
 
-/// Iterates over all that is listed of a capture.
+/// Iterates over the items of a capture.
 ///
-/// An error is the last thing that it gives: what comes before it stands before the damage.
+/// An error is the last element: the elements before it come from before the damage.
 pub struct Items {
-    /// Until the end was reached.
+    /// The reader and the assembler, until the end.
     reading: Option<(Ahead, Assembler<Finished>)>,
     rest: VecDeque<Item>,
     failure: Option<Error>,
@@ -94,12 +96,12 @@ impl Items {
         Self { reading, rest: VecDeque::new(), failure, summary: None }
     }
 
-    /// Totals of the capture, once all of it was iterated over.
+    /// Returns the totals of the capture, once the iteration is complete.
     pub fn summary(&self) -> Option<&Summary> {
         self.summary.as_ref().filter(|_| self.rest.is_empty())
     }
 
-    /// All was read.
+    /// Ends the reading.
     fn end(&mut self, ahead: Ahead, assembler: Assembler<Finished>) {
         match ahead.finish() {
             Ok(outcome) => {
@@ -142,7 +144,7 @@ impl Iterator for Items {
 pub struct Exchanges(Items);
 
 impl Exchanges {
-    /// Totals of the capture, once all of it was iterated over.
+    /// Returns the totals of the capture, once the iteration is complete.
     pub fn summary(&self) -> Option<&Summary> {
         self.0.summary()
     }

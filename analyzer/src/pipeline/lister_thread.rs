@@ -1,7 +1,7 @@
-//! Lists in a thread of its own what is assembled in this one.
+//! Lists, in a thread of its own, the items assembled in the calling thread.
 //!
-//! Steps go over in batches, and come back once they were taken: with them what was not needed of
-//! the items, which is freed where they were made.
+//! Steps are passed in batches, and return after they were consumed. With them return the unneeded
+//! parts of the items, which are freed in the thread that allocated them.
 
 use std::io;
 use std::sync::Arc;
@@ -13,29 +13,30 @@ use super::order::{Lister, Order, Totals};
 use crate::sink::{Failure, Flow, Stop};
 use crate::timeline::{Step, Timeline};
 
-/// Batches that wait. A few, since assembling and listing are not even from one to the next.
+/// Number of batches that may wait. Several are useful, because assembling and listing take
+/// different times for each batch.
 const QUEUE: usize = 4;
 
-/// When a batch is full: enough that handing it over costs little, and little enough that what is
-/// in it is still in the processor's cache.
+/// Size of a full batch. It is large enough for a low cost of the hand-over, and small enough for
+/// its data to be still in the processor's cache.
 const MAX_STEPS: usize = 512;
 const MAX_BYTES: usize = 256 << 10;
 
-/// The thread that lists, and the batches on their way to it.
+/// The listing thread, and the batches on their way to it.
 #[derive(Debug)]
 pub(crate) struct ListerThread<L> {
     full: SyncSender<Vec<Step>>,
-    /// Never more than there are batches on the way.
+    /// Consumed batches; never more than there are batches in the channel.
     taken: Receiver<Vec<Step>>,
     done: Arc<AtomicBool>,
     thread: JoinHandle<Result<(Totals, L), Failure>>,
 }
 
 impl<L: Lister> ListerThread<L> {
-    /// Has `order` follow.
+    /// Starts the thread, which passes all steps to `order`.
     ///
     /// # Errors
-    /// If the system has no thread for it.
+    /// The system cannot create a thread.
     pub(crate) fn new(mut order: Order<L>) -> io::Result<Self>
     where
         L: Send + 'static,
@@ -52,7 +53,7 @@ impl<L: Lister> ListerThread<L> {
                     is_done.store(true, Ordering::Relaxed);
                     failure = stop.into_result().err();
                 }
-                // After the last batch the other side is gone.
+                // After the last batch the receiver is gone.
                 let _ = back.send(steps);
             }
             failure.map_or_else(|| order.finish(), Err)
@@ -61,7 +62,7 @@ impl<L: Lister> ListerThread<L> {
         Ok(Self { full, taken, done, thread })
     }
 
-    /// Takes over the steps, if they are enough. An error of the lister is returned at the end.
+    /// Passes the steps on, if they fill a batch. An error of the lister is returned at the end.
     pub(crate) fn take(&mut self, timeline: &mut Timeline) -> Flow {
         let (steps, bytes) = timeline.len();
         if steps >= MAX_STEPS || bytes >= MAX_BYTES {
@@ -76,15 +77,15 @@ impl<L: Lister> ListerThread<L> {
     fn send(&mut self, timeline: &mut Timeline) {
         let taken = self.taken.try_recv().unwrap_or_default();
         if self.full.send(timeline.swap(taken)).is_err() {
-            // The other side panicked, which shows at the end.
+            // The thread panicked, which is reported at the end.
             self.done.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Nothing follows: the rest is listed.
+    /// Lists the remaining items and ends the thread.
     ///
     /// # Errors
-    /// If the lister failed.
+    /// The lister failed.
     pub(crate) fn finish(mut self, timeline: &mut Timeline) -> Result<(Totals, L), Failure> {
         self.send(timeline);
         drop(self.full);

@@ -4,7 +4,7 @@
 //! records -> assembler -> connection -> timeline -> order -> lister
 //! ```
 //!
-//! [`Assembler`] is the whole of it. `order` may run in a thread of its own (`lister_thread`), and
+//! [`Assembler`] runs all of it. `order` may run in a thread of its own (`lister_thread`), and
 //! `iter` makes an iterator of the pipeline.
 
 mod assembler;

@@ -1,19 +1,21 @@
-//! Puts what the parsers finish into the order of the listing: by time of the first byte.
+//! Puts finished items into the order of the listing: by time of the first byte.
 //!
-//! Exchanges begin and end out of order across connections, so a finished one is held while an
-//! earlier one is not finished. What is held is bounded: beyond `MAX_WAITING` bytes, the earliest
-//! finished ones are listed although something earlier is still open, or can still turn up; that
-//! is then listed late, and counted. One idle connection can last as long as the capture, and a
-//! busy server finishes a million exchanges in ten seconds; neither must hold all in memory.
+//! Exchanges begin and end out of order across connections, so a finished exchange is held while an
+//! earlier exchange is unfinished. The memory of held items is bounded: beyond `MAX_WAITING` bytes,
+//! the earliest finished items are listed although an earlier item is unfinished, or can still
+//! appear. The earlier item is then listed late, and counted. An idle connection can last as long
+//! as the capture, and a busy server finishes a million exchanges in ten seconds; neither may hold
+//! all items in memory.
 //!
-//! Something can still begin before what was recorded last, since a record is made when a call
-//! returns and a sent message begins when it was entered. So a finished exchange is also held
-//! until the capture is `SETTLE_NS` past its beginning. A call that blocks for longer than that
-//! and carries the first byte of a request is listed late, and counted. So is the handshake of a
-//! connection that is not used for longer than that (see `handshakes`).
+//! An item can still begin before the last record, since a record is made when a call returns,
+//! while a sent message begins when the call was entered. So a finished exchange is also held until
+//! the capture is `SETTLE_NS` past its beginning. A call that blocks for longer and carries the
+//! first byte of a request is listed late, and counted. So is the handshake of a connection that
+//! stays unused for longer (see `handshakes`).
 //!
-//! What moves the time on is what both of sslrec's files hold at the same place: not descriptions
-//! and handshakes, which a pcapng has later. So either file gives the same order.
+//! The time advances only with records that both files of sslrec contain at the same place.
+//! Descriptions and handshakes, which a pcapng contains later, do not count. So either file has the
+//! same order.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -26,33 +28,33 @@ use crate::timeline::{Step, Ticket};
 /// How long a call may block before its request can be listed late: 10 seconds.
 const SETTLE_NS: u64 = 10_000_000_000;
 
-/// How many bytes of finished items are held, about: some ten thousand exchanges without bodies.
+/// Approximate maximum number of bytes of held items: some ten thousand exchanges without bodies.
 pub(crate) const MAX_WAITING: usize = 48 << 20;
 
 /// Lists items. After a method has returned `Break`, none is called again.
 pub trait Lister {
-    /// What is kept of an item until its turn comes.
+    /// The part of an item that is held until its turn.
     type Held: Debug;
 
-    /// An item is finished.
+    /// Processes a finished item.
     fn hold(&mut self, item: Item) -> ControlFlow<Stop, Holding<Self::Held>>;
 
-    /// Its turn has come. An exchange is the `id`th one.
+    /// Lists an item at its turn. An exchange has the number `id`.
     fn list(&mut self, held: Self::Held, id: u64) -> Flow;
 }
 
-/// What becomes of an item that is finished.
+/// The result of holding a finished item.
 #[derive(Debug)]
 pub struct Holding<H> {
-    /// What is kept.
+    /// The part that is held.
     pub held: H,
-    /// About how much memory that takes.
+    /// Its approximate memory in bytes.
     pub bytes: usize,
-    /// What is not needed.
+    /// The parts of the item that are no longer needed.
     pub rest: Option<Item>,
 }
 
-/// How many there were.
+/// Numbers of listed items.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Totals {
     pub(crate) exchanges: u64,
@@ -60,13 +62,13 @@ pub(crate) struct Totals {
     pub(crate) handshakes: u64,
     /// Exchanges and streams that are not complete.
     pub(crate) incomplete: u64,
-    /// Listed after one that began later.
+    /// Items listed after an item that began later.
     pub(crate) late: u64,
-    /// Items were listed before one that was known to be earlier and was not finished.
+    /// Items were listed although a known earlier item was unfinished.
     pub(crate) overflowed: bool,
 }
 
-/// Something that is finished and not listed.
+/// A finished item that is not listed yet.
 #[derive(Debug)]
 struct Waiting<H> {
     held: H,
@@ -74,25 +76,25 @@ struct Waiting<H> {
     is_exchange: bool,
 }
 
-/// Passes finished items on by the time of their first byte.
+/// Passes finished items on in the order of their first byte.
 #[derive(Debug)]
 pub(crate) struct Order<L: Lister> {
-    /// What began and is not finished.
+    /// Items that began and are unfinished.
     open: BTreeSet<Ticket>,
     waiting: BTreeMap<Ticket, Waiting<L::Held>>,
     waiting_bytes: usize,
     now_ns: u64,
     released_ns: u64,
-    /// Nothing waits for what is not finished.
+    /// Items are listed as they finish, and do not wait for others.
     as_finished: bool,
     totals: Totals,
     lister: L,
-    /// The lister takes nothing more.
+    /// The lister has stopped.
     stopped: bool,
 }
 
 impl<L: Lister> Order<L> {
-    /// One that lists by time of the first byte, or `as_finished`.
+    /// Creates an order by time of the first byte, or `as_finished`.
     pub(crate) fn new(as_finished: bool, lister: L) -> Self {
         Self {
             open: BTreeSet::new(),
@@ -107,13 +109,13 @@ impl<L: Lister> Order<L> {
         }
     }
 
-    /// Who lists.
+    /// Returns the lister.
     pub(crate) fn lister(&mut self) -> &mut L {
         &mut self.lister
     }
 
-    /// The next steps. Parts of an item that are not needed stay in its step. Nothing happens once
-    /// the lister has stopped.
+    /// Processes steps. Unneeded parts of an item stay in its step. Does nothing once the lister
+    /// has stopped.
     pub(crate) fn steps(&mut self, steps: &mut [Step]) -> Flow {
         if self.stopped {
             return Flow::Continue(());
@@ -145,10 +147,10 @@ impl<L: Lister> Order<L> {
         Flow::Continue(())
     }
 
-    /// Nothing follows: the rest is listed.
+    /// Lists the remaining items.
     ///
     /// # Errors
-    /// If the lister fails.
+    /// The lister fails.
     pub(crate) fn finish(mut self) -> Result<(Totals, L), Failure> {
         while !self.stopped {
             match self.release(true) {
@@ -184,8 +186,8 @@ impl<L: Lister> Order<L> {
         ControlFlow::Continue(rest)
     }
 
-    /// Lists the next item, if it is certain which one that is or too much waits. `at_end` says
-    /// that nothing more will begin.
+    /// Lists the next item, if it is certain to be the next or if too many bytes wait. `at_end` is
+    /// set if no more items will begin.
     fn release(&mut self, at_end: bool) -> ControlFlow<Stop, bool> {
         let Some(first) = self.waiting.first_entry() else {
             return ControlFlow::Continue(false);

@@ -1,35 +1,35 @@
-//! One direction of a TCP connection: segments in any order become bytes in order, and holes.
+//! A direction of a TCP connection: turns segments in any order into bytes in order, and gaps.
 
 use std::collections::BTreeMap;
 
 use crate::sink::Flow;
 
-/// What is kept of the bytes handed on, so that a retransmission with other data is noticed.
+/// Number of the last output bytes that are kept, to detect a retransmission with other data.
 const HISTORY: usize = 32 << 10;
 
-/// What a piece that is held costs besides its bytes: counted, so that the bound on what is held
-/// also bounds the number of pieces, which may be of one byte or none.
+/// Cost of a held piece besides its bytes. Counting it makes the bound on held bytes also a bound
+/// on the number of pieces, which may have a single byte or none.
 const PIECE_COST: usize = 512;
 
-/// What comes out.
+/// An output of the reassembly.
 pub(super) enum Output<'a> {
-    /// Bytes at this place in the stream, captured at this time.
+    /// Bytes at this offset of the stream, captured at this time.
     Data { offset: u64, ts_ns: u64, bytes: &'a [u8] },
-    /// So many bytes are missing at this place.
+    /// So many bytes are missing at this offset.
     Gap { offset: u64, len: u64 },
-    /// A retransmission did not hold the same bytes; the ones that came first were kept.
+    /// A retransmission had different bytes; the first transmission was kept.
     Overlap,
 }
 
-/// Takes the output.
+/// Receives the output.
 pub(super) type Emit<'a> = dyn FnMut(Output<'_>) -> Flow + 'a;
 
-/// A piece that came before its turn.
+/// A segment that arrived early.
 #[derive(Debug)]
 struct Piece {
     ts_ns: u64,
     bytes: Vec<u8>,
-    /// Bytes after it that the snaplen cut off.
+    /// Number of bytes after it that the snaplen cut off.
     missing: u64,
 }
 
@@ -39,27 +39,27 @@ impl Piece {
     }
 }
 
-/// See the module. Places are counted in 64 bits from the first byte of the stream, so that
-/// sequence numbers may wrap around as often as they like.
+/// A direction of a TCP connection. Offsets are 64-bit numbers from the first byte of the stream,
+/// so that sequence numbers may wrap any number of times.
 #[derive(Debug, Default)]
 pub(super) struct Half {
-    /// Sequence number of the byte at `offset`, once known.
+    /// Sequence number of the byte at `offset`, if known.
     next_seq: Option<u32>,
     offset: u64,
     pending: BTreeMap<u64, Piece>,
     pending_bytes: usize,
     /// The end that the other side acknowledged.
     acked: u64,
-    /// Segments seen since it became known that the byte at `offset` was acknowledged.
+    /// Number of segments since an acknowledgment of the byte at `offset` was seen.
     since_acked: u32,
     /// Length of the stream, once its FIN was seen.
     end: Option<u64>,
-    /// The last bytes before `offset`, none of which were missing.
+    /// The last bytes before `offset`, up to the last gap.
     history: Vec<u8>,
 }
 
 impl Half {
-    /// The stream begins with this sequence number.
+    /// Sets the sequence number of the first byte.
     pub(super) fn begin(&mut self, seq: u32) {
         self.next_seq.get_or_insert(seq);
     }
@@ -68,12 +68,13 @@ impl Half {
         self.next_seq.is_some()
     }
 
-    /// Distance of a sequence number from the next byte; negative is before it.
+    /// Returns the distance of a sequence number from the next byte; it is negative before that
+    /// byte.
     pub(super) fn distance(&self, seq: u32) -> Option<i32> {
         Some(seq.wrapping_sub(self.next_seq?).cast_signed())
     }
 
-    /// Nothing more is expected; only the place stays known.
+    /// Frees the memory of the direction; only its offset is kept.
     pub(super) fn retire(&mut self) {
         self.history = Vec::new();
         self.pending = BTreeMap::new();
@@ -84,22 +85,22 @@ impl Half {
         self.offset
     }
 
-    /// Memory for what came before its turn, about.
+    /// Returns the approximate memory of early segments.
     pub(super) fn pending_bytes(&self) -> usize {
         self.pending_bytes
     }
 
-    /// Everything up to the FIN was handed on.
+    /// Returns whether everything up to the FIN was output.
     pub(super) fn is_ended(&self) -> bool {
         self.end.is_some_and(|end| self.offset >= end)
     }
 
-    /// A FIN was seen.
+    /// Returns whether a FIN was seen.
     pub(super) fn has_fin(&self) -> bool {
         self.end.is_some()
     }
 
-    /// The stream ends at this sequence number.
+    /// Sets the sequence number of the end.
     pub(super) fn fin(&mut self, seq: u32) {
         let Some(distance) = self.distance(seq) else { return };
         if let Some(end) = self.offset.checked_add_signed(i64::from(distance)) {
@@ -107,11 +108,11 @@ impl Half {
         }
     }
 
-    /// The other side has everything before this sequence number.
+    /// Notes that the other side has received everything before this sequence number.
     pub(super) fn acknowledge(&mut self, seq: u32) {
         let Some(distance) = self.distance(seq) else { return };
         let Ok(ahead) = u64::try_from(distance) else { return };
-        // The FIN takes a number, too, and is no byte.
+        // The FIN takes a sequence number, but is not a byte.
         let acked = (self.offset + ahead).min(self.end.unwrap_or(u64::MAX));
         if acked > self.acked.max(self.offset) {
             if self.acked <= self.offset {
@@ -121,9 +122,9 @@ impl Half {
         }
     }
 
-    /// A segment of the connection was seen. After enough of them, an acknowledged byte that is
-    /// not there will not come any more: `patience` is how far captures are taken to be out of
-    /// order.
+    /// Counts a segment of the connection. After `patience` of them, an acknowledged byte that is
+    /// still missing is given up: captures are assumed to be out of order by at most that many
+    /// segments.
     pub(super) fn tick(&mut self, patience: u32, output: &mut Emit<'_>) -> Flow {
         if self.acked <= self.offset {
             return Flow::Continue(());
@@ -135,7 +136,7 @@ impl Half {
         Flow::Continue(())
     }
 
-    /// The bytes of a segment, of which the last `missing` were not captured.
+    /// Processes the bytes of a segment, of which the last `missing` were not captured.
     pub(super) fn segment(
         &mut self,
         seq: u32,
@@ -166,14 +167,14 @@ impl Half {
         self.drain(output)
     }
 
-    /// Hands everything on that is held, with gaps for what is not there.
+    /// Outputs all held bytes, with gaps for missing bytes.
     pub(super) fn flush(&mut self, output: &mut Emit<'_>) -> Flow {
         let last = self.pending.last_key_value().map_or(0, |(at, piece)| at + piece.len());
         let end = self.end.unwrap_or(0).max(last).max(self.acked);
         self.give_up_before(end, output)
     }
 
-    /// Declares what is missing before the first piece that is held.
+    /// Outputs a gap for the bytes before the first held piece.
     pub(super) fn skip_hole(&mut self, output: &mut Emit<'_>) -> Flow {
         if let Some((&at, _)) = self.pending.first_key_value() {
             self.give_up_before(at, output)?;
@@ -181,7 +182,7 @@ impl Half {
         Flow::Continue(())
     }
 
-    /// Moves to `end`, with gaps for what is not there.
+    /// Advances to `end`, with gaps for missing bytes.
     fn give_up_before(&mut self, end: u64, output: &mut Emit<'_>) -> Flow {
         while self.offset < end {
             let hole_end = self.pending.first_key_value().map_or(end, |(&at, _)| at.min(end));
@@ -193,8 +194,7 @@ impl Half {
         Flow::Continue(())
     }
 
-    /// Keeps bytes whose turn has not come. Those that came first win, as they do on most
-    /// receivers.
+    /// Holds early bytes. The first transmission wins, as on most receivers.
     fn keep(
         &mut self,
         at: u64,
@@ -236,7 +236,7 @@ impl Half {
         Flow::Continue(())
     }
 
-    /// Hands on what is held and has its turn now.
+    /// Outputs the held bytes that are now in order.
     fn drain(&mut self, output: &mut Emit<'_>) -> Flow {
         while let Some(first) = self.pending.first_entry() {
             let at = *first.key();
@@ -263,7 +263,7 @@ impl Half {
             self.remember(bytes);
             self.advance(bytes.len() as u64);
         }
-        // What the snaplen cut off may have been captured by a retransmission.
+        // A retransmission may contain the bytes that the snaplen cut off.
         let hole = self
             .pending
             .first_key_value()
@@ -297,8 +297,8 @@ impl Half {
         self.history.extend_from_slice(&bytes[bytes.len().saturating_sub(HISTORY)..]);
     }
 
-    /// `bytes` begin `back` bytes before the next one, and are not what was handed on there, as
-    /// far as that is remembered.
+    /// Compares `bytes`, which begin `back` bytes before the next byte, with the output there, as
+    /// far as it is kept. Returns whether they differ.
     fn differs_from_history(&self, back: u64, bytes: &[u8]) -> bool {
         let back = usize::try_from(back).unwrap_or(usize::MAX);
         let forgotten = back.saturating_sub(self.history.len());

@@ -1,15 +1,15 @@
 //! TCP reassembly: the segments of a packet capture into the records of connections.
 //!
-//! A capture is not the wire: it may begin and end in the middle of a connection, be out of order
-//! by a few packets, hold packets twice, and lack some. What was sent and is not there becomes a
-//! gap at its place, once it is known that it will not come:
+//! A capture can differ from the wire: it may begin and end in the middle of a connection, be out
+//! of order by a few packets, contain packets twice, and lack some. Missing bytes become a gap at
+//! their place, once it is certain that they will not come:
 //!
-//! - the other side acknowledged it, and `REORDERED` further segments did not bring it; or
-//! - more than `MAX_PENDING` bytes wait behind it; or
+//! - the other side acknowledged them, and `REORDERED` further segments did not contain them; or
+//! - more than `MAX_PENDING` bytes wait behind them; or
 //! - the connection or the capture ended.
 //!
-//! Memory is bounded: see the constants. Where segments overlap, the bytes that came first are
-//! kept, and a difference is noted.
+//! Memory is bounded: see the constants. If segments overlap, the first bytes are kept, and a
+//! difference adds a note.
 
 mod half;
 
@@ -29,22 +29,23 @@ use crate::exchange::Note;
 pub use crate::sink::Segment;
 use crate::sink::{Flow, RecordSink};
 
-/// How many segments of a connection a capture may be out of order. Captures from several queues
+/// By how many segments of a connection a capture may be out of order. Captures from several queues
 /// of a network card swap neighbours.
 const REORDERED: u32 = 4;
 
-/// The most that is held of one direction while a segment before it is missing: more than a
-/// default Linux receiver takes in (6 MiB), so that a whole window survives one hole.
+/// Maximum number of bytes held in a direction while an earlier segment is missing. It exceeds the
+/// window of a default Linux receiver (6 MiB), so that a complete window survives a single hole.
 const MAX_PENDING: usize = 8 << 20;
 
-/// The most that is held over all connections.
+/// Maximum number of bytes held for all connections.
 const MAX_PENDING_TOTAL: usize = 256 << 20;
 
-/// The most connections that are followed at once; each takes about 1.5 KiB here and in what
-/// follows. A port scan makes one of every packet.
+/// Maximum number of connections that are followed at a time; each takes about 1.5 KiB here and in
+/// the further processing. A port scan creates a connection for every packet.
 const MAX_FLOWS: usize = 1 << 18;
 
-/// Sequence numbers further apart than the largest window (RFC 7323) are of another connection.
+/// Sequence numbers that differ by more than the largest window (RFC 7323) belong to another
+/// connection.
 const MAX_WINDOW: u32 = 1 << 30;
 
 /// A connection; the two directions are named after its local end, the client.
@@ -70,12 +71,12 @@ pub struct Reassembler {
 }
 
 impl Reassembler {
-    /// No segment seen yet.
+    /// Creates a reassembler without connections.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The next segment of the capture.
+    /// Processes the next segment of the capture.
     pub fn segment(&mut self, segment: &Segment<'_>, sink: &mut dyn RecordSink) -> Flow {
         self.last_ns = self.last_ns.max(segment.ts_ns);
         let (a, b) = (segment.src, segment.dst);
@@ -88,7 +89,7 @@ impl Reassembler {
         }
         let has_bytes = !segment.payload.is_empty() || segment.missing > 0;
         if !self.flows.contains_key(&key) {
-            // What belongs to no connection and carries nothing would make one without content.
+            // An empty segment without a connection would create a connection without content.
             if !segment.syn && !has_bytes {
                 return Flow::Continue(());
             }
@@ -110,8 +111,8 @@ impl Reassembler {
         Flow::Continue(())
     }
 
-    /// Forgets the half of the connections that was not heard of for longest. Those that are closed
-    /// were kept to recognise what still comes of them.
+    /// Drops the half of the connections that was idle for longest. Closed connections, which were
+    /// kept only to recognise late segments, are dropped first.
     fn make_room(&mut self, sink: &mut dyn RecordSink) -> Flow {
         let mut idle: Vec<_> = self
             .flows
@@ -130,7 +131,7 @@ impl Reassembler {
         Flow::Continue(())
     }
 
-    /// The capture ended.
+    /// Ends the capture.
     pub fn finish(&mut self, sink: &mut dyn RecordSink) -> Flow {
         let mut flows: Vec<TcpConnection> = std::mem::take(&mut self.flows).into_values().collect();
         flows.sort_by_key(|flow| flow.conn);
@@ -159,14 +160,14 @@ impl TcpConnection {
         }
     }
 
-    /// The record that describes the connection, which begins with `first`.
+    /// Returns the record that describes the connection, which begins with `first`.
     fn description(&self, first: &Segment<'_>) -> Connection {
         let remote = if first.src == self.local { first.dst } else { first.src };
         Connection {
             conn: self.conn,
             ts_ns: first.ts_ns,
             pid: 0,
-            // Ports are no proof of the role.
+            // Ports do not prove the role.
             role: if first.syn { Role::Client } else { Role::Unknown },
             addr: AddrKind::Exact,
             local: Some(self.local),
@@ -184,12 +185,12 @@ impl TcpConnection {
         self.halves.sent.pending_bytes() + self.halves.received.pending_bytes()
     }
 
-    /// The segment is of another connection on the same addresses.
+    /// Returns whether the segment belongs to another connection between the same addresses.
     fn is_other(&self, segment: &Segment<'_>) -> bool {
         let direction = self.direction(segment);
         let (half, syn) = (&self.halves[direction], self.syns[direction]);
         if segment.syn {
-            // The same number again is the same SYN again.
+            // A SYN with the same number is a retransmission.
             return match syn {
                 Some(seq) => seq != segment.seq,
                 None => half.is_known() && half.distance(segment.seq.wrapping_add(1)) != Some(0),
@@ -202,7 +203,8 @@ impl TcpConnection {
 
     fn segment(&mut self, segment: &Segment<'_>, sink: &mut dyn RecordSink) -> Flow {
         self.last_ns = segment.ts_ns;
-        // What comes after the end is retransmitted, or was under way when the other side reset.
+        // A segment after the end is retransmitted, or was on its way when the other side reset the
+        // connection.
         if self.closed {
             return Flow::Continue(());
         }
@@ -251,8 +253,8 @@ impl TcpConnection {
         Flow::Continue(())
     }
 
-    /// A reset counts only where the receiver would accept it, near the expected place: others
-    /// are forged or late.
+    /// Processes a reset. It counts only near the expected sequence number, where the receiver
+    /// would accept it: other resets are forged or late.
     fn reset(
         &mut self,
         direction: Direction,
@@ -262,13 +264,13 @@ impl TcpConnection {
         let half = &self.halves[direction];
         let near =
             half.distance(segment.seq).is_none_or(|d| d.unsigned_abs() as usize <= MAX_PENDING);
-        // The answer to a SYN on a closed port has the number 0.
+        // The reset for a SYN to a closed port has the number 0.
         if near || segment.seq == 0 {
-            // Gaps come before what is said about the end.
+            // Gaps come before the records about the end.
             self.flush(segment.ts_ns, sink)?;
             sink.note(self.conn, &Note::ConnectionReset)?;
             for (dir, half) in self.halves.iter() {
-                // A side that had sent its FIN was done; resetting afterwards is common.
+                // A side that has sent its FIN was finished; a reset afterwards is common.
                 if !half.has_fin() {
                     sink.reset(self.conn, dir)?;
                 }
@@ -303,7 +305,7 @@ impl TcpConnection {
     }
 }
 
-/// Makes records of what comes out of a half.
+/// Converts the output of a direction to records.
 fn records<'a>(
     conn: u64,
     dir: Direction,

@@ -53,7 +53,7 @@ pub(super) fn run(convert: &Convert) -> Result<()> {
         .map(drop)
 }
 
-/// A copy of records from one file to another.
+/// A copy of records from file to file.
 pub(super) struct Job<'j> {
     pub(super) file: &'j PathBuf,
     pub(super) out: &'j Destination,

@@ -31,7 +31,7 @@ pub(crate) fn command(exchange: &Exchange) -> Result<Command> {
         bail!("method or URL of exchange {id} are not known, so that it cannot be repeated");
     };
     let body = request.message.body.data.as_deref().unwrap_or_default();
-    // Each character of the URL stands for one octet.
+    // Each character of the URL represents an octet.
     let url: Vec<u8> = url.chars().filter_map(|c| u8::try_from(c).ok()).collect();
     let mut words = vec!["curl".to_owned(), "--globoff".into(), "--path-as-is".into()];
     words.push(version(exchange.proto, tls).into());

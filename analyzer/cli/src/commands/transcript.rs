@@ -18,7 +18,7 @@ pub(crate) enum Form {
     Raw,
 }
 
-/// Writes the bytes of a conversation in one of the forms.
+/// Writes the bytes of a conversation in a form.
 pub(crate) struct Transcript<W> {
     out: W,
     form: Form,

@@ -1,7 +1,8 @@
-//! Undoes permessage-deflate (RFC 7692) for the messages of one side.
+//! Undoes permessage-deflate (RFC 7692) for the messages of a side.
 //!
-//! The window is always that of 32 KiB: a sender that agreed on a smaller one refers to less of it,
-//! and one that begins each message anew to nothing before it. So it stays until something is lost.
+//! The window is always 32 KiB. A sender that agreed on a smaller window refers to a part of it,
+//! and a sender that resets its state for each message does not refer to earlier messages. So the
+//! window is kept until a message is lost.
 
 use miniz_oxide::inflate::TINFLStatus as Status;
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags as flags};
@@ -9,23 +10,23 @@ use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags as
 use crate::coding;
 use sslrec_cli::size::Size;
 
-/// What a sender takes off the end of a message (section 7.2.1).
+/// The bytes that a sender removes from the end of a message (section 7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
-/// How far back DEFLATE refers (RFC 1951 section 2).
+/// Maximum distance of references in DEFLATE (RFC 1951 section 2).
 const WINDOW: usize = 32 << 10;
 
-/// The most that is decoded at a time.
+/// Maximum number of bytes decoded at a time.
 const STEP: usize = 64 << 10;
 
-/// Decompresses the messages of one direction.
+/// Decompresses the messages of a direction.
 pub(super) struct Inflate {
     decoder: Box<DecompressorOxide>,
-    /// The end of what was decoded.
+    /// The end of the decoded data.
     window: Vec<u8>,
-    /// Messages refer to those before them.
+    /// Messages may refer to earlier messages.
     takeover: bool,
-    /// What was before is not known.
+    /// Earlier data is unknown.
     lost: bool,
     taken: usize,
     given: usize,
@@ -43,16 +44,16 @@ impl Inflate {
         Self { decoder, window, takeover, lost: false, taken: 0, given: 0 }
     }
 
-    /// A message, or a part of one, was not seen.
+    /// Notes that a message, or a part of it, was not seen.
     pub(super) fn miss(&mut self) {
         self.lost = self.takeover;
         self.window.clear();
     }
 
-    /// The contents of a message, and why that is not all.
+    /// Decompresses a message. Returns its contents, and the reason if they are incomplete.
     ///
     /// # Errors
-    /// If nothing can be decoded; and why.
+    /// Nothing can be decoded, for the returned reason.
     pub(super) fn message(&mut self, payload: &[u8]) -> Result<(Vec<u8>, Option<String>), String> {
         if self.lost {
             return Err("what it is compressed against is not known; shown as sent".to_owned());
@@ -61,7 +62,7 @@ impl Inflate {
         let room = coding::limit(self.taken).saturating_sub(self.given);
         let before = self.window.len();
         let mut output = std::mem::take(&mut self.window);
-        // A message ends on a whole byte and between two blocks.
+        // A message ends at a byte boundary and between two blocks.
         self.decoder.init();
         let mut problem = None;
         for part in [payload, &TAIL] {
@@ -77,8 +78,8 @@ impl Inflate {
         Ok((message, problem))
     }
 
-    /// Decodes a part of a message behind what is there already; the first `before` bytes are of
-    /// earlier ones.
+    /// Decodes a part of a message and appends it; the first `before` bytes are from earlier
+    /// messages.
     fn part(
         &mut self,
         mut input: &[u8],
@@ -86,13 +87,13 @@ impl Inflate {
         before: usize,
         room: usize,
     ) -> Option<String> {
-        // The whole of what came before lies in the buffer, so that a reference to what is not
-        // there is an error and not a row of zeros.
+        // The buffer contains all earlier data, so that a reference beyond it is an error and not a
+        // run of zeros.
         let flags =
             flags::TINFL_FLAG_HAS_MORE_INPUT | flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
         loop {
             let at = output.len();
-            // One byte more than there is room for tells what fits from what does not.
+            // A further byte distinguishes data that fits from data that does not.
             let left = (room + 1).saturating_sub(at - before);
             output.resize(at + input.len().saturating_mul(4).clamp(256, STEP).min(left), 0);
             let (status, read, written) = decompress(&mut self.decoder, input, output, at, flags);
@@ -109,7 +110,7 @@ impl Inflate {
             match status {
                 Status::NeedsMoreInput => return None,
                 Status::HasMoreOutput => {}
-                // A block said that it was the last one, which it may (section 7.2.3.4).
+                // A block was marked as the last block, which is allowed (section 7.2.3.4).
                 Status::Done => self.decoder.init(),
                 _ => {
                     return Some(format!(
@@ -121,7 +122,7 @@ impl Inflate {
     }
 }
 
-/// Appends to a window, of which only the end is kept.
+/// Appends to a window, and keeps only its end.
 fn append(window: &mut Vec<u8>, message: &[u8]) {
     let message = &message[message.len().saturating_sub(WINDOW)..];
     let excess = (window.len() + message.len()).saturating_sub(WINDOW);

@@ -1,9 +1,10 @@
 //! WebSocket (RFC 6455), after an upgrade of HTTP/1.1 or an extended CONNECT of HTTP/2 (RFC 8441):
 //! frames of both sides into messages.
 //!
-//! A gap inside of the contents of a frame leaves the next one where it is known to be. After any
-//! other gap no frame can be found again, since nothing marks them: what follows is counted by
-//! nobody and said so. What an endpoint would refuse is noted, and read as far as it can be.
+//! After a gap inside the contents of a frame the place of the next frame is known. After any other
+//! gap no frame can be found again, since frames have no marker: further messages are not counted,
+//! and a note reports this. Data that an endpoint would reject adds a note, and is read as far as
+//! possible.
 
 mod inflate;
 
@@ -27,14 +28,14 @@ pub(super) struct Reader {
     messages: Kept<WebSocketMessage>,
 }
 
-/// One side.
+/// A side of the WebSocket.
 #[derive(Debug, Default)]
 struct Half {
     state: State,
-    /// The message whose frames are being read.
+    /// The unfinished message.
     message: Option<Message>,
     count: Count,
-    /// There is none where compression was not agreed on, or contents were not asked for.
+    /// Decompressor; `None` if compression was not agreed on, or contents are not kept.
     inflate: Option<Inflate>,
     /// A close frame was sent.
     closed: bool,
@@ -42,10 +43,10 @@ struct Half {
 
 #[derive(Debug)]
 enum State {
-    /// So many bytes of the next head are there.
+    /// So many bytes of the next head were received.
     Head([u8; MAX_HEAD], usize),
     Contents(Frame),
-    /// What comes is not read.
+    /// Further bytes are ignored.
     Lost,
 }
 
@@ -60,7 +61,7 @@ impl Default for State {
 struct Frame {
     head: Head,
     left: u64,
-    /// The message, if it is a control frame.
+    /// The message, if the frame is a control frame.
     control: Option<Message>,
 }
 
@@ -72,7 +73,7 @@ struct Message {
     bytes: u64,
     missing: u64,
     data: Vec<u8>,
-    /// Why it is not whole, unless bytes of it are missing.
+    /// Why it is incomplete, other than by missing bytes.
     defect: Option<&'static str>,
 }
 
@@ -137,7 +138,8 @@ impl Reader {
         }
     }
 
-    /// The server's answer says what was agreed on (RFC 6455 section 9.1).
+    /// Processes the server's response, which contains the agreed extensions (RFC 6455 section
+    /// 9.1).
     pub(super) fn agreed(&mut self, response: &Fields, notes: &mut Notes) {
         self.subprotocol =
             response.first("sec-websocket-protocol").map(|name| latin1(name).into_owned());
@@ -203,7 +205,7 @@ impl Reader {
         }
     }
 
-    /// A head was read.
+    /// Processes the head of a frame.
     fn begin(&mut self, from: Sender, head: Option<Head>, time_ns: u64, notes: &mut Notes) {
         let deflate = self.deflate;
         let half = self.half(from);
@@ -260,7 +262,7 @@ impl Reader {
         }
     }
 
-    /// Ends the frame of this side if it is whole.
+    /// Ends the frame of this side if it is complete.
     fn end_frame(&mut self, from: Sender, time_ns: u64, notes: &mut Notes) {
         let half = self.half(from);
         let State::Contents(Frame { left: 0, .. }) = &half.state else { return };
@@ -280,7 +282,7 @@ impl Reader {
         self.keep(message, from, time_ns, notes);
     }
 
-    /// Section 5.5.1: a status code, then a reason.
+    /// Parses a close frame (section 5.5.1): a status code, then a reason.
     fn closed(&mut self, control: &Message, from: Sender, notes: &mut Notes) {
         self.half(from).closed = true;
         let (code, reason) = match control.data.split_first_chunk::<2>() {
@@ -363,7 +365,7 @@ fn kind(opcode: u8) -> WebSocketKind {
     }
 }
 
-/// Notes what an endpoint would refuse of a frame.
+/// Adds notes about a frame that an endpoint would reject.
 fn check(head: &Head, from: Sender, deflate: bool, half: &Half, notes: &mut Notes) {
     let continues = head.opcode == 0;
     let masked = head.mask.is_some();
