@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_is_not_made_one() {
+    fn invalid_messages_are_not_decoded() {
         let none: [&[u8]; 8] = [
             b"\x08",
             b"\x00\x01",

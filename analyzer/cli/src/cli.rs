@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_is_one_only_where_a_file_would_stand_first() {
+    fn a_command_is_recognised_only_in_the_place_of_the_first_file() {
         let command = |args: &[&str]| Cli::try_parse_from(args).unwrap().command.is_some();
         assert!(command(&["sslanalyze", "show", "f", "1"]));
         assert!(!command(&["sslanalyze", "./show"]));

@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_comes_out_as_it_went_in() {
+    fn an_error_is_carried_unchanged() {
         let full = io::Error::from(io::ErrorKind::StorageFull);
         let Flow::Break(stop) = of(Err(full).context("cannot write")) else {
             panic!("an error does not stop the reading");

@@ -124,7 +124,7 @@ mod tests {
             line(10, 10, 2 * second),
             "reading [########################] 100% of 10, 5/s, 0 s left"
         );
-        // More than there was at first, and nothing yet.
+        // More bytes than the initial total, and none yet.
         assert!(line(20, 10, second).contains("100% of 20"));
         assert_eq!(line(0, 10, second), "reading [                        ]   0% of 10");
         for read in [0, 1, 999, u64::MAX / 2, u64::MAX] {
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_is_counted() {
+    fn bytes_read_are_counted() {
         let progress = Arc::new(Progress::new(6));
         let mut bytes = Vec::new();
         progress.count(&b"abcdef"[..]).read_to_end(&mut bytes).unwrap();

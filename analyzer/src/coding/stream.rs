@@ -209,7 +209,7 @@ mod tests {
         StreamDecoder::of(&headers).unwrap().unwrap()
     }
 
-    /// Each text flushed on its own, and where its bytes end.
+    /// Encodes texts, each flushed separately. Returns the offsets of their ends too.
     fn flushed<W: Write>(
         mut encoder: W,
         texts: &[&str],
@@ -253,7 +253,7 @@ mod tests {
     const TEXTS: [&str; 3] = ["data: one\n\n", "data: two\n\n", "data: three and more\n\n"];
 
     #[test]
-    fn what_was_flushed_comes_out_at_once_however_it_is_split() {
+    fn flushed_data_is_returned_at_once_however_it_is_split() {
         for coding in ["gzip", "deflate", "br", "zstd"] {
             let (bytes, ends) = encoded(coding, &TEXTS);
             for split in 1..=bytes.len() {
@@ -277,11 +277,11 @@ mod tests {
 
     /// Found by fuzzing: the number of bytes before the damage depended on where calls ended.
     #[test]
-    fn damage_is_told_alike_however_it_is_split() {
+    fn damage_is_reported_alike_however_it_is_split() {
         let (mut bytes, _) = encoded("gzip", &TEXTS);
         let checksum = bytes.len() - 8;
         bytes[checksum] ^= 1;
-        // It is looked at once something follows.
+        // The end of the stream is detected once more data follows.
         bytes.extend(b"more");
         let problem = |split: usize| {
             let mut decoder = decoder("gzip");
@@ -294,9 +294,9 @@ mod tests {
         }
     }
 
-    /// Found by fuzzing: what brotli had decoded before the damage came out or did not.
+    /// Found by fuzzing: the output of brotli before the damage was not always returned.
     #[test]
-    fn what_comes_out_before_damage_is_the_same_however_it_is_split() {
+    fn output_before_damage_is_the_same_however_it_is_split() {
         let (whole, _) = encoded("br", &TEXTS);
         let mut damaged = 0;
         for at in 0..whole.len() {

@@ -37,7 +37,7 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
     ::zstd::encode_all(bytes, 3).unwrap()
 }
 
-/// Text that compresses, but not to nothing.
+/// Text that compresses, but not to almost nothing.
 fn text(len: usize) -> Vec<u8> {
     let mut seed = 7u32;
     let mut next = || {
@@ -88,7 +88,7 @@ fn members_and_frames_follow_one_another() {
 }
 
 #[test]
-fn what_follows_the_end_is_left_out_with_a_note() {
+fn data_after_the_end_is_omitted_with_a_note() {
     for (name, encode) in [("gzip", gzip as Encode), ("deflate", zlib)] {
         let decoded = decode(&[name], &[encode(b"one"), b"more".to_vec()].concat());
         assert_eq!(decoded.bytes.as_deref(), Some(&b"one"[..]));
@@ -98,8 +98,8 @@ fn what_follows_the_end_is_left_out_with_a_note() {
 }
 
 #[test]
-fn cut_anywhere_it_gives_what_came_before_and_a_note() {
-    // More than one block of zstd.
+fn a_truncated_body_is_decoded_up_to_there_with_a_note() {
+    // More than a block of zstd.
     let text = text(300_000);
     for (name, encode) in CODINGS {
         let body = encode(&text);
@@ -112,7 +112,7 @@ fn cut_anywhere_it_gives_what_came_before_and_a_note() {
             assert!(decoded.problem.is_some(), "{name} {cut}");
             lengths.push(bytes.len());
         }
-        // A bare stream has to be whole to be told from other bytes.
+        // A bare stream is recognised only if it is complete.
         let bare = !decoders::is_zlib(&body) && name == "deflate";
         assert!(lengths.is_sorted() && (bare || lengths.last() > Some(&0)), "{name} {lengths:?}");
     }
@@ -155,11 +155,11 @@ fn a_bomb_is_decoded_up_to_the_limit() {
         assert_eq!(decoded.bytes.map(|bytes| bytes.len()), Some(LIMIT), "{name}");
         let problem = decoded.problem.unwrap();
         assert!(problem.starts_with("more than 1.0M of "), "{problem}");
-        // A body of just the limit is no bomb.
+        // A body of exactly the limit is not a bomb.
         let just = decode_up_to(&[name], &encode(&zeros[1..]), LIMIT);
         assert_eq!(just, whole(zeros[1..].to_vec()));
     }
-    // A bomb inside of another one.
+    // A bomb inside a bomb.
     let nested = decode_up_to(&["gzip", "gzip"], &gzip(&gzip(&zeros)), LIMIT);
     assert_eq!(nested.bytes.map(|bytes| bytes.len()), Some(LIMIT));
     assert_eq!([0, 1 << 17, usize::MAX].map(limit), [FREE, 1 << 25, MAX_DECODED]);

@@ -364,7 +364,7 @@ mod tests {
 
     use super::*;
 
-    /// One of each variant.
+    /// A note of each variant.
     fn all() -> Vec<Note> {
         let problem = || "gzip breaks off after 5 decoded bytes".to_owned();
         let (client, server) = (Sender::Client, Sender::Server);

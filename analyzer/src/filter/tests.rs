@@ -55,7 +55,7 @@ fn holds(filter: &str, item: &Item) -> bool {
     Filter::parse(filter).unwrap_or_else(|error| panic!("{error}")).matches(item)
 }
 
-/// Each of these, and for the others the opposite.
+/// Asserts that filters in `yes` match, and filters in `no` do not.
 fn check(item: &Item, yes: &[&str], no: &[&str]) {
     for filter in yes {
         assert!(holds(filter, item), "{filter}");
@@ -143,7 +143,7 @@ fn every_field_has_the_value_of_the_json() {
 }
 
 #[test]
-fn of_several_values_one_has_to_match_and_none_may_differ() {
+fn any_of_several_values_matches_and_negation_needs_all() {
     let item = Item::Exchange(Box::new(exchange()));
     check(
         &item,
@@ -153,7 +153,7 @@ fn of_several_values_one_has_to_match_and_none_may_differ() {
 }
 
 #[test]
-fn what_is_not_known_fulfils_no_comparison() {
+fn comparisons_with_unknown_values_are_false() {
     let mut exchange = exchange();
     exchange.response = None;
     exchange.complete = false;
@@ -232,7 +232,7 @@ fn values_need_quotes_only_for_blanks() {
     );
 }
 
-/// Filter, what is marked, and a part of what is said and allowed.
+/// Filter, marked part, and parts of the message.
 #[test]
 fn a_bad_filter_is_marked_where_it_is_bad() {
     for (filter, marked, says, allows) in [
@@ -272,7 +272,7 @@ fn a_bad_filter_is_marked_where_it_is_bad() {
 }
 
 #[test]
-fn nesting_has_a_cap_and_chains_have_none() {
+fn nesting_is_limited_and_chains_are_not() {
     for deep in ["(", "not ", "!", "(not "] {
         let error = Filter::parse(&format!("{}pid=1", deep.repeat(100_000))).unwrap_err();
         assert!(error.to_string().contains("more than 100 levels"), "{deep}");

@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn reason_is_kept_whatever_it_holds() {
+    fn reason_is_kept_whatever_its_octets() {
         for (line, expected) in [
             (&b"HTTP/1.1 200 OK\r\n\r\n"[..], &b"OK"[..]),
             (b"HTTP/1.1 200\r\n\r\n", b""),
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_whole_of_a_cut_head_is_read() {
+    fn complete_lines_of_a_truncated_head_are_read() {
         let whole = b"GET /a HTTP/1.1\r\nHost: x\r\nA: b\r\n\r\n";
         for cut in 0..whole.len() {
             match parse(Kind::Request, &whole[..cut], false) {

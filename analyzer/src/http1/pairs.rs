@@ -292,8 +292,8 @@ impl Connection {
         }
     }
 
-    /// Drops a request whose response is missing. Without pipelining, a new request implies a response
-    /// to the previous request. If the response may have been lost in a gap, it was.
+    /// Drops a request whose response is missing. Without pipelining, a new request implies a
+    /// response to the previous request. If the response may have been lost in a gap, it was.
     fn drop_unanswered(&mut self, timeline: &mut Timeline) {
         if !self.answering.desynced || self.queue.len() != 1 {
             return;

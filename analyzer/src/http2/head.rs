@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn pseudo_header_fields_are_told_apart() {
+    fn pseudo_header_fields_are_separated() {
         let mut scratch = head(&[
             (":method", "GET"),
             (":scheme", "https"),
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_marked_and_may_be_anything() {
+    fn unknown_fields_are_marked_and_may_be_any_field() {
         let unknown = head(&[("?", "?"), ("a", "b"), ("?", "v")]);
         assert!(!unknown.is_request() && !unknown.is_response() && !unknown.is_trailers());
         let fields: Vec<_> = unknown.fields.iter().collect();
@@ -214,12 +214,12 @@ mod tests {
         assert_eq!(unknown.unknown, 2);
         assert!(head(&[("a", "b"), ("?", "?")]).is_trailers());
         assert!(!head(&[(":status", "200"), ("?", "?")]).begins_unknown);
-        // What is not known may be another pseudo-header field.
+        // An unknown field may be another pseudo-header field.
         assert!(head(&[("?", "?"), (":path", "/")]).anomalies.is_empty());
     }
 
     #[test]
-    fn what_an_endpoint_would_refuse_is_said_and_shown() {
+    fn malformed_heads_are_noted_and_shown() {
         for (fields, anomaly) in [
             (&[("a", "b"), (":path", "/")][..], "pseudo-header field after other fields"),
             (

@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finished_streams_are_known_in_whatever_order_they_end() {
+    fn finished_streams_are_recognised_in_any_order() {
         let mut orders: Vec<Vec<u32>> = vec![(1..60).collect(), (1..60).rev().collect()];
         orders.push((0..59).map(|i| 1 + i * 25 % 59).collect());
         for order in orders {

@@ -97,7 +97,7 @@ mod tests {
     use super::*;
     use crate::sink::Stop;
 
-    /// Takes so many records.
+    /// Accepts so many records.
     struct First(usize, Vec<String>);
 
     impl RecordSink for First {
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn who_stops_does_not_hear_of_damage_behind_that() {
+    fn damage_after_a_stop_is_not_reported() {
         let whole = raw_log();
         let bytes = &whole[..whole.len() * 2 / 3];
         for wanted in [1, 2, 1500] {

@@ -251,7 +251,7 @@ mod tests {
         bytes
     }
 
-    /// The stream of the client, of payloads of this protocol.
+    /// Returns the client's stream, exported in payloads of this protocol.
     fn stream(name: &str, payloads: &[&[u8]]) -> Vec<u8> {
         let mut exported = Exported::default();
         let mut bytes = Vec::new();
@@ -295,21 +295,21 @@ mod tests {
         assert_eq!(stream("http", &[head, &whole, get]), [&whole[..], get].concat());
         // The same request twice is two requests.
         assert_eq!(stream("http", &[get, get]), [&get[..], get].concat());
-        // Of two pipelined messages the second one comes again.
+        // Of two pipelined messages the second is repeated.
         let two = [&get[..], &head[..], b"ab"].concat();
         assert_eq!(stream("http", &[&two, &whole]), [&get[..], &whole].concat());
-        // A body that goes on without a start line is no repetition, whatever it holds.
+        // A body that continues without a start line is not a repetition, whatever its contents.
         assert_eq!(stream("http", &[head, b"ab", b"ab"]), [&head[..], b"abab"].concat());
     }
 
     #[test]
-    fn a_frame_that_comes_again_whole_is_taken_once() {
+    fn a_repeated_frame_is_used_once() {
         let frame = |len: u8| [&[0, 0, len, 0, 0, 0, 0, 0, 1][..], &vec![len; len.into()]].concat();
         let (one, two) = (frame(5), frame(40));
         let first = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &one[..], &two[..20]].concat();
         let all = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &one[..], &two[..]].concat();
         assert_eq!(stream("http2", &[&first, &two]), all);
-        // Cut between its two halves, or never completed, it is taken as it is.
+        // A frame that is split, or never completed, is used as it is.
         assert_eq!(stream("http2", &[&first, &two[20..]]), all);
         assert_eq!(stream("http2", &[&first]), first);
         for cut in 0..all.len() {

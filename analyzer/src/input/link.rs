@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_snaplen_cut_off_is_missing() {
+    fn bytes_beyond_the_snaplen_are_missing() {
         for whole in [ipv4(), ipv6()] {
             for cut in 1..=5 {
                 let bytes = &whole[..whole.len() - cut];
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn fragments_are_told_apart() {
+    fn fragments_are_recognised() {
         let mut bytes = ipv4();
         bytes[6] |= 0x20;
         assert!(matches!(dissect(101, 0, &bytes, bytes.len()), Packet::Fragment));
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn ipv6_extension_headers_are_skipped() {
         let mut bytes = ipv6();
-        // A hop-by-hop header with padding goes in between.
+        // Insert a hop-by-hop header with padding.
         bytes[6] = 0;
         bytes[5] += 8;
         let tail = bytes.split_off(40);

@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_behind_one_another_are_decoded_however_they_are_split() {
+    fn consecutive_texts_are_decoded_however_they_are_split() {
         let parts: Vec<Vec<u8>> =
             (0..70).map(|len| (0..len).map(|n| n ^ len << 1).collect()).collect();
         let text: String = parts.iter().map(|part| BASE64_STANDARD.encode(part)).collect();
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_base64_is_told() {
+    fn invalid_base64_is_reported() {
         for text in ["AAA\n", "=AAA", "A===", "AA=A", "AAA-", "AA==A=", "AAAA===="] {
             let mut decoder = Decoder::default();
             assert_eq!(decoder.push(text.as_bytes()).1, Err(Invalid), "{text}");
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_before_damage_is_decoded() {
+    fn text_before_damage_is_decoded() {
         assert_eq!(Decoder::default().push(b"AAAA\n"), (vec![0; 3], Err(Invalid)));
     }
 }

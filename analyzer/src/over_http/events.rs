@@ -196,7 +196,7 @@ mod tests {
         Reader::answered(&headers, keep).unwrap()
     }
 
-    /// `event/id/data` of each.
+    /// Formats each event as `event/id/data`.
     fn brief(events: &Events) -> Vec<String> {
         let text = |text: &Option<String>| text.as_deref().unwrap_or("-").to_owned();
         let messages = events.messages.as_ref().unwrap();
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_asked_for_is_not_held() {
+    fn unwanted_contents_are_not_held() {
         let (mut reader, mut notes) = (reader(false), Notes::default());
         for _ in 0..1000 {
             reader.contents(b"data: a long line that never ends", 1, &mut notes);

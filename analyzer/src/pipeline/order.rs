@@ -220,7 +220,7 @@ mod tests {
     use crate::pipeline::assembler::ItemSink;
     use crate::timeline::Timeline;
 
-    /// When what was listed began.
+    /// Start times of the listed items.
     #[derive(Default)]
     struct Seen(Vec<u64>);
 
@@ -242,7 +242,7 @@ mod tests {
         Item::Stream(Box::new(Stream::new(&Default::default(), first_ns, false)))
     }
 
-    /// What is listed once everything that was told is known.
+    /// Returns the items that are listed after all steps.
     fn listed(timeline: &mut Timeline, order: &mut Order<Seen>, at_end: bool) -> Vec<u64> {
         timeline.end_record();
         assert!(order.steps(&mut timeline.swap(Vec::new())).is_continue());
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unfinished_one_holds_later_ones_back() {
+    fn an_unfinished_item_delays_later_items() {
         let (mut timeline, mut order) = order(false);
         let (a, b, c) = (timeline.open(20), timeline.open(10), timeline.open(30));
         timeline.advance(1 << 60);
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn as_finished_nothing_waits_and_nothing_is_late() {
+    fn as_finished_no_item_waits_or_is_late() {
         let (mut timeline, mut order) = order(true);
         let (early, late) = (timeline.open(10), timeline.open(20));
         timeline.close(late, item(20));
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_began_earlier_but_was_recorded_later_is_in_order() {
+    fn items_recorded_late_are_in_order() {
         let (mut timeline, mut order) = order(false);
         let first = timeline.open(SETTLE_NS);
         timeline.close(first, item(SETTLE_NS));
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_an_open_connection_is_bounded() {
+    fn waiting_for_an_open_connection_is_bounded() {
         let (mut timeline, mut order) = order(false);
         let open = timeline.open(1);
         let large = |first_ns| {

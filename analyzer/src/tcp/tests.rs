@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use super::*;
 
-/// What came out.
+/// The output.
 #[derive(Debug, Default)]
 struct Seen {
     connections: Vec<Connection>,
-    /// Bytes of each connection and direction; missing ones are `None`.
+    /// Bytes of each connection and direction; missing bytes are `None`.
     streams: BTreeMap<(u64, bool), Vec<Option<u8>>>,
     closes: Vec<Close>,
     notes: Vec<String>,
@@ -48,7 +48,7 @@ impl RecordSink for Seen {
     }
 }
 
-/// Numbers that look random and are the same in each run (xorshift64).
+/// Pseudo-random numbers that are the same in each run (xorshift64).
 struct Seeded(u64);
 
 impl Seeded {
@@ -104,7 +104,7 @@ fn all(bytes: &[u8]) -> Vec<Option<u8>> {
     bytes.iter().copied().map(Some).collect()
 }
 
-/// Cuts a stream into segments, some of which overlap.
+/// Splits a stream into segments, some of which overlap.
 fn cut(stream: &[u8], first_seq: u32, seeded: &mut Seeded) -> Vec<(u32, Vec<u8>)> {
     let mut segments = Vec::new();
     let mut at = 0;
@@ -159,7 +159,7 @@ fn missing_segments_become_gaps_of_their_size_at_their_place() {
             } else {
                 segments.push(from(true, 100 + at as u32, part));
             }
-            // The server acknowledges what was not captured, too.
+            // The server also acknowledges bytes that were not captured.
             let ack = 100 + (at + 100) as u32;
             segments.push(Segment { ack: Some(ack), ..from(false, 8, &[]) });
         }
@@ -189,7 +189,7 @@ fn a_gap_is_declared_while_the_connection_goes_on() {
 fn neighbours_that_a_capture_swapped_are_no_gap() {
     let segments = [
         syn(true, 0, None),
-        // The acknowledgment stands before what it acknowledges.
+        // The acknowledgment comes before the acknowledged bytes.
         Segment { ack: Some(6), ..from(false, 1, b"") },
         from(true, 6, b"world"),
         from(true, 1, b"hello"),
@@ -210,7 +210,7 @@ fn more_than_the_cap_behind_a_hole_declares_it() {
     assert_eq!(seen.stream(1, true).iter().position(Option::is_some), Some(100));
 }
 
-/// Pieces of one byte, or of none that were captured, cost far more than their bytes.
+/// Pieces with a single captured byte, or none, cost far more than their bytes.
 #[test]
 fn tiny_pieces_behind_a_hole_declare_it_too() {
     for payload in [&b"x"[..], b""] {
@@ -237,7 +237,7 @@ fn a_scan_of_ever_new_connections_does_not_fill_the_memory() {
     let total = MAX_FLOWS as u32 + 10;
     (0..total).for_each(|i| assert!(tcp.segment(&scan(i), &mut seen).is_continue()));
     assert!(tcp.flows.len() <= MAX_FLOWS / 2 + 10);
-    // The ones that were not heard of for longest.
+    // The longest idle connections.
     assert_eq!(seen.closes.len(), MAX_FLOWS / 2);
     assert!(seen.closes.iter().all(|close| close.conn <= MAX_FLOWS as u64 / 2));
     assert_eq!(seen.notes.len(), MAX_FLOWS / 2);
@@ -246,7 +246,7 @@ fn a_scan_of_ever_new_connections_does_not_fill_the_memory() {
 }
 
 #[test]
-fn what_the_snaplen_cut_off_is_a_gap_unless_it_comes_again() {
+fn bytes_beyond_the_snaplen_are_a_gap_unless_repeated() {
     let cut = Segment { missing: 5, ..from(true, 1, b"hello") };
     let seen = reassemble(&[syn(true, 0, None), cut.clone(), from(true, 11, b"!")]);
     assert_eq!(seen.stream(1, true), [&all(b"hello")[..], &[None; 5], &[Some(b'!')]].concat());
@@ -260,7 +260,7 @@ fn retransmission_with_other_data_loses_and_is_noted() {
     let seen = reassemble(&segments);
     assert_eq!(seen.stream(1, true), all(b"hello world"));
     assert_eq!(seen.notes.len(), 1);
-    // The same among segments that wait for an earlier one.
+    // The same with segments that wait for an earlier segment.
     let segments = [
         syn(true, 0, None),
         from(true, 4, b"lo"),
@@ -302,7 +302,7 @@ fn a_new_syn_with_another_number_is_a_new_connection() {
 }
 
 #[test]
-fn both_ends_finished_closes_and_what_follows_is_ignored() {
+fn fins_of_both_ends_close_and_later_segments_are_ignored() {
     let segments = [
         syn(true, 0, None),
         syn(false, 50, Some(1)),
@@ -318,7 +318,7 @@ fn both_ends_finished_closes_and_what_follows_is_ignored() {
 }
 
 #[test]
-fn a_reset_closes_but_a_forged_one_does_not() {
+fn a_reset_closes_unless_it_is_forged() {
     let forged = Segment { rst: true, ..from(true, 0x7000_0000, b"") };
     let real = Segment { rst: true, ..from(true, 6, b"") };
     let segments = [syn(true, 0, None), from(true, 1, b"hello"), forged, from(true, 6, b"!"), real];
@@ -343,7 +343,7 @@ fn without_a_syn_the_role_is_unknown_and_the_connection_joined() {
 }
 
 #[test]
-fn a_syn_ack_alone_tells_the_server() {
+fn a_syn_ack_alone_determines_the_server() {
     let seen = reassemble(&[syn(false, 9, Some(1)), from(false, 10, b"hi"), from(true, 1, b"yo")]);
     assert_eq!(seen.connections[0].role, Role::Client);
     assert_eq!(seen.connections[0].local, Some(CLIENT.parse().unwrap()));
@@ -371,7 +371,7 @@ fn any_sequence_of_segments_is_survived() {
                 ..from(seeded.below(2) == 0, seq, &payload[..len])
             });
         }
-        // Order and contiguity are asserted by the sink.
+        // The sink asserts order and contiguity.
         reassemble(&segments);
     }
 }

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_say_what_they_are_themselves() {
+    fn texts_declare_their_encoding() {
         for (content_type, body) in [
             ("text/html", &b"<!doctype html><META charset=windows-1251><p>\xe4\xe0"[..]),
             ("text/html", b"<meta name=x><meta http-equiv=Content-Type content=\"text/html; charset=windows-1251\">\xe4\xe0"),
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_no_text() {
+    fn a_body_that_does_not_fit_its_encoding_is_not_text() {
         for (content_type, body) in [
             ("text/plain", &b"\xff\xfe\xfd"[..]),
             ("text/plain; charset=utf-8", b"gr\xfcn"),

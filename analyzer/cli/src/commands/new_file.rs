@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_takes_its_place_when_it_is_complete() {
+    fn the_target_is_replaced_when_the_file_is_complete() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         fs::write(&path, "older").unwrap();

@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_left_alone() {
+    fn text_that_is_not_json_is_rejected() {
         for text in ["", "{", "{a:1}", "[1]x", "\"a"] {
             assert_eq!(json(text), None, "{text}");
         }

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_says_who_sent_it() {
+    fn every_line_marks_its_sender() {
         let shown =
             text(&[(true, b"GET /\r\n* forged\n"), (false, b"200\n> forged\nend"), (true, b"x")]);
         let expected = "* 00:00:00.000 client\n> GET /\n> * forged\n* 00:00:00.000 server\n< 200\n\

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_keeps_to_its_columns() {
+    fn cut_text_fits_its_columns() {
         for (text, columns, shown) in [
             ("abc", 3, "abc"),
             ("abcd", 3, "ab…"),

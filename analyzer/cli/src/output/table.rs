@@ -404,7 +404,7 @@ mod tests {
                 assert!(columns::width(line) <= width, "{width}: {line}");
                 assert!(!line.ends_with(' '), "{width}: {line:?}");
             }
-            // Columns of the terminal, as what stands before them may be wide.
+            // Columns of the terminal, as the text before them may contain wide characters.
             let column = |line: &str, text: &str| columns::width(&line[..line.find(text).unwrap()]);
             assert_eq!(column(lines[0], "CODE"), column(lines[1], "503!"), "{text}");
         }

@@ -58,7 +58,7 @@ const RESPONSES: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n\
     HTTP/1.1 200 OK\nTransfer-Encoding: chunked\nContent-Length: 3\n\na\n0123456789\n0\n\n\
     HTTP/1.0 200\r\n\r\nuntil the end\r\n\r\nHTTP/1.1 200 OK\r\n";
 
-/// What is no message, and messages that contradict themselves.
+/// Bytes that are not a message, and messages that contradict themselves.
 const BROKEN: &[u8] = b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcdefGET /b HTTP/1.1\r\n\r\n\
     POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcdef\r\n0\r\n\r\nGET /c HTTP/1.1\r\n\r\n\
     POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n0\r\n\r\nGET /d HTTP/1.1\r\n\r\n";
@@ -99,7 +99,7 @@ fn heads_of_many_fields_stand_side_by_side() {
 }
 
 #[test]
-fn after_what_is_no_message_the_next_one_is_found() {
+fn the_next_message_is_found_after_invalid_bytes() {
     let seen = read(Kind::Request, &[BROKEN], true);
     for path in ["/b", "/c", "/d"] {
         let target = format!("{:?}", path.as_bytes());
@@ -110,7 +110,7 @@ fn after_what_is_no_message_the_next_one_is_found() {
 }
 
 #[test]
-fn any_truncation_ends_what_was_begun() {
+fn any_truncation_ends_an_open_message() {
     for (kind, bytes) in
         [(Kind::Request, REQUESTS), (Kind::Response, RESPONSES), (Kind::Request, BROKEN)]
     {

@@ -8,7 +8,7 @@ use sslrec_formats::record::{Close, CloseCause, Connection, Data};
 use super::*;
 use sslrec_formats::record::Direction;
 
-/// A capture of one connection: a process, and a byte sent at each of these times.
+/// Returns a capture of a connection: a process, and a byte sent at each of these times.
 fn records(comm: &str, times: &[u64]) -> Vec<Record<'static>> {
     let process = Process { ts_ns: times[0], pid: 9, comm: comm.into(), ..Process::default() };
     let connection = Connection { conn: 1, ts_ns: times[0], pid: 9, ..Connection::default() };
@@ -45,7 +45,7 @@ fn raw_log(start_ns: u64, records: &[Record<'_>]) -> Vec<u8> {
     bytes
 }
 
-/// What the sink is told, in short.
+/// The calls of the sink, in short.
 #[derive(Default)]
 struct Told {
     lines: Vec<String>,
@@ -107,7 +107,7 @@ fn records_come_by_time_with_new_numbers_and_the_right_names() {
 }
 
 #[test]
-fn a_process_number_means_what_it_means_in_its_own_capture() {
+fn process_numbers_are_those_of_their_own_capture() {
     let (mut one, two) = (records("one", &[10, 50]), records("two", &[20, 30]));
     let again = Connection { conn: 2, ts_ns: 40, pid: 9, ..Connection::default() };
     one.insert(3, Record::Connection(again));
@@ -141,7 +141,7 @@ fn one_damaged_file_does_not_end_the_others() {
 }
 
 #[test]
-fn readers_end_when_nobody_wants_more() {
+fn readers_end_when_the_sink_stops() {
     let times: Vec<u64> = (1..200_000).collect();
     let files = [raw_log(1, &records("a", &times)), raw_log(2, &records("b", &times))];
     let inputs = files.iter().map(|file| Input::open(Cursor::new(file)).unwrap()).collect();

@@ -138,7 +138,7 @@ mod tests {
 
     use super::*;
 
-    /// A message as RFC 7692 section 7.2.1 has it.
+    /// Compresses a message as in RFC 7692 section 7.2.1.
     fn deflate(encoder: &mut Compress, message: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(message.len() * 2 + 64);
         encoder.compress_vec(message, &mut out, FlushCompress::Sync).unwrap();
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_of_any_length_refer_to_those_before() {
+    fn messages_of_any_length_refer_to_earlier_messages() {
         let (mut encoder, mut inflate) = (encoder(), Inflate::new(true));
         for len in [0, 1, 5, 300, 70_000, 200_000, 40_000, 3, 0, 100_000] {
             let message: Vec<u8> = (0..len).map(|i: u32| (i / 7 % 251) as u8).collect();

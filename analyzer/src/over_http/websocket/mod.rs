@@ -403,7 +403,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_asked_for_is_not_held() {
+    fn unwanted_contents_are_not_held() {
         let (mut reader, mut notes) = (Reader::new(false), Notes::default());
         let fragment = [&[0x01, 0x7e, 0x03, 0xe8][..], &[b'x'; 1000]].concat();
         let more = [&[0x00, 0x7e, 0x03, 0xe8][..], &[b'x'; 1000], &[0x89, 4], b"ping"].concat();

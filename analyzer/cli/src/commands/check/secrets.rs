@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_holds_none() {
+    fn shown_paths_contain_no_secrets() {
         let token = "ghp_0123456789012345678901234567890123456789";
         assert_eq!(blank_path(&format!("/a/{token}/b?c={token}")), "/a/***/b");
         assert_eq!(without_userinfo("u:p@h:1"), "h:1");

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_told_by_its_fields_and_not_by_its_values() {
+    fn json_is_described_by_fields_and_not_by_values() {
         let body = r#"{"items":[{"id":1,"price":2.5},{"id":2,"note":null}],"by":{"4711":{"n":true}},"e":{}}"#;
         assert_eq!(
             shape("application/json; charset=utf-8", body),
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn other_bodies_are_told_by_their_type() {
+    fn other_bodies_are_described_by_their_type() {
         assert_eq!(shape("image/PNG", "\u{1}"), ["image/png"]);
         let form = shape("application/x-www-form-urlencoded", "a=b&c=&a=x");
         assert_eq!(form, ["a: text", "application/x-www-form-urlencoded", "c: text"]);

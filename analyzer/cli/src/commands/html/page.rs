@@ -160,8 +160,8 @@ mod tests {
         page.item(&json!([hostile]), &object, &json!({})).unwrap();
         let page = String::from_utf8(page.finish(&json!({"a": hostile})).unwrap()).unwrap();
         assert!(!page.contains(hostile));
-        // One element for the item, the rows, the summary and the script, as without anything
-        // hostile.
+        // As without hostile data: an element each for the item, the rows, the summary and the
+        // script.
         assert_eq!(page.matches("</script>").count(), 4, "{page}");
         assert_eq!(page.matches("<!--").count(), 0);
         let item = page.split("id=\"item-0\">").nth(1).unwrap().split("</script>").next().unwrap();
@@ -170,14 +170,14 @@ mod tests {
     }
 
     #[test]
-    fn the_page_is_whole_and_refers_to_nothing() {
+    fn the_page_is_complete_and_has_no_references() {
         let page = Page::begin(Vec::new(), "a & b").unwrap().finish(&json!({})).unwrap();
         let page = String::from_utf8(page).unwrap();
         assert!(page.contains("a &amp; b") && page.trim_end().ends_with("</html>"));
         for mark in ["{{", "}}", "http:", "https:", "src=", "@import", "url(", "\r", "innerHTML"] {
             assert!(!page.contains(mark), "{mark}");
         }
-        // A script or style that holds its own end would be cut there.
+        // A script or style that contains its own end tag would be truncated there.
         assert!(!SCRIPT.contains("</") && !STYLE.contains("</"));
     }
 }

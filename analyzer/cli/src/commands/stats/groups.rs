@@ -160,7 +160,7 @@ mod tests {
 
     use super::*;
 
-    /// Lengths as they occur: around one value, with a long tail.
+    /// Realistic durations: around a value, with a long tail.
     fn samples() -> Vec<u64> {
         let mut state = 1u64;
         let mut random = || {
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_failed_is_an_error_whatever_http_says() {
+    fn a_failed_call_is_an_error_whatever_its_http_status() {
         let mut groups = Groups::new(Vec::new(), 1);
         for status in [None, Some(0), Some(5)] {
             let connection = SharedConnection::default();
