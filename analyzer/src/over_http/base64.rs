@@ -1,13 +1,14 @@
 //! Decodes base64 (RFC 4648 section 4) in pieces of any length.
 //!
-//! Padding may be anywhere, and another text begins after it: gRPC-Web encodes each piece by itself.
-//! The crate `base64` decodes whole groups of four characters; this module finds them.
+//! Padding may occur anywhere, and another text begins after it: gRPC-Web encodes each piece
+//! separately. The crate `base64` decodes complete groups of four characters; this module finds
+//! them.
 
 use ::base64::Engine;
 use ::base64::alphabet::STANDARD;
 use ::base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 
-/// Some encoders leave bits behind the last octet that are not zero.
+/// Some encoders leave bits after the last octet that are not zero.
 const ENGINE: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
@@ -18,7 +19,7 @@ const ENGINE: GeneralPurpose = GeneralPurpose::new(
 pub(super) struct Decoder {
     /// The beginning of a group.
     group: [u8; 4],
-    /// Length of that beginning.
+    /// Length of the beginning.
     seen: usize,
 }
 
@@ -27,8 +28,8 @@ pub(super) struct Decoder {
 pub(super) struct Invalid;
 
 impl Decoder {
-    /// Decodes the groups that are complete, up to the first character that does not fit. Nothing
-    /// after such a character can be decoded.
+    /// Decodes complete groups, up to the first invalid character. Nothing after an invalid
+    /// character can be decoded.
     pub(super) fn push(&mut self, text: &[u8]) -> (Vec<u8>, Result<(), Invalid>) {
         let mut decoded = Vec::with_capacity(text.len() / 4 * 3 + 3);
         let result = self.decode(text, &mut decoded);
@@ -70,7 +71,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// A group has begun and is not complete.
+    /// Returns whether the text ends within a group.
     pub(super) fn is_within_group(&self) -> bool {
         self.seen > 0
     }

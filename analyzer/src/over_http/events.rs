@@ -44,7 +44,7 @@ enum Sync {
     InEvent,
 }
 
-/// Way into server-sent events: the type of the response.
+/// Detection of server-sent events: the type of the response.
 pub(super) const DOOR: Door = Door {
     asked: |_, _| None,
     answered: |_, headers, keep| Some(Box::new(Reader::answered(headers, keep)?)),
@@ -63,15 +63,15 @@ impl Protocol for Reader {
         }
     }
 
-    // Any text is a stream of events, and the text after the last empty line is not an event: there is
-    // no partial one.
+    // Any text is a stream of events, and text after the last empty line is not an event: a stream
+    // is never truncated.
     fn finish(self: Box<Self>, _: &Exchange, _: &mut Notes) -> (Carried, bool) {
         (Carried::Events(self.into_events()), true)
     }
 }
 
 impl Reader {
-    /// A reader for a response with these fields, if it has events.
+    /// Returns a reader for a response with these fields, if it contains events.
     fn answered(headers: &Fields, keep: bool) -> Option<Self> {
         headers.media_type()?.eq_ignore_ascii_case(b"text/event-stream").then(|| Self {
             line: Vec::new(),
@@ -105,7 +105,7 @@ impl Reader {
         self.hold(bytes);
     }
 
-    /// Bytes are missing here.
+    /// Processes missing bytes.
     fn gap(&mut self, notes: &mut Notes) {
         self.line.clear();
         self.after_cr = false;
@@ -114,7 +114,7 @@ impl Reader {
         notes.add(Note::EventsLost);
     }
 
-    /// What was found. An event without an empty line after it is none.
+    /// Returns the events. An event without an empty line after it does not count.
     fn into_events(self) -> Events {
         let Self { count, first_ns, retry_ms, messages, .. } = self;
         Events { count, first_ns, retry_ms, messages: messages.into_inner() }

@@ -75,10 +75,10 @@ struct Open {
     data: Vec<u8>,
 }
 
-/// Ways into gRPC.
+/// Detection of gRPC.
 pub(super) const DOOR: Door = Door {
     asked: |request, keep| {
-        // Calls are always POST, so most requests are not examined further.
+        // Calls are always POST, so most requests need no further test.
         if request.method.as_deref().is_some_and(|method| method != "POST") {
             return None;
         }
@@ -86,7 +86,7 @@ pub(super) const DOOR: Door = Door {
         Some(Box::new(reader))
     },
     answered: |request, headers, keep| match request {
-        // A request that was not recorded may have asked for anything.
+        // An unrecorded request may have asked for any protocol.
         None => Some(Box::new(Reader::answered(headers, keep)?)),
         Some(_) => None,
     },
@@ -117,7 +117,7 @@ impl Protocol for Reader {
 }
 
 impl Reader {
-    /// A reader for the exchange of a request with these fields, if it is gRPC.
+    /// Returns a reader for the exchange of a request with these fields, if it is gRPC.
     fn asked(headers: &Fields, keep: bool) -> Option<Self> {
         let mut reader = Self::of(headers, keep)?;
         reader.client.whole = true;
@@ -125,7 +125,8 @@ impl Reader {
         Some(reader)
     }
 
-    /// The same of a response whose request was not recorded.
+    /// Returns a reader for a response with these fields whose request was not recorded, if it is
+    /// gRPC.
     fn answered(headers: &Fields, keep: bool) -> Option<Self> {
         let mut reader = Self::of(headers, keep)?;
         reader.client.state = State::Lost;
@@ -139,7 +140,7 @@ impl Reader {
         Some(Self { is_web, client, server, messages: Kept::new(keep), trailers: None })
     }
 
-    /// A head of this side was read.
+    /// Processes a head of this side.
     fn read_head(&mut self, headers: &Fields, from: Sender) {
         let kind = kind(headers);
         let half = self.half(from);
@@ -222,7 +223,7 @@ impl Reader {
         }
     }
 
-    /// Ends the message of this side if it is whole.
+    /// Ends the message of this side if it is complete.
     fn end(&mut self, from: Sender, time_ns: u64, notes: &mut Notes) {
         let half = match from {
             Sender::Client => &mut self.client,
@@ -246,7 +247,7 @@ impl Reader {
         self.messages.push(message, notes);
     }
 
-    /// What was found, and whether it did not end inside of a message.
+    /// Returns the call, and whether no message was truncated.
     fn end_of_call(self, exchange: &Exchange, notes: &mut Notes) -> (Grpc, bool) {
         let mut whole = true;
         for (from, half) in [(Sender::Client, &self.client), (Sender::Server, &self.server)] {
@@ -367,7 +368,7 @@ fn fields(bytes: &[u8]) -> Fields {
     fields
 }
 
-/// Undoes percent-encoding. Wrong escapes are kept, and bytes that are not UTF-8 are replaced.
+/// Undoes percent-encoding. Invalid escapes are kept, and bytes that are not UTF-8 are replaced.
 fn percent_decoded(value: &[u8]) -> String {
     percent_decode(value).decode_utf8_lossy().into_owned()
 }

@@ -1,9 +1,9 @@
-//! Protocols on top of HTTP: gRPC, WebSocket and server-sent events, read out of the contents of an
-//! exchange while they arrive, so that each message has its time.
+//! Protocols on top of HTTP: reads gRPC, WebSocket and server-sent events from the contents of an
+//! exchange as they arrive, so that each message has its time.
 //!
-//! A [`Reader`] belongs to an unfinished exchange. It takes contents after transfer coding, of either
-//! side, and gaps in them; it undoes content codings itself. Without a request for contents its
-//! memory does not grow. At its end its findings become part of the exchange.
+//! A [`Reader`] belongs to an unfinished exchange. It receives the contents of both sides after
+//! transfer coding, with their gaps, and undoes content codings itself. If contents are not kept,
+//! its memory does not grow. Its result is stored in the exchange at the end.
 //!
 //! A protocol is a module with a [`Protocol`] and a [`Door`], a row of [`DOORS`], and a variant of
 //! [`Carried`].
@@ -23,15 +23,15 @@ use crate::exchange::{Carried, Exchange, Fields, Note, Request, Sender};
 #[derive(Debug)]
 pub(crate) struct Reader {
     protocol: Box<dyn Protocol>,
-    /// What undoes the content coding of each side, where there is one.
+    /// Decoder for the content coding of each side, if there is a coding.
     client: Coded,
     server: Coded,
     notes: Notes,
 }
 
-/// A protocol on top of HTTP, as it reads the contents of one exchange.
+/// The reader of a protocol on top of HTTP for the contents of an exchange.
 trait Protocol: Debug + Send {
-    /// A further head of the exchange was read.
+    /// Processes a further head of the exchange.
     fn head(
         &mut self,
         exchange: &Exchange,
@@ -43,49 +43,52 @@ trait Protocol: Debug + Send {
         Further::Same
     }
 
-    /// Contents of one side, without content coding; the last byte was handed over at `time_ns`.
+    /// Processes contents of a side, without content coding. The call with the last byte was at
+    /// `time_ns`.
     fn data(&mut self, from: Sender, bytes: &[u8], time_ns: u64, notes: &mut Notes);
 
-    /// Bytes of one side are missing; with `None` their number is unknown, and may be 0.
+    /// Processes missing bytes of a side; with `None` their number is unknown, and may be 0.
     fn lost(&mut self, from: Sender, len: Option<u64>, time_ns: u64, notes: &mut Notes);
 
-    /// Nothing more is read of this side, and a note has the reason.
+    /// Stops reading this side; a note has the reason.
     fn stop(&mut self, from: Sender) {
         let _ = from;
     }
 
-    /// Contents are kept as messages, and not as bytes as well.
+    /// Returns whether contents are kept as messages, and not as bytes in addition.
     fn replaces_body(&self) -> bool {
         false
     }
 
-    /// Nothing follows. Returns the findings, and whether they end between two messages.
+    /// Ends the reading. Returns the result, and whether no message was truncated.
     fn finish(self: Box<Self>, exchange: &Exchange, notes: &mut Notes) -> (Carried, bool);
 }
 
-/// Consequence of a further head.
+/// The effect of a further head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Further {
     /// Contents are read as before.
     Same,
     /// Contents of the sender have the content coding of this head.
     Coded,
-    /// The contents are not of the protocol.
+    /// The contents are of another protocol.
     Other,
 }
 
 /// A reader, if the protocol is in use.
 type Found = Option<Box<dyn Protocol>>;
 
-/// The ways into a protocol. Each returns a reader that keeps messages if `keep` is set.
+/// The functions that detect a protocol. Each returns a reader, which keeps messages if `keep` is
+/// set.
 struct Door {
-    /// The request asks for the protocol.
+    /// Tests whether the request asks for the protocol.
     asked: fn(&Request, keep: bool) -> Found,
-    /// The response has the protocol, and the request, if it was recorded, did not ask for any.
+    /// Tests whether the response has the protocol. The request asked for no protocol, or was not
+    /// recorded.
     answered: fn(Option<&Request>, &Fields, keep: bool) -> Found,
 }
 
-/// All protocols, in the order in which they are tried.
+/// All protocols, in the order of their detection.
 const DOORS: [Door; 3] = [websocket::DOOR, grpc::DOOR, events::DOOR];
 
 /// The content coding of a side.
@@ -145,7 +148,7 @@ impl Reader {
         self.protocol.replaces_body()
     }
 
-    /// A further head was read. Returns whether the contents still are of the protocol.
+    /// Processes a further head. Returns whether the contents are still of the detected protocol.
     fn answered(&mut self, exchange: &Exchange, headers: &Fields, from: Sender) -> bool {
         let further = self.protocol.head(exchange, headers, from, &mut self.notes);
         if further == Further::Coded {
@@ -221,8 +224,8 @@ impl Reader {
     }
 }
 
-/// Notes that go into the exchange at its end. There are as many as there are texts of them, so
-/// that none may hold what a peer chooses.
+/// Notes that are added to the exchange at its end. Their number is bounded by the number of
+/// distinct texts, so no note may contain text that a peer chooses.
 #[derive(Debug, Default)]
 struct Notes(Vec<Note>);
 

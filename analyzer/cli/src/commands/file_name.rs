@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-/// The most bytes of a sender's name that are kept. File systems allow 255 for the whole.
+/// Maximum number of bytes kept of a sender's name. File systems allow 255 for the complete name.
 const MAX_STEM: usize = 100;
 
 /// Maximum length of an extension taken from a sender's name.
@@ -116,7 +116,7 @@ fn safe(name: &str) -> String {
     safe
 }
 
-/// Undoes percent-encoding. A name that is not UTF-8 after that is kept as it is.
+/// Undoes percent-encoding. A name that is not UTF-8 after that stays unchanged.
 fn percent_decoded(name: &str) -> Cow<'_, str> {
     percent_decode_str(name).decode_utf8().unwrap_or(Cow::Borrowed(name))
 }

@@ -77,7 +77,7 @@ struct Message {
     defect: Option<&'static str>,
 }
 
-/// Ways into WebSocket. An upgrade of HTTP/1.1 has its own ([`super::Reader::upgraded`]).
+/// Detection of WebSocket. An upgrade of HTTP/1.1 uses [`super::Reader::upgraded`] instead.
 pub(super) const DOOR: Door = Door {
     asked: |request, keep| {
         let protocol = request.pseudo_protocol.as_deref()?;
@@ -101,7 +101,7 @@ impl Protocol for Reader {
             return Further::Same;
         }
         self.agreed(headers, notes);
-        // RFC 8441 section 5: any 2xx opens it.
+        // RFC 8441 section 5: any 2xx opens the WebSocket.
         match exchange.response.as_ref().and_then(|response| response.status) {
             None | Some(200..300) => Further::Same,
             Some(_) => Further::Other,
@@ -328,7 +328,7 @@ impl Reader {
         self.messages.push(message, notes);
     }
 
-    /// What was found, and whether it did not end inside of a message.
+    /// Returns the WebSocket, and whether no message was truncated.
     fn end_of_socket(self, notes: &mut Notes) -> (WebSocket, bool) {
         let mut whole = true;
         for (from, half) in [(Sender::Client, &self.client), (Sender::Server, &self.server)] {
