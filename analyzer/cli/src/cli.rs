@@ -216,7 +216,7 @@ impl Cli {
                 if !files.is_empty() && !is_stdin(last) && last.symlink_metadata().is_err() =>
             {
                 let text = last.to_string_lossy();
-                let hint = format!("nor is there a file `{text}`");
+                let hint = format!("no file named `{text}` either");
                 let filter = Filter::parse(&text).map_err(|error| error.with_hint(hint))?;
                 Ok((files, Some(filter)))
             }

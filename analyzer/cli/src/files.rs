@@ -166,8 +166,8 @@ impl Read {
     /// Returns the text for the message about damage, after `items` items were listed.
     pub(crate) fn listed(&self, items: u64) -> String {
         match self.files {
-            1 => format!("what was listed ({items}) stands before that"),
-            _ => "it was listed up to that".into(),
+            1 => format!("{items} items before the damage were listed"),
+            _ => "everything before the damage was listed".into(),
         }
     }
 
@@ -207,7 +207,7 @@ pub(crate) fn descriptors(path: &Path) -> Result<Descriptors> {
     let file = path.display();
     let set = std::fs::read(path).with_context(|| format!("cannot read {file}"))?;
     Descriptors::decode(&set).with_context(|| {
-        format!("{file} is no whole descriptor set; make one with protoc --include_imports -o FILE")
+        format!("{file} is not a complete descriptor set; use protoc --include_imports -o FILE")
     })
 }
 
@@ -224,7 +224,7 @@ fn open(path: &Path) -> Result<File> {
     let name = path.display();
     let file = File::open(path).with_context(|| format!("cannot open {name}"))?;
     if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
-        return Err(anyhow!("cannot read {name}: it is a directory; name a capture file"));
+        return Err(anyhow!("cannot read {name}: it is a directory; give a capture file"));
     }
     Ok(file)
 }

@@ -46,10 +46,10 @@ fn list(cli: &Cli) -> Result<()> {
     let (paths, filter) = cli.files_and_filter()?;
     let stdins = paths.iter().filter(|path| is_stdin(path)).count();
     if stdins > 1 {
-        return Err(Usage("standard input can be read once; name `-` once".into()).into());
+        return Err(Usage("standard input can only be read once; give `-` once".into()).into());
     }
     if cli.follow_file && paths.len() > 1 {
-        return Err(Usage("--follow-file follows one file; name one".into()).into());
+        return Err(Usage("--follow-file reads a single file; give only one".into()).into());
     }
     let files = Files::open(paths, cli.follow_file, cli.quiet)?;
     let listing = Listing {

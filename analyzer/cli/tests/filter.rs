@@ -63,7 +63,7 @@ fn a_bad_filter_exits_2_and_shows_where() {
     assert_eq!(
         lines[..3],
         [
-            "sslanalyze: bad filter: `hots` is no field; did you mean `host`?",
+            "sslanalyze: bad filter: unknown field `hots`; did you mean `host`?",
             "  status>=500 and hots~api",
             "                  ^^^^",
         ],

@@ -215,8 +215,8 @@ fn a_file_that_is_not_there_is_no_silent_filter() {
     let output = analyze(&["raw", "othr.pcapng"], dir.path());
     assert_eq!(output.status.code(), Some(2));
     let message = stderr(&output);
-    assert!(message.contains("`othr.pcapng` is no field"), "{message}");
-    assert!(message.ends_with("nor is there a file `othr.pcapng`\n"), "{message}");
+    assert!(message.contains("unknown field `othr.pcapng`"), "{message}");
+    assert!(message.ends_with("no file named `othr.pcapng` either\n"), "{message}");
     let output = analyze(&["raw", "absent", "status=200"], dir.path());
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("cannot open absent"), "{}", stderr(&output));

@@ -117,5 +117,5 @@ fn a_wrong_field_exits_2_and_says_what_is_right() {
     let output = analyze(&["stats", "c", "--by", "host,pth"], Path::new("/"));
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{text}");
-    assert!(text.contains("`pth` is no field; did you mean `path`?"), "{text}");
+    assert!(text.contains("unknown field `pth`; did you mean `path`?"), "{text}");
 }

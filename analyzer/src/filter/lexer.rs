@@ -107,7 +107,7 @@ impl<'t> Lexer<'t> {
             }
         }
         let place = self.at..self.text.len();
-        let problem = format!("the text that begins with {quote} has no end");
+        let problem = format!("the text after {quote} is not closed");
         Err(Error::new(self.text, place, problem, format!("text up to another {quote}")))
     }
 }

@@ -56,7 +56,7 @@ impl FromStr for NamedField {
             let meant = field::nearest(name)
                 .map_or(String::new(), |known| format!("; did you mean `{known}`?"));
             return Err(UnknownField(format!(
-                "`{name}` is no field{meant}\nallowed here: {}",
+                "unknown field `{name}`{meant}\nallowed here: {}",
                 field::list()
             )));
         };

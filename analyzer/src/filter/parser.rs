@@ -125,8 +125,8 @@ impl Parser<'_> {
     fn condition(&mut self, name: &str, place: Range<usize>) -> Result<Expr, Error> {
         let Some((field, kind)) = field::find(name) else {
             let problem = match field::nearest(name) {
-                Some(known) => format!("`{name}` is no field; did you mean `{known}`?"),
-                None => format!("`{name}` is no field"),
+                Some(known) => format!("unknown field `{name}`; did you mean `{known}`?"),
+                None => format!("unknown field `{name}`"),
             };
             return Err(self.error(place, problem, field::list()));
         };
@@ -173,7 +173,11 @@ impl Parser<'_> {
         if fits {
             return Ok(());
         }
-        Err(self.error(place, format!("`{name}` is {what}, which cannot be compared so"), allowed))
+        Err(self.error(
+            place,
+            format!("`{name}` is {what}, which does not support this comparison"),
+            allowed,
+        ))
     }
 
     fn test(
@@ -201,7 +205,7 @@ impl Parser<'_> {
             Kind::Bool => value.parse().ok().map(Test::Bool),
             Kind::Time => time(&value).map(|time| Test::Time(order, time)),
         };
-        test.ok_or_else(|| self.error(place, format!("`{value}` cannot be its value"), expected))
+        test.ok_or_else(|| self.error(place, format!("invalid value `{value}`"), expected))
     }
 
     fn error(
@@ -264,5 +268,5 @@ fn time(text: &str) -> Option<String> {
 fn regex_problem(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or("").trim();
-    format!("no regular expression: {}", last.strip_prefix("error: ").unwrap_or(last))
+    format!("invalid regular expression: {}", last.strip_prefix("error: ").unwrap_or(last))
 }

@@ -62,9 +62,9 @@ impl<R: Read> Read for Unpacked<R> {
             ErrorKind::Interrupted => error,
             // `UnexpectedEof` would be taken for an end inside the capture.
             ErrorKind::UnexpectedEof => {
-                io::Error::other(format!("the {} data break off", self.name))
+                io::Error::other(format!("the {} data is truncated", self.name))
             }
-            _ => io::Error::other(format!("the {} data are damaged: {error}", self.name)),
+            _ => io::Error::other(format!("the {} data is damaged: {error}", self.name)),
         })
     }
 }

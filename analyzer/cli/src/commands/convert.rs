@@ -79,7 +79,7 @@ impl Job<'_> {
         let name = name(self.out);
         let (read, records, counts) = copy(self, files, &mut out)?;
         out.finish().with_context(|| format!("cannot write {name}"))?;
-        read.end(&format!("the {records} records before that were {done}"))?;
+        read.end(&format!("the {records} records before the damage were {done}"))?;
         Ok(counts)
     }
 }
@@ -106,7 +106,7 @@ fn copy(mut job: Job<'_>, files: Files<'_>, out: &mut NewFile) -> Result<(Read, 
     };
     let read = files.read(&mut converter)?;
     if converter.foreign && converter.redactor.is_none() {
-        bail!("{file} holds packets of the wire; only what sslrec recorded can be converted");
+        bail!("{file} contains network packets; only captures of sslrec can be converted");
     }
     let records = converter.records;
     let counts = converter.finish().with_context(|| format!("cannot write {name}"))?;

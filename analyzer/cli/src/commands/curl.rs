@@ -28,7 +28,7 @@ pub(crate) fn command(exchange: &Exchange) -> Result<Command> {
     let Some(request) = &exchange.request else { bail!("exchange {id} has no request to repeat") };
     let tls = exchange.connection.tls;
     let (Some(method), Some(url)) = (request.method.as_deref(), request.url(tls)) else {
-        bail!("method or URL of exchange {id} are not known, so that it cannot be repeated");
+        bail!("method or URL of exchange {id} are unknown, so the request cannot be repeated");
     };
     let body = request.message.body.data.as_deref().unwrap_or_default();
     // Each character of the URL represents an octet.

@@ -78,7 +78,7 @@ pub(super) fn run(extract: &Extract) -> Result<()> {
     let count = bodies.count;
     done.end()?;
     if count == 0 {
-        bail!("no body in {} was to be extracted", extract.file.display());
+        bail!("no body to extract in {}", extract.file.display());
     }
     Ok(())
 }
@@ -206,7 +206,7 @@ fn create(dir: &Path, name: &str) -> Result<(File, PathBuf)> {
             Ok(file) => return Ok((file, path)),
         }
     }
-    bail!("{} has {MAX_ALIKE} files like {name}; name another folder", dir.display())
+    bail!("{} has {MAX_ALIKE} files named like {name}; choose another folder", dir.display())
 }
 
 /// Creates a file that only this user can read. A link of this name counts as an existing file,

@@ -108,7 +108,7 @@ pub(super) fn run(follow: &Follow) -> Result<()> {
     conversation.end().context("cannot write the output")?;
     flush(&mut conversation.transcript.into_inner())?;
     let nothing = conversation.info.is_none();
-    read.end("what was shown stands before that")?;
+    read.end("everything before the damage was shown")?;
     if nothing {
         let (file, conn) = (follow.file.display(), follow.conn);
         bail!("{file} has no connection {conn}; `conn` in `sslanalyze --json` is the number");
@@ -157,7 +157,7 @@ impl<W: Write> Conversation<W> {
             (Some(End::Client), Some(client)) => direction == client,
             (Some(End::Server), Some(client)) => direction != client,
             (Some(_), None) => bail!(
-                "it is not known which end of connection {} is the client; use --from local or --from remote",
+                "the client of connection {} is unknown; use --from local or --from remote",
                 self.conn
             ),
         })

@@ -62,7 +62,7 @@ pub(super) fn run(har: &Har) -> Result<()> {
     if entries.left_out > 0 {
         let count = entries.left_out;
         crate::stderr::report(&anyhow!(
-            "{count} of {} are not in the HAR: they are not HTTP, or their URL is not known; the listing has them",
+            "{count} of {} are not in the HAR: they are not HTTP, or their URL is unknown; the listing has them",
             done.items
         ));
     }

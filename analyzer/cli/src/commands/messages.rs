@@ -100,7 +100,7 @@ fn write_grpc_message(
     }
     match named.map(|named| named.json) {
         Some(Ok(json)) => return write_json(out, json.get()),
-        Some(Err(why)) => writeln!(out, "* it is no {name}: {}", Printable(&why))?,
+        Some(Err(why)) => writeln!(out, "* not a {name}: {}", Printable(&why))?,
         None => {}
     }
     match protobuf::fields(&message.data) {

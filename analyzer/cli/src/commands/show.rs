@@ -74,7 +74,7 @@ pub(super) fn run(show: &Show) -> Result<()> {
     done.end()?;
     if nothing {
         let file = show.file.display();
-        bail!("nothing in {file} is {}; it has {exchanges} exchanges", show.what);
+        bail!("nothing in {file} matches {}; it has {exchanges} exchanges", show.what);
     }
     Ok(())
 }

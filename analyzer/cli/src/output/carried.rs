@@ -140,7 +140,7 @@ fn grpc_message(message: &GrpcMessage, named: Option<Named>) -> GrpcMessageObjec
             (GrpcView::Named { r#type: name, message }, problem)
         }
         Some(Named { name, json: Err(why) }) => {
-            (wire(), Some(format!("it is no {name}: {why}").into()))
+            (wire(), Some(format!("not a {name}: {why}").into()))
         }
     };
     GrpcMessageObject {

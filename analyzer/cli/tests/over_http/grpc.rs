@@ -135,7 +135,7 @@ fn a_descriptor_set_of_protoc_names_the_fields() {
     let watch = program_in(dir.path(), &[&named[..], &["1"]].concat(), &calls());
     let order = "shop.v1.Order of 12 bytes\n  {\n    \"order_id\": \"150\",\n    \"note\": \"testing\"\n  }\n";
     assert!(watch.contains(order), "{watch}");
-    assert!(watch.contains(" shop.v1.Order of 1 bytes\n* it is no shop.v1.Order: "), "{watch}");
+    assert!(watch.contains(" shop.v1.Order of 1 bytes\n* not a shop.v1.Order: "), "{watch}");
     let json = ["--json", "--bodies", "--proto", "shop.set", "c"];
     let lines = program_in(dir.path(), &json, &calls());
     let watch: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();

@@ -100,7 +100,8 @@ impl Given {
         }
         if let Some(status) = self.max_status {
             if !(100..=999).contains(&status) {
-                let problem = format!("{status} is no status; give three digits, such as 399");
+                let problem =
+                    format!("invalid status {status}; expected three digits, such as 399");
                 return Err(Error(problem).at(&key("max_status")));
             }
             let test = forbid(&format!("status>{status}"), &key("max_status"))?;
@@ -180,7 +181,7 @@ fn header(name: &str) -> Result<String, Error> {
     let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     if field.is_empty() || !field.bytes().all(is_token) {
         let allowed = "give NAME, request.NAME or response.NAME";
-        return Err(Error(format!("`{name}` is no name of a header; {allowed}")));
+        return Err(Error(format!("invalid header name `{name}`; {allowed}")));
     }
     Ok(format!("{side}header.{field}"))
 }
@@ -188,7 +189,9 @@ fn header(name: &str) -> Result<String, Error> {
 fn max_requests(text: &str) -> Result<Test, Error> {
     let parsed = text.rsplit_once('=').and_then(|(host, max)| Some((host, max.parse().ok()?)));
     let Some((host, max)) = parsed else {
-        return Err(Error(format!("`{text}` is no HOST=N, such as api.example.org=10")));
+        return Err(Error(format!(
+            "invalid limit `{text}`; expected HOST=N, such as api.example.org=10"
+        )));
     };
     Ok(Test::MaxRequests { host: Host::parse(host)?, max, count: 0 })
 }
@@ -217,7 +220,7 @@ impl Host {
         if name.is_empty() || !(is_v6 || name.chars().all(is_part)) {
             let allowed =
                 "give a name or an address without scheme, port and path, or *.DOMAIN, or *";
-            return Err(Error(format!("`{text}` is no host; {allowed}")));
+            return Err(Error(format!("invalid host `{text}`; {allowed}")));
         }
         Ok(if below { Host::Below(format!(".{name}")) } else { Host::Exact(text) })
     }
@@ -298,7 +301,7 @@ impl Rule {
             (Test::Hosts(hosts), _) => match host(item) {
                 Some(host) if hosts.iter().any(|allowed| allowed.matches(&host)) => None,
                 Some(_) => Some(String::new()),
-                None => Some("its host is not known".into()),
+                None => Some("its host is unknown".into()),
             },
             (Test::Forbid(filter), _) => filter.matches(item).then(String::new),
             (Test::Require(filter), _) => (!filter.matches(item)).then(String::new),

@@ -18,7 +18,7 @@ static TOKEN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(&TOKENS.join
 pub(super) fn in_url(exchange: &Exchange) -> Option<String> {
     let request = exchange.request.as_ref()?;
     if request.authority().is_some_and(|authority| without_userinfo(&authority) != authority) {
-        return Some("user and password stand before the host".into());
+        return Some("user and password before the host".into());
     }
     let target = request.path()?;
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
@@ -29,7 +29,7 @@ pub(super) fn in_url(exchange: &Exchange) -> Option<String> {
         let (name, value) = part.split_once('=')?;
         (!is_blank(value) && (is_secret_name(name.as_bytes()) || is_token(value))).then_some(name)
     })?;
-    Some(format!("its query holds a secret, `{parameter}`"))
+    Some(format!("its query contains a secret, `{parameter}`"))
 }
 
 /// Returns the path in a form that may be shown: without its query, and with any token blanked.

@@ -25,7 +25,7 @@ impl FromStr for KeyFields {
         let field = |name: &&str| {
             let field: NamedField = name.parse().map_err(|error| format!("{error}"))?;
             if field.is_time() {
-                return Err(format!("no groups can be made by `{name}`: hardly two are alike"));
+                return Err(format!("cannot group by `{name}`: its values are hardly ever equal"));
             }
             Ok(field)
         };
