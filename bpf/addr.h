@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Addresses of connections: read from the socket that a call uses, or from that of the descriptor
- * which the program gave to the library. infer_addr.h is for connections that have neither.
+ * Addresses of connections, read from the socket that a call uses, or from the socket of the
+ * descriptor that the program passed to the library. infer_addr.h handles connections that have
+ * neither.
  */
 #ifndef SSLREC_ADDR_H
 #define SSLREC_ADDR_H
@@ -11,7 +12,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_tracing.h>
 
-/* False if this is not a connected internet socket. */
+/* Returns false if this is not a connected internet socket. */
 static __always_inline bool read_endpoints(struct endpoints *ends, struct sock *sk)
 {
 	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
@@ -37,12 +38,12 @@ static __always_inline bool read_endpoints(struct endpoints *ends, struct sock *
 	return true;
 }
 
-/* From the entry of a TLS call to a system call within it, no more stack than this is in use; the
+/* The most stack that is in use between the entry of a TLS call and a system call within it. The
  * stacks of coroutines are at least as large. */
 #define CALL_STACK_MAX (16 * 1024)
 
-/* True if the current system call was made within a TLS call that began at `sp`, and not by another
- * coroutine of the same thread. */
+/* Returns true if the current system call was made within a TLS call that began at `sp`, and not by
+ * another coroutine of the same thread. */
 static __always_inline bool is_on_stack_of(__u64 sp)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
@@ -58,8 +59,8 @@ static __always_inline bool is_data_call(const struct call *call)
 	return site && site->kind != SITE_HANDSHAKE;
 }
 
-/* A socket operation within the TLS call on this thread that began at `sp`: the socket is that of
- * the connection. The bytes that a data call moved may be those of the handshake. */
+/* Handles a socket operation within the TLS call on this thread that began at `sp`: the socket
+ * belongs to the connection. The bytes that a data call moved may be those of the handshake. */
 static __always_inline void socket_used_within(__u64 thread, __u64 sp, struct sock *sk, bool moved)
 {
 	struct call_key call_key = { .sp = sp, .pid = thread >> 32 };
@@ -67,11 +68,11 @@ static __always_inline void socket_used_within(__u64 thread, __u64 sp, struct so
 	struct conn *conn;
 	struct call *call;
 
-	/* Not TCP: a name server or a log, asked from within the call. */
+	/* Not TCP: a name server or a log that the call uses. */
 	if (!is_on_stack_of(sp) || BPF_CORE_READ(sk, sk_type) != SOCK_STREAM)
 		return;
 	call = call_at(&call_key);
-	/* It may have ended on another thread. */
+	/* The call may have ended on another thread. */
 	if (!call || call->thread != thread)
 		return;
 	key = conn_key_of(call_key.pid, call->ssl);
@@ -87,7 +88,7 @@ static __always_inline void socket_used_within(__u64 thread, __u64 sp, struct so
 		announce(&key, conn);
 }
 
-/* The socket behind a descriptor of this process, by way of its table of files. */
+/* Returns the socket behind a descriptor of this process, by way of its table of files. */
 static __always_inline struct sock *socket_of_fd(__s32 fd)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
@@ -108,7 +109,7 @@ static __always_inline struct sock *socket_of_fd(__s32 fd)
 	return BPF_CORE_READ(socket, sk);
 }
 
-/* Called before the first event of a connection: its descriptor may be known where no socket
+/* Called before the first event of a connection: its descriptor may be known even if no socket
  * operation was seen. */
 static __always_inline void resolve_fd(const struct conn_key *key, struct conn *conn)
 {

@@ -19,14 +19,14 @@
 /* Bytes that a return pops between the exit of a function and its return probe: the address. */
 #define RETURN_POPS 8
 
-/* The number of the address space of a task, of which the kernel never uses one again. */
+/* Returns the number of a task's address space. The kernel never reuses such a number. */
 static __always_inline __u64 address_space_of(struct task_struct *task)
 {
 	return BPF_CORE_READ(task, mm, context.ctx_id);
 }
 
-/* True if the result at an exit site is in a register, and not on the stack; then it is stored in
- * `value`. */
+/* Returns true, and stores the result in `value`, if the result at an exit site is in a register
+ * and not on the stack. */
 static __always_inline bool result_in_register(const struct pt_regs *ctx, __u8 result,
 					       __s64 *value)
 {
@@ -96,8 +96,8 @@ static __always_inline __u64 go_result(const struct pt_regs *ctx)
 #define FLAG_CARRY 0x001
 #define FLAG_ZERO 0x040
 
-/* The probe at the entry is on the conditional jump of the prologue. True if the jump will be
- * taken: the stack must grow first, or the goroutine must yield. Then the function begins anew. */
+/* Returns true if the conditional jump of the prologue, where the entry probe is, will be taken:
+ * the stack must grow first, or the goroutine must yield. The function then begins again. */
 static __always_inline bool go_begins_anew(const struct pt_regs *ctx)
 {
 	return ctx->flags & (FLAG_CARRY | FLAG_ZERO);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * TLS calls: the entry and the exit of a probed function. Its site, not the code, has its kind; see
- * struct site. The other functions are in entry_only.h and getters.h, and the copy of a call's
- * bytes is in payload.h.
+ * TLS calls: the entry and the exit of a probed function. The kind of a function is in its site,
+ * not in the code; see struct site. The other functions are in entry_only.h and getters.h, and the
+ * copy of a call's bytes is in payload.h.
  */
 #ifndef SSLREC_CALL_H
 #define SSLREC_CALL_H
@@ -16,8 +16,8 @@
 
 /* ---- Entry ---- */
 
-/* True if an outer call on the same object, thread and slot counts the bytes of this one. A stack
- * pointer above the wrapper's means that the wrapper never returned. */
+/* Returns true if an outer call on the same object, thread and slot counts the bytes of this call.
+ * A stack pointer above the wrapper's means that the wrapper never returned. */
 static __always_inline bool within_wrapper(const struct conn *conn, const struct site *site,
 					   const struct call *call, __u64 sp)
 {
@@ -27,7 +27,7 @@ static __always_inline bool within_wrapper(const struct conn *conn, const struct
 }
 
 /*
- * Whether a data call may end the handshake unseen: the call need not return any bytes, nor
+ * Returns whether a data call may end the handshake unseen. The call need not return any bytes, nor
  * succeed, since a read then waits for data. But where the calls use a socket themselves and all
  * its operations are seen, the end of a handshake is sent or received there.
  */
@@ -65,8 +65,8 @@ static __always_inline void mark_thread(struct call *call, __u64 sp)
 	__u64 *current = bpf_map_lookup_elem(&current_calls, &call->thread);
 
 	if (current) {
-		/* A call that another probe took before, or one that never returned, is not around
-		 * itself. */
+		/* A call that another probe has already recorded, or that never returned, is not
+		 * its own outer call. */
 		call->outer_sp = *current == sp ? 0 : *current;
 		*current = sp;
 	} else if (bpf_map_update_elem(&current_calls, &call->thread, &sp, BPF_ANY)) {
@@ -76,8 +76,8 @@ static __always_inline void mark_thread(struct call *call, __u64 sp)
 	call->marked = 1;
 }
 
-/* Whether a socket operation within the call is of interest: for the connection's address or, if
- * the handshake has failed so far, since a data call may have ended it after all. */
+/* Returns whether a socket operation within the call is of interest: for the connection's address
+ * or, if the handshake has failed so far, because a data call may have ended it after all. */
 static __always_inline bool may_learn_by_socket(const struct conn *conn, const struct site *site)
 {
 	return !conn->ends.family || (site->kind != SITE_HANDSHAKE && handshake_failed(conn));
@@ -88,7 +88,7 @@ static __always_inline bool is_getter(const struct site *site)
 	return site->kind == SITE_CREATE || site->kind == SITE_GET;
 }
 
-/* Keeps the object and the arguments that the exit of the call needs. */
+/* Stores the object and the arguments that the exit of the call needs. */
 static __always_inline void keep_args(struct call *call, struct pt_regs *ctx,
 				      const struct site *site)
 {
@@ -171,7 +171,7 @@ static __always_inline int enter_call(struct pt_regs *ctx)
 
 /* ---- Exit: data ---- */
 
-/* The number of bytes that a call read or wrote; 0 if it failed. */
+/* Returns the number of bytes that a call read or wrote; 0 if it failed. */
 static __always_inline __u64 bytes_done(const struct call *call, const struct site *site,
 					__s64 result)
 {
@@ -191,7 +191,7 @@ static __always_inline __u64 bytes_done(const struct call *call, const struct si
 		count(COUNT_LENGTH_READ_FAULT);
 		return 0;
 	}
-	/* Not the function that it was taken for: no bytes are better than wrong ones. */
+	/* Not the expected function: recording nothing is better than recording wrong bytes. */
 	if (!(site->flags & (SITE_VECTOR | SITE_PACKET)) && total > call->args.data.len) {
 		count(COUNT_IMPOSSIBLE_RESULT);
 		return 0;
@@ -199,17 +199,17 @@ static __always_inline __u64 bytes_done(const struct call *call, const struct si
 	return total;
 }
 
-/* These follow two pointers in *gnutls_packet_t: mbuffer_st, which is not public, but the same
- * since there are packets (GnuTLS 3.3.5). */
+/* These fields follow two pointers in *gnutls_packet_t: mbuffer_st, which is not public, but
+ * unchanged since packets were introduced (GnuTLS 3.3.5). */
 #define PACKET_BYTES_AT 16
 
 struct packet_bytes {
-	__u64 mark;			/* number of bytes that were consumed */
+	__u64 mark;			/* bytes already consumed */
 	struct datum all;
 };
 
-/* The address of a packet's bytes; 0, where nothing can be read, if its layout is unknown: then the
- * bytes become a gap. */
+/* Returns the address of a packet's bytes, or 0, where nothing can be read, if its layout is
+ * unknown: the bytes then become a gap. */
 static __always_inline __u64 packet_at(__u64 pointer, __u64 total)
 {
 	struct packet_bytes bytes;
@@ -222,7 +222,7 @@ static __always_inline __u64 packet_at(__u64 pointer, __u64 total)
 	return bytes.all.data + bytes.mark;
 }
 
-/* `is_vector` says that the buffer is an array of buffers. */
+/* `is_vector` is set if the buffer is an array of buffers. */
 static __always_inline void finish_data(const struct call_key *call_key,
 					const struct call *call, const struct site *site,
 					const struct conn_key *key,
@@ -249,7 +249,7 @@ static __always_inline void finish_data(const struct call_key *call_key,
 		send_gap(key, conn, DIR_SENT, 0, total, GAP_SENDFILE);
 	else
 		send_data(call_key, call, site, key, conn, total, is_vector);
-	/* Counted even if the events found no room: missing bytes then show as a hole. */
+	/* Counted even if the events found no room, so that missing bytes show as a hole. */
 	conn->offset[site->dir & 1] += total;
 }
 
@@ -262,7 +262,8 @@ static __always_inline void finish_handshake(const struct site *site, const stru
 
 	if (!conn || conn->handshake_done)
 		return;
-	/* Now, since the program may close the descriptor before it releases the object. */
+	/* Resolved now, since the program may close the descriptor before it releases the
+	 * object. */
 	resolve_fd(key, conn);
 	if (result != site->success) {
 		conn->handshake_end_ns = now_ns;
@@ -274,8 +275,8 @@ static __always_inline void finish_handshake(const struct site *site, const stru
 	send_handshake(key, conn, now_ns, site->func, result, true);
 }
 
-/* The thread returns to the outer call, unless the program switched stacks during the call and
- * another one runs there by now. */
+/* Returns the thread to the outer call, unless the program switched stacks during the call and
+ * another call now runs there. */
 static __always_inline void unmark_thread(const struct call *call, __u64 sp)
 {
 	__u64 *current = bpf_map_lookup_elem(&current_calls, &call->thread);
@@ -295,7 +296,7 @@ static __always_inline __s64 result_at(struct pt_regs *ctx, const struct site *s
 	return value;
 }
 
-/* The end of a call that began at `sp`. Only the first exit site on its way finds it in the table;
+/* Ends a call that began at `sp`. Only the first exit site on its way finds the call in the table.
  * `exit` is that site, or NULL for a return probe. */
 static __always_inline int exit_call(struct pt_regs *ctx, __u64 sp, const struct site *exit)
 {
@@ -344,7 +345,7 @@ static __always_inline int exit_call(struct pt_regs *ctx, __u64 sp, const struct
 	return 0;
 }
 
-/* By a probe at an exit site. */
+/* Called by a probe at an exit site. */
 static __always_inline int leave_call(struct pt_regs *ctx)
 {
 	const struct site *exit = site_at(site_index(ctx));
@@ -360,7 +361,7 @@ static __always_inline int leave_call(struct pt_regs *ctx)
 	return 0;
 }
 
-/* By a return probe. */
+/* Called by a return probe. */
 static __always_inline int return_from_call(struct pt_regs *ctx)
 {
 	return exit_call(ctx, PT_REGS_SP(ctx) - RETURN_POPS, NULL);

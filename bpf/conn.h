@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * Connections: the table of live TLS objects, and the events that report them to the recorder,
- * except for their data.
+ * except for data.
  */
 #ifndef SSLREC_CONN_H
 #define SSLREC_CONN_H
@@ -10,8 +10,8 @@
 
 /* ---- Events other than data ---- */
 
-/* A wake-up costs more than an event does, so only a ring that fills asks for one: the recorder
- * looks by itself every few milliseconds. */
+/* A wake-up costs more than an event, so only a filling ring requests a wake-up: the recorder also
+ * polls every few milliseconds. */
 static __always_inline __u64 wakeup_at(__u64 pending)
 {
 	return pending >= settings.ring_size / 4 ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
@@ -72,8 +72,8 @@ static __always_inline struct conn_key conn_key_of(__u32 pid, __u64 object)
 	return key;
 }
 
-/* A global function: it puts much on the stack, for which no other function then needs room.
- * Returns 1 if the connection is new. */
+/* A global function: it uses much stack, which no other function then has to reserve. Returns 1 if
+ * the connection is new. */
 __noinline int make_conn(__u32 pid, __u64 ssl, __u32 lib, __u32 joined)
 {
 	struct conn_key key = conn_key_of(pid, ssl);
@@ -93,9 +93,10 @@ __noinline int make_conn(__u32 pid, __u64 ssl, __u32 lib, __u32 joined)
 }
 
 /*
- * After a fork the child goes on with the parent's TLS objects at the same addresses. What was
- * known of the object holds for the child as well; its streams start anew, as they are recorded
- * for each process. A global function, to have no place on the stack beside those of make_conn().
+ * Copies a connection from parent to child. After a fork the child continues with the parent's TLS
+ * objects at the same addresses. The known facts about the object hold for the child as well; its
+ * streams start anew, as they are recorded for each process. A global function, so that its stack
+ * is separate from that of make_conn().
  */
 __noinline int inherit(__u32 pid, __u64 ssl)
 {
@@ -115,7 +116,7 @@ __noinline int inherit(__u32 pid, __u64 ssl)
 	return 0;
 }
 
-/* The connection of an object, created on first sight. `joined`: the call needs an earlier
+/* Returns the connection of an object, created on first sight. `joined`: the call needs an earlier
  * handshake, which was not seen. */
 static __always_inline struct conn *conn_of(const struct conn_key *key, __u16 lib, bool joined)
 {
@@ -167,9 +168,9 @@ static __always_inline void send_handshake(const struct conn_key *key, struct co
 }
 
 /*
- * True where a handshake was begun and did not succeed. A single call does not tell that: what it
- * gives means "try again" too, and which it is only the library knows. But once the object is
- * released it is certain, unless a read or write may have completed the handshake unseen.
+ * Returns true if a handshake began and did not succeed. A single call is no evidence: its result
+ * may also mean "try again", and only the library can distinguish the two. The failure is certain
+ * once the object is released, unless a read or write may have completed the handshake unseen.
  */
 static __always_inline bool handshake_failed(const struct conn *conn)
 {
@@ -190,7 +191,7 @@ static __always_inline void send_close(const struct conn_key *key, struct conn *
 	if (handshake_failed(conn))
 		send_handshake(key, conn, conn->handshake_end_ns, conn->handshake_func,
 			       conn->handshake_result, false);
-	/* An object that came to nothing. */
+	/* The object was never used for a connection. */
 	if (!conn->announced && !has_data(conn))
 		return;
 	e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
@@ -206,8 +207,8 @@ static __always_inline void send_close(const struct conn_key *key, struct conn *
 }
 
 /*
- * Ends the connection of an object and begins another one. Libraries call their function for this
- * themselves at the start of each handshake, so it has an effect only after a connection.
+ * Ends the connection of an object and begins another. Libraries call their own function for this
+ * at the start of each handshake, so it has an effect only after a connection.
  */
 static __always_inline void clear_conn(const struct conn_key *key, struct conn *conn)
 {

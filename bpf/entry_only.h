@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Functions of which only the entry matters: they set something of a connection, or end it.
+ * Functions that need only an entry probe: they set something on a connection, or end it.
  */
 #ifndef SSLREC_ENTRY_ONLY_H
 #define SSLREC_ENTRY_ONLY_H
@@ -26,7 +26,7 @@ static __always_inline void server_name(const struct conn_key *key, struct conn 
 	send_text(key, conn, site, text);
 }
 
-/* Functions that set something of a new object create its entry; the others need one. */
+/* Functions that configure a new object create its entry; the others need an existing entry. */
 static __always_inline bool creates_conn(const struct site *site, struct pt_regs *ctx)
 {
 	switch (site->kind) {

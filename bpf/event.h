@@ -13,11 +13,11 @@
 #define COMM_LEN 16
 #define NAME_LEN 256
 
-/* Data is sent in chunks of at most this; the smaller classes save ring space. */
+/* The most bytes of data in one event; the smaller classes save ring space. */
 #define CHUNK_MAX 16384
-/* Groups that can be named. */
+/* Number of cgroups that can be selected. */
 #define CGROUPS_MAX 64
-/* Chunks copied of one call: 64 MiB. What a longer call carries beyond is stated as a gap. */
+/* Chunks copied of one call: 64 MiB. The rest of a longer call is reported as a gap. */
 #define CALL_CHUNKS_MAX 4096
 
 enum event_kind {
@@ -42,7 +42,7 @@ enum role {
 	ROLE_UNKNOWN,
 	ROLE_CLIENT,
 	ROLE_SERVER,
-	/* In sites only: an argument has the role. */
+	/* In sites only: an argument determines the role. */
 	ROLE_BY_GNUTLS_FLAGS,		/* the second: flags of gnutls_init */
 	ROLE_BY_AS_SERVER,		/* the second: 0 is the client */
 	ROLE_BY_S2N_MODE,		/* the first: 0 is the server */
@@ -66,27 +66,27 @@ enum gap_cause {
 	GAP_LONG_CALL,
 };
 
-/* Everything that can go wrong in the kernel, counted. */
+/* Counters of calls, bytes, and every possible failure in the kernel. */
 enum counter {
 	COUNT_CALLS,			/* calls that handed over bytes */
-	COUNT_BYTES,			/* the bytes they handed over */
+	COUNT_BYTES,			/* bytes of those calls */
 	COUNT_RING_FULL,		/* data chunks that found no room in the ring */
-	COUNT_CONTROL_RING_FULL,	/* other events that found none */
+	COUNT_CONTROL_RING_FULL,	/* other events that found no room in the ring */
 	COUNT_CALL_TABLE_FULL,		/* calls not followed: too many in flight */
 	COUNT_CONN_TABLE_FULL,		/* calls not recorded: too many connections */
-	COUNT_CONN_TABLE_FULL_BYTES,	/* the bytes of those calls */
+	COUNT_CONN_TABLE_FULL_BYTES,	/* bytes of those calls */
 	COUNT_DATA_READ_FAULT,		/* payload that could not be read */
 	COUNT_LENGTH_READ_FAULT,	/* byte counts that could not be read; size unknown */
-	COUNT_NAME_READ_FAULT,		/* names set or asked for that could not be read */
+	COUNT_NAME_READ_FAULT,		/* names set or queried that could not be read */
 	COUNT_OBJECT_READ_FAULT,	/* new objects whose address could not be read */
 	COUNT_LAYER_READ_FAULT,		/* NSPR descriptors whose layers could not be read */
 	COUNT_SOCKET_READ_FAULT,	/* descriptors that could not be followed to a socket */
-	COUNT_THREAD_TABLE_FULL,	/* calls whose socket could not be looked for */
+	COUNT_THREAD_TABLE_FULL,	/* calls whose socket could not be searched for */
 	COUNT_PID_TABLE_FULL,		/* children not followed */
 	COUNT_TLS_PID_TABLE_FULL,	/* processes whose end will not be noticed */
-	COUNT_CLOSE_TABLE_FULL,		/* closes lost for good */
+	COUNT_CLOSE_TABLE_FULL,		/* closes missing for good */
 	COUNT_UNKNOWN_SITE,		/* probe hits that match no known site */
-	COUNT_IMPOSSIBLE_RESULT,	/* calls that gave more bytes than were asked for */
+	COUNT_IMPOSSIBLE_RESULT,	/* calls that returned more bytes than requested */
 	COUNT_NOT_LOOKED_THROUGH,	/* processes not stopped: unreadable mappings */
 	COUNT_GOROUTINE_READ_FAULT,	/* Go: calls whose goroutine could not be read */
 	COUNT_READ_AFTER_CLOSE,		/* Go: calls that ended after the Conn was closed */
@@ -94,9 +94,9 @@ enum counter {
 };
 
 /*
- * A connection is one TLS object of one process between two re-uses of its address: all three of
- * pid, ssl and born_ns are needed to tell it from any other. EVENT_EXEC and EVENT_EXIT are of a
- * process, have only this, and leave ssl and born_ns 0.
+ * A connection is one TLS object of one process between two uses of its address: pid, ssl and
+ * born_ns together identify it. EVENT_EXEC and EVENT_EXIT describe a process, consist of this head
+ * only, and leave ssl and born_ns 0.
  */
 struct event {
 	__u16 kind;			/* enum event_kind */
@@ -134,11 +134,11 @@ struct endpoints {
 	__u8 remote[16];
 	__u16 local_port;
 	__u16 remote_port;
-	__u16 family;			/* AF_INET, AF_INET6, or 0: not known */
+	__u16 family;			/* AF_INET, AF_INET6, or 0: unknown */
 	__u16 inferred;			/* see infer_addr.h */
 };
 
-/* All that is known of a connection; sent again whenever that grows. */
+/* All known facts about a connection; sent again whenever there are more. */
 struct event_conn {
 	struct event head;
 	struct endpoints ends;
@@ -158,15 +158,15 @@ struct event_tls_param {
 	char text[NAME_LEN];		/* head.len bytes, no NUL */
 };
 
-/* A handshake that succeeded, or one that had not when its object was released. */
+/* A handshake that succeeded, or that had not succeeded when its object was released. */
 struct event_handshake {
 	struct event head;
 	__u64 lat_ns;			/* from the first handshake call to the end of the last */
-	__s32 result;			/* of the last one */
+	__s32 result;			/* of the last call */
 	__u32 ok;
 };
 
-/* Says all once more, for the case that no EVENT_CONN found room. */
+/* Repeats the connection, in case no EVENT_CONN found room. */
 struct event_close {
 	struct event_conn conn;
 	__u64 offset[2];		/* by enum direction: final lengths of both streams */
@@ -174,12 +174,12 @@ struct event_close {
 	__u32 pad;
 };
 
-/* The kind of a probed function, from the recorder's table of functions. One set of programs serves
- * every function of every library. "obj" identifies the connection. */
+/* The kind of a probed function, from the recorder's table of functions. A single set of programs
+ * serves every function of every library. "obj" identifies the connection. */
 enum site_kind {
 	SITE_NONE,
 	SITE_DATA,			/* (obj, buf, n, ...): bytes went one way */
-	SITE_FLUSH,			/* (obj): hands on bytes that were counted before */
+	SITE_FLUSH,			/* (obj): passes on bytes that were counted before */
 	SITE_SENDFILE,			/* (obj, ...): result bytes went out; a gap, except for
 					 * those that calls within this one carried */
 	SITE_HANDSHAKE,			/* (obj): `success` is success */
@@ -187,7 +187,7 @@ enum site_kind {
 	SITE_GET,			/* (obj, ...): getter: `output` is the value of `param` */
 	SITE_ROLE,			/* (obj): a connection begins, in `role` if that is set */
 	SITE_SET_FD,			/* (obj, fd) */
-	SITE_CTRL,			/* (obj, cmd, larg, parg): one cmd sets the server name */
+	SITE_CTRL,			/* (obj, cmd, larg, parg): may set the server name */
 	SITE_SERVER_NAME,		/* (obj, ...): sets the server name, argument `text_arg` */
 	SITE_SHUTDOWN,			/* (obj): sends close_notify */
 	SITE_FREE,			/* (obj): drops a reference */
@@ -232,13 +232,13 @@ enum site_flag {
 };
 
 /*
- * Placed sites of a file that could not be tried before the recording run beside an entry and a
- * return probe on the same function. The probes record, and the sites are compared with them. Once
- * this many calls that succeeded agreed, and none ever disagreed, the sites record; see trial.h.
+ * If placed sites of a file could not be tested before the recording, they run beside an entry and
+ * a return probe on the same function. The probes record, and the sites are compared with them.
+ * Once this many successful calls agreed, and none ever disagreed, the sites record; see trial.h.
  */
 #define TRIAL_CALLS 32
 
-/* The half of a trial that a site belongs to. */
+/* The part of a trial that a site belongs to. */
 enum trial_side {
 	TRIAL_BOTH,			/* records whatever the outcome */
 	TRIAL_PLACED,			/* records once the trial has passed */
@@ -247,13 +247,13 @@ enum trial_side {
 
 /* One function of one file on trial. */
 struct trial {
-	__u32 agreed;			/* successful calls that the sites reported as the return did */
-	__u32 disagreed;		/* calls that the sites reported otherwise, or missed */
+	__u32 agreed;			/* successful calls on which the sites agreed */
+	__u32 disagreed;		/* calls that the sites reported differently, or missed */
 };
 
 /*
  * A probe site: a place in the code. The attach cookie of a probe is the index of its site in the
- * map `sites`; 0 is none. Not every site is at the beginning of its function: see
+ * map `sites`; 0 means no site. Not every site is at the beginning of its function: see
  * recorder/src/placement.
  */
 struct site {
@@ -267,7 +267,7 @@ struct site {
 					 * the count */
 	__u8 result_64;			/* the byte count and the result have 64 bits, not 32 */
 	__u8 result;			/* exit sites: enum site_result */
-	__u8 success;			/* handshakes: the result of one that succeeded */
+	__u8 success;			/* handshakes: the result that means success */
 	__u8 text_arg;			/* number of the argument that is a text */
 	__u8 text_len_arg;		/* number of the argument that is its length; 0: it ends
 					 * with a NUL */
@@ -295,7 +295,7 @@ struct tcp_user {
 	__u16 ports[USER_PORTS];
 };
 
-/* Sent through a ring of its own: a process was stopped because it has mapped this file, which the
+/* Sent through a separate ring: a process was stopped because it has mapped this file, which the
  * recorder has not inspected. There may be more such files. */
 struct event_stop {
 	__u64 ts_ns;
@@ -304,7 +304,7 @@ struct event_stop {
 	__u32 pad;
 };
 
-/* Where a Conn of Go has what a handshake makes known, in one probed file; 0: not known. */
+/* Offsets of the fields of a Go Conn that a handshake sets, in one probed file; 0: unknown. */
 struct go_layout {
 	__u32 server_name;
 	__u32 alpn;
@@ -312,18 +312,18 @@ struct go_layout {
 	__u32 cipher;
 };
 
-/* Which socket operations the kernel side is told of. */
+/* The socket operations that the kernel side receives. */
 enum sockets_seen {
 	SOCKETS_NONE,
-	SOCKETS_THAT_RECEIVE,		/* those that gave bytes */
+	SOCKETS_THAT_RECEIVE,		/* operations that returned bytes */
 	SOCKETS_ALL,
 };
 
 /* Read-only data, set by the recorder before load. */
 struct settings {
-	__u64 snaplen;			/* bytes kept of a call; 0 is all */
+	__u64 snaplen;			/* bytes kept of a call; 0 means all */
 	__u64 ring_size;
-	__u64 ring_headroom;		/* bytes of the ring that data leaves to other events */
+	__u64 ring_headroom;		/* bytes of the ring reserved for events other than data */
 	__u32 pid_ns_ino;		/* the recorder's pid namespace; 0: the first one */
 	__u8 filter_pids;		/* only processes in the map `pids` */
 	__u8 filter_uids;		/* only users in `uids` */

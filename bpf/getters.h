@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * Constructors and getters: functions whose result or out-argument is read when they return, for
- * objects and for TLS parameters. Nothing is read but the value that the program receives.
+ * objects and for TLS parameters. Only the value that the program receives is read.
  */
 #ifndef SSLREC_GETTERS_H
 #define SSLREC_GETTERS_H
@@ -18,7 +18,7 @@ struct text {
 	__u64 len;
 };
 
-/* Reserves the event once for each connection and parameter: programs query again and again. */
+/* Reserves the event once for each connection and parameter: programs query repeatedly. */
 static __always_inline struct event_tls_param *begin_param(const struct conn_key *key,
 						     struct conn *conn, __u16 func, __u8 param)
 {
@@ -92,7 +92,7 @@ struct datum {
 	__u32 pad;
 };
 
-/* The text that a getter returned; at 0 if there is none. */
+/* Returns the text that a getter returned, at address 0 if there is none. */
 static __always_inline struct text returned_text(const struct call *call, const struct site *site,
 						 __s64 result)
 {
@@ -149,7 +149,7 @@ static __always_inline void channel_returned(const struct call *call, const stru
 		send_number(key, conn, site, info.version | (__u32)info.cipher << 16);
 }
 
-/* A getter whose object is a connection, or a cipher. */
+/* Handles a getter whose object is a connection or a cipher. */
 static __always_inline void get_returned(const struct call *call, const struct site *site,
 					 __u32 pid, __s64 result)
 {
@@ -184,7 +184,7 @@ static __always_inline void get_returned(const struct call *call, const struct s
 	}
 }
 
-/* The object that a constructor made; 0 if none. */
+/* Returns the object that a constructor created; 0 if none. */
 static __always_inline __u64 created_object(const struct call *call, const struct site *site,
 					    __s64 result)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * The programs for functions of Go's crypto/tls; see go.h. They are an object of their own, which
- * is loaded only where a Go program may be recorded: for the verifier they are as much work as all
- * others together. They share the maps of sslrec.bpf.c.
+ * The programs for functions of Go's crypto/tls; see go.h. They form a separate object, loaded only
+ * where a Go program may be recorded: for the verifier they are as much work as all other programs
+ * together. They share the maps of sslrec.bpf.c.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>

@@ -16,7 +16,7 @@
 
 #define GO_RECORD_APPLICATION_DATA 23	/* RFC 8446, section 5.1 */
 
-/* runtime.g begins with this; the prologue of every function relies on what follows it. */
+/* The beginning of runtime.g; the prologue of every function relies on the fields that follow. */
 struct go_stack {
 	__u64 lo;
 	__u64 hi;
@@ -27,11 +27,11 @@ struct go_interface {
 	__u64 data;
 };
 
-/* Places in crypto/tls.Conn, the same in Go 1.17 to 1.27. */
+/* Offsets in crypto/tls.Conn, the same in Go 1.17 to 1.27. */
 #define GO_TLS_CONN 0			/* conn net.Conn */
 #define GO_TLS_IS_CLIENT 16		/* isClient bool */
 
-/* Places in net.netFD and net.TCPAddr, the same versions. */
+/* Offsets in net.netFD and net.TCPAddr, for the same versions. */
 #define GO_NET_FD_SYSFD 16		/* pfd.Sysfd int */
 #define GO_NET_FD_FAMILY 56		/* family, sotype int */
 #define GO_NET_FD_ADDRS 96		/* laddr, raddr net.Addr */
@@ -45,8 +45,8 @@ static __always_inline bool read_go_stack(struct pt_regs *ctx, struct go_stack *
 	return false;
 }
 
-/* The key of the call that begins or ends here: at both places the stack pointer is at the return
- * address. */
+/* Returns the key of the call that begins or ends here: at both places the stack pointer is at the
+ * return address. */
 static __always_inline struct call_key go_call_key(struct pt_regs *ctx, __u32 pid,
 						   const struct go_stack *stack)
 {
@@ -67,15 +67,15 @@ static __always_inline __u64 read_go_pointer(__u64 address)
 	return value;
 }
 
-/* The port of a net.Addr that is a *net.TCPAddr. */
+/* Returns the port of a net.Addr that is a *net.TCPAddr. */
 static __always_inline __u64 go_port(const struct go_interface *addr)
 {
 	return addr->data ? read_go_pointer(addr->data + GO_TCP_ADDR_PORT) : 0;
 }
 
 /*
- * The socket of what may be a netFD. No type is known here, so it must prove itself: its family and
- * the ports of both ends are those of the very socket that its descriptor leads to.
+ * Returns the socket of a possible netFD. Its type is unknown here, so the value is verified: its
+ * family and the ports of both ends must equal those of the socket that its descriptor leads to.
  */
 static __always_inline struct sock *socket_of_net_fd(__u64 address)
 {
@@ -99,13 +99,13 @@ static __always_inline struct sock *socket_of_net_fd(__u64 address)
 	return sk;
 }
 
-/* Wrappers around wrappers are followed this far. */
+/* Nested wrappers are followed to this depth. */
 #define GO_WRAPPERS_MAX 4
 
 /*
- * The socket below a net.Conn whose data word this is: a *net.TCPConn, which holds a *netFD, or
- * a struct that begins with a net.Conn or a *net.TCPConn of its own, as those do that
- * count, limit or peek, and as tls.Conn itself does.
+ * Returns the socket below a net.Conn with this data word: a *net.TCPConn, which holds a *netFD, or
+ * a struct that begins with another net.Conn or *net.TCPConn. Such structs count, limit or peek;
+ * tls.Conn itself is also one.
  */
 static __always_inline struct sock *socket_of_net_conn(__u64 data)
 {
@@ -130,7 +130,7 @@ static __always_inline __u64 address_of_object(__u64 object)
 	return object & ((1ULL << 48) - 1);
 }
 
-/* The addresses of the socket below a Conn. */
+/* Reads the addresses of the socket below a Conn. */
 static __always_inline bool read_go_endpoints(struct endpoints *ends, __u64 object)
 {
 	__u64 data = read_go_pointer(address_of_object(object) + GO_TLS_CONN +
@@ -140,14 +140,14 @@ static __always_inline bool read_go_endpoints(struct endpoints *ends, __u64 obje
 	return sk && read_endpoints(ends, sk);
 }
 
-/* A port of this machine is used again only after a while, so the ports tell. */
+/* A port of this machine is reused only after a while, so equal ports mean the same socket. */
 static __always_inline bool is_same_socket(const struct endpoints *a, const struct endpoints *b)
 {
 	return a->family == b->family && a->local_port == b->local_port &&
 	       a->remote_port == b->remote_port;
 }
 
-/* This and the next two functions are global for the sake of the stack, as make_conn() is. */
+/* This and the next two functions are global because of the stack, like make_conn(). */
 __noinline int find_go_socket(__u32 pid, __u64 object)
 {
 	struct conn_key key = conn_key_of(pid, object);
@@ -158,7 +158,7 @@ __noinline int find_go_socket(__u32 pid, __u64 object)
 	return 0;
 }
 
-/* What the Conn itself tells of the connection. */
+/* Reads the properties of a connection from the Conn itself. */
 static __always_inline void resolve_go_conn(const struct conn_key *key, struct conn *conn)
 {
 	void *address = (void *)address_of_object(key->ssl);
@@ -176,7 +176,7 @@ static __always_inline void resolve_go_conn(const struct conn_key *key, struct c
 
 /* ---- Entry ---- */
 
-/* Whether a connection has been here, and goes on: the socket is the same. */
+/* Returns whether an earlier connection of this object continues: the socket is the same. */
 __noinline int go_conn_goes_on(__u32 pid, __u64 object)
 {
 	struct conn_key key = conn_key_of(pid, object);
@@ -200,9 +200,9 @@ __noinline int clear_go_conn(__u32 pid, __u64 object)
 }
 
 /*
- * A handshake begins. Memory of a Conn that nobody closed is used again without a word, so if a
- * connection has been here, it is over, unless the socket is the same: then this is a
- * renegotiation.
+ * Begins a handshake. Go reuses the memory of a Conn that was never closed, without notice. An
+ * earlier connection at this address is therefore over, unless the socket is the same: then this is
+ * a renegotiation.
  */
 static __always_inline void begin_go_handshake(const struct conn_key *key, struct conn *conn,
 					       const struct site *site, __u64 now_ns)
@@ -217,7 +217,7 @@ static __always_inline void begin_go_handshake(const struct conn_key *key, struc
 	conn->handshake_ns = now_ns;
 }
 
-/* The buffer stands behind the Conn, or behind the record type that follows that. */
+/* The buffer argument follows the Conn, or the record type if there is one. */
 static __always_inline void set_go_buffer(struct call *call, const struct site *site,
 					  struct pt_regs *ctx)
 {
@@ -249,8 +249,8 @@ __noinline int is_round_in_memory(__u64 at, __u64 end)
 	return 1;
 }
 
-/* Whether all bytes that are kept of a call can be read now. Those of a file that is part of the
- * program, or mapped, may be read from disk only when they are encrypted. */
+/* Returns whether all kept bytes of a call can be read now. Bytes of a file that is part of the
+ * program, or mapped, may be read from disk only during encryption. */
 __noinline int is_in_memory(__u64 at, __u64 len)
 {
 	const __u64 most = (__u64)CALL_CHUNKS_MAX * CHUNK_MAX;
@@ -274,7 +274,7 @@ static __always_inline void finish_go_data(const struct call_key *call_key, stru
 	struct conn *conn = bpf_map_lookup_elem(&conns, conn_key);
 
 	if (!conn && call->known) {
-		/* Another goroutine closed it meanwhile, and its end is told. */
+		/* Another goroutine closed the Conn meanwhile, and its end was reported. */
 		count(COUNT_READ_AFTER_CLOSE);
 		return;
 	}
@@ -286,9 +286,9 @@ static __always_inline void finish_go_data(const struct call_key *call_key, stru
 }
 
 /*
- * Records that are about to be written. They are taken here and not when they have been: one
- * goroutine may write while another reads, and has the answer before the write returns. So it is
- * not known yet how long that takes, nor whether it fails.
+ * Sends records that are about to be written. They are copied before the write and not after it:
+ * while one goroutine writes, another may already read the answer. The duration and the success of
+ * the write are therefore unknown here.
  */
 static __always_inline void send_go_records(const struct call_key *key, struct call *call,
 					    const struct site *site,
@@ -343,11 +343,11 @@ static __always_inline int enter_go_call(struct pt_regs *ctx)
 		conn = bpf_map_lookup_elem(&conns, &conn_key);
 	}
 	call.known = conn != NULL;
-	/* A buffer on the stack moves with it: kept is its distance from the stack's upper end. */
+	/* A buffer on the stack moves with the stack: its distance from the upper end is stored. */
 	call.on_stack = call.args.data.buf >= stack.lo && call.args.data.buf < stack.hi;
 	if (call.on_stack)
 		call.args.data.buf = stack.hi - call.args.data.buf;
-	/* Whatever is there was left by a panic. */
+	/* An existing entry was left behind by a panic. */
 	if (bpf_map_update_elem(&go_calls, &key, &call, BPF_ANY))
 		count(COUNT_CALL_TABLE_FULL);
 	return 0;
@@ -355,7 +355,7 @@ static __always_inline int enter_go_call(struct pt_regs *ctx)
 
 /* ---- Exit ---- */
 
-/* A string of the Conn's. */
+/* Sends a string of the Conn. */
 static __always_inline void send_go_text(const struct conn_key *key, struct conn *conn, __u16 func,
 					 __u32 place, __u32 param)
 {
@@ -369,7 +369,7 @@ static __always_inline void send_go_text(const struct conn_key *key, struct conn
 		return;
 	}
 	len = text[1];
-	/* None was set, or, as none is that long, this is no string. */
+	/* The string is unset or, since no valid string is that long, this is not a string. */
 	if (!len || len >= NAME_LEN)
 		return;
 	e = begin_param(key, conn, func, param);
@@ -448,7 +448,7 @@ static __always_inline int leave_go_call(struct pt_regs *ctx)
 		call->args.data.buf = stack.hi - call->args.data.buf;
 	conn_key = conn_key_of(pid, call->ssl);
 	if (site->kind == SITE_HANDSHAKE) {
-		/* An error is an interface: its first word is 0 where there is none. */
+		/* An error is an interface: its first word is 0 if there is no error. */
 		finish_go_handshake(site, &conn_key, !go_result(ctx));
 	} else {
 		total = bytes_done(call, site, go_result(ctx));
@@ -459,7 +459,7 @@ static __always_inline int leave_go_call(struct pt_regs *ctx)
 	return 0;
 }
 
-/* Close. It may be called again, and others may call it for good measure. */
+/* Handles Close. A program may call it several times. */
 static __always_inline int enter_go_entry_only(struct pt_regs *ctx)
 {
 	__u32 pid = current_thread() >> 32;

@@ -7,7 +7,7 @@
 
 #include "site.h"
 
-/* The call in flight with this key, or NULL. */
+/* Returns the call in flight with this key, or NULL. */
 static __always_inline struct call *call_at(const struct call_key *key)
 {
 	struct call *call;
@@ -26,8 +26,8 @@ static __always_inline __u32 slot_of(const struct site *site)
 }
 
 /*
- * True if another probe has just begun the same call: one file on two overlay mounts appears as two
- * files, and is probed twice. An earlier call that never returned would have the same file.
+ * Returns true if another probe has just begun the same call: a file on two overlay mounts appears
+ * as two files, and is probed twice. An earlier call that never returned would have the same file.
  */
 static __always_inline bool is_second_probe(const struct call *known, const struct call *call)
 {
@@ -39,8 +39,8 @@ static __always_inline bool is_second_probe(const struct call *known, const stru
 }
 
 /*
- * True if a call that wraps others ended with a jump into this one: then the outer call counts.
- * Both must have the same buffer, since an earlier call that never returned looks alike.
+ * Returns true if a call that wraps others ended with a jump into this call: then the outer call
+ * counts. Both must have the same buffer, since an earlier call that never returned looks alike.
  */
 static __always_inline bool is_tail_of(const struct call *known, const struct call *call)
 {
@@ -60,7 +60,7 @@ static __always_inline void begin_call(const struct call_key *key, struct call *
 
 	call->in_flight = CALL_IN_CALLS;
 	if (known) {
-		/* Any other call in this place never returned. */
+		/* Any other call at this stack pointer never returned. */
 		if (!known->in_flight ||
 		    (!is_second_probe(known, call) && !is_tail_of(known, call)))
 			*known = *call;

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Addresses of connections whose program feeds TLS through memory and does the socket I/O itself,
- * between the calls: Node.js, Python's asyncio. They are inferred from what the thread did
- * around the calls, and marked so.
+ * Addresses of connections whose program passes TLS data through memory and does the socket I/O
+ * itself, between the calls: Node.js, Python's asyncio. They are inferred from the thread's
+ * operations around the calls, and marked as inferred.
  *
- * Two things speak for a socket: it gave bytes last before a call that consumed some, and it was
- * given bytes first after a call that made some. Each such event is a vote, and a receive votes
- * once. An address counts as known once it is VOTES_ENOUGH votes ahead: that many agreed, and
- * whatever disagreed has been outvoted. A TLS handshake alone has as many. Until then, and where
- * votes go on disagreeing, the address is unknown rather than wrong.
+ * Two observations are evidence for a socket: it was the last to return bytes before a call that
+ * consumed some, or it was the first to receive bytes after a call that produced some. Each such
+ * event is a vote, and a receive votes once. An address is accepted once it leads by VOTES_ENOUGH
+ * votes: at least that many agreed, and every contrary vote has been outvoted. A TLS handshake
+ * alone yields as many. Until then, and while votes keep disagreeing, the address is unknown rather
+ * than wrong.
  *
- * A connection whose calls use a socket themselves never gets here. That is known only where sends
- * are seen too, so without them there is no conclusion.
+ * Connections whose calls use a socket themselves never get here. They are recognised only where
+ * sends are seen too, so nothing is inferred without sends.
  */
 #ifndef SSLREC_INFER_ADDR_H
 #define SSLREC_INFER_ADDR_H
@@ -33,7 +34,8 @@ static __always_inline bool needs_guess(const struct conn *conn)
 	return sockets_seen == SOCKETS_ALL && !conn->ends.family && !conn->direct;
 }
 
-/* Boyer and Moore's majority vote: one candidate at a time, so that its lead is what is counted. */
+/* Counts a vote by the majority algorithm of Boyer and Moore: one candidate at a time, with its
+ * lead. */
 static __always_inline void vote(const struct conn_key *key, struct conn *conn,
 				 const struct endpoints *ends)
 {
@@ -63,19 +65,19 @@ static __always_inline void vote(const struct conn_key *key, struct conn *conn,
 	bpf_map_delete_elem(&guesses, key);
 }
 
-/* A socket operation outside of any TLS call on a thread that makes such calls. */
+/* Handles a socket operation outside of any TLS call on a thread that makes such calls. */
 static __always_inline void socket_used_outside(__u64 thread, struct sock *sk, bool sent)
 {
 	struct thread_io *io = bpf_map_lookup_elem(&thread_ios, &thread);
 	struct endpoints ends __attribute__((aligned(8))) = {};
 	struct conn *conn;
 
-	/* Others than TCP stand between without meaning anything. */
+	/* Sockets other than TCP may come in between and are ignored. */
 	if (!io || BPF_CORE_READ(sk, sk_type) != SOCK_STREAM || !read_endpoints(&ends, sk))
 		return;
 	if (!sent) {
 		io->received = ends;
-		/* Something new begins: what was written before was not for sending now. */
+		/* A new sequence begins: earlier written bytes were not sent by this operation. */
 		io->has_written = 0;
 		return;
 	}
@@ -87,8 +89,8 @@ static __always_inline void socket_used_outside(__u64 thread, struct sock *sk, b
 		vote(&io->writer, conn, &ends);
 }
 
-/* A socket operation; `moved`: it took or gave bytes. A thread on which no call was ever
- * marked (may_learn_by_socket()) is done with at the first look. */
+/* Handles a socket operation; `moved`: the operation sent or received bytes. A thread on which no
+ * call was ever marked (may_learn_by_socket()) returns after the first look-up. */
 static __always_inline void socket_used(struct sock *sk, bool sent, bool moved)
 {
 	__u64 thread = current_thread();
@@ -114,9 +116,9 @@ static __always_inline struct thread_io *thread_io_of(__u64 thread)
 	return bpf_map_lookup_elem(&thread_ios, &thread);
 }
 
-/* The end of a marked call; of interest if the address is unknown. `done`: it read or wrote bytes.
- * A step of the handshake consumes and produces bytes in any case, and every call is one until data
- * has passed. */
+/* Handles the end of a marked call; of interest if the address is unknown. `done`: the call read or
+ * wrote bytes. A step of the handshake consumes and produces bytes in any case, and every call is
+ * such a step until data has passed. */
 static __always_inline void call_ended(const struct call *call, const struct site *site, __u32 pid,
 				       bool done)
 {
@@ -134,7 +136,7 @@ static __always_inline void call_ended(const struct call *call, const struct sit
 	if (step || site->dir == DIR_RECEIVED) {
 		if (io->received.family && (step || done))
 			vote(&key, conn, &io->received);
-		/* Even if nothing came of it: the next call is not the one that it was for. */
+		/* Cleared even without a vote: the received bytes were not for the next call. */
 		io->received.family = 0;
 	}
 	if (step || (site->dir == DIR_SENT && done)) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * The maps, and what each holds. All hash tables are preallocated: tracing programs may run in
- * places where the kernel must not allocate.
+ * The maps and their contents. All hash tables are preallocated: tracing programs may run in places
+ * where the kernel must not allocate.
  */
 #ifndef SSLREC_MAPS_H
 #define SSLREC_MAPS_H
@@ -12,29 +12,29 @@
 
 const volatile struct settings settings = {};
 
-/* Set by the recorder once every probe is in, and cleared before the first is taken out: all
- * functions are recorded from one moment to another. */
+/* Set by the recorder once every probe is attached, and cleared before the first is detached:
+ * recording starts and stops for all functions at once. */
 bool recording = false;
 
 /* Set while the recorder resumes the processes that are stopped; see stop.h. */
 bool stopping = false;
 
-/* Of enum sockets_seen: what is attached tells. */
+/* Of enum sockets_seen, set according to the attached programs. */
 __u8 sockets_seen = SOCKETS_NONE;
 
-/* A process of the recorder's own whose calls try the probes before anything is recorded; 0:
- * none. */
+/* A process of the recorder whose calls test the probes before anything is recorded; 0: no
+ * process. */
 __u32 self_test_pid = 0;
 
-/* Functions on trial; a site has the index of its own. The first entry stays unused. */
+/* Functions on trial; a site contains the index of its trial. The first entry stays unused. */
 #define TRIALS_MAX 2048
 
 struct trial trials[TRIALS_MAX] = {};
 
-/* Trials that came to a decision, so that the recorder need not look at each. */
+/* Decided trials, so that the recorder need not check each trial. */
 __u32 trials_decided = 0;
 
-/* Never written: these put the event types into the BTF from which the Rust types are made. */
+/* Never written: these put the event types into the BTF from which the Rust types are generated. */
 const volatile struct {
 	struct event_data data;
 	struct event_gap gap;
@@ -57,8 +57,8 @@ const volatile struct {
 	enum trial_side trial_side;
 } event_types = {};
 
-/* Slots in which a function that calls other probed ones marks its object: one a stream, and
- * one for handshakes. */
+/* Slots in which a function that calls other probed functions marks its object: one for each
+ * stream, and one for handshakes. */
 #define SLOT_HANDSHAKE 2
 #define SLOTS 3
 
@@ -74,9 +74,9 @@ struct conn {
 	__u64 wrapper_sp[SLOTS];	/* stack pointer of the outermost call; 0: none */
 	__u64 wrapper_thread[SLOTS];
 	__u64 handshake_ns;		/* when the first handshake call began */
-	__u64 handshake_end_ns;		/* when the last one ended that did not succeed */
+	__u64 handshake_end_ns;		/* end of the last handshake call that did not succeed */
 	struct endpoints ends;
-	__s32 fd;			/* as given to the library; -1: never */
+	__s32 fd;			/* as passed to the library; -1: never */
 	__u32 refs;			/* references beyond the first */
 	__s32 handshake_result;		/* of the last handshake call that did not succeed */
 	__u16 handshake_func;		/* its function */
@@ -86,20 +86,20 @@ struct conn {
 	__u8 announced;			/* an EVENT_CONN found room */
 	__u8 handshake_done;
 	__u8 handshake_unsure;		/* a data call may have ended it */
-	__u8 shutdown;			/* the program said goodbye */
+	__u8 shutdown;			/* the program sent close_notify */
 	__u8 params_sent;		/* bits by enum tls_param */
-	__u8 direct;			/* its calls use a socket themselves */
+	__u8 direct;			/* calls use a socket themselves */
 };
 
-/* One ring for all: the order in which events were reserved is the order of things. The
+/* A single ring for all events, so that they arrive in the order in which they were reserved. The
  * recorder sets its size before load. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 16 * 1024 * 1024);
 } ring SEC(".maps");
 
-/* Every live TLS object that did something worth knowing. An entry goes with SSL_free, or, by the
- * recorder's hand, after an exec or the end of its process. */
+/* Live TLS objects with any activity of interest. SSL_free deletes an entry; the recorder deletes
+ * the entries of a process after an exec or at its end. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
@@ -108,10 +108,10 @@ struct {
 } conns SEC(".maps");
 
 /*
- * Calls in flight, by the stack pointer at function entry. Nothing else tells them apart for sure:
- * calls nest on a thread (TLS inside TLS runs SSL_write within SSL_write), and a program that
- * switches stacks begins other calls meanwhile, or ends this one on another thread. The stacks of
- * Go move: see go.h.
+ * Calls in flight, by the stack pointer at function entry. No other key is reliable: calls nest on
+ * a thread (TLS inside TLS runs SSL_write within SSL_write), and a program that switches stacks
+ * begins other calls meanwhile, or ends this call on another thread. The stacks of Go move: see
+ * go.h.
  */
 struct call_key {
 	__u64 sp;			/* Go: the goroutine */
@@ -120,13 +120,13 @@ struct call_key {
 };
 
 enum in_flight {
-	CALL_ENDED,			/* the entry waits for the next one */
+	CALL_ENDED,			/* the entry is free for the next call */
 	CALL_IN_CALLS,
 	CALL_IN_MORE_CALLS,
 	CALL_IN_GO_CALLS,
 };
 
-/* The arguments of a call that its end needs, by the kind of its site. */
+/* The arguments that the end of a call needs, by the kind of its site. */
 union call_args {
 	struct {
 		__u64 buf;
@@ -155,23 +155,23 @@ struct call {
 	union call_args args;
 	__u64 start_ns;
 	__u64 thread;			/* pid << 32 | tid, of the entry */
-	__u64 outer_sp;			/* what current_calls held before this call */
+	__u64 outer_sp;			/* value of current_calls before this call */
 	__s64 trial_result;		/* on trial: the result that an exit site found */
 	__u32 site;
 	__u8 in_flight;			/* enum in_flight */
 	__u8 trial_steps;		/* on trial: bits of the sites that the call has passed */
-	__u8 nested;			/* within a wrapper, which counts; this one does not */
-	__u8 marked;			/* this call stands in current_calls, or did */
+	__u8 nested;			/* within a wrapper, whose bytes count instead */
+	__u8 marked;			/* this call is or was in current_calls */
 	__u8 on_stack;			/* Go: args.data.buf is the distance from stack.hi */
 	__u8 known;			/* Go: there was a connection when the call began */
 	__u8 pad[6];
 };
 
 /*
- * Programs call from the same few places, so from the same few stack pointers: an entry stays
- * when its call has ended, and the next call finds it made. That saves an insertion and a deletion
- * for each call, which cost more than all else that is done for one. Entries go with their
- * process, by the recorder's hand.
+ * Programs make calls from the same few places, and so with the same few stack pointers. An entry
+ * therefore stays after its call has ended, and the next call reuses it. This saves an insertion
+ * and a deletion for each call, which together cost more than everything else in a call. The
+ * recorder deletes the entries when the process ends.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -180,7 +180,7 @@ struct {
 	__type(value, struct call);
 } calls SEC(".maps");
 
-/* Calls for which `calls` had no room left. These go when they end. */
+/* Calls that found no room in `calls`. Their entries are deleted when the call ends. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
@@ -188,8 +188,9 @@ struct {
 	__type(value, struct call);
 } more_calls SEC(".maps");
 
-/* Calls in flight of Go programs. Any of many thousand goroutines may wait in one, and hardly ever
- * is the next call made from the same place, so these go when they end. */
+/* Calls in flight of Go programs. Any of many thousand goroutines may wait in a call, and the next
+ * call is hardly ever made at the same stack pointer, so these entries are deleted when the call
+ * ends. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 32768);
@@ -197,9 +198,9 @@ struct {
 	__type(value, struct call);
 } go_calls SEC(".maps");
 
-/* The call that runs on a thread, by its stack pointer, only where a socket operation within it
- * would tell something; else 0. By it the operation finds its connection. An entry goes with its
- * thread. */
+/* The call that runs on a thread, as its stack pointer, only if a socket operation within the call
+ * would be of interest; else 0. A socket operation finds its connection through this map. An entry
+ * is deleted with its thread. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
@@ -210,10 +211,10 @@ struct {
 /*
  * The latest socket I/O of a thread outside of TLS calls, and the connection of unknown address
  * that it may belong to; see infer_addr.h. The least recently used entries of this map and of the
- * next make room for others: then an address stays unknown.
+ * next are evicted: the address then stays unknown.
  */
 struct thread_io {
-	struct endpoints received;	/* of the socket that gave bytes last; family 0: none */
+	struct endpoints received;	/* of the socket that last returned bytes; family 0: none */
 	__u16 has_written;		/* `writer` wrote, and nothing has been sent since */
 	__u16 pad[3];
 	struct conn_key writer;
@@ -227,7 +228,7 @@ struct {
 	__type(value, struct thread_io);
 } thread_ios SEC(".maps");
 
-/* The address that most speaks for, and how much. */
+/* The leading candidate for an address, and its lead. */
 struct guess {
 	struct endpoints ends;
 	__u64 born_ns;			/* of the connection */
@@ -242,9 +243,9 @@ struct {
 } guesses SEC(".maps");
 
 /*
- * What tells TLS among the descriptors of NSPR in a process: the addresses between which the
- * methods of its TLS layer are. The recorder knows the library's data of processes that are there
- * before it; SSL_ImportFD tells the very address.
+ * Distinguishes TLS from the other NSPR descriptors of a process, by the address range that
+ * contains the methods of its TLS layer. For processes that exist before the recording, the
+ * recorder supplies the range of the library's data; SSL_ImportFD yields the exact address.
  */
 struct tls_layer {
 	__u64 methods_start;
@@ -258,8 +259,8 @@ struct {
 	__type(value, struct tls_layer);
 } tls_layers SEC(".maps");
 
-/* The connection that last asked for its cipher, by that cipher: what the program asks next is
- * the cipher's name. Most are asked for once, so the oldest make room. */
+/* The connection that last queried its cipher, by cipher: the program's next query is for the
+ * cipher's name. Most ciphers are queried once, so the oldest entries are evicted. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 1024);
@@ -267,7 +268,7 @@ struct {
 	__type(value, __u64);
 } ciphers SEC(".maps");
 
-/* Processes to record, where the user named some. */
+/* Processes to record, if the user selected any. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
@@ -293,7 +294,7 @@ struct {
 	__type(value, __u8);
 } comms SEC(".maps");
 
-/* Groups of the second version of cgroups; processes below them count too. */
+/* Cgroups (version 2); processes below them are included. */
 struct {
 	__uint(type, BPF_MAP_TYPE_CGROUP_ARRAY);
 	__uint(max_entries, CGROUPS_MAX);
@@ -301,8 +302,9 @@ struct {
 	__type(value, __u32);
 } cgroups SEC(".maps");
 
-/* Files that the recorder has looked at, and probed if there was anything to probe. More than
- * a machine's processes have mapped to be executed; one that finds no room costs another look. */
+/* Files that the recorder has inspected, and probed if they contain functions to probe. Room for
+ * more files than the processes of a machine have mapped as executable; a file that found no room
+ * is inspected again. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
@@ -310,8 +312,8 @@ struct {
 	__type(value, __u8);
 } known_files SEC(".maps");
 
-/* Recorded processes that use TCP, for the report on what was not recorded of them: the latest of
- * them, where there are more. */
+/* Recorded processes that use TCP, for the report on unrecorded traffic; if there are more, the
+ * latest of them. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 8192);
@@ -319,8 +321,8 @@ struct {
 	__type(value, struct tcp_user);
 } tcp_users SEC(".maps");
 
-/* Processes that are stopped until the recorder has inspected their files, and since when. Delete
- * the entry before resuming the process. */
+/* Processes that are stopped until the recorder has inspected their files, with the start time.
+ * Delete the entry before resuming the process. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1024);
@@ -334,8 +336,8 @@ struct {
 	__uint(max_entries, 64 * 1024);
 } stops SEC(".maps");
 
-/* Processes of which something was recorded, with 0. Their end is reported; where that found no
- * room, the time of the end stays here for the recorder to find. */
+/* Processes with recorded events, with value 0. Their end is reported. If that event found no room,
+ * the time of the end is stored here for the recorder. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
@@ -343,8 +345,8 @@ struct {
 	__type(value, __u64);
 } tls_pids SEC(".maps");
 
-/* Closes that found the ring full, as EVENT_LATE_CLOSE. The recorder collects them, so that even
- * then the lengths of the streams come out right. */
+/* Closes that found the ring full, as EVENT_LATE_CLOSE. The recorder collects them, so that the
+ * lengths of the streams are still correct. */
 struct close_key {
 	__u64 ssl;
 	__u64 born_ns;
@@ -359,7 +361,7 @@ struct {
 	__type(value, struct event_close);
 } late_closes SEC(".maps");
 
-/* What was probed. The entries are written before their probes are attached. */
+/* The probe sites. The entries are written before their probes are attached. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 16384);
@@ -367,7 +369,7 @@ struct {
 	__type(value, struct site);
 } sites SEC(".maps");
 
-/* By index of the probed file; only Go's have one. */
+/* By index of the probed file; only Go's files have an entry. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 4096);
@@ -376,10 +378,10 @@ struct {
 } go_layouts SEC(".maps");
 
 /*
- * Sites by what the code at the probe looks like, for kernels without attach cookies: the low 12
- * bits of the address, which are those of the file offset, and some of the function's bytes. The
- * first of them are the breakpoint's, so those from 8 on are taken. A function so short that the
- * next one's breakpoint lies there is not recognised, which is counted.
+ * Sites by the code around the probe, for kernels without attach cookies: the low 12 bits of the
+ * address, which are those of the file offset, and some of the function's bytes. The first bytes
+ * are overwritten by the breakpoint, so the bytes from 8 on are used. A function so short that the
+ * next function's breakpoint is in these bytes is not recognised, which is counted.
  */
 struct site_key {
 	__u64 code;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * Descriptors of NSPR. PR_Read and PR_Write serve files, plain sockets and TLS alike: a descriptor
- * is a stack of layers, and TLS is one of them. Bytes are plaintext of TLS where the call is on
- * that layer or on one above it.
+ * is a stack of layers, and TLS is a layer. Bytes are plaintext of TLS if the call is on that layer
+ * or on a layer above it.
  */
 #ifndef SSLREC_NSPR_H
 #define SSLREC_NSPR_H
@@ -10,7 +10,7 @@
 #include "process.h"
 #include "site.h"
 
-/* Programs put one or two layers of their own above and below that of TLS. */
+/* Programs put one or two layers of their own above and below the TLS layer. */
 #define NSPR_LAYERS_MAX 8
 
 /* The beginning of PRFileDesc, public in prio.h and the same since NSPR 4.0. */
@@ -20,7 +20,7 @@ struct nspr_descriptor {
 	__u64 lower;
 };
 
-/* What is known of the process, or, after a fork, of its parent. */
+/* Returns the TLS layer of the process or, after a fork, of its parent. */
 static __always_inline const struct tls_layer *tls_layer_of(__u32 pid)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
@@ -56,7 +56,7 @@ static __always_inline bool has_tls_layer(__u32 pid, __u64 fd)
 	return false;
 }
 
-/* SSL_ImportFD gave this descriptor: on top of it is the layer of TLS. */
+/* SSL_ImportFD returned this descriptor: its topmost layer is the TLS layer. */
 static __always_inline void learn_tls_layer(__u32 pid, __u64 fd)
 {
 	struct tls_layer layer = {};
@@ -70,8 +70,8 @@ static __always_inline void learn_tls_layer(__u32 pid, __u64 fd)
 		count(COUNT_TLS_PID_TABLE_FULL);
 }
 
-/* True for a call that transfers no bytes of TLS: one that only peeks, and one on a descriptor of
- * NSPR without a TLS layer. */
+/* Returns true for a call that transfers no bytes of TLS: a peek, or a call on a descriptor of NSPR
+ * without a TLS layer. */
 static __always_inline bool is_ignored(struct pt_regs *ctx, const struct site *site, __u32 pid)
 {
 	/* PR_MSG_PEEK of NSPR has the same value. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * The bytes of a call on their way into the ring: in chunks, from one buffer or from several, and
- * as a gap where they cannot be read. They are copied once.
+ * Copies the bytes of a call into the ring, once: in chunks, from one or several buffers, and as a
+ * gap where they cannot be read.
  */
 #ifndef SSLREC_PAYLOAD_H
 #define SSLREC_PAYLOAD_H
@@ -14,8 +14,8 @@ static __always_inline void send_gap(const struct conn_key *key, struct conn *co
 {
 	struct event_gap *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
 
-	/* Without it the recorder still sees the hole, by the offset of what follows or by the
-	 * final length; only the cause is lost. */
+	/* Without this event the recorder still detects the hole, by the offset of the next event
+	 * or by the final length; only the cause is missing. */
 	if (!e) {
 		count(COUNT_CONTROL_RING_FULL);
 		return;
@@ -28,14 +28,14 @@ static __always_inline void send_gap(const struct conn_key *key, struct conn *co
 	bpf_ringbuf_submit(e, wakeup_flags());
 }
 
-/* One chunk of a call's bytes. */
+/* A chunk of a call's bytes. */
 struct chunk {
-	__u64 at;			/* place within the call */
+	__u64 at;			/* offset within the call */
 	__u64 len;
 	__u64 call_len;
 };
 
-/* Into a reservation of constant `size`, as the verifier wants it. */
+/* Copies into a reservation of constant `size`, as the verifier requires. */
 static __always_inline void send_chunk_of(const struct call *call, const struct site *site,
 					  const struct conn_key *key, struct conn *conn,
 					  const struct chunk *chunk, const __u32 size)
@@ -90,9 +90,9 @@ static __always_inline void send_chunk(const struct call *call, const struct sit
 }
 
 /*
- * The chunk at `at` of the call in flight with key (`sp`, `depth`), of which `rest` bytes are still
- * to be sent. A global function, since the verifier checks such a one once and not for each turn
- * of the loops around it; on kernel 5.8 it may take numbers only, so it looks everything up.
+ * Sends the chunk at `at` of the call in flight with key (`sp`, `depth`), with `rest` bytes still
+ * to be sent. A global function: the verifier checks it once and not for each turn of the loops
+ * around it. On kernel 5.8 its parameters can only be numbers, so it looks everything up.
  */
 __noinline int chunk_of_call(__u64 sp, __u32 depth, __u64 at, __u64 rest, __u64 call_len)
 {
@@ -117,8 +117,9 @@ __noinline int chunk_of_call(__u64 sp, __u32 depth, __u64 at, __u64 rest, __u64 
 	return 0;
 }
 
-/* The verifier walks through every turn of a loop, so one loop over all the chunks of the longest
- * call would cost it most of a second: rounds of them, in a function that is checked once. */
+/* The verifier walks through every turn of a loop. A single loop over all chunks of the longest
+ * call would take it most of a second, so the loop is split into rounds, in a function that is
+ * checked once. */
 #define ROUND_CHUNKS 64
 _Static_assert(CALL_CHUNKS_MAX % ROUND_CHUNKS == 0, "rounds");
 
@@ -134,7 +135,7 @@ __noinline int round_of_chunks(__u64 sp, __u32 depth, __u64 at, __u64 end, __u64
 	return 0;
 }
 
-/* The `len` bytes from `at` on, in chunks; at most CALL_CHUNKS_MAX of them. */
+/* Sends the `len` bytes from `at` on, in chunks; at most CALL_CHUNKS_MAX of them. */
 __noinline int chunks_of_call(__u64 sp, __u32 depth, __u64 at, __u64 len, __u64 call_len)
 {
 	const __u64 end = at + len;
@@ -152,7 +153,8 @@ __noinline int chunks_of_call(__u64 sp, __u32 depth, __u64 at, __u64 len, __u64 
 /* NSPR takes 16 buffers at most. */
 #define VECTOR_MAX 64
 
-/* One of several buffers: PRIOVec, whose length is an int, or iovec, whose length never is more. */
+/* One of several buffers: PRIOVec, whose length is an int, or iovec, whose length is never
+ * larger. */
 struct vector_part {
 	__u64 base;
 	__u32 len;
@@ -160,10 +162,10 @@ struct vector_part {
 };
 
 /*
- * Sends the buffer that stands at `place` as the part of the call that begins at `at`, or the first
- * `rest` bytes of it, and gives their number; -1 if they cannot be told. What a chunk is taken from
- * is where the call says its buffer is, so that says where a single buffer would have to begin to
- * have the part in its place. A global function for the same reason as the others.
+ * Sends the buffer at `place`, or its first `rest` bytes, as the part of the call that begins at
+ * `at`. Returns their number; -1 if the buffer cannot be read. Chunks are read relative to the
+ * buffer address in the call, so that address is set to where a single buffer would have to begin
+ * to have this part at its offset. A global function for the same reason as the others.
  */
 __noinline __s64 part_of_call(__u64 sp, __u64 place, __u64 at, __u64 rest, __u64 call_len)
 {
@@ -184,8 +186,8 @@ __noinline __s64 part_of_call(__u64 sp, __u64 place, __u64 at, __u64 rest, __u64
 	return part.len;
 }
 
-/* The first `kept` bytes of a call whose array of buffers is at `place`; gives how many were
- * sent. */
+/* Sends the first `kept` bytes of a call whose array of buffers is at `place`, and returns the
+ * number of bytes sent. */
 __noinline __u64 parts_of_call(__u64 sp, __u64 place, __u64 kept, __u64 call_len)
 {
 	__u64 at = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Who is calling, and whether it is to be recorded. Processes go by the numbers of the recorder's
- * own pid namespace, so that a recorder in a container, its /proc and these maps mean the same.
+ * The calling process, and whether it is recorded. Process numbers are those of the recorder's own
+ * pid namespace, so that a recorder in a container, its /proc and these maps agree.
  */
 #ifndef SSLREC_PROCESS_H
 #define SSLREC_PROCESS_H
@@ -10,10 +10,10 @@
 #include "maps.h"
 #include <bpf/bpf_core_read.h>
 
-/* Namespaces nest at most this deep: MAX_PID_NS_LEVEL. */
+/* Maximum depth of namespaces: MAX_PID_NS_LEVEL. */
 #define PID_NS_LEVELS 32
 
-/* The number of a task in the recorder's namespace; 0 where it is not in there. */
+/* Returns the number of a task in the recorder's namespace; 0 if the task is outside of it. */
 static __always_inline __u32 number_of(struct task_struct *task)
 {
 	struct pid *pid = BPF_CORE_READ(task, thread_pid);
@@ -31,7 +31,7 @@ static __always_inline __u32 number_of(struct task_struct *task)
 	return 0;
 }
 
-/* The number of a task's process. */
+/* Returns the number of a task's process. */
 static __always_inline __u32 pid_of(struct task_struct *task)
 {
 	if (!settings.pid_ns_ino)
@@ -39,8 +39,8 @@ static __always_inline __u32 pid_of(struct task_struct *task)
 	return number_of(BPF_CORE_READ(task, group_leader));
 }
 
-/* A global function, since the verifier checks such a one once and not in every place that wants to
- * know: they would come to hundreds of thousands of instructions. Its stack is its own, too. */
+/* A global function: the verifier checks it once and not at every call, which would add up to
+ * hundreds of thousands of instructions. Its stack is separate, too. */
 __noinline __u64 current_thread_in_namespace(void)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
@@ -48,7 +48,8 @@ __noinline __u64 current_thread_in_namespace(void)
 	return (__u64)pid_of(task) << 32 | number_of(task);
 }
 
-/* pid << 32 | tid of the caller; 0, which is nobody's, where it is not in the namespace. */
+/* Returns pid << 32 | tid of the caller; 0, which no task has, if it is outside of the
+ * namespace. */
 static __always_inline __u64 current_thread(void)
 {
 	return settings.pid_ns_ino ? current_thread_in_namespace() : bpf_get_current_pid_tgid();
@@ -58,7 +59,7 @@ static __always_inline void count_add(__u32 which, __u64 n)
 {
 	__u64 *value = bpf_map_lookup_elem(&counters, &which);
 
-	/* A self-test may run while others are recorded, and is nobody's business. */
+	/* A self-test may run during a recording, and is not recorded. */
 	if (self_test_pid && current_thread() >> 32 == self_test_pid)
 		return;
 	if (value)
@@ -71,9 +72,9 @@ static __always_inline void count(__u32 which)
 }
 
 /*
- * Distinguishes the image that a task executes from earlier images of its process, and from those
- * of earlier processes with its number. Only the lower 16 bits of the address space's number fit,
- * so that one image in 65,536 is mistaken for another.
+ * Distinguishes the image that a task executes from earlier images of its process, and from images
+ * of earlier processes with the same number. Only the lower 16 bits of the address space's number
+ * fit, so one image in 65,536 is mistaken for another.
  */
 static __always_inline __u64 image_of(struct task_struct *task)
 {
@@ -81,8 +82,8 @@ static __always_inline __u64 image_of(struct task_struct *task)
 }
 
 /*
- * The address of a TLS object of the calling process, with its image in the upper bits, which user
- * addresses leave free: other images may have objects at the same address.
+ * Returns the address of a TLS object of the calling process, with its image in the upper bits,
+ * which user addresses leave free: other images may have objects at the same address.
  */
 static __always_inline __u64 object_of(__u64 ssl)
 {
@@ -130,7 +131,7 @@ static __always_inline bool is_wanted(__u32 pid)
 	return true;
 }
 
-/* The caller uses TCP at this port. */
+/* Notes that the caller uses TCP at this port. */
 static __always_inline void note_tcp_user(__u16 port)
 {
 	__u32 pid = current_thread() >> 32;

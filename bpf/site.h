@@ -20,7 +20,7 @@ static __always_inline __u32 site_by_code(struct pt_regs *ctx)
 	return index ? *index : 0;
 }
 
-/* The index of the site in the map `sites`; 0 if the probe has none. */
+/* Returns the index of the site in the map `sites`; 0 if the probe has none. */
 static __always_inline __u32 site_index(struct pt_regs *ctx)
 {
 	__u32 index = settings.have_cookie ? bpf_get_attach_cookie(ctx) : site_by_code(ctx);
@@ -35,7 +35,7 @@ static __always_inline const struct site *site_at(__u32 index)
 	return index ? bpf_map_lookup_elem(&sites, &index) : NULL;
 }
 
-/* The argument with this number, from 2 to 5. */
+/* Returns the argument with this number, from 2 to 5. */
 static __always_inline __u64 argument(struct pt_regs *ctx, __u8 number)
 {
 	__u64 second = PT_REGS_PARM2(ctx), third = PT_REGS_PARM3(ctx);
@@ -61,7 +61,7 @@ static __always_inline __u64 argument(struct pt_regs *ctx, __u8 number)
 #define GNUTLS_SERVER 1		/* gnutls/gnutls.h, the same since 1.0 */
 #define GNUTLS_CLIENT 2
 
-/* The role that the arguments of a call, or its function, have. */
+/* Returns the role that the function or the arguments of a call determine. */
 static __always_inline __u8 role_of_call(struct pt_regs *ctx, const struct site *site)
 {
 	switch (site->role) {

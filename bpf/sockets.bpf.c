@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * How socket operations are seen on kernels before 6.3, which have no tracepoints that tell of all
- * of them. Three ways have their programs here, and the recorder takes the first that the kernel
- * lets it load and attach: trampolines; probes in kernel functions, with the tracepoint below; that
- * tracepoint alone. Kernels before 5.15 lack helpers that all of them need. An object of its own,
- * so that what a kernel refuses of it harms nothing else; it shares the maps of sslrec.bpf.c.
+ * The programs that observe socket operations on kernels before 6.3, which have no tracepoints for
+ * all of them. There are three ways, and the recorder uses the first that the kernel loads and
+ * attaches: trampolines; probes in kernel functions, with the tracepoint below; that tracepoint
+ * alone. Kernels before 5.15 lack helpers that all of them need. A separate object, so that a
+ * refusal by the kernel affects nothing else; it shares the maps of sslrec.bpf.c.
  *
- * All are on functions of internet sockets. What runs on others, such as those of AF_UNIX, never
- * gets here.
+ * All programs are on functions of internet sockets. Operations on other sockets, such as AF_UNIX,
+ * never get here.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -94,9 +94,9 @@ int receives_6(struct pt_regs *ctx)
 }
 
 /*
- * (struct sock *sk), where TCP has copied bytes to a program; since kernel 4.15. Peeks come here
- * too. So do bytes that the kernel takes for itself while it serves an interrupt, which are no
- * doing of the thread that was interrupted; then nobody owns the socket.
+ * (struct sock *sk), where TCP has copied bytes to a program; since kernel 4.15. Peeks are
+ * included. So are bytes that the kernel consumes itself during an interrupt. The interrupted
+ * thread did not receive these; the socket then has no owner.
  */
 SEC("raw_tp/tcp_rcv_space_adjust")
 int bytes_given(struct bpf_raw_tracepoint_args *ctx)

@@ -65,13 +65,14 @@ int sock_recv_length(struct bpf_raw_tracepoint_args *ctx)
 	int result = ctx->args[1];
 	int flags = ctx->args[2];
 
-	/* A failed one within a call tells the socket as well; only one that gave tells more. */
+	/* A failed operation within a call identifies the socket as well; an operation that
+	 * returned bytes yields more. */
 	socket_used((struct sock *)ctx->args[0], false, result > 0 && !(flags & MSG_PEEK));
 	return 0;
 }
 
 /* (struct sock *sk, int oldstate, int newstate). Connecting and listening happen in the process
- * whose socket it is; the other changes of state anywhere. */
+ * that owns the socket; other state changes can happen in any context. */
 SEC("raw_tp/inet_sock_set_state")
 int inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -111,7 +112,7 @@ static __always_inline bool send_process(__u16 kind, __u32 pid)
 	return true;
 }
 
-/* An exec takes all TLS objects of the process with it. If this finds no room, they are closed
+/* An exec destroys all TLS objects of the process. If this event finds no room, they are closed
  * with the process. */
 SEC("raw_tp/sched_process_exec")
 int sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
@@ -124,7 +125,7 @@ int sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-/* Runs for each thread; the last one to go is the process's end. */
+/* Runs for each thread; the last thread is the end of the process. */
 SEC("raw_tp/sched_process_exit")
 int sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
 {

@@ -5,7 +5,7 @@
  * the loader nor the way in which the file was mapped matters.
  *
  * The recorder receives mappings as they are made, and is usually faster; then no process is
- * stopped. None is stopped either where the kernel cannot walk mappings (before 6.7).
+ * stopped. No process is stopped either if the kernel cannot walk mappings (before 6.7).
  */
 #ifndef SSLREC_STOP_H
 #define SSLREC_STOP_H
@@ -37,7 +37,7 @@ static __always_inline bool is_known(struct vm_area_struct *vma, struct file_key
 	return bpf_map_lookup_elem(&known_files, key);
 }
 
-/* Looks for an unknown file that the caller has mapped to be executed. */
+/* Searches for an unknown file that the caller has mapped as executable. */
 static __always_inline enum walk walk_mappings(struct file_key *key)
 {
 	struct bpf_iter_task_vma it;
@@ -80,7 +80,8 @@ static __always_inline void stop_if_unknown(void)
 		count(COUNT_NOT_LOOKED_THROUGH);
 		return;
 	}
-	/* In the table before it stops: the recorder may resume only processes in the table. */
+	/* The entry is added before the stop: the recorder may resume only processes in the
+	 * table. */
 	if (bpf_map_update_elem(&stopped, &pid, &now_ns, BPF_ANY) || bpf_send_signal(SIGSTOP)) {
 		bpf_map_delete_elem(&stopped, &pid);
 		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Trials in the run: placed sites of a function are compared with its entry and return probes until
- * enough calls agreed. Until then the entry and return probes record and the placed sites only
- * leave their findings in the call; after that the placed sites record, and the recorder removes
- * the others. A site that disagrees once never records.
+ * Trials: placed sites of a function are compared during the recording with its entry and return
+ * probes until enough calls agreed. Until then the entry and return probes record and the placed
+ * sites only store their findings in the call; afterwards the placed sites record, and the recorder
+ * removes the probes. A site that disagrees once never records.
  */
 #ifndef SSLREC_TRIAL_H
 #define SSLREC_TRIAL_H
@@ -23,7 +23,7 @@ static __always_inline struct trial *trial_of(const struct site *site)
 
 	if (!index)
 		return NULL;
-	/* Masked for the verifier, and kept from being checked in another register. */
+	/* Masked for the verifier, in the register that is then used. */
 	index &= TRIALS_MAX - 1;
 	barrier_var(index);
 	return &trials[index];
@@ -34,7 +34,7 @@ static __always_inline bool has_passed(const struct trial *trial)
 	return trial->agreed >= TRIAL_CALLS && !trial->disagreed;
 }
 
-/* Whether a site records: always, unless its function is on trial. */
+/* Returns whether a site records: always, unless its function is on trial. */
 static __always_inline bool records(const struct site *site)
 {
 	const struct trial *trial = trial_of(site);
@@ -44,7 +44,7 @@ static __always_inline bool records(const struct site *site)
 	return has_passed(trial) == (site->trial_side == TRIAL_PLACED);
 }
 
-/* The call in flight of the function whose placed site was hit. */
+/* Returns the call in flight of the function whose placed site was hit. */
 static __always_inline struct call *call_on_trial(const struct call_key *key,
 						  const struct site *placed)
 {
@@ -54,8 +54,8 @@ static __always_inline struct call *call_on_trial(const struct call_key *key,
 	return entry && entry->trial == placed->trial ? call : NULL;
 }
 
-/* A placed entry site that does not record yet, with the call as it is seen there. Only data calls
- * need more than the object, and other kinds may have overwritten the rest. */
+/* Handles a placed entry site that does not record yet, with the call as seen there. Only data
+ * calls need more than the object, and other kinds may have overwritten the rest. */
 static __always_inline void try_entry(const struct call *seen, const struct call_key *key,
 				      const struct site *site)
 {
@@ -72,8 +72,8 @@ static __always_inline void try_entry(const struct call *seen, const struct call
 	call->trial_steps |= TRIAL_ENTERED;
 }
 
-/* A placed exit site that does not record yet, with the result that it found. Only the first
- * crossing of a call counts, as in exit_call(). */
+/* Handles a placed exit site that does not record yet, with the result that it found. Only the
+ * first exit site of a call counts, as in exit_call(). */
 static __always_inline void try_exit(const struct call_key *key, const struct site *site,
 				     __s64 result)
 {
@@ -85,7 +85,8 @@ static __always_inline void try_exit(const struct call_key *key, const struct si
 	call->trial_result = result;
 }
 
-/* A call of a function on trial has returned `result` to its return probe. */
+/* Compares the sites' findings with `result`, which a call of a function on trial returned to its
+ * return probe. */
 static __always_inline void judge(const struct call *call, const struct site *site, __s64 result)
 {
 	struct trial *trial = trial_of(site);
