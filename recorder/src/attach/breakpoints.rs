@@ -1,4 +1,4 @@
-//! The breakpoints that a function needs: which program runs at which place of the file.
+//! The breakpoints of a function: the programs to run, and their places in the file.
 //!
 //! A function that was placed (see [`crate::placement`]) gets an entry site and exit sites within
 //! its code. Any other gets a probe on its first instruction and, where its return matters, a
@@ -18,19 +18,19 @@ pub(crate) enum Program {
     Return,
     /// The entry of a call.
     Enter,
-    /// The entry of a function of which only that matters.
+    /// The entry of a function that needs only an entry probe.
     EntryOnly,
-    /// The end of a call of Go's.
+    /// The end of a call of a Go function.
     GoExit,
-    /// The entry of one.
+    /// The entry of a call of a Go function.
     GoEnter,
-    /// The entry of a function of Go of which only that matters.
+    /// The entry of a Go function that needs only an entry probe.
     GoEntryOnly,
 }
 
 impl Program {
-    /// In the order in which they are attached: ends first, since a call whose entry was seen must
-    /// not lack its end.
+    /// In the order in which they are attached. Ends come first, since a call whose entry was
+    /// recorded must not lack its end.
     pub(crate) const ALL: [Self; 7] = [
         Self::Exit,
         Self::Return,
@@ -41,7 +41,7 @@ impl Program {
         Self::GoEntryOnly,
     ];
 
-    /// Its name in `bpf/`.
+    /// Returns its name in `bpf/`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Exit => "call_exit",
@@ -64,7 +64,7 @@ pub(crate) struct Point {
     pub(crate) site: types::site,
 }
 
-/// How a file's functions may be probed.
+/// The allowed ways to probe a file's functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Means {
     pub(crate) sites: SiteUse,
@@ -72,10 +72,10 @@ pub(crate) struct Means {
     pub(crate) returns: bool,
 }
 
-/// How far the placed sites of a file are trusted.
+/// The degree to which the placed sites of a file are trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SiteUse {
-    /// Not at all: they are not probed.
+    /// Not trusted: they are not probed.
     Never,
     /// They run beside return probes until both agreed often enough (`bpf/trial.h`).
     OnTrial,
@@ -86,17 +86,17 @@ pub(crate) enum SiteUse {
 /// The breakpoints of a function on trial.
 #[derive(Debug)]
 pub(crate) struct Trial {
-    /// Needed whatever the outcome.
+    /// Needed in either case.
     pub(crate) always: Vec<Point>,
-    /// The entry and return probes, which go once the trial has passed.
+    /// The entry and return probes, removed once the trial has passed.
     pub(crate) until_passed: Vec<Point>,
-    /// The placed sites, which go once the trial has failed.
+    /// The placed sites, removed once the trial has failed.
     pub(crate) once_passed: Vec<Point>,
 }
 
-/// Whether the placed sites of a function can be compared with its return probe. Where a call ends
-/// with a call of another function, the other one is on trial. Of Go's functions none can have a
-/// return probe, and of a sendfile the sites keep more than arguments.
+/// Returns whether the placed sites of a function can be compared with its return probe. If a call
+/// ends with a call of another function, the other function is on trial instead. Go functions
+/// cannot have a return probe, and for sendfile the sites store more than arguments.
 pub(crate) fn can_be_tried(defined: &Defined) -> bool {
     let function = defined.function();
     let has_exits = defined.sites.as_ref().is_ok_and(|sites| !sites.exits.is_empty());
@@ -104,7 +104,7 @@ pub(crate) fn can_be_tried(defined: &Defined) -> bool {
     has_exits && is_tried && defined.family() != Family::Go
 }
 
-/// The breakpoints of a function on trial number `trial`, or `None` if it [cannot be
+/// Returns the breakpoints of a function on trial number `trial`, or `None` if it [cannot be
 /// tried](can_be_tried).
 pub(crate) fn trial(defined: &Defined, lib: u16, trial: u16) -> Option<Trial> {
     let sites = defined.sites.as_ref().ok().filter(|_| can_be_tried(defined))?;
@@ -112,7 +112,7 @@ pub(crate) fn trial(defined: &Defined, lib: u16, trial: u16) -> Option<Trial> {
         let trial_side = side.0 as u8;
         move |point: Point| Point { site: types::site { trial, trial_side, ..point.site }, ..point }
     };
-    // One probe serves both where the placed entry is the first instruction.
+    // A single probe serves as both if the placed entry is the first instruction.
     let is_shared = sites.entry.offset == defined.offset;
     let unplaced = unplaced(defined, lib).into_iter();
     let (shared, until_passed) = unplaced.partition(|p| is_shared && p.program == Program::Enter);
@@ -127,7 +127,7 @@ pub(crate) fn trial(defined: &Defined, lib: u16, trial: u16) -> Option<Trial> {
     })
 }
 
-/// The breakpoints of a function, or `None` if there is no way to probe it.
+/// Returns the breakpoints of a function, or `None` if there is no way to probe it.
 pub(crate) fn points(defined: &Defined, lib: u16, means: Means) -> Option<Vec<Point>> {
     match &defined.sites {
         Ok(sites) if defined.family() == Family::Go => Some(in_go(defined, sites, lib)),
@@ -144,7 +144,7 @@ fn placed(defined: &Defined, sites: &Sites, lib: u16) -> Vec<Point> {
     let function = defined.function();
     let site = site(defined.index, lib);
     let mut entry = match function.kind {
-        // Another function tells all, or all but the role.
+        // Another function reports everything, or everything but the role.
         Kind::Data(..) if sites.exits.is_empty() => return Vec::new(),
         Kind::Handshake(_) if sites.exits.is_empty() => beginning(defined, lib),
         _ if function.needs_return() => Point { program: Program::Enter, offset: 0, site },
@@ -160,7 +160,7 @@ fn placed(defined: &Defined, sites: &Sites, lib: u16) -> Vec<Point> {
     exits.chain([entry]).collect()
 }
 
-/// The breakpoints of a function of Go's. There is no other way to probe one.
+/// Returns the breakpoints of a Go function. There is no other way to probe it.
 fn in_go(defined: &Defined, sites: &Sites, lib: u16) -> Vec<Point> {
     let site = site(defined.index, lib);
     let point = |program, offset| Point { program, offset, site };
@@ -171,7 +171,7 @@ fn in_go(defined: &Defined, sites: &Sites, lib: u16) -> Vec<Point> {
     exits.chain([point(Program::GoEnter, sites.entry.offset)]).collect()
 }
 
-/// The breakpoints of a function by its first instruction and its return.
+/// Returns the breakpoints of a function by its first instruction and its return.
 fn unplaced(defined: &Defined, lib: u16) -> Vec<Point> {
     let site = site(defined.index, lib);
     let point = |program| Point { program, offset: defined.offset, site };
@@ -182,8 +182,8 @@ fn unplaced(defined: &Defined, lib: u16) -> Vec<Point> {
     }
 }
 
-/// The breakpoint of a handshake whose end is not seen: it tells that a connection begins, and in
-/// which role.
+/// Returns the breakpoint of a handshake whose end is not seen: it reports that a connection
+/// begins, and in which role.
 fn beginning(defined: &Defined, lib: u16) -> Point {
     let kind = site_kind::SITE_ROLE.0 as u8;
     let site = types::site { kind, ..site(defined.index, lib) };
@@ -218,7 +218,7 @@ mod tests {
         Err("has a reason".into())
     }
 
-    /// Which program runs where, in what way of a site.
+    /// Returns the programs and their places, for one way to probe a function.
     fn of(defined: &Defined, means: Means) -> Option<Vec<(Program, u64, site_kind)>> {
         let points = points(defined, 7, means)?;
         assert!(points.iter().all(|point| point.site.func == defined.index && point.site.lib == 7));
@@ -249,7 +249,7 @@ mod tests {
         }
     }
 
-    /// Whether nothing could be proven, or what was proven is not to be used.
+    /// Covers both reasons: nothing was proven, or the proof must not be used.
     #[test]
     fn without_sites_a_call_is_probed_at_its_first_instruction_and_its_return() {
         let expected = |kind| vec![(Program::Return, OFFSET, kind), (Program::Enter, OFFSET, kind)];
@@ -286,7 +286,7 @@ mod tests {
         }
     }
 
-    /// What it hands over would be there twice.
+    /// Its bytes would be recorded twice.
     #[test]
     fn a_function_that_ends_with_another_one_is_left_to_that() {
         assert_eq!(of(&defined("SSL_write_ex", placed_at(&[])), ALL), Some(Vec::new()));
@@ -311,7 +311,7 @@ mod tests {
         }
     }
 
-    /// A call whose entry was seen must not lack its end.
+    /// A call whose entry was recorded must not lack its end.
     #[test]
     fn ends_are_attached_before_beginnings() {
         let place = |wanted| Program::ALL.iter().position(|&program| program == wanted).unwrap();

@@ -1,5 +1,5 @@
-//! Probes files, those known at the start and those that turn up later: by what means each can be
-//! probed, whether that proves right, and what the user is told of it.
+//! Probes files, both those known at the start and those that appear later: chooses the methods,
+//! tests the probes, and reports the result to the user.
 
 pub(crate) mod breakpoints;
 pub(crate) mod nss;
@@ -25,7 +25,7 @@ use crate::targets::Target;
 use crate::targets::stack_switchers::Switcher;
 use crate::trust::Trusted;
 
-/// What has been probed, and how.
+/// The probed files and their probes.
 #[derive(Debug)]
 pub(crate) struct Attacher {
     /// Whether the user named the files.
@@ -35,9 +35,9 @@ pub(crate) struct Attacher {
     coverage: Coverage,
     /// Numbers of the probed files.
     numbers: HashMap<FileKey, u16>,
-    /// Whose code may be run.
+    /// Users whose code may be run.
     trusted: Trusted,
-    /// What self-tests may still take.
+    /// The remaining time for self-tests.
     budget: Budget,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Attacher {
 #[derive(Debug)]
 struct Probed {
     target: Target,
-    /// How far its placed sites are trusted.
+    /// The degree to which its placed sites are trusted.
     sites: SiteUse,
 }
 
@@ -62,22 +62,22 @@ impl Attacher {
         }
     }
 
-    /// The number of a file, if it is probed.
+    /// Returns the number of a file, if it is probed.
     pub(crate) fn number(&self, key: FileKey) -> Option<u16> {
         self.numbers.get(&key).copied()
     }
 
-    /// What the probed files are called.
+    /// Returns the display names of the probed files.
     pub(crate) fn names(&self) -> Vec<String> {
         let name = |file: &Probed| Some(file.target.path.file_name()?.to_string_lossy().into());
         self.files.iter().filter_map(name).collect()
     }
 
-    /// Probes the files known at the start. One that nobody named and that cannot be probed is
-    /// left out, unless it is the last.
+    /// Probes the files known at the start. A file that the user did not name and that cannot be
+    /// probed is left out, unless it is the last.
     ///
     /// # Errors
-    /// A file that the user named cannot be probed, or none can.
+    /// A file that the user named cannot be probed, or no file can.
     pub(crate) fn attach_all(
         &mut self,
         probes: &mut Probes<'_>,
@@ -103,8 +103,8 @@ impl Attacher {
         Ok(())
     }
 
-    /// Probes one file. `switcher` is a program that runs into these probes and that return
-    /// probes would kill.
+    /// Probes one file. `switcher` is a program that hits these probes and that return probes would
+    /// kill.
     ///
     /// # Errors
     /// The kernel refuses probes without which bytes would be missing.
@@ -130,8 +130,8 @@ impl Attacher {
         Ok(())
     }
 
-    /// How far the placed sites of a file are trusted, by a self-test where its code may be run.
-    /// After one that passed, the file is probed already.
+    /// Returns the degree to which the placed sites of a file are trusted, by a self-test if its
+    /// code may be run. After a passed test the file is already probed.
     fn site_use(
         &mut self,
         probes: &mut Probes<'_>,
@@ -143,24 +143,24 @@ impl Attacher {
         if !probes.kernel.placement {
             return Ok((SiteUse::Never, None));
         }
-        // Go's functions are not called here; their code has told all there is to know.
+        // Go functions are not called here; their code was analysed in full.
         if !target.symbols.have_self_test() {
             return Ok((SiteUse::Always, None));
         }
         let path = target.path.display();
         let verbose = self.verbose;
-        // What failed for one file fails for another of the same build.
+        // A failure for one file is a failure for any other of the same build.
         let mut same = self.files.iter().filter(|file| file.target.symbols == target.symbols);
         if same.any(|file| file.sites == SiteUse::Never) {
             return Ok((SiteUse::Never, None));
         }
         if let Err(reason) = self.trusted.may_run(&target.file, &target.path) {
             if verbose {
-                say(format_args!("{path} is tried while it is recorded, not before: {reason}"));
+                say(format_args!("{path} is tested during the recording, not before: {reason}"));
             }
             return Ok((SiteUse::OnTrial, None));
         }
-        // ... and what passed, where nobody but the user could have written both.
+        // ... and a pass holds for it too, if only the user could have written both files.
         let mut same = self.files.iter().filter(|file| file.target.symbols == target.symbols);
         if same.any(|file| file.sites == SiteUse::Always) {
             return Ok((SiteUse::Always, None));
@@ -192,7 +192,7 @@ impl Attacher {
         Ok((sites, None))
     }
 
-    /// Notes and reports what a file's probes came to.
+    /// Notes and reports the result of a file's probes.
     fn report(&self, attached: &Attached, target: &Target, lib: u16) {
         let path = target.path.display();
         self.coverage.is_probed(lib, attached.functions);
@@ -204,7 +204,7 @@ impl Attacher {
             say(format_args!("{} functions probed in {path}", attached.functions));
             if !attached.on_trial.is_empty() {
                 let names = attached.on_trial.join(", ");
-                say(format_args!("return probes there until their sites prove right: {names}"));
+                say(format_args!("return probes there until their sites pass the trial: {names}"));
             }
             for (name, why) in &attached.return_probes {
                 say(format_args!("{name} there has a return probe: {why}"));

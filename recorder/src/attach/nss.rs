@@ -1,8 +1,8 @@
-//! Tells the kernel side which descriptors of NSPR are TLS in processes that were there before the
-//! recording. In those that load NSS later, `SSL_ImportFD` tells (`bpf/nspr.h`).
+//! Passes to the kernel side which descriptors of NSPR are TLS in processes that exist before the
+//! recording. In processes that load NSS later, `SSL_ImportFD` provides this (`bpf/nspr.h`).
 //!
-//! The methods of a TLS descriptor are data of libssl3, so their address lies in what the process
-//! has mapped of that file, or in the zeroed pages that follow it. Only whether it does is of
+//! The methods of a TLS descriptor are data of libssl3, so their address is in the mappings of that
+//! file in the process, or in the zeroed pages that follow it. Only this address range is of
 //! interest, so nothing of the process is read but its list of mappings.
 
 use std::ops::Range;
@@ -16,11 +16,11 @@ use crate::kernel::skel::types;
 use crate::proc::maps::addresses_of;
 use crate::proc::processes;
 
-/// Notes where the library is in these processes. They come and go: one that cannot be read is no
-/// error here.
+/// Stores where the library is mapped in these processes. Processes may exit meanwhile: an
+/// unreadable process is not an error here.
 ///
 /// # Errors
-/// There are too many.
+/// There are too many processes.
 pub(crate) fn learn(tls_layers: &impl MapCore, pids: &[u32]) -> Result<()> {
     let [library, ..] = Family::Nss.library().sonames() else { return Ok(()) };
     for &pid in pids {
@@ -29,7 +29,7 @@ pub(crate) fn learn(tls_layers: &impl MapCore, pids: &[u32]) -> Result<()> {
         tls_layers
             .update(&pid.to_ne_bytes(), bytes_of(&layer), MapFlags::ANY)
             .context("too many processes use NSS")?;
-        // One that ended meanwhile does not end again.
+        // A process that has already ended does not report its end again.
         if !processes::is_alive(pid) {
             let _ = tls_layers.delete(&pid.to_ne_bytes());
         }

@@ -1,7 +1,7 @@
-//! Loads the kernel side and attaches what follows processes and sockets; `uprobes` attaches the
-//! rest.
+//! Loads the kernel side and attaches the programs that follow processes and sockets; `uprobes`
+//! attaches the rest.
 //!
-//! What is attached goes with this process, however it ends: links are file descriptors.
+//! All attachments end with this process, however it ends: links are file descriptors.
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -29,27 +29,26 @@ const RING_SIZE_MIN: u64 = 64 << 10;
 /// The kernel takes the ring's size as a `u32`.
 const RING_SIZE_MAX: u64 = 2 << 30;
 
-// SAFETY: libbpf's objects belong to no thread (libbpf-rs says so of `Object`, of which the
+// SAFETY: libbpf's objects belong to no thread (libbpf-rs documents this for `Object`, of which the
 // skeleton's programs and maps are parts), and the other fields are plain values.
 unsafe impl Send for Probes<'_> {}
 
-/// The loaded programs and what is attached.
+/// The loaded programs and their links.
 pub(crate) struct Probes<'obj> {
-    /// The skeleton; its maps are used by others.
+    /// The skeleton; other modules use its maps.
     pub(crate) skel: SslrecSkel<'obj>,
-    /// The programs for Go's functions, once one of its programs was found.
+    /// The programs for Go functions, once a Go program was found.
     pub(crate) go: Option<Object>,
-    /// What the kernel offers.
+    /// The features of the kernel.
     pub(crate) kernel: Kernel,
     pub(crate) links: Vec<Link>,
-    /// Sites in the kernel side's table; they are numbered from 1.
+    /// The number of sites in the kernel side's table; they are numbered from 1.
     pub(crate) sites: u32,
     /// Functions whose placed sites are compared with return probes.
     pub(crate) trials: Trials,
 }
 
-/// The probes, for one thread at a time. A panic elsewhere leaves them as they are, to be taken
-/// out.
+/// Locks the probes for one thread. A panic elsewhere leaves them as they are, to be detached.
 pub(crate) fn lock<'a, 'obj>(probes: &'a Mutex<Probes<'obj>>) -> MutexGuard<'a, Probes<'obj>> {
     probes.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -58,7 +57,7 @@ impl<'obj> Probes<'obj> {
     /// Loads the programs, with the filters of the plan.
     ///
     /// # Errors
-    /// The kernel refuses, most often for want of privilege.
+    /// The kernel refuses, most often because of missing privileges.
     pub(crate) fn load(
         storage: &'obj mut MaybeUninit<OpenObject>,
         plan: &Plan,
@@ -82,7 +81,7 @@ impl<'obj> Probes<'obj> {
                 program.set_attach_type(ProgramAttachType::TraceUprobeMulti);
             }
         }
-        // They use what the kernel has since 5.15.
+        // They use features that the kernel has since 5.15.
         open.progs.sock_send_length.set_autoload(kernel.sock_length);
         open.progs.sock_recv_length.set_autoload(kernel.sock_length);
         let skel = open.load().map_err(refusal)?;
@@ -110,13 +109,13 @@ impl<'obj> Probes<'obj> {
         Ok(())
     }
 
-    /// Records this process from now on. Comes after the tracepoints: they take it out when it
-    /// ends.
+    /// Records this process from now on. Call this after attaching the tracepoints: they remove the
+    /// process when it ends.
     pub(crate) fn add_pid(&self, pid: u32) -> Result<()> {
         let pids = &self.skel.maps.pids;
         let key = pid.to_ne_bytes();
         pids.update(&key, &[1], MapFlags::ANY).context("cannot follow more processes")?;
-        // One that ended before will not end again.
+        // A process that has already ended does not report its end again.
         if !processes::is_alive(pid)
             && let Err(error) = pids.delete(&key)
             && error.kind() != ErrorKind::NotFound
@@ -126,7 +125,8 @@ impl<'obj> Probes<'obj> {
         Ok(())
     }
 
-    /// Attaches what follows processes. Comes before any uprobe, so that no child is missed.
+    /// Attaches the programs that follow processes. Call this before attaching any uprobe, so that
+    /// no child is missed.
     pub(crate) fn attach_tracepoints(&mut self) -> Result<()> {
         let progs = &self.skel.progs;
         let all = [
@@ -152,7 +152,7 @@ impl<'obj> Probes<'obj> {
         Ok(())
     }
 
-    /// Turns on or off that recorded processes are stopped which use the network before their files
+    /// Turns on or off the stopping of recorded processes that use the network before their files
     /// are known.
     pub(crate) fn stop_unknown(&mut self, on: bool) -> Result<()> {
         let bss = self.skel.maps.bss_data.as_deref_mut();
@@ -160,7 +160,7 @@ impl<'obj> Probes<'obj> {
         Ok(())
     }
 
-    /// Records one process of the recorder's own, or none again with 0, apart from all others.
+    /// Records only one process of the recorder, apart from all others, or none again with 0.
     pub(crate) fn record_self_test(&mut self, pid: u32) -> Result<()> {
         let bss = self.skel.maps.bss_data.as_deref_mut();
         bss.context("the skeleton has no writable data")?.self_test_pid = pid;
@@ -173,17 +173,17 @@ impl<'obj> Probes<'obj> {
         self.trials.settle(&bss.trials, bss.trials_decided)
     }
 
-    /// Has the kernel side forget all of a process.
+    /// Deletes all entries of a process on the kernel side.
     pub(crate) fn forget(&self, pid: u32) -> Result<()> {
         KernelMaps::of(&self.skel.maps)?.forget(pid, u64::MAX);
         Ok(())
     }
 
-    /// Takes all probes out: after this no event is added.
+    /// Detaches all probes: no event is added afterwards.
     pub(crate) fn detach(&mut self) {
-        // The kernel waits some 50 ms for each link's readers; so that it waits for all at once,
-        // each link's last descriptor is closed on a thread of its own. Where there are too many,
-        // they go one after another.
+        // The kernel waits some 50 ms for each link's readers. To wait for all at once, each link's
+        // last descriptor is closed on a thread of its own. If there are too many, they are closed
+        // one after another.
         self.links.extend(self.trials.take_links());
         let last = self.links.iter().map_while(|link| link.as_fd().try_clone_to_owned().ok());
         let last: Vec<OwnedFd> = last.collect();
@@ -194,7 +194,7 @@ impl<'obj> Probes<'obj> {
     }
 }
 
-/// What the programs read before anything else.
+/// Returns the settings that the programs read before anything else.
 fn settings(
     plan: &Plan,
     cgroups: &[Cgroup],
@@ -218,8 +218,8 @@ fn settings(
     })
 }
 
-/// The inode of this process's pid namespace; 0 for the first one, where the kernel's own numbers
-/// serve.
+/// Returns the inode of this process's pid namespace; 0 for the first namespace, where the kernel's
+/// own numbers apply.
 fn pid_namespace() -> Result<u32> {
     /// `PROC_PID_INIT_INO` of the kernel's `linux/proc_ns.h`.
     const FIRST: u32 = 0xefff_fffc;
@@ -235,8 +235,8 @@ fn ring_size(wanted: u64) -> Result<u32> {
     Ok(u32::try_from(wanted.max(RING_SIZE_MIN).next_power_of_two())?)
 }
 
-/// Turns the kernel's refusal to load into what to do about it. "Permission denied" is what the
-/// verifier says of programs too, to whoever has all permissions.
+/// Turns the kernel's refusal to load into advice. "Permission denied" is also the verifier's error
+/// for a rejected program, even with all permissions.
 fn refusal(error: libbpf_rs::Error) -> anyhow::Error {
     let kind = error.kind();
     let error = anyhow::Error::from(error);
@@ -250,12 +250,13 @@ fn refusal(error: libbpf_rs::Error) -> anyhow::Error {
         }
         _ => anyhow!(
             "this kernel refuses the BPF programs: {error}; \
-             sslrec needs Linux 5.8 or later with BTF, -v shows the kernel's own words"
+             sslrec needs Linux 5.8 or later with BTF, -v shows the kernel's messages"
         ),
     }
 }
 
-/// Whether this thread has what loading BPF programs for tracing takes (kernel 5.8).
+/// Returns whether this thread has the privileges for loading BPF programs for tracing (kernel
+/// 5.8).
 fn may_load() -> bool {
     let needed = CapabilitySet::BPF | CapabilitySet::PERFMON;
     capabilities(None).is_ok_and(|sets| {

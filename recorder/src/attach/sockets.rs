@@ -1,7 +1,7 @@
-//! How the kernel side sees socket operations, by which connections come by their addresses, and by
-//! which it is known whether a read after a failed handshake may have ended it after all: the best
-//! way that this kernel has. Whether it has one is found by trying; type information does not tell
-//! what a kernel's configuration, or its lockdown, forbids.
+//! Attaches the programs that observe socket operations, in the best way that this kernel offers.
+//! They provide the addresses of connections, and show whether a read after a failed handshake may
+//! have ended it after all. Each way is tried in turn: type information does not show what a
+//! kernel's configuration, or its lockdown, forbids.
 
 use std::ffi::OsStr;
 
@@ -18,7 +18,7 @@ use crate::kernel::skel::types::sockets_seen;
 const IMAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sockets.bpf.o"));
 
 impl Sockets {
-    /// The programs of `bpf/sockets.bpf.c` that it takes.
+    /// Returns its programs in `bpf/sockets.bpf.c`.
     fn programs(self) -> &'static [&'static str] {
         match self {
             Self::Fentry => &["sent", "sent_6", "received", "received_6"],
@@ -38,11 +38,11 @@ impl Sockets {
 }
 
 impl Probes<'_> {
-    /// Attaches what sees socket operations, in the best way that the kernel takes. `refused` is
-    /// told of each way that it refused, and why.
+    /// Attaches the programs that observe socket operations, in the best way that the kernel
+    /// accepts. `refused` is called with each refused way and the reason.
     ///
     /// # Errors
-    /// The kernel refuses what it said it had.
+    /// The kernel refuses a feature that it reported as available.
     pub(crate) fn attach_sockets(
         &mut self,
         refused: impl FnMut(Sockets, anyhow::Error),
@@ -77,7 +77,7 @@ impl Probes<'_> {
         Sockets::Unseen
     }
 
-    /// The links keep the programs, so that their object can go.
+    /// Returns the links. They keep the programs, so that their object can be dropped.
     fn links_of(&self, sockets: Sockets) -> Result<Vec<Link>> {
         let wanted = |name: &OsStr| sockets.programs().iter().any(|&program| name == program);
         let object = objects::load(IMAGE, self.skel.object(), |program| {

@@ -1,10 +1,10 @@
-//! Trials in the run: placed sites that could not be tried before the recording are compared with
-//! return probes while it goes on.
+//! Trials: placed sites that could not be tested before the recording are compared with return
+//! probes during the recording.
 //!
-//! A self-test runs the code of a library, which is done only with files that nobody but root and
+//! A self-test runs the code of a library, which is allowed only for files that nobody but root and
 //! the user can change (see [`crate::trust`]). Every other file is recorded by entry and return
 //! probes at first, with its placed sites beside them. The kernel side compares the two, call by
-//! call (`bpf/trial.h`), and this module removes the half that is no longer needed. Bytes are never
+//! call (`bpf/trial.h`), and this module removes the part that is no longer needed. Bytes are never
 //! recorded by a site that has not passed.
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -26,11 +26,11 @@ const TRIAL_CALLS: u32 = 32;
 pub(crate) struct Trials {
     /// The first is number 1.
     all: Vec<TrialOf>,
-    /// Decisions that were acted on, as the kernel side counts them.
+    /// Decisions already acted on, as counted by the kernel side.
     decided: u32,
 }
 
-/// A function on trial, with the links that go when it is decided.
+/// A function on trial, with the links to close when it is decided.
 #[derive(Debug)]
 pub(crate) struct TrialOf {
     pub(crate) name: &'static str,
@@ -60,7 +60,7 @@ pub(crate) struct Decision {
 }
 
 impl Verdict {
-    /// The kernel side's own rule, `has_passed()` of `bpf/trial.h`.
+    /// Applies the kernel side's rule, `has_passed()` of `bpf/trial.h`.
     fn of(trial: &types::trial) -> Option<Self> {
         match (trial.agreed, trial.disagreed) {
             (_, 1..) => Some(Self::Failed),
@@ -71,7 +71,7 @@ impl Verdict {
 }
 
 impl Trials {
-    /// The number that the next trial has, if there is room for one.
+    /// Returns the number of the next trial, if there is room for it.
     pub(crate) fn next_number(&self) -> Option<u16> {
         let number = self.all.len() + 1;
         (number < TRIALS_MAX).then_some(u16::try_from(number).ok()?)
@@ -82,24 +82,24 @@ impl Trials {
         self.all.push(trial);
     }
 
-    /// How many there are.
+    /// Returns the number of trials.
     pub(crate) fn len(&self) -> usize {
         self.all.len()
     }
 
-    /// Ends the trials after the first `count`, with their links: their file is probed anew.
+    /// Ends the trials after the first `count`, with their links: their file is probed again.
     pub(crate) fn truncate(&mut self, count: usize) {
         self.all.truncate(count);
     }
 
-    /// All links, to be closed with the others.
+    /// Takes all links, to be closed with the others.
     pub(crate) fn take_links(&mut self) -> Vec<Link> {
         let links = self.all.iter_mut().flat_map(|trial| [&mut trial.placed, &mut trial.unplaced]);
         links.flat_map(std::mem::take).collect()
     }
 
-    /// Acts on what the kernel side has decided since the last call: detaches the losing half of
-    /// each trial. `results` are its books, `decided` its count of decisions.
+    /// Acts on the kernel side's decisions since the last call: detaches the losing part of each
+    /// trial. `results` are its counts, `decided` its number of decisions.
     pub(crate) fn settle(&mut self, results: &[types::trial], decided: u32) -> Vec<Decision> {
         if decided == self.decided {
             return Vec::new();

@@ -1,4 +1,5 @@
-//! Attaches the breakpoints of a file: one link for many where the kernel can, else a link each.
+//! Attaches the breakpoints of a file: a single link for many if the kernel supports that, else a
+//! link each.
 
 use std::io;
 use std::ops::Range;
@@ -29,20 +30,20 @@ const GO_IMAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/go.bpf.o"));
 /// Attach for all processes; the kernel side filters.
 const ANY_PID: i32 = -1;
 
-/// What a file's probes came to.
+/// The result of probing a file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Attached {
-    /// How many functions are probed.
+    /// The number of probed functions.
     pub(crate) functions: usize,
-    /// Those among them that have a return probe, and why.
+    /// The probed functions with a return probe, and the reason.
     pub(crate) return_probes: Vec<(&'static str, String)>,
-    /// Those that cannot be probed without one, where none may be used.
+    /// Functions that need a return probe where return probes must not be used.
     pub(crate) left_out: Vec<&'static str>,
-    /// Those whose placed sites are on trial.
+    /// Functions whose placed sites are on trial.
     pub(crate) on_trial: Vec<&'static str>,
-    /// The place of their links among all.
+    /// The range of their links among all links.
     links: Range<usize>,
-    /// How many trials there were before.
+    /// The number of earlier trials.
     trials: usize,
 }
 
@@ -59,11 +60,10 @@ impl Attached {
 }
 
 impl Probes<'_> {
-    /// Attaches to the functions of a file. `lib` is what events will name the file by.
+    /// Attaches to the functions of a file. `lib` is the number of the file in events.
     ///
-    /// Probes belong to the file, so that children need no attaching of their own; processes
-    /// that are not recorded run into them too, and are turned away by the first instructions of
-    /// the kernel side.
+    /// Probes belong to the file, so children need no separate attaching. Processes that are not
+    /// recorded hit the probes too, and are rejected by the first instructions of the kernel side.
     ///
     /// # Errors
     /// The kernel refuses a function without which bytes would be missing.
@@ -80,7 +80,7 @@ impl Probes<'_> {
         Ok(attached)
     }
 
-    /// Takes out what was attached last.
+    /// Detaches the probes that were attached last.
     pub(crate) fn take_back(&mut self, attached: Attached) {
         self.links.drain(attached.links);
         self.trials.truncate(attached.trials);
@@ -117,7 +117,8 @@ impl Probes<'_> {
             all.iter().for_each(|(defined, points)| attached.add(defined, points));
             return Ok(attached);
         }
-        // A refused link of many does not tell which function it was: one by one does.
+        // A refused link for many functions does not identify the refused function: attach them one
+        // by one.
         let mut links = Vec::new();
         for (defined, points) in &all {
             let function = defined.function();
@@ -135,8 +136,8 @@ impl Probes<'_> {
     }
 
     /// Attaches a function's placed sites beside its entry and return probes, to be compared.
-    /// Returns false where that is not possible: the function cannot be tried, too many are on
-    /// trial, or the kernel refuses its sites.
+    /// Returns false if that is not possible: the function cannot be tried, too many are on trial,
+    /// or the kernel refuses its sites.
     ///
     /// # Errors
     /// The kernel refuses the entry or return probe of a function that carries data.
@@ -154,7 +155,7 @@ impl Probes<'_> {
         let (unplaced, always) = match always {
             Ok(links) => links,
             Err(error) if defined.function().carries_data() => return Err(error),
-            // The caller tries once more without the sites, and reports the refusal.
+            // The caller tries again without the sites, and reports the refusal.
             Err(_) => return Ok(false),
         };
         self.links.extend(always);
@@ -162,15 +163,14 @@ impl Probes<'_> {
         Ok(true)
     }
 
-    /// Loads the programs for Go's functions, unless that is done. That takes some 100 ms, as long
-    /// as all else does, so that the recording of a command does without until it meets a Go
-    /// program.
+    /// Loads the programs for Go functions, unless they are loaded. That takes some 100 ms, as long
+    /// as everything else, so the recording of a command defers it until it finds a Go program.
     ///
     /// # Errors
-    /// The kernel refuses them, or could not tell their sites apart.
+    /// The kernel refuses them, or could not distinguish their sites.
     pub(crate) fn load_go(&mut self) -> Result<()> {
         if !self.kernel.cookie {
-            // Two RETs of one function do not differ by their code.
+            // Two RETs of a function do not differ by their code.
             bail!("this kernel is too old for Go programs (before 5.15)");
         }
         if self.go.is_none() {
@@ -185,7 +185,7 @@ impl Probes<'_> {
         Ok(())
     }
 
-    /// Tells the kernel side where a Go program has what it is to read.
+    /// Stores for the kernel side the offsets that it reads in a Go program.
     fn add_go_layout(&self, lib: u16, layout: Layout) -> Result<()> {
         let key = u32::from(lib).to_ne_bytes();
         let layouts = &self.skel.maps.go_layouts;
@@ -194,7 +194,7 @@ impl Probes<'_> {
             .context("too many Go programs to probe; name fewer files with --lib")
     }
 
-    /// The links of one function.
+    /// Returns the links of one function.
     fn link_function(
         &mut self,
         target: &Target,
@@ -205,7 +205,7 @@ impl Probes<'_> {
         links.map_err(|error| attach_refusal(&error, name, &target.path))
     }
 
-    /// Links for some breakpoints of a file. The inner error is the kernel's refusal.
+    /// Returns links for some breakpoints of a file. The inner error is the kernel's refusal.
     fn link(
         &mut self,
         target: &Target,
@@ -223,7 +223,7 @@ impl Probes<'_> {
         })
     }
 
-    /// Tells the kernel side of a site, and gives its number.
+    /// Adds a site to the kernel side's table, and returns its number.
     fn add_site(&mut self, target: &Target, point: &Point) -> Result<u32> {
         let number = self.sites + 1;
         let maps = &self.skel.maps;
@@ -232,14 +232,14 @@ impl Probes<'_> {
             .update(&key, bytes_of(&point.site), MapFlags::ANY)
             .context("too many functions to probe; name fewer files with --lib")?;
         self.sites = number;
-        // A return probe knows all it needs without its site.
+        // A return probe does not need its site.
         if !self.kernel.cookie && point.program != Program::Return {
             self.add_site_by_code(target, point, number)?;
         }
         Ok(number)
     }
 
-    /// Without cookies a site is known by its code; see `struct site_key`.
+    /// Adds a site by its code, which identifies it without cookies; see `struct site_key`.
     fn add_site_by_code(&self, target: &Target, point: &Point, number: u32) -> Result<()> {
         let path = target.path.display();
         let mut code = [0; 8];
@@ -253,8 +253,8 @@ impl Probes<'_> {
         let sites = &self.skel.maps.sites_by_code;
         if sites.lookup(key, MapFlags::ANY)?.is_some() {
             bail!(
-                "a function at {:#x} in {path} cannot be told from another probed one, for which \
-                 this kernel is too old (before 5.15); probe fewer files with --lib",
+                "a function at {:#x} in {path} looks like another probed function, and this kernel \
+                 is too old to distinguish them (before 5.15); probe fewer files with --lib",
                 point.offset
             );
         }
@@ -262,7 +262,7 @@ impl Probes<'_> {
         Ok(())
     }
 
-    /// A link for each program.
+    /// Returns a link for each program.
     fn multi_links(
         &self,
         target: &Target,
@@ -286,7 +286,8 @@ impl Probes<'_> {
         Ok(links)
     }
 
-    /// A link for each breakpoint. Programs that were loaded for links of many accept no other.
+    /// Returns a link for each breakpoint. Programs that were loaded for links of many accept no
+    /// other.
     fn single_links(
         &self,
         target: &Target,
@@ -305,7 +306,7 @@ impl Probes<'_> {
         sited.iter().map(attach).collect()
     }
 
-    /// A program that is loaded.
+    /// Returns a loaded program.
     fn program(&self, program: Program) -> Result<ProgramMut<'_>, libbpf_rs::Error> {
         let objects = [self.skel.object()].into_iter().chain(&self.go);
         let mut loaded = objects.flat_map(Object::progs_mut);
@@ -318,7 +319,7 @@ fn attach_refusal(error: &libbpf_rs::Error, name: &str, path: &Path) -> anyhow::
     let at = format!("cannot probe {name} in {}", path.display());
     match error.kind() {
         ErrorKind::InvalidInput => anyhow!(
-            "{at}: the kernel says EINVAL; another tracer (bcc, bpftrace, perf) may hold a probe \
+            "{at}: the kernel returned EINVAL; another tracer (bcc, bpftrace, perf) may hold a probe \
              there with another reference counter (`dmesg | grep ref_ctr_offset`): end it, and \
              try again"
         ),

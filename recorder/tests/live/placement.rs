@@ -46,7 +46,7 @@ fn a_library_for_which_the_proof_is_wrong_is_recorded_by_return_probes() {
             assert_said(&recorded, "failed the self-test: ");
             assert_said(
                 &recorded,
-                "of the calls SSL_write 300,SSL_read 300 these were seen: SSL_write 300,SSL_read 100",
+                "expected the calls SSL_write 300,SSL_read 300, recorded SSL_write 300,SSL_read 100",
             );
             assert_said(&recorded, "SSL_read there has a return probe");
             assert_not_said(&recorded, "self-test passed");

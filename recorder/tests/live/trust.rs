@@ -126,7 +126,7 @@ fn a_library_that_a_stranger_can_write_is_never_run() {
         let stderr = stderr_of(&recorded);
         assert!(!stderr.contains("a stranger's code"), "{name}: {stderr}");
         assert!(
-            stderr.contains("libstranger.so is tried while it is recorded, not before: "),
+            stderr.contains("libstranger.so is tested during the recording, not before: "),
             "{name}: {stderr}"
         );
         // Where the program's libssl is probed as well, what it hands on to that is there twice.

@@ -1,5 +1,5 @@
-//! The way of a self-test's events while something is being recorded: whoever empties the ring
-//! hands them over here instead of to the writer.
+//! Diverts a self-test's events during a recording: the thread that empties the ring passes them
+//! here instead of to the writer.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -11,20 +11,20 @@ use crate::kernel::event::pid_of;
 /// The collector empties the ring every few milliseconds.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Between looks at whether the ring has been emptied.
+/// Interval between checks whether the ring has been emptied.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// Times that the ring must have been emptied for all to be there that was in it when the waiting
-/// began: one emptying may have been under way.
+/// Number of times the ring must be emptied before every event from before the wait has arrived:
+/// one emptying may have been under way.
 const EMPTYINGS: u64 = 2;
 
-/// Shared by the thread that empties the ring and the one that tests.
+/// Shared by the thread that empties the ring and the thread that runs the test.
 #[derive(Debug, Default)]
 pub(crate) struct Diversion {
-    /// Whose events are wanted here; 0: nobody's.
+    /// The process whose events are diverted; 0: no process.
     pid: AtomicU32,
     emptied: AtomicU64,
-    /// Nobody empties the ring any more.
+    /// The ring is no longer emptied.
     ended: AtomicBool,
     events: Mutex<Vec<Vec<u8>>>,
 }
@@ -40,12 +40,12 @@ impl Diversion {
         true
     }
 
-    /// The ring has just been emptied.
+    /// Counts an emptying of the ring.
     pub(crate) fn ring_was_emptied(&self) {
         self.emptied.fetch_add(1, Ordering::Release);
     }
 
-    /// The ring will not be emptied again.
+    /// Marks that the ring will not be emptied again.
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::Release);
     }
@@ -54,10 +54,10 @@ impl Diversion {
         self.pid.store(pid, Ordering::Relaxed);
     }
 
-    /// The events that were sent before this call.
+    /// Takes the events that were sent before this call.
     ///
     /// # Errors
-    /// Nobody empties the ring.
+    /// The ring is no longer emptied.
     pub(super) fn take(&self) -> Result<Vec<Vec<u8>>, String> {
         let (start, target) =
             (Instant::now(), self.emptied.load(Ordering::Acquire).wrapping_add(EMPTYINGS));

@@ -1,13 +1,13 @@
-//! Tries the probes of a library before anything is recorded with them.
+//! Tests the probes of a library before anything is recorded with them.
 //!
-//! Probes within functions are at places that a proof names. A wrong proof would corrupt captures,
-//! so the kernel must show in practice what the proof claims: a child process of our own loads the
-//! library and has a client and a server talk over memory, and the events must be exactly its
-//! calls: the functions, the numbers of bytes, and the bytes.
+//! Probes within functions are at places that a proof determines. A wrong proof would corrupt
+//! captures, so the kernel must confirm it in practice: a child process loads the library, where a
+//! client and a server communicate over memory, and the events must be exactly its calls: the
+//! functions, the numbers of bytes, and the bytes.
 //!
 //! Loading a library runs its code. So only files that nobody but root and the user can write are
-//! loaded ([`crate::trust`]), in a child that can do next to nothing (`sandbox`), and all tests of
-//! a recording together have one deadline. Files that are not tried here are tried in the run
+//! loaded ([`crate::trust`]), in a child with minimal permissions (`sandbox`), and all tests of a
+//! recording share one deadline. Files that are not tested here are tested during the recording
 //! ([`super::trials`]).
 
 pub(crate) mod diversion;
@@ -36,10 +36,10 @@ use crate::kernel::skel::types::direction;
 use crate::proc::own;
 use crate::targets::Target;
 
-/// The most that one library may take.
+/// The time limit for one library.
 const TEST_TIME: Duration = Duration::from_secs(2);
 
-/// The most that all of a recording may take together.
+/// The time limit for all tests of a recording together.
 const TOTAL_TIME: Duration = Duration::from_secs(5);
 
 /// The most libraries that are loaded for a recording.
@@ -48,7 +48,7 @@ const TESTS_MAX: usize = 64;
 /// The longest line that a peer may send.
 const LINE_MAX: usize = 16 << 10;
 
-/// What the self-tests of a recording may still take.
+/// The remaining time and number of self-tests of a recording.
 #[derive(Debug)]
 pub(crate) struct Budget {
     time: Duration,
@@ -74,28 +74,28 @@ impl Budget {
     }
 }
 
-/// How the probes did.
+/// The outcome of a self-test.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// Every call was seen as it was.
+    /// Every call was recorded exactly.
     Passed,
-    /// Something else was seen, or the library did not work with them, as this says. The probes
-    /// are not to be used.
+    /// Something else was recorded, or the library did not work with the probes, with the reason.
+    /// The probes must not be used.
     Failed(String),
-    /// The library cannot have the conversation, for this reason, which the peer told.
+    /// The library cannot run the test, for this reason, which the peer reported.
     NotRun(String),
 }
 
-/// Where the events of a self-test come from.
+/// The source of a self-test's events.
 #[derive(Debug)]
 pub(crate) enum Source<'a> {
     /// The ring: nothing is recorded yet.
     Ring,
-    /// Whoever empties the ring.
+    /// The diversion, which the thread that empties the ring fills.
     Recording(&'a Diversion),
 }
 
-/// Tries the probes that are attached to a library.
+/// Tests the probes that are attached to a library.
 ///
 /// # Errors
 /// The kernel side cannot be read.
@@ -151,7 +151,7 @@ fn run_within(
             diversion.divert(pid);
             probes.record_self_test(pid)?;
             let outcome = converse(peer, &look, &seen, &told_by_others);
-            // What could not be had yet is still in the ring, and no part of the recording.
+            // Unread events are still in the ring, and do not belong to the recording.
             if all_taken.get() {
                 diversion.divert(0);
             }
@@ -163,10 +163,11 @@ fn run_within(
     Ok(outcome)
 }
 
-/// Has the kernel side's events seen, as far as there are any now; gives why that fails.
+/// Delivers the pending events of the kernel side, or returns why this fails.
 type Look<'a> = &'a dyn Fn() -> Result<(), String>;
 
-/// The functions whose calls are seen as those of others that they end with.
+/// Returns the functions that end with a call of another function, and are recorded as that
+/// function's calls.
 fn told_by_others(target: &Target) -> Vec<&'static str> {
     let functions = target.symbols.functions.iter();
     functions
@@ -183,8 +184,8 @@ fn converse(
 ) -> Outcome {
     let outcome = compare(&mut peer, look, seen, told_by_others);
     drop(peer);
-    // Its end, and that of its connections: nobody else is to see them. If they cannot be had
-    // there is nobody else either.
+    // Takes the end of the peer and of its connections, which no other reader may see. If this
+    // fails there is no other reader.
     let _ = look();
     outcome
 }
@@ -198,13 +199,13 @@ fn compare(
     match peer.step() {
         Ok(_) => {}
         Err(Stop::Told(reason)) => return Outcome::NotRun(reason),
-        // A probe at a wrong place may kill.
+        // A probe at a wrong place may kill the peer.
         Err(Stop::Silent(reason)) => return Outcome::Failed(reason),
     }
     for round in rounds() {
         let told = match peer.step() {
             Ok(told) => told,
-            // What has begun works without probes.
+            // The test has begun, so the library works without probes.
             Err(Stop::Told(reason) | Stop::Silent(reason)) => return Outcome::Failed(reason),
         };
         if let Err(reason) = look() {
@@ -221,7 +222,7 @@ fn compare(
     Outcome::Passed
 }
 
-/// What differs between the calls of a round as the peer told of them and as they were seen.
+/// Returns how the calls of a round that the peer reported differ from those that were recorded.
 fn difference(round: Round, told: &str, seen: &[Call], told_by_others: &[&str]) -> Option<String> {
     let is_seen = |(told, seen): (&str, &Call)| {
         told.split_once(' ').is_some_and(|(name, len)| {
@@ -233,21 +234,21 @@ fn difference(round: Round, told: &str, seen: &[Call], told_by_others: &[&str]) 
     if calls.clone().count() != seen.len() || !calls.zip(seen).all(is_seen) {
         let seen: Vec<_> =
             seen.iter().map(|call| format!("{} {}", call.function, call.bytes.len())).collect();
-        return Some(format!("of the calls {told} these were seen: {}", seen.join(",")));
+        return Some(format!("expected the calls {told}, recorded {}", seen.join(",")));
     }
     for sent in [true, false] {
         let calls = || seen.iter().filter(|call| call.sent == sent);
         let bytes: Vec<_> = calls().flat_map(|call| call.bytes.iter().copied()).collect();
         if bytes != round.bytes() {
             let what = if sent { "sent" } else { "received" };
-            return Some(format!("the {} bytes {what} by {told} were not seen", round.len));
+            return Some(format!("the {} bytes {what} by {told} were not recorded", round.len));
         }
     }
     let ends = |sent| seen.iter().find(|call| call.sent == sent).map(|call| call.ssl);
-    (ends(true) == ends(false)).then(|| "both ends look like one".into())
+    (ends(true) == ends(false)).then(|| "both ends appear as one connection".into())
 }
 
-/// A call that was seen.
+/// A recorded call.
 #[derive(Debug)]
 struct Call {
     function: &'static str,
@@ -256,19 +257,19 @@ struct Call {
     bytes: Vec<u8>,
 }
 
-/// What the events of the peer came to.
+/// The calls found in the peer's events.
 #[derive(Debug)]
 struct Seen {
     pid: u32,
     calls: Vec<Call>,
-    /// Something that no call makes.
+    /// An event that no call produces.
     broken: Option<String>,
 }
 
 impl Seen {
     fn add(&mut self, event: &[u8]) {
         let Some(event) = Event::parse(event) else {
-            self.broken = Some("an event was none".into());
+            self.broken = Some("an event was invalid".into());
             return;
         };
         match event {
@@ -285,28 +286,28 @@ impl Seen {
                     Some(call) if call.bytes.len() as u64 == data.call_offset => {
                         call.bytes.extend_from_slice(bytes);
                     }
-                    _ => self.broken = Some("a call was seen in part".into()),
+                    _ => self.broken = Some("a call was recorded in part".into()),
                 }
             }
             Event::Gap(gap) if gap.head.pid == self.pid => {
                 self.broken = Some(format!("{} bytes could not be read", gap.len));
             }
-            // Others end meanwhile, and the peer's connections come and go.
+            // Other processes end meanwhile, and the peer's connections begin and end.
             _ => {}
         }
     }
 }
 
-/// Why the peer did not go on.
+/// The reason why the peer did not continue.
 #[derive(Debug)]
 enum Stop {
-    /// It says so itself.
+    /// The peer reported it.
     Told(String),
-    /// It died, or does nothing.
+    /// The peer died, or hangs.
     Silent(String),
 }
 
-/// The child process, and whatever it left behind: it is the leader of a session of its own.
+/// The child process and its descendants: it is the leader of a session of its own.
 #[derive(Debug)]
 struct Peer {
     process: Child,
@@ -332,7 +333,7 @@ impl Peer {
             command.pre_exec(|| Ok(rustix::thread::set_no_new_privs(true)?));
         }
         let process = command.spawn().context("cannot start the peer")?;
-        // The child has the other end; kept here it would hide the child's end.
+        // The child has the other end; a copy kept here would hide the closing of the child's end.
         drop(command);
         let mut peer = Self { process, pid: 0, socket: ours, received: Vec::new(), deadline };
         let first = peer.line().map_err(Stop::into_error)?;
@@ -345,7 +346,7 @@ impl Peer {
 
     /// Lets the peer take the next step, and returns its report of that.
     fn step(&mut self) -> Result<String, Stop> {
-        // It may have ended. What it sent before that can still be read.
+        // The peer may have ended. Its earlier output can still be read.
         let _ = self.socket.write_all(b"go\n");
         let line = self.line()?;
         match line.strip_prefix("failed: ") {
@@ -354,7 +355,7 @@ impl Peer {
         }
     }
 
-    /// The next line, if it comes whole before the deadline.
+    /// Returns the next line, if it is complete before the deadline.
     fn line(&mut self) -> Result<String, Stop> {
         loop {
             if let Some(end) = self.received.iter().position(|&byte| byte == b'\n') {
@@ -381,7 +382,7 @@ impl Peer {
                     return Err(Stop::Silent("the peer takes too long".into()));
                 }
                 Err(error) => {
-                    return Err(Stop::Silent(format!("the peer cannot be heard: {error}")));
+                    return Err(Stop::Silent(format!("cannot read from the peer: {error}")));
                 }
             }
         }
@@ -397,10 +398,10 @@ impl Stop {
 }
 
 impl Drop for Peer {
-    /// Ends it, with all that is in its session.
+    /// Ends the child and every process in its session.
     fn drop(&mut self) {
         let leader = Pid::from_child(&self.process);
-        // Fails where the child has not begun its session, or is gone.
+        // Fails if the child has not begun its session, or has ended.
         let _ = kill_process_group(leader, Signal::KILL);
         let _ = self.process.kill();
         let _ = self.process.wait();

@@ -1,6 +1,6 @@
-//! The self-test's child process: loads the library that its standard input is, has two TLS
-//! objects talk over memory as the script says, and tells each call that handed over bytes on its
-//! standard output, a socket on which it is told when to go on.
+//! The self-test's child process. It loads the library that is its standard input, and lets two TLS
+//! objects communicate over memory according to the script. Its standard output is a socket: the
+//! child reports each call that transferred bytes, and receives a line before each step.
 
 use std::ffi::{CStr, c_char, c_int, c_long, c_void};
 use std::io::{self, BufRead, BufReader, Write};
@@ -15,7 +15,7 @@ use super::sandbox;
 use super::script::{Direction, rounds};
 use crate::proc::own;
 
-/// An object of the library's.
+/// An object of the library.
 type Object = *mut c_void;
 
 /// The functions of the library that the test calls. The types are those of OpenSSL's headers,
@@ -42,25 +42,26 @@ struct Api<'lib> {
     free: Symbol<'lib, unsafe extern "C" fn(Object)>,
 }
 
-/// `openssl/ssl.h`: the same numbers since they exist.
+/// `openssl/ssl.h`: the same numbers since they were introduced.
 const SSL_CTRL_SET_ECDH_AUTO: c_int = 94;
 const SSL_CTRL_SET_DH_AUTO: c_int = 118;
 const SSL_CTRL_SET_MIN_PROTO_VERSION: c_int = 123;
 const SSL_CTRL_SET_MAX_PROTO_VERSION: c_int = 124;
 const TLS1_2_VERSION: c_long = 0x0303;
 
-/// Key agreement without certificates, so that none need be made. These ciphers end with TLS 1.2.
+/// Key agreement without certificates, so that none need be created. These ciphers end with TLS
+/// 1.2.
 const CIPHERS: &CStr = c"aNULL:@SECLEVEL=0";
-/// For versions that know no security levels.
+/// For versions without security levels.
 const OLD_CIPHERS: &CStr = c"aNULL";
 
-/// Each end of a handshake has so many turns; it takes three.
+/// Turns for each end of a handshake; it takes three.
 const HANDSHAKE_TURNS: usize = 10;
 
 /// Memory between the ends: more than a round's bytes and their records' heads.
 const BIO_SIZE: usize = 64 << 10;
 
-/// Runs the test and says how it went on standard output.
+/// Runs the test and reports the outcome on standard output.
 pub(crate) fn run() -> Result<u8> {
     let confined = sandbox::enter()?;
     let socket = UnixStream::from(io::stdout().as_fd().try_clone_to_owned()?);
@@ -85,7 +86,7 @@ struct Recorder {
 impl Recorder {
     fn wait(&mut self) -> Result<()> {
         if self.input.read_line(&mut String::new())? == 0 {
-            bail!("the recorder is gone");
+            bail!("the recorder has ended");
         }
         Ok(())
     }
@@ -97,7 +98,7 @@ impl Recorder {
 
 fn talk(recorder: &mut Recorder) -> Result<()> {
     // SAFETY: loading runs the library's initialisers, as in any program that uses it. The recorder
-    // vouches for the file, and this process is confined and has nothing to lose.
+    // has checked the file, and this process is confined and has nothing to lose.
     let library = unsafe { Library::new(own::STDIN) }.context("cannot be loaded")?;
     let api = Api::of(&library)?;
     let (client, server) = api.pair()?;
@@ -114,13 +115,13 @@ fn talk(recorder: &mut Recorder) -> Result<()> {
         let bytes = round.bytes();
         calls.write(sender, &bytes)?;
         if calls.read(receiver, bytes.len())? != bytes {
-            bail!("other bytes arrived than were sent");
+            bail!("the received bytes differ from the sent bytes");
         }
         recorder.say(&calls.lines.join(","))?;
     }
     recorder.wait()?;
     for object in [client, server] {
-        // SAFETY: made by SSL_new, and used no more.
+        // SAFETY: created by SSL_new, and not used afterwards.
         unsafe { (api.free)(object) };
     }
     Ok(())
@@ -128,7 +129,7 @@ fn talk(recorder: &mut Recorder) -> Result<()> {
 
 impl<'lib> Api<'lib> {
     fn of(library: &'lib Library) -> Result<Self> {
-        /// One function of the library.
+        /// Returns a function of the library.
         ///
         /// # Safety
         /// It must have the type that the caller expects.
@@ -136,7 +137,7 @@ impl<'lib> Api<'lib> {
             // SAFETY: the caller's.
             unsafe { library.get(name.as_bytes()) }.with_context(|| format!("has no {name}"))
         }
-        // SAFETY: the types are the library's, see the fields.
+        // SAFETY: the types are those of the library, see the fields.
         unsafe {
             Ok(Self {
                 tls_method: get(library, "TLS_method")
@@ -159,17 +160,17 @@ impl<'lib> Api<'lib> {
         }
     }
 
-    /// A client and a server with memory between them.
+    /// Returns a client and a server with memory between them.
     fn pair(&self) -> Result<(Object, Object)> {
         let (mut client_end, mut server_end) = (null_mut(), null_mut());
-        // SAFETY: as OpenSSL's manual pages say: each object is checked before it is used, and the
-        // ends of the pair become the objects' own.
+        // SAFETY: as in OpenSSL's manual pages: each object is checked before it is used, and the
+        // objects take ownership of the ends of the pair.
         unsafe {
             let ctx = (self.ctx_new)((self.tls_method)());
             if ctx.is_null() {
                 bail!("SSL_CTX_new failed");
             }
-            // Where one of these does not exist, it is not needed.
+            // A missing command is not needed.
             for (command, value) in [
                 (SSL_CTRL_SET_MIN_PROTO_VERSION, TLS1_2_VERSION),
                 (SSL_CTRL_SET_MAX_PROTO_VERSION, TLS1_2_VERSION),
@@ -182,7 +183,7 @@ impl<'lib> Api<'lib> {
                 .iter()
                 .all(|ciphers| (self.ctx_set_cipher_list)(ctx, ciphers.as_ptr()) != 1)
             {
-                bail!("has no ciphers that do without a certificate");
+                bail!("has no ciphers without certificates");
             }
             let (client, server) = ((self.new)(ctx), (self.new)(ctx));
             let made = (self.new_bio_pair)(&mut client_end, BIO_SIZE, &mut server_end, BIO_SIZE);
@@ -209,16 +210,16 @@ impl<'lib> Api<'lib> {
     }
 }
 
-/// The calls of one round.
+/// The calls of a round.
 struct Calls<'a> {
     api: &'a Api<'a>,
     ex: bool,
-    /// Each that handed over bytes: the function, and how many.
+    /// A line for each call that transferred bytes: the function, and their number.
     lines: Vec<String>,
 }
 
 impl Calls<'_> {
-    /// Calls that fail, each in a way of its own: of these nothing must be seen.
+    /// Makes calls that fail, each in a different way: none of them must be recorded.
     fn failing(&mut self, sender: Object, receiver: Object) -> Result<()> {
         let mut byte = [0];
         // SAFETY: the objects are those of `pair`; a negative length is refused before the buffer
@@ -231,7 +232,7 @@ impl Calls<'_> {
             ]
         };
         if results.iter().any(|&result| result > 0) {
-            bail!("a call succeeded that cannot");
+            bail!("a call that must fail succeeded");
         }
         Ok(())
     }
@@ -259,10 +260,11 @@ impl Calls<'_> {
         Ok(())
     }
 
-    /// Reads all, in as many calls as it takes.
+    /// Reads all bytes, in as many calls as necessary.
     fn read(&mut self, receiver: Object, len: usize) -> Result<Vec<u8>> {
         let mut all = Vec::with_capacity(len);
-        // Room for more than there is: the result must tell, not the size of the buffer.
+        // A larger buffer than needed: the test must depend on the result, not on the size of the
+        // buffer.
         let mut buffer = vec![0; len + 100];
         while all.len() < len {
             let mut count = 0;

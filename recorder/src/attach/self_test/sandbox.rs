@@ -1,12 +1,12 @@
-//! What the self-test's child may do: as good as nothing but compute, read files that everybody may
-//! read, and talk to the recorder.
+//! Confines the self-test's child: it can do almost nothing but compute, read world-readable files,
+//! and communicate with the recorder.
 //!
-//! Comes before the library is loaded. Each layer would do by itself: namespaces of its own for
-//! processes, network, mounts and the rest, where this kernel and user may have them; the user
+//! Enter it before the library is loaded. Each layer would suffice by itself: separate namespaces
+//! for processes, network, mounts and the rest, where the kernel and the user permit them; the user
 //! `nobody`, where that can be chosen; no capabilities; limits on memory, processor time, processes
-//! and files; and a list of system calls, of which none starts a process, makes a socket, opens a
-//! file for writing, reaches another process or speaks to a terminal. The last two must be had, or
-//! nothing is loaded.
+//! and files; and a list of system calls, none of which starts a process, creates a socket, opens a
+//! file for writing, reaches another process or accesses a terminal. The last two are mandatory:
+//! without them nothing is loaded.
 
 use std::io;
 
@@ -24,8 +24,8 @@ use seccompiler::{
     SeccompRule, apply_filter,
 };
 
-/// Keeps OpenSSL from loading what its configuration, or the folders that were compiled into it,
-/// name.
+/// Keeps OpenSSL from loading files that its configuration names, or that are in its compiled-in
+/// folders.
 pub(super) const ENVIRONMENT: [(&str, &str); 3] = [
     ("OPENSSL_CONF", "/dev/null"),
     ("OPENSSL_ENGINES", "/nonexistent"),
@@ -35,18 +35,18 @@ pub(super) const ENVIRONMENT: [(&str, &str); 3] = [
 /// User and group, where they can be chosen: those of `nobody`.
 const NOBODY: u32 = 65534;
 
-/// Memory for the library, with all that this program has mapped.
+/// Memory for the library, including all mappings of this program.
 const ADDRESS_SPACE: u64 = 1 << 30;
 
 /// Seconds of processor time.
 const CPU_SECONDS: u64 = 3;
 
-/// Descriptors: three to begin with, and what the loader opens one after another.
+/// Descriptors: three to begin with, and the files that the loader opens one after another.
 const FILES_MAX: u64 = 16;
 
-/// Begins a session and enters what namespaces there are to be had. Returns in the process that is
-/// to load the library, with the number by which the recorder knows it: this one, or where there is
-/// a new namespace of processes its child, for which this one waits.
+/// Begins a session and enters the available namespaces. Returns in the process that is to load the
+/// library, with its number as seen by the recorder. That is this process or, with a new namespace
+/// of processes, its child, for which this process waits.
 pub(super) fn enter() -> Result<Confined> {
     die_with_parent()?;
     setsid().context("cannot begin a session")?;
@@ -59,7 +59,7 @@ pub(super) fn enter() -> Result<Confined> {
     }
     // SAFETY: this process has one thread.
     match unsafe { libc::fork() } {
-        -1 => Err(io::Error::last_os_error()).context("cannot start a process of its own"),
+        -1 => Err(io::Error::last_os_error()).context("cannot start the child"),
         0 => {
             die_with_parent()?;
             Ok(Confined { announce: None })
@@ -68,19 +68,20 @@ pub(super) fn enter() -> Result<Confined> {
     }
 }
 
-/// A process that has been confined, but for what [`Confined::close`] takes away.
+/// A confined process, except for the permissions that [`Confined::close`] removes.
 #[derive(Debug)]
 pub(super) struct Confined {
     announce: Option<Pid>,
 }
 
 impl Confined {
-    /// The line by which the recorder learns which process it is, unless it knows.
+    /// Returns the line that reports the process's number to the recorder, unless the recorder has
+    /// it already.
     pub(super) fn announcement(&self) -> Option<String> {
         self.announce.map(pid_line)
     }
 
-    /// Gives up all that the library's code must not have. There is no way back.
+    /// Drops all permissions that the library's code must not have. This cannot be undone.
     pub(super) fn close(self) -> Result<()> {
         limit().context("cannot set limits")?;
         let none = CapabilitySet::empty();
@@ -95,14 +96,15 @@ fn pid_line(pid: Pid) -> String {
     format!("pid {}\n", pid.as_raw_nonzero())
 }
 
-/// Tells the recorder which process is the peer, and ends as that does.
+/// Reports the peer's process to the recorder, and ends with the peer's status.
 fn wait_for(child: libc::pid_t) -> ! {
     let line = Pid::from_raw(child).map(pid_line).unwrap_or_default();
-    // SAFETY: standard output is the recorder's socket, and the line is of this length. If the
-    // recorder is gone, so is the child soon.
+    // SAFETY: standard output is the recorder's socket, and the line has this length. If the
+    // recorder has ended, so will the child soon.
     unsafe { libc::write(libc::STDOUT_FILENO, line.as_ptr().cast(), line.len()) };
     let mut status = 0;
-    // SAFETY: `status` is this function's own; both calls concern only this process and its child.
+    // SAFETY: `status` is local to this function; both calls affect only this process and its
+    // child.
     unsafe {
         libc::close(libc::STDOUT_FILENO);
         while libc::waitpid(child, &raw mut status, 0) == -1
@@ -113,11 +115,12 @@ fn wait_for(child: libc::pid_t) -> ! {
 }
 
 fn die_with_parent() -> Result<()> {
-    set_parent_process_death_signal(Some(Signal::KILL)).context("cannot ask to end with the parent")
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .context("cannot bind this process to its parent")
 }
 
-/// Enters new namespaces of every kind that can be had, and returns whether the next child begins
-/// one of processes. Without them the other layers hold.
+/// Enters new namespaces of every available kind, and returns whether the next child begins a
+/// namespace of processes. Without them the other layers hold.
 fn enter_namespaces() -> bool {
     let kinds = UnshareFlags::NEWNET
         | UnshareFlags::NEWNS
@@ -126,7 +129,7 @@ fn enter_namespaces() -> bool {
         | UnshareFlags::NEWCGROUP;
     let pid = UnshareFlags::NEWPID;
     if !geteuid().is_root() {
-        // All others need one of users first, in which this process may do as it likes.
+        // All others first need a namespace of users, in which this process has all privileges.
         return unshare(UnshareFlags::NEWUSER | kinds | pid);
     }
     for kind in kinds.iter() {
@@ -140,7 +143,7 @@ fn unshare(kinds: UnshareFlags) -> bool {
     unsafe { unshare_unsafe(kinds) }.is_ok()
 }
 
-/// Root becomes a user who owns nothing, in a namespace where no user owns anything.
+/// Changes root to a user without any files, in a namespace where no user owns anything.
 fn become_nobody() -> io::Result<()> {
     if geteuid().is_root() {
         let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
@@ -149,7 +152,7 @@ fn become_nobody() -> io::Result<()> {
         set_thread_res_uid(uid, uid, uid)?;
         unshare(UnshareFlags::NEWUSER);
     }
-    // Both changes of identity have taken these away.
+    // Both changes of identity have cleared these.
     set_dumpable_behavior(DumpableBehavior::Dumpable)?;
     Ok(set_parent_process_death_signal(Some(Signal::KILL))?)
 }
@@ -170,8 +173,8 @@ fn limit() -> io::Result<()> {
     Ok(())
 }
 
-/// System calls that are allowed whatever their arguments: those with which a program computes,
-/// reads what is open, and ends.
+/// System calls that are allowed with any arguments: those with which a program computes, reads
+/// open files, and ends.
 const ALLOWED: [i64; 51] = [
     libc::SYS_access,
     libc::SYS_arch_prctl,
@@ -222,30 +225,29 @@ const ALLOWED: [i64; 51] = [
     libc::SYS_statx,
     libc::SYS_sysinfo,
     libc::SYS_uname,
-    // Nothing is open for writing but the socket, and nothing can be opened so.
+    // Only the socket is open for writing, and no file can be opened for writing.
     libc::SYS_write,
     libc::SYS_writev,
 ];
 
-/// Further ones whose results are as harmless, for which libc has no name: how return probes (Linux
-/// 6.11) and probes on `nop5` (6.18) come back from the kernel. The program does not make these
-/// calls, the probes do.
+/// More harmless system calls, for which libc has no name: return probes (Linux 6.11) and probes on
+/// `nop5` (6.18) return from the kernel through them. The probes make these calls, not the program.
 const PROBES: [i64; 2] = [335, 336];
 
-/// Every other system call fails with EPERM.
+/// Returns the filter; every other system call fails with EPERM.
 fn filter() -> Result<BpfProgram> {
     let everything = ALLOWED.into_iter().chain(PROBES).map(|call| (call, Vec::new()));
     let only_reading = |argument| rule(argument, SeccompCmpOp::MaskedEq(OPEN_TO_CHANGE), 0);
     let some =
         [(libc::SYS_open, vec![only_reading(1)?]), (libc::SYS_openat, vec![only_reading(2)?])];
     let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-    let arch = std::env::consts::ARCH.try_into().context("this machine is not known")?;
+    let arch = std::env::consts::ARCH.try_into().context("this machine architecture is unknown")?;
     let filter =
         SeccompFilter::new(everything.chain(some).collect(), refuse, SeccompAction::Allow, arch);
     filter.and_then(BpfProgram::try_from).context("cannot make a list of system calls")
 }
 
-/// Any flag of open(2) by which a file is made or written.
+/// Flags of open(2) that create or write a file.
 const OPEN_TO_CHANGE: u64 = (libc::O_ACCMODE
     | libc::O_CREAT
     | libc::O_TRUNC
