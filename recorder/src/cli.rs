@@ -1,4 +1,4 @@
-//! The command line: its words, checked as far as the words alone allow. `plan` sorts them.
+//! The command line: its options, checked as far as they alone allow. `plan` sorts them.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -242,7 +242,7 @@ pub struct Options {
     #[arg(last = true, value_name = "COMMAND", conflicts_with = "pids")]
     pub command: Vec<String>,
 
-    /// What to do instead of recording.
+    /// The subcommand to run instead of recording.
     #[command(subcommand)]
     pub action: Option<Action>,
 }
@@ -257,7 +257,7 @@ pub enum Action {
     Doctor,
 }
 
-/// The ways to choose the processes to record, for whoever chose none.
+/// The ways to choose the processes to record, for a command line without any.
 const TARGETS: &str = "\
 nothing is chosen to be recorded; give one of
   -- COMMAND [ARG]...   a command and everything that it starts
@@ -272,7 +272,7 @@ const EMPTY_COMMAND: &str = "\
 there is no command after `--`; if it comes from a variable, the variable is empty";
 
 impl Options {
-    /// Reads the command line, and ends the program where that is wrong or asks for help.
+    /// Parses the command line, and exits if it is wrong or asks for help.
     pub fn from_command_line() -> Self {
         Self::try_from_words(std::env::args_os()).unwrap_or_else(|error| error.exit())
     }
@@ -297,7 +297,7 @@ impl Options {
         Ok(options)
     }
 
-    /// Whether this is a recording, rather than something else that the program can do.
+    /// Returns whether this is a recording, and not another task.
     fn records(&self) -> bool {
         self.action.is_none() && !self.self_test && !self.watchdog
     }
@@ -312,7 +312,7 @@ impl Options {
             || !self.libs.is_empty()
     }
 
-    /// The libraries whose functions are probed.
+    /// Returns the libraries whose functions are probed.
     pub(crate) fn families(&self) -> Vec<Family> {
         Family::all().filter(|family| !self.left_out.0.contains(family)).collect()
     }
@@ -372,7 +372,7 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
 }
 
 fn parse_file_size(text: &str) -> Result<u64, String> {
-    /// One call may carry as much.
+    /// One call may carry this much.
     const MIN: u64 = 64 << 10;
     match size::parse(text)? {
         size if size >= MIN => Ok(size),
@@ -408,7 +408,7 @@ mod tests {
         Options::try_parse_from([&["sslrec"], args].concat())
     }
 
-    /// With what is checked of the words together.
+    /// Parses the words, including the checks that concern several options.
     fn parse_all(args: &[&str]) -> Result<Options, clap::Error> {
         Options::try_from_words([&["sslrec"], args].concat().into_iter().map(OsString::from))
     }

@@ -1,9 +1,9 @@
-//! An ELF file read piece by piece, with a bound on the bytes that are kept: the file may be anybody's,
-//! and claim tables of any size.
+//! An ELF file read piece by piece, with a bound on the stored bytes: the file may belong to any
+//! user, and claim tables of any size.
 //!
-//! Small reads are served from blocks, so that thousands of symbols' names take a few system calls
-//! rather than one each. Nothing is mapped: the owner could truncate the file meanwhile, which would
-//! end the recorder by a signal.
+//! Small reads are served from blocks, so that thousands of symbol names take a few system calls
+//! rather than one each. Nothing is mapped: the owner could truncate the file meanwhile, which
+//! would end the recorder by a signal.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -13,31 +13,31 @@ use std::os::unix::fs::FileExt;
 use elsa::FrozenMap;
 use object::ReadRef;
 
-/// The most that is kept of one file. The code of the largest programs in use takes some 200 MiB, and
-/// their tables of symbols some 50.
+/// The most bytes stored of one file. The code of the largest programs in use takes some 200 MiB,
+/// and their tables of symbols some 50.
 const KEPT_MAX: u64 = 384 << 20;
 
-/// Read at once, where less is asked for.
+/// Bytes of a read when fewer are requested.
 const BLOCK: u64 = 64 << 10;
 
 /// The longest name.
 const NAME_MAX: u64 = 64 << 10;
 
-/// A file and all that was read of it.
+/// A file and its bytes read so far.
 pub(crate) struct ElfFile<'file> {
     file: &'file File,
     len: u64,
-    /// What may still be kept.
+    /// Bytes that may still be stored.
     left: Cell<u64>,
     was_refused: Cell<bool>,
-    /// By number; the last one of the file is shorter.
+    /// By number; the last block of the file is shorter.
     blocks: FrozenMap<u64, Box<[u8]>>,
     /// Reads that do not fit in one block, by offset and length.
     ranges: FrozenMap<(u64, u64), Box<[u8]>>,
 }
 
 impl<'file> ElfFile<'file> {
-    /// A file of which nothing was read yet.
+    /// Returns a file with nothing read yet.
     pub(crate) fn new(file: &'file File) -> Self {
         Self::keeping_at_most(file, KEPT_MAX)
     }
@@ -45,7 +45,7 @@ impl<'file> ElfFile<'file> {
     fn keeping_at_most(file: &'file File, most: u64) -> Self {
         Self {
             file,
-            // One that cannot be examined is read as empty, and so is not an ELF file.
+            // A file that cannot be examined is read as empty, and so is not an ELF file.
             len: file.metadata().map_or(0, |meta| meta.len()),
             left: Cell::new(most),
             was_refused: Cell::new(false),
@@ -54,15 +54,15 @@ impl<'file> ElfFile<'file> {
         }
     }
 
-    /// Why not all that was asked for could be read, if the bound is the reason: the end of a sentence
-    /// about the file.
+    /// Returns why a read was refused, if the bound is the reason, as the end of a sentence about
+    /// the file.
     pub(crate) fn refusal(&self) -> Option<String> {
         let limit = KEPT_MAX >> 20;
         let refused = self.was_refused.get();
         refused.then(|| format!("has tables or code of more than {limit} MiB, which is not read"))
     }
 
-    /// Reads a range that lies in the file.
+    /// Reads a range within the file.
     fn load(&self, offset: u64, len: u64) -> Result<Box<[u8]>, ()> {
         let Some(left) = self.left.get().checked_sub(len) else {
             self.was_refused.set(true);
@@ -132,7 +132,7 @@ mod tests {
 
     use super::*;
 
-    /// A file of several blocks in which no two places look alike.
+    /// Returns a file of several blocks in which no two places look alike.
     fn file() -> (tempfile::NamedTempFile, Vec<u8>) {
         let bytes: Vec<u8> = (0..3 * BLOCK + 100)
             .map(|at| ((at.wrapping_mul(0x9e37_79b9_7f4a_7c15)) >> 56) as u8)

@@ -1,5 +1,5 @@
-//! The plan of a recording: the words of the command line, sorted by the modules that act on them.
-//! Each module takes its part, and none but this one and `cli` knows the words.
+//! The plan of a recording: the options of the command line, sorted by the modules that act on
+//! them. Each module receives its part, and only this module and `cli` use the options.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use crate::kernel::features::KernelFeature;
 use crate::proc::processes;
 use crate::process::privileges::User;
 
-/// What the program is to do.
+/// The task of the program.
 #[derive(Debug)]
 pub enum Task {
     /// Record.
     Record(Box<Plan>),
-    /// Report what could be recorded.
+    /// Report the processes that could be recorded.
     Doctor(Box<Plan>),
     /// Be the peer of another recorder's self-test.
     SelfTestPeer,
@@ -28,7 +28,7 @@ pub enum Task {
 
 impl Task {
     /// Parses the command line of this process. Prints help, or an error with status 2, and exits
-    /// where the words ask for that.
+    /// if the words ask for help or are wrong.
     #[must_use]
     pub fn from_args() -> Self {
         Self::of(Options::from_command_line())
@@ -66,7 +66,7 @@ pub struct Plan {
 #[derive(Debug, Default)]
 pub(crate) struct Select {
     pub(crate) pids: Vec<u32>,
-    /// With `pids`: their children too.
+    /// With `pids`: include their children.
     pub(crate) children: bool,
     pub(crate) uids: Vec<u32>,
     pub(crate) comms: Vec<String>,
@@ -76,7 +76,8 @@ pub(crate) struct Select {
 }
 
 impl Select {
-    /// Whether processes are named, so that only these, and those that they start, are recorded.
+    /// Returns whether processes are named, so that only these, and those that they start, are
+    /// recorded.
     pub(crate) fn names_processes(&self) -> bool {
         !self.pids.is_empty() || self.has_command()
     }
@@ -85,7 +86,7 @@ impl Select {
         !self.command.is_empty()
     }
 
-    /// The named processes, with their children if these are recorded too.
+    /// Returns the named processes, with their children if these are recorded too.
     pub(crate) fn named(&self) -> Vec<u32> {
         if self.children { processes::with_descendants(&self.pids) } else { self.pids.clone() }
     }
@@ -94,7 +95,7 @@ impl Select {
 /// The functions to probe.
 #[derive(Debug, Default)]
 pub(crate) struct Probe {
-    /// Only these files, if there are any.
+    /// Only these files, unless empty.
     pub(crate) files: Vec<NamedFile>,
     /// The libraries whose functions are probed.
     pub(crate) families: Vec<Family>,
@@ -115,7 +116,7 @@ pub(crate) struct Write {
     pub(crate) redact: Rules,
 }
 
-/// When to begin another file.
+/// The conditions to begin another file.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Rotation {
     /// At this many bytes.
@@ -142,7 +143,7 @@ pub(crate) struct Show {
 pub(crate) struct Limits {
     /// Bytes of the kernel buffer.
     pub(crate) ring_size: u64,
-    /// Bytes of the recorder, the kernel buffer included.
+    /// Bytes of the recorder, including the kernel buffer.
     pub(crate) max_memory: Option<u64>,
     /// Bytes kept of each call; 0 for all.
     pub(crate) snaplen: u64,
@@ -150,7 +151,7 @@ pub(crate) struct Limits {
     pub(crate) realtime: bool,
 }
 
-/// When the recording ends by itself.
+/// The conditions to end the recording.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Until {
     /// After this many calls with data.
@@ -161,7 +162,7 @@ pub(crate) struct Until {
     pub(crate) all_ended: bool,
 }
 
-/// What is reported by the exit status.
+/// Results reported by the exit status.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Exit {
     pub(crate) fail_on_loss: bool,
@@ -230,7 +231,7 @@ impl Plan {
 
 #[cfg(test)]
 impl Plan {
-    /// The plan of a recording with these words.
+    /// Returns the plan of a recording with these words.
     pub(crate) fn parse(words: &[&str]) -> Self {
         use clap::Parser;
         Self::of(Options::parse_from([&["sslrec"], words].concat()))

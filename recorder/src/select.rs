@@ -1,12 +1,12 @@
-//! The processes to record, among those that run already.
+//! The processes to record, among those that already run.
 //!
-//! No file of a process that is not chosen is opened: it may be anybody's.
+//! Files of other processes are never opened: they may belong to any user.
 
 use crate::plan::Select;
 use crate::proc::cgroups::Cgroup;
 use crate::proc::processes;
 
-/// What a process must be, besides one of those that were named.
+/// The filters for a process, in addition to the named processes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Filters<'a> {
     uids: &'a [u32],
@@ -19,7 +19,7 @@ impl<'a> Filters<'a> {
         Self { uids: &select.uids, comms: &select.comms, cgroups }
     }
 
-    /// Whether a process meets every kind of filter that is given.
+    /// Returns whether a process meets every kind of filter that is set.
     pub(crate) fn are_met_by(&self, pid: u32) -> bool {
         let Self { uids, comms, cgroups } = self;
         (uids.is_empty() || processes::uid(pid).is_some_and(|uid| uids.contains(&uid)))
@@ -28,7 +28,7 @@ impl<'a> Filters<'a> {
     }
 }
 
-/// The processes that run already and are to be recorded.
+/// Returns the processes that already run and are to be recorded.
 pub(crate) fn chosen(select: &Select, filters: Filters<'_>) -> Vec<u32> {
     // A command has not begun.
     let named = if select.names_processes() { select.named() } else { processes::all() };
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
     use crate::plan::Plan;
 
-    /// A process that lasts as long as its test.
+    /// A process that runs as long as its test.
     struct Sleeper(Child);
 
     impl Sleeper {
@@ -82,7 +82,7 @@ mod tests {
     fn a_named_process_must_meet_the_filters_too() {
         let sleeper = Sleeper::start();
         let pid = sleeper.0.id().to_string();
-        // Before it executes it has this process's name.
+        // Before its exec the child still has this process's name.
         while processes::comm(sleeper.0.id()).as_deref() != Some("sleep") {
             std::thread::yield_now();
         }

@@ -51,10 +51,10 @@ use crate::write::stats::{is_lossy, summary};
 use crate::write::text::Text;
 use crate::write::writer::{Sinks, Writer, Written};
 
-/// Between looks at whether a command has ended that is no longer recorded.
+/// Interval between checks whether a command that is no longer recorded has ended.
 const WAIT: Duration = Duration::from_millis(10);
 
-/// Does a task, and returns the exit status.
+/// Runs a task, and returns the exit status.
 ///
 /// # Errors
 /// The recording could not begin, or an output failed.
@@ -86,7 +86,7 @@ fn record(plan: &Plan) -> Result<u8> {
     session.end(written, command)
 }
 
-/// Everything that a recording needs, before its first moment.
+/// The state of a recording before it begins.
 struct Prepared<'a, 'obj> {
     session: Session<'a, 'obj>,
     command: Command,
@@ -94,7 +94,7 @@ struct Prepared<'a, 'obj> {
     pipeline: Pipeline,
 }
 
-/// What the stages share.
+/// The state that the stages share.
 struct Session<'a, 'obj> {
     plan: &'a Plan,
     privileges: Privileges,
@@ -103,7 +103,7 @@ struct Session<'a, 'obj> {
     link: Link,
 }
 
-/// The command, if one is recorded, and the signals that are meant for it.
+/// The command, if any, and the signals to pass to it.
 struct Command {
     child: Option<Child>,
     signals: Signals,
@@ -111,18 +111,18 @@ struct Command {
     watchdog: Option<Watchdog>,
 }
 
-/// What the discovery of further files needs.
+/// The state that the discovery of further files needs.
 struct Outlook<'a> {
     /// `None` if the user named all files to probe.
     mappings: Option<Result<Mappings>>,
     known: Known<'a>,
 }
 
-/// The way of the events from the ring to the files.
+/// The path of the events from the ring to the files.
 struct Pipeline {
     filler: Filler,
     writer: Writer,
-    /// To be printed once the files are begun.
+    /// Printed once the files are begun.
     announcement: String,
 }
 
@@ -133,7 +133,7 @@ fn prepare<'a, 'obj>(
     cgroups: &'a [Cgroup],
     storage: &'obj mut MaybeUninit<OpenObject>,
 ) -> Result<Prepared<'a, 'obj>> {
-    // Before the present mappings are read, so that no file falls between.
+    // Before the present mappings are read, so that no file is missed in between.
     let mappings = plan.probe.files.is_empty().then(Mappings::watch);
     let filters = Filters::of(&plan.select, cgroups);
     let mut targets = find_targets(plan, filters)?;
@@ -177,7 +177,7 @@ impl<'obj> Session<'_, 'obj> {
             }
             Some(Err(error)) => {
                 say(format_args!(
-                    "what programs load from now on is not recorded: {}",
+                    "libraries loaded from now on are not recorded: {}",
                     describe(&error)
                 ));
                 None
@@ -188,7 +188,7 @@ impl<'obj> Session<'_, 'obj> {
         Ok(discovery)
     }
 
-    /// Begins the files, records until something ends that, and completes the files.
+    /// Begins the files, records until something ends the recording, and completes the files.
     fn run(
         &self,
         discovery: Option<Discovery<'_, 'obj>>,
@@ -218,14 +218,14 @@ impl<'obj> Session<'_, 'obj> {
         let write = move || {
             priority::raise(Duty::Write, realtime, verbose);
             let written = privileges.give_up().and_then(|()| writer.run());
-            // Whatever ended it: nothing is written any more.
+            // Nothing is written any more, in case of success and of failure.
             writing_ended.store(true, Ordering::Relaxed);
             written
         };
         Ok(thread::Builder::new().name("writer".into()).spawn(write)?)
     }
 
-    /// Empties the ring on this thread, while another one probes the files that appear.
+    /// Empties the ring on this thread, while another probes the files that appear.
     fn collect(
         &self,
         discovery: Option<Discovery<'_, 'obj>>,
@@ -251,8 +251,8 @@ impl<'obj> Session<'_, 'obj> {
         })
     }
 
-    /// Takes the probes out, and resumes the processes that they stopped. A command goes on to its
-    /// own end, also if the recording has ended or failed first.
+    /// Detaches the probes, and resumes the processes that they stopped. A command runs to its own
+    /// end, even if the recording has ended or failed first.
     fn end(&self, written: Result<Written>, mut command: Command) -> Result<u8> {
         let outcome = written.inspect_err(|error| say(describe(error)));
         let mut probes = lock(&self.probes);
@@ -269,7 +269,7 @@ impl<'obj> Session<'_, 'obj> {
 }
 
 impl Command {
-    /// Lets the command run. Returns its end if a signal was faster.
+    /// Starts the command. Returns its end if a signal was faster.
     fn start(&mut self) -> Result<Option<ExitStatus>> {
         self.child.as_mut().map_or(Ok(None), Child::start)
     }
@@ -308,8 +308,8 @@ fn load<'obj>(
     Probes::load(storage, plan, cgroups, kernel)
 }
 
-/// Whether the recording can go on without privileges. Before kernel 5.19 it cannot: only root may
-/// read the tables of the kernel side.
+/// Returns whether the recording can continue without privileges. Before kernel 5.19 it cannot:
+/// only root may read the tables of the kernel side.
 fn settle(privileges: Privileges, probes: &Probes<'_>, plan: &Plan) -> Result<Privileges> {
     let counters = MapHandle::try_from(&probes.skel.maps.counters)?;
     match privileges.without(|| Counters::read(&counters)) {
@@ -326,8 +326,8 @@ fn settle(privileges: Privileges, probes: &Probes<'_>, plan: &Plan) -> Result<Pr
     }
 }
 
-/// Has the kernel side follow the processes to record. The command, if there is one, is left
-/// waiting for its start.
+/// Has the kernel side follow the processes to record. The command, if any, still waits for its
+/// start.
 fn follow_processes(
     probes: &mut Probes<'_>,
     plan: &Plan,
@@ -343,7 +343,7 @@ fn follow_processes(
     if plan.talk.verbose {
         say(format_args!("connection addresses come from {sockets}"));
     }
-    // After the tracepoints, so that no child falls between.
+    // After the tracepoints, so that no child is missed in between.
     for pid in plan.select.named() {
         probes.add_pid(pid)?;
     }
@@ -375,15 +375,15 @@ fn attach_files(
     let may_be_stopped = plan.select.has_command() && probes.kernel.task_vma;
     let may_meet_go = plan.probe.files.is_empty() && plan.probe.families.contains(&Family::Go);
     if may_meet_go && !may_be_stopped {
-        // Go programs that start later run on while their functions are probed, and their calls
-        // until then are lost: at least the programs of the kernel side are loaded by then. A
-        // refusal is reported when there is such a program.
+        // Go programs that start later are not stopped while their functions are probed, and their
+        // calls until then are missing; loading the programs of the kernel side now shortens that
+        // time. A refusal is reported when such a program appears.
         let _ = probes.load_go();
     }
     Ok(())
 }
 
-/// The status of a recording whose command, if there was one, succeeded.
+/// Returns the exit status of a recording whose command, if any, succeeded.
 fn exit_status(plan: &Plan, written: &Written) -> u8 {
     if written.failed {
         exit::FAILURE
@@ -411,7 +411,7 @@ fn capture_info(plan: &Plan, clock: Clock) -> CaptureInfo {
     }
 }
 
-/// Live text, unless the capture goes elsewhere.
+/// Returns the live text, unless the capture is written elsewhere.
 fn text(plan: &Plan, info: &CaptureInfo) -> Option<Text<BufWriter<io::Stdout>>> {
     let out = || BufWriter::with_capacity(1 << 16, io::stdout());
     plan.write.destinations.is_empty().then(|| Text::new(out(), plan.show, info.start_ns))

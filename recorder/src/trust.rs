@@ -1,10 +1,10 @@
-//! Whose code may run: the self-test loads a library, and so runs its initialisers.
+//! Users whose code may be run: the self-test loads a library, and so runs its initialisers.
 //!
-//! Code is run only if nobody but root and the user who records can have written it: the file, what
-//! it loads, and every folder above them belong to one of the two and can be written by no other,
-//! and they are in this process's own mount namespace, on a file system that may hold set-user-ID
-//! programs (a stranger's removable disk may not). Every other file is recorded without being run,
-//! see [`crate::attach::trials`].
+//! Code is run only if nobody but root and the user who records can have written it. The file, the
+//! libraries it loads, and every folder above them must belong to one of the two and be writable by
+//! no other. They must be in this process's own mount namespace, on a file system that may hold
+//! set-user-ID programs (another user's removable disk may not). Every other file is recorded
+//! without being run, see [`crate::attach::trials`].
 
 use std::fmt;
 use std::fs::{self, File, Metadata};
@@ -17,8 +17,8 @@ use rustix::process::getuid;
 
 use crate::proc::loader::Dependencies;
 
-/// Any bit by which others than the owner may write. Where access control lists grant that, the
-/// group's bits are their mask.
+/// The permission bits that let others than the owner write. Where access control lists grant that,
+/// the group's bits are their mask.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 /// Users whose files may be run.
@@ -27,20 +27,22 @@ pub(crate) struct Trusted {
     uids: Vec<u32>,
 }
 
-/// Why a file must not be run, as the end of a sentence about it.
+/// The reason not to run a file, as the end of a sentence about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Distrust {
-    /// This path, the file's own or one above or one that it loads, belongs to another user.
+    /// This path belongs to another user. It is the path of the file, of a folder above it, or of a
+    /// library it loads.
     Owner(PathBuf, u32),
-    /// This one can be written by others than its owner.
+    /// This path is writable by others than its owner.
     Writable(PathBuf),
-    /// The path names another file here: it is of another mount namespace, deleted or replaced.
+    /// The path names another file here: the file is in another mount namespace, deleted or
+    /// replaced.
     Elsewhere(PathBuf),
-    /// The file system is mounted so that its owners are not vouched for.
+    /// The file system is mounted so that its file owners are not reliable.
     NoSuid(PathBuf),
-    /// What the file would load cannot be told.
+    /// The libraries that the file would load cannot be determined.
     Loads(PathBuf, &'static str),
-    /// This path cannot be looked at.
+    /// This path cannot be examined.
     Unreadable(PathBuf),
 }
 
@@ -64,11 +66,12 @@ impl fmt::Display for Distrust {
 }
 
 impl Trusted {
-    /// Root, and the user who records: under sudo(8) the one who called it.
+    /// Trusts root and the user who records: under sudo(8), its caller.
     pub(crate) fn here() -> Self {
         let uid = getuid().as_raw();
         let mut uids = vec![0, uid];
-        // Only root's environment is believed: a set-user-ID copy has its caller's.
+        // Only root's environment is trusted: the environment of a set-user-ID copy is that of its
+        // caller.
         if uid == 0 {
             let sudo = std::env::var("SUDO_UID").ok();
             uids.extend(sudo.and_then(|uid| uid.parse::<u32>().ok()));
@@ -77,7 +80,7 @@ impl Trusted {
         Self { uids }
     }
 
-    /// Whether a file, which its users call by this path, may be loaded.
+    /// Returns whether a file, which its users call by this path, may be loaded.
     ///
     /// # Errors
     /// It may not, for this reason.
@@ -103,18 +106,18 @@ impl Trusted {
         Ok(())
     }
 
-    /// Whether the file that `open_path` leads to has this path here, and only trusted users can
-    /// have written it.
+    /// Returns whether the file that `open_path` leads to has this path here, and only trusted
+    /// users can have written it.
     pub(crate) fn wrote(&self, path: &Path, open_path: &Path) -> bool {
         let (here, there) = (self.check_path(path), fs::metadata(open_path));
         matches!((here, there), (Ok(here), Ok(there)) if is_same(&here, &there))
     }
 
-    /// The file that this path names here, once every part of the way to it is trusted.
+    /// Returns the file that this path names here, once every part of the way to it is trusted.
     fn check_path(&self, path: &Path) -> Result<Metadata, Distrust> {
         let unreadable = || Distrust::Unreadable(path.into());
         let whole = fs::canonicalize(path).map_err(|_| unreadable())?;
-        // The way by which the path is named, links included, and the way to the file itself.
+        // Both the path as given, links included, and the path of the file itself.
         for way in [path, &whole] {
             for part in way.ancestors().filter(|part| !part.as_os_str().is_empty()) {
                 self.check_part(part)?;
@@ -124,10 +127,10 @@ impl Trusted {
         if meta.is_file() { Ok(meta) } else { Err(unreadable()) }
     }
 
-    /// A folder in which a library would be looked for. Where it does not exist, nobody else may be
-    /// able to make it.
+    /// Checks a folder in which a library would be searched for. If it does not exist, no other
+    /// user may be able to create it.
     fn check_folder(&self, folder: &Path) -> Result<(), Distrust> {
-        // `$LIB` and `$PLATFORM` are the loader's to fill in.
+        // The loader replaces `$LIB` and `$PLATFORM`.
         let has_variable = folder.as_os_str().as_encoded_bytes().contains(&b'$');
         if has_variable || folder.is_relative() || folder.components().any(is_parent) {
             let why = "is a folder with libraries that is not named in full";
@@ -139,7 +142,7 @@ impl Trusted {
         parts.chain(existing.ancestors()).try_for_each(|part| self.check_part(part))
     }
 
-    /// One file, folder or link. A link's own mode means nothing, but whoever owns it may not be
+    /// Checks one file, folder or link. A link's own mode has no effect, but its owner may not be
     /// able to change it either, since the folder around it is checked too.
     fn check_part(&self, part: &Path) -> Result<(), Distrust> {
         let meta =
@@ -180,8 +183,8 @@ mod tests {
 
     const STRANGER: u32 = 1234;
 
-    /// A folder whose parents belong to root and can be written by nobody else, as the folder of
-    /// the tests' build does not have to be. `None` where this is not root.
+    /// Returns a folder whose parents belong to root and can be written by nobody else, unlike
+    /// perhaps the build folder of the tests. `None` if this is not root.
     fn private_folder() -> Option<tempfile::TempDir> {
         if !geteuid().is_root() {
             eprintln!("skipped: this test wants root");
@@ -238,7 +241,7 @@ mod tests {
         chown(&outer, Some(STRANGER), None).unwrap();
         assert_eq!(judge(&path), Err(Distrust::Owner(outer.clone(), STRANGER)));
         chown(&outer, Some(0), None).unwrap();
-        // Whoever may write there can put another folder in place of the inner one.
+        // A user who may write there can replace the inner folder.
         fs::set_permissions(&outer, fs::Permissions::from_mode(0o1777)).unwrap();
         assert_eq!(judge(&path), Err(Distrust::Writable(outer)));
     }
@@ -253,7 +256,7 @@ mod tests {
         assert_eq!(judge(&link), Ok(()));
         fs::set_permissions(&shared, fs::Permissions::from_mode(0o777)).unwrap();
         assert_eq!(judge(&link), Err(Distrust::Writable(shared.clone())));
-        // Nor does the file lend it to a link that others may turn elsewhere.
+        // Nor does a trusted file make a link trusted that others can redirect.
         let (path, link) = (library(folder.path()), shared.join("link.so"));
         symlink(&path, &link).unwrap();
         assert_eq!(judge(&link), Err(Distrust::Writable(shared)));
@@ -313,7 +316,7 @@ mod tests {
         chown(&needed, Some(STRANGER), None).unwrap();
         assert_eq!(judge(&path), Err(Distrust::Owner(needed.clone(), STRANGER)));
         chown(&needed, Some(0), None).unwrap();
-        // Looked for in a folder that others can write, or make.
+        // Searched for in a folder that others can write, or create.
         for folder in ["/tmp/no-such-folder", "/var/tmp"] {
             link(&format!("-Wl,-rpath,{folder}"));
             let distrust = judge(&path).unwrap_err();

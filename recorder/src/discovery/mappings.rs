@@ -1,9 +1,10 @@
-//! Tells of files that processes map to be executed, as they do it.
+//! Reports files that processes map as executable, at the time of the mapping.
 //!
-//! By the records of `perf_event_open(2)` that profilers use for this (`PERF_RECORD_MMAP2`, kernel
-//! 3.16): they come with every loader, in every mount namespace, and with a plain `mmap`, and cost
-//! nothing while nobody maps code. A tracepoint of system calls would slow down each call of each
-//! process on the machine, and a probe on the loader would have to find all the loaders.
+//! Uses the records of `perf_event_open(2)` that profilers use for this (`PERF_RECORD_MMAP2`,
+//! kernel 3.16). They are produced for every loader, in every mount namespace, and for a plain
+//! `mmap`, and cost nothing while no process maps code. A tracepoint of system calls would slow
+//! down each call of each process on the machine, and a probe on the loader would have to find all
+//! the loaders.
 
 use std::ffi::OsStr;
 use std::io;
@@ -18,15 +19,15 @@ use perf_event::{Builder, Clock, SampleFlag, Sampler};
 
 use crate::proc::maps::{FileKey, Mapping};
 
-/// A processor's records wait in this much memory: some thousand.
+/// Buffer size for a processor's records: some thousand.
 const RING_BYTES: usize = 256 << 10;
 
-/// What happened.
+/// A reported event.
 #[derive(Debug)]
 pub(super) enum Mapped {
     /// A process mapped a file, at this time since boot.
     File { pid: u32, ts_ns: u64, mapping: Mapping },
-    /// Some records were lost: any process may have mapped anything.
+    /// Some records are missing: any process may have mapped any file.
     Anything,
 }
 
@@ -39,9 +40,9 @@ impl Mappings {
     /// Begins to watch. Processors that are switched on later are not watched.
     ///
     /// # Errors
-    /// The kernel does not let us.
+    /// The kernel does not permit it.
     pub(crate) fn watch() -> Result<Self> {
-        let processors = online_processors().context("cannot tell the processors")?;
+        let processors = online_processors().context("cannot list the processors")?;
         let watch = |cpu| Self::watch_one(cpu).context("perf_event_open");
         Ok(Self { processors: processors.into_iter().map(watch).collect::<Result<_>>()? })
     }
@@ -54,13 +55,13 @@ impl Mappings {
         builder.build()?.sampled(RING_BYTES)
     }
 
-    /// To be waited on.
+    /// Returns the descriptors to wait on.
     pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         // SAFETY: the descriptor is the sampler's, which outlives the borrow.
         self.processors.iter().map(|sampler| unsafe { BorrowedFd::borrow_raw(sampler.as_raw_fd()) })
     }
 
-    /// Takes what has come.
+    /// Takes the pending records.
     pub(super) fn take(&mut self) -> Vec<Mapped> {
         let mut taken = Vec::new();
         for sampler in &mut self.processors {
@@ -77,7 +78,7 @@ impl Mappings {
     }
 }
 
-/// As asked for above, each record ends with its time.
+/// Returns the time at the end of a record, as requested above.
 fn time_of(record: &[u8]) -> u64 {
     record.last_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes))
 }
@@ -85,7 +86,7 @@ fn time_of(record: &[u8]) -> u64 {
 fn file(mmap: &perf_event::data::Mmap2<'_>, ts_ns: u64) -> Option<Mapped> {
     let name = mmap.filename.strip_suffix(b" (deleted)").unwrap_or(&mmap.filename);
     let path = PathBuf::from(OsStr::from_bytes(name));
-    // Not so for memory without a file.
+    // Memory without a file has no such path.
     if !path.starts_with("/") {
         return None;
     }
@@ -94,7 +95,7 @@ fn file(mmap: &perf_event::data::Mmap2<'_>, ts_ns: u64) -> Option<Mapped> {
     Some(Mapped::File { pid: mmap.pid, ts_ns, mapping: Mapping { key, range, path } })
 }
 
-/// The kernel's list: numbers and ranges, with commas.
+/// Parses the kernel's list: numbers and ranges, separated by commas.
 fn online_processors() -> Result<Vec<usize>> {
     let text = std::fs::read_to_string("/sys/devices/system/cpu/online")?;
     let mut all = Vec::new();
@@ -116,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_mapping_is_told_with_its_file() {
-        // Not everybody may.
+        // Not every user is permitted to.
         let Ok(mut mappings) = Mappings::watch() else { return };
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("a program");

@@ -1,9 +1,9 @@
-//! Finds what appears while the recording goes on: programs that start, libraries that they load.
+//! Finds programs that start and libraries that are loaded during the recording.
 //!
-//! One thread hears of every file that a process maps to be executed, looks at those that it does
-//! not know, and has them probed. Where nothing may be missed the kernel side stops a process that
-//! is faster than this thread (`bpf/stop.h`), and this thread resumes it. It alone attaches probes
-//! once the recording has begun, and it alone needs the privileges for that.
+//! One thread receives every file that a process maps as executable, inspects unknown files, and
+//! probes them. For a command, whose data must be complete, the kernel side stops a process that is
+//! faster than this thread (`bpf/stop.h`), and this thread resumes it. Only this thread attaches
+//! probes once the recording has begun, and only this thread needs the privileges for that.
 
 mod mappings;
 pub(crate) mod stopped;
@@ -39,10 +39,10 @@ use crate::select::chosen;
 use crate::targets::stack_switchers::switcher_in;
 use crate::targets::{Found, Targets};
 
-/// Between looks at whether the recording has ended.
+/// Interval between checks whether the recording has ended.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// What this thread and the one that empties the ring share.
+/// The state that this thread shares with the thread that empties the ring.
 #[derive(Debug, Default)]
 pub(crate) struct Link {
     pub(crate) diversion: Diversion,
@@ -58,14 +58,14 @@ impl Link {
         }
     }
 
-    /// The ring is not emptied any more, and nothing need be found.
+    /// Marks that the ring is no longer emptied, so that discovery can end.
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::Relaxed);
         self.diversion.end();
     }
 }
 
-/// Says that the thread has ended, however it did.
+/// Marks the end of the thread, for whatever reason.
 struct Discovering<'a>(&'a Link);
 
 impl Drop for Discovering<'_> {
@@ -74,7 +74,7 @@ impl Drop for Discovering<'_> {
     }
 }
 
-/// Waits for news, with what it needs to act on it.
+/// Waits for events, with the state that is needed to act on them.
 pub(crate) struct Discovery<'a, 'obj> {
     probes: &'a Mutex<Probes<'obj>>,
     attacher: Attacher,
@@ -90,23 +90,23 @@ pub(crate) struct Discovery<'a, 'obj> {
     stops: MapHandle,
 }
 
-/// What is known when the recording begins.
+/// The state at the beginning of the recording.
 pub(crate) struct Known<'a> {
-    /// What was probed.
+    /// The probed files.
     pub(crate) attacher: Attacher,
-    /// What was looked at.
+    /// The inspected files.
     pub(crate) targets: Targets,
-    /// Whose files matter.
+    /// The processes whose files matter.
     pub(crate) wanted: Wanted<'a>,
-    /// Lets processes go on.
+    /// Resumes processes.
     pub(crate) signaller: Signaller,
-    /// Where notes are taken.
+    /// The notes for the report.
     pub(crate) coverage: Coverage,
 }
 
 impl<'a, 'obj> Discovery<'a, 'obj> {
-    /// Begins to act on what is mapped from now on. A command's processes are stopped where
-    /// necessary: nothing of them may be missed, and the recorder may stop them.
+    /// Begins to act on mappings from now on. A command's processes are stopped where necessary:
+    /// its data must be complete, and the recorder is permitted to stop them.
     ///
     /// # Errors
     /// There are too many open files.
@@ -140,10 +140,10 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
         Ok(discovery)
     }
 
-    /// Finds and probes until the recording ends.
+    /// Finds and probes files until the recording ends.
     ///
     /// # Errors
-    /// The kernel's news cannot be read.
+    /// The kernel's events cannot be read.
     pub(crate) fn run(mut self) -> Result<()> {
         let _discovering = Discovering(self.link);
         let ended = self.follow();
@@ -179,7 +179,7 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
         Ok(())
     }
 
-    /// Until there is news, or for a while.
+    /// Waits for an event, or for a limited time.
     fn wait(&self, stops: &MapHandle) -> Result<()> {
         let descriptors =
             self.mappings.descriptors().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
@@ -210,23 +210,23 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
         }
     }
 
-    /// A process waits until its files are known.
+    /// Handles a process that is stopped until its files are known.
     fn was_stopped(&mut self, event: &types::event_stop) {
         let pid = event.pid;
         self.look_through(pid);
-        // By the kernel side's name for it, in case that is another than that of mappings.
+        // Uses the kernel side's key of the file, in case it differs from that of the mappings.
         self.tell_known(FileKey { dev: event.file.dev, inode: event.file.inode });
         stopped::release(&self.stopped, pid, &self.signaller);
         if self.verbose {
             let comm = processes::describe(pid, 0).comm;
             let held_ms = milliseconds_since(event.ts_ns);
             say(format_args!(
-                "{comm}[{pid}] was held for {held_ms:.1} ms, until its files were known"
+                "{comm}[{pid}] was stopped for {held_ms:.1} ms, until its files were known"
             ));
         }
     }
 
-    /// Looks at all that a process has mapped. It may be gone.
+    /// Inspects all mappings of a process, which may have exited.
     fn look_through(&mut self, pid: u32) {
         let now_ns = boot_time_ns();
         let mappings = mapped_files(pid).unwrap_or_else(|error| {
@@ -247,7 +247,7 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
         self.coverage.is_mapped(pid, mapping, self.attacher.number(mapping.key));
     }
 
-    /// What the processes that run already have mapped.
+    /// Notes the mappings of the processes that already run.
     fn note_running(&self, select: &Select) {
         for pid in chosen(select, self.wanted.filters()) {
             for mapping in mapped_files(pid).unwrap_or_default() {
@@ -256,7 +256,7 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
         }
     }
 
-    /// Looks at a file, and has it probed if there is anything to probe.
+    /// Inspects a file, and probes it if it contains functions to probe.
     fn look_at(&mut self, pid: u32, mapping: &Mapping, since_ns: u64) {
         self.targets.forget_but(|key| self.attacher.number(key).is_some());
         self.targets.consider_mapping(pid, mapping, Found::Later);
@@ -284,7 +284,7 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
         self.targets.notes.drain(..).for_each(say);
     }
 
-    /// Stops the kernel side from stopping processes for this file.
+    /// Prevents the kernel side from stopping processes for this file.
     fn tell_known(&self, key: FileKey) {
         let key = types::file_key { inode: key.inode, dev: key.dev, ..types::file_key::default() };
         // If the map is full, processes are stopped for this file again: slower, but complete.
@@ -296,7 +296,7 @@ fn milliseconds_since(boot_ns: u64) -> f64 {
     boot_time_ns().saturating_sub(boot_ns) as f64 / 1e6
 }
 
-/// The ring of stopped processes, whose events go into `arrived`.
+/// Returns the ring of stopped processes, whose events are stored in `arrived`.
 fn ring_of<'a>(
     map: &'a MapHandle,
     arrived: &'a Mutex<Vec<types::event_stop>>,

@@ -1,6 +1,5 @@
 //! Processes that the kernel side stopped. The recorder resumes them once it has inspected their
-//! files; if the recorder dies or is stopped itself, a small process does, which otherwise only
-//! waits.
+//! files. If the recorder dies or is stopped itself, a small watchdog process resumes them.
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -16,27 +15,27 @@ use crate::clock::boot_time_ns;
 use crate::proc::own;
 use crate::process::signaller::Signaller;
 
-/// No process is stopped for longer than this, whatever the recorder does.
+/// The longest time for which a process is stopped, in any case.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Between looks of the watchdog.
+/// Interval between checks of the watchdog.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// After the recorder's death its probes may stop a process yet, for as long as it takes the kernel
-/// to remove them.
+/// After the recorder's death its probes may still stop a process, until the kernel has removed
+/// them.
 const AFTERMATH: Duration = Duration::from_secs(2);
 const LOOK_IN_AFTERMATH: Duration = Duration::from_millis(20);
 
 /// Resumes a process, if it was stopped here.
 pub(super) fn release(stopped: &MapHandle, pid: u32, signaller: &Signaller) {
-    // The entry is deleted first: else the watchdog would resume the process once more, when its
+    // The entry is deleted first: otherwise the watchdog would resume the process again, after its
     // user may have stopped it.
     if stopped.delete(&pid.to_ne_bytes()).is_ok() {
         signaller.signal(pid, libc::SIGCONT);
     }
 }
 
-/// Resumes all of them.
+/// Resumes all stopped processes.
 pub(crate) fn release_all(stopped: &MapHandle, signaller: &Signaller) {
     for key in stopped.keys().collect::<Vec<_>>() {
         if let Ok(pid) = key.as_slice().try_into() {
@@ -53,7 +52,7 @@ fn wake(pid: u32) {
 }
 
 /// The process that waits for the recorder's death. It ends by itself soon after the recorder, and
-/// with this value.
+/// when this value is dropped.
 pub(crate) struct Watchdog {
     process: Child,
     signaller: Signaller,
@@ -62,7 +61,7 @@ pub(crate) struct Watchdog {
 }
 
 impl Watchdog {
-    /// Starts it.
+    /// Starts the watchdog.
     ///
     /// # Errors
     /// No process can be started.
@@ -80,21 +79,21 @@ impl Watchdog {
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        // No process is stopped any more, so that it has nothing to wait for.
+        // No process is stopped any more, so the watchdog can end.
         self.alive.take();
         self.signaller.signal(self.process.id(), libc::SIGKILL);
         let _ = self.process.wait();
     }
 }
 
-/// The watchdog's whole life. Its standard input ends with the recorder, and its standard output is
-/// the table of stopped processes.
+/// Runs the watchdog. Its standard input ends with the recorder, and its standard output is the
+/// table of stopped processes.
 ///
 /// # Errors
-/// One of them is not what it should be.
+/// One of the two descriptors is not as expected.
 pub(crate) fn watch() -> Result<u8> {
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
-        // SAFETY: ignoring a signal touches nothing.
+        // SAFETY: ignoring a signal accesses no memory.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
     let stopped = Stopped { map: io::stdout().as_fd().try_clone_to_owned()? };
@@ -112,20 +111,20 @@ pub(crate) fn watch() -> Result<u8> {
     Ok(0)
 }
 
-/// Whether the recorder lives after a while of waiting for its death.
+/// Waits a while for the recorder's death, and returns whether it lives.
 fn is_alive(recorder: &mut (impl Read + AsFd)) -> Result<bool> {
     let most = Timespec { tv_sec: LOOK.as_secs().cast_signed(), tv_nsec: 0 };
     let mut descriptors = [PollFd::new(recorder, PollFlags::IN)];
     match poll(&mut descriptors, Some(&most)) {
         Ok(0) | Err(rustix::io::Errno::INTR) => Ok(true),
-        // It never writes.
+        // The recorder never writes.
         Ok(_) => Ok(recorder.read(&mut [0])? > 0),
         Err(error) => Err(error).context("cannot wait for the recorder"),
     }
 }
 
-/// The kernel side's table `stopped`, by its descriptor alone: libbpf-rs makes a `MapHandle` of one
-/// only by a map's number, for which the kernel wants CAP_SYS_ADMIN.
+/// The kernel side's table `stopped`, by its descriptor alone: libbpf-rs creates a `MapHandle` only
+/// from a map's number, for which the kernel requires CAP_SYS_ADMIN.
 struct Stopped {
     map: OwnedFd,
 }
@@ -148,13 +147,14 @@ impl Stopped {
         loop {
             let last = pids.last().map_or(std::ptr::null(), std::ptr::from_ref);
             let mut next = 0_u32;
-            // SAFETY: keys of the table are four bytes, which is what both pointers lead to; a
-            // null pointer asks for the first one.
+            // SAFETY: both pointers lead to four bytes, the size of the table's keys; a null
+            // pointer requests the first key.
             let result = unsafe {
                 let next = std::ptr::from_mut(&mut next).cast();
                 libbpf_sys::bpf_map_get_next_key(self.descriptor(), last.cast(), next)
             };
-            // A key that is removed meanwhile begins it anew, which must not go on for ever.
+            // If a key is removed meanwhile, the iteration begins again, which must not go on for
+            // ever.
             if result != 0 || pids.contains(&next) {
                 return pids;
             }
@@ -173,7 +173,7 @@ impl Stopped {
         (result == 0).then_some(since_ns)
     }
 
-    /// Whether it was there until now.
+    /// Deletes an entry, and returns whether it existed.
     fn remove(&self, pid: u32) -> bool {
         let key = std::ptr::from_ref(&pid).cast();
         // SAFETY: keys of the table are four bytes, as this is.

@@ -1,5 +1,5 @@
 //! Whether a process is to be recorded, as `is_wanted` of `bpf/process.h` decides for the caller.
-//! Here it decides only which files are inspected, so a false positive does no harm.
+//! Here the decision only selects the files to inspect, so a false positive does no harm.
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
@@ -10,9 +10,9 @@ use crate::select::Filters;
 pub(crate) struct Wanted<'a> {
     names_processes: bool,
     filters: Filters<'a>,
-    /// The kernel side's, which follows children.
+    /// The kernel side's table, which includes children.
     pids: MapHandle,
-    /// Likewise; those that used TCP stay in it.
+    /// Likewise; processes that used TCP stay in it.
     tcp_users: MapHandle,
 }
 
@@ -33,12 +33,12 @@ impl<'a> Wanted<'a> {
         self.filters
     }
 
-    /// Whether this process meets them all.
+    /// Returns whether this process meets all filters.
     pub(crate) fn is(&self, pid: u32) -> bool {
         (!self.names_processes || has(&self.pids, pid)) && self.filters.are_met_by(pid)
     }
 
-    /// Whether a process that may have ended was one to be recorded, and used TCP.
+    /// Returns whether a process, which may have ended, was to be recorded and used TCP.
     pub(crate) fn was(&self, pid: u32) -> bool {
         has(&self.tcp_users, pid)
     }

@@ -1,5 +1,5 @@
-//! Which files to probe: libraries and executables with TLS functions in them, found from what
-//! the user asked for.
+//! The files to probe: libraries and executables with TLS functions in them, found according to the
+//! user's choice.
 
 pub(crate) mod stack_switchers;
 
@@ -19,18 +19,18 @@ use crate::process::descriptors;
 use crate::select::{Filters, chosen};
 use crate::symbols::{self, Symbols, TooLarge};
 
-/// How a file was found.
+/// The way a file was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// By `--lib`.
+    /// Named by `--lib`.
     Named,
-    /// It is the command, or what that needs.
+    /// The command, or a library that it needs.
     Needed,
-    /// The loader knows it.
+    /// In the loader's cache.
     Cached,
-    /// A process had it mapped when the recording began.
+    /// Mapped by a process when the recording began.
     Running,
-    /// A process mapped it during the recording.
+    /// Mapped by a process during the recording.
     Later,
 }
 
@@ -49,9 +49,9 @@ impl fmt::Display for Found {
 /// A file to probe.
 #[derive(Debug)]
 pub(crate) struct Target {
-    /// Kept open, so that what is probed is what was read, whatever happens to the name.
+    /// Kept open, so that the probed file is the file that was read, even if its name changes.
     pub(crate) file: File,
-    /// What its users call it.
+    /// The path that its users call it by.
     pub(crate) path: PathBuf,
     /// The functions in it.
     pub(crate) symbols: Symbols,
@@ -65,24 +65,25 @@ impl Target {
     }
 }
 
-/// Files that are known to have been looked at. A machine that compiles maps ever new ones.
+/// Maximum number of inspected files that are remembered. A machine that compiles maps new files
+/// all the time.
 const SEEN_MAX: usize = 1 << 18;
 
-/// What was found, and what is worth a line to the user.
+/// The files that were found, and notes for the user.
 #[derive(Debug, Default)]
 pub(crate) struct Targets {
     pub(crate) files: Vec<Target>,
     pub(crate) notes: Vec<String>,
     /// The libraries of interest.
     families: Vec<Family>,
-    /// Those that were looked at, whether they are to be probed or not; at most about `SEEN_MAX`.
+    /// Inspected files, whether they are to be probed or not; at most about `SEEN_MAX`.
     seen: HashSet<FileKey>,
-    /// A note about a lack of file descriptors was made.
+    /// Set after the note about a lack of file descriptors.
     short_of_descriptors: bool,
 }
 
 impl Targets {
-    /// None yet; only files with libraries of the wanted families will be.
+    /// Returns an empty set; only files with libraries of these families will be added.
     pub(crate) fn of_families(families: &[Family]) -> Self {
         Self { families: families.to_vec(), ..Self::default() }
     }
@@ -90,7 +91,7 @@ impl Targets {
     /// Finds the files to probe.
     ///
     /// # Errors
-    /// A process or file that the user named is not there.
+    /// A process or file that the user named does not exist.
     pub(crate) fn find(plan: &Plan, filters: Filters<'_>) -> Result<Self> {
         let Select { pids, command, .. } = &plan.select;
         let mut targets = Self::of_families(&plan.probe.families);
@@ -106,7 +107,7 @@ impl Targets {
         } else if !pids.is_empty() {
             for &pid in pids {
                 targets.add_mapped(pid).with_context(|| {
-                    format!("cannot read what process {pid} has mapped; run as root")
+                    format!("cannot read the mappings of process {pid}; run as root")
                 })?;
             }
             targets.add_running(&chosen(&plan.select, filters));
@@ -116,14 +117,14 @@ impl Targets {
         } else if let Some(command) = command.first() {
             targets.add_command(command)?;
         } else {
-            // Those that start later will load one of these.
+            // Processes that start later will load one of these.
             targets.add_known(&loader::cached_libraries());
             targets.add_running(&chosen(&plan.select, filters));
         }
         Ok(targets)
     }
 
-    /// Files that the user named: each must be good for something.
+    /// Adds files that the user named: each must contain functions to probe.
     fn add_named(&mut self, files: &[NamedFile]) -> Result<()> {
         for named in files {
             let path = &named.path;
@@ -141,7 +142,8 @@ impl Targets {
         Ok(())
     }
 
-    /// The command's own ELF file, what it needs, and every libssl that the loader knows.
+    /// Adds the command's own ELF file, the libraries it needs, and every libssl in the loader's
+    /// cache.
     fn add_command(&mut self, command: &str) -> Result<()> {
         let executables = loader::executables(&loader::find_command(command)?);
         let cache = loader::cached_libraries();
@@ -157,7 +159,7 @@ impl Targets {
         Ok(())
     }
 
-    /// Those of some libraries that are TLS libraries by name.
+    /// Adds the libraries whose file name is that of a TLS library.
     fn add_known(&mut self, libraries: &[PathBuf]) {
         for path in libraries {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -168,7 +170,7 @@ impl Targets {
         }
     }
 
-    /// Whatever executable file a process has mapped.
+    /// Adds every executable file that a process has mapped.
     fn add_mapped(&mut self, pid: u32) -> std::io::Result<()> {
         for mapping in mapped_files(pid)? {
             self.consider_mapping(pid, &mapping, Found::Running);
@@ -176,15 +178,15 @@ impl Targets {
         Ok(())
     }
 
-    /// What these processes have mapped. They come and go: one that cannot be read is not an
-    /// error here.
+    /// Adds the mappings of these processes. Processes may exit meanwhile: an unreadable process is
+    /// not an error here.
     fn add_running(&mut self, pids: &[u32]) {
         for &pid in pids {
             let _ = self.add_mapped(pid);
         }
     }
 
-    /// Adds a file that a process has mapped, if it has TLS functions. It is looked at once.
+    /// Adds a file that a process has mapped, if it has TLS functions. A file is inspected once.
     pub(crate) fn consider_mapping(&mut self, pid: u32, mapping: &Mapping, found: Found) {
         if !self.seen.contains(&mapping.key)
             && let Some(open_path) = mapping.open_path(pid)
@@ -196,8 +198,8 @@ impl Targets {
         }
     }
 
-    /// Adds a file if it has TLS functions; one that does not, or is no ELF file for this machine,
-    /// is passed over in silence, since nobody asked for it by name.
+    /// Adds a file if it has TLS functions. Any other file, or a file that is not an ELF file for
+    /// this machine, is skipped without a message, since the user did not name it.
     ///
     /// Returns false if the file could not be read for now and should be tried again.
     fn consider(&mut self, open_path: &Path, path: &Path, found: Found) -> bool {
@@ -225,7 +227,7 @@ impl Targets {
         true
     }
 
-    /// Whether a file was not opened for want of file descriptors, which makes a note, once.
+    /// Returns whether a file was not opened for lack of file descriptors, and notes this once.
     pub(crate) fn is_short_of_descriptors(&mut self, error: &anyhow::Error, path: &Path) -> bool {
         let Some(shortage) = descriptors::shortage(error) else { return false };
         if !std::mem::replace(&mut self.short_of_descriptors, true) {
@@ -235,25 +237,25 @@ impl Targets {
         true
     }
 
-    /// Whether a file was looked at.
+    /// Returns whether a file was inspected.
     pub(crate) fn has_seen(&self, key: FileKey) -> bool {
         self.seen.contains(&key)
     }
 
-    /// Forgets the files that were looked at but for these, if they are very many: at the worst
-    /// they are looked at once more.
+    /// Forgets the inspected files except for these, if there are very many: at worst they are
+    /// inspected once more.
     pub(crate) fn forget_but(&mut self, keep: impl Fn(FileKey) -> bool) {
         if self.seen.len() >= SEEN_MAX {
             self.seen.retain(|key| keep(*key));
         }
     }
 
-    /// All files that were looked at.
+    /// Returns all inspected files.
     pub(crate) fn seen(&self) -> impl Iterator<Item = FileKey> {
         self.seen.iter().copied()
     }
 
-    /// Whether this is one of the files to probe.
+    /// Returns whether this is one of the files to probe.
     pub(crate) fn has(&self, meta: &Metadata) -> bool {
         let is_it = |known: Metadata| FileKey::of(&known) == FileKey::of(meta);
         self.files.iter().any(|target| target.file.metadata().is_ok_and(is_it))
@@ -272,7 +274,7 @@ impl Targets {
     }
 }
 
-/// What to say of a file without any function of these libraries.
+/// Returns the message for a file without any function of these libraries.
 fn nothing_in(path: &Path, families: &[Family]) -> String {
     let names: Vec<_> = families.iter().map(ToString::to_string).collect();
     format!(

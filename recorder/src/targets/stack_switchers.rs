@@ -1,10 +1,10 @@
-//! Programs that switch stacks: coroutines and fibers that may stop in the midst of a TLS call.
+//! Programs that switch stacks: coroutines and fibers that may stop in the middle of a TLS call.
 //!
-//! A return probe puts an address of the kernel's on the stack in place of the caller's, and takes
-//! it for granted that returns come in the opposite order of calls. A program that goes on with
-//! its calls in another order is killed by that. So where such a program may run into the probes,
-//! none of them may be a return probe. What is known of is who calls the usual functions for it,
-//! or has them inside; a program that brings its own is not recognised.
+//! A return probe replaces the caller's address on the stack by an address of the kernel, and
+//! relies on returns in the opposite order of calls. A program that continues its calls in another
+//! order is killed by that. So where such a program may hit the probes, none of them may be a
+//! return probe. A program is recognised if it calls the usual functions for this, or contains
+//! them; a program with an implementation of its own is not recognised.
 
 use std::collections::HashSet;
 use std::fs;
@@ -23,28 +23,28 @@ use crate::symbols::open;
 use crate::targets::Targets;
 use crate::trust::Trusted;
 
-/// glibc's functions that go on with another stack. Whoever calls them imports them.
+/// glibc's functions that continue on another stack. Callers import them.
 const IMPORTED: [&str; 2] = ["swapcontext", "setcontext"];
 
-/// Those of Boost.Context, which PHP has inside, of bRPC and of libco, wherever they are.
+/// Functions of Boost.Context, which PHP contains, of bRPC and of libco, wherever they are.
 const ANYWHERE: [&str; 4] =
     ["jump_fcontext", "ontop_fcontext", "bthread_jump_fcontext", "coctx_swap"];
 
-/// Defined by OpenSSL, which switches stacks only for programs that ask for it, with
-/// `SSL_MODE_ASYNC`: what it imports for that does not count.
+/// Defined by OpenSSL, which switches stacks only for programs that request it, with
+/// `SSL_MODE_ASYNC`: its own imports for that do not count.
 const OPENSSL_ASYNC: &str = "ASYNC_start_job";
 
 /// A program file that switches stacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Switcher {
     pub(crate) path: PathBuf,
-    /// By what it was recognised.
+    /// The function by which it was recognised.
     pub(crate) function: &'static str,
 }
 
-/// The first one among the programs that will run into the probes, as far as they are known now.
-/// Where processes are chosen by what they are, others run into the probes too; of these only
-/// files are opened that no stranger can have written.
+/// Returns the first of the programs known now that will hit the probes. If processes are selected
+/// by filters, others hit the probes too; of these only files that no other user can have written
+/// are opened.
 pub(crate) fn find_switcher(
     select: &Select,
     filters: Filters<'_>,
@@ -68,23 +68,23 @@ pub(crate) fn find_switcher(
     others.into_iter().find_map(|pid| search.in_process(pid, targets))
 }
 
-/// What switches stacks in one process.
+/// Returns the switcher in a process, if any.
 pub(crate) fn switcher_in(pid: u32) -> Option<Switcher> {
     Search::default().among(pid, &mapped_files(pid).ok()?)
 }
 
-/// Each file is read once.
+/// Reads each file once.
 #[derive(Debug, Default)]
 struct Search {
     seen: HashSet<(u64, u64)>,
-    /// Set where no other files may be opened than those that nobody else can write.
+    /// Set if only files that no other user can write may be opened.
     trusted_only: Option<Trusted>,
 }
 
 impl Search {
-    /// A switcher that is mapped by a process which maps a target as well.
+    /// Returns a switcher that is mapped by a process which also maps a target.
     fn in_process(&mut self, pid: u32, targets: &Targets) -> Option<Switcher> {
-        // It may be gone.
+        // The process may have exited.
         let files = mapped_files(pid).ok()?;
         let is_target = |mapping: &Mapping| {
             let meta = mapping.open_path(pid).and_then(|path| fs::metadata(path).ok());
@@ -117,7 +117,7 @@ impl Search {
         let elf = object::File::parse(&data).ok()?;
         let (mut inside, mut imported, mut openssl) = (None, None, false);
         for symbol in elf.dynamic_symbols().chain(elf.symbols()) {
-            // Versions stand behind an @ in names that come from the linker.
+            // Versions follow an @ in names that come from the linker.
             let name = symbol.name().unwrap_or_default().split('@').next().unwrap_or_default();
             let known = |names: &[&'static str]| names.iter().copied().find(|&known| known == name);
             openssl |= name == OPENSSL_ASYNC && symbol.is_definition();
@@ -147,7 +147,7 @@ mod tests {
         found.unwrap_or_else(|| panic!("{name} is not in the loader's cache"))
     }
 
-    /// What a compiler makes of a program.
+    /// Returns the compiled program.
     fn compiled(source: &str, options: &[&str]) -> tempfile::TempPath {
         let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
         let mut gcc = Command::new("gcc");
@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(judge(&library("libc.so.6")), None);
     }
 
-    /// It imports what coroutines do.
+    /// It imports the functions that coroutines call.
     #[test]
     fn openssl_is_none() {
         let libcrypto = library("libcrypto.so.3");
@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(judge(&compiled(source, &[])), Some("jump_fcontext"));
     }
 
-    /// It only makes use of OpenSSL's.
+    /// It only uses OpenSSL's functions.
     #[test]
     fn importing_from_openssl_does_not_excuse_a_switch_of_its_own() {
         let source =
