@@ -1,5 +1,5 @@
-//! `sslrec doctor`: what could be recorded on this machine, and why not more. It loads the kernel
-//! side to see whether that is allowed, and probes no program.
+//! `sslrec doctor`: reports the processes that could be recorded on this machine, and the
+//! obstacles. It loads the kernel side to see whether that is allowed, and probes no program.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -22,13 +22,13 @@ use crate::proc::maps::{FileKey, mapped_files};
 use crate::proc::{own, processes};
 use crate::targets::{Found, Targets};
 
-/// What the recorder needs where it is not root, by the bits of `linux/capability.h`. CAP_SYS_ADMIN
-/// stands for the first two.
+/// The capabilities that the recorder needs without root, by the bits of `linux/capability.h`.
+/// CAP_SYS_ADMIN includes the first two.
 const CAPABILITIES: [(u32, &str); 3] =
     [(38, "CAP_PERFMON"), (39, "CAP_BPF"), (19, "CAP_SYS_PTRACE")];
 const CAP_SYS_ADMIN: u32 = 21;
 
-/// Prints it all, and gives 0 if recording is possible at all, else 1.
+/// Prints the report, and returns 0 if recording is possible at all, else 1.
 ///
 /// # Errors
 /// Standard output cannot be written.
@@ -37,14 +37,14 @@ pub(crate) fn run(plan: &Plan) -> Result<u8> {
     let able = machine(plan, &mut text);
     programs(plan, &mut text);
     match io::stdout().write_all(text.as_bytes()) {
-        // Whoever read it has had enough.
+        // The reader closed the pipe early.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         written => written?,
     }
     Ok(u8::from(!able))
 }
 
-/// The kernel, and what it lets this user do.
+/// Reports the kernel, and the actions it permits to this user.
 fn machine(plan: &Plan, text: &mut String) -> bool {
     let mut line = |what: &str, value: &str| {
         // Writing to a string does not fail.
@@ -75,12 +75,14 @@ fn machine(plan: &Plan, text: &mut String) -> bool {
     line("", yes(kernel.placement, within, "at first instructions and returns"));
     if let Ok(probes) = &mut loaded {
         if let Err(error) = probes.load_go() {
-            line("", &format!("but not of Go programs: {}", describe(&error)));
+            line("", &format!("except for Go programs: {}", describe(&error)));
         }
-        // For this moment. They belong to the kernel's functions and to no program.
+        // Attached for this check only, to the kernel's functions and to no program.
         match probes.attach_sockets(|_, _| {}) {
             Ok(sockets) => line("addresses", &format!("by {sockets}")),
-            Err(error) => line("addresses", &format!("only of descriptors: {}", describe(&error))),
+            Err(error) => {
+                line("addresses", &format!("from descriptors only: {}", describe(&error)))
+            }
         }
     }
     let new_files = match Mappings::watch() {
@@ -108,7 +110,7 @@ fn privileges() -> String {
     }
 }
 
-/// A line for each process that uses TLS, as far as that can be seen.
+/// Prints a line for each process that uses TLS, as far as that can be seen.
 fn programs(plan: &Plan, text: &mut String) {
     let mut targets = Targets::of_families(&plan.probe.families);
     let own = std::process::id();
@@ -153,13 +155,13 @@ fn programs(plan: &Plan, text: &mut String) {
     }
 }
 
-/// What to say of a process without a known library: something only if it is on a port of TLS.
+/// Returns the report on a process without a known library, only if it uses a TLS port.
 fn unknown(pid: u32, recogniser: &mut Recogniser) -> Option<String> {
     let ports = ports_of(pid);
     let port = ports.iter().find(|port| TLS_PORTS.contains(port))?;
     let mut files = mapped_files(pid).unwrap_or_default().into_iter();
     let mut judge = |path: &Path| recogniser.judge(&processes::path_in(pid, path), path);
     let sign = files.find_map(|file| judge(&file.path));
-    let what = sign.unwrap_or("no TLS library that sslrec knows was found in it");
+    let what = sign.unwrap_or("no known TLS library was found in it");
     Some(format!("port {port}, cannot be recorded: {what}"))
 }

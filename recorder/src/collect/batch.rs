@@ -1,24 +1,25 @@
 //! Events on their way from the ring to the writer: copied once, in bounded buffers.
 //!
 //! The thread that empties the ring does nothing but copy. When the writer falls behind, that
-//! thread leaves the ring alone; then it fills, and the kernel counts what is lost, at its place.
-//! So memory is bounded and there is one kind of loss.
+//! thread leaves the ring alone; then the ring fills, and the kernel counts the lost events at
+//! their place. So memory is bounded and there is a single kind of loss.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use crate::kernel::event::used_len;
 use crate::kernel::skel::types;
 
-/// A batch is handed on when it has this many bytes.
+/// A batch is passed on when it has this many bytes.
 const BATCH_BYTES: usize = 1 << 20;
-/// Events that may be added between two looks at whether a batch is full.
+/// Events that may be added between two checks whether a batch is full.
 pub(crate) const BURST: usize = 64;
-/// What a batch can hold without being moved: the last burst may begin just below `BATCH_BYTES`.
+/// Capacity of a batch that is never reallocated: the last burst may begin just below
+/// `BATCH_BYTES`.
 const CAPACITY: usize = BATCH_BYTES + BURST * EVENT_BYTES;
 /// An event is at most a whole chunk, after its length.
 const EVENT_BYTES: usize = 4 + size_of::<types::event_data>() + 16384;
-/// Batches on the way. With those being filled and written there are 10, which are there from the
-/// beginning: 20 MiB, of which the kernel gives what is used.
+/// Batches on the way. With those being filled and written there are 10, created at the beginning:
+/// 20 MiB, of which the kernel allocates the used part.
 const BATCHES: usize = 8;
 
 /// Events, each after its length.
@@ -39,7 +40,7 @@ impl Batch {
         self.bytes.extend_from_slice(event);
     }
 
-    /// The events in order.
+    /// Returns the events in order.
     pub(crate) fn events(&self) -> impl Iterator<Item = &[u8]> {
         let mut rest = &self.bytes[..];
         std::iter::from_fn(move || {
@@ -67,7 +68,7 @@ pub(crate) struct Emptier {
     empty: SyncSender<Batch>,
 }
 
-/// Makes both ends.
+/// Creates both ends.
 pub(crate) fn queue() -> (Filler, Emptier) {
     let (full_sender, full) = sync_channel(BATCHES);
     let (empty_sender, empty) = sync_channel(BATCHES + 2);
@@ -83,12 +84,12 @@ impl Filler {
         self.batch.push(event);
     }
 
-    /// Whether it is time to hand the batch on.
+    /// Returns whether it is time to pass the batch on.
     pub(crate) fn is_full(&self) -> bool {
         self.batch.bytes.len() >= BATCH_BYTES
     }
 
-    /// Hands on what there is. False if the writer is behind: then the batch stays.
+    /// Passes on the current batch. Returns false if the writer is behind: the batch then stays.
     pub(crate) fn offer(&mut self) -> bool {
         if self.batch.bytes.is_empty() {
             return true;
@@ -102,12 +103,12 @@ impl Filler {
                 self.batch = batch;
                 false
             }
-            // The writer ends before this end only by a failure, which its join reports.
+            // The writer ends before this end only after a failure, which its join reports.
             Err(TrySendError::Disconnected(_)) => true,
         }
     }
 
-    /// Hands on what there is, waiting for the writer if need be.
+    /// Passes on the current batch, waiting for the writer if necessary.
     pub(crate) fn flush(&mut self) {
         if !self.batch.bytes.is_empty() {
             // As above.
@@ -118,7 +119,7 @@ impl Filler {
 }
 
 impl Emptier {
-    /// Gives a written batch back for re-use.
+    /// Returns a written batch for reuse.
     pub(crate) fn recycle(&self, mut batch: Batch) {
         batch.bytes.clear();
         // There is room for every batch that exists; if not, it is freed.

@@ -1,5 +1,5 @@
-//! The thread that empties the ring: decides when the recording ends, and does nothing with the
-//! events but hand them on.
+//! The thread that empties the ring. It decides when the recording ends, and passes the events on
+//! without processing them.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -28,24 +28,24 @@ use crate::plan::Plan;
 use crate::process::child::Child;
 use crate::process::signals::Signals;
 
-/// How long events may wait in the ring: the kernel side wakes the recorder only when the ring
-/// fills, since a wake-up costs more than an event.
+/// The longest time that events wait in the ring: the kernel side wakes the recorder only when the
+/// ring fills, since a wake-up costs more than an event.
 const POLL: Duration = Duration::from_millis(10);
 
-/// How long events are moved before anything else is looked at.
+/// The longest time for which events are moved before other checks.
 const TURN: Duration = Duration::from_millis(20);
 
-/// For the writer, when it is behind.
+/// Wait for the writer when it is behind.
 const WRITER_WAIT: Duration = Duration::from_millis(1);
 
-/// Between looks for ends of processes that found no room in the ring.
+/// Interval between searches for ends of processes that found no room in the ring.
 const SEEK_EXITS: Duration = Duration::from_secs(1);
 
-/// Between looks at whether the recorded processes still live.
+/// Interval between checks whether the recorded processes are alive.
 const CHECK_PIDS: Duration = Duration::from_millis(200);
 
-/// Empties the ring until something ends the recording, and then to its end. Gives the child's
-/// end, if that is what it was.
+/// Empties the ring until an event ends the recording, and then to its end. Returns the child's
+/// end, if that was the reason.
 pub(crate) fn collect(
     probes: &Mutex<Probes<'_>>,
     link: &Link,
@@ -81,10 +81,10 @@ pub(crate) fn collect(
     };
     let ended = collector.until_end(&mut stragglers, gave_up, plan, signals, child);
     link.end();
-    // Taking the probes out takes time, and nobody empties the ring meanwhile.
+    // Detaching the probes takes time, during which the ring is not emptied.
     lock(probes).record(false)?;
     collector.drain()?;
-    // What it notes last belongs into the report, which is made when the filler is gone.
+    // Its last notes belong in the report, which is created after the filler is dropped.
     link.wait_for_discovery();
     lock(probes).detach();
     collector.drain()?;
@@ -138,7 +138,7 @@ impl Collector<'_, '_> {
             }
             if until.all_ended && pids_checked.elapsed() >= CHECK_PIDS {
                 pids_checked = Instant::now();
-                // The kernel side takes each process out when it ends.
+                // The kernel side removes each process when it ends.
                 if self.pids.keys().next().is_none() {
                     return Ok(None);
                 }
@@ -146,8 +146,8 @@ impl Collector<'_, '_> {
         }
     }
 
-    /// Hands on what is in the ring, or waits a moment for something to be there. Never for long:
-    /// a flood must not keep the recording from ending.
+    /// Passes on the events in the ring, or waits a moment for events. The wait is short: a flood
+    /// must not keep the recording from ending.
     fn turn(&self, stragglers: &mut Stragglers) -> Result<()> {
         let end = Instant::now() + TURN;
         while Instant::now() < end {
@@ -155,8 +155,8 @@ impl Collector<'_, '_> {
                 thread::sleep(WRITER_WAIT);
             } else if self.burst()? < BURST {
                 self.diversion.ring_was_emptied();
-                // Caught up with all that was there when the stragglers were found, which was
-                // in an earlier turn.
+                // The events from before the search for the stragglers, which was in an earlier
+                // turn, have been passed on.
                 stragglers.hand_over(&mut self.filler.borrow_mut());
                 stragglers.find()?;
                 self.filler.borrow_mut().offer();
@@ -171,8 +171,8 @@ impl Collector<'_, '_> {
         Ok(())
     }
 
-    /// Ends the trials of placed sites that the kernel side has decided. Where another thread is
-    /// probing a file, the next turn does.
+    /// Ends the trials of placed sites that the kernel side has decided. If another thread is
+    /// probing a file, the next turn does this.
     fn settle_trials(&self, verbose: bool) {
         let decisions = match self.probes.try_lock() {
             Ok(mut probes) => probes.settle_trials(),
@@ -182,23 +182,25 @@ impl Collector<'_, '_> {
             let path = path.display();
             match verdict {
                 Verdict::Passed if verbose => {
-                    say(format_args!("{name} in {path} proved right: no return probe any more"));
+                    say(format_args!(
+                        "{name} in {path} passed its trial: its return probe is removed"
+                    ));
                 }
                 Verdict::Passed => {}
                 Verdict::Failed => say(format_args!(
-                    "{name} in {path} keeps its return probe: the probes within it disagreed with it"
+                    "{name} in {path} keeps its return probe: the probes within the function disagreed"
                 )),
             }
         }
     }
 
-    /// Copies some events out of the ring, and says how many.
+    /// Copies some events out of the ring, and returns their number.
     fn burst(&self) -> Result<usize> {
         let count = self.ring.consume_raw_n(BURST);
         usize::try_from(count).with_context(|| format!("cannot read the ring: error {count}"))
     }
 
-    /// Hands on everything that is in the ring.
+    /// Passes on everything in the ring.
     fn drain(&self) -> Result<()> {
         while self.burst()? > 0 {
             self.filler.borrow_mut().flush();
@@ -211,9 +213,9 @@ impl Collector<'_, '_> {
 struct Stragglers {
     late_closes: MapHandle,
     tls_pids: MapHandle,
-    /// Found, to be handed over once the ring has been emptied of what was in it before them.
+    /// Found, to be passed on once all earlier events have left the ring.
     found: Vec<Vec<u8>>,
-    /// Closes that were found, and that the tracker has not taken out yet.
+    /// Closes that were found, and that the tracker has not yet removed.
     known: HashSet<Vec<u8>>,
     exits_sought: Instant,
 }
@@ -257,7 +259,7 @@ impl Stragglers {
         Ok(())
     }
 
-    /// Processes whose end found no room: their entries hold its time.
+    /// Finds processes whose end found no room: their entries contain its time.
     fn find_exits(&mut self) -> Result<()> {
         for key in self.tls_pids.keys().collect::<Vec<_>>() {
             let time = self.tls_pids.lookup(&key, MapFlags::ANY)?.unwrap_or_default();
@@ -275,7 +277,7 @@ impl Stragglers {
     }
 }
 
-/// The ring's wake-ups. Edge-triggered: a ring is readable as long as anything is in it, and
+/// The ring's wake-ups. Edge-triggered: a ring is readable as long as it contains anything, and
 /// waiting for that would be waiting for each event.
 struct Wakeups {
     epoll: OwnedFd,
@@ -289,7 +291,7 @@ impl Wakeups {
         Ok(Self { epoll })
     }
 
-    /// Until the next one, or for as long as events may wait.
+    /// Waits for the next wake-up, or for as long as events may wait.
     fn wait(&self) -> io::Result<()> {
         let most = Timespec { tv_sec: 0, tv_nsec: POLL.subsec_nanos().into() };
         let mut events = [epoll::Event {

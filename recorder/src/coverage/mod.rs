@@ -1,7 +1,8 @@
-//! What was recorded of whom, and why not more: "nothing was captured" wants a reason.
+//! Reports what was recorded of each process, and the reasons for any missing data: "nothing was
+//! captured" requires an explanation.
 //!
-//! While the recording goes on this only takes notes: which files were probed and how they were
-//! found, and what the recorded processes have mapped. The report is made of them at the end.
+//! During the recording this module only takes notes: the probed files, the way they were found,
+//! and the mappings of the recorded processes. The report is made from them at the end.
 
 pub(crate) mod ports;
 pub(crate) mod recognise;
@@ -19,14 +20,14 @@ use crate::proc::maps::Mapping;
 use crate::proc::processes;
 use crate::targets::Found;
 
-/// Processes that are reported each for itself: more than anybody reads, in about a megabyte.
+/// Processes that are reported individually: more than a user reads, in about a megabyte.
 const PROCESSES_MAX: usize = 2048;
 
-/// The number under which all others are reported together. No process has it.
+/// The number under which all other processes are reported together. No process has it.
 const REST: u32 = 0;
 
-/// Files noted of a process that are not probed; only the reason why nothing was recorded could
-/// come of more.
+/// Unprobed files noted of a process; further files could only add reasons why nothing was
+/// recorded.
 const OTHERS_MAX: usize = 128;
 
 /// Different paths of such files, of all processes.
@@ -43,19 +44,20 @@ struct Lib {
     functions: usize,
 }
 
-/// What is noted of a process.
+/// Notes on a process.
 #[derive(Debug, Clone, Default)]
 struct Notes {
     comm: String,
     exe: Option<PathBuf>,
-    /// Numbers of the probed files that it had mapped.
+    /// Numbers of the probed files that the process had mapped.
     libs: BTreeSet<u16>,
-    /// Other files that it had mapped to be executed, its own program first.
+    /// Other files that the process had mapped as executable, its own program first.
     others: Vec<Arc<Path>>,
 }
 
 impl Notes {
-    /// Of a process that has ended before it was looked at: what it maps first is its program.
+    /// Returns the notes on a process that ended before it was inspected: its first mapping is its
+    /// program.
     fn of_ended(program: &Path) -> Self {
         let name = program.file_name().unwrap_or_default().to_string_lossy();
         let comm = name.chars().take(COMM_MAX).collect();
@@ -65,17 +67,17 @@ impl Notes {
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// By the number that events name them by.
+    /// By the number of the file in events.
     libs: Vec<Lib>,
     processes: BTreeMap<u32, Notes>,
     /// Paths are the same for many processes.
     paths: BTreeSet<Arc<Path>>,
-    /// Processes of which no notes were taken any more.
+    /// Processes without notes, beyond the limit.
     rest: Pids,
 }
 
 impl Inner {
-    /// The path as it is kept; `None` if there are too many.
+    /// Returns the stored path; `None` if there are too many.
     fn shared(&mut self, path: &Path) -> Option<Arc<Path>> {
         if let Some(known) = self.paths.get(path) {
             return Some(Arc::clone(known));
@@ -104,13 +106,13 @@ impl Pids {
     }
 }
 
-/// The notes, shared by those who take them.
+/// The notes, shared by all modules that take them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Coverage(Arc<Mutex<Inner>>);
 
 impl Coverage {
-    /// Takes in a file that is about to be probed, and gives the number by which events will name
-    /// it: whoever reads events finds it in here.
+    /// Adds a file that is about to be probed, and returns its number in events: a reader of events
+    /// finds the file here.
     pub(crate) fn add_lib(&self, path: PathBuf, found: Found) -> Result<u16> {
         let mut inner = self.lock();
         let number = u16::try_from(inner.libs.len())?;
@@ -118,19 +120,19 @@ impl Coverage {
         Ok(number)
     }
 
-    /// So many functions of it are probed.
+    /// Stores the number of probed functions of a file.
     pub(crate) fn is_probed(&self, lib: u16, functions: usize) {
         if let Some(lib) = self.lock().libs.get_mut(usize::from(lib)) {
             lib.functions = functions;
         }
     }
 
-    /// The file with this number.
+    /// Returns the file with this number.
     pub(crate) fn path(&self, lib: u16) -> Option<PathBuf> {
         self.lock().libs.get(usize::from(lib)).map(|lib| lib.path.clone())
     }
 
-    /// A recorded process has mapped a file; `lib` is its number if it is probed.
+    /// Notes that a recorded process has mapped a file; `lib` is its number if it is probed.
     pub(crate) fn is_mapped(&self, pid: u32, mapping: &Mapping, lib: Option<u16>) {
         let exe = processes::executable(pid).map(PathBuf::from);
         let mut inner = self.lock();
@@ -140,7 +142,7 @@ impl Coverage {
         }
         let path = if lib.is_none() { inner.shared(&mapping.path) } else { None };
         let notes = inner.processes.entry(pid).or_insert_with(|| Notes::of_ended(&mapping.path));
-        // An exec replaces all that was mapped; who is gone has done with it.
+        // An exec replaces all mappings. A process that has exited cannot map more.
         if exe.is_some() && notes.exe != exe {
             *notes =
                 Notes { exe, comm: processes::comm(pid).unwrap_or_default(), ..Notes::default() };
@@ -155,7 +157,7 @@ impl Coverage {
         }
     }
 
-    /// Notes are whole whatever happened to a thread that took some.
+    /// Locks the notes. They are consistent even if a thread panicked while taking notes.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

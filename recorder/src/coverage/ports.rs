@@ -1,4 +1,5 @@
-//! The TCP ports that a process uses: those it is connected to, and those on which it accepts.
+//! The TCP ports that a process uses: the ports that it is connected to, and those that it listens
+//! on.
 
 use std::collections::BTreeSet;
 
@@ -9,12 +10,12 @@ use crate::proc::tcp::{Socket, sockets_of};
 pub(crate) const TLS_PORTS: [u16; 13] =
     [443, 8443, 465, 636, 853, 989, 990, 993, 995, 5671, 6514, 6697, 8883];
 
-/// The ports of a process; none where they cannot be read.
+/// Returns the ports of a process; none if they cannot be read.
 pub(crate) fn ports_of(pid: u32) -> BTreeSet<u16> {
     sockets_of(pid).into_iter().map(port).collect()
 }
 
-/// The server's port: a local port of TLS, or else the remote port.
+/// Returns the server's port: a local port of TLS, or else the remote port.
 fn port(socket: Socket) -> u16 {
     match socket {
         Socket::Listening { local } => local,

@@ -1,4 +1,4 @@
-//! What else in a program speaks TLS: recognised by what its file has in it, for a word on why it
+//! Recognises other TLS implementations in a program by the contents of its file, to report why it
 //! was not recorded and what would help.
 
 use std::fs::File;
@@ -7,20 +7,20 @@ use std::path::Path;
 
 use memchr::memmem;
 
-/// Files are searched up to here, and so is what is searched of all files in one run.
+/// Bytes of a file that are searched, and bytes of all files that are searched in one run.
 const SEARCH_MAX: u64 = 1 << 30;
 
-/// Searched at once.
+/// Bytes searched at once.
 const BLOCK: usize = 1 << 20;
 
-/// By what a file is known, and what to say of it.
+/// The mark that identifies a file, and its message.
 struct Sign {
     needles: &'static [&'static [u8]],
     what: &'static str,
 }
 
-/// Panic messages with the names of source files, version texts, symbols in texts: such as survive
-/// `strip`. The first sign that is found counts.
+/// Panic messages with the names of source files, version texts, and symbols in texts, which
+/// survive `strip`. The first sign that is found counts.
 const SIGNS: &[Sign] = &[
     Sign {
         needles: &[b"/rustls-0.", b"rustls::"],
@@ -49,11 +49,11 @@ const SIGNS: &[Sign] = &[
 /// The virtual machine's library, wherever it is.
 const JVM: &str = "libjvm.so";
 
-/// What is said of a Java program.
+/// The message for a Java program.
 const JSSE: &str = "it is a Java program, whose TLS (JSSE) is not in a library; \
                     the agent jSSLKeyLog gives its keys";
 
-/// Looks into files, each once, within a bound.
+/// Searches files, each once, within a bound.
 #[derive(Debug)]
 pub(crate) struct Recogniser {
     left: u64,
@@ -67,7 +67,8 @@ impl Default for Recogniser {
 }
 
 impl Recogniser {
-    /// What a file that a process has mapped has to do with TLS. `open_path` is where to open it.
+    /// Returns the TLS implementation in a file that a process has mapped. `open_path` is the path
+    /// to open.
     pub(crate) fn judge(&mut self, open_path: &Path, path: &Path) -> Option<&'static str> {
         if path.file_name().is_some_and(|name| name == JVM) {
             return Some(JSSE);
@@ -75,7 +76,7 @@ impl Recogniser {
         if let Some(known) = self.known.get(path) {
             return *known;
         }
-        // One that cannot be read tells nothing.
+        // An unreadable file has no signs.
         let found = File::open(open_path).ok().and_then(|file| self.search(file));
         self.known.insert(path.into(), found);
         found
@@ -93,7 +94,7 @@ impl Recogniser {
             if read == 0 {
                 return best.map(|index| SIGNS[index].what);
             }
-            // Only what would count for more than what was found.
+            // Only signs that precede the found sign.
             let better = &SIGNS[..best.unwrap_or(SIGNS.len())];
             let is_in =
                 |sign: &Sign| sign.needles.iter().any(|n| memmem::find(&block, n).is_some());
@@ -101,7 +102,7 @@ impl Recogniser {
             if best == Some(0) {
                 return Some(SIGNS[0].what);
             }
-            // A needle may lie across.
+            // A needle may cross the boundary.
             let end = kept + read;
             block.copy_within(end.saturating_sub(longest).., 0);
             block.truncate(longest.min(end));
@@ -123,7 +124,7 @@ mod tests {
         assert!(found(path).unwrap().contains("rustls"));
         assert!(found(b"xx\xff Go buildinf:yy").unwrap().contains("Go program"));
         assert!(found(b"OpenSSL 3.0.11 19 Sep 2023").unwrap().contains("OpenSSL inside"));
-        // What it says of others comes second.
+        // References to other libraries have a lower rank.
         assert!(found(b"OpenSSL 1.1.1 and rustls::").unwrap().contains("rustls"));
         assert_eq!(found(b"an OpenSSL of no version"), None);
         assert_eq!(found(b""), None);

@@ -1,5 +1,4 @@
-//! The report at the end: a record for each process that had to do with TLS, and lines for the
-//! user.
+//! The report at the end: a record for each process that used TLS, and lines for the user.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -15,30 +14,31 @@ use crate::kernel::event::view;
 use crate::kernel::skel::types;
 use crate::proc::processes;
 
-/// Lines on what was not recorded, unless all are wanted.
+/// Lines on unrecorded processes, unless all are requested.
 const LINES_MAX: usize = 5;
 
-/// Libraries in these folders come with the system; what is in them is known by their names.
+/// Libraries in these folders come with the system; their contents are known from their names.
 const SYSTEM_FOLDERS: [&str; 4] = ["/lib", "/lib64", "/usr/lib", "/usr/lib64"];
 
-/// What the report is made of.
+/// The sources of the report.
 pub(crate) struct Report {
     pub(crate) coverage: Coverage,
     pub(crate) usage: Usage,
     /// The kernel side's table of recorded processes that use TCP.
     pub(crate) tcp_users: MapHandle,
-    /// Only named processes are recorded, so that each is of interest; else only those on ports
+    /// Only named processes are recorded, so that each is of interest; else only processes on ports
     /// where TLS is certain.
     pub(crate) named: bool,
 }
 
 impl Report {
-    /// A record for each process that has something to tell.
+    /// Returns a record for each process with anything to report.
     pub(crate) fn records(&self, ts_ns: u64) -> Vec<record::Coverage> {
         let inner = self.coverage.lock();
         let mut ports = self.noted_ports();
         for (&pid, notes) in &inner.processes {
-            // Connections from before the recording. Another process may have the number by now.
+            // Connections from before the recording. The number may belong to another process by
+            // now.
             if is_still(pid, notes) {
                 ports.entry(pid).or_default().extend(ports_of(pid));
             }
@@ -78,7 +78,7 @@ impl Report {
         records.filter(|record| !record.libs.is_empty() || record.missed.is_some()).collect()
     }
 
-    /// The libraries of a process: those that it had mapped, and those that it called.
+    /// Returns the libraries of a process: those that it had mapped, and those that it called.
     fn libs(&self, inner: &Inner, pid: u32, notes: &Notes) -> Vec<CoveredLib> {
         let used: BTreeMap<_, _> = self.usage.of(pid).collect();
         let libs = inner.libs.iter().zip(0_u16..).filter_map(|(lib, number)| {
@@ -99,8 +99,8 @@ impl Report {
         libs.collect()
     }
 
-    /// Why nothing was recorded of a process that uses TCP at these ports, if it is to be supposed
-    /// that it spoke TLS.
+    /// Returns why nothing was recorded of a process that uses TCP at these ports, if it probably
+    /// used TLS.
     fn missed(
         &self,
         pid: u32,
@@ -126,7 +126,7 @@ impl Report {
         let what = match (signs.next(), notes.libs.is_empty()) {
             (Some(sign), _) => sign,
             (None, false) => "it has a probed library, but called none of its functions",
-            (None, true) => "no TLS library that sslrec knows was found in it",
+            (None, true) => "no known TLS library was found in it",
         };
         match (port, what) {
             (Some(port), _) => Some(format!("port {port}: {what}")),
@@ -146,19 +146,20 @@ impl Report {
     }
 }
 
-/// Whether this number still is the process of which the notes are.
+/// Returns whether this number still belongs to the process in the notes.
 fn is_still(pid: u32, notes: &Notes) -> bool {
     let exe = processes::executable(pid).map(PathBuf::from);
     exe.is_some() && exe == notes.exe
 }
 
-/// The report for the user: what was not recorded, and with `all` what was.
+/// Returns the report for the user: the unrecorded processes, and with `all` also the recorded
+/// ones.
 pub(crate) fn lines(records: &[record::Coverage], all: bool) -> Vec<String> {
     let mut lines = Vec::new();
     if all {
         lines.extend(records.iter().flat_map(covered));
     }
-    // Alike for all processes of a program.
+    // The same for all processes of a program.
     let mut missed: BTreeMap<(&str, &str), Vec<u32>> = BTreeMap::new();
     for record in records {
         if let Some(reason) = &record.missed
@@ -176,7 +177,7 @@ pub(crate) fn lines(records: &[record::Coverage], all: bool) -> Vec<String> {
         lines.push(format!("nothing recorded of {comm}[{}]{more}, {reason}", pids[0]));
     }
     if missed.len() > shown {
-        lines.push(format!("nor of {} others; -v names them", missed.len() - shown));
+        lines.push(format!("and {} other processes; use -v to list them", missed.len() - shown));
     }
     if all && let Some(rest) = records.iter().find(|record| record.pid == REST) {
         lines.push(format!("{}: {}", rest.comm, rest.missed.as_deref().unwrap_or_default()));
@@ -184,11 +185,11 @@ pub(crate) fn lines(records: &[record::Coverage], all: bool) -> Vec<String> {
     lines
 }
 
-/// A line for each probed library of a process.
+/// Returns a line for each probed library of a process.
 fn covered(record: &record::Coverage) -> Vec<String> {
     let line = |lib: &CoveredLib| {
         let called = match lib.called.as_slice() {
-            [] => "none of them was called".to_owned(),
+            [] => "no function was called".to_owned(),
             called => format!("{} called, {} bytes", called.join(" and "), lib.bytes),
         };
         format!(
@@ -219,7 +220,7 @@ mod tests {
         let records: Vec<_> = (1..10).map(|pid| missed(pid, &format!("p{pid}"), "why")).collect();
         let short = lines(&records, false);
         assert_eq!(short.len(), LINES_MAX + 1);
-        assert_eq!(short.last().unwrap(), "nor of 4 others; -v names them");
+        assert_eq!(short.last().unwrap(), "and 4 other processes; use -v to list them");
         assert_eq!(lines(&records, true).len(), 9);
     }
 
@@ -243,7 +244,7 @@ mod tests {
                 "curl[4]: /lib/libssl.so.3 (the command needs it), 20 functions probed, \
                  SSL_write and SSL_read called, 7 bytes",
                 "curl[4]: /lib/libssl.so.3 (the command needs it), 20 functions probed, \
-                 none of them was called",
+                 no function was called",
             ]
         );
     }

@@ -1,4 +1,4 @@
-//! What was called of each probed library, as the records tell it.
+//! The called functions of each probed library, collected from the records.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -6,30 +6,30 @@ use sslrec_formats::record::Record;
 
 use super::{PROCESSES_MAX, Pids, REST};
 
-/// What a process called of a library.
+/// The calls of a process into a library.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Used {
-    /// Functions that handed over bytes.
+    /// Functions that transferred bytes.
     pub(crate) called: Vec<String>,
-    /// Bytes that they handed over, missing ones included.
+    /// Bytes that they transferred, missing bytes included.
     pub(crate) bytes: u64,
 }
 
 /// Name and executable of a process.
 pub(crate) type Names = (String, Option<String>);
 
-/// Collects it, record by record. Of the first [`PROCESSES_MAX`] processes each for itself, and of
-/// all others together, under the number [`REST`].
+/// Collects the calls, record by record: for the first [`PROCESSES_MAX`] processes individually,
+/// and for all others together, under the number [`REST`].
 #[derive(Debug, Default)]
 pub(crate) struct Usage {
     /// By process and path of the library.
     used: BTreeMap<(u32, String), usize>,
     all: Vec<Used>,
-    /// To which of all a connection adds.
+    /// Index into `all`, by connection.
     conns: HashMap<u64, usize>,
     /// As last seen.
     processes: HashMap<u32, Names>,
-    /// Those that are not among these.
+    /// Processes that are not among these.
     rest: Pids,
 }
 
@@ -77,24 +77,24 @@ impl Usage {
         }
     }
 
-    /// What a process called, by path of the library.
+    /// Returns the calls of a process, by path of the library.
     pub(crate) fn of(&self, pid: u32) -> impl Iterator<Item = (&str, &Used)> {
         let of_pid = self.used.range((pid, String::new())..);
         let of_pid = of_pid.take_while(move |((of, _), _)| *of == pid);
         of_pid.map(|((_, lib), &index)| (lib.as_str(), &self.all[index]))
     }
 
-    /// Name and executable of a process that called something.
+    /// Returns the name and executable of a process with calls.
     pub(crate) fn names(&self, pid: u32) -> Option<&Names> {
         self.processes.get(&pid)
     }
 
-    /// All processes that called something.
+    /// Returns all processes with calls.
     pub(crate) fn pids(&self) -> impl Iterator<Item = u32> {
         self.used.keys().map(|(pid, _)| *pid)
     }
 
-    /// Processes that are counted together.
+    /// Returns the number of processes that are counted together.
     pub(crate) fn rest(&self) -> u64 {
         self.rest.len
     }

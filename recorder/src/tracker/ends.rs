@@ -1,7 +1,7 @@
-//! How connections end: by a close, or with the process or the recording.
+//! Ends of connections: by a close, or with the process or the recording.
 //!
-//! What the kernel side counted last is taken from its tables then, so that no byte is missing from
-//! the sum, nor a connection of which no event came through.
+//! The final counts are read from the kernel side's tables, so that no byte is missing from the
+//! sum, nor a connection whose events were all lost.
 
 use sslrec_formats::record::{
     Close, CloseCause, Direction, Exit, GapCause, Handshake, PerDirection, Record,
@@ -17,14 +17,15 @@ use crate::kernel::skel::types;
 impl<K: KernelState> Tracker<K> {
     pub(super) fn closed(&mut self, close: &types::event_close, emit: Emit<'_>) {
         let cause = if close.shutdown != 0 { CloseCause::Shutdown } else { CloseCause::Freed };
-        // It says all about the connection, for the case that no earlier event could.
+        // A close describes the whole connection, in case no earlier event arrived.
         let head = &close.conn.head;
         self.take_in(Key::of(head), &close.conn, emit);
         self.close(Key::of(head), head.ts_ns, per_direction(close.offset), cause, emit);
     }
 
-    /// An exec or the end of a process takes all its TLS objects along. What was counted for them
-    /// last is still in the kernel's tables; what is younger belongs to the new image.
+    /// Closes the connections of a process image. An exec or the end of a process destroys all its
+    /// TLS objects. Their final counts are still in the kernel's tables; later entries belong to
+    /// the new image.
     pub(super) fn image_gone(&mut self, pid: u32, boot_ns: u64, emit: Emit<'_>) {
         self.close_all(Some(pid), boot_ns, CloseCause::Exit, emit);
         self.turned_away.retain(|&(of, _), born_ns| of != pid || *born_ns >= boot_ns);
@@ -35,8 +36,8 @@ impl<K: KernelState> Tracker<K> {
         self.kernel.forget(pid, boot_ns);
     }
 
-    /// Another process may have its number by now, if this comes late; then there is nothing to
-    /// say, since what was known of this one belongs to that one.
+    /// Reports the end of a process. If this comes late, another process may have its number; then
+    /// nothing is reported, since the current entries belong to the other process.
     pub(super) fn exit(&mut self, pid: u32, boot_ns: u64, emit: Emit<'_>) {
         self.image_gone(pid, boot_ns, emit);
         if !self.conns.keys().any(|key| key.pid == pid) && self.processes.remove(&pid).is_some() {
@@ -44,8 +45,9 @@ impl<K: KernelState> Tracker<K> {
         }
     }
 
-    /// Closes the connections of a process, or all, that are older than this. Such as were never
-    /// reported, because the ring was full all their life, are in the kernel's tables only.
+    /// Closes the connections of a process, or all, that are older than this. Connections that were
+    /// never reported, because the ring was full for their whole life, are in the kernel's tables
+    /// only.
     pub(super) fn close_all(
         &mut self,
         pid: Option<u32>,
@@ -69,7 +71,7 @@ impl<K: KernelState> Tracker<K> {
         }
     }
 
-    /// The process ended without having released what it could not shake hands on.
+    /// Reports a handshake whose object was not released before the process ended.
     fn failed_handshake(&mut self, key: Key, conn: &types::conn, emit: Emit<'_>) {
         let ts_ns = self.clock.unix_ns(conn.handshake_end_ns);
         let number = self.known(key, ts_ns, emit).record.conn;
@@ -84,9 +86,9 @@ impl<K: KernelState> Tracker<K> {
         }));
     }
 
-    /// The connections to close: those that have a number in its order, then those that the
-    /// kernel alone knows: open ones that carried bytes or failed to shake hands, and those whose
-    /// close is yet to be handed over.
+    /// Returns the connections to close: first those with a number, in its order, then those in the
+    /// kernel's tables only. These are open connections that carried bytes or failed in the
+    /// handshake, and connections whose close has not been passed on.
     fn due(&self, pid: Option<u32>, boot_ns: u64) -> Vec<Key> {
         let is_due = |key: &Key| key.born_ns < boot_ns && pid.is_none_or(|pid| key.pid == pid);
         let is_unknown = |key: &Key| is_due(key) && !self.conns.contains_key(key);
@@ -101,8 +103,8 @@ impl<K: KernelState> Tracker<K> {
                 unknown.push(key);
             }
         });
-        // The kernel begins a walk anew where its place was deleted meanwhile, and shows some
-        // again.
+        // The kernel begins a walk again if its current entry was deleted meanwhile, and returns
+        // some entries twice.
         unknown.sort_unstable_by_key(|key| (key.born_ns, key.pid, key.ssl));
         unknown.dedup();
         numbered.into_iter().map(|(_, key)| key).chain(unknown).collect()

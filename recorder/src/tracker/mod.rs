@@ -1,13 +1,13 @@
-//! From events to records: numbers the connections, keeps what is known of each, and finds the
-//! holes.
+//! Turns events into records: numbers the connections, stores the known facts about each, and finds
+//! the holes.
 //!
-//! The kernel side counts stream offsets whether or not an event finds room, so a hole is what
-//! lies between the end of one event and the offset of the next, or before the final length.
+//! The kernel side counts stream offsets whether or not an event finds room. A hole is therefore
+//! the range between the end of one event and the offset of the next, or before the final length.
 //! Every event belongs to a connection by process, object address and time of birth.
 //!
-//! A connection for which there is no memory (see [`Ceiling`]) is turned away when it begins. The
-//! kernel side goes on counting what it carries, so that when it ends all of that is stated as one
-//! gap in each direction; until then it takes the room of its key.
+//! A connection without memory for it (see [`Ceiling`]) is turned away when it begins. The kernel
+//! side continues to count its bytes, so that all of them are reported as a single gap in each
+//! direction when it ends; until then only its key takes memory.
 
 use std::collections::HashMap;
 
@@ -41,7 +41,7 @@ struct Conn {
     next: PerDirection<u64>,
 }
 
-/// By what a process is known.
+/// The identity of a process.
 #[derive(Debug)]
 struct Image {
     uid: u32,
@@ -55,36 +55,36 @@ pub(crate) struct Tracker<K> {
     kernel: K,
     coverage: Coverage,
     ceiling: Ceiling,
-    /// In boxes, so that the table grows without making room for all of them anew.
+    /// Boxed, so that the table grows without reallocating the connections.
     conns: HashMap<Key, Box<Conn>>,
-    /// How many of them have carried nothing yet.
+    /// The number of connections without any data so far.
     unstarted: usize,
     /// Connections that found no memory: their time of birth, by process and object. They are open,
-    /// or their close was lost; then the next such connection of the object takes the place.
+    /// or their close was lost; then the next such connection of the object replaces the entry.
     turned_away: HashMap<(u32, u64), u64>,
-    /// Processes that were reported and have not ended. Nothing is known of one that has executed
-    /// another image since.
+    /// Processes that were reported and have not ended. `None` if the process has executed another
+    /// image since.
     processes: HashMap<u32, Option<Image>>,
-    /// What was set or asked for before its connection was first reported, with the connection's
-    /// time of birth, by process and object: a later object at the same address takes the place of
-    /// one that came to nothing, which is never reported.
+    /// Parameters set or queried before the connection was first reported, with the connection's
+    /// time of birth, by process and object. An object that is never used for a connection is never
+    /// reported; a later object at the same address replaces its entry.
     params: HashMap<(u32, u64), (u64, TlsParams)>,
     next_number: u64,
     totals: Totals,
 }
 
-/// What was seen, for the summary.
+/// Totals for the summary.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
     pub(crate) connections: u64,
     pub(crate) processes: u64,
-    /// Bytes in gaps, by whatever cause but the next one.
+    /// Bytes in gaps of any cause but the next.
     pub(crate) lost_bytes: u64,
-    /// Bytes in gaps because the user asked for a snaplen.
+    /// Bytes in gaps because of the user's snaplen.
     pub(crate) cut_bytes: u64,
-    /// Connections that were turned away for want of memory, and data that was left out of others.
+    /// Connections that were turned away for lack of memory, and data that was left out of others.
     pub(crate) no_memory: u64,
-    /// Events that are not of our making.
+    /// Events that the kernel side cannot have sent.
     pub(crate) bad_events: u64,
 }
 
@@ -112,12 +112,12 @@ impl<K: KernelState> Tracker<K> {
         self.totals
     }
 
-    /// Looks at how much memory there is; to be called now and then.
+    /// Updates the amount of available memory; call this from time to time.
     pub(crate) fn look_at_memory(&mut self) {
         self.ceiling.look();
     }
 
-    /// Takes an event and gives the records that it makes.
+    /// Processes an event and emits the resulting records.
     pub(crate) fn event(&mut self, bytes: &[u8], emit: Emit<'_>) {
         match Event::parse(bytes) {
             Some(Event::Data(data, payload)) => self.data(&data, payload, emit),
@@ -127,7 +127,7 @@ impl<K: KernelState> Tracker<K> {
             Some(Event::Handshake(handshake)) => self.handshake(&handshake, emit),
             Some(Event::Close(close)) => self.closed(&close, emit),
             Some(Event::LateClose(close)) => {
-                // The end of the process may have come first, and taken it.
+                // The end of the process may have come first, and removed it.
                 if self.kernel.take_late_close(Key::of(&close.conn.head)).is_some() {
                     self.closed(&close, emit);
                 }
@@ -138,7 +138,7 @@ impl<K: KernelState> Tracker<K> {
         }
     }
 
-    /// Ends what is still open, known to the tracker or not. Nothing may follow.
+    /// Ends all open connections, known to the tracker or not. No event may follow.
     pub(crate) fn finish(&mut self, boot_ns: u64, emit: Emit<'_>) {
         self.close_all(None, boot_ns, CloseCause::StillOpen, emit);
     }
@@ -178,7 +178,7 @@ impl<K: KernelState> Tracker<K> {
         self.hole(number, ts_ns, dir, gap.offset, gap.len, gap_cause(gap.cause), emit);
     }
 
-    /// A connection moves on to the end of something, after a hole if that lies ahead. Gives its
+    /// Advances a connection to an offset, after a hole if there is a gap before it. Returns its
     /// number, unless it was turned away.
     fn go_on(
         &mut self,
@@ -221,7 +221,7 @@ impl<K: KernelState> Tracker<K> {
         emit(&Record::Gap(Gap { conn, ts_ns, dir, offset, len, cause }));
     }
 
-    /// Takes in all that the kernel side knows of a connection, and says so if it is news.
+    /// Stores all facts that the kernel side has on a connection, and reports them if they are new.
     fn conn(&mut self, event: &types::event_conn, emit: Emit<'_>) {
         let key = Key::of(&event.head);
         if self.has_place(key, emit) {
@@ -303,7 +303,8 @@ impl<K: KernelState> Tracker<K> {
         }));
     }
 
-    /// Whether a connection is known or may become so. One that was turned away stays so.
+    /// Returns whether a connection is known or may be added. A connection that was turned away
+    /// stays so.
     fn has_place(&mut self, key: Key, emit: Emit<'_>) -> bool {
         if self.conns.contains_key(&key) {
             return true;
@@ -322,7 +323,8 @@ impl<K: KernelState> Tracker<K> {
         self.turned_away.get(&key.place()) == Some(&key.born_ns)
     }
 
-    /// One that still has the place is over: its close waits in the kernel's table, or was lost.
+    /// Turns a connection away. An earlier connection in the same place is over: its close waits in
+    /// the kernel's table, or was lost.
     fn turn_away(&mut self, key: Key, emit: Emit<'_>) {
         if let Some(&born_ns) = self.turned_away.get(&key.place())
             && let Some(close) = self.kernel.take_late_close(Key { born_ns, ..key })
@@ -337,8 +339,8 @@ impl<K: KernelState> Tracker<K> {
         self.ceiling.has_room(self.conns.len(), self.unstarted)
     }
 
-    /// The connection of an event that does not describe it. If the event that did found no
-    /// room, the kernel's table may still tell.
+    /// Returns the connection of an event that does not describe it. If the describing event found
+    /// no room, the kernel's table may still contain the connection.
     fn known(&mut self, key: Key, ts_ns: u64, emit: Emit<'_>) -> &mut Conn {
         if !self.conns.contains_key(&key) {
             if !matches!(self.processes.get(&key.pid), Some(Some(_))) {
@@ -393,8 +395,8 @@ impl Conn {
         self.next != PerDirection::default()
     }
 
-    /// Moves on to the end of something at `offset`. Gives the connection's number, and the hole
-    /// before it, if there is one.
+    /// Advances to the end of a range at `offset`. Returns the connection's number, and the hole
+    /// before the range, if any.
     fn advance(&mut self, dir: Direction, offset: u64, len: u64) -> (u64, Option<(u64, u64)>) {
         let next = &mut self.next[dir];
         let hole = (offset > *next).then(|| (*next, offset - *next));

@@ -1,4 +1,4 @@
-//! What the kernel side says, in the terms of the records.
+//! Converts values of the kernel side into those of the records.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -7,7 +7,7 @@ use sslrec_formats::record::{AddrKind, Connection, Direction, GapCause, PerDirec
 use crate::kernel::skel::types;
 use crate::proc::tcp;
 
-/// As `handshake_failed` of `bpf/conn.h`.
+/// Same as `handshake_failed` of `bpf/conn.h`.
 pub(super) fn handshake_failed(conn: &types::conn) -> bool {
     conn.handshake_end_ns != 0
         && conn.handshake_done == 0
@@ -15,7 +15,7 @@ pub(super) fn handshake_failed(conn: &types::conn) -> bool {
         && conn.offset == [0; 2]
 }
 
-/// What the kernel side knows of a connection, from an event or from its table.
+/// The kernel side's facts on a connection, from an event or from its table.
 pub(super) struct Known {
     pub(super) lib: u16,
     pub(super) joined: u8,
@@ -29,7 +29,7 @@ impl From<&types::conn> for Known {
     }
 }
 
-/// Adds to a connection's record what has become known.
+/// Adds new facts to a connection's record.
 pub(super) trait Learn {
     fn learn(&mut self, ends: &types::endpoints, role: u8);
 }
@@ -56,7 +56,7 @@ impl Learn for Connection {
     }
 }
 
-/// IPv4 in IPv6 is the same connection as plain IPv4, and is shown as such.
+/// Converts an address. IPv4 in IPv6 is the same connection as plain IPv4, and is shown as IPv4.
 pub(super) fn address(family: u16, bytes: &[u8; 16], port: u16) -> Option<SocketAddr> {
     let ip = match i32::from(family) {
         libc::AF_INET => IpAddr::from(Ipv4Addr::from([bytes[0], bytes[1], bytes[2], bytes[3]])),
@@ -66,7 +66,7 @@ pub(super) fn address(family: u16, bytes: &[u8; 16], port: u16) -> Option<Socket
     Some(SocketAddr::new(ip, port))
 }
 
-/// The values of an array that the kernel side indexes by `enum direction`.
+/// Returns the values of an array that the kernel side indexes by `enum direction`.
 pub(super) fn per_direction(values: [u64; 2]) -> PerDirection<u64> {
     PerDirection {
         sent: values[types::direction::DIR_SENT.0 as usize],

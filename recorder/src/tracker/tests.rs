@@ -1,4 +1,4 @@
-//! Events made by hand, and the records that must come of them.
+//! Hand-made events, and the records that must result from them.
 
 use std::cell::RefCell;
 
@@ -66,7 +66,7 @@ fn data(ssl: u64, born_ns: u64, dir: u32, offset: u64, payload: &[u8]) -> Bytes 
     head.u64(offset).u64(5).u64(len as u64).u64(0).u32(dir).u32(0).raw(payload)
 }
 
-/// What the program named as the server.
+/// Returns the event for the program's choice of a server name.
 fn server_name(born_ns: u64, name: &str) -> Bytes {
     let head = Bytes::head(TLS_PARAM, 1, born_ns, name.len() as u32);
     head.u64(0)
@@ -76,7 +76,7 @@ fn server_name(born_ns: u64, name: &str) -> Bytes {
         .raw(&[0; 256])
 }
 
-/// A close says all about the connection once more.
+/// Returns a close, which repeats all facts about the connection.
 fn close_of(mut conn: Bytes, kind: u16, sent: u64, received: u64) -> Bytes {
     conn.0[..2].copy_from_slice(&kind.to_ne_bytes());
     conn.u64(sent).u64(received).u32(0).u32(0)
@@ -86,7 +86,7 @@ fn close(ssl: u64, born_ns: u64, sent: u64, received: u64) -> Bytes {
     close_of(conn(ssl, born_ns, 5000, 0), CLOSE, sent, received)
 }
 
-/// The event that the kernel side would have sent, as it lies in its table.
+/// Returns the event as stored in the kernel side's table.
 fn event_close(bytes: &Bytes) -> types::event_close {
     let Some(Event::Close(close) | Event::LateClose(close)) = Event::parse(&bytes.0) else {
         panic!("no close");
@@ -148,7 +148,7 @@ fn exit(ts_ns: u64) -> Bytes {
     Bytes(crate::kernel::event::exit_event(PID, ts_ns))
 }
 
-/// What the events make, each record as one short line.
+/// Returns the records of the events, each as a short line.
 fn lines(tracker: &mut Tracker<Tables>, events: &[Bytes]) -> Vec<String> {
     let mut lines = Vec::new();
     for event in events {
@@ -252,7 +252,7 @@ fn a_server_name_may_come_before_or_after() {
     );
 }
 
-/// A client that sets the name and then fails to connect, for as long as it lives.
+/// A client that sets the name and then fails to connect, over and over.
 #[test]
 fn names_of_objects_that_came_to_nothing_do_not_pile_up() {
     let name = |born_ns| server_name(born_ns, "a.example");
@@ -283,7 +283,7 @@ fn what_is_open_at_the_end_is_closed_as_such() {
     assert_eq!(last, ["close 1 still_open 0 0"]);
 }
 
-/// Its object was not released, so the kernel side could not say it.
+/// Its object was not released, so the kernel side could not report it.
 #[test]
 fn a_handshake_that_had_not_succeeded_when_the_process_ended_has_failed() {
     for (offset, unsure, expected) in [([0; 2], 0, 1), ([0; 2], 1, 0), ([1, 0], 0, 0)] {
@@ -324,7 +324,7 @@ fn what_the_kernel_counted_last_shows_what_was_lost_at_the_end() {
     assert!(tracker.kernel.conns.borrow().is_empty(), "the entry is gone");
 }
 
-/// The ring was full for as long as it lived.
+/// The ring was full for its whole life.
 #[test]
 fn a_connection_of_which_no_event_came_through_is_stated() {
     let mut tracker = tracker();
@@ -381,8 +381,8 @@ fn a_late_close_counts_once_whichever_way_it_comes() {
     }
 }
 
-/// Nothing may bring back what has ended. Only the table of late closes knows such a connection: no
-/// event of it came through, or there was no memory for it.
+/// No event may revive an ended connection. Only the table of late closes contains such a
+/// connection: no event of it arrived, or there was no memory for it.
 #[test]
 fn a_late_close_is_stated_before_the_end_of_its_process() {
     let key = Key { pid: PID, ssl: 1, born_ns: 10 };
@@ -435,7 +435,7 @@ fn foreign_bytes_are_counted_not_believed() {
     assert_eq!(tracker.totals().bad_events, 1);
 }
 
-/// What it carried is a gap when it ends, whichever way that is told.
+/// Its bytes are a gap when it ends, in whatever way the end is reported.
 #[test]
 fn a_connection_without_memory_is_stated_at_its_end() {
     let by_close = close(1, 10, 5, 3);
@@ -449,7 +449,7 @@ fn a_connection_without_memory_is_stated_at_its_end() {
             data(1, 10, 1, 0, b"200"),
         ];
         assert!(lines(&mut tracker, &begun).is_empty());
-        // It is turned away for good, so that its bytes are not stated twice.
+        // It is turned away for good, so that its bytes are not reported twice.
         tracker.ceiling = Ceiling::none();
         assert!(lines(&mut tracker, &[data(1, 10, 1, 3, b"!")]).is_empty());
         let last = lines(&mut tracker, &[end]);
@@ -472,7 +472,7 @@ fn connections_without_memory_whose_closes_were_lost_do_not_pile_up() {
     assert_eq!((tracker.turned_away.len(), tracker.totals().no_memory), (1, 100));
 }
 
-/// The object is in use again before its late close is handed over.
+/// The object is in use again before its late close is processed.
 #[test]
 fn a_late_close_of_a_connection_without_memory_keeps_its_cause() {
     let mut tracker = tracker_under(Ceiling::closed());

@@ -1,7 +1,7 @@
 //! TLS parameters that programs set or query: server name, ALPN, version, cipher.
 //!
 //! Libraries return strings or numbers, and number versions differently. Here all become the
-//! strings that the files have. Nothing is read but the value that the program received.
+//! strings that the files contain. Only the value that the program received is read.
 
 use sslrec_formats::record::Connection;
 
@@ -18,7 +18,7 @@ pub(crate) struct TlsParams {
 }
 
 impl TlsParams {
-    /// The parameters of an event; none if it has a number without a meaning.
+    /// Returns the parameters of an event; none if it contains an unknown number.
     pub(crate) fn of(event: &types::event_tls_param, text: &[u8]) -> Self {
         let text = (!text.is_empty()).then(|| String::from_utf8_lossy(text).into_owned());
         let number = u32::try_from(event.number).unwrap_or(0);
@@ -56,7 +56,7 @@ impl TlsParams {
     }
 }
 
-/// The version of TLS that has this number in the library of a function.
+/// Returns the version of TLS with this number in the library of a function.
 fn version(number: u32, func: u16) -> Option<String> {
     let (family, _) = function(func)?;
     family.library().version(number).map(ToOwned::to_owned)

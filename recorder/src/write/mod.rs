@@ -1,4 +1,4 @@
-//! The writer's thread: records go to the files and to the live text.
+//! The writer's thread: writes records to the files and to the live text.
 
 pub(crate) mod output;
 pub(crate) mod stats;

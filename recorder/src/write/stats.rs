@@ -6,7 +6,7 @@ use crate::kernel::counters::Counters;
 use crate::kernel::skel::types::counter;
 use crate::tracker::Totals;
 
-/// The record that states the counters in a file.
+/// Returns the record that reports the counters in a file.
 pub(crate) fn stats(counters: &Counters, totals: Totals, ts_ns: u64, last: bool) -> Stats {
     let mut failures: Vec<_> =
         counters.failures().map(|(name, count)| (name.to_owned(), count)).collect();
@@ -29,12 +29,12 @@ pub(crate) fn stats(counters: &Counters, totals: Totals, ts_ns: u64, last: bool)
     }
 }
 
-/// Whether anything is missing that the user did not ask to leave out.
+/// Returns whether anything is missing that the user did not choose to leave out.
 pub(crate) fn is_lossy(stats: &Stats, totals: Totals) -> bool {
     stats.dropped_events > 0 || stats.lost_bytes > totals.cut_bytes
 }
 
-/// The one line at the end of a run.
+/// Returns the one line at the end of a run.
 pub(crate) fn summary(stats: &Stats, totals: Totals, files: &[String]) -> String {
     let mut line = format!(
         "{}, {}, {}, {}; lost {} and {}",

@@ -1,7 +1,7 @@
 //! Live text, in the manner of sslsniff: a line for each call, then its data.
 //!
-//! What a peer sent is never let through to the terminal as it is: control characters are
-//! escaped, so that a capture cannot move the cursor or change the title.
+//! Data of a peer is never printed to the terminal unchanged: control characters are escaped, so
+//! that a capture cannot move the cursor or change the title.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -19,9 +19,9 @@ const RECEIVED: &str = "\x1b[32m";
 const GAP: &str = "\x1b[31m";
 const RESET: &str = "\x1b[0m";
 
-/// Left out of Go's names, all of which have it.
+/// Removed from Go's names, all of which have it.
 const GO_PACKAGE: &str = "crypto/tls.";
-/// For what is left, and for all others but GnuTLS's of early data.
+/// For the remaining name, and for all others but GnuTLS's names for early data.
 const FUNC_WIDTH: usize = 25;
 
 /// Prints records as text.
@@ -31,19 +31,19 @@ pub(crate) struct Text<W> {
     show: Show,
     start_ns: u64,
     header_printed: bool,
-    /// The call whose data is being printed, and has not come to its end.
+    /// The unfinished call whose data is being printed.
     open: Option<Open>,
     processes: HashMap<u32, Process>,
     connections: HashMap<u64, Connection>,
     line: String,
 }
 
-/// A call in the middle of its data. Calls of several threads come in pieces, in any order.
+/// An unfinished call. Calls of several threads come in pieces, in any order.
 #[derive(Debug, PartialEq, Eq)]
 struct Open {
     conn: u64,
     dir: Direction,
-    /// Where the next piece of the same call goes on in the stream.
+    /// Offset of the next piece of the same call in the stream.
     next_offset: u64,
     /// The last piece ended its line.
     at_line_start: bool,
@@ -63,7 +63,7 @@ impl<W: Write> Text<W> {
         }
     }
 
-    /// Prints a record, if it is of a kind that is shown.
+    /// Prints a record, if records of its kind are shown.
     pub(crate) fn write(&mut self, record: &Record<'_>) -> Result<(), Error> {
         match record {
             Record::Process(process) => {
@@ -124,7 +124,7 @@ impl<W: Write> Text<W> {
         Ok(())
     }
 
-    /// Whether this is the next piece of the call that is being printed.
+    /// Returns whether this is the next piece of the call that is being printed.
     fn goes_on(&self, data: &Data<'_>) -> bool {
         data.call_offset > 0 && self.is_next(data.conn, data.dir, data.offset)
     }
@@ -134,7 +134,7 @@ impl<W: Write> Text<W> {
         next == Some((conn, dir, offset))
     }
 
-    /// Leaves the call that is being printed, if there is one: something else comes.
+    /// Leaves the call that is being printed, if any, since other output follows.
     fn interrupt(&mut self) -> io::Result<()> {
         if self.open.is_some() {
             self.end_line()?;
@@ -150,7 +150,7 @@ impl<W: Write> Text<W> {
         }
     }
 
-    /// A gap ends the data that it cuts off.
+    /// Prints a gap, which ends the truncated data.
     fn gap(&mut self, gap: &Gap) -> io::Result<()> {
         let cuts = self.is_next(gap.conn, gap.dir, gap.offset);
         if cuts {
@@ -301,7 +301,7 @@ mod tests {
         assert_eq!(lines[5], "----- END DATA -----");
     }
 
-    /// A piece of a call of eight bytes at the beginning of a connection's stream.
+    /// Returns a piece of a call of eight bytes at the beginning of a connection's stream.
     fn piece(conn: u64, call_offset: u64, payload: &[u8]) -> Record<'_> {
         Record::Data(Data {
             conn,
@@ -322,7 +322,8 @@ mod tests {
         Record::Gap(Gap { conn, ts_ns: 0, dir, offset, len, cause })
     }
 
-    /// Without the line of column names, empty lines, and what a heading says but its name.
+    /// Returns the lines without the column names, empty lines, and all parts of a heading but its
+    /// name.
     fn outline(records: &[Record<'_>]) -> Vec<String> {
         let text = print(Show::default(), records);
         let first_words = |line: &str| match line.split_once(' ') {

@@ -1,4 +1,4 @@
-//! The writer's thread: events become records, and records go into the files and onto the screen.
+//! The writer's thread: turns events into records, and writes records to the files and the screen.
 
 use std::io::{BufWriter, Stdout};
 use std::sync::Arc;
@@ -23,13 +23,13 @@ use crate::write::output::{self, Output};
 use crate::write::stats::stats;
 use crate::write::text::Text;
 
-/// Files are brought up to date this often, so that a recorder that is killed leaves at most the
-/// last second unwritten.
+/// Files are flushed this often, so that a killed recorder leaves at most the last second
+/// unwritten.
 const FLUSH_EVERY: Duration = Duration::from_millis(500);
 
 /// Everything that receives records.
 pub(crate) struct Sinks {
-    /// What every record goes through before it gets anywhere.
+    /// Processes every record before it is written.
     redactor: Option<Redactor>,
     files: Vec<Output>,
     text: Option<Text<BufWriter<Stdout>>>,
@@ -46,7 +46,8 @@ impl Sinks {
         Self { redactor, ..self }
     }
 
-    /// One that fails is given up, and said so; the others go on.
+    /// Writes to every output. An output that fails is given up with a message; the others
+    /// continue.
     fn each(
         &mut self,
         mut file: impl FnMut(&mut Output) -> Result<(), Error>,
@@ -58,7 +59,7 @@ impl Sinks {
             Err(error) if output.was_left(&error) => false,
             Err(error) => {
                 say(format_args!(
-                    "{}: {error}; nothing more goes into this file, what it has can be read",
+                    "{}: {error}; this file ends here, and can be read up to here",
                     output.name
                 ));
                 *failed = true;
@@ -84,7 +85,7 @@ impl Sinks {
         }
     }
 
-    /// No more data comes: hands on what the redactor held back.
+    /// Passes on the data that the redactor held back, since no more data comes.
     fn settle(&mut self) {
         if let Some(mut redactor) = self.redactor.take() {
             redactor.finish(&mut |record| self.deliver(record));
@@ -119,7 +120,7 @@ impl Sinks {
         self.files.iter().any(Output::is_full)
     }
 
-    /// Goes on in another file wherever one is full.
+    /// Continues in another file wherever a file is full.
     fn next_files(&mut self, stats: &Stats) {
         let next = |file: &mut Output| if file.is_full() { file.next_file(stats) } else { Ok(()) };
         self.each(next, |_| Ok(()));
@@ -130,12 +131,12 @@ impl Sinks {
     }
 }
 
-/// How the writing went.
+/// The result of the writing.
 #[derive(Debug)]
 pub(crate) struct Written {
     pub(crate) stats: Stats,
     pub(crate) totals: Totals,
-    /// Of each process that had to do with TLS.
+    /// Reports on each process that used TLS.
     pub(crate) coverage: Vec<Coverage>,
     /// Some output could not be written.
     pub(crate) failed: bool,
@@ -143,7 +144,7 @@ pub(crate) struct Written {
     pub(crate) files: Vec<String>,
 }
 
-/// What the writer's thread owns.
+/// The state of the writer's thread.
 pub(crate) struct Writer {
     pub(crate) queue: Emptier,
     pub(crate) tracker: Tracker<KernelMaps>,
@@ -151,15 +152,15 @@ pub(crate) struct Writer {
     pub(crate) sinks: Sinks,
     pub(crate) counters: MapHandle,
     pub(crate) report: Report,
-    /// Set when nothing can be written any more.
+    /// Set when no sink can be written any more.
     pub(crate) gave_up: Arc<AtomicBool>,
 }
 
 impl Writer {
-    /// Puts the heads into the files, before anything is recorded.
+    /// Writes the heads of the files, before anything is recorded.
     ///
     /// # Errors
-    /// One of them cannot be written.
+    /// A head cannot be written.
     pub(crate) fn begin(&mut self) -> Result<()> {
         let mut begun = Ok(());
         self.sinks.files.retain_mut(|file| match file.flush() {
@@ -217,7 +218,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Counters that close a file.
+    /// Returns the counters that close a file.
     fn stats(&self) -> Result<Stats> {
         let counters = Counters::read(&self.counters)?;
         Ok(stats(&counters, self.tracker.totals(), self.clock.now_ns(), true))

@@ -1,8 +1,8 @@
-//! A file on disk that a format writes to: private, and cut back to its last whole part if the disk
-//! fills up. Formats write whole parts only, which are gathered here.
+//! A file on disk for one of the formats: private, and truncated to its last complete part if the
+//! disk fills up. Formats write complete parts only, which are buffered here.
 //!
-//! It is opened before the long work, and touched only when there is something to put in it: a run
-//! that fails at the start leaves what was there.
+//! The file is opened before the long work, and changed only when there is data to write: a run
+//! that fails at the start leaves the previous contents.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
@@ -16,14 +16,14 @@ use sslrec_cli::output_file::{Fate, Found, Place, sudo_caller};
 /// Written to the file in pieces of about this size.
 const BUFFER_BYTES: usize = 1 << 20;
 
-/// A buffered file that stays whole.
+/// A buffered file that stays complete.
 #[derive(Debug)]
 pub(super) struct CaptureFile {
     file: File,
     buffer: Vec<u8>,
-    /// Bytes that the operating system has, up to the end of some whole part.
+    /// Bytes passed to the operating system, up to the end of some complete part.
     written: u64,
-    /// Set for a regular file: it can be cut.
+    /// Set for a regular file: it can be truncated.
     regular: bool,
     /// Set for a file with a name: its place.
     place: Option<Place>,
@@ -31,11 +31,11 @@ pub(super) struct CaptureFile {
     created: Option<Created>,
 }
 
-/// A file that was not there before.
+/// A file that did not exist before.
 #[derive(Debug)]
 struct Created {
-    /// Where it stands, opened while there are privileges to; not if the user may put files there
-    /// but not look.
+    /// Its folder, opened before privileges are dropped; `None` if the user may create files there
+    /// but not list them.
     folder: Option<File>,
 }
 
@@ -55,7 +55,7 @@ impl CaptureFile {
         }
     }
 
-    /// Why the file cannot be found at its place any more, if so.
+    /// Returns why the file is no longer at its place, if so.
     pub(super) fn misplaced(&self) -> Option<&'static str> {
         match self.place.as_ref()?.fate(&self.file) {
             Fate::Present => None,
@@ -75,7 +75,7 @@ impl CaptureFile {
         Self { file, buffer: Vec::new(), written: 0, regular, place, created }
     }
 
-    /// Syncs what was written to disk, and that the file is in its folder.
+    /// Syncs the written data to disk, and the file's entry in its folder.
     pub(super) fn sync(&self) -> io::Result<()> {
         if self.regular {
             self.file.sync_data()?;
@@ -83,14 +83,14 @@ impl CaptureFile {
         self.created.as_ref().map_or(Ok(()), Created::sync_folder)
     }
 
-    /// Hands the buffer to the operating system. On failure the file is cut back to where it was
-    /// before; the error tells, and no more can be written.
+    /// Passes the buffer to the operating system. On failure the file is truncated to its earlier
+    /// size; the error contains the details, and no more can be written.
     fn spill(&mut self) -> io::Result<()> {
         if self.buffer.is_empty() {
             return Ok(());
         }
         if self.written == 0 && self.regular {
-            // What an earlier capture left, and the mode it had.
+            // Removes the contents of an earlier capture, and its mode.
             self.file.set_len(0)?;
             self.file.set_permissions(Permissions::from_mode(0o600))?;
         }
@@ -102,7 +102,8 @@ impl CaptureFile {
         Ok(())
     }
 
-    /// After a write that failed half-way. Gives the reason, with what may have come on top.
+    /// Truncates the file after a partial write. Returns the reason, with a second error if
+    /// truncating failed too.
     fn cut_back(&self, failed: io::Error) -> io::Error {
         if !self.regular {
             return failed;
@@ -137,7 +138,7 @@ impl Drop for CaptureFile {
             && self.created.is_some()
             && self.written == 0
         {
-            // Nothing was captured. At worst an empty file stays.
+            // Nothing was captured. At worst an empty file remains.
             let _ = place.remove(&self.file);
         }
     }
@@ -155,19 +156,19 @@ impl Created {
     fn sync_folder(&self) -> io::Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
         match folder.sync_all() {
-            // File systems that cannot sync a folder have no other way to ask for it.
+            // Some file systems cannot sync a folder, and offer no other way.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
             synced => synced,
         }
     }
 }
 
-/// Where a file of this name stands.
+/// Returns the folder of a file of this name.
 pub(super) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Whose the files are: the user's who called sudo(8), or else ours.
+/// The owner of the files: the user who called sudo(8), or else the current user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Owner {
     uid: u32,

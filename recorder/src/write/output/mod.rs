@@ -1,5 +1,4 @@
-//! The files that a recording goes to: one for each `-w`, or one after another for each where
-//! `-C` or `-G` asks for that.
+//! The files of a recording: one for each `-w`, or a series for each if `-C` or `-G` is set.
 
 mod file;
 mod names;
@@ -26,11 +25,11 @@ use crate::process::privileges::Privileges;
 
 /// A file in one of the two formats, or a series of them.
 pub(crate) struct Output {
-    /// As the user calls it.
+    /// The name that the user entered.
     pub(crate) name: String,
     writer: Box<dyn Format>,
     series: Option<Series>,
-    /// The file at hand has something of the recording.
+    /// The current file contains data of the recording.
     used: bool,
 }
 
@@ -50,7 +49,7 @@ impl Output {
                 bail!("-w {destination} is given twice");
             }
             if *destination == Destination::Stdout && write.rotation.is_some() {
-                bail!("-w - is one stream; -C and -G want files");
+                bail!("-w - is a single stream; -C and -G need files");
             }
         }
         let open = |destination| Self::open(destination, write, info, privileges);
@@ -88,22 +87,22 @@ impl Output {
         self.writer.write(record)
     }
 
-    /// The file at hand has had enough; another one is to be begun.
+    /// Returns whether the current file is full, and another is to be begun.
     pub(crate) fn is_full(&self) -> bool {
         self.used && self.series.as_ref().is_some_and(|series| series.is_full(self.writer.len()))
     }
 
-    /// Completes the file with its counters, and begins the next one.
+    /// Completes the file with its counters, and begins the next.
     pub(crate) fn next_file(&mut self, stats: &Stats) -> Result<(), Error> {
         let Some(series) = &mut self.series else { return Ok(()) };
         self.writer.write(&Record::Stats(stats.clone()))?;
         self.writer.next_file(series)?;
         self.used = false;
-        // Its head is in it from now on, whatever happens.
+        // Writes its head now, in any case.
         self.writer.flush()
     }
 
-    /// Puts everything so far into the file.
+    /// Writes everything so far to the file.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
         self.writer.flush()
     }
@@ -114,12 +113,12 @@ impl Output {
         Ok(self.writer.file().sync()?)
     }
 
-    /// Whoever read it has had enough: no failure.
+    /// Returns whether the reader closed the output early, which is not a failure.
     pub(crate) fn was_left(&self, error: &Error) -> bool {
         self.name == "-" && is_closed_pipe(error)
     }
 
-    /// Why the file is not where the user will look for it, if so.
+    /// Returns why the file is not at the place where the user will look for it, if so.
     pub(crate) fn misplaced(&mut self) -> Option<String> {
         let lost = self.series.as_ref().and_then(|series| series.misplaced.clone());
         lost.or_else(|| {
@@ -130,12 +129,12 @@ impl Output {
         })
     }
 
-    /// The output is a series of files.
+    /// Returns whether the output is a series of files.
     pub(crate) fn is_series(&self) -> bool {
         self.series.is_some()
     }
 
-    /// What was written, for the summary.
+    /// Returns the description of the written files, for the summary.
     pub(crate) fn written(&self) -> String {
         self.series.as_ref().map_or_else(|| self.name.clone(), Series::written)
     }
@@ -147,7 +146,7 @@ pub(crate) fn is_closed_pipe(error: &Error) -> bool {
 
 /// A writer of either format.
 trait Format: RecordWriter + Send {
-    /// Bytes of the file at hand, as far as they are known.
+    /// Returns the bytes of the current file, as far as they are known.
     fn len(&self) -> u64;
     fn file(&mut self) -> &mut CaptureFile;
     fn next_file(&mut self, series: &mut Series) -> Result<(), Error>;
@@ -194,21 +193,21 @@ fn pcapng(
     PcapngWriter::new(file, info.clone(), pcapng)
 }
 
-/// Files one after another.
+/// A series of files.
 #[derive(Debug)]
 struct Series {
     names: Names,
     rotation: Rotation,
-    /// When the file at hand was begun.
+    /// The time at which the current file was begun.
     begun: Instant,
-    /// Those that were, the last of them the one at hand; if all are kept, only the first and the
+    /// The files so far, the last of them the current file; if all are kept, only the first and the
     /// last.
     files: VecDeque<PathBuf>,
-    /// How many were begun.
+    /// The number of files begun.
     count: u64,
-    /// How many were removed.
+    /// The number of files removed.
     removed: u64,
-    /// The first file that was not at its place when it was complete, and why.
+    /// The first file that was not at its place when it was complete, and the reason.
     misplaced: Option<String>,
 }
 
@@ -242,7 +241,7 @@ impl Series {
         Ok(file)
     }
 
-    /// Goes on in the next file, and removes one that is more than were asked for.
+    /// Continues in the next file, and removes the oldest file beyond the requested number.
     fn switch(&mut self, file: &mut CaptureFile) -> io::Result<()> {
         file.sync()?;
         if let (None, Some(problem), Some(path)) =

@@ -1,9 +1,9 @@
-//! The names of the files that a recording is spread over.
+//! The names of the files of a series.
 //!
-//! `capture.pcapng` becomes `capture-00001.pcapng`, `capture-00002.pcapng` and so on. A name with
-//! conversions of strftime(3), such as `capture-%H%M%S.pcapng`, is filled in with the local time at
-//! which the file begins; a number is added only where that gives the same name again. So no file
-//! of the recording overwrites another.
+//! `capture.pcapng` becomes `capture-00001.pcapng`, `capture-00002.pcapng` and so on. In a name
+//! with conversions of strftime(3), such as `capture-%H%M%S.pcapng`, the local time at which the
+//! file begins is inserted; a number is added only if this yields an earlier name. So no file of
+//! the recording overwrites another.
 
 use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -14,17 +14,17 @@ use jiff::Zoned;
 /// The names of the files of a series, one after another.
 #[derive(Debug)]
 pub(super) struct Names {
-    /// As the user wrote it.
+    /// The name that the user entered.
     pattern: PathBuf,
-    /// How many have been given.
+    /// The number of names returned.
     count: u64,
-    /// Those that were filled in with the time. The time passes, so few are ever alike: only the
-    /// last ones are kept.
+    /// Names with the time in them. The time passes, so few are ever alike: only the last names are
+    /// stored.
     recent: VecDeque<PathBuf>,
 }
 
-/// More files than are begun within one unit of any conversion but those of days and longer; of
-/// older ones the number tells them apart.
+/// More files than are begun within one unit of any conversion but those of days and longer. Older
+/// names are distinguished by the number.
 const RECENT: usize = 4096;
 
 impl Names {
@@ -36,7 +36,7 @@ impl Names {
         Ok(names)
     }
 
-    /// The next name.
+    /// Returns the next name.
     pub(super) fn next(&mut self, now: &Zoned) -> Result<PathBuf> {
         self.count += 1;
         let Some(filled) = self.fill_in(now)? else { return Ok(self.numbered(&self.pattern)) };
@@ -49,17 +49,17 @@ impl Names {
         Ok(name)
     }
 
-    /// The name with the time in it; `None` if it has no conversions.
+    /// Returns the name with the time in it; `None` if it has no conversions.
     fn fill_in(&self, now: &Zoned) -> Result<Option<PathBuf>> {
         let Some(text) = self.pattern.to_str().filter(|text| text.contains('%')) else {
             return Ok(None);
         };
         let filled = jiff::fmt::strtime::format(text, now)
-            .with_context(|| format!("{text} has conversions that strftime(3) does not know"))?;
+            .with_context(|| format!("{text} has conversions unknown to strftime(3)"))?;
         Ok(Some(filled.into()))
     }
 
-    /// With the number before the extension.
+    /// Inserts the number before the extension.
     fn numbered(&self, path: &Path) -> PathBuf {
         let mut name = path.file_stem().unwrap_or_default().to_owned();
         name.push(format!("-{:05}", self.count));
