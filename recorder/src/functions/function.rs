@@ -1,20 +1,21 @@
-//! A probed function: its kind, and what the kernel side must know of its arguments and its result.
+//! A probed function: its kind, and the properties of its arguments and result that the kernel side
+//! needs.
 
 use sslrec_formats::record::{Direction, Role};
 
 /// The kind of a function. `obj` identifies the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// `(obj, buf, n, ...)`: bytes went one way, as many as `Count` says.
+    /// `(obj, buf, n, ...)`: transfers bytes in one direction, in the number given by `Count`.
     Data(Direction, Count),
-    /// `(obj)`: hands on bytes that were counted when the program wrote them.
+    /// `(obj)`: passes on bytes that were counted when the program wrote them.
     Flush,
-    /// `(obj, ...)`: as many bytes went out as the result says. What no function of the table
-    /// carried meanwhile, nobody saw.
+    /// `(obj, ...)`: sends bytes, in the number of the result. Bytes that no function of the table
+    /// carried meanwhile are a gap.
     Sendfile,
     /// `(obj)`: this result is success.
     Handshake(u8),
-    /// Constructor: makes an object.
+    /// Constructor: creates an object.
     Create(Output),
     /// `(obj, ...)`: getter of a TLS parameter.
     Get(Param, Output),
@@ -22,11 +23,11 @@ pub(crate) enum Kind {
     Role,
     /// `(obj, fd)`.
     SetFd(Fd),
-    /// `(obj, cmd, larg, parg)`: one `cmd` sets the server name.
+    /// `(obj, cmd, larg, parg)`: a certain `cmd` sets the server name.
     Ctrl,
     /// `(obj, ...)`: sets the server name, which is this argument.
     ServerName(Text),
-    /// `(obj)`: says goodbye to the peer.
+    /// `(obj)`: sends close_notify to the peer.
     Shutdown,
     /// `(obj)`: drops a reference; the last one frees the object.
     Free,
@@ -36,12 +37,12 @@ pub(crate) enum Kind {
     UpRef,
 }
 
-/// Where the number of bytes is found on return.
+/// The place of the number of bytes on return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Count {
     /// The result.
     Result,
-    /// Behind this argument, counted from 1: a `size_t *`. The result only tells success.
+    /// Pointed to by this argument, counted from 1: a `size_t *`. The result only reports success.
     Behind(u8),
 }
 
@@ -57,7 +58,7 @@ pub(crate) enum Fd {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Text {
     pub(super) argument: u8,
-    /// The argument that says its length; without one it ends with a NUL.
+    /// The argument that contains its length; without it the text ends with a NUL.
     pub(super) length: Option<u8>,
 }
 
@@ -96,13 +97,13 @@ pub(crate) enum Output {
     Channel,
 }
 
-/// What a call says about the side of the connection.
+/// The way in which a call determines the side of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     Is(Role),
     /// The second argument has the flags of `gnutls_init`.
     GnutlsFlags,
-    /// The second argument says whether it is a server.
+    /// The second argument is true for a server.
     AsServer,
     /// The first argument is the mode of `s2n_connection_new`.
     S2nMode,
@@ -116,27 +117,27 @@ pub(crate) struct Function {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
     pub(crate) side: Side,
-    /// It may call other functions of this table on the same object; theirs do not count.
+    /// May call other functions of this table on the same object; their bytes are not counted.
     pub(super) wraps: bool,
     /// The number of bytes is a `size_t` and the result a `ssize_t`, not both an `int`.
     pub(crate) wide: bool,
-    /// The buffer is an array of buffers, and the number is theirs.
+    /// The buffer is an array of buffers, and the number is that of the buffers.
     pub(super) vector: bool,
-    /// The fourth argument may say that the bytes stay to be read once more.
+    /// The fourth argument may have a flag for leaving the bytes in place to be read again.
     pub(crate) peeks: bool,
-    /// The object is a descriptor of NSPR, which may be no TLS.
+    /// The object is a descriptor of NSPR, which may not be TLS.
     pub(super) nspr: bool,
-    /// Gives a descriptor of NSPR that is TLS.
+    /// Returns a descriptor of NSPR that is TLS.
     pub(super) nspr_layer: bool,
     /// The type of a TLS record comes before the buffer, and only application data counts.
     pub(super) typed: bool,
-    /// What the second argument points to is set to a packet of GnuTLS, which has the bytes.
+    /// The second argument receives a packet of GnuTLS, which contains the bytes.
     pub(super) packet: bool,
-    /// Many builds in use do not have it, which is not worth a word.
+    /// Missing from many builds in use, which is not reported.
     pub(crate) optional: bool,
 }
 
-/// How rows are written.
+/// The builders of rows.
 impl Function {
     pub(super) const fn new(name: &'static str, kind: Kind) -> Self {
         Self {
@@ -201,12 +202,13 @@ impl Function {
 }
 
 impl Function {
-    /// Whether the capture would lack bytes without a probe on this function.
+    /// Returns whether the capture would lack bytes without a probe on this function.
     pub(crate) fn carries_data(&self) -> bool {
         matches!(self.kind, Kind::Data(..) | Kind::Sendfile)
     }
 
-    /// Whether a call of the other that this one ends with tells all of this one's.
+    /// Returns whether a call of the other function, at the end of this one, reports everything
+    /// about this call.
     pub(crate) fn is_told_by(&self, other: &Self) -> bool {
         match (self.kind, other.kind) {
             (Kind::Data(dir, _), Kind::Data(other_dir, _)) => dir == other_dir,
@@ -215,7 +217,7 @@ impl Function {
         }
     }
 
-    /// Whether the return matters, or only the entry.
+    /// Returns whether the return matters, or only the entry.
     pub(crate) fn needs_return(&self) -> bool {
         self.carries_data()
             || matches!(

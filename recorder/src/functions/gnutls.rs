@@ -20,18 +20,18 @@ pub(super) const LIBRARY: Library = Library {
     is_split: false,
 };
 
-/// While a session is corked, `gnutls_record_send` only takes the bytes in: they count then, and
-/// not when `gnutls_record_uncork` hands them to `gnutls_record_send` itself.
+/// While a session is corked, `gnutls_record_send` only takes the bytes: they count then, and not
+/// when `gnutls_record_uncork` passes them to `gnutls_record_send` itself.
 ///
-/// `gnutls_record_send_early_data` is absent on purpose: it only takes the bytes in, and the
-/// handshake sends them by `gnutls_record_send`, if it can send them early at all.
+/// `gnutls_record_send_early_data` is absent on purpose: it only takes the bytes, and the handshake
+/// sends them by `gnutls_record_send`, if it can send them early at all.
 const FUNCTIONS: &[Function] = &[
     // Ends with a jump into gnutls_record_send2.
     Function::new("gnutls_record_send", Kind::Data(Sent, Result)).wide().wraps(),
     // 3.6.3.
     Function::new("gnutls_record_send2", Kind::Data(Sent, Result)).wide().optional(),
     Function::new("gnutls_record_send_range", Kind::Data(Sent, Result)).wide().wraps(),
-    // 3.7.4; reads the file and sends it by gnutls_record_send, if the kernel does not.
+    // 3.7.4; reads the file and sends it by gnutls_record_send, unless the kernel sends it.
     Function::new("gnutls_record_send_file", Kind::Sendfile).wide().optional(),
     // 3.6.5.
     Function::new("gnutls_record_recv_early_data", Kind::Data(Received, Result))
@@ -41,7 +41,7 @@ const FUNCTIONS: &[Function] = &[
     Function::new("gnutls_record_uncork", Kind::Flush).wraps(),
     Function::new("gnutls_record_recv", Kind::Data(Received, Result)).wide(),
     Function::new("gnutls_record_recv_seq", Kind::Data(Received, Result)).wide(),
-    // 3.3.5; hands over what it received without a copy.
+    // 3.3.5; returns the received bytes without a copy.
     Function::new("gnutls_record_recv_packet", Kind::Data(Received, Result))
         .wide()
         .packet()
@@ -52,8 +52,8 @@ const FUNCTIONS: &[Function] = &[
     Function::new("gnutls_bye", Kind::Shutdown),
     Function::new("gnutls_server_name_set", Kind::ServerName(Text::with_length(3, 4))),
     Function::new("gnutls_server_name_get", Kind::Get(Param::ServerName, Output::Buffer)),
-    // gnutls_transport_set_int is a macro for the first. What the others set is a descriptor
-    // unless the program brings functions of its own to read and write.
+    // gnutls_transport_set_int is a macro for the first. The argument of the others is a descriptor
+    // unless the program has read and write functions of its own.
     Function::new("gnutls_transport_set_int2", Kind::SetFd(Fd::Int)),
     Function::new("gnutls_transport_set_ptr", Kind::SetFd(Fd::Pointer)),
     Function::new("gnutls_transport_set_ptr2", Kind::SetFd(Fd::Pointer)),

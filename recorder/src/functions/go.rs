@@ -1,4 +1,4 @@
-//! The methods of Go's `crypto/tls.Conn`, which are called as no function of C is.
+//! The methods of Go's `crypto/tls.Conn`, whose calls differ from those of all C functions.
 
 use super::function::Count::Result;
 use super::function::{Function, Kind};
@@ -19,8 +19,8 @@ pub(super) const LIBRARY: Library = Library {
     is_split: false,
 };
 
-/// An int of Go's has 64 bits. That a handshake succeeded is 1 here, as the kernel side
-/// (`bpf/go.h`) makes it out of an error.
+/// An int of Go has 64 bits. A successful handshake is 1 here; the kernel side (`bpf/go.h`) derives
+/// this from the error.
 const FUNCTIONS: &[Function] = &[
     Function::new("crypto/tls.(*Conn).Read", Kind::Data(Received, Result)).wide().optional(),
     Function::new("crypto/tls.(*Conn).Write", Kind::Data(Sent, Result)).wide().optional(),

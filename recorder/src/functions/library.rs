@@ -19,8 +19,8 @@ pub(crate) enum Family {
     Go,
 }
 
-/// A row of the table. Everything that the recorder knows of a library is here, except for the
-/// functions of Go, which `symbols/go` finds in its own way.
+/// A row of the table. It contains everything specific to a library, except for the functions of
+/// Go, which `symbols/go` finds in its own way.
 #[derive(Debug)]
 pub(crate) struct Library {
     pub(super) family: Family,
@@ -38,7 +38,7 @@ pub(crate) struct Library {
     pub(super) functions: &'static [Function],
     /// SSL 3.0 in the numbering of its getter of the version; later versions follow it.
     pub(super) ssl3: u32,
-    /// Whether its probes can be tried before they are used; see `self_test`.
+    /// Whether its probes can be tested before use; see `self_test`.
     pub(super) has_self_test: bool,
     /// Whether its functions are in several files, each of which is worth probing alone.
     pub(super) is_split: bool,
@@ -72,7 +72,7 @@ impl Library {
         self.is_split
     }
 
-    /// The name of the version of TLS that has this number in the library.
+    /// Returns the name of the version of TLS with this number in the library.
     pub(crate) fn version(&self, number: u32) -> Option<&'static str> {
         const NAMES: [&str; 5] = ["SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"];
         let index = usize::try_from(number.checked_sub(self.ssl3)?).ok()?;

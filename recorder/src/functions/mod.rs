@@ -45,12 +45,12 @@ const _: () = {
 };
 
 impl Family {
-    /// Its row in the table.
+    /// Returns its row in the table.
     pub(crate) fn library(self) -> &'static Library {
         LIBRARIES[self as usize]
     }
 
-    /// All of them.
+    /// Returns all of them.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
         LIBRARIES.iter().map(|library| library.family)
     }
@@ -62,7 +62,7 @@ impl fmt::Display for Family {
     }
 }
 
-/// The library that `--lib KIND:PATH` calls by this name.
+/// Returns the library that `--lib KIND:PATH` calls by this name.
 ///
 /// # Errors
 /// There is none; the message lists the known names.
@@ -73,19 +73,19 @@ pub(crate) fn library_of_kind(kind: &str) -> Result<Family, String> {
     })
 }
 
-/// The names for `--lib KIND:PATH`.
+/// Returns the names for `--lib KIND:PATH`.
 pub(crate) fn kinds() -> impl Iterator<Item = &'static str> {
     LIBRARIES.iter().flat_map(|library| library.kinds).copied()
 }
 
-/// The functions of all libraries, in the order of their indexes.
+/// Returns the functions of all libraries, in the order of their indexes.
 pub(crate) fn all() -> impl Iterator<Item = (Family, &'static Function)> {
     LIBRARIES
         .iter()
         .flat_map(|library| library.functions.iter().map(move |row| (library.family, row)))
 }
 
-/// The function with this index, as events have it.
+/// Returns the function with this index, as used in events.
 pub(crate) fn function(index: u16) -> Option<(Family, &'static Function)> {
     let mut rest = usize::from(index);
     for library in LIBRARIES {
@@ -97,18 +97,19 @@ pub(crate) fn function(index: u16) -> Option<(Family, &'static Function)> {
     None
 }
 
-/// The name of the function with this index.
+/// Returns the name of the function with this index.
 pub(crate) fn name_of(index: u16) -> &'static str {
     function(index).map_or("?", |(_, function)| function.name)
 }
 
-/// The index of the function with this name.
+/// Returns the index of the function with this name.
 pub(crate) fn index_of(name: &str) -> Option<u16> {
     let place = all().position(|(_, function)| function.name == name)?;
     u16::try_from(place).ok()
 }
 
-/// What the kernel side must know of the function with this index in one probed file.
+/// Returns the site for the kernel side: the properties of the function with this index in one
+/// probed file.
 pub(crate) fn site(index: u16, lib: u16) -> types::site {
     let site = types::site { func: index, lib, ..types::site::default() };
     function(index).map_or(site, |(_, row)| site::of(row, site))

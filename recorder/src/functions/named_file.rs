@@ -15,7 +15,7 @@ pub struct NamedFile {
 }
 
 impl NamedFile {
-    /// The library that the user stated.
+    /// Returns the library that the user stated.
     pub(crate) fn family(&self) -> Option<Family> {
         self.family
     }

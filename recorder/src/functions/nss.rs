@@ -20,8 +20,8 @@ pub(super) const LIBRARY: Library = Library {
     is_split: true,
 };
 
-/// `PR_AcceptRead` is absent on purpose: on TLS it reads by `PR_Recv`. `PR_SendFile` and
-/// `PR_TransmitFile` send by other functions of the table there too; what they do not is a gap.
+/// `PR_AcceptRead` is absent on purpose: on TLS it reads by `PR_Recv`. On TLS, `PR_SendFile` and
+/// `PR_TransmitFile` also send by other functions of the table; the rest is a gap.
 const FUNCTIONS: &[Function] = &[
     Function::new("PR_Read", Kind::Data(Received, Result)).nspr(),
     Function::new("PR_Write", Kind::Data(Sent, Result)).nspr(),

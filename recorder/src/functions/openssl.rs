@@ -1,5 +1,5 @@
-//! OpenSSL's API, which its 1.x versions, LibreSSL, BoringSSL and AWS-LC share but for what is
-//! optional here.
+//! OpenSSL's API, which its 1.x versions, LibreSSL, BoringSSL and AWS-LC share except for the
+//! optional functions.
 
 use super::function::Count::{Behind, Result};
 use super::function::{Fd, Function, Kind, Output, Param, Text};
@@ -20,7 +20,7 @@ pub(super) const LIBRARY: Library = Library {
     is_split: false,
 };
 
-/// `SSL_peek` is absent on purpose: what it returns is read once more.
+/// `SSL_peek` is absent on purpose: its bytes are read again.
 const FUNCTIONS: &[Function] = &[
     Function::new("SSL_read", Kind::Data(Received, Result)),
     Function::new("SSL_write", Kind::Data(Sent, Result)),
@@ -54,7 +54,7 @@ const FUNCTIONS: &[Function] = &[
     Function::new("SSL_free", Kind::Free),
     Function::new("SSL_clear", Kind::Clear),
     Function::new("SSL_up_ref", Kind::UpRef).optional(),
-    // There, in place of a command of SSL_ctrl.
+    // In these libraries it is a function in place of a command of SSL_ctrl.
     Function::new("SSL_set_tlsext_host_name", Kind::ServerName(Text::to_nul(2))).optional(),
     Function::new("SSL_get_servername", Kind::Get(Param::ServerName, Output::Text)),
     Function::new("SSL_get0_alpn_selected", Kind::Get(Param::Alpn, Output::Pointer)).optional(),

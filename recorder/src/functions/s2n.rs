@@ -21,7 +21,7 @@ pub(super) const LIBRARY: Library = Library {
 
 const FUNCTIONS: &[Function] = &[
     Function::new("s2n_recv", Kind::Data(Received, Result)).wide(),
-    // Hands its buffer on as a vector of one.
+    // Passes its buffer on as a vector of one.
     Function::new("s2n_send", Kind::Data(Sent, Result)).wide().wraps(),
     Function::new("s2n_sendv", Kind::Data(Sent, Result)).wide().vector().wraps(),
     Function::new("s2n_negotiate", Kind::Handshake(0)),

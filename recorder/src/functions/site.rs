@@ -4,7 +4,7 @@ use super::function::{Count, Fd, Function, Kind, Output, Param, Side};
 use crate::kernel::skel::types::{self, direction, site_flag, site_kind, site_output, tls_param};
 use sslrec_formats::record::{Direction, Role};
 
-/// Adds to a site what the kernel side must know of its function.
+/// Adds to a site the properties of its function that the kernel side needs.
 pub(super) fn of(row: &Function, mut site: types::site) -> types::site {
     site.kind = kind(row, &mut site).0 as u8;
     site.role = role(row.side).0 as u8;
@@ -24,7 +24,7 @@ pub(super) fn of(row: &Function, mut site: types::site) -> types::site {
     site
 }
 
-/// The kind, with what belongs to it.
+/// Returns the kind, and sets the fields that belong to it.
 fn kind(row: &Function, site: &mut types::site) -> site_kind {
     match row.kind {
         Kind::Data(dir, count) => {

@@ -1,4 +1,5 @@
-//! wolfSSL. Programs written for its OpenSSL layer call these too: that is made of macros.
+//! wolfSSL. Programs written for its OpenSSL layer call these too, since that layer consists of
+//! macros.
 
 use super::function::Count::Result;
 use super::function::{Fd, Function, Kind, Output, Param, Text};
@@ -19,7 +20,7 @@ pub(super) const LIBRARY: Library = Library {
     is_split: false,
 };
 
-/// Whole builds lack what they were configured without, so much is optional.
+/// Builds lack the functions that were configured away, so many are optional.
 const FUNCTIONS: &[Function] = &[
     Function::new("wolfSSL_read", Kind::Data(Received, Result)),
     Function::new("wolfSSL_write", Kind::Data(Sent, Result)),

@@ -1,9 +1,9 @@
 //! The cheapest set of places that every way through a function meets.
 //!
 //! This is a minimum cut: let each place be a valve as wide as its cost and everything else
-//! infinitely wide; the least that must be closed so that nothing flows from the first
-//! instruction to a `ret` is what the greatest flow fills (Ford and Fulkerson). Of several
-//! cheapest cuts the one nearest to the `ret`s is taken.
+//! infinitely wide. The least set of valves to close so that nothing flows from the first
+//! instruction to a `ret` is the set that the greatest flow fills (Ford and Fulkerson). Of several
+//! cheapest cuts the cut nearest to the `ret`s is taken.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -12,8 +12,8 @@ use super::graph::{Graph, Way};
 /// Wider than all costs together.
 const INFINITE: u32 = u32::MAX / 4;
 
-/// Chooses among the instructions for which `cost` gives a cost, in ascending order. Each `ret`
-/// must be one of them.
+/// Chooses among the instructions for which `cost` returns a cost, in ascending order. Each `ret`
+/// must have a cost.
 pub(super) fn cheapest(graph: &Graph, cost: impl Fn(u64) -> Option<u32>) -> Vec<u64> {
     let mut network = Network::of(graph, &cost);
     while network.push_more() {}
@@ -25,7 +25,7 @@ pub(super) fn cheapest(graph: &Graph, cost: impl Fn(u64) -> Option<u32>) -> Vec<
 /// A pipe. Its other direction is at the index with the lowest bit flipped.
 struct Pipe {
     to: usize,
-    /// How much more can flow.
+    /// The remaining capacity.
     room: u32,
 }
 
@@ -66,7 +66,7 @@ impl Network {
         self.pipes.push(Pipe { to: from, room: 0 });
     }
 
-    /// Sends as much as goes along one shortest way with room. `false` if there is none.
+    /// Sends as much as possible along a shortest way with room. `false` if there is none.
     fn push_more(&mut self) -> bool {
         let mut came_by = vec![None; self.from.len()];
         let mut open = VecDeque::from([self.source]);
@@ -93,14 +93,14 @@ impl Network {
         amount > 0
     }
 
-    /// For each point whether more could flow from there to the sink.
+    /// Returns for each point whether more could flow from there to the sink.
     fn reaching_sink(&self) -> Vec<bool> {
         let mut reaching = vec![false; self.from.len()];
         reaching[self.sink] = true;
         let mut open = vec![self.sink];
         while let Some(point) = open.pop() {
             for &pipe in &self.from[point] {
-                // The pipe that comes in here is the other direction of one that begins here.
+                // The pipe that ends here is the reverse of a pipe that begins here.
                 let Pipe { to: before, .. } = self.pipes[pipe];
                 if self.pipes[pipe ^ 1].room > 0 && !reaching[before] {
                     reaching[before] = true;

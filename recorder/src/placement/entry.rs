@@ -1,7 +1,7 @@
-//! Where a call begins.
+//! The beginning of a call.
 //!
-//! Only the straight line from the first instruction to the first branch comes into question:
-//! every call takes it, once, as long as nothing jumps back into it.
+//! Only the straight line from the first instruction to the first branch is considered: every call
+//! takes it, once, as long as nothing jumps back into it.
 
 use iced_x86::FlowControl;
 
@@ -10,7 +10,7 @@ use super::symbolic::{Source, Value};
 use super::{Entry, Unplaced, Width};
 use crate::arch::{ARGUMENTS, Treatment};
 
-/// Finds the best place: the earliest emulated instruction that is no call, else an emulated
+/// Finds the best place: the earliest emulated instruction that is not a call, else an emulated
 /// call, else the first instruction.
 ///
 /// # Errors
@@ -41,7 +41,7 @@ pub(super) fn find(graph: &Graph, arguments: &[Width]) -> Result<Entry, Unplaced
     Ok(best)
 }
 
-/// The instruction that comes next on the straight line, if no branch or call ends it.
+/// Returns the next instruction on the straight line, unless a branch or call ends it.
 fn following(node: &Node) -> Option<u64> {
     let straight = node.instruction.flow_control() == FlowControl::Next;
     match node.successors[..] {
@@ -54,9 +54,9 @@ fn is_intact(value: Value, argument: Source, width: Width) -> bool {
     value == Value::Whole(argument) || (width == Width::Int && value == Value::Low(argument))
 }
 
-/// Whether a call could meet the instruction at `address` again, after having come to it over
-/// the instructions of `line`. Where a jump by a table goes is not known, but not to a place at
-/// which the stack is another.
+/// Returns whether a call could meet the instruction at `address` again, after having reached it
+/// over the instructions of `line`. The target of a jump by a table is unknown, but the stack is
+/// the same there.
 fn is_entered_again(graph: &Graph, address: u64, line: &[u64]) -> bool {
     let stack = graph.nodes.get(&address).and_then(Node::stack);
     graph.nodes.iter().any(|(from, node)| match node.way {

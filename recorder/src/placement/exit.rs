@@ -1,9 +1,10 @@
-//! Where a call is over.
+//! The end of a call.
 //!
-//! Each `ret` will do, but costs a single step. A place before it does as well if from there on
-//! nothing is called and nothing but the frame is written, and if on all ways from there rax ends
-//! as something that can be found at that place already. The last is proven by carrying a state
-//! that knows each register and each slot of the frame by its name, from there to every `ret`.
+//! Each `ret` is a valid place, but costs a single step. A place before it is valid as well under
+//! two conditions. From there on nothing is called and nothing but the frame is written. On all
+//! ways from there rax ends as a value that can be found at that place already. The second
+//! condition is proven by carrying a state that names each register and each slot of the frame,
+//! from there to every `ret`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,18 +16,18 @@ use super::symbolic::{Effect, Source, State, Value};
 use super::{Exit, Location, Unplaced, Width};
 use crate::arch::{RESULT, Treatment};
 
-/// What a trap costs, as [`cover`] counts. A `ret` is single-stepped, ten times as dear as the
-/// others and more.
+/// Cost of a trap, as counted by [`cover`]. A `ret` is single-stepped, at least ten times as
+/// expensive as the others.
 const EMULATED: u32 = 1;
 const SINGLE_STEPPED: u32 = 12;
 
-/// The longest way from a comparison of the result to the branch that goes by it.
+/// The longest distance from a comparison of the result to the branch that uses it.
 const GUARD: usize = 3;
 
 /// Finds the cheapest exits through which every return passes.
 ///
 /// # Errors
-/// There are ways out other than `ret`, or rsp is not known at one.
+/// There are ways out other than `ret`, or rsp is unknown at a `ret`.
 pub(super) fn find(graph: &Graph, width: Width) -> Result<Vec<Exit>, Unplaced> {
     check_ways_out(graph)?;
     let returning = Reach::backwards(graph, |node| node.way == Way::Return);
@@ -61,7 +62,7 @@ pub(super) fn find(graph: &Graph, width: Width) -> Result<Vec<Exit>, Unplaced> {
     Ok(chosen.iter().filter_map(|address| sites.get(address).copied()).collect())
 }
 
-/// Makes sure that the function is left by `ret` only, with rsp where it was.
+/// Checks that the function is left by `ret` only, with rsp where it was.
 fn check_ways_out(graph: &Graph) -> Result<(), Unplaced> {
     let mut tail_calls = Vec::new();
     let mut first_tail_call = None;
@@ -90,7 +91,7 @@ fn check_ways_out(graph: &Graph) -> Result<(), Unplaced> {
     }
 }
 
-/// Whether an instruction can be met twice in a call: each time would cost a trap.
+/// Returns whether an instruction can be met twice in a call: each time would cost a trap.
 fn is_repeated(graph: &Graph, address: u64) -> bool {
     let mut seen = BTreeSet::new();
     let mut open = vec![address];
@@ -107,7 +108,7 @@ fn is_repeated(graph: &Graph, address: u64) -> bool {
     false
 }
 
-/// The instructions from which some others can be reached, those included.
+/// The instructions from which a given set can be reached, including the set.
 struct Reach(BTreeSet<u64>);
 
 impl Reach {
@@ -136,17 +137,17 @@ impl Reach {
     }
 }
 
-/// What is needed to follow the result from a place to every `ret`.
+/// The state for following the result from a place to every `ret`.
 struct Proof<'a> {
     graph: &'a Graph,
-    /// Only these are followed: on other ways nobody sees a result.
+    /// Only these are followed: other ways return no result.
     returning: &'a Reach,
     width: Width,
     facts: InstructionInfoFactory,
 }
 
 impl Proof<'_> {
-    /// Where the result of every call that meets `site` is found there.
+    /// Returns the place where the result of every call that meets `site` is found there.
     fn result_at(&mut self, site: &Node) -> Option<Location> {
         let mut after = site.state.restarted();
         after.step(&site.instruction, &mut self.facts);
@@ -165,12 +166,13 @@ impl Proof<'_> {
         }
     }
 
-    /// What rax is known to hold at every `ret` that is reached from `start`. `None` if none is.
+    /// Returns the known value of rax at every `ret` that is reached from `start`. `None` if it is
+    /// unknown.
     fn result_from(&mut self, start: u64, state: &State) -> Option<Value> {
         let mut entered = BTreeMap::from([(start, state.clone())]);
         let mut open = BTreeSet::from([start]);
         let mut result = None;
-        // This ends because a state can only lose what it knows.
+        // This ends because a state can only lose knowledge.
         while let Some(address) = open.pop_first() {
             let Some(node) = self.graph.nodes.get(&address) else { continue };
             let Some(mut state) = entered.get(&address).cloned() else { continue };
@@ -195,8 +197,8 @@ impl Proof<'_> {
         result
     }
 
-    /// `test %eax,%eax; jle ...`: on one way the result is eax as it is, 0 or less, on the other
-    /// it is a slot of the frame. This is how a number of bytes is returned.
+    /// `test %eax,%eax; jle ...`: on one way the result is eax unchanged, 0 or less; on the other
+    /// it is a slot of the frame. Functions return a number of bytes in this manner.
     fn guarded(&self, site: &Node, results: [(u64, Value); 2], stack: i64) -> Option<Location> {
         let branch = &site.instruction;
         let at_most_zero = match branch.condition_code() {
@@ -218,7 +220,7 @@ impl Proof<'_> {
         }
     }
 
-    /// Whether a branch goes by a comparison of eax with 0, and by nothing else.
+    /// Returns whether a branch depends on a comparison of eax with 0, and on nothing else.
     fn compares_result(&self, branch: &Instruction) -> bool {
         let mut next = branch.ip();
         for _ in 0..GUARD {
@@ -234,7 +236,7 @@ impl Proof<'_> {
             if compares_eax_with_zero(instruction) {
                 return true;
             }
-            // Anything that leaves flags and registers alone may stand between.
+            // Instructions that leave flags and registers alone may come in between.
             if !is_store(instruction) {
                 return false;
             }
@@ -256,12 +258,12 @@ fn compares_eax_with_zero(instruction: &Instruction) -> bool {
     }
 }
 
-/// A plain `mov` to memory.
+/// Returns whether this is a plain `mov` to memory.
 fn is_store(instruction: &Instruction) -> bool {
     instruction.mnemonic() == Mnemonic::Mov && instruction.op0_kind() == OpKind::Memory
 }
 
-/// Names a value in terms of a place at which rsp is `stack` bytes from where it began.
+/// Expresses a value relative to a place at which rsp is `stack` bytes from its initial value.
 fn location(value: Value, width: Width, stack: i64) -> Option<Location> {
     let source = match (value, width) {
         (Value::Whole(source), _) | (Value::Low(source), Width::Int) => source,

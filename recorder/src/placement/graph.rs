@@ -1,9 +1,9 @@
 //! The instructions of one function, and every way through them.
 //!
 //! The graph is found by decoding from the first instruction along all branches, carrying a
-//! [`State`] that tells how far the stack has grown and what the arguments' registers still hold.
-//! It may have more ways than the program can take, never fewer: what might be a way and cannot
-//! be followed is recorded as such, and ends the hope of covering the function's returns.
+//! [`State`] with the current size of the stack and the contents of the arguments' registers. It
+//! may have more ways than the program can take, never fewer: a possible way that cannot be
+//! followed is recorded as such, and rules out that the function's returns are covered.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -17,34 +17,33 @@ use super::symbolic::{Effect, State};
 use super::{Image, Unplaced};
 use crate::arch::Treatment;
 
-/// The most instructions of one function. The largest that is probed, `SSL_ctrl`, has about
-/// 500; a function that seems to have ten times as many is not one.
+/// The most instructions of one function. The largest probed function, `SSL_ctrl`, has about 500;
+/// code that seems to have ten times as many is not a function.
 const MAX_INSTRUCTIONS: usize = 5_000;
 
 /// The most steps until all states are settled. A state can only lose knowledge, a few times at
-/// each instruction, so that this ends code that was never meant to be decoded and nothing else.
+/// each instruction, so only code that was never meant to be decoded reaches this limit.
 const MAX_STEPS: usize = 20 * MAX_INSTRUCTIONS;
 
 /// The prefix that makes operands 16 bits wide.
 const OPERAND_SIZE: u8 = 0x66;
 
-/// The longest run of instructions over which a compiler spreads a jump by a table's entry.
+/// The most instructions over which a compiler spreads a jump by a table's entry.
 const TABLE_JUMP: usize = 4;
 
-/// Where the canary lies: `%fs:0x28`, part of the ABI between compiler and C library.
+/// The place of the canary: `%fs:0x28`, part of the ABI between compiler and C library.
 const CANARY_OFFSET: u64 = 0x28;
 
-/// How an instruction ends.
+/// The way in which an instruction ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     /// To its successors, all of them known.
     On,
     /// `ret`.
     Return,
-    /// Nowhere: a trap, or a call that does not come back.
+    /// Nowhere: a trap, or a call that does not return.
     Stop,
-    /// Into another function, which returns in this one's place. If it is a conditional jump it
-    /// goes on as well.
+    /// Into another function, which returns in this one's place. A conditional jump also continues.
     TailCall(u64),
     /// Into a function whose address is not in the code.
     IndirectTailCall,
@@ -57,11 +56,11 @@ pub(super) enum Way {
 pub(super) struct Node {
     pub(super) instruction: Instruction,
     pub(super) treatment: Treatment,
-    /// What is known before it, in terms of the function's first instruction.
+    /// The state before it, in terms of the function's first instruction.
     pub(super) state: State,
     pub(super) way: Way,
     pub(super) successors: Vec<u64>,
-    /// It calls another function, or writes outside of the frame.
+    /// Whether it calls another function, or writes outside of the frame.
     pub(super) effect: Effect,
 }
 
@@ -70,7 +69,7 @@ impl Node {
         self.state.stack()
     }
 
-    /// Bytes between rsp here and rsp at the function's first instruction, if they are known.
+    /// Returns the bytes between rsp here and rsp at the function's first instruction, if known.
     pub(super) fn frame(&self) -> Option<u32> {
         self.stack().and_then(|offset| u32::try_from(-offset).ok())
     }
@@ -104,13 +103,13 @@ impl Graph {
         Ok(graph)
     }
 
-    /// How far an address lies behind the function's first byte; for messages.
+    /// Returns the distance of an address from the function's first byte, for messages.
     pub(super) fn offset(&self, address: u64) -> i64 {
         address.wrapping_sub(self.start) as i64
     }
 
-    /// A probe replaces the first byte of an instruction. Were it in the midst of another one,
-    /// the program would run something else.
+    /// Checks that no instructions overlap. A probe replaces the first byte of an instruction. If
+    /// that byte were in the middle of another instruction, the program would execute wrong code.
     fn check_overlaps(&self) -> Result<(), Unplaced> {
         let mut end = 0;
         for (&address, node) in &self.nodes {
@@ -122,7 +121,7 @@ impl Graph {
         Ok(())
     }
 
-    /// A call that was taken for one of `__stack_chk_fail` must have no other use.
+    /// Checks that a presumed call of `__stack_chk_fail` has no other use.
     fn check_canary_failures(&self, end: u64) -> Result<(), Unplaced> {
         for (&address, node) in &self.nodes {
             let instruction = &node.instruction;
@@ -143,14 +142,14 @@ impl Graph {
     }
 }
 
-/// A graph in the making.
+/// A graph under construction.
 struct Search<'a> {
     image: &'a Image<'a>,
     function: Range<u64>,
     nodes: BTreeMap<u64, Node>,
-    /// What is known before each instruction that was found so far.
+    /// The state before each instruction that was found so far.
     entered: BTreeMap<u64, State>,
-    /// Instructions to be looked at, for the first time or since their state has changed.
+    /// Instructions to be decoded, for the first time or since their state has changed.
     open: BTreeSet<u64>,
     facts: InstructionInfoFactory,
 }
@@ -174,7 +173,7 @@ impl Search<'_> {
         Err(Unplaced::TooLarge(MAX_INSTRUCTIONS))
     }
 
-    /// Brings what is known to an instruction.
+    /// Carries a state to an instruction.
     fn enter(&mut self, address: u64, state: &State) {
         let changed = match self.entered.get_mut(&address) {
             Some(known) => known.join(state),
@@ -213,7 +212,7 @@ impl Search<'_> {
         Ok((instruction, Treatment::of(&bytes[..instruction.len()])))
     }
 
-    /// Where an instruction goes.
+    /// Returns the successors of an instruction.
     fn ways(&self, instruction: &Instruction, state: &State) -> Result<(Way, Vec<u64>), Unplaced> {
         let refused = Err(Unplaced::Unsupported(self.offset(instruction.ip())));
         match instruction.flow_control() {
@@ -237,8 +236,8 @@ impl Search<'_> {
             }
             FlowControl::Call if instruction.is_call_near() => {
                 let target = instruction.near_branch_target();
-                // A call to a place within is no call but a way to learn or change rip, as the
-                // sequences against speculation of indirect branches do.
+                // A call to a place within the function is not a call but a way to read or change
+                // rip, as in the sequences against speculation of indirect branches.
                 if self.function.contains(&target) && target != self.function.start {
                     return refused;
                 }
@@ -251,8 +250,8 @@ impl Search<'_> {
         }
     }
 
-    /// A jump within the function, into a part of it that the compiler put elsewhere, or a tail
-    /// call: the last needs a stack on which only the return address is left.
+    /// Handles a jump within the function, into a part of it that the compiler put elsewhere, or a
+    /// tail call: the last needs a stack with only the return address left.
     fn jump(&self, instruction: &Instruction, state: &State, next: Option<u64>) -> (Way, Vec<u64>) {
         let target = instruction.near_branch_target();
         if !self.function.contains(&target) && state.stack() == Some(0) {
@@ -261,9 +260,9 @@ impl Search<'_> {
         (Way::On, std::iter::once(target).chain(next).collect())
     }
 
-    /// Whether an indirect jump goes to a target from a table, as far as its looks tell: it has
-    /// an index, or adds the table's address to what it found there right before. Where this
-    /// matters the stack is empty and it could be a tail call.
+    /// Returns whether an indirect jump seems to take its target from a table: it has an index, or
+    /// adds the table's address to the value that it read right before. This matters where the
+    /// stack is empty and it could be a tail call.
     fn reads_table(&self, jump: &Instruction) -> bool {
         let before = self.nodes.range(..jump.ip()).rev().take(TABLE_JUMP);
         let sums = before.map(|(_, node)| &node.instruction).any(|found| {
@@ -272,8 +271,8 @@ impl Search<'_> {
         jump.memory_index() != Register::None || (jump.op0_kind() == OpKind::Register && sums)
     }
 
-    /// A call that is the function's last instruction does not come back, nor does the one after
-    /// a damaged canary.
+    /// Handles the instruction after a call. A call that is the function's last instruction does
+    /// not return, nor does the call after a damaged canary.
     fn after_call(&self, instruction: &Instruction) -> (Way, Vec<u64>) {
         let next = instruction.next_ip();
         if next == self.function.end || self.follows_canary_check(instruction.ip()) {
@@ -290,8 +289,8 @@ impl Search<'_> {
         Ok(next)
     }
 
-    /// Whether some branch comes to `address` because the canary was not what it had been: then
-    /// a call there is one of `__stack_chk_fail`.
+    /// Returns whether some branch leads to `address` because the canary has changed: a call there
+    /// is then a call of `__stack_chk_fail`.
     fn follows_canary_check(&self, address: u64) -> bool {
         self.nodes.values().any(|branch| fails_canary(&self.nodes, branch, address))
     }
@@ -301,7 +300,7 @@ impl Search<'_> {
     }
 }
 
-/// Whether an instruction loads the canary or compares something with it.
+/// Returns whether an instruction loads the canary or compares something with it.
 fn reads_canary(instruction: &Instruction) -> bool {
     (0..instruction.op_count()).any(|operand| instruction.op_kind(operand) == OpKind::Memory)
         && instruction.memory_segment() == Register::FS
@@ -310,7 +309,7 @@ fn reads_canary(instruction: &Instruction) -> bool {
         && instruction.memory_displacement64() == CANARY_OFFSET
 }
 
-/// Whether a branch comes to `address` because the canary is not what it had been.
+/// Returns whether a branch leads to `address` because the canary has changed.
 fn fails_canary(nodes: &BTreeMap<u64, Node>, branch: &Node, address: u64) -> bool {
     let branch = &branch.instruction;
     let unequal = match branch.condition_code() {
@@ -321,7 +320,7 @@ fn fails_canary(nodes: &BTreeMap<u64, Node>, branch: &Node, address: u64) -> boo
     branch.is_jcc_short_or_near() && unequal == address && compares_canary(nodes, branch.ip())
 }
 
-/// Whether the instruction right before `branch` compares the canary with its copy in the
+/// Returns whether the instruction right before `branch` compares the canary with its copy in the
 /// frame: as its operand, or by way of a register that the instruction before it loads.
 fn compares_canary(nodes: &BTreeMap<u64, Node>, branch: u64) -> bool {
     let mut before = nodes.range(..branch).rev().map(|(_, node)| &node.instruction);

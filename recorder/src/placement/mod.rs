@@ -67,7 +67,7 @@ pub(crate) struct Image<'a> {
 }
 
 impl<'a> Image<'a> {
-    /// All that follows from `address` to its segment's end; never empty.
+    /// Returns the bytes from `address` to its segment's end; never empty.
     pub(crate) fn at(&self, address: u64) -> Option<&'a [u8]> {
         self.segments.iter().find_map(|&(start, bytes)| {
             let within = usize::try_from(address.checked_sub(start)?).ok()?;
@@ -76,7 +76,7 @@ impl<'a> Image<'a> {
     }
 }
 
-/// How many bits of an integer count.
+/// The number of relevant bits of an integer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Width {
     /// The low 32, as of an `int`.
@@ -85,11 +85,11 @@ pub(crate) enum Width {
     Long,
 }
 
-/// What the probes of a function must find.
+/// The values that the probes of a function must find.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted<'a> {
     /// The leading integer arguments, at most [`ARGUMENTS`](crate::arch::ARGUMENTS) of them, each
-    /// with as many bits as must still be in its register at the entry. Of an [`Width::Int`] the
+    /// with the bits that must still be in its register at the entry. Of an [`Width::Int`] the
     /// upper bits may have changed: the probe has to ignore them.
     pub(crate) arguments: &'a [Width],
     /// The result, or `None` if only the entry matters.
@@ -100,14 +100,14 @@ pub(crate) struct Wanted<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Placement {
     pub(crate) entry: Entry,
-    /// A call that returns comes through at least one of these, in ascending order. The first
-    /// one that it meets tells its result; others may follow and must be ignored. Other
-    /// functions may share the code of an exit, so a crossing counts only if an entry was seen
-    /// on the same thread with the same rsp plus `frame`. Empty if no result was wanted.
+    /// A call that returns passes at least one of these, in ascending order. The first exit on its
+    /// way has its result; others may follow and must be ignored. Other functions may share the
+    /// code of an exit, so a crossing counts only if an entry was seen on the same thread with the
+    /// same rsp plus `frame`. Empty if no result was wanted.
     pub(crate) exits: Vec<Exit>,
 }
 
-/// Where a call begins. It is met exactly once in each call.
+/// The beginning of a call. It is met exactly once in each call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) address: u64,
@@ -117,19 +117,19 @@ pub(crate) struct Entry {
     pub(crate) emulated: bool,
 }
 
-/// Where a call is over: its result is certain, it calls no other function any more, and it
-/// writes to nothing but its own frame.
+/// The end of a call: its result is certain, it calls no other function any more, and it writes to
+/// nothing but its own frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Exit {
     pub(crate) address: u64,
     /// As in [`Entry`].
     pub(crate) frame: u32,
     pub(crate) result: Location,
-    /// As in [`Entry`]. If it is not, the instruction is a `ret`.
+    /// As in [`Entry`]. If not, the instruction is a `ret`.
     pub(crate) emulated: bool,
 }
 
-/// Where the result is found, with as many bits as were wanted.
+/// The place of the result, with the wanted number of bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Location {
     Register(Reg),
@@ -139,30 +139,30 @@ pub(crate) enum Location {
     Guarded(u32),
 }
 
-/// Why a function's probes could not be placed. Numbers are distances from its first byte, but
-/// for those of [`TailCalls`](Self::TailCalls).
+/// The reason why a function's probes could not be placed. Numbers are distances from its first
+/// byte, except in [`TailCalls`](Self::TailCalls).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Unplaced {
     /// The range is empty, or a way leads out of the image.
     NoCode(i64),
     Undecodable(i64),
-    /// An instruction that does not belong into such functions, or that hides where it goes.
+    /// An instruction that does not belong in such functions, or whose target is unknown.
     Unsupported(i64),
     /// Two instructions share bytes.
     Overlap(i64),
     /// More than this many instructions.
     TooLarge(usize),
-    /// The last instruction is no jump, return or call.
+    /// The last instruction is not a jump, return or call.
     RunsOff(i64),
     /// A branch leads back to the first instruction.
     EntryLoop,
-    /// A `ret` at which it is not certain that rsp is back where it was.
+    /// A `ret` where rsp may differ from its initial value.
     UnknownStack(i64),
     /// A jump whose targets are in a table or in memory.
     Table(i64),
-    /// It is left there into a function whose address is not in the code.
+    /// The function is left there for a function whose address is not in the code.
     IndirectTailCall(i64),
-    /// Some ways, but not all, are left by a jump into another function; this is one.
+    /// Some ways, but not all, end with a jump into another function, for example here.
     TailCall(i64),
     /// All ways out are jumps into other functions, at these addresses.
     TailCalls(Vec<u64>),
@@ -176,7 +176,7 @@ pub(crate) enum Unplaced {
 /// nothing better can be proven.
 ///
 /// # Errors
-/// The result is wanted, and it cannot be proven where it is found or that all ways were seen.
+/// The result is wanted, and its place or the completeness of the ways cannot be proven.
 pub(crate) fn place(
     image: &Image<'_>,
     function: Range<u64>,
@@ -240,7 +240,7 @@ impl Display for Unplaced {
     }
 }
 
-/// A distance from a function's first byte. Parts that the compiler moved away may lie before it.
+/// A distance from a function's first byte. Parts that the compiler moved away may be before it.
 struct Distance(i64);
 
 impl Display for Distance {

@@ -1,14 +1,13 @@
-//! What registers hold, told in terms of what they held at some earlier point.
+//! The contents of registers, in terms of their contents at some earlier point.
 //!
 //! A [`State`] begins with each register holding its own [`Source`] and is carried over one
 //! instruction at a time, or joined with another where ways meet. It forgets freely: a value is
-//! either proven or [`Value::Unknown`]. It rests on the System V calling convention for the
+//! either proven or [`Value::Unknown`]. It relies on the System V calling convention for the
 //! functions that are called, and on nothing else.
 //!
-//! Memory other than the function's own frame is not modelled. A slot of the frame is only
-//! followed in so far as it still holds what it held at the start; a store through any other
-//! pointer is reported as an [`Effect::Elsewhere`], and whoever asks about slots must not go on
-//! past one.
+//! Memory other than the function's own frame is not modelled. A slot of the frame is only followed
+//! while it still has its initial value; a store through any other pointer is reported as an
+//! [`Effect::Elsewhere`], and callers that query slots must not continue past such a store.
 
 use std::collections::BTreeSet;
 
@@ -26,20 +25,20 @@ pub(super) enum Source {
     Slot(i64),
 }
 
-/// What is known of 64 bits.
+/// A known value of 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Value {
     Unknown,
     /// An address: this distance from rsp as it was at the function's first instruction.
     Frame(i64),
-    /// All of what was there at the start.
+    /// All 64 bits of the initial value of a source.
     Whole(Source),
-    /// The low 32 bits of what was there at the start; nothing is known of the upper ones.
+    /// The low 32 bits of the initial value of a source; the upper bits are unknown.
     Low(Source),
 }
 
 impl Value {
-    /// What holds whichever of the two it is.
+    /// Returns the common knowledge of two values.
     pub(super) fn join(self, other: Self) -> Self {
         match (self, other) {
             (one, two) if one == two => one,
@@ -52,7 +51,7 @@ impl Value {
         }
     }
 
-    /// What is known after all but the low 32 bits were replaced.
+    /// Returns the remaining knowledge after all but the low 32 bits were replaced.
     fn low(self) -> Self {
         match self {
             Self::Whole(source) | Self::Low(source) => Self::Low(source),
@@ -61,15 +60,15 @@ impl Value {
     }
 }
 
-/// What an instruction does to the world outside registers and frame.
+/// The effect of an instruction outside registers and frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Effect {
     Nothing,
-    /// It calls, or stores to what may be anywhere.
+    /// A call, or a store to an unknown place.
     Elsewhere,
 }
 
-/// What is known at one point of a function.
+/// The known values at one point of a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct State {
     registers: [Value; 16],
@@ -78,14 +77,14 @@ pub(super) struct State {
 }
 
 impl State {
-    /// At a function's first instruction.
+    /// Returns the state at a function's first instruction.
     pub(super) fn at_entry() -> Self {
         let mut state = Self::all_sources();
         state.set(Reg::RSP, Value::Frame(0));
         state
     }
 
-    /// A new start here: of what was known only the addresses within the frame remain.
+    /// Returns a new start here: only the addresses within the frame remain known.
     pub(super) fn restarted(&self) -> Self {
         let mut state = Self::all_sources();
         for register in Reg::all() {
@@ -96,7 +95,7 @@ impl State {
         state
     }
 
-    /// Each register is a source of its own, but for rsp: it only matters as an address.
+    /// Returns each register as a source of its own, except for rsp: it only matters as an address.
     fn all_sources() -> Self {
         let mut state = Self { registers: [Value::Unknown; 16], overwritten: BTreeSet::new() };
         for register in Reg::all() {
@@ -109,7 +108,7 @@ impl State {
         self.registers[register.number()]
     }
 
-    /// rsp now, less rsp at the function's first instruction. At most 0 in sane code.
+    /// Returns rsp now, less rsp at the function's first instruction. At most 0 in sane code.
     pub(super) fn stack(&self) -> Option<i64> {
         match self.value(Reg::RSP) {
             Value::Frame(offset) => Some(offset),
@@ -117,7 +116,7 @@ impl State {
         }
     }
 
-    /// Keeps what both know. Says whether this one lost something.
+    /// Keeps the common knowledge. Returns whether this state lost something.
     pub(super) fn join(&mut self, other: &Self) -> bool {
         let mut changed = false;
         for (mine, &theirs) in self.registers.iter_mut().zip(&other.registers) {
@@ -130,7 +129,7 @@ impl State {
         changed || self.overwritten.len() != before
     }
 
-    /// Carries the state over one instruction, wherever that goes next.
+    /// Carries the state over one instruction, for any successor.
     pub(super) fn step(
         &mut self,
         instruction: &Instruction,
@@ -154,7 +153,7 @@ impl State {
     }
 
     fn set(&mut self, register: Reg, value: Value) {
-        // With the return address popped it is no longer certain where a `ret` goes.
+        // With the return address popped the target of a `ret` is no longer certain.
         let popped = register == Reg::RSP && !matches!(value, Value::Frame(..=0));
         self.registers[register.number()] = if popped { Value::Unknown } else { value };
     }
@@ -179,7 +178,7 @@ impl State {
         };
         let Some(stack) = self.stack() else { return self.forget(instruction, facts) };
         self.set(Reg::RSP, Value::Frame(stack + 8));
-        // Into rsp itself: what was read, not the sum.
+        // Into rsp itself: the value read, not the sum.
         self.set(target, self.slot(stack, 8));
         Effect::Nothing
     }
@@ -195,7 +194,7 @@ impl State {
         self.set(Reg::RBP, self.slot(frame, 8));
     }
 
-    /// `mov` and `movslq`, with 32 or 64 bits.
+    /// Handles `mov` and `movslq`, with 32 or 64 bits.
     fn transfer(
         &mut self,
         instruction: &Instruction,
@@ -228,7 +227,7 @@ impl State {
         Effect::Nothing
     }
 
-    /// `lea`, `add` and `sub`, as far as they compute addresses within the frame.
+    /// Handles `lea`, `add` and `sub`, as far as they compute addresses within the frame.
     fn arithmetic(
         &mut self,
         instruction: &Instruction,
@@ -251,7 +250,7 @@ impl State {
         Effect::Nothing
     }
 
-    /// Any other instruction: what it may write is no longer known.
+    /// Handles any other instruction: the registers that it may write become unknown.
     fn forget(&mut self, instruction: &Instruction, facts: &mut InstructionInfoFactory) -> Effect {
         let info = facts.info(instruction);
         let mut effect = Effect::Nothing;
@@ -271,8 +270,8 @@ impl State {
         effect
     }
 
-    /// Where in the frame a store goes, if it is certain to stay below the return address. Of
-    /// one with a repeat prefix the size is not known.
+    /// Returns the part of the frame that a store writes, if it is certain to stay below the return
+    /// address. The size of a store with a repeat prefix is unknown.
     fn own_frame(&self, memory: &UsedMemory) -> Option<(i64, i64)> {
         let base = match memory.base() {
             base if memory.index() == Register::None && is_flat(memory.segment()) => {
@@ -287,7 +286,7 @@ impl State {
         (end <= 0).then_some((start, end))
     }
 
-    /// The address of a memory operand, as a distance in the frame.
+    /// Returns the address of a memory operand, as a distance in the frame.
     fn address(&self, instruction: &Instruction) -> Option<i64> {
         let plain =
             instruction.memory_index() == Register::None && is_flat(instruction.memory_segment());
@@ -296,7 +295,7 @@ impl State {
         offset.checked_add(instruction.memory_displacement64() as i64)
     }
 
-    /// What a load from the frame gives.
+    /// Returns the result of a load from the frame.
     fn slot(&self, offset: i64, size: i64) -> Value {
         let end = offset.saturating_add(size);
         let touched = self.overwritten.iter().any(|&(from, to)| from < end && offset < to);
@@ -304,7 +303,7 @@ impl State {
     }
 }
 
-/// Whether a segment's base is zero, as all are in 64-bit mode but these two.
+/// Returns whether a segment's base is zero. In 64-bit mode all are but these two.
 fn is_flat(segment: Register) -> bool {
     !matches!(segment, Register::FS | Register::GS)
 }
@@ -316,7 +315,7 @@ fn writes(access: OpAccess) -> bool {
     )
 }
 
-/// The second operand of 64-bit arithmetic, if it is a number.
+/// Returns the second operand of 64-bit arithmetic, if it is a number.
 fn immediate(instruction: &Instruction) -> Option<i64> {
     match instruction.op1_kind() {
         OpKind::Immediate8to64 | OpKind::Immediate32to64 => Some(instruction.immediate(1) as i64),

@@ -10,14 +10,14 @@ pub(crate) struct Defined {
     pub(crate) index: u16,
     /// Place of its first byte in the file.
     pub(crate) offset: u64,
-    /// Where to probe it, or why only its first byte and its return will do.
+    /// The places to probe it, or the reason why only its first byte and its return can be probed.
     pub(crate) sites: Result<Sites, String>,
     family: Family,
     function: &'static Function,
 }
 
 impl Defined {
-    /// The function with this index in the table; `None` if there is none.
+    /// Returns the function with this index in the table; `None` if there is none.
     pub(crate) fn new(index: u16, offset: u64, sites: Result<Sites, String>) -> Option<Self> {
         let (family, function) = function(index)?;
         Some(Self { index, offset, sites, family, function })

@@ -1,27 +1,28 @@
-//! The symbols that distributions leave in stripped programs for the sake of backtraces: an ELF
-//! file within the section `.gnu_debugdata`, compressed by xz. It has the functions that are in no
-//! other table, at the same addresses.
+//! The symbols that distributions leave in stripped programs for backtraces: an ELF file within the
+//! section `.gnu_debugdata`, compressed by xz. It contains the functions that are in no other
+//! table, at the same addresses.
 
 use std::io::Read;
 
 use lzma_rust2::XzReader;
 use object::{Object, ObjectSection};
 
-/// Memory that decompression may take, in KiB. The largest dictionary that a level of xz(1) uses is
-/// one of 64 MiB.
+/// Memory limit of decompression, in KiB. The largest dictionary that a level of xz(1) uses is 64
+/// MiB.
 const MEMORY_MAX_KIB: u32 = 96 << 10;
 
-/// The largest file within a file. A program of several hundred megabytes has tables of some dozen.
+/// The largest file within a file. A program of several hundred megabytes has tables of a few
+/// dozen.
 const LEN_MAX: u64 = 64 << 20;
 
-/// The file within the file, or `None` if it has none that can be read.
+/// Returns the file within the file, or `None` if it has none that can be read.
 pub(crate) fn of<'data>(elf: &impl Object<'data>) -> Option<Vec<u8>> {
     let section = elf.section_by_name(".gnu_debugdata")?;
     decompress(section.data().ok()?)
 }
 
-/// Returns `None` for what is damaged, or larger than the bounds: a small section can claim to be a
-/// large file.
+/// Returns `None` for damaged data, or data larger than the bounds: a small section can claim to be
+/// a large file.
 fn decompress(section: &[u8]) -> Option<Vec<u8>> {
     let mut output = Vec::new();
     let reader = XzReader::new_mem_limit(section, false, MEMORY_MAX_KIB);
@@ -36,7 +37,7 @@ mod tests {
 
     use super::*;
 
-    /// What xz(1) makes of a number of equal bytes.
+    /// Returns a number of equal bytes, compressed by xz(1).
     fn compressed(len: usize, options: &[&str]) -> Vec<u8> {
         let mut xz = Command::new("xz");
         xz.args(options).arg("--stdout").stdin(Stdio::piped()).stdout(Stdio::piped());

@@ -1,4 +1,4 @@
-//! Where in a file the probed functions are.
+//! The places of the probed functions in a file.
 //!
 //! Probes are attached by file offset, so that a stripped library, a path inside another mount
 //! namespace and a symbol in `.symtab` only are all the same to the kernel.
@@ -27,11 +27,11 @@ use crate::functions::{self, Family, Function, function};
 /// Opens a file whose symbols are of interest.
 ///
 /// # Errors
-/// It cannot be opened, or is no regular file.
+/// It cannot be opened, or is not a regular file.
 pub(crate) fn open(path: &Path) -> anyhow::Result<File> {
     let file = OpenOptions::new()
         .read(true)
-        // Without waiting for somebody to write, if it is a pipe.
+        // If it is a pipe, do not wait for a writer.
         .custom_flags(libc::O_NONBLOCK)
         .open(path)
         .with_context(|| format!("cannot open {}", path.display()))?;
@@ -41,7 +41,7 @@ pub(crate) fn open(path: &Path) -> anyhow::Result<File> {
     Ok(file)
 }
 
-/// A file of which more would have to be read than is read of any. The text ends a sentence about it.
+/// More of a file would have to be read than is allowed. The text ends a sentence about it.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct TooLarge(pub(crate) String);
@@ -50,15 +50,15 @@ pub(crate) struct TooLarge(pub(crate) String);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Symbols {
     pub(crate) functions: Vec<Defined>,
-    /// Of a Go program with TLS, or why that cannot be recorded.
+    /// The layout of a Go program with TLS, or the reason why it cannot be recorded.
     pub(crate) go: Option<Result<Layout, String>>,
 }
 
 impl Symbols {
-    /// Reads the symbols of an ELF file that are of these libraries. `path` is for messages.
+    /// Reads the symbols of an ELF file that belong to these libraries. `path` is for messages.
     ///
     /// # Errors
-    /// The file cannot be read, is not ELF, or is for machines of another kind.
+    /// The file cannot be read, is not ELF, or is for another kind of machine.
     pub(crate) fn read(file: &File, path: &Path, families: &[Family]) -> anyhow::Result<Self> {
         let elf_file = ElfFile::new(file);
         let symbols = Self::of(&elf_file, path, families);
@@ -97,7 +97,7 @@ impl Symbols {
         let defined = |(index, addresses): (u16, Range<u64>)| {
             let (family, function) = function(index)?;
             let offset = code.file_offset(addresses.start)?;
-            // What is proven is tried before it is used, unless there is no other way.
+            // Proven sites are tested before use, unless there is no other way.
             let sites = if family.library().has_self_test() || code.refuses_a_probe(addresses.start)
             {
                 code.sites_of(function, addresses)
@@ -110,29 +110,29 @@ impl Symbols {
         Ok(Self { functions: functions.chain(go_functions).collect(), go })
     }
 
-    /// Whether TLS calls can be recorded with these: at least one that reads or writes data, or
-    /// that tells what others in another file do.
+    /// Returns whether TLS calls can be recorded with these: at least one function reads or writes
+    /// data, or reports the calls of functions in another file.
     pub(crate) fn are_useful(&self) -> bool {
         self.functions.iter().any(|defined| {
             defined.function().carries_data() || defined.family().library().is_split()
         })
     }
 
-    /// Whether some are to be probed within that can be tried before.
+    /// Returns whether some functions are to be probed within, and can be tested before.
     pub(crate) fn have_self_test(&self) -> bool {
         self.functions
             .iter()
             .any(|defined| defined.family().library().has_self_test() && defined.sites.is_ok())
     }
 
-    /// The libraries of which there is something.
+    /// Returns the libraries with at least one function.
     pub(crate) fn families(&self) -> impl Iterator<Item = Family> {
         let has = |family: &Family| self.functions.iter().any(|known| known.family() == *family);
         Family::all().filter(has)
     }
 
-    /// The functions of the file's library that it lacks, except for optional ones, and for
-    /// libraries whose functions are in several files.
+    /// Returns the functions of the file's library that are missing, except for optional functions,
+    /// and for libraries whose functions are in several files.
     pub(crate) fn missing(&self) -> Vec<&'static str> {
         let here: Vec<_> = self.families().filter(|family| !family.library().is_split()).collect();
         let has =
@@ -144,7 +144,7 @@ impl Symbols {
     }
 }
 
-/// The addresses of what was found so far of the table's functions.
+/// The addresses of the functions of the table that were found so far.
 struct Found {
     wanted: HashMap<&'static str, u16>,
     addresses: HashMap<u16, Range<u64>>,
@@ -160,7 +160,7 @@ impl Found {
         }
     }
 
-    /// Adds what the symbol tables of a file have.
+    /// Adds the functions in the symbol tables of a file.
     fn add<'data>(&mut self, elf: &impl Object<'data>) {
         for symbol in elf.dynamic_symbols().chain(elf.symbols()) {
             if !symbol.is_definition() {
@@ -220,7 +220,7 @@ mod tests {
         assert!(read("/no/such/file").unwrap_err().to_string().contains("cannot open"));
     }
 
-    /// A program whose table of symbols claims to be larger than anything that is read, in a file that
+    /// A program whose table of symbols claims to be larger than the read limit, in a file that
     /// takes no room.
     #[test]
     fn a_table_beyond_the_bound_is_refused_and_not_read() {
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn programs_for_other_machines_are_refused() {
-        /// Where an ELF header says the machine, and 32-bit ARM.
+        /// The place of the machine in an ELF header, and the number of 32-bit ARM.
         const MACHINE: usize = 18;
         const ARM: u8 = 40;
         let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! The sites of a file's functions: what `placement` proves of their code, in terms of the file
-//! and of the kernel side.
+//! The sites of a file's functions: the places that `placement` proves, in terms of the file and of
+//! the kernel side.
 
 use std::ops::Range;
 
@@ -11,16 +11,16 @@ use crate::functions::{self, Count, Fd, Function, Kind, Output, Side};
 use crate::kernel::skel::types::site_result;
 use crate::placement::{self, Image, Location, Placement, Unplaced, Wanted, Width, place};
 
-/// Where to probe a function, by places in the file.
+/// The places to probe a function, as offsets in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sites {
     pub(crate) entry: Entry,
-    /// Empty where only the entry matters, and where a call ends with that of another function of
-    /// the table, which tells the rest.
+    /// Empty if only the entry matters, or if a call ends with a call of another function of the
+    /// table, which reports the rest.
     pub(crate) exits: Vec<Exit>,
 }
 
-/// Where a call begins.
+/// The beginning of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) offset: u64,
@@ -28,29 +28,29 @@ pub(crate) struct Entry {
     pub(crate) frame: u32,
 }
 
-/// Where a call is over.
+/// The end of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Exit {
     pub(crate) offset: u64,
     /// As in [`Entry`].
     pub(crate) frame: u32,
-    /// Where the result is, and if that is on the stack, how many bytes above the stack pointer.
+    /// The place of the result, and on the stack its distance from the stack pointer in bytes.
     pub(crate) result: (site_result, u32),
 }
 
 /// The code of an ELF file.
 pub(crate) struct Code<'data> {
     image: Image<'data>,
-    /// Addresses, and where the file has them.
+    /// Addresses, and their offsets in the file.
     segments: Vec<(Range<u64>, u64)>,
     /// Addresses of the functions of the table.
     exports: Vec<(u64, &'static str)>,
-    /// Names of the functions that the entries of the global offset table stand for.
+    /// Names of the functions for the entries of the global offset table.
     imports: Vec<(u64, String)>,
 }
 
 impl<'data> Code<'data> {
-    /// The code of a file, in which the functions of the table have these addresses.
+    /// Returns the code of a file in which the functions of the table have these addresses.
     pub(crate) fn of(
         elf: &impl Object<'data>,
         exports: Vec<(u64, &'static str)>,
@@ -87,15 +87,15 @@ impl<'data> Code<'data> {
         Some(offset + (address - range.start))
     }
 
-    /// Whether the kernel refuses a probe on the instruction at this address.
+    /// Returns whether the kernel refuses a probe on the instruction at this address.
     pub(crate) fn refuses_a_probe(&self, address: u64) -> bool {
         self.image.at(address).is_some_and(is_refused)
     }
 
-    /// The sites of the function that occupies these addresses.
+    /// Returns the sites of the function that occupies these addresses.
     ///
     /// # Errors
-    /// A clause that says why there are none.
+    /// A clause with the reason.
     pub(crate) fn sites_of(
         &self,
         function: &Function,
@@ -112,7 +112,8 @@ impl<'data> Code<'data> {
             .ok_or_else(|| "is not in the file".into())
     }
 
-    /// Whether these are all functions of the table that tell of the end of a call of this one.
+    /// Returns whether these are all functions of the table that report the end of a call of this
+    /// function.
     fn are_told(&self, function: &Function, targets: &[u64]) -> bool {
         targets.iter().all(|&target| {
             let exported = self.exports.iter().find(|&&(address, _)| address == target);
@@ -122,13 +123,13 @@ impl<'data> Code<'data> {
         })
     }
 
-    /// The name of the function to which a stub leads, if the file has it: only then it is probed
-    /// with the others.
+    /// Returns the name of the function to which a stub leads, if it is in this file: only then it
+    /// is probed with the others.
     fn own_stub_name(&self, address: u64) -> Option<&str> {
         self.stub_name(address).filter(|stub| self.exports.iter().any(|(_, name)| name == stub))
     }
 
-    /// The name of the function to which a stub of the procedure linkage table leads.
+    /// Returns the name of the function to which a stub of the procedure linkage table leads.
     fn stub_name(&self, address: u64) -> Option<&str> {
         let slot = stub_slot(self.image.at(address)?, address)?;
         let (_, name) = self.imports.iter().find(|&&(address, _)| address == slot)?;
@@ -151,7 +152,7 @@ impl<'data> Code<'data> {
     }
 }
 
-/// What the kernel side reads at the sites of a function.
+/// Returns the values that the kernel side reads at the sites of a function.
 fn wanted(function: &Function) -> Wanted<'static> {
     use Width::{Int, Long};
     let width = if function.wide { Long } else { Int };
@@ -178,7 +179,7 @@ fn wanted(function: &Function) -> Wanted<'static> {
     Wanted { arguments, result }
 }
 
-/// In the kernel side's terms; `None` for registers that hold no result at any exit.
+/// Returns the kernel side's form; `None` for registers that hold no result at any exit.
 fn result(location: Location) -> Option<(site_result, u32)> {
     Some(match location {
         Location::Register(register) => (register.site_result()?, 0),
@@ -269,7 +270,7 @@ mod tests {
         assert!(code.sites_of(function("SSL_free"), START..START + 16).is_ok());
     }
 
-    /// `SSL_read` is a jump over the code before it to what stands there.
+    /// Returns an `SSL_read` that is a jump over the code before it to a target.
     fn jumping_to(target: &[u8]) -> (Vec<u8>, Range<u64>) {
         let back = -(target.len() as i32 + 5);
         let bytes = [target, &[0xe9], &back.to_le_bytes()].concat();
@@ -284,7 +285,7 @@ mod tests {
         let read = function("SSL_read");
         let reason = "leaves only by jumps to other functions";
         assert_eq!(code.sites_of(read, addresses.clone()), Err(reason.into()));
-        // The other direction, and not even data.
+        // The other direction, and functions without data.
         for other in ["SSL_write_ex", "SSL_do_handshake", "SSL_free"] {
             code.exports = vec![(START, other)];
             assert_eq!(code.sites_of(read, addresses.clone()), Err(reason.into()), "{other}");
@@ -293,7 +294,7 @@ mod tests {
         let sites = code.sites_of(read, addresses.clone()).unwrap();
         assert_eq!(sites.exits, []);
         assert_eq!(sites.entry, Entry { offset: OFFSET + 1, frame: 0 });
-        // Its result is the count, and nothing of the table tells that of a peek.
+        // Its result is the count, and no function of the table reports that of a peek.
         code.exports = vec![(START, "SSL_peek")];
         assert_eq!(code.sites_of(read, addresses), Err(reason.into()));
     }

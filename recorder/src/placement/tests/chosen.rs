@@ -1,4 +1,4 @@
-//! Small functions that tempt to a wrong place.
+//! Small functions that invite a wrong place.
 
 use super::super::{Entry, Exit, Image, Location, Placement, Reg, Unplaced, Wanted, Width, place};
 use super::machine::{Condition, Op, R, RAX, RBP, RSP, assemble};
@@ -13,7 +13,7 @@ const RDI: R = 7;
 const POINTER: &[Width] = &[Width::Long];
 const READ: &[Width] = &[Width::Long, Width::Long, Width::Int];
 
-/// Places a function, and says its places by the index of the operation.
+/// Places a function, and returns its places by the index of the operation.
 fn placed(ops: &[Op], arguments: &[Width], result: Option<Width>) -> Result<Found, Unplaced> {
     let code = assemble(ops, START);
     let index = |address| code.addresses.iter().position(|&at| at == address).unwrap();
@@ -27,7 +27,7 @@ fn place_bytes(bytes: &[u8], wanted: Wanted<'_>) -> Result<Placement, Unplaced> 
     place(&image, START..START + bytes.len() as u64, wanted)
 }
 
-/// The entry, of a function without arguments whose result does not matter.
+/// Returns the entry of a function without arguments whose result does not matter.
 fn entry_of(bytes: &[u8]) -> Entry {
     place_bytes(bytes, Wanted { arguments: &[], result: None }).unwrap().entry
 }
@@ -199,7 +199,7 @@ fn a_slot_that_is_written_again_does_not_tell_the_result() {
 
 #[test]
 fn an_exit_lies_behind_the_last_call_and_the_last_store() {
-    // Kept in rbx, the result is certain long before; what it counts may still be written.
+    // Kept in rbx, the result is certain long before; the counted bytes may still be written.
     let call = [Op::Jump(1), Op::Call, Op::Copy(RAX, RBX), Op::Return];
     assert_eq!(Found::exits(&call), [(3, 0, EAX)]);
     let store = [Op::Jump(1), Op::Store(RCX, 0, RDX), Op::Return];
@@ -384,7 +384,7 @@ fn whatever_its_code_a_function_has_an_entry() {
 
 #[test]
 fn what_a_call_behind_a_check_for_other_things_leaves_is_not_ignored() {
-    // As behind a canary's check, but for the check.
+    // As after a canary's check, but without the check.
     let ops = [
         Op::Set(RAX, 1),
         Op::Test(RDX),
@@ -396,7 +396,7 @@ fn what_a_call_behind_a_check_for_other_things_leaves_is_not_ignored() {
     assert_eq!(Found::exits(&ops), [(3, 0, EAX), (5, 0, EAX)]);
     let canary = [ops[0], Op::CompareCanary(RDX), ops[2], ops[3], ops[4], ops[5]];
     assert_eq!(Found::exits(&canary), [(2, 0, EAX)]);
-    // A call for the canary's sake that is used for other things as well.
+    // A call for a failed canary that is used for other purposes as well.
     let mut shared = canary.to_vec();
     shared[0] = Op::Branch(Condition::Equal, 4);
     let refused = placed(&shared, &[], Some(Width::Int));
@@ -412,7 +412,7 @@ fn parts_elsewhere_are_followed() {
     let function = START..START + near.len() as u64;
     let wanted = Wanted { arguments: &[], result: Some(Width::Int) };
     let exits = place(&image, function.clone(), wanted).unwrap().exits;
-    // The branch is no exit, for rax may change behind it; the jump back is not on all ways.
+    // The branch is not an exit, for rax may change after it; the jump back is not on all ways.
     assert_eq!(exits.len(), 1);
     assert_eq!((exits[0].address, exits[0].emulated), (START + 8, false));
     let image = Image { segments: vec![(START, &near)] };

@@ -1,4 +1,4 @@
-//! Functions of real libraries, from `testdata/placement`, and the sites that they must get.
+//! Functions of real libraries, from `testdata/placement`, and their expected sites.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::{Image, Unplaced, Wanted, Width, place};
 
-/// What is wanted of each function: as little as what the recorder looks at.
+/// Returns the wanted values of each function: the same as the recorder's.
 fn wanted(function: &str) -> Wanted<'static> {
     use Width::{Int, Long};
     let (arguments, result): (&[Width], _) = match function {
@@ -65,7 +65,7 @@ fn read(path: &Path) -> Vec<Body> {
     bodies
 }
 
-/// The sites of a function, or why it has none, in one line.
+/// Returns the sites of a function, or why it has none, in one line.
 fn sites(body: &Body) -> String {
     let segments = body.segments.iter().map(|(start, bytes)| (*start, bytes.as_slice())).collect();
     let placement = match place(&Image { segments }, body.range.clone(), wanted(&body.name)) {

@@ -1,7 +1,7 @@
-//! A machine that runs small functions, to find out what they really do.
+//! A machine that runs small functions, to find out their real effects.
 //!
-//! It shares nothing with the analysis: it knows the operations by their own names and is told
-//! only at which of them the probes are. Values, flags and memory are concrete.
+//! It shares nothing with the analysis: it has its own names for the operations, and receives only
+//! the positions of the probes. Values, flags and memory are concrete.
 
 use std::collections::HashMap;
 
@@ -49,7 +49,7 @@ pub(super) enum Op {
     Store(R, i32, R),
     StoreLow(R, i32, R),
     Test(R),
-    /// The second, if the flags say above zero.
+    /// The second, if the flags mean above zero.
     MoveIfAbove(R, R),
     CompareCanary(R),
     Leave,
@@ -103,7 +103,7 @@ fn low(r: R) -> AsmRegister32 {
     ][r]
 }
 
-/// Code at an address, and where each operation came to lie.
+/// Code at an address, and the place of each operation.
 pub(super) struct Assembled {
     pub(super) bytes: Vec<u8>,
     pub(super) addresses: Vec<u64>,
@@ -162,7 +162,7 @@ fn r64_low_byte() -> iced_x86::code_asm::AsmRegister8 {
     iced_x86::code_asm::registers::gpr8::al
 }
 
-/// Why a run ended.
+/// The reason why a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     /// At a `ret`, with rsp where it was at the beginning.
@@ -176,7 +176,7 @@ pub(super) enum End {
 pub(super) struct Machine {
     pub(super) registers: [u64; 16],
     memory: HashMap<u64, u8>,
-    /// The outcome of the last comparison, or of whatever else set the flags.
+    /// The outcome of the last comparison, or of another operation that set the flags.
     compared: i64,
     seed: u64,
     /// rsp at the beginning.
@@ -188,7 +188,7 @@ pub(super) struct Machine {
 /// The most operations of one run; loops may be endless.
 const FUEL: usize = 400;
 
-/// Memory below the stack's beginning, as far as it counts as the function's frame.
+/// Memory below the stack's beginning that counts as the function's frame.
 const FRAME: u64 = 0x1_0000;
 
 impl Machine {
@@ -251,7 +251,7 @@ impl Machine {
         value
     }
 
-    /// Runs a function to its end. `watch` sees the machine before each operation.
+    /// Runs a function to its end. `watch` is called with the machine before each operation.
     pub(super) fn run(&mut self, ops: &[Op], mut watch: impl FnMut(usize, &Self)) -> End {
         let mut index = 0;
         for _ in 0..FUEL {
@@ -328,7 +328,7 @@ impl Machine {
         }
     }
 
-    /// The called function leaves what it likes in the registers that are its own.
+    /// Sets the registers that a called function may change to arbitrary values.
     fn call(&mut self) {
         self.effects += 1;
         for r in [0, 1, 2, 6, 7, 8, 9, 10, 11] {

@@ -1,4 +1,4 @@
-//! Random functions, placed by their bytes and run by the machine: what was proven must be so.
+//! Random functions, placed by their bytes and run by the machine: every proof must hold.
 
 use super::super::{Exit, Image, Location, Placement, Wanted, Width, place};
 use super::machine::{
@@ -14,8 +14,8 @@ const RUNS: u64 = 24;
 
 const ARGUMENT_WIDTHS: [Width; 3] = [Width::Long, Width::Long, Width::Int];
 
-/// Makes functions as compilers do, more or less: a frame, blocks with branches among them, and
-/// ways out; with something out of place now and then.
+/// Generates functions similar to those of compilers: a frame, blocks with branches among them, and
+/// ways out; sometimes with an unexpected instruction.
 struct Author {
     seed: u64,
     ops: Vec<Op>,
@@ -77,7 +77,7 @@ impl Author {
         }
     }
 
-    /// Something that computes.
+    /// Adds an instruction that computes.
     fn plain(&mut self) {
         let (to, from) = (self.register(), self.register());
         let number = self.pick(5) as i32 - 2;
@@ -132,7 +132,7 @@ impl Author {
         ][self.pick(5) as usize]
     }
 
-    /// `if (ret > 0) ret = count;`, and what resembles it.
+    /// Adds `if (ret > 0) ret = count;`, or a similar sequence.
     fn count_or_error(&mut self) {
         let tested = if self.chance(85) { RAX } else { self.register() };
         self.ops.push(Op::Test(tested));
@@ -172,13 +172,13 @@ impl Author {
         self.ops.push(Op::Return);
     }
 
-    /// The end of all functions with a canary, or something else that does not come back.
+    /// Adds the end of all functions with a canary, or something else that does not return.
     fn failure(&mut self) {
         let op = if self.chance(70) { Op::Call } else { Op::Trap };
         self.ops.push(op);
     }
 
-    /// Gives branches that lack one a target: mostly forwards, sometimes anywhere.
+    /// Sets a target for branches without one: mostly forwards, sometimes anywhere.
     fn aim_branches(&mut self, starts: &[usize]) {
         for index in 0..self.ops.len() {
             let ahead: Vec<usize> = starts.iter().copied().filter(|&start| start > index).collect();
@@ -193,7 +193,7 @@ impl Author {
         }
     }
 
-    /// Now and then replaces an instruction by one that does not belong there.
+    /// Sometimes replaces an instruction by another that does not belong there.
     fn disturb(&mut self) {
         while self.chance(25) {
             let index = self.pick(self.ops.len() as u64 - 1) as usize;
@@ -231,7 +231,7 @@ fn bits(value: u64, width: Width) -> u64 {
     }
 }
 
-/// What a run told about a placement.
+/// The observations of a run with a placement.
 struct Run<'a> {
     code: &'a Assembled,
     placement: &'a Placement,

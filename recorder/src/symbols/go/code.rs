@@ -1,6 +1,6 @@
-//! Where in the code of a Go function to probe it.
+//! The places to probe in the code of a Go function.
 //!
-//! Its entry is the jump in its prologue. That asks for more stack where there is too little:
+//! Its entry is the jump in its prologue, which requests more stack if necessary:
 //!
 //! ```text
 //! cmp  rsp, [r14+10h]        or lea r12, [rsp-128h] and cmp r12, [r14+10h]
@@ -9,13 +9,12 @@
 //! more: (spill arguments) call runtime.morestack (reload them) jmp start
 //! ```
 //!
-//! Where it is taken the function begins anew after that, which the kernel side tells by the flags.
-//! The prologue also proves that the function has the register ABI, since only there is the
-//! goroutine in r14.
+//! If the jump is taken the function begins again afterwards, which the kernel side detects from
+//! the flags. The prologue also proves that the function has the register ABI, since only there is
+//! the goroutine in r14.
 //!
-//! Its exits are its RET instructions, all of which decoding from the first byte to the last finds:
-//! there is no data in Go's code, and a panic that was recovered from leaves by one that no jump
-//! leads to.
+//! Its exits are its RET instructions. Decoding from the first byte to the last finds all of them:
+//! there is no data in Go's code, and a recovered panic leaves by a RET that no jump leads to.
 
 use std::ops::Range;
 
@@ -23,7 +22,7 @@ use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, OpKind, 
 
 use crate::arch::{GO_GOROUTINE, GO_SCRATCH, STACK_POINTER};
 
-/// Where `runtime.g` has the limit with which a prologue compares.
+/// Offset in `runtime.g` of the limit that a prologue compares with.
 const STACK_GUARD: u64 = 0x10;
 
 /// Places, by address.
@@ -35,10 +34,10 @@ pub(super) struct Places {
     pub(super) calls: Vec<u64>,
 }
 
-/// The places of the function that has this code.
+/// Returns the places of the function with this code.
 ///
 /// # Errors
-/// A clause that says why there are none.
+/// A clause with the reason.
 pub(super) fn places(code: &[u8], addresses: Range<u64>) -> Result<Places, String> {
     let mut decoder = Decoder::with_ip(64, code, addresses.start, DecoderOptions::NONE);
     let instructions: Vec<Instruction> = decoder.iter().collect();
@@ -53,7 +52,7 @@ pub(super) fn places(code: &[u8], addresses: Range<u64>) -> Result<Places, Strin
             FlowControl::Return => places.exits.push(instruction.ip()),
             FlowControl::Call => places.calls.push(instruction.near_branch_target()),
             FlowControl::UnconditionalBranch | FlowControl::ConditionalBranch => {
-                // Also shows that the instructions are what they seem: jumps lead to them.
+                // Also shows that the code was decoded correctly: jumps lead to instructions.
                 let target = instruction.near_branch_target();
                 if instructions.binary_search_by_key(&target, Instruction::ip).is_err() {
                     return Err(format!("is left by a jump at +{:#x}", distance(instruction)));
@@ -68,7 +67,7 @@ pub(super) fn places(code: &[u8], addresses: Range<u64>) -> Result<Places, Strin
     Ok(places)
 }
 
-/// The jump in the prologue, if there is one.
+/// Returns the jump in the prologue, if there is one.
 fn entry(instructions: &[Instruction]) -> Option<u64> {
     // A frame too large for one subtraction takes a few more instructions.
     const PROLOGUE_MAX: usize = 8;
@@ -89,10 +88,10 @@ fn is_stack_check(instruction: &Instruction) -> bool {
         && instruction.memory_displacement64() == STACK_GUARD
 }
 
-/// Whether these write to anything but r12 and flags.
+/// Returns whether these write to anything but r12 and flags.
 fn changes_arguments(before: &[Instruction]) -> bool {
     before.iter().any(|instruction| match instruction.flow_control() {
-        // To the call for more stack, where the frame would wrap around.
+        // To the call for more stack, if the frame would wrap around.
         FlowControl::ConditionalBranch => false,
         FlowControl::Next => {
             instruction.op0_kind() != OpKind::Register || instruction.op0_register() != GO_SCRATCH

@@ -1,8 +1,8 @@
-//! An ELF file as the memory of a process that maps it, as far as Go's tables need that.
+//! An ELF file as the memory of a process that maps it, as far as Go's tables need it.
 //!
-//! Linker and strip may take section headers away, and in position-independent programs the file
-//! has zeros where relocations put addresses. So segments and the dynamic section are what counts
-//! here; sections only help where they are. Only little-endian 64-bit files are read.
+//! Linker and strip may remove section headers, and in position-independent programs the file has
+//! zeros where relocations put addresses. So segments and the dynamic section are used here;
+//! sections only help if present. Only little-endian 64-bit files are read.
 
 use std::cell::OnceCell;
 use std::ops::Range;
@@ -39,7 +39,7 @@ pub(super) struct Image<'data, R: ReadRef<'data>> {
     data: R,
     segments: Vec<Segment>,
     sections: Vec<Section>,
-    /// Where the table of relocations is, and its size.
+    /// Place and size of the table of relocations.
     rela: Option<(u64, u64)>,
     relocations: OnceCell<Vec<(u64, u64)>>,
     phantom: std::marker::PhantomData<&'data ()>,
@@ -49,7 +49,7 @@ impl<'data, R: ReadRef<'data>> Image<'data, R> {
     /// Reads the headers.
     ///
     /// # Errors
-    /// It is no ELF file of the right kind, or is cut.
+    /// It is not an ELF file of the right kind, or is truncated.
     pub(super) fn parse(data: R) -> Result<Self> {
         let header = Header::parse(data)?;
         let endian = header.endian()?;
@@ -71,7 +71,7 @@ impl<'data, R: ReadRef<'data>> Image<'data, R> {
             relocations: OnceCell::new(),
             phantom: std::marker::PhantomData,
         };
-        // A file without section headers, or with broken ones, is mapped all the same.
+        // A file without section headers, or with broken headers, is still mapped.
         if let Ok(sections) = header.sections(endian, data) {
             for section in sections.iter().filter(|section| section.sh_addr(endian) != 0) {
                 let Ok(name) = sections.section_name(endian, section) else { continue };
@@ -90,23 +90,23 @@ impl<'data, R: ReadRef<'data>> Image<'data, R> {
         Ok(image)
     }
 
-    /// The parts of the file that are mapped.
+    /// Returns the parts of the file that are mapped.
     pub(super) fn segments(&self) -> &[Segment] {
         &self.segments
     }
 
-    /// Whether the names of its parts are still there.
+    /// Returns whether the names of its parts are still there.
     pub(super) fn has_sections(&self) -> bool {
         !self.sections.is_empty()
     }
 
-    /// The addresses of the first section that has one of these names.
+    /// Returns the addresses of the first section with one of these names.
     pub(super) fn section(&self, names: &[&str]) -> Option<Range<u64>> {
         let is_named = |section: &&Section| names.iter().any(|n| n.as_bytes() == section.name);
         self.sections.iter().find(is_named).map(|section| section.addresses.clone())
     }
 
-    /// The bytes that the file has for these addresses, before relocation.
+    /// Returns the file's bytes for these addresses, before relocation.
     pub(super) fn bytes(&self, addresses: Range<u64>) -> Option<&'data [u8]> {
         let size = addresses.end.checked_sub(addresses.start)?;
         self.data.read_bytes_at(self.file_offset(addresses.start)?, size).ok().filter(|_| {
@@ -117,19 +117,19 @@ impl<'data, R: ReadRef<'data>> Image<'data, R> {
         })
     }
 
-    /// The bytes from an address to the end of its segment.
+    /// Returns the bytes from an address to the end of its segment.
     pub(super) fn bytes_from(&self, address: u64) -> Option<&'data [u8]> {
         let segment = self.segment_of(address)?;
         self.bytes(address..segment.addresses.end)
     }
 
-    /// The place in the file from which an address is mapped.
+    /// Returns the place in the file from which an address is mapped.
     pub(super) fn file_offset(&self, address: u64) -> Option<u64> {
         let segment = self.segment_of(address)?;
         segment.offset.checked_add(address - segment.addresses.start)
     }
 
-    /// The word at an address, after relocation.
+    /// Returns the word at an address, after relocation.
     pub(super) fn word(&self, address: u64) -> Option<u64> {
         let relocations = self.relocations();
         if let Ok(index) = relocations.binary_search_by_key(&address, |&(place, _)| place) {
@@ -138,7 +138,7 @@ impl<'data, R: ReadRef<'data>> Image<'data, R> {
         word_at(self.bytes(address..address.checked_add(8)?)?, 0)
     }
 
-    /// The aligned addresses at which this word is, after relocation, outside of code.
+    /// Returns the aligned addresses at which this word is, after relocation, outside of code.
     pub(super) fn places_of(&self, word: u64) -> Vec<u64> {
         let relocated = self.relocations().iter().filter(|&&(_, value)| value == word);
         let mut places: Vec<u64> = relocated.map(|&(place, _)| place).collect();
@@ -157,7 +157,7 @@ impl<'data, R: ReadRef<'data>> Image<'data, R> {
         self.segments.iter().find(|segment| segment.addresses.contains(&address))
     }
 
-    /// Places and what relocations put there, in the order of the places.
+    /// Returns the places and values of relocations, in the order of the places.
     fn relocations(&self) -> &[(u64, u64)] {
         self.relocations.get_or_init(|| {
             let table = self.rela.and_then(|(address, size)| {
@@ -177,12 +177,12 @@ impl<'data, R: ReadRef<'data>> Image<'data, R> {
     }
 }
 
-/// The word at a place in some bytes.
+/// Returns the word at a place in some bytes.
 pub(super) fn word_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-/// The half word at a place in some bytes.
+/// Returns the half word at a place in some bytes.
 pub(super) fn half_word_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }

@@ -1,8 +1,8 @@
-//! Where `crypto/tls.Conn` has what a handshake makes known, by the version of Go.
+//! Offsets of the fields of `crypto/tls.Conn` that a handshake sets, by the version of Go.
 //!
-//! Each row is what a program that such a Go built was told by `reflect`
+//! Each row is the output of `reflect` in a program built by such a Go
 //! (`testdata/peers/go/layout.go`): 1.19.8, 1.21.13, 1.22.10, 1.23.9, 1.24.11, 1.25.5, 1.26.6 and
-//! 1.27.3. Of versions that were not at hand nothing is read: no name rather than a wrong one.
+//! 1.27.3. Nothing is read for versions that were not at hand: no name rather than a wrong name.
 
 use super::version::Version;
 use crate::kernel::skel::types::go_layout;
@@ -18,7 +18,7 @@ const ROWS: [(u32, Option<[u32; 4]>); 7] = [
     (28, None),
 ];
 
-/// Places in a `Conn`. All 0 where they are not known.
+/// Offsets in a `Conn`. All 0 if they are unknown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Layout {
     server_name: u32,
@@ -28,7 +28,7 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Those in programs of a version.
+    /// Returns the offsets in programs of a version.
     pub(super) fn of(version: Option<Version>) -> Self {
         let row = version.and_then(|version| {
             let (_, row) = ROWS.iter().rev().find(|(first, _)| *first <= version.minor)?;
@@ -38,7 +38,7 @@ impl Layout {
         Self { server_name, alpn, version, cipher }
     }
 
-    /// As the kernel side has it.
+    /// Returns the kernel side's form.
     pub(crate) fn for_kernel(self) -> go_layout {
         let Self { server_name, alpn, version, cipher } = self;
         go_layout { server_name, alpn, version, cipher }

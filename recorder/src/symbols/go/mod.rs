@@ -1,13 +1,13 @@
-//! Go programs: which functions of `crypto/tls` they have, and where to probe them.
+//! Go programs: the functions of `crypto/tls` in them, and the places to probe them.
 //!
-//! Each program carries its own copy of the package, so the executable is what is probed. Its
-//! functions are found in the table that the runtime needs for stack traces ([`pclntab`]), which
-//! stripping leaves alone, in what the file looks like in memory ([`image`]); [`code`] says where
-//! to probe them; [`version`] and [`layout`] where a connection has its server name. What the
-//! kernel side does at the probes stands in `bpf/go.h`.
+//! Each program carries its own copy of the package, so the executable is probed. Its functions are
+//! found in the table that the runtime needs for stack traces ([`pclntab`]), which stripping leaves
+//! alone, in the file's image in memory ([`image`]). [`code`] returns the places to probe;
+//! [`version`] and [`layout`] the offset of a connection's server name. The kernel side at the
+//! probes is described in `bpf/go.h`.
 //!
-//! Only amd64 from Go 1.17 on, when arguments came to be passed in registers. Return probes are
-//! never used: they end a Go program as soon as its stack moves.
+//! Only amd64 from Go 1.17 on, which introduced arguments in registers. Return probes are never
+//! used: they end a Go program as soon as its stack moves.
 
 mod code;
 mod image;
@@ -30,7 +30,7 @@ use crate::symbols::sites::{Entry, Exit, Sites};
 /// Go 1.17: the first with the register ABI.
 const FIRST: Version = Version { minor: 17 };
 
-/// Some of these every Go program has.
+/// Every Go program has some of these.
 const SECTIONS: [&str; 4] =
     [".go.buildinfo", ".note.go.buildid", ".gopclntab", ".data.rel.ro.gopclntab"];
 
@@ -41,7 +41,7 @@ const CLIENT: &str = "crypto/tls.(*Conn).clientHandshake";
 const SERVER: &str = "crypto/tls.(*Conn).serverHandshake";
 const CLOSE: &str = "crypto/tls.(*Conn).Close";
 
-/// What a Go program has of TLS.
+/// The TLS functions of a Go program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Program {
     /// Its functions, each with sites.
@@ -49,10 +49,10 @@ pub(crate) struct Program {
     pub(crate) layout: Layout,
 }
 
-/// What there is to be probed in a file. `None` if it is no Go program, or has no TLS.
+/// Returns the functions to probe in a file. `None` if it is not a Go program, or has no TLS.
 ///
 /// # Errors
-/// A clause that says why its TLS cannot be recorded.
+/// A clause with the reason why its TLS cannot be recorded.
 pub(crate) fn read<'data>(data: impl ReadRef<'data>) -> Result<Option<Program>, String> {
     let Ok(image) = Image::parse(data) else { return Ok(None) };
     if image.has_sections() && image.section(&SECTIONS).is_none() {
@@ -113,10 +113,10 @@ impl Found {
     }
 }
 
-/// Whether `Write` leaves it to `writeRecordLocked` to write, as it does unless the compiler has
-/// put that into it. Better that than `Write`: it runs with the lock for the direction held, so
-/// that of two goroutines that write at once the first one is first, and only once the handshake is
-/// done.
+/// Returns whether `Write` leaves the writing to `writeRecordLocked`, as it does unless the
+/// compiler has inlined that. `writeRecordLocked` is the better place. It runs with the lock for
+/// the direction held, so that concurrent writes of two goroutines are recorded in order, and only
+/// once the handshake is done.
 fn writes_by_records(functions: &[Found]) -> bool {
     let by_name = |name| functions.iter().find(|function| function.name == name);
     let calls = by_name(WRITE).and_then(|write| Some(&write.places.as_ref().ok()?.calls));

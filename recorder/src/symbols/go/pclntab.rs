@@ -2,9 +2,9 @@
 //! `runtime.pclntab`, read by the names of functions.
 //!
 //! There are three headers: that of Go 1.16 and 1.17, which has absolute addresses; that of 1.18,
-//! with distances from the start of the code; and that of 1.20, the same but for the magic. Go
-//! 1.26 and later leave the start of the code out of it; then only the module's data has it.
-//! `debug/gosym` is the reference.
+//! with distances from the start of the code; and that of 1.20, the same but for the magic. Go 1.26
+//! and later omit the start of the code; then only the module's data has it. `debug/gosym` is the
+//! reference.
 
 use std::ops::Range;
 
@@ -14,11 +14,12 @@ use super::image::{Image, half_word_at, word_at};
 
 /// Names of the section, in programs at fixed and at any addresses.
 const SECTIONS: [&str; 2] = [".gopclntab", ".data.rel.ro.gopclntab"];
-/// The linker aligns the table by this, and others that take it into a section of theirs keep to
-/// that.
+/// The linker aligns the table by this, and linkers that put it into a section of their own keep
+/// the alignment.
 const ALIGNMENT: usize = 8;
 
-/// Behind the magic: two bytes of padding, the size of the smallest instruction, that of a pointer.
+/// Follows the magic: two bytes of padding, the size of the smallest instruction, that of a
+/// pointer.
 const AMD64: [u8; 4] = [0, 0, 1, 8];
 
 /// Places in the header.
@@ -30,7 +31,7 @@ const TEXT_START: usize = 24;
 const MODULE_FIRST: u64 = 160;
 const MODULE_TEXT: u64 = 176;
 
-/// More functions are in no program.
+/// No program has more functions.
 const COUNT_MAX: u64 = 1 << 24;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +53,7 @@ impl Format {
         }
     }
 
-    /// Places in the header: the offsets of the names, and of the functions.
+    /// Returns the places in the header: the offsets of the names, and of the functions.
     fn offsets(self) -> (usize, usize) {
         match self {
             Self::Go116 => (24, 56),
@@ -60,7 +61,8 @@ impl Format {
         }
     }
 
-    /// The size of a field of the table of functions, which has two a function.
+    /// Returns the size of a field of the table of functions, which has two fields for each
+    /// function.
     fn field_size(self) -> usize {
         match self {
             Self::Go116 => 8,
@@ -77,13 +79,13 @@ pub(super) struct FunctionTable<'data> {
     bytes: &'data [u8],
     count: usize,
     names: &'data [u8],
-    /// The pairs of start and place, and then, at those places, what is known of each function.
+    /// The pairs of start and place, and then, at those places, the data of each function.
     functions: &'data [u8],
     functions_address: u64,
 }
 
 impl<'data> FunctionTable<'data> {
-    /// Finds the table: by its section, or by looking for one that holds together.
+    /// Finds the table: by its section, or by searching for a consistent table.
     pub(super) fn find(image: &Image<'data, impl ReadRef<'data>>) -> Option<Self> {
         if let Some(section) = image.section(&SECTIONS) {
             return Self::parse(section.start, image.bytes_from(section.start)?);
@@ -112,16 +114,17 @@ impl<'data> FunctionTable<'data> {
             functions: bytes.get(functions..)?,
             functions_address: address.checked_add(functions as u64)?,
         };
-        // Names stand in the order of the functions, and the first one is never empty.
+        // Names are in the order of the functions, and the first is never empty.
         table.name(0).filter(|name| !name.is_empty()).map(|_| table)
     }
 
-    /// Whether the program may be older than the register ABI: 1.16 has the header of 1.17.
+    /// Returns whether the program may be older than the register ABI: 1.16 has the header of 1.17.
     pub(super) fn may_be_go116(&self) -> bool {
         self.format == Format::Go116
     }
 
-    /// The addresses of the functions that have these names, each up to where the next one begins.
+    /// Returns the addresses of the functions with these names, each up to the beginning of the
+    /// next.
     pub(super) fn addresses<const N: usize>(
         &self,
         image: &Image<'data, impl ReadRef<'data>>,
@@ -143,7 +146,7 @@ impl<'data> FunctionTable<'data> {
         Some(found)
     }
 
-    /// Where a function begins; for the one after the last, where that ends.
+    /// Returns the beginning of a function; after the last, its end.
     fn start(&self, image: &Image<'data, impl ReadRef<'data>>, index: usize) -> Option<u64> {
         let at = 2 * index * self.format.field_size();
         match self.format {
@@ -164,7 +167,8 @@ impl<'data> FunctionTable<'data> {
         self.names.get(name as usize..)?.split(|&byte| byte == 0).next()
     }
 
-    /// Where the code begins: the data of the module says so, and the header where it still does.
+    /// Returns the beginning of the code: from the data of the module, or from the header if it
+    /// still has it.
     fn text_start(&self, image: &Image<'data, impl ReadRef<'data>>) -> Option<u64> {
         let in_header = word_at(self.bytes, TEXT_START).filter(|&text| text != 0);
         let first = u64::from(half_word_at(self.functions, 0)?);

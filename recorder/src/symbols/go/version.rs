@@ -1,5 +1,5 @@
-//! The version of Go that built a program, from what the linker leaves in it even when it is
-//! stripped (`debug/buildinfo` is the reference).
+//! The version of Go that built a program, from the information that the linker leaves even in a
+//! stripped program (`debug/buildinfo` is the reference).
 
 use object::read::ReadRef;
 
@@ -8,7 +8,7 @@ use super::image::Image;
 /// Begins the build information, on a multiple of 16.
 const MAGIC: &[u8] = b"\xff Go buildinf:";
 const ALIGNMENT: usize = 16;
-/// Places behind the magic.
+/// Places after the magic.
 const FLAGS: usize = 15;
 const VERSION_POINTER: usize = 16;
 const VERSION_TEXT: usize = 32;
@@ -17,7 +17,7 @@ const TEXTS_FOLLOW: u8 = 2;
 /// Longer than any version.
 const VERSION_MAX: u64 = 200;
 
-/// Of Go 1.x.
+/// A version of Go 1.x.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Version {
     /// The x.
@@ -25,20 +25,20 @@ pub(crate) struct Version {
 }
 
 impl Version {
-    /// From `go1.22.3`, with or without more behind it, or `devel go1.23-0123abc`.
+    /// Parses `go1.22.3`, with or without a suffix, or `devel go1.23-0123abc`.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (_, rest) = text.split_once("go1.")?;
         let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
         Some(Self { minor: digits.parse().ok()? })
     }
 
-    /// Whether the program was built by a release, whose types are known.
+    /// Returns whether the program was built by a release, whose types are known.
     fn is_release(text: &str) -> bool {
         text.starts_with("go1.")
     }
 }
 
-/// The version of a program, if it has one and a release built it.
+/// Returns the version of a program, if it has one and a release built it.
 pub(super) fn version<'data>(image: &Image<'data, impl ReadRef<'data>>) -> Option<Version> {
     let text = version_text(image)?;
     Version::parse(&text).filter(|_| Version::is_release(&text))
@@ -59,7 +59,7 @@ fn version_text<'data>(image: &Image<'data, impl ReadRef<'data>>) -> Option<Stri
     std::str::from_utf8(text).ok().map(str::to_owned)
 }
 
-/// The build information, with its address.
+/// Returns the build information, with its address.
 fn find<'data>(image: &Image<'data, impl ReadRef<'data>>) -> Option<(u64, &'data [u8])> {
     if let Some(section) = image.section(&[".go.buildinfo"]) {
         let bytes = image.bytes_from(section.start)?;
@@ -72,7 +72,7 @@ fn find<'data>(image: &Image<'data, impl ReadRef<'data>>) -> Option<(u64, &'data
     })
 }
 
-/// A number of seven bits a byte, the low ones first, and what follows it.
+/// Returns a number of seven bits a byte, low bits first, and the bytes that follow.
 fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut value = 0;
     for (n, &byte) in bytes.iter().enumerate().take(9) {

@@ -54,7 +54,7 @@ fn functions_of_each_version_have_the_places_that_objdump_finds() {
         }
         builds += 1;
         let bodies = read(&path);
-        // Programs that only serve, or only ask, lack one of the handshakes.
+        // Programs that are only a server, or only a client, lack one of the handshakes.
         assert!(bodies.len() >= 5, "{}", path.display());
         for body in bodies {
             let what = format!("{} of {}", body.name, path.display());

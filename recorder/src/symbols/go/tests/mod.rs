@@ -1,5 +1,5 @@
-//! Go programs made by hand, byte by byte, for what no compiler at hand makes; functions of real
-//! ones; and what each part does with bytes that are not what they should be.
+//! Hand-made Go programs, for cases that no compiler at hand produces; functions of real programs;
+//! and each part's handling of invalid bytes.
 
 mod corpus;
 mod program;
@@ -37,7 +37,7 @@ fn functions_are_found_in_programs_of_each_format() {
     }
 }
 
-/// As the linker of a C compiler leaves it that was called to link C code in.
+/// As left by a C compiler's linker that was called to link C code in.
 #[test]
 fn go_code_may_begin_after_other_code() {
     for kind in ALL {
@@ -66,7 +66,7 @@ fn a_program_older_than_the_register_abi_is_refused() {
     }
 }
 
-/// Garble, for one, takes the version away; from 1.18 on the table itself is enough.
+/// Garble, for example, removes the version; from 1.18 on the table itself is enough.
 #[test]
 fn without_a_version_nothing_is_read_from_the_conn() {
     for version in ["unknown", "devel go1.22-0123abc", "go1.18", "go1.20.4", "go1.28.1"] {
@@ -172,7 +172,7 @@ fn what_would_lie_about_arguments_or_ends_is_refused() {
     assert!(refusal(&after_check(&[0x90, 0xc3])).starts_with("does not begin"));
     assert!(refusal(&after_check(&[0x77, 0x01, 0xc3, 0xeb, 0xf7])).starts_with("does not begin"));
     assert!(refusal(&[]).starts_with("does not begin"));
-    // A jump to elsewhere, and one into the midst of an instruction.
+    // A jump to elsewhere, and one into the middle of an instruction.
     assert_eq!(refusal(&after_check(&[0x76, 0x7e, 0xc3])), "is left by a jump at +0x4");
     let midst = after_check(&[0x76, 0x01, 0xc3, 0xeb, 0xf8]);
     assert_eq!(refusal(&midst), "is left by a jump at +0x7");

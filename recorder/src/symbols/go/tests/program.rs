@@ -1,4 +1,4 @@
-//! A Go program as small as can be: an ELF file with code, the table of functions, the data of the
+//! The smallest possible Go program: an ELF file with code, the table of functions, the data of the
 //! module and the build information.
 
 /// Names of its functions.
@@ -15,25 +15,25 @@ pub(super) const NAMES: [&str; 6] = [
 pub(super) const TEXT: u64 = 0x40_1000;
 const DATA: u64 = 0x50_0000;
 
-/// Sizes of what ELF is made of.
+/// Sizes of the parts of ELF.
 const HEADER: u64 = 64;
 const PROGRAM_HEADER: u64 = 56;
 
-/// Which table of functions.
+/// The version of the table of functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Go117,
     Go118,
-    /// Its header does not say where the code begins.
+    /// Its header does not contain the beginning of the code.
     Go126,
 }
 
-/// What is to be in the program.
+/// The parts of the program.
 #[derive(Debug, Clone)]
 pub(super) struct Program {
     pub(super) kind: Kind,
     pub(super) version: &'static str,
-    /// To be run at any address, so that addresses in it are put there by relocations.
+    /// Position-independent, so that relocations put the addresses in place.
     pub(super) any_address: bool,
     /// Bytes of other code before Go's.
     pub(super) before: u64,
@@ -87,10 +87,10 @@ impl Data {
 }
 
 impl Program {
-    /// Where its functions begin, behind the start of Go's code; the last place is their end.
+    /// Beginnings of its functions, after the start of Go's code; the last place is their end.
     pub(super) const PLACES: [u64; 7] = [0x20, 0x40, 0x60, 0x80, 0xa0, 0xc0, 0xe0];
 
-    /// The place of the code in the file.
+    /// Returns the place of the code in the file.
     pub(super) fn offset_of_text(&self) -> u64 {
         HEADER + 3 * PROGRAM_HEADER
     }
@@ -99,7 +99,7 @@ impl Program {
         TEXT + self.before
     }
 
-    /// The file.
+    /// Returns the file.
     pub(super) fn bytes(&self) -> Vec<u8> {
         let text = self.text();
         let mut data = Data::default();
@@ -132,7 +132,7 @@ impl Program {
         [file, text, data.bytes].concat()
     }
 
-    /// Functions that check for stack, call or not, and return at two places.
+    /// Returns functions that check for stack, call or not, and return at two places.
     fn text(&self) -> Vec<u8> {
         let mut text = vec![0xcc; self.before as usize];
         text.resize(text.len() + Self::PLACES[0] as usize, 0xcc);
@@ -141,7 +141,7 @@ impl Program {
             // cmp rsp, [r14+10h]; jbe to the last jump
             let check: &[u8] = &[0x49, 0x3b, 0x66, 0x10, 0x76, 0x08];
             text.extend(if self.prologues { check } else { &[0x90; 6] });
-            // The call of what comes next in the table, or of what comes after that.
+            // The call of the next function in the table, or of the function after it.
             let forward = if index == 1 && !self.write_calls_records { 2 } else { 1 };
             let distance: i32 = 0x20 * forward - 11;
             text.push(0xe8);
@@ -174,7 +174,7 @@ impl Program {
         data.align(32);
     }
 
-    /// The address of the table.
+    /// Returns the address of the table.
     fn table(&self, data: &mut Data) -> u64 {
         let address = data.here();
         let (magic, old) = match self.kind {
@@ -219,7 +219,7 @@ impl Program {
                 data.half_word(*start);
             }
             data.half_word(name);
-            // The rest of what the runtime knows of it.
+            // The other fields of the function's data.
             data.bytes.resize(data.bytes.len() + if old { 4 } else { 8 }, 0);
             name += self.names[index].len() as u64 + 1;
         }
@@ -237,7 +237,7 @@ impl Program {
         data.address(self.text_start() + Self::PLACES[6]);
     }
 
-    /// The relocations, if there are to be any, and the dynamic section with its place and size.
+    /// Returns the relocations, if wanted, and the dynamic section with its place and size.
     fn dynamic(&self, data: &mut Data) -> (u64, u64) {
         const RELA: u64 = 7;
         const RELA_SIZE: u64 = 8;
