@@ -1,6 +1,6 @@
-//! From the kernel's clock to the wall clock.
+//! Converts the kernel's clock to the wall clock.
 //!
-//! The kernel side takes its times from `CLOCK_BOOTTIME`, which nobody can set and which goes on
+//! The kernel side takes its times from `CLOCK_BOOTTIME`, which nobody can set and which continues
 //! while the machine is suspended.
 
 use std::sync::OnceLock;
@@ -8,10 +8,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::proc::own;
 
-/// What to add to the kernel side's nanoseconds to get nanoseconds since the Unix epoch.
+/// The offset from the kernel side's nanoseconds to nanoseconds since the Unix epoch.
 ///
-/// Measured once, so that times within a capture keep their distances even if the wall clock is
-/// set meanwhile.
+/// Measured once, so that times within a capture keep their distances even if the wall clock is set
+/// meanwhile.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     boot_ns: u64,
@@ -23,7 +23,8 @@ impl Clock {
     }
 
     fn measured(boot_time_ns: impl Fn() -> u64, unix_time_ns: impl Fn() -> u64) -> Self {
-        // The closest pair of readings of a few counts: this thread may be interrupted between.
+        // The closest pair of several readings is used: this thread may be interrupted between two
+        // readings.
         let offset = |_| {
             let before = boot_time_ns();
             let wall = unix_time_ns();
@@ -39,32 +40,32 @@ impl Clock {
         self.boot_ns + boot_time_ns
     }
 
-    /// Now, on the same scale: whatever the wall clock says by now.
+    /// Returns the current time on the same scale, even if the wall clock was set since.
     pub(crate) fn now_ns(self) -> u64 {
         self.unix_ns(boot_time_ns())
     }
 }
 
-/// Nanoseconds since the Unix epoch, now, as the wall clock says.
+/// Returns the wall clock's nanoseconds since the Unix epoch.
 fn unix_time_ns() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The kernel side's clock, now.
+/// Returns the current time of the kernel side's clock.
 pub(crate) fn boot_time_ns() -> u64 {
     static NAMESPACE_NS: OnceLock<i128> = OnceLock::new();
     let ahead_ns = *NAMESPACE_NS.get_or_init(|| namespace_ns(&own::time_offsets()));
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the pointer is to a timespec of ours. The call cannot fail for this clock.
+    // SAFETY: the pointer is to a local timespec. The call cannot fail for this clock.
     unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
     let ours_ns = i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec);
     u64::try_from(ours_ns - ahead_ns).unwrap_or_default()
 }
 
-/// How far our `CLOCK_BOOTTIME` is ahead of the machine's: that of a process is shifted by its time
-/// namespace, that of the kernel side is not. Takes the lines of time_namespaces(7), each a clock
-/// with seconds and nanoseconds.
+/// Returns how far this process's `CLOCK_BOOTTIME` is ahead of the machine's: the clock of a
+/// process is shifted by its time namespace, that of the kernel side is not. Parses the lines of
+/// time_namespaces(7), each a clock with seconds and nanoseconds.
 fn namespace_ns(offsets: &str) -> i128 {
     let boottime = offsets.lines().find_map(|line| {
         let words: Vec<_> = line.split_whitespace().collect();

@@ -11,8 +11,8 @@ pub fn say(message: impl Display) {
     stderr::message("sslrec", message);
 }
 
-/// An error and its causes in one line. An error for want of file descriptors begins with what to
-/// do.
+/// Returns an error and its causes in one line. An error for lack of file descriptors begins with
+/// advice.
 pub fn describe(error: &anyhow::Error) -> String {
     match descriptors::shortage(error) {
         Some(shortage) => format!("{shortage}: {error:#}"),

@@ -1,5 +1,5 @@
 //! The machine for which the recorder is built: registers, breakpoint rules, the linker's stubs and
-//! the loader's folders. `bpf/arch.h` is the same seam on the kernel side.
+//! the loader's folders. `bpf/arch.h` is its counterpart on the kernel side.
 //!
 //! Another machine needs a module like [`x86_64`], its part of `bpf/arch.h`, and decoders beside
 //! those of `placement` and `symbols/go/code`, which read x86-64 instructions.

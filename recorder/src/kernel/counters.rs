@@ -11,7 +11,7 @@ pub(crate) struct Counters {
     values: [u64; counter::COUNTERS.0 as usize],
 }
 
-/// Everything that can fail, with the name that the user sees.
+/// All possible failures, with the name that the user sees.
 const FAILURES: &[(counter, &str)] = &[
     (counter::COUNT_RING_FULL, "ring_full"),
     (counter::COUNT_CONTROL_RING_FULL, "control_ring_full"),
@@ -50,7 +50,7 @@ const LOSSES: &[counter] = &[
 ];
 
 impl Counters {
-    /// Reads them all.
+    /// Reads all counters.
     pub(crate) fn read(map: &impl MapCore) -> Result<Self> {
         let mut counters = Self::default();
         for (index, value) in counters.values.iter_mut().enumerate() {
@@ -71,13 +71,13 @@ impl Counters {
         self.values[which.0 as usize]
     }
 
-    /// The failures that happened, with their names and numbers.
+    /// Returns the failures that happened, with their names and numbers.
     pub(crate) fn failures(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let counted = FAILURES.iter().map(|&(which, name)| (name, self.of(which)));
         counted.filter(|&(_, count)| count > 0)
     }
 
-    /// The number of failures after which bytes are missing from the capture.
+    /// Returns the number of failures after which bytes are missing from the capture.
     pub(crate) fn losses(&self) -> u64 {
         LOSSES.iter().map(|&which| self.of(which)).sum()
     }

@@ -1,11 +1,10 @@
 //! Views of the bytes that the kernel side sends.
 //!
-//! The types are generated from `bpf/event.h`; this is the only place where bytes become one of
-//! them.
+//! The types are generated from `bpf/event.h`; bytes are converted into them only here.
 
 use crate::kernel::skel::types;
 
-/// An event, as it lies in the ring or in a batch.
+/// An event, as stored in the ring or in a batch.
 #[derive(Debug)]
 pub(crate) enum Event<'a> {
     Data(types::event_data, &'a [u8]),
@@ -23,8 +22,8 @@ pub(crate) enum Event<'a> {
 }
 
 impl<'a> Event<'a> {
-    /// Reads an event. `None` if the bytes are not one, which only a mismatch between the two
-    /// sides of this program could bring about.
+    /// Parses an event. `None` if the bytes are not an event, which only a mismatch between the two
+    /// sides of this program could cause.
     pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
         use types::event_kind as kind;
         let head: types::event = view(bytes)?;
@@ -49,7 +48,7 @@ impl<'a> Event<'a> {
     }
 }
 
-/// How much of a ring entry is in use: data is sent in size classes.
+/// Returns the used length of a ring entry: data is sent in size classes.
 pub(crate) fn used_len(bytes: &[u8]) -> usize {
     match view::<types::event>(bytes) {
         Some(head) if u32::from(head.kind) == types::event_kind::EVENT_DATA.0 => {
@@ -59,12 +58,12 @@ pub(crate) fn used_len(bytes: &[u8]) -> usize {
     }
 }
 
-/// The process that an event is of.
+/// Returns the process of an event.
 pub(crate) fn pid_of(bytes: &[u8]) -> Option<u32> {
     view::<types::event>(bytes).map(|head| head.pid)
 }
 
-/// The event of a process's end, as the kernel side would have sent it.
+/// Returns the event of a process's end, as the kernel side would have sent it.
 pub(crate) fn exit_event(pid: u32, ts_ns: u64) -> Vec<u8> {
     let kind = types::event_kind::EVENT_EXIT.0 as u16;
     bytes_of(&types::event { kind, pid, tid: pid, ts_ns, ..types::event::default() }).to_vec()
@@ -74,8 +73,8 @@ fn payload<'a, T>(bytes: &'a [u8], head: &types::event) -> Option<&'a [u8]> {
     bytes.get(size_of::<T>()..size_of::<T>() + head.len as usize)
 }
 
-/// Types that the kernel side sends or keeps in maps: integers only, so that any bytes of the
-/// right length are one.
+/// Types that the kernel side sends or stores in maps. They consist of integers only, so that any
+/// bytes of the right length are a valid value.
 pub(crate) trait FromKernel: Copy {}
 
 impl FromKernel for types::event {}
@@ -99,24 +98,24 @@ impl FromKernel for types::event_stop {}
 impl FromKernel for types::tcp_user {}
 impl FromKernel for types::go_layout {}
 
-/// The bytes of a value for one of the kernel side's maps.
+/// Returns the bytes of a value for one of the kernel side's maps.
 pub(crate) fn bytes_of<T: FromKernel>(value: &T) -> &[u8] {
-    // SAFETY: the bytes of a value that lives as long as the slice; `FromKernel` types are made of
-    // integers only and spell out their padding, so every byte is initialised.
+    // SAFETY: the bytes of a value that lives as long as the slice; `FromKernel` types consist of
+    // integers only and declare their padding, so every byte is initialised.
     unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of::<T>()) }
 }
 
-/// The value that the first bytes are, if there are enough.
+/// Returns the value in the first bytes, if there are enough.
 pub(crate) fn view<T: FromKernel>(bytes: &[u8]) -> Option<T> {
     if bytes.len() < size_of::<T>() {
         return None;
     }
-    // SAFETY: there are enough bytes, the read is unaligned, and `FromKernel` types are made of
+    // SAFETY: there are enough bytes, the read is unaligned, and `FromKernel` types consist of
     // integers only, for which every bit pattern is a value.
     Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
 }
 
-/// A C string in a fixed array.
+/// Returns a C string in a fixed array.
 pub(crate) fn text(chars: &[i8]) -> String {
     let bytes: Vec<u8> =
         chars.iter().map(|&c| c.cast_unsigned()).take_while(|&byte| byte != 0).collect();

@@ -1,5 +1,5 @@
-//! What the running kernel offers, told from its own type information rather than its version:
-//! distributions carry features back.
+//! The features of the running kernel, detected from its own type information rather than its
+//! version: distributions backport features.
 
 use std::fmt;
 use std::path::Path;
@@ -9,23 +9,23 @@ use anyhow::{Context, Result, bail};
 use libbpf_rs::btf::Btf;
 use libbpf_rs::btf::types::{Func, Struct, Typedef};
 
-/// The ways, best first. All of them need Linux 5.15: the helpers by which a socket operation is
-/// told from those outside of the call came with it.
+/// The ways, best first. All of them need Linux 5.15, which introduced the helpers that distinguish
+/// a socket operation within a call from other operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sockets {
     /// Tracepoints in each operation (kernel 6.3).
     Tracepoints,
     /// Trampolines at the ends of kernel functions (needs function tracing).
     Fentry,
-    /// Probes at their beginnings, and TCP's tracepoint for bytes that it gave.
+    /// Probes at their beginnings, and TCP's tracepoint for received bytes.
     Kprobe,
-    /// That tracepoint alone. What it tells is used within TLS calls only.
+    /// That tracepoint alone. It is used within TLS calls only.
     RcvSpace,
     /// No way.
     Unseen,
 }
 
-/// Where addresses come from, besides descriptors.
+/// The source of addresses, besides descriptors.
 impl fmt::Display for Sockets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -85,25 +85,25 @@ impl FromStr for KernelFeature {
     }
 }
 
-/// Kernel features that the recorder uses where they exist and does without elsewhere.
+/// Kernel features that the recorder uses if present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Kernel {
     /// One link attaches many uprobes (6.6).
     pub(crate) multi: bool,
     /// A probe can carry a cookie (5.15).
     pub(crate) cookie: bool,
-    /// Raw tracepoints tell which socket a call used (6.3).
+    /// Raw tracepoints report the socket that a call used (6.3).
     pub(crate) sock_length: bool,
     /// The other ways to see socket operations that may be tried.
     sockets: SocketsToTry,
-    /// The kernel side can walk a process's mappings (6.7), and so stop one before a file that
-    /// nobody has looked at matters.
+    /// The kernel side can walk a process's mappings (6.7), and so stop a process before it uses a
+    /// file that has not been inspected.
     pub(crate) task_vma: bool,
-    /// Probes may stand within functions; see `placement`.
+    /// Probes may be within functions; see `placement`.
     pub(crate) placement: bool,
 }
 
-/// See [`Sockets`].
+/// The flags of [`Sockets`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct SocketsToTry {
     fentry: bool,
@@ -112,10 +112,10 @@ struct SocketsToTry {
 }
 
 impl Kernel {
-    /// Asks the kernel. Features in `without` are taken as absent.
+    /// Queries the kernel. Features in `without` are treated as absent.
     ///
     /// # Errors
-    /// There is no type information: the programs cannot be fitted to this kernel.
+    /// There is no type information: the programs cannot be adapted to this kernel.
     pub(crate) fn probe(without: &[KernelFeature]) -> Result<Self> {
         if !Path::new("/sys/kernel/btf/vmlinux").exists() {
             bail!(
@@ -129,11 +129,11 @@ impl Kernel {
         let wanted = |feature| !without.contains(&feature);
         let cookie = wanted(KernelFeature::Cookie) && has_struct("bpf_perf_link");
         Ok(Self {
-            // Multi links tell their sites apart by cookie only.
+            // Multi links distinguish their sites by cookie only.
             multi: cookie && wanted(KernelFeature::Multi) && has_struct("bpf_uprobe_multi_link"),
             cookie,
-            // Without cookies the code at a site tells which it is; two sites of one function
-            // are too close for that.
+            // Without cookies a site is identified by its code; two sites of a function are too
+            // close for that.
             placement: cookie && wanted(KernelFeature::Placement),
             task_vma: wanted(KernelFeature::TaskVma)
                 && btf.type_by_name::<Func<'_>>("bpf_iter_task_vma_new").is_some(),
@@ -148,7 +148,7 @@ impl Kernel {
         })
     }
 
-    /// Whether this may be tried. Only trying tells whether the kernel has it.
+    /// Returns whether this way may be tried. Only a trial shows whether the kernel has it.
     pub(crate) fn may_have(self, sockets: Sockets) -> bool {
         let SocketsToTry { fentry, kprobe, rcv_space } = self.sockets;
         match sockets {
@@ -160,7 +160,7 @@ impl Kernel {
         }
     }
 
-    /// One line for `-v`.
+    /// Returns one line for `-v`.
     pub(crate) fn describe(self) -> String {
         format!(
             "uprobes by {}, sites by {}",

@@ -1,13 +1,14 @@
-//! What the kernel side still knows when an event could not say it: its tables, read and tidied.
+//! The kernel side's tables, which still contain the state that an event could not report; reads
+//! and cleans them.
 //!
-//! A trait stands between, so that the tracker can be tested on tables made by hand.
+//! A trait is in between, so that the tracker can be tested on hand-made tables.
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
 use crate::kernel::event::{FromKernel, bytes_of, view};
 use crate::kernel::skel::{SslrecMaps, types};
 
-/// Tells a connection from any other, also after its object's address is used again.
+/// Identifies a connection, even after its object's address is reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Key {
     pub(crate) pid: u32,
@@ -20,7 +21,7 @@ impl Key {
         Self { pid: head.pid, ssl: head.ssl, born_ns: head.born_ns }
     }
 
-    /// Its process and its object's address, where a later connection may follow it.
+    /// Returns its process and its object's address, where a later connection may follow it.
     pub(crate) fn place(self) -> (u32, u64) {
         (self.pid, self.ssl)
     }
@@ -28,21 +29,20 @@ impl Key {
 
 /// The kernel side's tables.
 pub(crate) trait KernelState {
-    /// A connection that is still open there.
+    /// Returns a connection that is still open there.
     fn conn(&self, key: Key) -> Option<types::conn>;
 
-    /// Shows all connections that are open there, or those of one process. There may be very many
-    /// of them.
+    /// Visits all connections that are open there, or those of one process. There may be very many.
     fn each_conn(&self, pid: Option<u32>, visit: &mut dyn FnMut(Key, &types::conn));
 
-    /// The connections, of all processes or of one, whose close found no room in the ring and was
-    /// not taken out yet.
+    /// Returns the connections, of all processes or of one, whose close found no room in the ring
+    /// and was not yet removed.
     fn late_closes(&self, pid: Option<u32>) -> Vec<Key>;
 
-    /// Takes out a close that found no room in the ring.
+    /// Removes and returns a close that found no room in the ring.
     fn take_late_close(&self, key: Key) -> Option<types::event_close>;
 
-    /// Deletes what belongs to a process and is older than this.
+    /// Deletes the entries of a process that are older than this.
     fn forget(&self, pid: u32, before_ns: u64);
 }
 
@@ -82,7 +82,7 @@ impl KernelState for KernelMaps {
         let Key { pid, ssl, born_ns } = key;
         let close_key = types::close_key { ssl, born_ns, pid, ..Default::default() };
         let close = lookup(&self.late_closes, bytes_of(&close_key))?;
-        // Deleting what was just found fails only if it is gone: then somebody else took it.
+        // Deleting an entry just found fails only if it is gone: another caller then has it.
         self.late_closes.delete(bytes_of(&close_key)).ok().map(|()| close)
     }
 
@@ -90,7 +90,7 @@ impl KernelState for KernelMaps {
         let of_pid = |key: &types::conn_key| key.pid == pid;
         let conns = entries::<types::conn_key, types::conn>(&self.conns, of_pid);
         let old = conns.filter(|(_, conn)| conn.born_ns < before_ns);
-        // All are found before the first is deleted, which would have the search begin anew.
+        // All keys are collected before the first deletion, which would restart the search.
         for key in old.map(|(key, _)| key).collect::<Vec<_>>() {
             delete(&self.conns, bytes_of(&key));
         }
@@ -101,7 +101,7 @@ impl KernelState for KernelMaps {
 }
 
 impl KernelMaps {
-    /// Those of the loaded programs.
+    /// Returns the maps of the loaded programs.
     ///
     /// # Errors
     /// There are too many open files.
@@ -122,8 +122,8 @@ impl KernelMaps {
         for (key, call) in of_pid {
             if call.start_ns < before_ns {
                 delete(calls, bytes_of(&key));
-                // If a later image of the process runs on this thread by now, its call loses
-                // the mark, and the next call sets it again.
+                // If a later image of the process already runs on this thread, its call loses the
+                // mark, and the next call sets it again.
                 delete(&self.current_calls, &call.thread.to_ne_bytes());
             }
         }
@@ -134,7 +134,7 @@ fn lookup<T: FromKernel>(map: &MapHandle, key: &[u8]) -> Option<T> {
     view(&map.lookup(key, MapFlags::ANY).ok()??)
 }
 
-/// The entries whose key is wanted. Those that vanish meanwhile are left out.
+/// Returns the entries whose key is wanted. Entries that vanish meanwhile are left out.
 fn entries<K: FromKernel, V: FromKernel>(
     map: &MapHandle,
     wanted: impl Fn(&K) -> bool,
@@ -145,7 +145,7 @@ fn entries<K: FromKernel, V: FromKernel>(
         .filter_map(|(key, bytes)| Some((key, lookup(map, &bytes)?)))
 }
 
-/// One that is gone already is no error.
+/// Deletes an entry. A missing entry is not an error.
 fn delete(map: &MapHandle, key: &[u8]) {
     let _ = map.delete(key);
 }

@@ -1,5 +1,5 @@
-//! Objects of BPF programs besides `bpf/sslrec.bpf.c`: what not every kernel takes, or not every
-//! recording needs. They work on the same maps, its settings included.
+//! Objects of BPF programs besides `bpf/sslrec.bpf.c`, which not every kernel accepts or not every
+//! recording needs. They use the same maps, its settings included.
 
 use std::collections::HashMap;
 use std::os::fd::AsFd;
@@ -7,8 +7,8 @@ use std::os::fd::AsFd;
 use anyhow::{Result, bail};
 use libbpf_rs::{MapCore, Object, ObjectBuilder, OpenProgramMut};
 
-/// Loads an object that shares the maps of this one, which is loaded. `prepare` sees each program
-/// before.
+/// Loads an object that shares the maps of the first object, which is already loaded. `prepare` is
+/// called with each program before.
 ///
 /// # Errors
 /// The kernel refuses a program.
@@ -19,7 +19,7 @@ pub(crate) fn load(
 ) -> Result<Object> {
     let maps: HashMap<_, _> = first.maps().map(|map| (map.name().to_owned(), map)).collect();
     let mut builder = ObjectBuilder::default();
-    // libbpf makes the names of the maps of variables from it.
+    // libbpf derives the names of the maps of variables from it.
     if let Some(name) = first.name().and_then(|name| name.to_str()) {
         builder.name(name)?;
     }

@@ -1,4 +1,4 @@
-//! Groups of the second version of cgroups that the user named.
+//! Cgroups (version 2) that the user named.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use super::{file, processes};
 
-/// As many as the kernel side has room for: `CGROUPS_MAX`.
+/// The limit of the kernel side: `CGROUPS_MAX`.
 const CGROUPS_MAX: usize = 64;
 
 /// A named group.
@@ -25,7 +25,7 @@ impl Cgroup {
     /// Finds the groups.
     ///
     /// # Errors
-    /// One of them is not there, or no group.
+    /// A group does not exist, or is not a cgroup.
     pub(crate) fn find(names: &[PathBuf]) -> Result<Vec<Self>> {
         if names.len() > CGROUPS_MAX {
             bail!("--cgroup can be given {CGROUPS_MAX} times");
@@ -44,7 +44,7 @@ impl Cgroup {
         let below = root.join(name.strip_prefix("/").unwrap_or(name));
         let given = fs::canonicalize(name).ok().filter(|path| path.starts_with(root));
         let path = given.unwrap_or(below);
-        // A folder of the file system is a group, and every group has this file but the first.
+        // A folder of the file system is a group, and every group but the root has this file.
         if path != root && !path.join("cgroup.events").exists() {
             bail!(
                 "no cgroup {}; `cat /proc/PID/cgroup` shows a process's after 0::",
@@ -56,7 +56,7 @@ impl Cgroup {
         Ok(Self { folder, path })
     }
 
-    /// Whether a process is in here, or in a group below.
+    /// Returns whether a process is in this group, or in a group below.
     pub(crate) fn has(&self, pid: u32) -> bool {
         let Ok(groups) = file::read(processes::path(pid, "cgroup")) else { return false };
         let group = groups.lines().find_map(|line| line.strip_prefix("0::"));
@@ -67,7 +67,7 @@ impl Cgroup {
     }
 }
 
-/// Where the second version is mounted; on its own, or beside the first one.
+/// Returns the mount point of version 2; on its own, or beside version 1.
 pub(crate) fn mount_point() -> Option<PathBuf> {
     let mut found = None;
     file::each_line("/proc/self/mounts", |line| {

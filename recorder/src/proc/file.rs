@@ -1,7 +1,7 @@
 //! Bounded reads of the files in `/proc`.
 //!
-//! Their sizes depend on other processes. A short file is read at once and is an error beyond its
-//! bound; a table is read line by line, so that the memory is that of one line.
+//! Their sizes depend on other processes. A short file is read at once, and its bound makes a
+//! larger file an error; a table is read line by line, so that the memory is that of one line.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};

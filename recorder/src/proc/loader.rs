@@ -1,8 +1,8 @@
-//! What the dynamic loader would load: the libraries that a command needs, without running it.
+//! The libraries that the dynamic loader would load for a command, found without running it.
 //!
-//! The answer need not be perfect. It decides what is probed before the command starts, and
-//! probing one library too many costs nothing but the attach; so every `libssl` that the loader
-//! knows of is a candidate too, for the sake of scripts and of programs that load it later.
+//! The result need not be perfect. It decides what is probed before the command starts, and probing
+//! one library too many costs nothing but the attach. So every `libssl` in the loader's cache is a
+//! candidate too, for scripts and for programs that load it later.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -43,7 +43,8 @@ pub(crate) fn find_command(name: &str) -> Result<PathBuf> {
         .with_context(|| format!("cannot run {name}: not found in PATH"))
 }
 
-/// The executables that a command starts with: itself, and the interpreters if it is a script.
+/// Returns the executables that a command starts with: itself, and the interpreters if it is a
+/// script.
 pub(crate) fn executables(command: &Path) -> Vec<PathBuf> {
     let mut all = vec![command.to_path_buf()];
     for _ in 0..INTERPRETERS_MAX {
@@ -53,7 +54,7 @@ pub(crate) fn executables(command: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// The interpreter of a script; that behind `env` if the script goes by it.
+/// Returns the interpreter of a script, or the argument of `env` if the script uses it.
 fn interpreter(script: &Path) -> Option<PathBuf> {
     let mut head = [0; 256];
     let length = File::open(script).ok()?.read(&mut head).ok()?;
@@ -67,7 +68,7 @@ fn interpreter(script: &Path) -> Option<PathBuf> {
     find_command(named).ok()
 }
 
-/// The libraries that these executables need, directly and through each other.
+/// Returns the libraries that these executables need, directly and through each other.
 pub(crate) fn needed(executables: &[PathBuf], cache: &[PathBuf]) -> Vec<PathBuf> {
     let mut seen = HashSet::new();
     let mut queue = executables.to_vec();
@@ -85,8 +86,9 @@ pub(crate) fn needed(executables: &[PathBuf], cache: &[PathBuf]) -> Vec<PathBuf>
     found
 }
 
-/// All that the loader might load with a file, and where it might look, in a process without
-/// `LD_LIBRARY_PATH`. Names every candidate, not only the one that the loader would take.
+/// All files that the loader might load with a file, and all folders it might search, in a process
+/// without `LD_LIBRARY_PATH`. Contains every candidate, not only the file that the loader would
+/// load.
 #[derive(Debug, Default)]
 pub(crate) struct Dependencies {
     /// Files, each once.
@@ -98,7 +100,7 @@ pub(crate) struct Dependencies {
 }
 
 impl Dependencies {
-    /// Those of the file at this path.
+    /// Returns the libraries and folders of the file at this path.
     pub(crate) fn of(path: &Path) -> Self {
         let cache = cached_libraries();
         let mut all = Self::default();
@@ -115,7 +117,7 @@ impl Dependencies {
             }
             names.extend(dynamic.needed);
             all.folders.extend(dynamic.run_path);
-            // A folder that one file names may be searched for the needs of another.
+            // A folder in one file may be searched for the needs of another.
             let candidates: Vec<_> =
                 names.iter().flat_map(|name| all.candidates(name, &cache)).collect();
             for library in candidates {
@@ -132,7 +134,7 @@ impl Dependencies {
         all
     }
 
-    /// The files that a needed name may stand for.
+    /// Returns the candidate files for a needed name.
     fn candidates(&self, name: &str, cache: &[PathBuf]) -> Vec<PathBuf> {
         if name.contains('/') {
             return vec![name.into()];
@@ -144,13 +146,13 @@ impl Dependencies {
     }
 }
 
-/// The parts of an ELF file's dynamic section that tell what it loads.
+/// The parts of an ELF file's dynamic section that determine the libraries it loads.
 #[derive(Debug, Default)]
 struct Dynamic {
     needed: Vec<String>,
     /// `DT_RPATH` and `DT_RUNPATH`, with `$ORIGIN` filled in.
     run_path: Vec<PathBuf>,
-    /// Another way in which the file names what is to be loaded.
+    /// Another way in which the file names libraries to load.
     unclear: Option<&'static str>,
 }
 
@@ -202,7 +204,8 @@ impl Dynamic {
         Some(dynamic)
     }
 
-    /// In the order of ld.so(8): run path, `LD_LIBRARY_PATH`, cache, default folders.
+    /// Resolves a name in the order of ld.so(8): run path, `LD_LIBRARY_PATH`, cache, default
+    /// folders.
     fn resolve(&self, name: &str, cache: &[PathBuf]) -> Option<PathBuf> {
         if name.contains('/') {
             return Some(name.into());
@@ -218,19 +221,19 @@ impl Dynamic {
     }
 }
 
-/// The folders of `LD_LIBRARY_PATH`, which a command started from here inherits.
+/// Returns the folders of `LD_LIBRARY_PATH`, which a command started from here inherits.
 pub(crate) fn library_path() -> Vec<PathBuf> {
     let path = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
     std::env::split_paths(&path).filter(|folder| !folder.as_os_str().is_empty()).collect()
 }
 
-/// The libraries that the loader's cache knows. Empty where there is no cache (musl), or none of
-/// the format that glibc has written since 2.2 (1999).
+/// Returns the libraries in the loader's cache. Empty if there is no cache (musl), or none in the
+/// format that glibc has written since 2.2 (1999).
 pub(crate) fn cached_libraries() -> Vec<PathBuf> {
     fs::read("/etc/ld.so.cache").ok().and_then(|bytes| parse_cache(&bytes)).unwrap_or_default()
 }
 
-/// `struct cache_file_new` of glibc's `dl-cache.h`: a 48-byte header with the magic and the
+/// Parses `struct cache_file_new` of glibc's `dl-cache.h`: a 48-byte header with the magic and the
 /// number of entries, then 24-byte entries, whose third word is the offset of the path.
 fn parse_cache(bytes: &[u8]) -> Option<Vec<PathBuf>> {
     const MAGIC: &[u8] = b"glibc-ld.so.cache1.1";
@@ -268,7 +271,7 @@ mod tests {
         }
     }
 
-    /// A cache as ldconfig(8) writes it, with an older one in front as on some systems.
+    /// Returns a cache as ldconfig(8) writes it, with an older cache in front as on some systems.
     fn cache_of(paths: &[&str]) -> Vec<u8> {
         const HEADER: usize = 48;
         const ENTRY: usize = 24;

@@ -12,33 +12,33 @@ use std::path::{Path, PathBuf};
 use super::file::each_line;
 use super::processes;
 
-/// Identifies a file: uprobes belong to inodes, so that one file under two names is probed once.
+/// Identifies a file: uprobes belong to inodes, so a file with two names is probed once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct FileKey {
-    /// As the kernel keeps it, and as `struct file_key` has it.
+    /// The device in the kernel's encoding, the same as in `struct file_key`.
     pub(crate) dev: u32,
     pub(crate) inode: u64,
 }
 
 impl FileKey {
-    /// With the two parts of the device's number.
+    /// Returns the key with the two parts of the device's number.
     pub(crate) fn new(major: u32, minor: u32, inode: u64) -> Self {
         /// `MINORBITS` of the kernel's `linux/kdev_t.h`.
         const MINOR_BITS: u32 = 20;
         Self { dev: major << MINOR_BITS | minor, inode }
     }
 
-    /// From a file's metadata. The device may differ from that of a mapping of the file, as it does
-    /// on btrfs.
+    /// Returns the key from a file's metadata. The device may differ from that of a mapping of the
+    /// file, as it does on btrfs.
     pub(crate) fn of(meta: &Metadata) -> Self {
         Self::new(libc::major(meta.dev()), libc::minor(meta.dev()), meta.ino())
     }
 }
 
-/// A file that a process has mapped to be executed.
+/// A file that a process has mapped as executable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mapping {
-    /// As the kernel has it for mappings.
+    /// The kernel's key for mappings.
     pub(crate) key: FileKey,
     /// Addresses.
     pub(crate) range: Range<u64>,
@@ -47,9 +47,9 @@ pub(crate) struct Mapping {
 }
 
 impl Mapping {
-    /// A path that opens exactly this file: the process's own path in its mount namespace; or, if
-    /// the file was deleted or replaced meanwhile, as an upgrade does, the mapping; or, if the
-    /// process has ended, the path in the recorder's mount namespace.
+    /// Returns a path that opens exactly this file: the process's own path in its mount namespace;
+    /// or, if the file was deleted or replaced meanwhile, as an upgrade does, the mapping; or, if
+    /// the process has ended, the path in the recorder's mount namespace.
     pub(crate) fn open_path(&self, pid: u32) -> Option<PathBuf> {
         let Range { start, end } = self.range;
         let ways = [
@@ -63,7 +63,7 @@ impl Mapping {
     }
 }
 
-/// The files that a process has mapped to be executed, each once.
+/// Returns the files that a process has mapped as executable, each once.
 ///
 /// # Errors
 /// The mappings cannot be read: the process has ended, or belongs to another user.
@@ -77,8 +77,8 @@ pub(crate) fn mapped_files(pid: u32) -> io::Result<Vec<Mapping>> {
     Ok(files)
 }
 
-/// The addresses at which a process has mapped a library, with the zeroed pages that follow it.
-/// The library is the file whose name begins with this.
+/// Returns the addresses at which a process has mapped a library, with the zeroed pages that follow
+/// it. The library is the file whose name begins with this.
 ///
 /// # Errors
 /// As [`mapped_files`].

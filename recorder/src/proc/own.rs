@@ -7,23 +7,24 @@ use std::{fs, io};
 
 use super::file;
 
-/// The program of this process, also where it was deleted or replaced.
+/// The program of this process, even if it was deleted or replaced.
 pub(crate) const EXECUTABLE: &str = "/proc/self/exe";
 
-/// The path by which a process opens the file of its standard input once more.
+/// The path by which a process reopens the file of its standard input.
 pub(crate) const STDIN: &str = "/proc/self/fd/0";
 
-/// The path by which this process, and the kernel on its behalf, opens exactly this open file.
+/// Returns the path by which this process, and the kernel on its behalf, opens exactly this open
+/// file.
 pub(crate) fn path_of(file: BorrowedFd<'_>) -> PathBuf {
     format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }
 
-/// A field of `status`, such as `CapEff`, without the blanks around it.
+/// Returns a field of `status`, such as `CapEff`, without the blanks around it.
 pub(crate) fn status(field: &str) -> Option<String> {
     super::processes::status_field(&file::read("/proc/self/status").ok()?, field)
 }
 
-/// The inode of this process's namespace of a kind, such as `pid`.
+/// Returns the inode of this process's namespace of a kind, such as `pid`.
 ///
 /// # Errors
 /// `/proc` is not mounted.
@@ -31,13 +32,13 @@ pub(crate) fn namespace_inode(kind: &str) -> io::Result<u64> {
     Ok(fs::metadata(format!("/proc/self/ns/{kind}"))?.ino())
 }
 
-/// The offsets of this process's time namespace, a line for each clock; empty before Linux 5.6,
-/// which has no such namespaces.
+/// Returns the offsets of this process's time namespace, a line for each clock; empty before Linux
+/// 5.6, which has no such namespaces.
 pub(crate) fn time_offsets() -> String {
     file::read("/proc/self/timens_offsets").unwrap_or_default()
 }
 
-/// A setting of the kernel, such as `osrelease`; empty if it cannot be read.
+/// Returns a setting of the kernel, such as `osrelease`; empty if it cannot be read.
 pub(crate) fn kernel_setting(name: &str) -> String {
     let text = file::read(format!("/proc/sys/kernel/{name}")).unwrap_or_default();
     text.trim_end().to_owned()

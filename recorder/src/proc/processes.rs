@@ -9,7 +9,7 @@ use sslrec_formats::record::Process;
 
 use super::file;
 
-/// These processes and all that descend from them, each once.
+/// Returns these processes and all their descendants, each once.
 pub(crate) fn with_descendants(pids: &[u32]) -> Vec<u32> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for pid in all() {
@@ -28,43 +28,44 @@ pub(crate) fn with_descendants(pids: &[u32]) -> Vec<u32> {
     found
 }
 
-/// All processes that can be seen.
+/// Returns all visible processes.
 pub(crate) fn all() -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// What is to be known of a process without any event.
+/// Returns the facts about a process that are known without any event.
 pub(crate) fn describe(pid: u32, ts_ns: u64) -> Process {
     let (uid, comm) = (uid(pid).unwrap_or_default(), comm(pid).unwrap_or_default());
     Process { ts_ns, pid, uid, comm, exe: executable(pid) }
 }
 
-/// The kernel's short name for it.
+/// Returns the kernel's short name for it.
 pub(crate) fn comm(pid: u32) -> Option<String> {
     read(pid, "comm").map(|text| text.trim_end_matches('\n').to_owned())
 }
 
-/// The path of its executable.
+/// Returns the path of its executable.
 pub(crate) fn executable(pid: u32) -> Option<String> {
     fs::read_link(path(pid, "exe")).ok().map(|path| path.display().to_string())
 }
 
-/// Its user.
+/// Returns its user.
 pub(crate) fn uid(pid: u32) -> Option<u32> {
     let uids = status_field(&read(pid, "status")?, "Uid")?;
     uids.split_whitespace().next()?.parse().ok()
 }
 
-/// The process to which a thread belongs: for a process its own number.
+/// Returns the process to which a thread belongs: for a process its own number.
 pub(crate) fn of_thread(tid: u32) -> Option<u32> {
     status_field(&read(tid, "status")?, "Tgid")?.parse().ok()
 }
 
-/// Whether it has not begun to end: not so for a zombie. The first thread may end before others.
+/// Returns whether it has not begun to end; false for a zombie. The first thread may end before
+/// others.
 pub(crate) fn is_alive(pid: u32) -> bool {
-    /// In the flags of a task that is past the point of no return, from before the kernel tells
-    /// tracers of it.
+    /// In the flags of a task that is past the point of no return, set before the kernel reports
+    /// its end to tracers.
     const PF_EXITING: u32 = 4;
     let Some(stat) = read(pid, "stat") else { return false };
     let number = |index| field_after_name(&stat, index).and_then(|text| text.parse::<u32>().ok());
@@ -76,7 +77,8 @@ fn parent(pid: u32) -> Option<u32> {
     field_after_name(&read(pid, "stat")?, 1)?.parse().ok()
 }
 
-/// The second field of `stat` is the name in parentheses, which may hold anything.
+/// Returns a field of `stat` after the name. The second field is the name in parentheses, which may
+/// contain any bytes.
 fn field_after_name(stat: &str, index: usize) -> Option<&str> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(index)
 }
@@ -85,18 +87,19 @@ fn read(pid: u32, name: &str) -> Option<String> {
     file::read(path(pid, name)).ok()
 }
 
-/// A field of the text of a `status` file, such as `Uid`, without the blanks around it.
+/// Returns a field of the text of a `status` file, such as `Uid`, without the blanks around it.
 pub(super) fn status_field(status: &str, field: &str) -> Option<String> {
     let value = |line: &str| Some(line.strip_prefix(field)?.strip_prefix(':')?.trim().to_owned());
     status.lines().find_map(value)
 }
 
-/// The path of a file about a process.
+/// Returns the path of a file about a process.
 pub(super) fn path(pid: u32, name: &str) -> PathBuf {
     format!("/proc/{pid}/{name}").into()
 }
 
-/// The path by which the recorder opens a file of this path in the mount namespace of a process.
+/// Returns the path by which the recorder opens a file of this path in the mount namespace of a
+/// process.
 pub(crate) fn path_in(pid: u32, file: &Path) -> PathBuf {
     path(pid, "root").join(file.strip_prefix("/").unwrap_or(file))
 }

@@ -14,11 +14,11 @@ pub(crate) enum Socket {
     Connected { local: u16, remote: u16 },
 }
 
-/// States of the kernel's `net/tcp_states.h`, as the tables have them.
+/// States of the kernel's `net/tcp_states.h`, as the tables contain them.
 const ESTABLISHED: &str = "01";
 const LISTEN: &str = "0A";
 
-/// The sockets of a process; none if its descriptors or the tables cannot be read.
+/// Returns the sockets of a process; none if its descriptors or the tables cannot be read.
 pub(crate) fn sockets_of(pid: u32) -> Vec<Socket> {
     let Ok(entries) = fs::read_dir(processes::path(pid, "fd")) else { return Vec::new() };
     let links = entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
@@ -35,8 +35,8 @@ pub(crate) fn sockets_of(pid: u32) -> Vec<Socket> {
     sockets
 }
 
-/// True if any socket in the network namespace of the process listens on this TCP port. False
-/// also if the tables cannot be read.
+/// Returns true if any socket in the network namespace of the process listens on this TCP port.
+/// False also if the tables cannot be read.
 pub(crate) fn is_listening(pid: u32, port: u16) -> bool {
     let mut listens = false;
     each_socket(pid, |_, socket| match socket {
@@ -49,8 +49,8 @@ pub(crate) fn is_listening(pid: u32, port: u16) -> bool {
     listens
 }
 
-/// Visits the sockets of a process's network namespace with their inodes. A table that cannot be
-/// read has none.
+/// Visits the sockets of a process's network namespace with their inodes. An unreadable table has
+/// none.
 fn each_socket(pid: u32, mut visit: impl FnMut(u64, Socket) -> ControlFlow<()>) {
     let mut flow = ControlFlow::Continue(());
     for table in ["net/tcp", "net/tcp6"] {

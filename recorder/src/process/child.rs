@@ -1,8 +1,9 @@
-//! Child mode: a command that is held before its first instruction until the probes are in.
+//! Child mode: a command that is stopped before its first instruction until the probes are
+//! attached.
 //!
-//! The child is forked at once, so that its number is known and its own children will be seen;
-//! it waits on a pipe between fork and exec. If the recorder dies meanwhile the pipe closes and
-//! the child ends: it never hangs.
+//! The child is forked at once, so that its number is known and its own children will be seen. It
+//! waits on a pipe between fork and exec. If the recorder dies meanwhile the pipe closes and the
+//! child ends: it never hangs.
 
 use std::cell::Cell;
 use std::io::{self, Read, Write};
@@ -23,17 +24,18 @@ pub(crate) struct Child {
     name: String,
     signaller: Signaller,
     go: io::PipeWriter,
-    /// A byte comes when the child goes; the end, if it is gone.
+    /// Receives a byte when the child continues; the end of file, if the child has ended.
     answer: io::PipeReader,
     executed: Receiver<io::Result<()>>,
     ended: Receiver<io::Result<ExitStatus>>,
-    /// How it ended, once that is known.
+    /// Its exit status, once known.
     status: Cell<Option<ExitStatus>>,
 }
 
 impl Child {
-    /// Forks the child and leaves it waiting. `caught` are the signals that the recorder deals
-    /// with: the child must not. `keep_stdout` is for a recorder that writes there itself.
+    /// Forks the child and leaves it waiting. `caught` are the signals that the recorder handles,
+    /// and the child must not. `keep_stdout` is for a recorder that writes to standard output
+    /// itself.
     pub(crate) fn hold(
         words: &[String],
         caught: &[i32],
@@ -61,22 +63,22 @@ impl Child {
         Ok(Self { pid, name, signaller, go, answer, executed, ended, status: Cell::new(None) })
     }
 
-    /// Lets it run, and returns when it does. Gives its end if a signal was faster.
+    /// Lets it run, and returns when it does. Returns its end if a signal was faster.
     ///
     /// # Errors
     /// It could not be executed.
     pub(crate) fn start(&mut self) -> Result<Option<ExitStatus>> {
-        // Fails if a signal ended it, which the lack of an answer tells as well.
+        // Fails if a signal ended it, which the missing answer also shows.
         let _ = self.go.write_all(&[1]);
         let went = self.answer.read_exact(&mut [0]).is_ok();
         self.executed.recv()?.with_context(|| format!("cannot run {}", self.name))?;
         Ok(if went { None } else { Some(self.ended.recv()??) })
     }
 
-    /// How it ended, if it has.
+    /// Returns its exit status, if it has ended.
     ///
     /// # Errors
-    /// The kernel does not tell.
+    /// The kernel does not return the status.
     pub(crate) fn try_wait(&self) -> Result<Option<ExitStatus>> {
         if self.status.get().is_none() {
             match self.ended.try_recv() {
@@ -90,15 +92,15 @@ impl Child {
         Ok(self.status.get())
     }
 
-    /// Passes a signal on. The child may be gone by now, which is no error: it is reaped only by
-    /// our own thread, and in the short time after that its number is not yet given to another
-    /// process.
+    /// Passes a signal on. The child may have ended, which is not an error: it is reaped only by
+    /// the recorder's own thread, and in the short time after that its number is not yet reused for
+    /// another process.
     pub(crate) fn signal(&self, signal: i32) {
         self.signaller.signal(self.pid, signal);
     }
 }
 
-/// Has the child tell its number, wait for a byte and answer it before it executes.
+/// Makes the child report its number, wait for a byte and answer it before its exec.
 fn wait_before_exec(
     command: &mut Command,
     mut answer_writer: io::PipeWriter,
@@ -127,14 +129,14 @@ fn wait_before_exec(
 
 type Ends = (Receiver<io::Result<()>>, Receiver<io::Result<ExitStatus>>);
 
-/// Starts the command on a thread, since that blocks until it has executed. Tells whether it did,
-/// and then how it ended.
+/// Starts the command on a thread, since that blocks until the exec. Reports whether the exec
+/// succeeded, and then the exit status.
 fn spawn(mut command: Command) -> Result<Ends> {
     let (tell_executed, executed) = mpsc::channel();
     let (tell_ended, ended) = mpsc::channel();
     let run = move || {
         let child = command.spawn();
-        // Our ends of its pipes.
+        // Closes the recorder's ends of its pipes.
         drop(command);
         // A receiver is gone only when the recorder itself is ending.
         let _ = match child {

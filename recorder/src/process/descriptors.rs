@@ -1,13 +1,13 @@
-//! Running out of file descriptors, named as that.
+//! Names the lack of file descriptors in error messages.
 //!
-//! A recording takes a descriptor for each probed file, for each map and program of the kernel side,
-//! and before kernel 6.6 for each probe. An error for want of one can come out of any call, and
+//! A recording takes a descriptor for each probed file, for each map and program of the kernel
+//! side, and before kernel 6.6 for each probe. Any call can fail for lack of them, and the error
 //! would otherwise read as if the kernel refused that call.
 
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
-/// What to do about an error, if it is for want of file descriptors.
+/// Returns advice on an error, if it is for lack of file descriptors.
 pub(crate) fn shortage(error: &anyhow::Error) -> Option<String> {
     if is_caused_by(error, Errno::MFILE) {
         let limit = getrlimit(Resource::Nofile).current;
@@ -22,8 +22,8 @@ pub(crate) fn shortage(error: &anyhow::Error) -> Option<String> {
 }
 
 fn is_caused_by(error: &anyhow::Error, errno: Errno) -> bool {
-    // Errors of libbpf-rs do not give away the number, but end with it, as those of the standard
-    // library do.
+    // Errors of libbpf-rs do not expose the number, but end with it, like those of the standard
+    // library.
     let end = format!("(os error {})", errno.raw_os_error());
     error.chain().any(|cause| match cause.downcast_ref::<std::io::Error>() {
         Some(cause) => cause.raw_os_error() == Some(errno.raw_os_error()),

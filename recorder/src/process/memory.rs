@@ -1,13 +1,13 @@
-//! How much memory the recorder has, and how much it may have.
+//! The recorder's memory and its limit.
 //!
-//! What it keeps grows with the connections that are open at once, and a flood of them must not end
-//! in the kernel's killing it. So every allocation is counted, and past a ceiling
-//! (`--max-memory`) new connections are turned away: what they carry becomes loss that the files
-//! state, as it is when the ring is full.
+//! Memory grows with the connections that are open at once, and a flood of them must not end in the
+//! kernel's killing the recorder. So every allocation is counted, and past a ceiling
+//! (`--max-memory`) new connections are turned away: their bytes are reported in the files as
+//! missing, like those that found the ring full.
 //!
 //! The ceiling is for the ring and for the recorder's anonymous memory (`RssAnon` of
 //! `/proc/PID/status`). The program itself is shared and backed by its file; the kernel side's
-//! tables have a fixed size, and are the kernel's.
+//! tables have a fixed size, and belong to the kernel.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,41 +16,41 @@ use anyhow::{Result, bail};
 
 use crate::proc::own;
 
-/// Bytes that are allocated, with what malloc(3) adds to each.
+/// Allocated bytes, including malloc(3)'s overhead for each allocation.
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 
-/// The ceiling, unless another one is asked for or the ring is larger than usual.
+/// The ceiling, unless the user sets another or the ring is larger than usual.
 const DEFAULT: u64 = 256 << 20;
-/// What that leaves beside the usual ring.
+/// The part of the ceiling beside the usual ring.
 const BESIDE_RING: u64 = DEFAULT - (16 << 20);
 
-/// What Rust does not allocate: stacks, libbpf, zstd.
+/// Memory that Rust does not allocate: stacks, libbpf, zstd.
 const UNCOUNTED: usize = 8 << 20;
 
-/// Kept back from new connections for what those that are open have need of, and the end of the
-/// recording: buffers of two files, and the report.
+/// Reserved for the open connections and for the end of the recording (buffers of two files, and
+/// the report), and not available to new connections.
 const KEPT_BACK: usize = 16 << 20;
 
 /// Room for connections without which a recording is not worth beginning: some 2000 of them.
 const LEAST_ROOM: usize = 4 << 20;
 
-/// What a connection allocates with its first data, with names of some length.
+/// Bytes that a connection allocates with its first data, with names of some length.
 const BEGINNING: usize = 2 << 10;
 
-/// What a connection adds to hash tables that will have to grow: those of the tracker, of both
-/// writers and of [`sslrec_formats::pairing`], which grow to twice their size at once.
+/// Bytes that a connection adds to hash tables that will have to grow: those of the tracker, of
+/// both writers and of [`sslrec_formats::pairing`], which grow to twice their size at once.
 const IN_TABLES: usize = 640;
 
-/// Counts what [`System`] allocates.
+/// Counts the allocations of [`System`].
 struct Counting;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-// SAFETY: `System` does everything; what is added touches an atomic number only.
+// SAFETY: `System` does everything; the additions access an atomic number only.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promises are those that `System` wants.
+        // SAFETY: the caller's promises are those that `System` requires.
         let memory = unsafe { System.alloc(layout) };
         count(memory, layout.size());
         memory
@@ -86,26 +86,27 @@ fn count(memory: *mut u8, size: usize) {
     }
 }
 
-/// What malloc(3) of glibc takes for this: eight bytes more, in steps of 16, 32 at least.
+/// Returns the memory that glibc's malloc(3) takes for this size: eight bytes more, in steps of 16,
+/// 32 at least.
 const fn chunk(size: usize) -> usize {
     let size = (size.saturating_add(8)).next_multiple_of(16);
     if size < 32 { 32 } else { size }
 }
 
-/// What `--max-memory` leaves.
+/// The limits that result from `--max-memory`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ceiling {
     /// Anonymous memory, in bytes.
     anonymous: usize,
     /// Allocated bytes.
     live: usize,
-    /// The memory is fuller than what is allocated says: nothing new is taken in.
+    /// Resident memory exceeds the limit although allocations do not: nothing new is accepted.
     fragmented: bool,
 }
 
 impl Ceiling {
     /// # Errors
-    /// The ring and what is allocated already, before anything was recorded, leave too little.
+    /// The ring and the memory already allocated, before anything was recorded, leave too little.
     pub(crate) fn new(max_memory: Option<u64>, ring: u64) -> Result<Self> {
         let max_memory = max_memory.unwrap_or(DEFAULT.max(ring + BESIDE_RING));
         let allocated = LIVE.load(Ordering::Relaxed);
@@ -123,30 +124,30 @@ impl Ceiling {
 
     fn of(max_memory: u64, ring: u64) -> Self {
         let anonymous = usize::try_from(max_memory.saturating_sub(ring)).unwrap_or(usize::MAX);
-        // An eighth for holes between what is allocated.
+        // An eighth for holes between allocations.
         let live = anonymous.saturating_sub(UNCOUNTED) / 8 * 7;
         Self { anonymous, live, fragmented: false }
     }
 
-    /// Whether there is room for one more connection beside so many, of which some have carried
-    /// nothing yet.
+    /// Returns whether there is room for one more connection beside so many, some of which have
+    /// carried nothing yet.
     pub(crate) fn has_room(&self, connections: usize, unstarted: usize) -> bool {
         let reserved = KEPT_BACK + (unstarted + 1) * BEGINNING + (connections + 1) * IN_TABLES;
         !self.fragmented && LIVE.load(Ordering::Relaxed).saturating_add(reserved) <= self.live
     }
 
-    /// Whether not even those that are open may have more.
+    /// Returns whether not even open connections may use more.
     pub(crate) fn is_passed(&self) -> bool {
         LIVE.load(Ordering::Relaxed) > self.live
     }
 
-    /// The most that a redactor may hold.
+    /// Returns the most that a redactor may hold.
     pub(crate) fn for_redactor(&self) -> usize {
         self.live / 4
     }
 
-    /// Looks at what the kernel says; to be called now and then. Freed memory that lies between
-    /// what is in use goes back to the kernel only on demand.
+    /// Updates the memory figures from the kernel; call this from time to time. Freed memory
+    /// between allocations is returned to the kernel only on demand.
     pub(crate) fn look(&mut self) {
         let is_full = || anonymous_bytes().is_some_and(|bytes| bytes > self.anonymous);
         self.fragmented = is_full() && {
@@ -157,13 +158,13 @@ impl Ceiling {
     }
 }
 
-/// What is enough by [`Ceiling::new`], in bytes.
+/// Returns the least limit that [`Ceiling::new`] accepts, in bytes.
 fn least(allocated: usize, ring: u64) -> u64 {
     let live = (allocated + KEPT_BACK + LEAST_ROOM) as u64;
     (live / 7 + 1) * 8 + UNCOUNTED as u64 + ring
 }
 
-/// The anonymous memory of this process.
+/// Returns the anonymous memory of this process.
 fn anonymous_bytes() -> Option<usize> {
     let size = own::status("RssAnon")?;
     size.split_whitespace().next()?.parse::<usize>().ok().map(|kib| kib << 10)
@@ -171,17 +172,17 @@ fn anonymous_bytes() -> Option<usize> {
 
 #[cfg(test)]
 impl Ceiling {
-    /// One that nothing comes near.
+    /// Returns a ceiling that is never reached.
     pub(crate) fn none() -> Self {
         Self::of(u64::MAX, 0)
     }
 
-    /// One under which nothing new has room.
+    /// Returns a ceiling without room for anything new.
     pub(crate) fn closed() -> Self {
         Self { fragmented: true, ..Self::none() }
     }
 
-    /// One that was passed.
+    /// Returns a ceiling that was passed.
     pub(crate) fn passed() -> Self {
         Self { anonymous: 0, live: 0, fragmented: true }
     }

@@ -1,27 +1,27 @@
-//! Real-time priority for the two threads on which it depends that nothing is lost.
+//! Real-time priority for the two threads that must keep up with the recorded programs.
 //!
 //! A program that writes a gigabyte a second fills the ring in some 15 ms, and the scheduler may
-//! leave a thread that shares its processor waiting for as long; niceness does not change that.
-//! At the lowest priorities of `SCHED_RR` the two threads take the time they need, and a program
-//! that outruns them is slowed instead of being recorded with holes. They take no more than what
-//! is recorded asks for, and the kernel leaves other programs a share of each second in any case
+//! leave a thread that shares its processor waiting for as long; niceness does not change that. At
+//! the lowest priorities of `SCHED_RR` the two threads get the time they need, and a program that
+//! outruns them is slowed instead of being recorded with holes. They use no more time than the
+//! recorded data requires, and the kernel leaves other programs a share of each second in any case
 //! (`/proc/sys/kernel/sched_rt_runtime_us`).
 
 use std::io;
 
 use crate::messages::say;
 
-/// What a thread does.
+/// The task of a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Duty {
-    /// It writes; what it cannot do at once waits in bounded buffers.
+    /// Writes; data that it cannot write at once waits in bounded buffers.
     Write = 1,
-    /// It empties the ring, which goes first: on one processor too.
+    /// Empties the ring, which has precedence, also on a single processor.
     Collect = 2,
 }
 
-/// Raises this thread, where that is wanted and allowed; not the threads and processes that it
-/// begins.
+/// Raises the priority of this thread, if wanted and allowed; not of the threads and processes that
+/// it starts.
 pub(crate) fn raise(duty: Duty, wanted: bool, verbose: bool) {
     if !wanted {
         return;
@@ -29,7 +29,7 @@ pub(crate) fn raise(duty: Duty, wanted: bool, verbose: bool) {
     if let Err(error) = set(duty)
         && verbose
     {
-        say(format_args!("no real-time priority: {error}; a busy machine may cost bytes"));
+        say(format_args!("no real-time priority: {error}; bytes may be missing on a busy machine"));
     }
 }
 
@@ -49,7 +49,7 @@ mod tests {
     use std::process::Command;
     use std::thread;
 
-    /// Fields 40 and 41 of `/proc/PID/stat`: priority and policy.
+    /// Returns fields 40 and 41 of `/proc/PID/stat`: priority and policy.
     fn scheduling(stat: &str) -> (u32, u32) {
         let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
         (fields[37].parse().unwrap(), fields[38].parse().unwrap())

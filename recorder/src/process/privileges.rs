@@ -1,12 +1,12 @@
-//! Privileges, and giving them up.
+//! Privileges, and dropping them.
 //!
 //! Loading and attaching need root, or CAP_BPF and CAP_PERFMON. The threads that afterwards handle
-//! what the recorded programs sent need neither: the one that empties the ring, which is the
-//! process's first, and the one that writes. Both give up every capability, with no way back,
-//! and become the user that `-Z` names or, under sudo(8), the one who called it. Threads that never
-//! handle what was recorded keep what there is: the one that probes what appears during the
-//! recording (see [`crate::discovery`]), the [`signaller`](crate::process::signaller), and the one
-//! that waits for the command (see [`crate::process::child`]).
+//! data of the recorded programs need neither: the thread that empties the ring, which is the
+//! process's first, and the writer's thread. Both drop every capability for good, and become the
+//! user of `-Z` or, under sudo(8), its caller. Threads that never handle recorded data keep their
+//! privileges: the thread that probes files during the recording (see [`crate::discovery`]), the
+//! [`signaller`](crate::process::signaller), and the thread that waits for the command (see
+//! [`crate::process::child`]).
 
 use std::path::Path;
 use std::{fmt, fs, io, thread};
@@ -28,13 +28,13 @@ pub struct User {
 }
 
 impl User {
-    /// The user of this name or number. The number of one that does not exist will do.
+    /// Returns the user of this name or number. The number need not belong to an existing user.
     ///
     /// # Errors
-    /// There is none of this name.
+    /// There is no user of this name.
     pub(crate) fn find(name: &str) -> Result<Self, String> {
         let passwd = match fs::read_to_string("/etc/passwd") {
-            // Small container images have none.
+            // Small container images have no such file.
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             passwd => passwd
                 .map_err(|error| format!("cannot look up `{name}` in /etc/passwd: {error}"))?,
@@ -48,7 +48,7 @@ impl User {
         }
     }
 
-    /// A line of passwd(5) is `name:password:uid:gid:...`.
+    /// Parses a line of passwd(5): `name:password:uid:gid:...`.
     fn parse(passwd: &str, name: &str) -> Option<Self> {
         passwd.lines().find_map(|line| {
             let fields: Vec<_> = line.split(':').collect();
@@ -65,7 +65,7 @@ impl User {
         self.uid
     }
 
-    /// Who called sudo(8), if that is why we are root.
+    /// Returns the caller of sudo(8), if that is why this process is root.
     fn behind_sudo() -> Option<Self> {
         let number = |name| -> Option<u32> { std::env::var(name).ok()?.parse().ok() };
         let (uid, gid) = (number("SUDO_UID")?, number("SUDO_GID")?);
@@ -80,22 +80,22 @@ impl fmt::Display for User {
     }
 }
 
-/// What becomes of a thread that needs no privileges any more.
+/// The fate of a thread that no longer needs privileges.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Privileges {
-    /// It keeps them: root who was not asked to become anybody else.
+    /// Keeps them: root without another user to become.
     Keep,
-    /// It gives up its capabilities.
+    /// Drops its capabilities.
     Drop,
-    /// It becomes this user, and so has none.
+    /// Becomes this user, and so has none.
     Become(User),
 }
 
 impl Privileges {
-    /// What is wanted: `-Z`, else to be the user who called sudo.
+    /// Returns the choice of the user: `-Z`, else the caller of sudo.
     ///
     /// # Errors
-    /// `-Z` was given to somebody who is not root.
+    /// `-Z` was used without root.
     pub(crate) fn wanted(user: Option<&User>) -> Result<Self> {
         match user {
             Some(_) if !geteuid().is_root() => bail!("only root can become another user (-Z)"),
@@ -106,10 +106,11 @@ impl Privileges {
         }
     }
 
-    /// Gives up what this thread need not have. Not the other threads, but those that it begins.
+    /// Drops the privileges that this thread does not need. This affects not the other threads, but
+    /// those that it starts.
     ///
     /// # Errors
-    /// The kernel refuses. The thread must not go on then.
+    /// The kernel refuses. The thread must not continue then.
     pub(crate) fn give_up(&self) -> Result<()> {
         match self {
             Self::Keep => Ok(()),
@@ -120,20 +121,20 @@ impl Privileges {
         }
     }
 
-    /// Tries on another thread what is to be done without them.
+    /// Runs an attempt without privileges, on another thread.
     ///
     /// # Errors
-    /// It cannot be done, or they cannot be given up.
+    /// The attempt fails, or the privileges cannot be dropped.
     pub(crate) fn without<T: Send>(&self, attempt: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         let attempt = || self.give_up().and_then(|()| attempt());
         let outcome = thread::scope(|scope| scope.spawn(attempt).join());
         outcome.map_err(|_| anyhow!("cannot do without privileges"))?
     }
 
-    /// Whether files can be made in this folder without them.
+    /// Checks that files can be created in this folder without privileges.
     ///
     /// # Errors
-    /// They cannot; says what to do.
+    /// They cannot; the message contains advice.
     pub(crate) fn check_folder(&self, folder: &Path) -> Result<()> {
         let Self::Become(user) = self else { return Ok(()) };
         let attempt = || Ok(access(folder, Access::WRITE_OK | Access::EXEC_OK)?);
@@ -152,7 +153,7 @@ fn become_user(user: &User) -> io::Result<()> {
     set_thread_groups(&[gid])?;
     set_thread_res_gid(gid, gid, gid)?;
     set_thread_res_uid(uid, uid, uid)?;
-    // Already gone by that, unless somebody changed the rules (capabilities(7), "securebits").
+    // Already dropped by that, unless the rules were changed (capabilities(7), "securebits").
     clear()
 }
 
@@ -180,7 +181,7 @@ mod tests {
         assert!(User::find("no-such-user").is_err());
     }
 
-    /// Lines of a thread's status that tell of privileges.
+    /// Returns the lines of a thread's status that concern privileges.
     fn status() -> String {
         let status = fs::read_to_string("/proc/thread-self/status").unwrap();
         let lines = status.lines().filter(|line| {

@@ -1,16 +1,16 @@
-//! A thread that keeps the privileges which others give up, for the little that needs them later:
-//! signals to processes of another user.
+//! A thread that keeps privileges for later, when others have dropped them: it sends signals to
+//! processes of another user.
 //!
 //! The threads that handle the bytes of recorded programs have no privileges then (see
-//! [`crate::process::privileges`]). They can ask this thread to end the recorder's own helpers, to
-//! pass a signal on to the command, and to resume a stopped process.
+//! [`crate::process::privileges`]). They can have this thread end the recorder's own helpers, pass
+//! a signal on to the command, and resume a stopped process.
 
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
 use anyhow::{Context, Result};
 
-/// Where signals are asked for.
+/// The handle for sending signals.
 #[derive(Debug, Clone)]
 pub(crate) struct Signaller {
     jobs: Sender<Job>,
@@ -24,16 +24,16 @@ struct Job {
 }
 
 impl Signaller {
-    /// Starts the thread, with the privileges of this one. It ends with the last that can ask.
+    /// Starts the thread, with the privileges of this thread. It ends with the last handle.
     ///
     /// # Errors
-    /// There can be no more threads.
+    /// No thread can be started.
     pub(crate) fn start() -> Result<Self> {
         let (jobs, orders) = channel::<Job>();
         let work = move || {
             for Job { pid, signal, done } in orders {
                 send(pid, signal);
-                // Nobody waits for it any more, which is no matter.
+                // The caller no longer waits, which does no harm.
                 let _ = done.send(());
             }
         };
@@ -44,11 +44,11 @@ impl Signaller {
         Ok(Self { jobs })
     }
 
-    /// Sends a signal to a process, which may be gone by now.
+    /// Sends a signal to a process, which may have ended.
     pub(crate) fn signal(&self, pid: u32, signal: i32) {
         let (done, is_done) = channel();
         if self.jobs.send(Job { pid, signal, done }).is_ok() {
-            // Fails at once if the thread is gone.
+            // Fails at once if the thread has ended.
             let _ = is_done.recv();
         }
     }
@@ -75,7 +75,8 @@ mod tests {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         signaller.signal(child.id(), libc::SIGTERM);
         assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM));
-        // 0 would be all of our own group, and this number nobody's.
+        // 0 would be the whole process group of the recorder, and this number belongs to no
+        // process.
         signaller.signal(0, libc::SIGTERM);
         signaller.signal(u32::MAX, libc::SIGTERM);
     }

@@ -1,7 +1,7 @@
-//! Signals: which end the recording, and which are the child's.
+//! Signals: those that end the recording, and those for the child.
 //!
-//! One that is ignored when the recorder starts stays so, in the recorder and in the child:
-//! `nohup` means what it says.
+//! A signal that is ignored when the recorder starts stays so, in the recorder and in the child,
+//! for `nohup`.
 
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -18,13 +18,13 @@ use crate::process::child::Child;
 
 /// Signals that arrived and are not yet dealt with.
 pub(crate) struct Signals {
-    /// Those that are caught.
+    /// The caught signals.
     pub(crate) caught: Vec<i32>,
     pending: SignalsInfo<WithOrigin>,
 }
 
 impl Signals {
-    /// From here on the recorder is not ended by these signals: it has files to finish.
+    /// Catches the signals that end programs: the recorder has files to complete.
     pub(crate) fn catch(child_mode: bool) -> Result<Self> {
         let ends = [SIGINT, SIGTERM, SIGHUP];
         let passed_on = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2];
@@ -34,19 +34,19 @@ impl Signals {
         let pending = SignalsInfo::new(&caught).context("cannot catch signals")?;
         if !is_ignored(SIGXFSZ) {
             // A file that may not grow any more (RLIMIT_FSIZE) is an error of write(2), like a full
-            // disk. Caught rather than ignored: the command is to have it as it was.
+            // disk. Caught rather than ignored: the command inherits the original setting.
             flag::register(SIGXFSZ, Arc::default()).context("cannot catch signals")?;
         }
         Ok(Self { caught, pending })
     }
 
-    /// Whether one came that ends the recording.
+    /// Returns whether a signal arrived that ends the recording.
     pub(crate) fn came(&mut self) -> bool {
         self.pending.pending().next().is_some()
     }
 
-    /// Passes all on to the child, which then decides. Ctrl-C on a terminal goes to the child
-    /// without our help, and would arrive twice with it.
+    /// Passes all signals on to the child, which then decides. Ctrl-C on a terminal reaches the
+    /// child anyway, and would arrive twice if passed on.
     pub(crate) fn pass_on(&mut self, child: &Child) {
         for origin in self.pending.pending() {
             if !matches!(origin.cause, Cause::Kernel) {
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn an_ignored_signal_is_told_from_others() {
-        // Rust's own start ignores SIGPIPE; nobody ignores SIGSEGV.
+        // Rust's own start ignores SIGPIPE; nothing ignores SIGSEGV.
         assert!(is_ignored(libc::SIGPIPE));
         assert!(!is_ignored(libc::SIGSEGV));
     }

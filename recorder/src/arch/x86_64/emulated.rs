@@ -1,30 +1,30 @@
-//! What a uprobe on one instruction costs.
+//! The cost of a uprobe on an instruction.
 //!
 //! The rules are those of `arch/x86/kernel/uprobes.c`: branches and the short `nop` are emulated
-//! since Linux 3.16, `push` since 4.16, and 5.8 is the oldest that runs the recorder. What only
-//! later kernels emulate does not count. This file reads an instruction's bytes and nothing else;
-//! whether a probe there is of any use is for others to say.
+//! since Linux 3.16, `push` since 4.16, and 5.8 is the oldest kernel that runs the recorder.
+//! Instructions that only later kernels emulate do not count. This file reads an instruction's
+//! bytes and nothing else; other modules decide whether a probe there is useful.
 
-/// What the kernel does with an instruction once its probe has run.
+/// The kernel's treatment of an instruction once its probe has run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Treatment {
     /// Its effect is computed in the trap.
     Emulated,
-    /// A relative call. The same, but the older kernels do not put the return address on the
-    /// shadow stack, where a program has one, so that the called function cannot return.
+    /// A relative call. Also emulated, but older kernels do not put the return address on the
+    /// shadow stack of a program that has one, so that the called function cannot return.
     EmulatedCall,
     /// A copy is single-stepped, or the kernel refuses to put a probe there at all.
     Other,
 }
 
 impl Treatment {
-    /// Classifies one whole instruction.
+    /// Classifies a complete instruction.
     ///
-    /// No prefix is accepted but the one that makes `push` reach r8 to r15. The kernel refuses
-    /// branches with an operand-size prefix (`branch_setup_xol_ops` returns ENOTSUPP), and any
-    /// instruction with LOCK or a segment prefix other than FS and GS (`is_prefix_bad`). 0x90
-    /// with REX.B exchanges r8 with rax, which the kernel takes for a no-operation. The long
-    /// forms of `nop` are emulated by recent kernels only.
+    /// The only accepted prefix makes `push` reach r8 to r15. The kernel refuses branches with an
+    /// operand-size prefix (`branch_setup_xol_ops` returns ENOTSUPP), and any instruction with LOCK
+    /// or a segment prefix other than FS and GS (`is_prefix_bad`). 0x90 with REX.B exchanges r8
+    /// with rax, which the kernel takes for a no-operation. The long forms of `nop` are emulated by
+    /// recent kernels only.
     pub(crate) fn of(instruction: &[u8]) -> Self {
         match *instruction {
             // push_setup_xol_ops: one byte, or two with exactly 0x41.
@@ -37,15 +37,15 @@ impl Treatment {
         }
     }
 
-    /// Whether the trap ends without a single step.
+    /// Returns whether the trap ends without a single step.
     pub(crate) fn is_emulated(self) -> bool {
         self != Self::Other
     }
 }
 
-/// Whether the kernel refuses a probe on the instruction that begins here, for a prefix that it has
-/// (`is_prefix_bad`). Assemblers put such prefixes where padding is wanted, before what never needs
-/// one (`-mbranches-within-32B-boundaries`).
+/// Returns whether the kernel refuses a probe on the instruction that begins here, because of a
+/// prefix (`is_prefix_bad`). Assemblers use such prefixes as padding, before instructions that do
+/// not need them (`-mbranches-within-32B-boundaries`).
 pub(crate) fn is_refused(code: &[u8]) -> bool {
     let is_prefix =
         |byte: &&u8| matches!(byte, 0x26 | 0x2e | 0x36 | 0x3e | 0x64..=0x67 | 0xf0 | 0xf2 | 0xf3);

@@ -6,11 +6,11 @@ pub(super) mod registers;
 use object::Architecture;
 
 /// The architecture of files that can be probed. Arguments are found by its calling convention, so
-/// that 32-bit programs on a 64-bit machine cannot.
+/// 32-bit programs on a 64-bit machine cannot be recorded.
 pub(crate) const ELF: Architecture = Architecture::X86_64;
 
-/// The default folders of loaders: those of Debian and its kin, of Red Hat's, and of others. They
-/// matter where there is no cache, as in small container images.
+/// The default folders of loaders: those of Debian, Red Hat and their derivatives, and others. They
+/// matter without a cache, as in small container images.
 pub(crate) const LIBRARY_FOLDERS: [&str; 6] = [
     "/lib/x86_64-linux-gnu",
     "/usr/lib/x86_64-linux-gnu",
@@ -20,13 +20,14 @@ pub(crate) const LIBRARY_FOLDERS: [&str; 6] = [
     "/usr/lib",
 ];
 
-/// Subfolders in which glibc looks before the folder itself: those of today, and those before 2.37.
+/// Subfolders in which glibc looks before the folder itself: the current ones, and those before
+/// 2.37.
 pub(crate) const HARDWARE_FOLDERS: [&str; 5] =
     ["glibc-hwcaps", "tls", "x86_64", "haswell", "avx512_1"];
 
-/// The address of the slot in the global offset table through which a stub of the procedure linkage
-/// table at this address jumps: an optional `endbr64`, then `jmp *slot(%rip)`. `None` if the code
-/// is not a stub.
+/// Returns the address of the slot in the global offset table through which a stub of the procedure
+/// linkage table at this address jumps: an optional `endbr64`, then `jmp *slot(%rip)`. `None` if
+/// the code is not a stub.
 pub(crate) fn stub_slot(code: &[u8], address: u64) -> Option<u64> {
     const ENDBR64: &[u8] = &[0xf3, 0x0f, 0x1e, 0xfa];
     const BND: &[u8] = &[0xf2];

@@ -10,7 +10,7 @@ pub(crate) const ARGUMENTS: [Reg; 6] = [Reg::RDI, Reg::RSI, Reg::RDX, Reg::RCX, 
 /// The register of an integer result.
 pub(crate) const RESULT: Reg = Reg::RAX;
 
-/// The register of the first result in Go's register ABI, as the kernel side names it.
+/// The register of the first result in Go's register ABI, as named on the kernel side.
 pub(crate) const GO_RESULT: site_result = site_result::RESULT_AX;
 
 /// The register of the running goroutine in Go's register ABI.
@@ -47,40 +47,40 @@ impl Reg {
         "r13", "r14", "r15",
     ];
 
-    /// All of them, in the order of their numbers.
+    /// Returns all of them, in the order of their numbers.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
         (0..16).map(Self)
     }
 
-    /// Its number, below 16: rax is 0, rcx 1, rdx 2, rbx 3, rsp 4, rbp 5, rsi 6, rdi 7, then r8 to
-    /// r15.
+    /// Returns its number, below 16: rax is 0, rcx 1, rdx 2, rbx 3, rsp 4, rbp 5, rsi 6, rdi 7,
+    /// then r8 to r15.
     pub(crate) fn number(self) -> usize {
         self.0.into()
     }
 
-    /// As it is written, for all 64 bits.
+    /// Returns its name for all 64 bits.
     pub(crate) fn name(self) -> &'static str {
         Self::NAMES[usize::from(self.0)]
     }
 
-    /// Whether a called function may leave anything in it.
+    /// Returns whether a called function may change it.
     pub(crate) fn is_lost_in_calls(self) -> bool {
         // rax, rcx, rdx, rsi, rdi, r8 to r11.
         matches!(self.0, 0..=2 | 6..=11)
     }
 
-    /// The register of which `register` is all or a part, if it is a general one.
+    /// Returns the general register that contains all of `register`, if any.
     pub(crate) fn containing(register: Register) -> Option<Self> {
         let full = register.full_register();
         full.is_gpr64().then(|| Self(full.number() as u8))
     }
 
-    /// Only if `register` is all 64 bits of it.
+    /// Returns the general register that equals `register`, all 64 bits of it, if any.
     pub(crate) fn exactly(register: Register) -> Option<Self> {
         register.is_gpr64().then(|| Self(register.number() as u8))
     }
 
-    /// Its name on the kernel side; `None` for registers that hold no result at any exit.
+    /// Returns its name on the kernel side; `None` for registers that hold no result at any exit.
     pub(crate) fn site_result(self) -> Option<site_result> {
         Some(match self {
             Self::RAX => site_result::RESULT_AX,
