@@ -133,7 +133,7 @@ static __always_inline void enter_on_conn(const struct call_key *key, struct cal
 		mark_thread(call, key->sp);
 	enter_conn(conn, site, call, key->sp);
 	/* Where no handshake was seen, the other end may report the bytes of this call before the
-	 * call returns, and should know by then which end is the client. */
+	 * call returns, and needs to have the role of the client by then. */
 	if (site->kind != SITE_HANDSHAKE && !conn->announced)
 		resolve_fd(&conn_key, conn);
 	if (site->kind == SITE_SENDFILE)
@@ -160,7 +160,7 @@ static __always_inline int enter_call(struct pt_regs *ctx)
 			try_entry(&call, &key, site);
 		return 0;
 	}
-	/* One probe is the entry probe and the placed entry site. */
+	/* A single probe is the entry probe and the placed entry site. */
 	if (site->trial && site->trial_side == TRIAL_BOTH)
 		call.trial_steps = TRIAL_ENTERED;
 	if (!is_getter(site))

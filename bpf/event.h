@@ -181,7 +181,7 @@ enum site_kind {
 	SITE_DATA,			/* (obj, buf, n, ...): bytes went one way */
 	SITE_FLUSH,			/* (obj): passes on bytes that were counted before */
 	SITE_SENDFILE,			/* (obj, ...): result bytes went out; a gap, except for
-					 * those that calls within this one carried */
+					 * those that inner calls carried */
 	SITE_HANDSHAKE,			/* (obj): `success` is success */
 	SITE_CREATE,			/* constructor: `output` is the new object */
 	SITE_GET,			/* (obj, ...): getter: `output` is the value of `param` */
@@ -288,7 +288,7 @@ struct file_key {
 	__u32 pad;
 };
 
-/* What a recorded process connected to or listened on: the first few ports, 0 for none. */
+/* The first few ports that a recorded process connected to or listened on; 0 is unused. */
 #define USER_PORTS 4
 
 struct tcp_user {

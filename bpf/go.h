@@ -217,7 +217,7 @@ static __always_inline void begin_go_handshake(const struct conn_key *key, struc
 	conn->handshake_ns = now_ns;
 }
 
-/* The buffer argument follows the Conn, or the record type if there is one. */
+/* Stores the buffer: its argument follows the Conn, or the record type if there is one. */
 static __always_inline void set_go_buffer(struct call *call, const struct site *site,
 					  struct pt_regs *ctx)
 {

@@ -20,7 +20,7 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* ---- Trampolines at the functions' ends: they have the result, so all is known ---- */
+/* ---- Trampolines at the functions' ends, which have the result ---- */
 
 SEC("fexit/inet_sendmsg")
 int BPF_PROG(sent, struct socket *socket, void *message, __u64 len, int result)
@@ -53,9 +53,9 @@ int BPF_PROG(received_6, struct socket *socket, void *message, __u64 len, int fl
 /*
  * ---- Probes at the functions' beginnings ----
  *
- * Return probes would tell the result, but each call that waits for data holds one of the few that
- * the kernel has for a function, so those of other programs would use them up. What gives bytes
- * is known by the tracepoint below.
+ * Return probes would provide the result. But the kernel has only a few for each function, and each
+ * call that waits for data occupies one, so the calls of other programs would use them up. The
+ * tracepoint below reports the operations that returned bytes.
  */
 
 static __always_inline void operation_begins(struct pt_regs *ctx, bool sends)

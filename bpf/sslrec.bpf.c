@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
  * The programs that every recording needs. Four serve every probed function of a C library: the
- * entry of a call; its end, by an exit site or by a return probe; and functions of which only the
- * entry matters. The others follow sockets and processes. The bodies are in the headers:
+ * entry of a call; its end, by an exit site or by a return probe; and functions that need only an
+ * entry probe. The others follow sockets and processes. The bodies are in the headers:
  *
- *   event.h          what is sent                  maps.h      what is kept
+ *   event.h          the events                    maps.h      the state
  *   arch.h           the machine                   process.h   the filters
  *   site.h           the function of a probe       stop.h      processes that wait for their probes
  *   conn.h           connections                   addr.h      their addresses; infer_addr.h

@@ -2,7 +2,7 @@
 /*
  * The few kernel types that the programs touch, with only the members they use. CO-RE relocates
  * every access to the running kernel's own layout, so neither order nor size matters here; this
- * stands in for a vmlinux.h of 150,000 lines generated from one kernel.
+ * replaces a vmlinux.h of 150,000 lines generated from one kernel.
  */
 #ifndef __VMLINUX_H__
 #define __VMLINUX_H__

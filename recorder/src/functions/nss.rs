@@ -1,5 +1,5 @@
-//! NSS, whose TLS is a layer of NSPR's descriptors: NSPR reads and writes, whatever the
-//! descriptor is, so the kernel side looks for the layer (`bpf/nspr.h`).
+//! NSS, whose TLS is a layer of NSPR's descriptors: NSPR reads and writes for every kind of
+//! descriptor, so the kernel side looks for the layer (`bpf/nspr.h`).
 
 use super::function::Count::Result;
 use super::function::{Function, Kind, Output, Param, Side, Text};

@@ -166,8 +166,8 @@ impl Proof<'_> {
         }
     }
 
-    /// Returns the known value of rax at every `ret` that is reached from `start`. `None` if it is
-    /// unknown.
+    /// Returns the known value of rax at every `ret` that is reached from `start`. `None` if no
+    /// `ret` is reached.
     fn result_from(&mut self, start: u64, state: &State) -> Option<Value> {
         let mut entered = BTreeMap::from([(start, state.clone())]);
         let mut open = BTreeSet::from([start]);

@@ -279,7 +279,7 @@ mod tests {
         let mut strings = Vec::new();
         for path in paths {
             let at = HEADER + ENTRY * paths.len() + strings.len();
-            // Flags, name, path, and what hardware it is for.
+            // Flags, name, path, and the required hardware.
             entries.extend(1_u32.to_ne_bytes());
             entries.extend((at as u32).to_ne_bytes());
             entries.extend((at as u32).to_ne_bytes());

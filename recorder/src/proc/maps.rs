@@ -42,7 +42,7 @@ pub(crate) struct Mapping {
     pub(crate) key: FileKey,
     /// Addresses.
     pub(crate) range: Range<u64>,
-    /// The path by which the process knows the file, or knew it before it was deleted.
+    /// The path of the file in the process, or its last path before it was deleted.
     pub(crate) path: PathBuf,
 }
 

@@ -178,8 +178,8 @@ impl<K: KernelState> Tracker<K> {
         self.hole(number, ts_ns, dir, gap.offset, gap.len, gap_cause(gap.cause), emit);
     }
 
-    /// Advances a connection to an offset, after a hole if there is a gap before it. Returns its
-    /// number, unless it was turned away.
+    /// Advances a connection to the end of a range, after reporting any hole before the range.
+    /// Returns its number, unless it was turned away.
     fn go_on(
         &mut self,
         key: Key,
