@@ -1,8 +1,8 @@
 //! Listing all exchanges of a capture: `sslanalyze` on one core and on two, and tshark with the
-//! fields that come nearest.
+//! nearest fields.
 //!
-//! tshark takes minutes for what takes seconds otherwise, and more memory the more it has read; it
-//! gets the first tenth of the connections, and what is compared are bytes per second.
+//! tshark takes minutes where the others take seconds, and its memory grows with the input; it
+//! lists the first tenth of the connections, and the compared figure is bytes per second.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -33,8 +33,8 @@ const LIMIT: Duration = Duration::from_secs(600);
 const ONE: &str = "0";
 const TWO: &str = "0,1";
 
-/// The packets to list, and their fields. A status at the end, with nothing before it but what
-/// requests have, marks an exchange.
+/// Returns the packets to list, and their fields. A status at the end, preceded only by fields of
+/// requests, marks an exchange.
 fn tshark_arguments(protocol: Protocol) -> Vec<String> {
     let (filter, fields) = match protocol {
         Protocol::Http1 => {
@@ -59,7 +59,7 @@ struct Lister {
     program: PathBuf,
     arguments: Vec<String>,
     file: PathBuf,
-    /// What a line has that stands for one exchange.
+    /// The part of a line that marks an exchange.
     mark: &'static str,
     /// Processors that it may use.
     processors: &'static str,
@@ -145,7 +145,7 @@ fn tshark(protocol: Protocol, pcapng: &Path) -> Lister {
     }
 }
 
-/// Seconds, and the most memory used.
+/// Returns seconds, and the most memory used.
 fn measure(setup: &Setup, lister: &Lister, exchanges: u64) -> Result<(f64, u64)> {
     let out = setup.path("listing");
     let child = Command::new("taskset")
@@ -153,7 +153,7 @@ fn measure(setup: &Setup, lister: &Lister, exchanges: u64) -> Result<(f64, u64)>
         .arg(&lister.program)
         .args(&lister.arguments)
         .arg(&lister.file)
-        // Default preferences, whatever this user has set.
+        // Default preferences, regardless of this user's settings.
         .env("HOME", setup.path("nobody"))
         .env_remove("XDG_CONFIG_HOME")
         .stdin(Stdio::null())

@@ -1,5 +1,5 @@
-//! What a TLS call costs: over a BIO pair on one thread there is nothing but the library and what a
-//! recorder adds to it.
+//! The cost of a TLS call: over a BIO pair on one thread there is only the library and the work
+//! that a recorder adds to it.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -20,20 +20,20 @@ const ROUNDS: usize = 5;
 const SIZES: [(u64, u64); 4] =
     [(64, 40_000), (1 << 10, 40_000), (16 << 10, 15_000), (256 << 10, 1000)];
 
-/// What is attached while a program runs.
+/// The probes that are attached while a program runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Variant {
     Nothing,
     EmptyPair,
-    /// The library was tried before.
+    /// The library was tested before.
     Sslrec,
-    /// The library belongs to another user, so that it is tried in the run.
+    /// The library belongs to another user, so that it is on trial during the recording.
     TriedInTheRun,
     WithoutPlacement,
 }
 
 impl Variant {
-    /// Those that there are to compare.
+    /// Returns the variants to compare.
     pub(crate) fn all(setup: &Setup) -> Vec<Self> {
         let mut all = vec![Self::Nothing, Self::EmptyPair, Self::Sslrec];
         if setup.has_placement {
@@ -52,7 +52,7 @@ impl Variant {
         }
     }
 
-    /// The recorder's options; `None` where it takes no part.
+    /// Returns the recorder's options; `None` if no recorder runs.
     pub(crate) fn options(self, setup: &Setup) -> Option<Vec<String>> {
         let mut options = vec!["--lib".to_owned(), setup.libssl().display().to_string()];
         match self {
@@ -107,7 +107,7 @@ fn add_rows(report: &mut Report, size: u64, variants: &[Variant], samples: &[Sam
     }
 }
 
-/// The copy of libssl in another user's hands, until this is dropped.
+/// The copy of libssl, owned by another user until this is dropped.
 struct Owner(PathBuf);
 
 impl Owner {
@@ -122,12 +122,12 @@ impl Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        // If this fails, the next variant is measured as this one, and the report shows it.
+        // If this fails, the next variant is measured like this variant, and the report shows it.
         let _ = chown(&self.0, Some(0), None);
     }
 }
 
-/// Microseconds per call.
+/// Returns microseconds per call.
 fn measure(
     setup: &Setup,
     variant: Variant,
@@ -169,7 +169,7 @@ fn us_per_call(said: &serde_json::Value) -> Result<f64> {
     }
 }
 
-/// `64 B`, `16 KiB`.
+/// Returns `64 B`, `16 KiB`.
 pub(crate) fn label(size: u64) -> String {
     if size < 1 << 10 { format!("{size} B") } else { format!("{} KiB", size >> 10) }
 }

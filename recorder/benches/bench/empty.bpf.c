@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* The least that can be attached to a function: what every uprobe tool pays, whatever it does. */
+/* The smallest program that can be attached to a function: the cost that every uprobe tool has. */
 
 #define SECTION(name) __attribute__((section(name), used))
 

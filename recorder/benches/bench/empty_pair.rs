@@ -1,5 +1,5 @@
-//! The measure of all uprobe tools: programs that do nothing, at entry and return of `SSL_read` and
-//! `SSL_write`. Attached by one link, as `sslrec` does it, which wants kernel 6.6.
+//! The reference for uprobe tools: programs that do nothing, at entry and return of `SSL_read` and
+//! `SSL_write`. Attached by one link, as in `sslrec`, which requires kernel 6.6.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,8 @@ use crate::setup::Setup;
 
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/recorder/benches/bench/empty.bpf.c");
 
-/// What the pair is attached to: all that `tls_cases bench-bio` and nginx call for their data.
+/// The functions that the pair is attached to: all that `tls_cases bench-bio` and nginx call for
+/// their data.
 const FUNCTIONS: [&str; 2] = ["SSL_read", "SSL_write"];
 
 /// Attached as long as it lives.
@@ -55,7 +56,7 @@ impl EmptyPair {
     }
 }
 
-/// Places in the file, as the kernel wants them.
+/// Returns places in the file, in the kernel's form.
 fn function_offsets(library: &Path) -> Result<Vec<usize>> {
     let data = fs::read(library)?;
     let elf = object::File::parse(&*data)?;

@@ -1,5 +1,5 @@
 //! Writing and reading of both files, without a recorder: the benchmark of `sslrec-formats`, with
-//! its figures taken over into ours.
+//! its figures copied into this report.
 
 use std::env;
 use std::process::Command;
@@ -31,7 +31,7 @@ pub(crate) fn run() -> Result<Report> {
     Ok(report)
 }
 
-/// `  WHAT  N MiB/s  N ns a record`.
+/// Parses `  WHAT  N MiB/s  N ns a record`.
 fn figures(line: &str) -> Option<(String, f64, f64)> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let unit = words.iter().position(|&word| word == "MiB/s")?;

@@ -1,5 +1,5 @@
-//! One connection over loopback as fast as a client and a server thread go, both recorded with the
-//! default ring: what was kept, as `sslanalyze` finds it in the file.
+//! One connection over loopback at the full speed of a client and a server thread, both recorded
+//! with the default ring: measures the recorded bytes, as found in the file by `sslanalyze`.
 
 use std::fs;
 use std::path::Path;
@@ -74,7 +74,7 @@ impl Run {
     }
 }
 
-/// What the client sent, less the holes.
+/// Returns the bytes that the client sent, less the holes.
 fn kept_bytes(setup: &Setup, capture: &Path) -> Result<u64> {
     let mut sslanalyze = Command::new(&setup.sslanalyze);
     let listing = succeed(sslanalyze.arg("--json").arg(capture))?;

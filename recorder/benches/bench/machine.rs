@@ -1,4 +1,4 @@
-//! Where and when figures were taken. They say nothing without it.
+//! The place and time of figures, which mean nothing without them.
 
 use std::fs;
 use std::thread::available_parallelism;
@@ -6,14 +6,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-/// What cannot be read is `None`.
+/// A value that cannot be read is `None`.
 pub(crate) struct Machine {
     os: Option<String>,
     kernel: Option<String>,
     cpu: Option<String>,
     cpus: Option<usize>,
     memory: Option<String>,
-    /// Of the last minute before the run: others that were busy then may be so now.
+    /// Of the last minute before the run: other programs that were busy then may still be.
     load: Option<f64>,
     unix_time: Option<u64>,
 }
@@ -39,7 +39,7 @@ impl Machine {
         }
     }
 
-    /// One line for people.
+    /// Returns one line for people.
     pub(crate) fn describe(&self) -> String {
         let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
         format!(

@@ -104,7 +104,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether every section was measured and kept all bytes.
+/// Returns whether every section was measured and kept all bytes.
 fn run(arguments: &Arguments) -> Result<bool> {
     let setup = Setup::new(arguments.quick)?;
     let sections = match &arguments.sections[..] {

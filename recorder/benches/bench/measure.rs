@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-/// What was measured of one variant, round by round.
+/// The samples of one variant, round by round.
 #[derive(Debug, Default)]
 pub(crate) struct Samples(Vec<f64>);
 
@@ -11,7 +11,7 @@ impl Samples {
         self.0.push(sample);
     }
 
-    /// The middle one, or the mean of both in the middle.
+    /// Returns the middle sample, or the mean of both in the middle.
     pub(crate) fn median(&self) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
@@ -31,8 +31,7 @@ impl Samples {
     }
 }
 
-/// Measures each variant once a round. Where the machine slows down or speeds up, it does so for
-/// all of them.
+/// Measures each variant once a round, so that changes of the machine's speed affect all of them.
 pub(crate) fn interleaved<V>(
     rounds: usize,
     variants: &[V],

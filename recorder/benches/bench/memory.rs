@@ -1,5 +1,5 @@
-//! Memory of the recorder: while it works for some time, and by how many connections and processes
-//! there were. `fake_tls` makes these faster than any handshake would let them.
+//! Memory of the recorder: over some time of work, and by the number of connections and processes.
+//! `fake_tls` creates these faster than any handshake would permit.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -45,7 +45,7 @@ fn over_time(setup: &Setup, report: &mut Report) -> Result<()> {
     program.go()?;
     let start = Instant::now();
     for sample in 1..=SAMPLES {
-        // Short of the end, at which the recorder leaves.
+        // Before the end, at which the recorder exits.
         let due = total.mul_f64(0.95) * sample / SAMPLES;
         std::thread::sleep(due.saturating_sub(start.elapsed()));
         let rss = memory(recording.pid(), "VmRSS:").context("the recorder has left")?;
@@ -55,7 +55,7 @@ fn over_time(setup: &Setup, report: &mut Report) -> Result<()> {
     finish(setup, program, recording).map(drop)
 }
 
-/// The most that a whole recording used, in MiB.
+/// Returns the most memory that a whole recording used, in MiB.
 fn peak(setup: &Setup, arguments: &[String]) -> Result<f64> {
     let (mut program, recording) = start(setup, arguments)?;
     program.go()?;

@@ -7,7 +7,7 @@ const RESPONSE: usize = 700;
 /// The server's name; in every line of a listing.
 pub(crate) const AUTHORITY: &str = "server.example";
 
-/// What is spoken on a connection.
+/// The protocol of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Http1,
@@ -22,7 +22,7 @@ impl Protocol {
         }
     }
 
-    /// What client and server send before the first request.
+    /// Returns the bytes that client and server send before the first request.
     pub(crate) fn opening(self) -> (Vec<u8>, Vec<u8>) {
         match self {
             Self::Http1 => (Vec::new(), Vec::new()),
@@ -33,8 +33,8 @@ impl Protocol {
         }
     }
 
-    /// Request and response. `number` tells them from all others, `nth` is their place in the
-    /// connection, from 0.
+    /// Returns request and response. `number` distinguishes them from all others, `nth` is their
+    /// place in the connection, from 0.
     pub(crate) fn messages(self, number: u64, nth: u64) -> (Vec<u8>, Vec<u8>) {
         match self {
             Self::Http1 => (http1_request(number), http1_response(number)),
@@ -75,7 +75,7 @@ const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const FRAME_HEADER: usize = 9;
 
-// RFC 7541, appendix A: whole fields, and fields of which the name counts.
+// RFC 7541, appendix A: complete fields, and fields of which only the name is used.
 const METHOD_GET: u8 = 0x82;
 const SCHEME_HTTPS: u8 = 0x87;
 const STATUS_200: u8 = 0x88;
@@ -114,15 +114,15 @@ fn frame(kind: u8, flags: u8, stream: u64, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A literal without indexing, RFC 7541, section 6.2.2: a name of the static table, the value as it
-/// is.
+/// Appends a literal without indexing, RFC 7541, section 6.2.2: a name of the static table, with a
+/// plain value.
 fn push_field(block: &mut Vec<u8>, name: u8, value: &str) {
     push_integer(block, 4, usize::from(name));
     push_integer(block, 7, value.len());
     block.extend(value.as_bytes());
 }
 
-/// An integer with a prefix of so many bits, the bits before it 0; RFC 7541, section 5.1.
+/// Appends an integer with a prefix of so many bits, the bits before it 0; RFC 7541, section 5.1.
 fn push_integer(block: &mut Vec<u8>, bits: u32, number: usize) {
     let most = (1 << bits) - 1;
     if number < most {
@@ -138,7 +138,7 @@ fn push_integer(block: &mut Vec<u8>, bits: u32, number: usize) {
     block.push(rest as u8);
 }
 
-/// Letters of which no two messages have the same, so that they compress as text does and not to
+/// Returns letters that differ between any two messages, so that they compress like text and not to
 /// nothing.
 fn words(number: u64, len: usize) -> String {
     let mut state = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);

@@ -22,7 +22,7 @@ const ROUNDS: usize = 3;
 const SECONDS: u32 = 3;
 const BODY: usize = 1 << 10;
 
-/// Who asks.
+/// The load generator.
 #[derive(Debug, Clone, Copy)]
 enum Load {
     Http1,
@@ -53,14 +53,14 @@ impl Load {
     }
 }
 
-/// What a load generator says that it got.
+/// The results of a load generator, from its output.
 struct Answered {
     per_second: f64,
     requests: u64,
 }
 
 impl Answered {
-    /// `N requests in ...`, `Requests/sec: N`, and lines of their own for what went wrong.
+    /// Parses `N requests in ...`, `Requests/sec: N`, and separate lines for failures.
     fn of_wrk(said: &str) -> Result<Self> {
         let after = |head: &str| said.lines().find_map(|line| line.trim().strip_prefix(head));
         if after("Non-2xx").is_some() || after("Socket errors").is_some() {
@@ -72,7 +72,8 @@ impl Answered {
         Self::from(requests, per_second).with_context(|| format!("wrk said: {said}"))
     }
 
-    /// `finished in T, N req/s, ...` and `requests: ... N succeeded, 0 failed, 0 errored, ...`.
+    /// Parses `finished in T, N req/s, ...` and `requests: ... N succeeded, 0 failed, 0 errored,
+    /// ...`.
     fn of_h2load(said: &str) -> Result<Self> {
         let before = |head: &str, word: &str| {
             let line = said.lines().find(|line| line.starts_with(head))?;
@@ -122,7 +123,7 @@ pub(crate) fn run(setup: &Setup) -> Result<Report> {
     Ok(report)
 }
 
-/// Requests per second, and bytes lost.
+/// Returns requests per second, and bytes lost.
 fn measure(
     setup: &Setup,
     nginx: &Nginx,
@@ -143,7 +144,7 @@ fn measure(
     recording.stop()?;
     let totals = recording.finish()?.totals;
     fs::remove_file(&capture)?;
-    // Headers come on top, and what was under way when the time was up.
+    // Headers are additional, and so is the traffic under way when the time was up.
     if !totals.is_whole() || totals.bytes < answered.requests * BODY as u64 {
         let (load, variant, requests) = (load.name(), variant.name(), answered.requests);
         report.failures.push(format!("{load}, {variant}: {requests} requests; recorded: {totals}"));
@@ -151,7 +152,7 @@ fn measure(
     Ok((answered.per_second, totals.lost_bytes))
 }
 
-/// What nginx serves.
+/// The ports of nginx.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sites {
     /// Both protocols at one port.
@@ -213,7 +214,7 @@ impl Nginx {
         Ok(format!("https://127.0.0.1:{port}/body"))
     }
 
-    /// `HTTP/1.1 RECEIVED SENT` for each request, once it has ended.
+    /// Returns the log: `HTTP/1.1 RECEIVED SENT` for each request, once it has ended.
     pub(crate) fn access_log(&self) -> PathBuf {
         self.folder.join("access.log")
     }
@@ -227,7 +228,7 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        // The master ends its worker; killed, it would leave it behind.
+        // The master ends its worker; if killed, it would leave the worker behind.
         let _ = signal(self.master.id(), "TERM");
         let _ = self.master.wait();
     }
@@ -241,7 +242,7 @@ fn certificate(folder: &Path) -> Result<()> {
     succeed(openssl.current_dir(folder)).map(drop)
 }
 
-/// Two ports that nobody has.
+/// Returns two free ports.
 fn free_ports() -> Result<(u16, u16)> {
     let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     let (one, other) = (bind()?, bind()?);

@@ -1,4 +1,4 @@
-//! Programs that are started for a measurement, and what the kernel says of them.
+//! Programs that are started for a measurement, and the kernel's figures about them.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -14,11 +14,11 @@ use crate::command::succeed;
 use crate::setup::Setup;
 
 /// A program that has been started and waits, so that it can be recorded by its number from its
-/// first call. Dropped, it is ended.
+/// first call. Ended when dropped.
 pub(crate) struct Gated(Child);
 
 impl Gated {
-    /// The program runs with the private copy of libssl.
+    /// Starts the program with the private copy of libssl.
     pub(crate) fn start<S: AsRef<OsStr>>(
         setup: &Setup,
         program: &Path,
@@ -41,13 +41,13 @@ impl Gated {
         self.0.id()
     }
 
-    /// Lets it go.
+    /// Lets the program continue.
     pub(crate) fn go(&mut self) -> Result<()> {
         let mut stdin = self.0.stdin.take().context("it runs already")?;
         stdin.write_all(b"go\n").context("the program has ended before it began")
     }
 
-    /// Waits for its end and gives its output.
+    /// Waits for its end and returns its output.
     pub(crate) fn output(mut self) -> Result<String> {
         let mut output = String::new();
         self.0.stdout.take().context("no output")?.read_to_string(&mut output)?;
@@ -58,7 +58,7 @@ impl Gated {
         Ok(output)
     }
 
-    /// Lets it go and waits for the JSON that it prints.
+    /// Lets the program continue and waits for the JSON that it prints.
     pub(crate) fn result(mut self) -> Result<Value> {
         self.go()?;
         let output = self.output()?;
@@ -69,14 +69,14 @@ impl Gated {
 impl Drop for Gated {
     fn drop(&mut self) {
         if let Ok(None) = self.0.try_wait() {
-            // There is no more to do where this fails.
+            // A failure leaves nothing else to do.
             let _ = self.0.kill();
             let _ = self.0.wait();
         }
     }
 }
 
-/// What a program that has ended took.
+/// The resources that a program used until its end.
 pub(crate) struct Usage {
     pub(crate) seconds: f64,
     /// Of all its threads and of the children that it waited for.
@@ -114,8 +114,8 @@ pub(crate) fn wait_with_usage(child: &Child, limit: Duration) -> Result<Usage> {
     }
 }
 
-/// A line of `/proc/PID/status` that counts memory, such as `VmRSS:`, in bytes; `None` once the
-/// process has ended.
+/// Returns a line of `/proc/PID/status` that counts memory, such as `VmRSS:`, in bytes; `None` once
+/// the process has ended.
 pub(crate) fn memory(pid: u32, field: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(field))?;
@@ -124,6 +124,6 @@ pub(crate) fn memory(pid: u32, field: &str) -> Option<u64> {
 
 /// Sends a signal, such as `INT`.
 pub(crate) fn signal(pid: u32, name: &str) -> Result<()> {
-    // The shell's own: a program of that name is not on every machine.
+    // The shell's builtin: not every machine has a program of that name.
     succeed(Command::new("sh").args(["-c", &format!("kill -{name} {pid}")])).map(drop)
 }

@@ -1,4 +1,4 @@
-//! A recording of programs that run already, and what the recorder says of it at its end.
+//! A recording of programs that run already, and the recorder's figures at its end.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -11,10 +11,10 @@ use anyhow::{Context, Result, bail};
 use crate::programs::{Usage, signal, wait_with_usage};
 use crate::setup::SSLREC;
 
-/// Longest that a recorder may take for its end.
+/// The longest time that a recorder may take to end.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// A recorder at work. Dropped, it is ended.
+/// A running recorder. Ended when dropped.
 pub(crate) struct Recording {
     child: Child,
     stderr: BufReader<ChildStderr>,
@@ -22,7 +22,7 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
-    /// Returns once the recorder has announced that it records.
+    /// Starts a recorder, and returns once it has announced the recording.
     pub(crate) fn start<S: AsRef<OsStr>>(pids: &[u32], options: &[S]) -> Result<Self> {
         let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
         let mut child = Command::new(SSLREC)
@@ -48,12 +48,12 @@ impl Recording {
         self.child.id()
     }
 
-    /// Asks it to end. Not by INT, which is ignored by what a shell starts in the background.
+    /// Requests its end. Not by INT, which programs started by a shell in the background ignore.
     pub(crate) fn stop(&self) -> Result<()> {
         signal(self.pid(), "TERM")
     }
 
-    /// Waits for an end that comes by itself, with that of the recorded programs, or was asked for.
+    /// Waits for an end that was requested, or that follows that of the recorded programs.
     pub(crate) fn finish(mut self) -> Result<Recorded> {
         let usage = wait_with_usage(&self.child, LIMIT)?;
         self.ended = true;
@@ -70,7 +70,7 @@ impl Recording {
 impl Drop for Recording {
     fn drop(&mut self) {
         if !self.ended {
-            // There is no more to do where this fails.
+            // A failure leaves nothing else to do.
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
@@ -87,7 +87,7 @@ pub(crate) struct Recorded {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Totals {
     pub(crate) calls: u64,
-    /// Payload, kept or not.
+    /// Payload, recorded or not.
     pub(crate) bytes: u64,
     pub(crate) lost_events: u64,
     pub(crate) lost_bytes: u64,
@@ -117,7 +117,7 @@ impl fmt::Display for Totals {
     }
 }
 
-/// The number that stands before a noun, in the singular or the plural.
+/// Returns the number before a noun, in the singular or the plural.
 fn number_before(text: &str, noun: &str) -> Option<u64> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let place = words.iter().position(|word| word.starts_with(noun))?;

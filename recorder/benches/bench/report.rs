@@ -1,5 +1,5 @@
-//! What a section found, as a table for people and as JSON for programs. Both use the same names,
-//! with the unit in them.
+//! The results of a section, as a table for people and as JSON for programs. Both use the same
+//! names, with the unit in them.
 
 use std::fs;
 
@@ -14,14 +14,14 @@ pub(crate) struct Report {
     title: String,
     rows: Vec<Row>,
     notes: Vec<String>,
-    /// What makes the run fail: bytes that were lost or wrong.
+    /// Reasons for the run to fail: bytes that were lost or wrong.
     pub(crate) failures: Vec<String>,
 }
 
 /// One line of a table.
 #[derive(Debug)]
 pub(crate) struct Row {
-    /// What was measured, by what distinguishes it from other rows.
+    /// The measured case, by the values that distinguish it from other rows.
     case: Vec<(&'static str, String)>,
     cells: Vec<(&'static str, f64, usize)>,
 }
@@ -32,7 +32,7 @@ impl Row {
         Self { case, cells: Vec::new() }
     }
 
-    /// A figure with its name and the decimal places to show.
+    /// Adds a figure with its name and the decimal places to show.
     pub(crate) fn with(mut self, name: &'static str, value: f64, decimals: usize) -> Self {
         self.cells.push((name, value, decimals));
         self
@@ -105,7 +105,7 @@ impl Report {
         self.failures.iter().for_each(|failure| println!("  FAILED: {failure}"));
     }
 
-    /// In the order in which they were first used.
+    /// Returns the names in the order in which they were first used.
     fn column_names(&self) -> Vec<&'static str> {
         let mut names = Vec::new();
         for (name, ..) in self.rows.iter().flat_map(|row| &row.cells) {

@@ -1,5 +1,5 @@
-//! What every section needs: the programs under test, a private copy of libssl, a folder in memory
-//! for captures, and how long to measure.
+//! The common needs of all sections: the programs under test, a private copy of libssl, a folder in
+//! memory for captures, and the duration of a measurement.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,37 +18,38 @@ const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/peers");
 /// tmpfs on every Linux: a disk would be measured along with the recorder.
 const MEMORY: &str = "/dev/shm";
 
-/// Where nobody but root can write, so that the recorder tries a library before it records.
+/// A folder where nobody but root can write, so that the recorder tests a library before it
+/// records.
 const TRUSTED: &str = "/opt";
 
-/// What the folder's name begins with, before the number of its process.
+/// The beginning of the folder's name, before the number of its process.
 const PREFIX: &str = "sslrec-bench-";
 
-/// What the sections share. Dropped, it takes its folder along.
+/// The state that the sections share. Its folder is removed when it is dropped.
 pub(crate) struct Setup {
     folder: tempfile::TempDir,
     /// The folder around `libraries`.
     _trusted: tempfile::TempDir,
     /// One short round, for trials.
     pub(crate) quick: bool,
-    /// For `LD_LIBRARY_PATH`: probes attach to the file, so that those on a copy touch no other
+    /// For `LD_LIBRARY_PATH`: probes attach to the file, so that probes on a copy affect no other
     /// program.
     pub(crate) libraries: PathBuf,
     /// A case for each way of using the library.
     pub(crate) tls_cases: PathBuf,
-    /// A TLS library of its own that does nothing, quickly.
+    /// A TLS library and program in one that does nothing, quickly.
     pub(crate) fake_tls: PathBuf,
     pub(crate) sslanalyze: PathBuf,
     pub(crate) machine: Machine,
-    /// Where the JSON goes.
+    /// The folder for the JSON.
     pub(crate) results: PathBuf,
-    /// Whether the recorder can be told to do without placed probes.
+    /// Whether the recorder has an option to work without placed probes.
     pub(crate) has_placement: bool,
 }
 
 impl Setup {
     /// # Errors
-    /// This machine cannot record, or something is missing; the message says what.
+    /// This machine cannot record, or something is missing, as stated in the message.
     pub(crate) fn new(quick: bool) -> Result<Self> {
         check_machine()?;
         let machine = Machine::read();
@@ -94,22 +95,22 @@ impl Setup {
         })
     }
 
-    /// A path for a file that lives as long as this.
+    /// Returns a path for a file that lives as long as this.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// The copy of libssl.
+    /// Returns the copy of libssl.
     pub(crate) fn libssl(&self) -> PathBuf {
         self.libraries.join("libssl.so.3")
     }
 
-    /// `usual`, or one round in a trial.
+    /// Returns `usual`, or one round in a trial.
     pub(crate) fn rounds(&self, usual: usize) -> usize {
         if self.quick { 1 } else { usual }
     }
 
-    /// `usual`, or a tenth in a trial.
+    /// Returns `usual`, or a tenth in a trial.
     pub(crate) fn count(&self, usual: u64) -> u64 {
         if self.quick { usual / 10 } else { usual }
     }
@@ -137,7 +138,7 @@ fn check_machine() -> Result<()> {
     Ok(())
 }
 
-/// A run that was interrupted has left its captures in memory.
+/// Removes the captures that an interrupted run has left in memory.
 fn remove_leftovers() -> Result<()> {
     for entry in fs::read_dir(MEMORY)?.chain(fs::read_dir(TRUSTED)?) {
         let entry = entry?;
@@ -151,13 +152,13 @@ fn remove_leftovers() -> Result<()> {
     Ok(())
 }
 
-/// The system's libssl and libcrypto, where the loader finds them.
+/// Copies the system's libssl and libcrypto from the folders that the loader uses.
 fn copy_libraries(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder)?;
     ["libssl.so.3", "libcrypto.so.3"].into_iter().try_for_each(|name| copy_library(name, folder))
 }
 
-/// One of the system's libraries.
+/// Copies one of the system's libraries.
 pub(crate) fn copy_library(name: &str, folder: &Path) -> Result<()> {
     let cache = succeed(Command::new("/sbin/ldconfig").arg("-p"))?;
     let path = cache
@@ -176,7 +177,8 @@ fn build_peer(program: &Path, sources: &[&str], libraries: &[&str]) -> Result<Pa
     Ok(program.to_owned())
 }
 
-/// The command line is refused before anything is done if not, and `--version` does nothing.
+/// Returns whether the recorder has the option. If not, it refuses the command line before it acts,
+/// and `--version` does nothing.
 fn knows_placement() -> Result<bool> {
     let mut sslrec = Command::new(SSLREC);
     sslrec.args(["--without", "placement", "--version"]);

@@ -1,5 +1,5 @@
-//! A capture of any size, made by the writers and without a recorder: so that readers can be
-//! measured on what a server with many clients leaves behind.
+//! A capture of any size, created by the writers and without a recorder, so that readers can be
+//! measured on the capture of a server with many clients.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -16,12 +16,12 @@ use sslrec_formats::record::{
 
 use crate::messages::Protocol;
 
-/// Connections that are open at once.
+/// Connections that are open at the same time.
 const CONNECTIONS: u64 = 64;
 /// Exchanges on each of them.
 const EXCHANGES: u64 = 100;
 
-/// How many exchanges a capture has of so many rounds of connections.
+/// Returns the number of exchanges in a capture of so many rounds of connections.
 pub(crate) fn exchanges(rounds: u64) -> u64 {
     rounds * CONNECTIONS * EXCHANGES
 }
@@ -98,7 +98,7 @@ fn write_round(
     Ok(())
 }
 
-/// What the client sent, then the server's answer, at their places in the two streams.
+/// Writes the client's request, then the server's response, at their places in the two streams.
 fn write_pair(
     writer: &mut impl RecordWriter,
     conn: u64,
@@ -111,7 +111,7 @@ fn write_pair(
     Ok(writer.write(&Record::Data(data(conn, *now, Direction::Sent, places.1, server)))?)
 }
 
-/// One call that hands over the whole payload.
+/// Returns one call that transfers the whole payload.
 fn data(conn: u64, ts_ns: u64, dir: Direction, offset: u64, payload: &[u8]) -> Data<'_> {
     let func = if dir == Direction::Sent { "SSL_write" } else { "SSL_read" };
     let call_len = payload.len() as u64;

@@ -1,4 +1,4 @@
-//! What the files hold, of each connection and together.
+//! The contents of the files, by connection and together.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -24,7 +24,7 @@ struct Account {
     kept: Moved,
     /// Final lengths, once it is closed.
     end: Option<Moved>,
-    /// The other end of one that the pcapng shows.
+    /// The other end of a connection that the pcapng shows.
     shadow: bool,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Books {
     raw: HashMap<u64, Account>,
     pcapng: HashMap<u64, Account>,
     pub(super) files: usize,
-    /// Process records of the raw log: one a file and process at least.
+    /// Process records of the raw log: at least one for each file and process.
     pub(super) processes: u64,
     /// Payload of the raw log.
     kept_bytes: u64,
@@ -76,7 +76,7 @@ impl Books {
         self.raw.len()
     }
 
-    /// What does not agree, in words.
+    /// Returns the disagreements, in words.
     pub(super) fn compare(&self, truth: &Truth, totals: &Totals) -> Vec<String> {
         let mut wrong = Vec::new();
         let mut same = |what: &str, files: u64, other: u64| {
@@ -111,7 +111,7 @@ impl Books {
         wrong
     }
 
-    /// Ends of `tls_cases` that were not recorded as they were.
+    /// Returns the ends of `tls_cases` that were not recorded correctly.
     fn wrong_ends(&self, truth: &Truth) -> Option<String> {
         let mut recorded: HashMap<(String, String), Vec<Moved>> = HashMap::new();
         for account in self.raw.values().filter(|account| account.comm.starts_with("tls_cases")) {
@@ -127,7 +127,8 @@ impl Books {
             .then(|| format!("{} ends of tls_cases differ from {}", recorded.len(), other.len()))
     }
 
-    /// Connections with holes, and those that the two kinds of files tell differently.
+    /// Returns connections with holes, and connections that the two kinds of files describe
+    /// differently.
     fn wrong_accounts(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         for (conn, account) in &self.raw {
@@ -166,7 +167,7 @@ fn enter(
                 Direction::Sent => &mut account.kept.sent,
                 Direction::Received => &mut account.kept.received,
             };
-            // What goes on elsewhere than where the last one ended shows at the end.
+            // Data at another place than the end of the previous data shows at the end.
             *kept += if *kept == data.offset { data.payload.len() as u64 } else { 0 };
         }
         Record::Close(close) => {
@@ -177,7 +178,7 @@ fn enter(
     }
 }
 
-/// Reads a file, which must be whole.
+/// Reads a file, which must be complete.
 fn each(
     reader: &mut impl RecordReader,
     file: &Path,
@@ -194,7 +195,7 @@ fn each(
     Ok(())
 }
 
-/// Files of a series, oldest first.
+/// Returns the files of a series, oldest first.
 fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
     let mut files = entries.collect::<Result<Vec<_>>>()?;

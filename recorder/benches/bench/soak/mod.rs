@@ -1,9 +1,9 @@
-//! Mixed traffic for twenty minutes into files that rotate: does anything grow with time, and is
-//! every byte accounted for?
+//! Mixed traffic for twenty minutes into files that rotate: checks that nothing grows with time,
+//! and that every byte is accounted for.
 //!
-//! While `traffic` has programs of two libraries talk, the recorder's memory and descriptors are
-//! sampled. Afterwards `books` reads all files of both kinds, and holds them against what the
-//! programs say and against what the kernel side counted.
+//! While `traffic` runs programs with two libraries, the recorder's memory and descriptors are
+//! sampled. Afterwards `books` reads all files of both kinds, and compares them with the programs'
+//! output and with the kernel side's counters.
 
 mod books;
 mod traffic;
@@ -20,11 +20,11 @@ use crate::recording::Recording;
 use crate::report::{Report, Row};
 use crate::setup::Setup;
 
-/// Between two looks at the recorder.
+/// Interval between samples of the recorder.
 const SAMPLE_EVERY: Duration = Duration::from_millis(500);
 
-/// By so much memory may grow over the last three quarters, in MiB: what batches of events touch
-/// for the first time when a burst is larger than those before it.
+/// The most that memory may grow over the last three quarters, in MiB: the part of event batches
+/// that is first used when a burst is larger than all before it.
 const GROWTH_MAX_MIB: f64 = 3.0;
 
 /// Descriptors that may be open for a moment: the next file of each kind, and one of `/proc`.
@@ -69,7 +69,7 @@ pub(crate) fn run(setup: &Setup, minutes: u64) -> Result<Report> {
     Ok(report)
 }
 
-/// What the recorder had at one moment.
+/// The recorder's resources at one moment.
 struct Sample {
     seconds: f64,
     memory_mib: f64,
@@ -96,7 +96,7 @@ fn sample(recording: &Recording, time: Duration) -> Result<Vec<Sample>> {
     Ok(samples)
 }
 
-/// Whether memory and descriptors stayed as they were.
+/// Checks that memory and descriptors did not change.
 fn flat(samples: &[Sample], report: &mut Report) {
     for (quarter, part) in samples.chunks(samples.len().div_ceil(4).max(1)).enumerate() {
         let memory = part.iter().map(|sample| sample.memory_mib);
@@ -121,7 +121,7 @@ fn flat(samples: &[Sample], report: &mut Report) {
     }
 }
 
-/// The slope of memory by least squares, times the time that was sampled, in MiB.
+/// Returns the slope of memory by least squares, times the sampled time, in MiB.
 fn growth(samples: &[Sample]) -> f64 {
     let count = samples.len() as f64;
     let mean = |of: fn(&Sample) -> f64| samples.iter().map(of).sum::<f64>() / count;

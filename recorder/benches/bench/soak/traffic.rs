@@ -1,14 +1,15 @@
-//! The programs that talk, at a modest rate, and what they say that they sent and received.
+//! The programs that communicate, at a modest rate, and the bytes that they report as sent and
+//! received.
 //!
-//! | who | library | what |
+//! | program | library | traffic |
 //! |---|---|---|
 //! | `tls_cases exchange` | OpenSSL, both ends | short processes, short connections |
 //! | `curl`, `wget` | OpenSSL, GnuTLS | short processes, HTTP/1.1 of nginx |
 //! | `h2load --h1` | OpenSSL | two connections for the whole time, HTTP/1.1 of nginx |
 //! | `h2load` | OpenSSL | the same with HTTP/2, and short ones beside them |
 //!
-//! nginx counts the bytes of HTTP/1.1 in its log, h2load those that it read, and `tls_cases` its
-//! own.
+//! nginx counts the bytes of HTTP/1.1 in its log, h2load the bytes that it read, and `tls_cases`
+//! its own.
 
 use std::collections::HashMap;
 use std::fs;
@@ -24,11 +25,11 @@ use crate::command::succeed;
 use crate::nginx::{Nginx, Sites};
 use crate::setup::{Setup, copy_library};
 
-/// Between two runs of the same short program.
+/// Pause between two runs of the same short program.
 const PAUSE: Duration = Duration::from_millis(400);
-/// Requests a second of each of the two connections that stay, with either protocol.
+/// Requests a second of each of the two long connections, with either protocol.
 const RATE: u64 = 15;
-/// What they leave at the end for others to be later than planned.
+/// Time that they leave at the end, in case other programs are late.
 const MARGIN: Duration = Duration::from_secs(8);
 
 /// Bytes that were sent and received.
@@ -38,14 +39,14 @@ pub(super) struct Moved {
     pub(super) received: u64,
 }
 
-/// What the programs say.
+/// The figures that the programs report.
 #[derive(Debug, Default)]
 pub(super) struct Truth {
-    /// Of the ends of connections of `tls_cases`, by own and peer's address.
+    /// By the ends of connections of `tls_cases`, by own and peer's address.
     pub(super) ends: HashMap<(String, String), Vec<Moved>>,
     /// Of all clients of nginx over HTTP/1.1, by nginx's log.
     pub(super) http1: Moved,
-    /// What h2load read over HTTP/2.
+    /// Bytes that h2load read over HTTP/2.
     pub(super) http2_received: u64,
     /// Ports of nginx.
     pub(super) http1_port: u16,
@@ -53,7 +54,7 @@ pub(super) struct Truth {
 }
 
 impl Truth {
-    /// All that is told of.
+    /// Returns all reported bytes.
     pub(super) fn bytes(&self) -> u64 {
         let ends = self.ends.values().flatten().map(|moved| moved.sent + moved.received);
         ends.sum::<u64>() + self.http1.sent + self.http1.received + self.http2_received
@@ -90,7 +91,7 @@ impl Traffic {
         [self.libraries.join("libssl.so.3"), self.gnutls.clone()]
     }
 
-    /// Begins; all have ended after `time`.
+    /// Begins; all programs have ended after `time`.
     pub(super) fn start(self, time: Duration) -> Result<Running> {
         let end = Instant::now() + time.saturating_sub(MARGIN / 2);
         let requests = (2 * RATE * time.saturating_sub(MARGIN).as_secs()).to_string();
@@ -129,7 +130,7 @@ impl Traffic {
 }
 
 impl Running {
-    /// Waits for the programs, ends the server, and gives what they say.
+    /// Waits for the programs, ends the server, and returns the reported figures.
     pub(super) fn finish(self) -> Result<Truth> {
         let mut truth = Truth::default();
         for worker in self.workers {
@@ -150,7 +151,7 @@ impl Running {
 
 type Understand = fn(&str, &mut Truth) -> Result<()>;
 
-/// Runs a program again and again.
+/// Runs a program repeatedly.
 fn repeat(mut command: Command, end: Instant, understand: Understand) -> JoinHandle<Result<Truth>> {
     thread::spawn(move || {
         let mut truth = Truth::default();
@@ -174,7 +175,7 @@ fn nothing(_: &str, _: &mut Truth) -> Result<()> {
     Ok(())
 }
 
-/// A line of JSON for each end.
+/// Parses a line of JSON for each end.
 fn ends_of(said: &str, truth: &mut Truth) -> Result<()> {
     for line in said.lines() {
         let end: Value = serde_json::from_str(line)?;
@@ -188,7 +189,7 @@ fn ends_of(said: &str, truth: &mut Truth) -> Result<()> {
     Ok(())
 }
 
-/// `traffic: 1.23MB (1234567) total, ...`.
+/// Parses `traffic: 1.23MB (1234567) total, ...`.
 fn read_by_h2load(said: &str, truth: &mut Truth) -> Result<()> {
     let line = said.lines().find_map(|line| line.strip_prefix("traffic: "));
     let bytes =
@@ -197,7 +198,7 @@ fn read_by_h2load(said: &str, truth: &mut Truth) -> Result<()> {
     Ok(())
 }
 
-/// Lines of port, bytes received and bytes sent by nginx.
+/// Parses lines of port, bytes received and bytes sent by nginx.
 fn http1_of(log: &str) -> Result<Moved> {
     let mut moved = Moved::default();
     for line in log.lines().filter(|line| line.starts_with("HTTP/1.1 ")) {
