@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_recorded_must_be_chosen() {
+    fn the_processes_to_record_must_be_chosen() {
         for nothing in [&[][..], &["-w", "a.pcapng"], &["-v", "--no-go", "-w", "-"]] {
             let error = parse_all(nothing).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{nothing:?}");

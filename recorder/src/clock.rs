@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_offset_of_a_time_namespace_is_the_one_of_its_boot_time() {
+    fn the_offset_of_a_time_namespace_is_that_of_its_boot_time() {
         let offsets = "monotonic           0         0\nboottime      -86400 500000000\n";
         assert_eq!(namespace_ns(offsets), -86_399_500_000_000);
         assert_eq!(namespace_ns(""), 0);

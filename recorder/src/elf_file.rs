@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_shrinks_meanwhile_gives_an_error() {
+    fn a_file_that_shrinks_meanwhile_causes_an_error() {
         let (file, _) = file();
         let elf = ElfFile::new(file.as_file());
         file.as_file().set_len(10).unwrap();

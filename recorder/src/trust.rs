@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_system_that_is_not_vouched_for_counts() {
+    fn a_nosuid_file_system_is_not_trusted() {
         let Some(folder) = private_folder() else { return };
         for option in ["nosuid", "noexec", "nodev"] {
             let script = format!(
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_file_loads_counts() {
+    fn the_libraries_of_a_file_must_be_trusted() {
         let Some(folder) = private_folder() else { return };
         let shared = folder.path().join("shared");
         fs::create_dir(&shared).unwrap();

@@ -288,12 +288,12 @@ mod tests {
 
     /// Its bytes would be recorded twice.
     #[test]
-    fn a_function_that_ends_with_another_one_is_left_to_that() {
+    fn a_function_that_ends_with_another_call_is_left_to_the_other() {
         assert_eq!(of(&defined("SSL_write_ex", placed_at(&[])), ALL), Some(Vec::new()));
     }
 
     #[test]
-    fn a_handshake_that_ends_with_another_one_tells_the_role() {
+    fn a_handshake_that_ends_with_another_call_reports_the_role() {
         let accept = defined("SSL_accept", placed_at(&[]));
         let [point] = points(&accept, 7, ALL).unwrap()[..] else { panic!() };
         assert_eq!((point.program, point.offset), (Program::EntryOnly, ENTRY.offset));
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_tells_something_is_probed_by_all_means() {
+    fn functions_without_data_are_probed_by_any_method() {
         let at = |offset| Some(vec![(Program::EntryOnly, offset, site_kind::SITE_FREE)]);
         for means in [ALL, NO_SITES, NO_RETURNS, NEITHER] {
             assert_eq!(of(&defined("SSL_free", unplaceable()), means), at(OFFSET), "{means:?}");

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trial_passes_by_enough_calls_and_fails_by_one() {
+    fn a_trial_passes_after_enough_calls_and_fails_after_a_single_call() {
         for (agreed, disagreed, expected) in [
             (0, 0, None),
             (TRIAL_CALLS - 1, 0, None),

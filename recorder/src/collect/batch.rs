@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_writer_that_is_behind_is_not_waited_for() {
+    fn a_full_queue_does_not_block() {
         let (mut filler, emptier) = queue();
         let mut handed_on = 0;
         loop {

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn stacks_are_known_by_what_they_leave_in_a_file() {
+    fn tls_stacks_are_recognised_by_the_contents_of_a_file() {
         let path = b"/root/.cargo/registry/src/index/rustls-0.23.12/src/conn.rs";
         assert!(found(path).unwrap().contains("rustls"));
         assert!(found(b"xx\xff Go buildinf:yy").unwrap().contains("Go program"));
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn java_is_known_by_its_machine() {
+    fn java_is_recognised_by_its_virtual_machine() {
         let library = Path::new("/usr/lib/jvm/java-17/lib/server/libjvm.so");
         assert!(Recogniser::default().judge(library, library).unwrap().contains("JSSE"));
         let other = Path::new("/bin/true");

@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn many_lines_are_for_those_who_ask() {
+    fn the_full_list_is_printed_on_demand() {
         let records: Vec<_> = (1..10).map(|pid| missed(pid, &format!("p{pid}"), "why")).collect();
         let short = lines(&records, false);
         assert_eq!(short.len(), LINES_MAX + 1);
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_recorded_is_told_on_demand() {
+    fn recorded_processes_are_listed_on_demand() {
         let lib = CoveredLib {
             path: "/lib/libssl.so.3".into(),
             found: "the command needs it".into(),

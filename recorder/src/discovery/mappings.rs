@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mapping_is_told_with_its_file() {
+    fn a_mapping_is_reported_with_its_file() {
         // Not every user is permitted to.
         let Ok(mut mappings) = Mappings::watch() else { return };
         let folder = tempfile::tempdir().unwrap();

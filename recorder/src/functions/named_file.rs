@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn libraries_may_say_their_kind() {
+    fn a_named_file_may_have_a_kind() {
         let path = |text| NamedFile::from_str(text).map(|file| file.path);
         assert_eq!(path("/lib/libssl.so.3"), Ok("/lib/libssl.so.3".into()));
         assert_eq!(path("openssl:/x"), Ok("/x".into()));

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_site_carries_the_role_that_a_call_tells() {
+    fn a_site_contains_the_source_of_the_role() {
         let role = |name| types::role(site_of(name).role.into());
         for name in ["SSL_connect", "SSL_set_connect_state", "SSL_write_early_data"] {
             assert_eq!(role(name), types::role::ROLE_CLIENT, "{name}");
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_a_size_t_has_a_64_bit_result() {
+    fn functions_with_a_size_t_have_a_64_bit_result() {
         for name in ["SSL_sendfile", "gnutls_record_send", "s2n_recv"] {
             assert_eq!(site_of(name).result_64, 1, "{name}");
         }
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_odd_about_a_buffer_is_marked() {
+    fn unusual_buffers_are_marked() {
         let has = |name: &str, flag: site_flag| site_of(name).flags & flag.0 as u8 != 0;
         assert!(
             has("PR_Recv", site_flag::SITE_PEEKS) && has("wolfSSL_recv", site_flag::SITE_PEEKS)

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_data_event_ends_where_it_says() {
+    fn a_data_event_ends_after_its_stated_length() {
         let bytes = data_event(3, b"abc and the rest of its size class");
         assert_eq!(used_len(&bytes), size_of::<types::event_data>() + 3);
         let Some(Event::Data(data, payload)) = Event::parse(&bytes) else { panic!() };
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exit_made_here_is_one() {
+    fn a_constructed_exit_event_is_valid() {
         let bytes = exit_event(7, 99);
         assert_eq!(bytes.len(), size_of::<types::event>());
         let Some(Event::Exit(head)) = Event::parse(&bytes) else { panic!() };

@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_group_is_refused() {
+    fn a_path_that_is_not_a_cgroup_is_refused() {
         assert!(Cgroup::find(&[]).unwrap().is_empty());
         for name in ["/tmp", "/no/such/group"] {
             assert!(Cgroup::find(&[name.into()]).is_err(), "{name}");

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_held_child_runs_when_it_is_let() {
+    fn a_stopped_child_runs_once_started() {
         let mut child = hold(&["sh", "-c", "exit 7"]);
         assert_eq!(child.try_wait().unwrap(), None);
         assert_eq!(child.start().unwrap(), None);

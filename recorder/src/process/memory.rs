@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_allocated_is_counted() {
+    fn allocations_are_counted() {
         let before = LIVE.load(Ordering::Relaxed);
         let mut memory = vec![1_u8; 64 << 20];
         let with = LIVE.load(Ordering::Relaxed);
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_that_is_named_is_enough() {
+    fn the_reported_minimum_is_enough() {
         for ring in [64 << 10, 16 << 20, 1 << 30] {
             let named = least(30 << 20, ring).div_ceil(1 << 20) << 20;
             assert!(Ceiling::of(named, ring).live >= (30 << 20) + KEPT_BACK + LEAST_ROOM);

@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ignored_signal_is_told_from_others() {
+    fn ignored_signals_are_recognised() {
         // Rust's own start ignores SIGPIPE; nothing ignores SIGSEGV.
         assert!(is_ignored(libc::SIGPIPE));
         assert!(!is_ignored(libc::SIGSEGV));

@@ -209,13 +209,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_elf_is_refused() {
+    fn a_file_that_is_not_elf_is_refused() {
         let error = read("/etc/passwd").unwrap_err();
         assert!(error.to_string().contains("not an ELF file"), "{error}");
     }
 
     #[test]
-    fn what_is_no_file_is_refused() {
+    fn a_path_that_is_not_a_file_is_refused() {
         assert!(read("/tmp").unwrap_err().to_string().contains("not a file"));
         assert!(read("/no/such/file").unwrap_err().to_string().contains("cannot open"));
     }

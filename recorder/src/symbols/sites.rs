@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_stub_has_no_name() {
+    fn code_that_is_not_a_stub_has_no_name() {
         let imports = [(START + 0x2000, "SSL_do_handshake")];
         let whole = stub(&[0xf3, 0x0f, 0x1e, 0xfa, 0xf2]);
         for len in 1..whole.len() {
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_ends_with_one_of_the_same_file_that_tells_as_much() {
+    fn a_function_may_end_with_a_call_of_an_equivalent_function_of_the_file() {
         let (bytes, addresses) = jumping_to(&[0xc3]);
         let mut code = code(&bytes, &[]);
         let read = function("SSL_read");
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_ends_with_one_that_is_reached_by_a_stub() {
+    fn a_function_may_end_with_a_call_through_a_stub() {
         let (bytes, addresses) = jumping_to(&stub(&[]));
         let mut code = code(&bytes, &[(START + 0x2000, "SSL_do_handshake")]);
         assert!(code.sites_of(function("SSL_connect"), addresses.clone()).is_err(), "elsewhere");

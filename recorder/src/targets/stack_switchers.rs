@@ -177,13 +177,13 @@ mod tests {
     }
 
     #[test]
-    fn the_c_library_is_none() {
+    fn the_c_library_is_not_a_switcher() {
         assert_eq!(judge(&library("libc.so.6")), None);
     }
 
     /// It imports the functions that coroutines call.
     #[test]
-    fn openssl_is_none() {
+    fn openssl_is_not_a_switcher() {
         let libcrypto = library("libcrypto.so.3");
         let bytes = fs::read(&libcrypto).unwrap();
         assert!(bytes.windows(10).any(|name| name == b"setcontext"));
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn other_files_are_none() {
+    fn other_files_are_not_switchers() {
         for path in ["/bin/true", "/etc/passwd", "/tmp", "/no/such/file"] {
             assert_eq!(judge(Path::new(path)), None, "{path}");
         }

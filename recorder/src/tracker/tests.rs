@@ -204,7 +204,7 @@ fn an_offset_ahead_is_a_hole() {
 }
 
 #[test]
-fn a_gap_says_its_cause_and_the_hole_before_it_is_another() {
+fn a_gap_has_its_cause_and_the_hole_before_it_is_a_separate_gap() {
     let snaplen = types::gap_cause::GAP_SNAPLEN.0;
     let gap = Bytes::head(GAP, 1, 10, 0).u64(5).u64(10).u32(1).u32(snaplen);
     let mut tracker = tracker();
@@ -214,7 +214,7 @@ fn a_gap_says_its_cause_and_the_hole_before_it_is_another() {
 }
 
 #[test]
-fn the_final_length_shows_what_was_lost_at_the_end() {
+fn the_final_length_shows_the_loss_at_the_end() {
     let events = [conn(1, 10, 5000, 2), data(1, 10, 0, 0, b"abc"), close(1, 10, 8, 2)];
     assert_eq!(
         lines(&mut tracker(), &events)[3..],
@@ -254,7 +254,7 @@ fn a_server_name_may_come_before_or_after() {
 
 /// A client that sets the name and then fails to connect, over and over.
 #[test]
-fn names_of_objects_that_came_to_nothing_do_not_pile_up() {
+fn names_of_unused_objects_do_not_pile_up() {
     let name = |born_ns| server_name(born_ns, "a.example");
     let mut tracker = tracker();
     for born_ns in 0..100 {
@@ -275,7 +275,7 @@ fn a_process_takes_its_connections_along() {
 }
 
 #[test]
-fn what_is_open_at_the_end_is_closed_as_such() {
+fn open_connections_are_closed_as_unfinished_at_the_end() {
     let mut tracker = tracker();
     lines(&mut tracker, &[conn(1, 10, 5000, 1)]);
     let mut last = Vec::new();
@@ -316,7 +316,7 @@ fn a_handshake_that_had_not_succeeded_when_the_process_ended_has_failed() {
 }
 
 #[test]
-fn what_the_kernel_counted_last_shows_what_was_lost_at_the_end() {
+fn the_kernels_final_counts_show_the_loss_at_the_end() {
     let mut tracker = tracker();
     tracker.kernel.add(1, 10, [5, 0]);
     let lines = lines(&mut tracker, &[conn(1, 10, 5000, 1), data(1, 10, 0, 0, b"ab"), exit(2_000)]);
@@ -344,7 +344,7 @@ fn a_connection_of_which_no_event_came_through_is_stated() {
 }
 
 #[test]
-fn an_exec_leaves_what_the_new_image_has_begun() {
+fn an_exec_keeps_the_connections_of_the_new_image() {
     let mut tracker = tracker();
     tracker.kernel.add(1, 10, [2, 0]);
     tracker.kernel.add(3, 3_000, [9, 0]);
@@ -407,7 +407,7 @@ fn a_late_close_is_stated_before_the_end_of_its_process() {
 }
 
 #[test]
-fn a_close_describes_a_connection_that_nothing_else_did() {
+fn a_close_describes_a_connection_without_other_events() {
     let events = [close_of(conn(1, 10, 5000, 1), CLOSE, 4, 0)];
     assert_eq!(
         lines(&mut tracker(), &events)[1..],

@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_later_counts_and_takes_nothing_away() {
+    fn later_parameters_replace_earlier_ones_and_remove_none() {
         let mut all = params("SSL_ctrl", types::tls_param::PARAM_SERVER_NAME, 0, b"one");
         all.learn(params("SSL_get_version", types::tls_param::PARAM_VERSION, 0, b"TLSv1.2"));
         all.learn(params("SSL_ctrl", types::tls_param::PARAM_SERVER_NAME, 0, b"two"));

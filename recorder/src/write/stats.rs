@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_user_cut_off_is_no_loss() {
+    fn bytes_beyond_the_snaplen_are_not_a_loss() {
         let totals = Totals { cut_bytes: 10, ..Totals::default() };
         let stats = stats(&Counters::default(), totals, 0, true);
         assert_eq!(stats.lost_bytes, 10);

@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_in_pieces_are_told_apart() {
+    fn calls_in_pieces_are_distinguished() {
         let lines = outline(&[
             piece(1, 0, b"abcd"),
             piece(2, 0, b"ABCD"),
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_is_safe_from_what_peers_send() {
+    fn a_terminal_is_safe_from_data_of_peers() {
         let text =
             print(Show::default(), &call(b"\x1b]0;title\x07\x9b1m \xff \xc2\x9b caf\xc3\xa9"));
         assert!(text.contains("\\u{1b}]0;title\\u{7}\\x9b1m \\xff \\u{9b} café"), "{text}");

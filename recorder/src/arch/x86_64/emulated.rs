@@ -58,7 +58,7 @@ mod tests {
     use super::{Treatment, is_refused};
 
     #[test]
-    fn what_has_a_segment_prefix_or_lock_is_refused() {
+    fn instructions_with_a_segment_prefix_or_lock_are_refused() {
         // Padded pushes of two builds of s2n, and a lock.
         for code in [&[0x2e, 0x2e, 0x2e, 0x2e, 0x41, 0x54][..], &[0x2e, 0x53], &[0x66, 0xf0, 0x01]]
         {

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_a_recording_that_has_ended() {
+    fn take_does_not_wait_for_a_recording_that_has_ended() {
         let diversion = Diversion::default();
         diversion.end();
         assert!(diversion.take().is_err());

@@ -413,7 +413,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_tests_together_have_one_deadline() {
+    fn all_self_tests_share_a_deadline() {
         let mut budget = Budget::default();
         let mut spent = Duration::ZERO;
         while let Some(time) = budget.grant() {

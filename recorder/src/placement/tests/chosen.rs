@@ -118,7 +118,7 @@ fn an_entry_is_not_where_a_table_may_lead() {
 }
 
 #[test]
-fn an_entry_with_an_unknown_frame_is_none() {
+fn an_instruction_with_an_unknown_frame_is_not_an_entry() {
     let ops = [Op::Copy(RAX, RBP), Op::AlignStack, Op::Push(RBX), Op::Trap];
     assert_eq!(Found::entry(&ops, &[]), (0, 0));
 }
@@ -178,14 +178,14 @@ fn a_result_kept_elsewhere_is_found_there() {
 }
 
 #[test]
-fn half_a_result_is_no_long_one() {
+fn half_a_result_is_not_a_64_bit_result() {
     let ops = [Op::Jump(1), Op::CopyLow(RAX, RBX), Op::Return];
     let long = placed(&ops, &[], Some(Width::Long)).unwrap();
     assert_eq!(long.exits, [(2, 0, EAX)]);
 }
 
 #[test]
-fn a_slot_that_is_written_again_does_not_tell_the_result() {
+fn a_slot_that_is_written_again_is_not_the_result() {
     let ops = [
         Op::Add(RSP, -16),
         Op::Jump(2),
@@ -294,7 +294,7 @@ fn a_guard_that_is_reached_from_elsewhere_guards_nothing() {
 }
 
 #[test]
-fn a_frame_pointer_tells_where_the_stack_is() {
+fn a_frame_pointer_determines_the_stack() {
     let ops = [
         Op::Push(RBP),
         Op::Copy(RBP, RSP),
@@ -383,7 +383,7 @@ fn whatever_its_code_a_function_has_an_entry() {
 }
 
 #[test]
-fn what_a_call_behind_a_check_for_other_things_leaves_is_not_ignored() {
+fn the_effects_of_a_call_after_an_unrelated_check_are_not_ignored() {
     // As after a canary's check, but without the check.
     let ops = [
         Op::Set(RAX, 1),

@@ -284,7 +284,7 @@ fn check(ops: &[Op], code: &Assembled, placement: &Placement, width: Width, seed
 }
 
 #[test]
-fn what_is_proven_of_random_functions_holds_when_they_run() {
+fn proofs_about_random_functions_hold_when_they_run() {
     let functions = std::env::var("PLACEMENT_FUNCTIONS").ok();
     let functions = functions.map_or(FUNCTIONS, |number| number.parse().unwrap());
     let (mut emulated, mut guarded, mut on_stack, mut several, mut returned) = (0, 0, 0, 0, 0);

@@ -82,14 +82,14 @@ fn without_a_version_nothing_is_read_from_the_conn() {
 }
 
 #[test]
-fn where_write_has_its_records_inside_it_is_probed_itself() {
+fn write_is_probed_if_it_contains_the_writing_of_records() {
     let made = Made { write_calls_records: false, ..Made::default() };
     let program = read_bytes(&made.bytes()).unwrap().unwrap();
     assert_eq!(names(&program)[1], NAMES[1]);
 }
 
 #[test]
-fn a_function_that_is_not_understood_is_named() {
+fn a_function_that_cannot_be_probed_is_named() {
     let made = Made { prologues: false, ..Made::default() };
     let reason = read_bytes(&made.bytes()).unwrap_err();
     assert_eq!(reason, format!("has a {} that does not begin as Go's functions do", NAMES[0]));
@@ -164,7 +164,7 @@ fn functions_without_the_register_abi_are_refused() {
 }
 
 #[test]
-fn what_would_lie_about_arguments_or_ends_is_refused() {
+fn functions_with_unreliable_arguments_or_ends_are_refused() {
     // mov rax, rbx before the check.
     let moved = [&[0x48, 0x89, 0xd8][..], &after_check(&[0x76, 0x01, 0xc3, 0xeb, 0xf4])].concat();
     assert_eq!(refusal(&moved), "does not begin as Go's functions do");
