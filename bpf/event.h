@@ -247,8 +247,11 @@ enum trial_side {
 
 /* One function of one file on trial. */
 struct trial {
-	__u32 agreed;			/* successful calls on which the sites agreed */
-	__u32 disagreed;		/* calls that the sites reported differently, or missed */
+	__u32 agreed;			/* successful calls that the sites reported as the return did */
+	__u32 disagreed;		/* calls that the sites reported otherwise, or missed */
+	__u32 leaving;			/* calls between an exit site that did not record and their
+					 * return, which needs its probe */
+	__u32 pad;
 };
 
 /*
@@ -344,7 +347,7 @@ _Static_assert(sizeof(struct event_tls_param) == 312, "event_tls_param");
 _Static_assert(sizeof(struct event_handshake) == 56, "event_handshake");
 _Static_assert(sizeof(struct event_close) == 128, "event_close");
 _Static_assert(sizeof(struct site) == 28, "site");
-_Static_assert(sizeof(struct trial) == 8, "trial");
+_Static_assert(sizeof(struct trial) == 16, "trial");
 _Static_assert(sizeof(struct file_key) == 16, "file_key");
 _Static_assert(sizeof(struct event_stop) == 32, "event_stop");
 _Static_assert(sizeof(struct tcp_user) == 8, "tcp_user");

@@ -78,9 +78,11 @@ static __always_inline void try_exit(const struct call_key *key, const struct si
 				     __s64 result)
 {
 	struct call *call = call_on_trial(key, site);
+	struct trial *trial = trial_of(site);
 
-	if (!call || call->trial_steps & TRIAL_EXITED)
+	if (!call || !trial || call->trial_steps & TRIAL_EXITED)
 		return;
+	__sync_fetch_and_add(&trial->leaving, 1);
 	call->trial_steps |= TRIAL_EXITED;
 	call->trial_result = result;
 }
@@ -92,7 +94,11 @@ static __always_inline void judge(const struct call *call, const struct site *si
 	struct trial *trial = trial_of(site);
 	__s64 found = call->trial_result;
 
-	if (!trial || has_passed(trial))
+	if (!trial)
+		return;
+	if (call->trial_steps & TRIAL_EXITED)
+		__sync_fetch_and_add(&trial->leaving, -1);
+	if (has_passed(trial))
 		return;
 	if (!site->result_64) {
 		found = (__s32)found;

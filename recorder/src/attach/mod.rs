@@ -121,9 +121,14 @@ impl Attacher {
             self.numbers.insert(FileKey::of(&meta), lib);
         }
         let (sites, attached) = self.site_use(probes, &target, source, lib, returns)?;
+        let means = match sites {
+            // There is nothing to compare the sites with: the proof decides.
+            SiteUse::OnTrial if !returns => Means { sites: SiteUse::Always, returns },
+            _ => Means { sites, returns },
+        };
         let attached = match attached {
             Some(attached) => attached,
-            None => probes.attach(&target, lib, Means { sites, returns })?,
+            None => probes.attach(&target, lib, means)?,
         };
         self.report(&attached, &target, lib);
         self.files.push(Probed { target, sites });

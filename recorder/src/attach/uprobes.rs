@@ -47,6 +47,17 @@ pub(crate) struct Attached {
     trials: usize,
 }
 
+/// Whether a function's placed sites are on trial.
+enum Trying {
+    Begun,
+    /// The function cannot be tried, too many are, or the kernel refuses its sites: return probes
+    /// have to do.
+    NotPossible,
+    /// The kernel refuses the entry or return probe, for instance because another tracer has one
+    /// there: the sites have to do.
+    Refused,
+}
+
 impl Attached {
     fn add(&mut self, defined: &Defined, points: &[Point]) {
         let name = defined.function().name;
@@ -96,14 +107,18 @@ impl Probes<'_> {
         }
         let mut all = Vec::new();
         for defined in functions {
-            if means.returns
-                && means.sites == SiteUse::OnTrial
-                && self.put_on_trial(target, defined, lib)?
-            {
-                attached.functions += 1;
-                attached.on_trial.push(defined.function().name);
-                continue;
-            }
+            let means = match means.sites {
+                SiteUse::OnTrial => match self.put_on_trial(target, defined, lib)? {
+                    Trying::Begun => {
+                        attached.functions += 1;
+                        attached.on_trial.push(defined.function().name);
+                        continue;
+                    }
+                    Trying::NotPossible => Means { sites: SiteUse::Never, ..means },
+                    Trying::Refused => Means { sites: SiteUse::Always, ..means },
+                },
+                _ => means,
+            };
             match points(defined, lib, means) {
                 Some(points) => all.push((defined, points)),
                 None => attached.left_out.push(defined.function().name),
@@ -136,31 +151,26 @@ impl Probes<'_> {
     }
 
     /// Attaches a function's placed sites beside its entry and return probes, to be compared.
-    /// Returns false if that is not possible: the function cannot be tried, too many are on trial,
-    /// or the kernel refuses its sites.
     ///
     /// # Errors
-    /// The kernel refuses the entry or return probe of a function that carries data.
-    fn put_on_trial(&mut self, target: &Target, defined: &Defined, lib: u16) -> Result<bool> {
-        let Some(number) = self.trials.next_number() else { return Ok(false) };
+    /// The kernel side has no room for more sites.
+    fn put_on_trial(&mut self, target: &Target, defined: &Defined, lib: u16) -> Result<Trying> {
+        let Some(number) = self.trials.next_number() else { return Ok(Trying::NotPossible) };
+        let Some(points) = trial(defined, lib, number) else { return Ok(Trying::NotPossible) };
         if let Some(bss) = self.skel.maps.bss_data.as_deref_mut() {
             bss.trials[usize::from(number)] = types::trial::default();
         }
-        let Some(points) = trial(defined, lib, number) else { return Ok(false) };
-        let name = defined.function().name;
-        let Ok(placed) = self.link(target, &points.once_passed)? else { return Ok(false) };
-        let unplaced = self.link_function(target, &points.until_passed, name);
-        let always = unplaced
-            .and_then(|unplaced| Ok((unplaced, self.link_function(target, &points.always, name)?)));
-        let (unplaced, always) = match always {
-            Ok(links) => links,
-            Err(error) if defined.function().carries_data() => return Err(error),
-            // The caller tries again without the sites, and reports the refusal.
-            Err(_) => return Ok(false),
+        let Ok(placed) = self.link(target, &points.once_passed)? else {
+            return Ok(Trying::NotPossible);
         };
+        let Ok(unplaced) = self.link(target, &points.until_passed)? else {
+            return Ok(Trying::Refused);
+        };
+        let Ok(always) = self.link(target, &points.always)? else { return Ok(Trying::Refused) };
         self.links.extend(always);
-        self.trials.begin(TrialOf { name, path: target.path.clone(), placed, unplaced });
-        Ok(true)
+        let (name, path) = (defined.function().name, target.path.clone());
+        self.trials.begin(TrialOf { name, path, placed, unplaced, is_quiet: false });
+        Ok(Trying::Begun)
     }
 
     /// Loads the programs for Go functions, unless they are loaded. That takes some 100 ms, as long

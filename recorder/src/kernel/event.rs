@@ -133,7 +133,7 @@ const _: () = {
     assert!(size_of::<types::event_handshake>() == 56);
     assert!(size_of::<types::event_close>() == 128);
     assert!(size_of::<types::site>() == 28);
-    assert!(size_of::<types::trial>() == 8);
+    assert!(size_of::<types::trial>() == 16);
     assert!(size_of::<types::file_key>() == 16);
     assert!(size_of::<types::event_stop>() == 32);
     assert!(size_of::<types::tcp_user>() == 8);

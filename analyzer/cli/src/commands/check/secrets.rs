@@ -27,9 +27,13 @@ pub(super) fn in_url(exchange: &Exchange) -> Option<String> {
     }
     let parameter = query.split(['&', ';']).find_map(|part| {
         let (name, value) = part.split_once('=')?;
-        (!is_blank(value) && (is_secret_name(name.as_bytes()) || is_token(value))).then_some(name)
+        let is_secret = is_secret_name(name.as_bytes()) || is_token(value);
+        (!value.is_empty() && is_secret).then_some((name, is_blanked(value)))
     })?;
-    Some(format!("its query contains a secret, `{parameter}`"))
+    Some(match parameter {
+        (name, false) => format!("its query holds a secret, `{name}`"),
+        (name, true) => format!("its query held a secret, `{name}`, which is redacted"),
+    })
 }
 
 /// Returns the path in a form that may be shown: without its query, and with any token blanked.
@@ -45,8 +49,8 @@ fn is_token(text: &str) -> bool {
     TOKEN.as_ref().is_some_and(|token| token.is_match(text))
 }
 
-/// Returns whether the value is empty or overwritten by a redaction.
-fn is_blank(value: &str) -> bool {
+/// Whether redaction has overwritten a value. The program sent it all the same.
+fn is_blanked(value: &str) -> bool {
     value.bytes().all(|b| b == b'*')
 }
 
@@ -79,13 +83,14 @@ mod tests {
             "/a?api_key=b",
             "/a?X-Amz-Signature=b",
             "/a?pwd=b",
+            "/a?token=****",
             "/a?q=ghp_0123456789012345678901234567890123456789",
             "/reset/eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl",
         ] {
             assert!(found("h", target), "{target}");
         }
         assert!(found("user:pass@h", "/"));
-        for target in ["/", "/password?next=/a", "/a?page_token=b", "/a?token=", "/a?token=****"] {
+        for target in ["/", "/password?next=/a", "/a?page_token=b", "/a?token="] {
             assert!(!found("h", target), "{target}");
         }
     }
