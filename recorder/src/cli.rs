@@ -45,11 +45,11 @@ Examples:
 pub struct Options {
     /// Write a file: NAME.pcapng, NAME.zst (raw log), or - for pcapng on stdout
     ///
-    /// May be given twice, once a format. Without it the plaintext is shown as text on stdout.
-    /// The file is created with mode 0600, since it holds secrets; one that exists is replaced. Pipes
-    /// with a name, links, and files of other users are refused, since others could read the capture
-    /// through them. If the file is removed or moved meanwhile, the exit status is 1.
-    /// With -, what COMMAND prints goes to stderr, so that it does not get into the capture.
+    /// May be given twice, once a format. Without it the plaintext is shown as text on stdout. The
+    /// file is created with mode 0600, since it holds secrets; one that exists is replaced. Pipes
+    /// with a name, links, and files of other users are refused, since others could read the
+    /// capture through them. If the file is removed or moved meanwhile, the exit status is 1. With
+    /// -, what COMMAND prints goes to stderr, so that it does not get into the capture.
     #[arg(short = 'w', long = "write", value_name = "FILE", value_parser = Destination::from_str)]
     pub write: Vec<Destination>,
 

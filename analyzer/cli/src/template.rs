@@ -74,8 +74,8 @@ fn push_part(template: &mut String, start: usize, part: &str) {
     }
 }
 
-/// Appends an identifier. If the segment so far ends with an identifier and a separator, the two are
-/// merged: a date, a version or an address is a single value.
+/// Appends an identifier. If the segment so far ends with an identifier and a separator, the two
+/// are merged: a date, a version or an address is a single value.
 fn push_id(template: &mut String, start: usize) {
     let segment = &template[start..];
     let before = segment.strip_suffix(['-', '_', '.', ',', ':']);

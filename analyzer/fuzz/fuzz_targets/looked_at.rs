@@ -1,6 +1,6 @@
-//! Everything that the listing shows as the value of a header field, a target or content was looked at
-//! by the redactor. Input: a byte that states whether the connection was joined, then steps as in
-//! `tests/looked_at`.
+//! Everything that the listing shows as the value of a header field, a target or content was looked
+//! at by the redactor. Input: a byte that states whether the connection was joined, then steps as
+//! in `tests/looked_at`.
 #![no_main]
 
 #[path = "../../tests/looked_at/mod.rs"]

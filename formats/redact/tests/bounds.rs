@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use sslrec_formats::record::{Connection, Data, Direction, Record};
 use sslrec_redact::{Redactor, Rules};
 
-/// Redacts a stream that begins so and goes on with `count` letters, byte by byte. Returns it, and the
-/// time that it took.
+/// Redacts a stream that begins so and goes on with `count` letters, byte by byte. Returns it, and
+/// the time that it took.
 fn redact(rule: &str, begin: &[u8], count: usize, end: &[u8]) -> (Vec<u8>, Duration) {
     let mut redactor = Redactor::new(rule.parse::<Rules>().unwrap());
     let mut out = Vec::new();

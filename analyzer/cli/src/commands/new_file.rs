@@ -36,8 +36,8 @@ impl NewFile {
     /// Creates a file for the target `path`, made from the capture `input`.
     ///
     /// # Errors
-    /// The target must not be written (see [`sslrec_cli::output_file`]), writing fails, or the target
-    /// is the capture itself, which is a [`Usage`] error.
+    /// The target must not be written (see [`sslrec_cli::output_file`]), writing fails, or the
+    /// target is the capture itself, which is a [`Usage`] error.
     pub(crate) fn create(path: &Path, input: &Path) -> Result<Self> {
         refuse_input(path, input)?;
         if let Some(device) = existing_device(path)? {
