@@ -1,4 +1,4 @@
-//! The slowest exchanges of a capture, of those that a filter lets through.
+//! Prints the slowest exchanges of a capture that match a filter.
 //!
 //! ```text
 //! cargo run -p sslrec-analyzer --example slowest -- capture.pcapng 'status=200'
@@ -10,7 +10,7 @@ use sslrec_analyzer::Capture;
 use sslrec_analyzer::exchange::Item;
 use sslrec_analyzer::filter::Filter;
 
-/// How many are shown.
+/// Number of exchanges shown.
 const SHOWN: usize = 10;
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -127,8 +127,8 @@ async function behaviour(browser, file) {
     assert.equal(await filter(page, text), count, text);
     assert.equal(await page.locator("#rows tr[aria-selected]").count(), parseInt(count, 10), text);
   }
-  for (const [text, problem] of [["pth=1", /pth is no field/], ["url~(", /no regular expression/],
-    ["duration>fast", /duration wants a number with us, ms, s/], ["status>=", /wants a value/]]) {
+  for (const [text, problem] of [["pth=1", /unknown field pth/], ["url~(", /invalid regular expression/],
+    ["duration>fast", /duration needs a number with us, ms, s/], ["status>=", /needs a value/]]) {
     assert.equal(await filter(page, text), "5 of 5");
     assert.match(await page.textContent("#problem"), problem);
   }

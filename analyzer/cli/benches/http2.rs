@@ -1,11 +1,11 @@
-//! How fast HTTP/2 is listed as JSON: `cargo bench -p sslanalyze --bench http2`, with a size in MiB
-//! behind `--` if 200 is not wanted.
+//! Measures how fast HTTP/2 is listed as JSON: `cargo bench -p sslanalyze --bench http2`. A size in
+//! MiB after `--` replaces the default of 200.
 //!
 //! 64 connections at a time, 100 exchanges on each, 300 bytes a request and 700 a response on the
-//! wire. The bytes are those of a real client and server (the `h2` crate); one conversation is
-//! repeated, with other addresses and times. The capture is a pcapng of sslrec's kind.
+//! wire. The bytes come from a real client and server (the `h2` crate); a single conversation is
+//! repeated, with other addresses and times. The capture is a pcapng as written by sslrec.
 
-// A panic is how a benchmark fails.
+// A benchmark fails by a panic.
 #![allow(clippy::unwrap_used)]
 
 use std::fs::File;

@@ -1,12 +1,12 @@
 
-// One exchange whole: what is known of it, both heads, both bodies.
+// The detail pane of an exchange: its facts, both heads and both bodies.
 
-/** All that the page holds of a row; read only when it is looked at. */
+/** Returns all data of a row; it is parsed only when the row is shown. */
 function readDetail(row) {
   return JSON.parse(document.getElementById(`item-${row.index}`).textContent);
 }
 
-/** Fields of the JSON that have a place of their own in the pane. */
+/** Fields of the JSON with their own place in the pane. */
 const PLACED = new Set(["type", "id", "request", "response", "interim", "notes", "pid", "comm",
   "client", "server", "first_bytes", "server_first_bytes"]);
 
@@ -20,7 +20,7 @@ class Detail {
     return !this.pane.hidden;
   }
 
-  /** Shows a row; its heading takes the focus if `focus` says so. */
+  /** Shows a row; its heading takes the focus if `focus` is set. */
   show(row, focus) {
     const { item, contents } = readDetail(row);
     const close = element("button", { type: "button", class: "close" }, "Close (Esc)");
@@ -67,7 +67,7 @@ function identity(row, item, contents) {
   return [fieldTable("Exchange", [...pairs, ...known])];
 }
 
-/** What the JSON has beyond that, such as the messages of a protocol on top of HTTP. */
+/** The other fields of the JSON, such as the messages of a protocol on top of HTTP. */
 function extras(item) {
   return Object.entries(item)
     .filter(([name, value]) => !PLACED.has(name) && value !== null && typeof value === "object")

@@ -1,8 +1,8 @@
 
-// The filter: terms that all have to hold. Fields have the names that sslanalyze's own filter gives
-// them; `header` and `body` search all headers and what is shown of the bodies.
+// The filter: terms that all must match. Fields have the same names as in the filter of sslanalyze;
+// `header` and `body` search all headers and the visible parts of the bodies.
 
-/** What a field's values are and where they stand. `of` gives null where it is not known. */
+/** The type and the source of a field's values. `of` returns null for an unknown value. */
 const FIELDS = {
   status: { kind: "number", of: (row) => row.status },
   method: { kind: "text", of: (row) => row.method },
@@ -27,7 +27,7 @@ const FIELDS = {
   body: { kind: "text", of: (row) => bodiesOf(readDetail(row).contents) },
 };
 
-/** What a number with its unit is worth, in that of the rows. */
+/** Factors from the units of numbers to the unit of the rows. */
 const UNITS = {
   number: { "": 1 },
   size: { "": 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 },
@@ -45,7 +45,7 @@ const COMPARISONS = {
 /** A term: a field and an operator with a value, in quotes or up to a blank, or a word. */
 const TERM = /\s*(?:([a-z_]+)(!=|!~|<=|>=|==|=|<|>|~)(?![=~])("[^"]*"|'[^']*'|\S+)|"([^"]*)"|'([^']*)'|(\S+))\s*/y;
 
-/** The question that a text asks of a row. Throws an Error that says what is wrong with it. */
+/** Parses a text to a test of rows. Throws an Error that describes a problem. */
 function parseFilter(text) {
   const terms = [];
   let negated = false;
@@ -59,7 +59,7 @@ function parseFilter(text) {
       continue;
     }
     if (word === "and" || word === "&&") continue;
-    if (word === "or" || word === "||") throw new Error("or is not known here; sslanalyze html FILE FILTER knows it");
+    if (word === "or" || word === "||") throw new Error("or is not supported here; use sslanalyze html FILE FILTER");
     const term = field !== undefined
       ? condition(field, operator, unquote(value))
       : contains(double ?? single) ?? isKnown(word) ?? contains(word);
@@ -80,18 +80,18 @@ function contains(word) {
   return (row) => searchText(row).includes(wanted);
 }
 
-/** What words are looked for in; made once for each row. */
+/** Returns the text in which words are searched; built once for each row. */
 function searchText(row) {
   row.searchText ??= [row.method, row.status, row.url ?? formatPlace(row), row.content_type,
     row.carried, formatProcess(row), row.proto, ...row.notes].join("\n").toLowerCase();
   return row.searchText;
 }
 
-/** A field alone; undefined if the word is none. */
+/** Tests for a field without a comparison; undefined if the word is not a field. */
 function isKnown(word) {
   const [, name, operator] = /^([a-z_]+)([!<>=~]*)$/.exec(word) ?? [];
   if (!Object.hasOwn(FIELDS, name)) return undefined;
-  if (operator !== "") throw new Error(`${word} wants a value`);
+  if (operator !== "") throw new Error(`${word} needs a value`);
   const field = FIELDS[name];
   return (row) => {
     const value = field.of(row);
@@ -101,7 +101,7 @@ function isKnown(word) {
 
 function condition(name, operator, value) {
   const field = Object.hasOwn(FIELDS, name) ? FIELDS[name] : undefined;
-  if (field === undefined) throw new Error(`${name} is no field; see Help`);
+  if (field === undefined) throw new Error(`unknown field ${name}; see Help`);
   const negated = operator.startsWith("!");
   const plain = operator.replace("!", "").replace("==", "=") || "=";
   const test = plain === "~" ? search(value) : comparison(name, field.kind, plain, value);
@@ -116,7 +116,7 @@ function search(pattern) {
   try {
     expression = new RegExp(pattern, "i");
   } catch (error) {
-    throw new Error(`${pattern} is no regular expression: ${error.message}`);
+    throw new Error(`invalid regular expression ${pattern}: ${error.message}`);
   }
   return (value) => expression.test(String(value));
 }
@@ -131,20 +131,20 @@ function comparison(name, kind, operator, text) {
   const factor = UNITS[kind][unit?.toLowerCase()];
   if (factor === undefined) {
     const units = Object.keys(UNITS[kind]).filter(Boolean).join(", ");
-    throw new Error(`${name} wants a number${units && ` with ${units}`}, and not ${text}`);
+    throw new Error(`${name} needs a number${units && ` with ${units}`}, not ${text}`);
   }
   const wanted = Number(digits) * factor;
   return (value) => compare(value, wanted);
 }
 
-/** All header and trailer lines of an item. */
+/** Returns all header and trailer lines of an item. */
 function headersOf(item) {
   const fields = [item.request, item.response]
     .flatMap((message) => [...(message?.headers ?? []), ...(message?.trailers ?? [])]);
   return fields.length > 0 ? fields.map((pair) => pair.join(": ")).join("\n") : null;
 }
 
-/** What is shown of the bodies. */
+/** Returns the visible parts of the bodies. */
 function bodiesOf({ client, server, messages }) {
   const texts = [client, server, messages].filter(Boolean).map((body) => body.text);
   return texts.length > 0 ? texts.join("\n") : null;

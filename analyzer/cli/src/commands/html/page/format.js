@@ -1,6 +1,6 @@
 "use strict";
 
-// Makes text of values, and elements of text. The only way from data to the page is textContent.
+// Formats values as text, and text as elements. Data enters the page only through textContent.
 
 /** An element with a text or with children. */
 function element(name, attributes = {}, ...children) {
@@ -33,13 +33,13 @@ function formatDuration(ms) {
   return (ms / 1000).toFixed(ms < 9995 ? 2 : 1) + " s";
 }
 
-/** curl[1234], or as much of it as is known. */
+/** Returns `curl[1234]`, or the known part of it. */
 function formatProcess(row) {
   if (row.comm === null && row.pid === null) return "-";
   return (row.comm ?? "?") + (row.pid === null ? "" : `[${row.pid}]`);
 }
 
-/** For whom a request is and what it asks for, without the scheme. */
+/** Returns the host and path of a request, without the scheme. */
 function formatPlace(row) {
   return (row.authority ?? row.peer ?? "-") + (row.path ?? "");
 }

@@ -1,10 +1,10 @@
 
-// Puts the parts together: reads the rows, and passes on what is typed.
+// Connects the parts: reads the rows, and passes on the input.
 
 /** How long a filter waits for the next character, in milliseconds. */
 const TYPING = 120;
 
-/** What was recorded. */
+/** The recorded rows. */
 const capture = { rows: [], start: Infinity };
 
 function readCapture() {
@@ -37,7 +37,7 @@ function run() {
     try {
       matches = parseFilter(filter.value.trim());
     } catch (error) {
-      // What was listed before stays until the filter makes sense again.
+      // The previous rows stay until the filter is valid again.
       problem.textContent = error.message;
       return;
     }

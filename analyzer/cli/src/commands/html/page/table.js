@@ -1,15 +1,15 @@
 
-// The table. Only the rows that can be seen are in the page, between two spacers as high as those
-// that are not: with thousands of rows a browser would otherwise take seconds to lay them out.
+// The table. Only the visible rows are in the page, between two spacers as high as the hidden rows:
+// with thousands of rows a browser would otherwise take seconds for the layout.
 
 /** Height of a row, as in the style. */
 const ROW_HEIGHT = 26;
 
-/** Rows above and below the visible ones that are there as well, for quick scrolling. */
+/** Number of additional rows above and below the visible rows, for quick scrolling. */
 const MARGIN = 12;
 
 class Table {
-  /** `onOpen` is called with a row that is to be shown whole, `onChoose` with one that is chosen. */
+  /** `onOpen` is called with a row to be opened, `onChoose` with a selected row. */
   constructor(onChoose, onOpen) {
     this.grid = document.getElementById("table");
     this.scroller = document.getElementById("scroller");
@@ -30,7 +30,7 @@ class Table {
     }
   }
 
-  /** Shows these rows. One that was chosen stays so if it is among them. */
+  /** Shows these rows. The selected row stays selected if it is among them. */
   show(rows) {
     const chosen = this.rows[this.chosen];
     this.rows = sorted(rows, this.sort);
@@ -55,7 +55,7 @@ class Table {
     this.show(this.rows);
   }
 
-  /** Renders once before the next frame, however often it is asked for. */
+  /** Renders once before the next frame, however often this is called. */
   schedule() {
     this.frame ??= requestAnimationFrame(() => this.render());
   }
@@ -100,7 +100,7 @@ class Table {
     }, ...cells);
   }
 
-  /** When it waited for the response, and when it received it. */
+  /** Draws the wait for the response, and its transfer. */
   bar(row) {
     const bar = element("div", { class: "bar" });
     const part = (name, from, length) => {
@@ -119,7 +119,7 @@ class Table {
   choose(at) {
     if (this.rows.length === 0) return;
     this.chosen = Math.max(0, Math.min(at, this.rows.length - 1));
-    // The heading covers the first line of what is scrolled.
+    // The heading covers the first line of the scrolled area.
     const top = this.chosen * ROW_HEIGHT;
     const height = this.scroller.clientHeight - 2 * ROW_HEIGHT;
     if (top < this.scroller.scrollTop) this.scroller.scrollTop = top;
@@ -161,7 +161,7 @@ class Table {
   }
 }
 
-/** Sorted by a field; what is not known stands last in either order. */
+/** Returns the rows sorted by a field; unknown values are last in either order. */
 function sorted(rows, { key, down }) {
   const sign = down ? -1 : 1;
   return [...rows].sort((a, b) => {
