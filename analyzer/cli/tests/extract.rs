@@ -87,7 +87,7 @@ fn sides_and_filters_choose() {
     let dir = tempfile::tempdir().unwrap();
     let nothing = extract(dir.path(), &two(), &["out", "status=500"]);
     assert_eq!(nothing.status.code(), Some(1));
-    assert!(text(&nothing.stderr).contains("no body in c"), "{}", text(&nothing.stderr));
+    assert!(text(&nothing.stderr).contains("no body to extract in c"), "{}", text(&nothing.stderr));
     assert_eq!(extract(dir.path(), &two(), &["out", "status>>"]).status.code(), Some(2));
 }
 
