@@ -427,12 +427,12 @@ impl Finder {
         let region = &text[name_end.saturating_sub(MAX_NAME)..name_end];
         let rules = look.rules;
         if b"\"'`".contains(&before) {
-            let name = quoted(region).unwrap_or_default();
-            if rules.names_json() && rules.is_json(&name) {
+            let Some(open) = quoted(region) else { return };
+            let (indent, name) = (&region[..open - 1], &region[open..region.len() - 1]);
+            if rules.names_json() && is_spelled(name, |name| rules.is_json(name)) {
                 self.begin(Rule::Json, State::Before(Spelling::Plain));
-            } else if rules.is_header(&header_name(&name))
-                && let Some((line, _)) = self.line_before(text, name_end)
-                && header_name(line) == header_name(&name)
+            } else if self.begins_line(indent, name_end == region.len())
+                && rules.is_header(&header_name(name))
             {
                 self.begin(Rule::Header, State::BeforeField);
             }
@@ -442,7 +442,8 @@ impl Finder {
             && let Some(spelling) = spelled_quote(region)
         {
             let plain = decode(region);
-            if quoted(&plain).is_some_and(|name| rules.is_json(&name)) {
+            let open = quoted(&plain);
+            if open.is_some_and(|open| rules.is_json(&decode(&plain[open..plain.len() - 1]))) {
                 self.begin(Rule::Json, State::Before(spelling));
             }
             return;
@@ -454,6 +455,16 @@ impl Finder {
         }
         if rules.names_json() && bare(region).is_some_and(|name| rules.is_json(name)) {
             self.begin(Rule::Json, State::Before(Spelling::Plain));
+        }
+    }
+
+    /// Only whitespace is before the end of these bytes on its line; `whole` states that nothing is
+    /// before them.
+    fn begins_line(&self, before: &[u8], whole: bool) -> bool {
+        let space = before.iter().rev().take_while(|octet| b" \t".contains(octet)).count();
+        match before[..before.len() - space].last() {
+            Some(octet) => b"\r\n".contains(octet),
+            None => whole && self.origin,
         }
     }
 
@@ -529,12 +540,22 @@ fn pair_name(before: &[u8], form: bool, at_origin: bool) -> Option<(Vec<u8>, boo
     is_delimited.then(|| (raw.to_vec(), true))
 }
 
-/// The name between the quote that `text` ends with and the one before it, decoded.
-fn quoted(text: &[u8]) -> Option<Vec<u8>> {
+/// Where the name begins that is between the quote that `text` ends with and the one before it.
+fn quoted(text: &[u8]) -> Option<usize> {
     let (&quote, rest) = text.split_last()?;
     let end = rest.len() - rest.iter().rev().take_while(|&&octet| octet == b'\\').count();
-    let open = memrchr(quote, &rest[..end])?;
-    Some(decode(&rest[open + 1..end]))
+    Some(memrchr(quote, &rest[..end])? + 1)
+}
+
+/// The name, decoded, is one of those that `is` knows. Backslashes at its end belong to the quote
+/// behind it.
+fn is_spelled(name: &[u8], is: impl Fn(&[u8]) -> bool) -> bool {
+    let len = name.len() - name.iter().rev().take_while(|&&octet| octet == b'\\').count();
+    let name = &name[..len];
+    match name.iter().any(|octet| b"%\\&".contains(octet)) {
+        true => is(&decode(name)),
+        false => is(name),
+    }
 }
 
 /// The spelling of the quote that `text` ends with, unless that is a plain one.

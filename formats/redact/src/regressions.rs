@@ -83,3 +83,25 @@ fn a_scheme_that_stands_twice_is_no_token() {
         assert!(out.contains(&format!("A: {scheme} {scheme} *******\r\n")), "{out}");
     }
 }
+
+#[test]
+fn a_start_line_that_begins_with_a_call_is_found_behind_unknown_bytes() {
+    let head = "T / HTTP/1.1\r\nAuthorization: hunter2\r\nB: c\r\n\r\n";
+    let calls = ["abc", "GE", head].map(|text| (Direction::Sent, text.as_bytes().to_vec()));
+    let [sent, _] = redact(&["default"], &calls.to_vec(), true);
+    let expected = "***GET / HTTP/1.1\r\nAuthorization: *******\r\nB: c\r\n\r\n";
+    assert_eq!(String::from_utf8_lossy(&sent), expected);
+}
+
+#[test]
+fn a_tunnel_is_no_web_socket() {
+    let calls = vec![
+        (Direction::Sent, b"CONNECT h:1 HTTP/1.1\r\n\r\n".to_vec()),
+        (Direction::Received, b"HTTP/1.1 200 OK\r\n\r\n".to_vec()),
+        (Direction::Received, b"220 ready\r\n".to_vec()),
+        (Direction::Sent, b"EHLO {\"password\":\"hunter2\"}\r\n".to_vec()),
+    ];
+    let [sent, received] = redact(&["json:password"], &calls, false);
+    assert!(received.ends_with(b"\r\n\r\n220 ready\r\n"), "{}", received.escape_ascii());
+    assert!(sent.ends_with(b"EHLO {\"password\":\"*******\"}\r\n"), "{}", sent.escape_ascii());
+}
