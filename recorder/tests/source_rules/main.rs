@@ -67,10 +67,16 @@ fn no_files_import_each_other() {
     assert!(circles.is_empty(), "files import each other in a circle: {circles:#?}");
 }
 
-/// Modules named `cli` or `plan`, and the programs whose whole crate is a command line.
+/// Modules named `cli` or `plan`, the programs whose whole crate is a command line, and the module
+/// that makes man pages of a command line.
 fn may_know_clap(file: &Path) -> bool {
-    let in_program = ["analyzer/cli", "recorder/benches", "recorder/tests/source_rules"];
-    in_program.iter().any(|program| file.starts_with(program))
+    let known = [
+        "analyzer/cli",
+        "formats/cli/src/manual.rs",
+        "recorder/benches",
+        "recorder/tests/source_rules",
+    ];
+    known.iter().any(|program| file.starts_with(program))
         || file.file_stem().is_some_and(|stem| stem == "cli" || stem == "plan")
 }
 
@@ -109,6 +115,74 @@ fn docs_have_content() {
     };
     let bad = offences(|file, line| is_empty(line) && !file.starts_with("recorder/tests"));
     assert!(bad.is_empty(), "docs that do not name the role: {bad:#?}");
+}
+
+/// The documents of the project.
+const DOCUMENTS: [&str; 12] = [
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "README.md",
+    "SECURITY.md",
+    "docs/commands.md",
+    "docs/containers-and-ci.md",
+    "docs/figures.md",
+    "docs/filters.md",
+    "docs/how-it-works.md",
+    "docs/limits.md",
+    "docs/wireshark.md",
+];
+
+/// The name by which a heading can be linked to.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
+}
+
+/// Whether a link from the document at `from` leads to a file, and to a heading in it.
+fn leads_somewhere(from: &Path, link: &str) -> bool {
+    let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+    let from = root().join(from);
+    let target = match path {
+        "" => from,
+        path => from.parent().unwrap().join(path),
+    };
+    let is_named = |text: String| {
+        let headings =
+            text.lines().filter_map(|line| Some(line.strip_prefix('#')?.trim_matches('#')));
+        headings.map(|text| anchor(text.trim())).any(|name| name == heading)
+    };
+    target.exists() && (heading.is_empty() || fs::read_to_string(&target).is_ok_and(is_named))
+}
+
+#[test]
+fn links_in_documents_lead_somewhere() {
+    let mut bad = Vec::new();
+    for document in DOCUMENTS {
+        let text = text(Path::new(document));
+        let links = text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0));
+        for link in links.filter(|link| !link.starts_with("http")) {
+            if !leads_somewhere(Path::new(document), link) {
+                bad.push(format!("{document}: {link}"));
+            }
+        }
+    }
+    assert!(bad.is_empty(), "links that lead nowhere: {bad:#?}");
+    assert!(!leads_somewhere(Path::new("README.md"), "docs/none.md"));
+    assert!(!leads_somewhere(Path::new("README.md"), "docs/limits.md#none"));
+}
+
+#[test]
+fn paths_in_the_architecture_exist() {
+    let text = text(Path::new("ARCHITECTURE.md"));
+    let folders = ["analyzer/", "bpf/", "formats/", "recorder/"];
+    let paths: Vec<_> = text
+        .split('`')
+        .filter(|path| folders.iter().any(|folder| path.starts_with(folder)))
+        .collect();
+    assert!(paths.len() > 30, "{paths:?}");
+    let bad: Vec<_> = paths.iter().filter(|path| !root().join(path).exists()).collect();
+    assert!(bad.is_empty(), "ARCHITECTURE.md has paths of no file: {bad:#?}");
 }
 
 #[test]
