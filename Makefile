@@ -9,7 +9,7 @@ RELEASE := $(TARGET_DIR)/release
 # nextest gives each test a process and a time limit of its own; cargo's runner will do.
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: all build deps test-deps cargo lint test kernels test-kernels bench demo screenshots install clean help
+.PHONY: all build deps test-deps cargo lint test kernels test-kernels bench demo screenshots manual install clean help
 
 all: build
 
@@ -20,7 +20,8 @@ help:
 	@echo 'make test-kernels   the recorder on Linux 6.1 and 6.12, emulated by qemu'
 	@echo 'make bench      what recording costs; BENCH="cost nginx" picks sections, QUICK=1 tries it'
 	@echo 'make deps       install what building needs (apt, only what is missing)'
-	@echo 'make install    into PREFIX, now $(PREFIX)'
+	@echo 'make manual     man pages and completions in $(SHARE)'
+	@echo 'make install    programs, man pages and completions into PREFIX, now $(PREFIX)'
 	@echo 'make clean      remove what was built'
 
 cargo:
@@ -77,9 +78,18 @@ demo: deps build
 screenshots: test-deps build
 	@SSLREC=$(RELEASE)/sslrec SSLANALYZE=$(RELEASE)/sslanalyze packaging/screenshots.sh
 
-install: build
+# Man pages and completions, from the definitions of the command lines, laid out as below share.
+SHARE := $(RELEASE)/share
+
+manual: build
+	rm -rf $(SHARE)
+	$(RELEASE)/sslrec --generate $(SHARE)
+	$(RELEASE)/sslanalyze --generate $(SHARE)
+
+install: manual
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 0755 $(RELEASE)/sslrec $(RELEASE)/sslanalyze $(DESTDIR)$(PREFIX)/bin
+	cd $(SHARE) && find . -type f -exec install -D -m 0644 {} $(abspath $(DESTDIR)$(PREFIX))/share/{} \;
 
 clean: cargo
 	$(CARGO) clean

@@ -35,6 +35,7 @@ node nodejs
 npm npm
 git git
 ip iproute2
+mandoc mandoc
 gnutls-cli gnutls-bin
 perl perl
 php php-cli

@@ -234,6 +234,10 @@ pub struct Options {
     #[arg(long, hide = true)]
     pub watchdog: bool,
 
+    /// Write man pages and completions into folders below DIR, such as /usr/local/share
+    #[arg(long, hide = true, value_name = "DIR", exclusive = true)]
+    pub generate: Option<PathBuf>,
+
     /// Do without these kernel features, as on an older kernel (for tests)
     #[arg(long, hide = true, value_parser = KernelFeature::from_str, value_delimiter = ',')]
     pub without: Vec<KernelFeature>,
@@ -299,7 +303,7 @@ impl Options {
 
     /// Returns whether this is a recording, and not another task.
     fn records(&self) -> bool {
-        self.action.is_none() && !self.self_test && !self.watchdog
+        self.action.is_none() && !self.self_test && !self.watchdog && self.generate.is_none()
     }
 
     fn has_target(&self) -> bool {
@@ -436,6 +440,7 @@ mod tests {
             &["doctor"],
             &["--self-test"],
             &["--watchdog"],
+            &["--generate", "share"],
         ] {
             assert!(parse_all(target).is_ok(), "{target:?}");
         }

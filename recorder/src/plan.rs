@@ -1,9 +1,12 @@
 //! The plan of a recording: the options of the command line, sorted by the modules that act on
 //! them. Each module receives its part, and only this module and `cli` use the options.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::CommandFactory;
+use sslrec_cli::manual;
 use sslrec_formats::Destination;
 use sslrec_redact::Rules;
 
@@ -24,6 +27,8 @@ pub enum Task {
     SelfTestPeer,
     /// Resume the stopped processes of another recorder if it dies.
     Watchdog,
+    /// Write man pages and completions into folders below this one.
+    Generate(PathBuf),
 }
 
 impl Task {
@@ -38,12 +43,19 @@ impl Task {
         match options {
             Options { self_test: true, .. } => Self::SelfTestPeer,
             Options { watchdog: true, .. } => Self::Watchdog,
+            Options { generate: Some(share), .. } => Self::Generate(share),
             Options { action: Some(Action::Doctor), .. } => {
                 Self::Doctor(Box::new(Plan::of(options)))
             }
             Options { action: None, .. } => Self::Record(Box::new(Plan::of(options))),
         }
     }
+}
+
+/// Writes the man page of `sslrec` and of each of its commands, and completions for shells, into
+/// folders below `share`.
+pub(crate) fn generate(share: &Path) -> io::Result<()> {
+    manual::write(Options::command(), share)
 }
 
 /// The parts of a recording.
@@ -257,6 +269,7 @@ mod tests {
         assert!(matches!(task(&["doctor"]), Task::Doctor(_)));
         assert!(matches!(task(&["--self-test"]), Task::SelfTestPeer));
         assert!(matches!(task(&["--watchdog"]), Task::Watchdog));
+        assert!(matches!(task(&["--generate", "share"]), Task::Generate(_)));
         assert!(matches!(task(&["--", "doctor"]), Task::Record(_)));
     }
 

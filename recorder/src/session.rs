@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use libbpf_rs::{MapCore, MapHandle, OpenObject, PrintLevel};
 use sslrec_cli::stderr;
 use sslrec_formats::Destination;
@@ -33,7 +33,7 @@ use crate::kernel::counters::Counters;
 use crate::kernel::features::Kernel;
 use crate::kernel::maps::KernelMaps;
 use crate::messages::{describe, say};
-use crate::plan::{Plan, Task};
+use crate::plan::{self, Plan, Task};
 use crate::proc::cgroups::Cgroup;
 use crate::proc::own;
 use crate::process::child::Child;
@@ -67,6 +67,11 @@ pub fn run(task: &Task) -> Result<u8> {
         }
         Task::SelfTestPeer => self_test::peer::run(),
         Task::Watchdog => stopped::watch(),
+        Task::Generate(share) => {
+            plan::generate(share)
+                .with_context(|| format!("cannot write the manual below {}", share.display()))?;
+            Ok(0)
+        }
     }
 }
 

@@ -129,6 +129,10 @@ pub(crate) struct Cli {
     /// It is shown while a file is read, on a terminal, if the listing goes elsewhere.
     #[arg(short, long)]
     pub(crate) quiet: bool,
+
+    /// Write man pages and completions into folders below DIR, such as /usr/local/share
+    #[arg(long, hide = true, value_name = "DIR", exclusive = true)]
+    pub(crate) generate: Option<PathBuf>,
 }
 
 /// Returns the long help of `--filter`, whose list of fields comes from the table of fields.

@@ -3,7 +3,9 @@
 use std::io::{self, BufWriter};
 
 use anyhow::{Context, Result};
+use clap::CommandFactory;
 use sslrec_analyzer::pipeline::{Assembler, Options};
+use sslrec_cli::manual;
 
 use crate::cli::Cli;
 use crate::commands;
@@ -26,9 +28,11 @@ const OUT_BUFFER: usize = 64 << 10;
 /// The filter or the options are invalid; nothing was read then. The capture is unreadable or
 /// damaged; everything before the damage was listed then.
 pub(crate) fn run(cli: &Cli) -> Result<()> {
-    let done = match &cli.command {
-        Some(command) => commands::run(command),
-        None => list(cli),
+    let done = match (&cli.command, &cli.generate) {
+        (Some(command), _) => commands::run(command),
+        (None, Some(share)) => manual::write(Cli::command(), share)
+            .with_context(|| format!("cannot write the manual below {}", share.display())),
+        (None, None) => list(cli),
     };
     match done {
         // The reader of the output has exited, as a pager does.

@@ -13,8 +13,8 @@ use sslrec_analyzer::exchange::field::{FIELDS, JSON_ONLY};
 use sslrec_analyzer_testing::frames::{
     END_HEADERS, END_STREAM, HEADERS, block, client, data, frame, server,
 };
-use sslrec_analyzer_testing::golden;
 use sslrec_analyzer_testing::records::{Script, moved, raw_log};
+use sslrec_analyzer_testing::{golden, manual};
 use sslrec_formats::record::{GapCause, Handshake, Record, Role};
 
 /// Path of a golden file.
@@ -49,6 +49,15 @@ fn the_help_is_that_of_the_golden_files() {
         let help = output(here, &[command, "--help"]);
         golden::check(&file(&format!("help/{command}.txt")), &help);
     }
+}
+
+#[test]
+fn the_manual_has_a_page_for_each_command() {
+    let help = output(Path::new("."), &["-h"]);
+    let page = manual::check(Path::new(env!("CARGO_BIN_EXE_sslanalyze")), &commands(&help));
+    // The lines of a table are not filled.
+    let line = "  status>=500            = != < <= > >= on numbers, sizes and times\n";
+    assert!(page.is_empty() || page.contains(line), "{page}");
 }
 
 /// A request whose response has a trailer, and one without a response.
@@ -202,7 +211,10 @@ fn the_table_of_fields_is_that_of_the_json() {
         assert!(all.contains(*place), "{place} is in JSON_ONLY and not in the JSON");
     }
     let help = output(Path::new("."), &["--help"]);
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/filters.md");
+    let document = std::fs::read_to_string(document).unwrap();
     for name in FIELDS.iter().map(|field| field.name()) {
         assert!(help.contains(name), "{name} is not in the help");
+        assert!(document.contains(&format!("`{name}`")), "{name} is not in docs/filters.md");
     }
 }

@@ -4,6 +4,7 @@
 pub mod frames;
 pub mod golden;
 pub mod h2_peers;
+pub mod manual;
 pub mod records;
 pub mod tools;
 pub mod wireshark;
