@@ -344,7 +344,7 @@ fn what_is_not_http_is_a_stream() {
         (
             b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
             b"\x00\x00\x00\x04\x00\x00\x00\x00\x00",
-            "http/2 without a request",
+            "HTTP/2 without a request",
         ),
         (b"", b"", ""),
     ];
@@ -463,7 +463,7 @@ fn records_of_a_connection_that_is_not_described_are_said() {
     let script = Script::client().sent(get("/")).close();
     let (items, summary) = list_records(&script.records()[2..], Options::default());
     assert!(items.is_empty());
-    assert_eq!(summary.notes, ["1 records are of connections that are not described"]);
+    assert_eq!(summary.notes, ["1 records belong to connections that are not described"]);
 }
 
 /// Packets of a connection on which the server sends a body that lasts until the close.

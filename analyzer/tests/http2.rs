@@ -172,7 +172,7 @@ fn a_gap_between_frames_is_said_wherever_it_may_matter() {
     assert_eq!(exchanges(&items)[1].response.as_ref().unwrap().status, Some(204));
     let rest = streams(&items)[0];
     assert_eq!(rest.lost_bytes, 6);
-    assert_eq!(rest.notes[0], "http/2 frames are missing, of which exchange is not known");
+    assert_eq!(rest.notes[0], "HTTP/2 frames are missing; the exchange they belong to is unknown");
 }
 
 #[test]
@@ -315,8 +315,8 @@ fn joined_in_mid_stream_known_parts_are_listed_and_the_rest_is_marked() {
         [
             "7 - - 0 0 4 false [\"response: its head was not recorded\", \
              \"the request was not recorded\"]",
-            "9 GET - 204 0 0 false [\"request: 1 header field is <unknown>: what the compression \
-             refers to was not recorded\"]",
+            "9 GET - 204 0 0 false [\"request: 1 header field is <unknown>: the compression \
+             refers to unrecorded fields\"]",
         ]
     );
     let request = exchanges(&items)[1].request.as_ref().unwrap();

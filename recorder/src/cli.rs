@@ -21,10 +21,9 @@ use crate::process::privileges::User;
 
 /// Record the plaintext of TLS connections from inside running programs.
 ///
-/// Hooks the TLS library of the chosen processes with eBPF probes and writes what was sent and
+/// Hooks the TLS library of the chosen processes with eBPF probes and writes the bytes sent and
 /// received, before encryption and after decryption, to files or as live text. Needs no proxy,
-/// certificate or restart. Needs root, or CAP_BPF, CAP_PERFMON and
-/// CAP_SYS_PTRACE.
+/// certificate or restart. Needs root, or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE.
 #[derive(Debug, Parser)]
 #[command(
     name = "sslrec",
@@ -36,8 +35,12 @@ use crate::process::privileges::User;
         sslrec doctor",
     disable_help_subcommand = true,
     after_help = "\
+Exit status: 0 success; 1 the recording failed; 2 bad usage; 3 data was lost,
+with --fail-on-loss; 4 nothing was recorded, with --fail-if-empty. With COMMAND
+its own status, or 128 + N if signal N ended it; 1, 3 and 4 only replace a 0.
+
 Examples:
-  sslrec -w capture.pcapng -- ./run-tests     record a command and all that it starts
+  sslrec -w capture.pcapng -- ./run-tests     record a command and everything it starts
   sslrec -p 4242 -w capture.pcapng            record a running process; Ctrl-C ends
   sslrec -w - -- curl https://localhost/ | wireshark -k -i -
   sslrec -- curl https://localhost/           show the plaintext as it passes"
@@ -45,46 +48,45 @@ Examples:
 pub struct Options {
     /// Write a file: NAME.pcapng, NAME.zst (raw log), or - for pcapng on stdout
     ///
-    /// May be given twice, once a format. Without it the plaintext is shown as text on stdout. The
-    /// file is created with mode 0600, since it holds secrets; one that exists is replaced. Pipes
-    /// with a name, links, and files of other users are refused, since others could read the
-    /// capture through them. If the file is removed or moved meanwhile, the exit status is 1. With
-    /// -, what COMMAND prints goes to stderr, so that it does not get into the capture.
+    /// May be given twice, once for each format. Without -w the plaintext is shown as text on
+    /// stdout. The file is created with mode 0600, since it contains secrets; an existing file is
+    /// replaced. Named pipes, links, and files of other users are refused, since others could read
+    /// the capture through them. If the file is removed or moved meanwhile, the exit status is 1.
+    /// With -, the output of COMMAND goes to stderr, so it does not get into the capture.
     #[arg(short = 'w', long = "write", value_name = "FILE", value_parser = Destination::from_str)]
     pub write: Vec<Destination>,
 
     /// Record every process of this machine
     ///
-    /// Processes that start later included. Whoever may run sslrec then sees the TLS of all users.
+    /// Includes processes that start later. The capture then contains the TLS data of all users.
     #[arg(short, long, conflicts_with_all = ["pids", "uids", "comms", "cgroups", "command"])]
     pub all: bool,
 
     /// Record these processes, and their children
     ///
-    /// Children are those that run already and those started later. Repeatable, or a list with
-    /// commas. The recording ends when all of them have ended.
+    /// Includes children that already run and those started later. Repeatable, or a list with
+    /// commas. The recording ends when all of these processes have ended.
     #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',')]
     pub pids: Vec<u32>,
 
-    /// With -p: without their children
+    /// With -p, do not record children
     #[arg(long, requires = "pids")]
     pub no_children: bool,
 
-    /// Record processes of this user only; repeatable
+    /// Record only processes of this user; repeatable
     #[arg(short, long = "uid", value_name = "UID|NAME", value_parser = parse_user)]
     pub uids: Vec<u32>,
 
-    /// Record processes of this name only; repeatable
+    /// Record only processes of this name; repeatable
     ///
-    /// The name is the kernel's: 15 bytes at most, as `ps -o comm` shows it.
+    /// The name is that of the kernel, at most 15 bytes, as shown by `ps -o comm`.
     #[arg(short, long = "comm", value_name = "NAME", value_parser = parse_comm)]
     pub comms: Vec<String>,
 
-    /// Record processes in this cgroup only, or below it; repeatable
+    /// Record only processes in this cgroup or below it; repeatable
     ///
-    /// A folder of the second version of cgroups, as `/proc/PID/cgroup` shows it after `0::`, or
-    /// with the place where that is mounted. All filters hold together: those of different kinds
-    /// must all be met, of one kind any one.
+    /// A cgroup v2 path, as shown after `0::` in /proc/PID/cgroup, with or without the mount point.
+    /// Filters of different kinds are combined with AND, repeated filters of one kind with OR.
     #[arg(long = "cgroup", value_name = "PATH")]
     pub cgroups: Vec<PathBuf>,
 
@@ -96,33 +98,33 @@ pub struct Options {
     #[command(flatten)]
     pub(crate) left_out: LeftOut,
 
-    /// Kernel buffer; K, M and G are understood [default: 16M]
+    /// Size of the kernel buffer, such as 64M [default: 16M]
     ///
-    /// Rounded up to a power of two, at least 64K. What does not fit in it is lost, counted, and
-    /// stated in the files.
+    /// Rounded up to a power of two, at least 64K. Data that does not fit is lost, counted, and
+    /// reported as missing in the files.
     #[arg(long, value_name = "SIZE", value_parser = size::parse, default_value = "16M",
           hide_default_value = true)]
     pub ring_size: u64,
 
-    /// Memory that the recorder may take, the kernel buffer included [default: 256M]
+    /// Memory limit of the recorder, including the kernel buffer [default: 256M]
     ///
-    /// Connections that find no room any more are not recorded: what they carry is counted, and
-    /// stated in the files as missing. By default there is room for as many as can be followed at
-    /// once, which is 65,536; it is higher where --ring-size is more than 16M, by as much. The
-    /// program itself and the kernel side's tables do not count.
+    /// Beyond the limit new connections are not recorded; their bytes are counted and reported as
+    /// missing. The default has room for the 65,536 connections that can be followed at once, and
+    /// grows with --ring-size beyond 16M. The program itself and the tables of the kernel side do
+    /// not count.
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     pub max_memory: Option<u64>,
 
-    /// Let a busy machine cost bytes rather than slow the recorded programs
+    /// Run at normal priority: a busy machine loses data instead of slowing programs
     ///
-    /// Without this, the two threads that empty the kernel buffer and write run at the lowest
-    /// real-time priorities, where that is permitted: a program that outruns them is slowed.
+    /// By default the two threads that empty the kernel buffer and write run at the lowest
+    /// real-time priorities, where permitted: a program that outruns them is slowed.
     #[arg(long)]
     pub no_realtime: bool,
 
-    /// Keep at most this of each call; 0 is no limit [default: 0]
+    /// Keep at most BYTES of each call; 0 means no limit [default: 0]
     ///
-    /// What is cut off is marked as missing.
+    /// The rest is marked as missing.
     #[arg(long, value_name = "BYTES", value_parser = size::parse, default_value = "0",
           hide_default_value = true)]
     pub snaplen: u64,
@@ -131,16 +133,16 @@ pub struct Options {
     ///
     /// RULE is default (credential headers, cookies, secrets in URLs and forms, bearer tokens, and
     /// tokens by their shape), header:NAME, cookie, cookie:NAME, query:NAME, json:NAME, form:NAME,
-    /// bearer, basic, or regex:RE. It holds for every file and for the text. Bytes that may be
-    /// secret and cannot be searched, such as compressed bodies, are blanked as a whole;
-    /// `sslanalyze redact --help` has the details. Example: `--redact default --redact
+    /// bearer, basic, or regex:RE. Rules apply to every file and to the text. Bytes that may be
+    /// secret and cannot be searched, such as compressed bodies, are blanked completely; see
+    /// `sslanalyze redact --help`. Example: `--redact default --redact
     /// json:password`
     #[arg(long, value_name = "RULE")]
     pub redact: Vec<Rules>,
 
-    /// Write server ports into the pcapng as they are
+    /// Write the real server ports into the pcapng
     ///
-    /// By default a server's port is written as 80, and the true one into the comment of each
+    /// By default a server port is written as 80, and the real port into the comment of each
     /// packet, since Wireshark decodes HTTP/2 without settings only on an HTTP port.
     #[arg(long)]
     pub keep_port: bool,
@@ -149,11 +151,11 @@ pub struct Options {
     #[arg(long = "map-port", value_name = "A:B", value_parser = parse_port_pair)]
     pub map_ports: Vec<(u16, u16)>,
 
-    /// Begin another file at this size; K, M and G are understood
+    /// Begin another file at this size, such as 100M
     ///
     /// `-w capture.pcapng` then writes capture-00001.pcapng, capture-00002.pcapng and so on, each
-    /// whole by itself. A name with conversions of strftime(3), such as `capture-%H%M%S.pcapng`,
-    /// is filled in with the time instead. Files are a little larger than this.
+    /// complete by itself. In a name with conversions of strftime(3), such as
+    /// `capture-%H%M%S.pcapng`, the time replaces the number. Files may slightly exceed SIZE.
     #[arg(short = 'C', long, value_name = "SIZE", value_parser = parse_file_size,
           requires = "write")]
     pub file_size: Option<u64>,
@@ -163,7 +165,7 @@ pub struct Options {
           requires = "write")]
     pub file_seconds: Option<Duration>,
 
-    /// With -C or -G: keep only this many files, the last ones
+    /// With -C or -G, keep only the last COUNT files
     #[arg(short = 'W', long, value_name = "COUNT", value_parser = parse_file_count,
           requires = "file_end")]
     pub file_count: Option<usize>,
@@ -174,17 +176,17 @@ pub struct Options {
 
     /// Stop once this many calls carried data
     ///
-    /// Those that come while the probes are taken out are recorded too.
+    /// Calls made while the probes are being removed are recorded too.
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
 
     /// Become this user once attached
     ///
-    /// The threads that handle what was recorded give up root for good; the others, such as the one
-    /// that probes what appears later, keep it. Default: under sudo, the user who called it; else
-    /// none. `-Z root` stays root. A command is not affected: it runs as sslrec was started. With
-    /// -C or -G, files after the first are made by this user. Executables of other users' processes
-    /// cannot be named then.
+    /// The threads that handle recorded data give up root for good; other threads, such as the
+    /// thread that probes files that appear later, keep it. Default: under sudo, the user who
+    /// called it; else no change. `-Z root` stays root. COMMAND is not affected: it runs as the
+    /// user who started sslrec. With -C or -G, this user creates the files after the first. Paths
+    /// of other users' executables are then unknown.
     #[arg(short = 'Z', long, value_name = "USER", value_parser = User::find)]
     pub user: Option<User>,
 
@@ -216,7 +218,7 @@ pub struct Options {
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
 
-    /// Say what is probed and what the kernel offers
+    /// Print the probed functions and the kernel features in use
     #[arg(short, long)]
     pub verbose: bool,
 
@@ -242,7 +244,7 @@ pub struct Options {
     #[arg(long, hide = true, value_parser = KernelFeature::from_str, value_delimiter = ',')]
     pub without: Vec<KernelFeature>,
 
-    /// Start this, record it and everything that it starts, and end with its exit status
+    /// Start and record this command and everything it starts; exit with its status
     #[arg(last = true, value_name = "COMMAND", conflicts_with = "pids")]
     pub command: Vec<String>,
 
@@ -254,17 +256,17 @@ pub struct Options {
 /// Other things to do than to record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
 pub enum Action {
-    /// Say what could be recorded on this machine, and why not more
+    /// Report what can be recorded on this machine and what prevents the rest
     ///
-    /// The kernel's features, this user's privileges, and a line for each process that uses TLS.
-    /// Nothing is probed. Ends with 1 if nothing can be recorded.
+    /// Prints the kernel's features, this user's privileges, and a line for each process that uses
+    /// TLS. Nothing is probed. Exits with 1 if nothing can be recorded.
     Doctor,
 }
 
 /// The ways to choose the processes to record, for a command line without any.
 const TARGETS: &str = "\
-nothing is chosen to be recorded; give one of
-  -- COMMAND [ARG]...   a command and everything that it starts
+nothing is chosen to be recorded; give a target:
+  -- COMMAND [ARG]...   a command and everything it starts
   -p PID                a running process and its children
   -u USER               the processes of a user
   -c NAME               the processes of a name

@@ -63,13 +63,14 @@ fn machine(plan: &Plan, text: &mut String) -> bool {
     let mut storage = MaybeUninit::uninit();
     let mut loaded = Probes::load(&mut storage, plan, &[], kernel);
     match &loaded {
-        Ok(_) => line("recording", "possible: the kernel takes the BPF programs"),
+        Ok(_) => line("recording", "possible: the kernel accepts the BPF programs"),
         Err(error) => line("recording", &format!("impossible: {}", describe(error))),
     }
     let yes = |has, yes: &'static str, no: &'static str| if has { yes } else { no };
-    let probes = yes(kernel.multi, "one link a file (kernel 6.6)", "a link each, slow to take out");
+    let probes = yes(kernel.multi, "one link per file (kernel 6.6)", "a link each, slow to remove");
     line("probes", probes);
-    let sites = yes(kernel.cookie, "told by cookie (kernel 5.15)", "told by their code");
+    let sites =
+        yes(kernel.cookie, "identified by cookie (kernel 5.15)", "identified by their code");
     line("", sites);
     let within = "within functions where that is proven, on x86-64";
     line("", yes(kernel.placement, within, "at first instructions and returns"));

@@ -27,16 +27,16 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 
-    /// Captures to read, and what to list of them; `-` is standard input
+    /// Captures to read, and a filter; `-` is standard input
     ///
     /// A capture is a raw log, a pcapng or a pcap, also compressed by gzip or zstd. The kind is
-    /// told by the content, never by the name. A damaged file is listed up to the damage. One
-    /// without the record that closes it is listed whole and said to be not closed (`closed` in the
-    /// JSON): what the recorder still had in memory is missing.
+    /// recognised by the content, never by the name. A damaged file is listed up to the damage. A
+    /// capture without its closing record is listed completely and reported as not closed (`closed`
+    /// in the JSON): the data that the recorder still had in memory is missing.
     ///
-    /// Several captures are merged by time, and their connections are numbered anew. The two files
-    /// of one recording count as one, and so do all packet captures, as the parts of a ring buffer
-    /// are.
+    /// Several captures are merged by time, and their connections are renumbered. The two files
+    /// of a recording count as a single capture, and so do all packet captures, since they may be
+    /// parts of a ring buffer.
     ///
     /// The last argument is the filter if it follows a file and no file has this name; see
     /// --filter.
@@ -47,15 +47,15 @@ pub(crate) struct Cli {
     #[arg(short = 'Y', long, value_name = "FILTER", long_help = filter_help())]
     pub(crate) filter: Option<String>,
 
-    /// Print one JSON object a line, and a summary as the last one
+    /// Print a JSON object per line, the last of which is a summary
     ///
     /// `type` is exchange, stream (a connection that is not HTTP) or handshake. A TLS handshake has
-    /// what it settled on, as far as the program asked for it, `ok`, what its last call (`fn`)
-    /// returned, and how long it took. Of those before a connection's first byte the last 8 are
+    /// the negotiated parameters that the program queried, `ok`, the `result` of its last call
+    /// (`fn`), and its duration. Of the handshakes before a connection's first byte the last 8 are
     /// listed.
     ///
-    /// An exchange that carried more than HTTP has `grpc`, `websocket` or `events`, with what its
-    /// protocol says and the number of messages from each end.
+    /// An exchange of a protocol on top of HTTP has `grpc`, `websocket` or `events`, with the
+    /// fields of that protocol and the number of messages from each end.
     ///
     /// Header octets above 0x7F become the code points of the same number. Example:
     /// `sslanalyze --json capture.pcapng | jq 'select(.response.status >= 500)'`
@@ -64,19 +64,19 @@ pub(crate) struct Cli {
 
     /// Add the contents of messages and streams to the JSON, as base64
     ///
-    /// Those of gRPC, WebSocket and server-sent events stand as `messages`, each with its time and
-    /// decompressed; a WebSocket has no `body` beside them.
+    /// Messages of gRPC, WebSocket and server-sent events are in `messages`, decompressed, each
+    /// with its time; a WebSocket has no `body`.
     ///
-    /// There is no limit: the contents of a message are held in memory until it ends, and those of
-    /// a connection that is not HTTP until it closes.
+    /// There is no limit: the contents of a message are in memory until it ends, and the contents
+    /// of a connection that is not HTTP until it closes.
     #[arg(long, requires = "json")]
     pub(crate) bodies: bool,
 
     /// Undo content codings (gzip, deflate, br, zstd) of the bodies
     ///
-    /// `body` is then what they decode to, and `decoded_bytes` its length. A body is decoded to at
-    /// most 256 MiB, and beyond 16 MiB to 256 times its length; `notes` says where that, damage, or
-    /// an unknown coding left something out. Where nothing could be decoded, `body` is as it was
+    /// `body` is then the decoded body, and `decoded_bytes` its length. A body is decoded to at
+    /// most 256 MiB, and beyond 16 MiB to 256 times its length. `notes` reports where this limit,
+    /// damage, or an unknown coding left something out. If nothing could be decoded, `body` is as
     /// sent and `decoded_bytes` is missing.
     #[arg(long, requires = "bodies")]
     pub(crate) decode: bool,
@@ -84,37 +84,37 @@ pub(crate) struct Cli {
     /// Name the fields of gRPC's messages by a descriptor set
     ///
     /// Each message then has its `type` and, as `message`, its fields by name, in place of `fields`
-    /// by number. The set is what `protoc --include_imports -o FILE` makes of `.proto` files.
+    /// by number. `protoc --include_imports -o FILE` makes such a set from `.proto` files.
     #[arg(long, value_name = "FILE", requires = "bodies")]
     pub(crate) proto: Option<PathBuf>,
 
     /// Wait at the end of FILE for more, as `tail -f` does
     ///
-    /// Exchanges are then listed as they end, not by when they began. It ends when the capture is
-    /// closed, or with Ctrl-C; the summary comes in either case. Example: `sslanalyze -f
-    /// capture.zst 'status>=500'` while sslrec records.
+    /// Exchanges are then listed when they end, not in the order of their beginning. The listing
+    /// ends when the capture is closed, or with Ctrl-C, with the summary in both cases. Example:
+    /// `sslanalyze -f capture.zst 'status>=500'` while sslrec records.
     #[arg(short = 'f', long)]
     pub(crate) follow_file: bool,
 
-    /// List both ends of a connection where both were recorded
+    /// List both ends of a connection if both were recorded
     ///
     /// By default such a connection is listed once, from the client's end.
     #[arg(long)]
     pub(crate) both_ends: bool,
 
-    /// Share the work among so many threads, at most 3
+    /// Number of threads, at most 3
     ///
-    /// With 1 one thread does everything; with 2 another one makes the lines of the listing; with 3
-    /// yet another one reads the capture. The listing is the same in any case. By default there are
-    /// as many as there are processors. Several captures are read by a thread each, whatever this
-    /// says, and what somebody may be watching (--follow-file, standard input) is listed by one.
+    /// The second thread formats the lines of the listing, the third reads the capture. The listing
+    /// is always the same. The default is the number of processors. Several captures are always
+    /// read by a thread each, and a live listing (--follow-file, standard input) always uses a
+    /// single thread.
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<NonZeroUsize>,
 
     /// Colour the listing: auto, always or never
     ///
-    /// `auto`, the default, colours on a terminal unless NO_COLOR is set or TERM is dumb. In a
-    /// pager: `sslanalyze --color always capture.pcapng | less -RS`
+    /// `auto`, the default, colours on a terminal unless NO_COLOR is set and not empty, or
+    /// TERM is dumb. In a pager: `sslanalyze --color always capture.pcapng | less -RS`
     #[arg(
         long,
         value_name = "WHEN",
@@ -126,7 +126,7 @@ pub(crate) struct Cli {
 
     /// Show no progress
     ///
-    /// It is shown while a file is read, on a terminal, if the listing goes elsewhere.
+    /// Progress is shown while a file is read, on a terminal, if the listing goes elsewhere.
     #[arg(short, long)]
     pub(crate) quiet: bool,
 

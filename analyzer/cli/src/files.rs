@@ -178,7 +178,7 @@ impl Read {
     pub(crate) fn end(&self, so_far: &str) -> Result<()> {
         for name in &self.unclosed {
             crate::stderr::report(&anyhow!(
-                "{name} is not closed: it has no closing record, as the recorder was killed or still runs, or the file was cut; its end may be missing"
+                "{name} is not closed: it has no closing record, as the recorder was killed or still runs, or the file was truncated; its end may be missing"
             ));
         }
         let mut errors = self.damages.iter().map(|damage| damage.error(so_far));

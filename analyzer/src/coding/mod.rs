@@ -182,7 +182,7 @@ fn describe(coding: Coding, stop: &Stop, len: usize) -> String {
         _ if len == 0 => format!("it is not {name}, or not whole"),
         Stop::Cut => format!("{name} breaks off after {len} decoded bytes"),
         Stop::Damaged(reason) => format!("{name} is damaged after {len} decoded bytes: {reason}"),
-        Stop::Ended => format!("what follows the end of {name} is left out"),
+        Stop::Ended => format!("data after the end of {name} is left out"),
         Stop::Trailing(bytes) => format!("{bytes} bytes after the end of {name} are left out"),
     }
 }

@@ -213,8 +213,8 @@ impl Note {
             Note::JoinedMidStream => "joined in mid-stream",
             Note::BeginsInEarlierFile => "its beginning is in an earlier file",
             Note::StillOpen => "still open when the recording ended",
-            Note::NoHttp1Head => "http/1 without a whole head",
-            Note::NoHttp2Request => "http/2 without a request",
+            Note::NoHttp1Head => "HTTP/1 without a complete head",
+            Note::NoHttp2Request => "HTTP/2 without a request",
             Note::SkippedBytes(bytes) => {
                 return write!(f, "joined in mid-stream: {bytes} bytes before it are not decoded");
             }
@@ -257,7 +257,7 @@ impl Note {
             }
             Note::GrpcTruncated(from) => (from, "the last gRPC message is not complete"),
             Note::WebSocketFrameLength(from) => {
-                (from, "a frame is longer than any can be; nothing after it is read")
+                (from, "a frame has an impossible length; nothing after it is read")
             }
             Note::WebSocketLost(from) => (
                 from,
@@ -287,7 +287,7 @@ impl Note {
                 Size(*limit)
             ),
             Note::NotDescribed(records) => {
-                write!(f, "{records} records are of connections that are not described")
+                write!(f, "{records} records belong to connections that are not described")
             }
             Note::Redacted(rules) => {
                 write!(f, "secrets were blanked by these rules: {}", rules.join(", "))
@@ -298,7 +298,7 @@ impl Note {
             ),
             Note::TruncatedPackets(packets) => write!(
                 f,
-                "{packets} packets were cut before the end of their headers; see the capture's snaplen"
+                "{packets} packets were truncated within their headers; see the capture's snaplen"
             ),
             Note::NoTcp(packets) => write!(f, "{packets} packets, none of which is TCP"),
             Note::LinkType { packets, link } => {

@@ -166,7 +166,7 @@ impl Exchanges {
         let mut stream = Stream::new(&self.shared, ts_ns, false);
         self.notes.drain(..).for_each(|note| stream.note(note));
         if !self.losses.is_empty() {
-            stream.note("http/2 frames are missing, of which exchange is not known");
+            stream.note("HTTP/2 frames are missing; the exchange they belong to is unknown");
         }
         for (direction, cause, len) in self.losses.iter() {
             stream.lose(direction, cause, len);
@@ -241,7 +241,7 @@ impl Exchanges {
             return;
         }
         if let Some((stream, mut open)) = self.open.pop_first() {
-            open.exchange.note("its end was not waited for: 4096 streams are open");
+            open.exchange.note("listed early: more than 4096 streams were open");
             open.whole = false;
             self.finished.insert(stream);
             open.emit(timeline);
@@ -291,7 +291,7 @@ impl Exchanges {
 
     fn head(&mut self, block: Block, source: Source, timeline: &mut Timeline) {
         let Some(client) = self.client(source.direction, &block.head) else {
-            return self.note("header fields came before it was known who the client is".into());
+            return self.note("header fields arrived before the client was known".into());
         };
         let other = opposite(source.direction);
         let (limit, known) = {

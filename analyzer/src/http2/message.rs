@@ -20,7 +20,7 @@ pub(super) fn tell(head: &Head, side: &str, open: &mut Open) {
     if head.unknown > 0 {
         let fields = if head.unknown == 1 { "field is" } else { "fields are" };
         open.exchange.note(format!(
-            "{side}: {} header {fields} <unknown>: what the compression refers to was not recorded",
+            "{side}: {} header {fields} <unknown>: the compression refers to unrecorded fields",
             head.unknown
         ));
         open.whole = false;

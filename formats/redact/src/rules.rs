@@ -177,7 +177,7 @@ impl FromStr for Rules {
             }
             _ => {
                 return Err(Error(format!(
-                    "`{text}` is no rule; give default, header:NAME, cookie, cookie:NAME, \
+                    "invalid rule `{text}`; expected default, header:NAME, cookie, cookie:NAME, \
                      query:NAME, json:NAME, form:NAME, bearer, basic or regex:RE"
                 )));
             }

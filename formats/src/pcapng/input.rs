@@ -107,7 +107,7 @@ impl<R: Read> Blocks<R> {
             self.expect(target)?;
         }
         if self.word(len - 4, endianness) as usize != len {
-            return Err(self.damaged("a block that says two different lengths".into()));
+            return Err(self.damaged("a block with two different lengths".into()));
         }
         Ok(true)
     }

@@ -29,7 +29,7 @@ const SIGNS: &[Sign] = &[
     },
     Sign {
         needles: &[b"\xff Go buildinf:"],
-        what: "it is a Go program whose crypto/tls could not be probed (-v says why)",
+        what: "it is a Go program whose crypto/tls could not be probed (-v prints the reason)",
     },
     Sign {
         needles: &[b"third_party/boringssl", b"boringssl/src/ssl/", b"BoringSSL"],

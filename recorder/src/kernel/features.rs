@@ -164,7 +164,7 @@ impl Kernel {
     pub(crate) fn describe(self) -> String {
         format!(
             "uprobes by {}, sites by {}",
-            if self.multi { "one link a file" } else { "single links" },
+            if self.multi { "one link per file" } else { "single links" },
             if self.cookie { "cookie" } else { "their code" },
         )
     }

@@ -40,7 +40,7 @@ fn the_help_is_that_of_the_golden_files() {
 fn the_manual_has_a_page_for_each_command() {
     let page = manual::check(Path::new(SSLREC), &["doctor"]);
     assert!(
-        page.is_empty() || page.contains("record a command and all that it starts"),
+        page.is_empty() || page.contains("record a command and everything it starts"),
         "{page}"
     );
 }

@@ -115,7 +115,8 @@ fn the_doctor_says_what_could_be_recorded() {
     };
     within(Duration::from_secs(10), mapped).unwrap();
     let said = live.succeed(SSLREC, &["doctor"]);
-    for line in ["recording     possible", "privileges    enough", "one link a file", "tracepoints"]
+    for line in
+        ["recording     possible", "privileges    enough", "one link per file", "tracepoints"]
     {
         assert!(said.contains(line), "{line}: {said}");
     }

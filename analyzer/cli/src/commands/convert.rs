@@ -19,11 +19,11 @@ use super::new_file::NewFile;
 use crate::files::{Files, Read};
 use crate::flow;
 
-/// Make a pcapng of a raw log, or a raw log of a pcapng
+/// Convert a raw log to a pcapng, or a pcapng to a raw log
 ///
-/// The listing of OUT is that of IN. Of a connection that was recorded at both ends, a pcapng has
-/// one end only. OUT has mode 0600, and takes the place of a file of its name once it is complete.
-/// A damaged file is converted up to the damage, and the exit status is 1.
+/// OUT lists the same exchanges as IN. A connection that was recorded at both ends is in a pcapng
+/// once. OUT has mode 0600, and replaces an existing file only once it is complete. A damaged file
+/// is converted up to the damage, and the exit status is 1.
 ///
 /// Example: `sslanalyze convert capture.zst capture.pcapng`
 #[derive(Debug, Args)]
@@ -32,11 +32,11 @@ pub(crate) struct Convert {
     #[arg(value_name = "IN")]
     file: PathBuf,
 
-    /// What to write: NAME.pcapng, or NAME.zst for the raw log; `-` is pcapng on standard output
+    /// File to write: NAME.pcapng, or NAME.zst for the raw log; `-` is pcapng on standard output
     #[arg(value_name = "OUT")]
     out: Destination,
 
-    /// Write the servers' real ports into the pcapng, and not 80
+    /// Write the real server ports into the pcapng, not 80
     #[arg(long)]
     keep_port: bool,
 

@@ -27,11 +27,10 @@ const MAX_ALIKE: u32 = 10_000;
 
 /// Write bodies to files
 ///
-/// A file is called after the number of its exchange and the end of the URL, such as
+/// A file is named after the number of its exchange and the end of the URL, such as
 /// `12-response-logo.png`, with an extension that fits its content type. Content codings are
-/// undone. Of connections that are not HTTP, what each end sent is written. Files that are there
-/// already stay: a number is added to the name then. Files have mode 0600. One line a file is
-/// printed.
+/// undone. For a connection that is not HTTP, the bytes of each end are written. Existing files are
+/// kept: a number is added to the new name. Files have mode 0600. A line is printed for each file.
 ///
 /// Example: `sslanalyze extract capture.pcapng bodies 'header.content-type~image'`
 #[derive(Debug, Args)]
@@ -40,11 +39,11 @@ pub(crate) struct Extract {
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// The folder for the files; it is made if need be
+    /// The folder for the files; created if missing
     #[arg(value_name = "DIR")]
     dir: PathBuf,
 
-    /// Only what this filter lets through, as in the listing
+    /// Use only items that match, as in the listing
     #[arg(value_name = "FILTER")]
     filter: Option<String>,
 

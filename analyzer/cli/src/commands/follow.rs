@@ -28,8 +28,8 @@ use crate::text::Duration;
 
 /// Show what the two ends of a connection sent, in order
 ///
-/// Lines of the client begin with `>`, those of the server with `<`, and what neither sent with
-/// `*`. Where it is not known which end is the client, `>` is what the recorded process sent.
+/// Lines of the client begin with `>`, lines of the server with `<`, and remarks with `*`. If the
+/// client is unknown, `>` marks the lines of the recorded process.
 ///
 /// Example: `sslanalyze follow capture.pcapng 3`
 #[derive(Debug, Args)]
@@ -42,18 +42,18 @@ pub(crate) struct Follow {
     #[arg(value_name = "CONN")]
     conn: u64,
 
-    /// Show each call, its bytes as hexadecimal numbers
+    /// Show each call as a hex dump
     #[arg(long, conflicts_with = "raw")]
     hex: bool,
 
-    /// Write the bytes of one direction as they are, and nothing else
+    /// Write only the raw bytes of one direction
     ///
-    /// What is missing is left out, and said on standard error. Example:
+    /// Missing bytes are left out, and reported on standard error. Example:
     /// `sslanalyze follow --raw --from server capture.pcapng 3 > body`
     #[arg(long, requires = "from")]
     raw: bool,
 
-    /// Only what this end sent: client or server, or, where these are not known, local or remote
+    /// Show only this end: client or server, or local or remote if these are unknown
     #[arg(long, value_name = "END", hide_possible_values = true)]
     from: Option<End>,
 

@@ -28,7 +28,7 @@ use crate::text::{Base64, Text};
 
 /// Write the exchanges as HAR 1.2, for browsers' tools
 ///
-/// Bodies are in it, without their content codings, as text or as base64, and messages of WebSocket
+/// Contains bodies without their content codings, as text or as base64, and messages of WebSocket
 /// as `_webSocketMessages`, as Chrome exports them.
 ///
 /// Example: `sslanalyze har capture.pcapng 'host~api' > api.har`
@@ -38,7 +38,7 @@ pub(crate) struct Har {
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// Only what this filter lets through, as in the listing
+    /// Use only items that match, as in the listing
     #[arg(value_name = "FILTER")]
     filter: Option<String>,
 

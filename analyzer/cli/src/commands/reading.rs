@@ -17,7 +17,7 @@ use crate::flow;
 /// Options of every command for reading a capture.
 #[derive(Debug, Args)]
 pub(crate) struct Reading {
-    /// See both ends of a connection where both were recorded
+    /// Show both ends of a connection if both were recorded
     #[arg(long)]
     pub(super) both_ends: bool,
 

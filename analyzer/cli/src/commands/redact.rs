@@ -16,8 +16,8 @@ const HELP: &str = "\
 Rules:
   default       every well-known field with credentials: authorization,
                 cookie, set-cookie, x-api-key, x-auth-token and 65 others;
-                query and form fields whose name says password, token, secret
-                or the like; user information in URLs; bearer; and tokens by
+                query and form fields named password, token, secret or similar;
+                user information in URLs; bearer; and tokens by
                 their shape: JWT, AWS, GitHub, GitLab, Google, Slack, Stripe,
                 PEM private keys
   header:NAME   values of a header or trailer field
@@ -45,7 +45,7 @@ Example:
   sslanalyze redact capture.pcapng shared.pcapng --redact default \\
       --redact json:password --redact query:token";
 
-/// Write the capture anew, without its secrets
+/// Copy a capture without its secrets
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct Redact {
@@ -53,11 +53,11 @@ pub(crate) struct Redact {
     #[arg(value_name = "IN")]
     file: PathBuf,
 
-    /// What to write: NAME.pcapng, or NAME.zst for the raw log; `-` is pcapng on standard output
+    /// File to write: NAME.pcapng, or NAME.zst for the raw log; `-` is pcapng on standard output
     #[arg(value_name = "OUT")]
     out: Destination,
 
-    /// What to blank: default, header:NAME, cookie[:NAME], query:NAME, json:NAME, form:NAME,
+    /// Secrets to blank: default, header:NAME, cookie[:NAME], query:NAME, json:NAME, form:NAME,
     /// bearer, basic or regex:RE; repeatable [default: default]
     #[arg(
         long = "redact",
@@ -67,7 +67,7 @@ pub(crate) struct Redact {
     )]
     rules: Vec<Rules>,
 
-    /// Write the servers' real ports into the pcapng, and not 80
+    /// Write the real server ports into the pcapng, not 80
     #[arg(long)]
     keep_port: bool,
 

@@ -27,10 +27,10 @@ use crate::files;
 use crate::flow;
 use crate::text::Duration;
 
-/// Show exchanges whole: both heads and decoded bodies
+/// Show the headers and decoded bodies of exchanges
 ///
-/// Bodies are shown without their content codings, JSON laid out, and of other bodies that are not
-/// text a dump of the first 256 bytes.
+/// Bodies are shown without their content codings. JSON is formatted, and a body that is not text
+/// is shown as a dump of its first 256 bytes.
 ///
 /// Example: `sslanalyze show capture.pcapng 12`
 #[derive(Debug, Args)]
@@ -39,20 +39,20 @@ pub(crate) struct Show {
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// Number of the exchange (`id` in the JSON), or a filter as of the listing
+    /// Number of the exchange (`id` in the JSON), or a filter, as in the listing
     #[arg(value_name = "N|FILTER")]
     what: String,
 
     /// Print a curl command that repeats the request instead
     ///
-    /// It is quoted for a POSIX shell. The body is that which was sent; `Content-Length` and the
-    /// like are left to curl. Example: `sslanalyze show --curl capture.pcapng 12 | sh`
+    /// The command is quoted for a POSIX shell. The body is as sent; curl adds `Content-Length` and
+    /// similar headers. Example: `sslanalyze show --curl capture.pcapng 12 | sh`
     #[arg(long)]
     curl: bool,
 
     /// Name the fields of gRPC's messages by a descriptor set
     ///
-    /// The set is what `protoc --include_imports -o FILE` makes of `.proto` files.
+    /// `protoc --include_imports -o FILE` makes such a set from `.proto` files.
     #[arg(long, value_name = "FILE")]
     proto: Option<PathBuf>,
 

@@ -35,7 +35,7 @@ pub(crate) trait Output {
     /// The line cannot be written, or this output prepares no lines.
     fn prepared(&mut self, prepared: Prepared, id: u64) -> io::Result<()> {
         let _ = (prepared, id);
-        Err(io::Error::other("a line of another form"))
+        Err(io::Error::other("this output does not support prepared lines"))
     }
 
     /// Writes the summary, after all items.

@@ -56,7 +56,7 @@ impl Inflate {
     /// Nothing can be decoded, for the returned reason.
     pub(super) fn message(&mut self, payload: &[u8]) -> Result<(Vec<u8>, Option<String>), String> {
         if self.lost {
-            return Err("what it is compressed against is not known; shown as sent".to_owned());
+            return Err("compressed with an unknown dictionary; shown as sent".to_owned());
         }
         self.taken = self.taken.saturating_add(payload.len());
         let room = coding::limit(self.taken).saturating_sub(self.given);

@@ -89,7 +89,7 @@ impl Why {
             Why::LongTrailers => "trailer section is longer than 1 MiB",
             Why::LongChunkLine => "line with a chunk size is longer than 16 KiB",
             Why::BadChunkSize => "invalid chunk size",
-            Why::BadChunkEnd => "chunk is longer than its size says",
+            Why::BadChunkEnd => "chunk is longer than its size",
             Why::NoFraming => "the length of the content was never determined",
         }
     }

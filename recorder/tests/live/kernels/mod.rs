@@ -176,5 +176,5 @@ fn debian_12s_linux_6_1() {
 #[ignore = "boots another kernel: make test-kernels"]
 fn linux_6_12() {
     let sockets = "connection addresses come from socket tracepoints (kernel 6.3)";
-    records_on("6.12", ["uprobes by one link a file, sites by cookie", sockets]);
+    records_on("6.12", ["uprobes by one link per file, sites by cookie", sockets]);
 }

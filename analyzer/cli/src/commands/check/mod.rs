@@ -45,17 +45,17 @@ Rules are given as options, or in a TOML file under the same names:
   forbid = 'path~\"^/orders\" and duration>200ms'
 
 Rules are about exchanges; allowed hosts, incompleteness and `forbid` also about
-connections that are not HTTP; `forbid` about TLS handshakes, too, where it asks
-for them: 'type=handshake and ok=false'. A rule that nothing was held against holds; the
-report says how much each one saw.
+connections that are not HTTP; `forbid` also about TLS handshakes if its filter
+selects them: 'type=handshake and ok=false'. A rule without any item to check
+passes; the report has the number of items that each rule checked.
 
-Exit status: 0 all rules hold; 1 one does not, or FILE is damaged or cannot be
-read; 2 a rule is not understood.
+Exit status: 0 all rules pass; 1 a rule is violated, or FILE is damaged or
+unreadable; 2 a rule is invalid.
 
 Example:
   sslanalyze check capture.pcapng --max-status 399 --junit check.xml";
 
-/// Hold the capture against rules: for people, as JSON, as JUnit XML
+/// Check a capture against rules; report as text, JSON or JUnit XML
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct Check {
@@ -63,18 +63,18 @@ pub(crate) struct Check {
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// Read rules from this TOML file; repeatable, options add to it
+    /// Read rules from this TOML file; repeatable, options add to them
     #[arg(long, value_name = "FILE")]
     rules: Vec<PathBuf>,
 
     #[command(flatten)]
     given: Given,
 
-    /// Print one JSON object a rule, and a summary as the last one
+    /// Print a JSON object per rule, the last line is a summary
     #[arg(long)]
     json: bool,
 
-    /// Write the outcome as JUnit XML to this file too
+    /// Also write the results as JUnit XML to this file
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 

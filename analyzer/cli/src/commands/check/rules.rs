@@ -19,50 +19,50 @@ const MAX_KEPT: usize = 100;
 #[derive(Debug, Default, Args, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Given {
-    /// Hosts that may be talked to, such as api.example.org or *.example.org
+    /// Allowed hosts, such as api.example.org or *.example.org
     ///
-    /// Of a connection that is not HTTP its server name counts, or else its address. What has no
-    /// known host breaks the rule. A list with commas, or repeated.
+    /// For other protocols than HTTP the server name is compared, or the address. An unknown host
+    /// violates the rule. A list with commas, or repeated.
     #[arg(long, value_name = "HOST", value_delimiter = ',')]
     allowed_hosts: Vec<String>,
 
-    /// The highest status that a response may have, such as 399
+    /// Highest allowed status of a response, such as 399
     #[arg(long, value_name = "STATUS")]
     max_status: Option<u16>,
 
-    /// How long an exchange may take, such as 500ms or 2s
+    /// Longest allowed duration of an exchange, such as 500ms or 2s
     #[arg(long, value_name = "TIME")]
     max_duration: Option<String>,
 
-    /// How many requests may go to a host, such as api.example.org=10; repeatable
+    /// Most allowed requests to a host, such as api.example.org=10; repeatable
     #[arg(long, value_name = "HOST=N")]
     max_requests: Vec<String>,
 
-    /// No passwords, keys or tokens in URLs
+    /// Fail on passwords, keys or tokens in URLs
     ///
-    /// Looked for by names of query parameters (password, token, api_key and the like), as user
-    /// and password before the host, and by the form of tokens that many know (JWT, GitHub, AWS,
+    /// Secrets are recognised by names of query parameters (such as password, token or api_key), as
+    /// user and password before the host, and by the form of well-known tokens (JWT, GitHub, AWS,
     /// Slack, Stripe).
     #[arg(long)]
     no_secrets_in_urls: bool,
 
-    /// Everything is complete: no bytes lost, no response missing, the capture closed
+    /// Fail on lost bytes, missing responses, or a capture that is not closed
     #[arg(long)]
     no_incomplete: bool,
 
-    /// Headers that every exchange must have: NAME, request.NAME or response.NAME
+    /// Required headers of every exchange: NAME, request.NAME or response.NAME
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     required_headers: Vec<String>,
 
-    /// Headers that none may have
+    /// Forbidden headers, as above
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     forbidden_headers: Vec<String>,
 
-    /// Nothing may be what this filter lists; repeatable
+    /// Fail if an item matches FILTER; repeatable
     #[arg(long, value_name = "FILTER")]
     forbid: Vec<String>,
 
-    /// Every exchange must be what this filter lists; repeatable
+    /// Fail unless every exchange matches FILTER; repeatable
     #[arg(long, value_name = "FILTER")]
     require: Vec<String>,
 
@@ -427,7 +427,7 @@ pub(crate) struct Error(String);
 
 impl Error {
     pub(super) fn none() -> Self {
-        Self("no rule is given; give --rules FILE, or one such as --max-status 399".into())
+        Self("no rule is given; use --rules FILE or a rule such as --max-status 399".into())
     }
 
     fn at(self, place: &str) -> Self {

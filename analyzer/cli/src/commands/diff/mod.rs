@@ -20,20 +20,20 @@ use crate::exit::Differs;
 
 /// End of the long help.
 const HELP: &str = "\
-Requests are of one kind if method, host without its port, and the template of the
-path are the same; in the template numbers, UUIDs, hashes and long identifiers are
-{id}. Of each kind these are compared, as sets over all its requests:
+Requests with the same method, host (without the port) and path template are of the
+same kind; the template replaces numbers, UUIDs, hashes and long identifiers with
+{id}. For each kind these sets over all of its requests are compared:
 
   status            of the responses; `none` without one
   query             names of query parameters
-  request_headers   names, without those that say how a message is carried
+  request_headers   names, except those about framing and transport
   response_headers
   request_body      media type, and in JSON the fields and their types, in forms
   response_body     the fields
 
-No value of a header, parameter or field is ever looked at, and neither are
-ports, processes, times and the number of requests. Connections that are not HTTP
-are compared by their server.
+Values of headers, parameters and fields are ignored, and so are ports, processes,
+times and the number of requests. Connections that are not HTTP are compared by
+their server.
 
 Exit status: 0 no difference; 1 the captures differ; 2 trouble: a file is unreadable
 or damaged, or bad usage.
@@ -41,11 +41,11 @@ or damaged, or bad usage.
 Example:
   sslanalyze diff old.pcapng new.pcapng --ignore response_headers,status";
 
-/// Show what a capture has that another one has not
+/// Show how two captures differ
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct Diff {
-    /// The capture that is compared with
+    /// The capture to compare with
     #[arg(value_name = "OLD")]
     old: PathBuf,
 
@@ -53,16 +53,16 @@ pub(crate) struct Diff {
     #[arg(value_name = "NEW")]
     new: PathBuf,
 
-    /// Only what this filter lets through, as in the listing
+    /// Use only items that match, as in the listing
     #[arg(value_name = "FILTER")]
     filter: Option<String>,
 
-    /// What does not count: status, query, request_headers, response_headers, request_body,
+    /// Ignore status, query, request_headers, response_headers, request_body,
     /// response_body, or header:NAME; a list with commas, or repeated
     #[arg(long, value_name = "WHAT", value_delimiter = ',')]
     ignore: Vec<Ignored>,
 
-    /// Print one JSON object a difference, and a summary as the last one
+    /// Print a JSON object per difference, the last line is a summary
     #[arg(long)]
     json: bool,
 

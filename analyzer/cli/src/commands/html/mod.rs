@@ -32,9 +32,9 @@ use crate::output::table::Table;
 
 /// Write the exchanges as a page for a browser, with a waterfall and a filter
 ///
-/// It has a waterfall, a filter, and of each exchange both heads and decoded bodies. It is one file
-/// without references to others, and works without a network. It holds what the capture holds,
-/// passwords too: hand it on with the same care. A file is written with mode 0600.
+/// The page has a waterfall, a filter, and the headers and decoded bodies of each exchange. It is a
+/// single file without references to others, and works without a network. It contains the secrets
+/// of the capture: share it with the same care. OUT has mode 0600.
 ///
 /// Example: `sslanalyze html capture.pcapng 'host~api' -o api.html`
 #[derive(Debug, Args)]
@@ -43,20 +43,20 @@ pub(crate) struct Html {
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// Only what this filter lets through, as in the listing
+    /// Use only items that match, as in the listing
     #[arg(value_name = "FILTER")]
     filter: Option<String>,
 
-    /// Write this file; standard output without it
+    /// Write this file instead of standard output
     #[arg(short, long, value_name = "OUT")]
     output: Option<PathBuf>,
 
     /// Show this much of each body [default: 64K]
     ///
-    /// It counts bytes of what is shown, which is decoded, and JSON is laid out; the page says
-    /// where a body was cut. Messages of gRPC, WebSocket and server-sent events count as one body.
-    /// K, M or G are units of 1024; 0 is no limit. Of bodies that are not text a dump of the first
-    /// 512 bytes is shown. A body is held in memory as a whole while its exchange lasts.
+    /// Counts decoded bytes, with JSON formatted; a truncated body is marked. Messages of gRPC,
+    /// WebSocket and server-sent events count as a single body. K, M or G are units of 1024; 0
+    /// means no limit. A body that is not text is shown as a dump of its first 512 bytes. A body is
+    /// completely in memory while its exchange lasts.
     #[arg(long, value_name = "SIZE", default_value = "64K", hide_default_value = true)]
     #[arg(value_parser = size::parse)]
     body_limit: u64,

@@ -23,11 +23,11 @@ use super::reading::{Reading, Wanted, filter, flush, read, stdout};
 use crate::flow;
 use crate::terminal;
 
-/// Count by host, path and the like: how often, how fast, how many failures
+/// Count exchanges, failures and durations by host, path or other fields
 ///
-/// Percentiles are of the duration, from the request's first byte to the response's last, and, as
-/// far as the terminal is wide enough, of the time to the response's first byte; they are within 1
-/// % of what was measured. Sizes are those of the bodies, as sent. 4XX, 5XX, GRPC (a status that is
+/// Percentiles are of the duration, from the request's first byte to the response's last, and, if
+/// the terminal is wide enough, of the time to the response's first byte. They are within 1 % of
+/// the measured values. Sizes are the sizes of bodies, as sent. 4XX, 5XX, GRPC (a status that is
 /// not OK) and CUT (not complete) count the failures. Connections that are not HTTP are left out.
 ///
 /// Example: `sslanalyze stats capture.pcapng --by host,status 'method=POST'`
@@ -37,36 +37,36 @@ pub(crate) struct Stats {
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// Only what this filter lets through, as in the listing
+    /// Use only items that match, as in the listing
     #[arg(value_name = "FILTER")]
     filter: Option<String>,
 
     /// Group by these fields [default: host,method,path]
     ///
-    /// Any field of a filter, also `header.NAME`, and `process` for comm,pid. Of `path` the
-    /// template is taken: numbers, UUIDs, hashes and long identifiers become {id}, and the query is
-    /// left out. What is longer than 256 characters is cut, with a mark. Example: `--by
+    /// Any field of a filter, also `header.NAME`, and `process` for comm,pid. `path` is the
+    /// template of the path: numbers, UUIDs, hashes and long identifiers become {id}, and the query
+    /// is left out. Values longer than 256 characters are truncated, with a mark. Example: `--by
     /// process,status`
     #[arg(long, value_name = "FIELDS", value_delimiter = ',', default_value = "host,method,path")]
     #[arg(hide_default_value = true)]
     by: Vec<KeyFields>,
 
-    /// What comes first: count, errors, bytes, p50, p90, p99, max or total
+    /// Sort key: count, errors, bytes, p50, p90, p99, max or total
     ///
-    /// `count` is the default. `errors` are all failures, `bytes` is what both sides sent, `p50` to
-    /// `max` and `total` are of the duration: `total` shows where the time goes.
+    /// `count` is the default. `errors` are all failures, `bytes` is the sum of both sides, `p50`
+    /// to `max` and `total` are of the duration: `total` shows where the time goes.
     #[arg(long, value_name = "WHAT", default_value = "count")]
     #[arg(hide_possible_values = true, hide_default_value = true)]
     sort: Sort,
 
     /// Keep this many groups at most [default: 10000]
     ///
-    /// Exchanges of further ones are counted together, and a note says so. A group takes some 4 KiB
+    /// Exchanges of further groups are counted together, with a note. A group takes about 4 KiB
     /// of memory, and at most 36 KiB where durations differ by many orders of magnitude.
     #[arg(long, value_name = "N", default_value_t = 10_000, hide_default_value = true)]
     max_groups: usize,
 
-    /// Print one JSON object a line: groups, and a summary as the last one
+    /// Print a JSON object per group, the last line is a summary
     #[arg(long)]
     json: bool,
 

@@ -30,7 +30,7 @@ impl Error {
             Error::IndexZero => "index 0 in the field block",
             Error::ListTooLong => "more than 1 MiB of header fields; the rest was left out",
             Error::Expansion => {
-                "header fields expand to more than a thousand times what was sent; the rest was left out"
+                "header fields expand to more than a thousand times their size; the rest was left out"
             }
         }
     }
