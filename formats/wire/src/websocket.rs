@@ -26,13 +26,14 @@ pub struct Head {
 }
 
 impl Head {
-    /// The frame is a control frame and not a part of a message.
+    /// Returns whether the frame is a control frame and not a part of a message.
     pub fn is_control(&self) -> bool {
         self.opcode & 8 != 0
     }
 }
 
-/// Length of the head that begins with these bytes, or the number of bytes needed to compute it.
+/// Returns the length of the head that begins with these bytes, or the number of bytes needed to
+/// compute it.
 pub fn head_len(bytes: &[u8]) -> usize {
     let Some(second) = bytes.get(1) else { return 2 };
     let length = match second & 0x7f {
@@ -43,8 +44,8 @@ pub fn head_len(bytes: &[u8]) -> usize {
     2 + length + if second & 0x80 != 0 { 4 } else { 0 }
 }
 
-/// Reads a head of exactly [`head_len`] bytes; `None` if the length has the highest bit set, or if
-/// bytes are missing.
+/// Reads a head of exactly [`head_len`] bytes. Returns `None` if the length has the highest bit
+/// set, or if bytes are missing.
 pub fn head(bytes: &[u8]) -> Option<Head> {
     let (&[first, second], rest) = bytes.split_first_chunk::<2>()?;
     let (len, least, rest) = match second & 0x7f {
@@ -74,7 +75,7 @@ pub fn head(bytes: &[u8]) -> Option<Head> {
     (len >> 63 == 0).then_some(head)
 }
 
-/// Appends these bytes without their mask; the first one is at `at` of the payload.
+/// Appends these bytes without their mask; the first byte is at `at` of the payload.
 pub fn unmask(bytes: &[u8], mask: Option<[u8; 4]>, at: u64, out: &mut Vec<u8>) {
     let Some(mut mask) = mask else { return out.extend_from_slice(bytes) };
     mask.rotate_left((at % 4) as usize);

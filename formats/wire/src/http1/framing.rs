@@ -1,6 +1,6 @@
 //! The length of the content of a message (RFC 9112 section 6.3), and contradictions about it.
 
-/// What follows a head.
+/// The content that follows a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
     /// This many bytes.
@@ -18,7 +18,7 @@ pub enum Framing {
 /// The declarations of one head about its content: Transfer-Encoding and Content-Length.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Declared {
-    /// There is a transfer coding; whether the last one is `chunked`.
+    /// Set if there is a transfer coding: whether the last coding is `chunked`.
     last_is_chunked: Option<bool>,
     /// The first valid length.
     length: Option<u64>,
@@ -50,7 +50,7 @@ impl Declared {
         }
     }
 
-    /// Framing of a request. Contradictions are handed to `note`.
+    /// Returns the framing of a request. Contradictions are passed to `note`.
     pub fn of_request(&self, method: &[u8], minor: u8, note: impl FnMut(&'static str)) -> Framing {
         match method {
             b"CONNECT" => Framing::AwaitResponse,
@@ -58,7 +58,7 @@ impl Declared {
         }
     }
 
-    /// Framing of a response to a request with this method, where it is known.
+    /// Returns the framing of a response to a request with this method, if the method is known.
     pub fn of_response(
         &self,
         status: u16,
@@ -75,7 +75,7 @@ impl Declared {
         }
     }
 
-    /// Transfer-Encoding counts before Content-Length.
+    /// Determines the framing; Transfer-Encoding has precedence over Content-Length.
     fn content(
         &self,
         is_request: bool,

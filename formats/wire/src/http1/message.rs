@@ -26,12 +26,12 @@ pub const MAX_HEAD: usize = 1 << 20;
 /// The longest line with a chunk size, extensions included.
 pub const MAX_CHUNK_LINE: usize = 16 << 10;
 
-/// The most requests that wait for their responses: where only one direction was captured, none
-/// ever gets one. Clients pipeline a few, load generators some hundreds.
+/// The most requests that wait for their responses: without a captured response direction,
+/// responses never come. Clients pipeline a few requests, load generators some hundreds.
 pub const MAX_PIPELINE: usize = 1000;
 
-/// The most fields of one head or trailer section that count; each costs the peer two bytes and a
-/// reader many more.
+/// The most counted fields of a head or trailer section; each costs the peer two bytes and a reader
+/// many more.
 pub const MAX_FIELDS: usize = 10_000;
 
 /// A part of a message, by its length: it begins with the bytes handed to [`Framer::next`].
@@ -57,7 +57,8 @@ pub enum Piece {
     End,
     /// Bytes of another protocol.
     Tunnel(usize),
-    /// The bytes are no part of a message, and why. Framing is lost until [`Framer::restart`].
+    /// The bytes are not part of a message, with the reason. Framing is lost until
+    /// [`Framer::restart`].
     Lost(Why),
 }
 
@@ -95,13 +96,13 @@ impl Why {
     }
 }
 
-/// What the next bytes are.
+/// The parser's state at the next byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// Between messages.
     Start,
-    /// A head, whose end is known not to be in the first `scanned` bytes. `started` states that
-    /// the start line is complete and is one.
+    /// A head whose end is not in the first `scanned` bytes. `started`: the start line is complete
+    /// and valid.
     Head {
         /// Bytes without the end.
         scanned: usize,
@@ -124,7 +125,7 @@ pub enum State {
     },
     /// The line break behind a chunk.
     ChunkEnd,
-    /// A trailer section, whose end is known not to be in the first `scanned` bytes.
+    /// A trailer section whose end is not in the first `scanned` bytes.
     Trailers {
         /// Bytes without the end.
         scanned: usize,
@@ -144,8 +145,8 @@ pub enum State {
 /// Effect of missing bytes on the framing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
-    /// So many missing bytes are content; the message ended with them if `ended`, and `beyond`
-    /// bytes more are missing behind it.
+    /// `len` missing bytes are content; the message ended with them if `ended`, and `beyond` more
+    /// bytes are missing after it.
     Content {
         /// Missing bytes of content.
         len: u64,
@@ -172,28 +173,28 @@ pub struct Framer {
 }
 
 impl Framer {
-    /// For bytes that begin with a message.
+    /// Returns a framer for bytes that begin with a message.
     pub fn new(kind: Kind) -> Self {
         Self { kind, state: State::Start }
     }
 
-    /// For bytes that begin in the middle of something.
+    /// Returns a framer for bytes that begin at an unknown place.
     pub fn lost(kind: Kind) -> Self {
         Self { kind, state: State::Lost }
     }
 
-    /// The kind of message that the direction carries.
+    /// Returns the kind of message in this direction.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// What the next bytes are.
+    /// Returns the state at the next byte.
     pub fn state(&self) -> State {
         self.state
     }
 
-    /// The next piece of `bytes`, which are all bytes behind the last piece that was returned. The
-    /// caller takes the piece off before the next call.
+    /// Returns the next piece of `bytes`, which are all bytes after the last piece returned. The
+    /// caller removes the piece before the next call.
     pub fn next(&mut self, bytes: &[u8]) -> Piece {
         match self.state {
             State::Done => {
@@ -242,32 +243,32 @@ impl Framer {
         };
     }
 
-    /// The caller read a whole head by itself; its framing follows.
+    /// Skips a head that the caller read itself; the framing follows.
     pub fn head_was_read(&mut self) {
         self.state = State::AwaitFraming;
     }
 
-    /// The next bytes begin with a message, or with empty lines before one.
+    /// Restarts at bytes that begin with a message, or with empty lines before a message.
     pub fn restart(&mut self) {
         self.state = State::Start;
     }
 
-    /// A message begins with the next byte, which is not that of an empty line.
+    /// Begins a message at the next byte, which is not part of an empty line.
     pub fn begin(&mut self) {
         self.state = State::Head { scanned: 0, started: false };
     }
 
-    /// All that follows is of another protocol.
+    /// Treats all further bytes as another protocol.
     pub fn tunnel(&mut self) {
         self.state = State::Tunnel;
     }
 
-    /// Where the next message begins is unknown.
+    /// Marks the place of the next message as unknown.
     pub fn search(&mut self) {
         self.state = State::Lost;
     }
 
-    /// So many bytes are missing here. Bytes that were handed in and not consumed are lost too.
+    /// Processes `len` missing bytes. Bytes that were passed in and not consumed are lost too.
     pub fn gap(&mut self, len: u64) -> Missing {
         let (missing, state) = match self.state {
             State::Length { left } if len < left => {
@@ -327,7 +328,7 @@ impl Framer {
         if bytes.len() > MAX_HEAD {
             return self.lose(Why::LongHead);
         }
-        // The start line is not judged again for each line that follows: it may be long.
+        // The start line is not judged again for each further line: it may be long.
         if !started && !start::may_be_head(self.kind, bytes) {
             return self.lose(Why::NotAHead);
         }
@@ -379,8 +380,8 @@ fn at_most(left: u64, bytes: &[u8]) -> usize {
     usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len())
 }
 
-/// Length of the head that `bytes` begins with, empty line included; the end is known not to be in
-/// `bytes[..scanned]`. A bare LF ends a line (RFC 9112 section 2.2).
+/// Returns the length of the head at the beginning of `bytes`, empty line included; the end is not
+/// in `bytes[..scanned]`. A bare LF ends a line (RFC 9112 section 2.2).
 pub fn find_end_of_head(bytes: &[u8], scanned: usize) -> Option<usize> {
     // The end is LF LF or LF CR LF, and may have begun in the scanned part.
     let mut at = scanned.saturating_sub(2);
@@ -395,7 +396,8 @@ pub fn find_end_of_head(bytes: &[u8], scanned: usize) -> Option<usize> {
     None
 }
 
-/// RFC 9112 section 7.1: hexadecimal digits, then perhaps extensions. At most 16 digits.
+/// Reads a chunk size (RFC 9112 section 7.1): hexadecimal digits, then perhaps extensions. At most
+/// 16 digits.
 pub fn chunk_size(line: &[u8]) -> Option<u64> {
     let digits = line.iter().take_while(|b| b.is_ascii_hexdigit()).count();
     let rest = line[digits..].trim_ascii();
@@ -423,7 +425,7 @@ pub enum Line<'b> {
     Other(&'b [u8]),
 }
 
-/// The complete lines of a head behind its start line, up to the empty line.
+/// Returns the complete lines of a head after its start line, up to the empty line.
 pub fn lines(mut bytes: &[u8]) -> impl Iterator<Item = Line<'_>> {
     std::iter::from_fn(move || {
         let end = memchr(b'\n', bytes)?;

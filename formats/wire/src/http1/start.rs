@@ -58,14 +58,14 @@ pub const METHODS: [&[u8]; 16] = [
     b"UNLOCK",
 ];
 
-/// The longest method in the middle of bytes, or in a line whose end is not there yet.
+/// The longest method at an unknown place, or in an incomplete line.
 pub const MAX_METHOD: usize = 32;
 
 /// The longest first line whose end is awaited.
 pub const MAX_LINE: usize = 64 << 10;
 
-/// The bytes to search again when more bytes come: no start line that was not found before ends, or
-/// for a response begins, further back.
+/// The bytes to search again when more bytes arrive: every start line that was not found before
+/// ends, or for a response begins, within them.
 pub const OVERLAP: usize = 16;
 
 /// The protocol that the first bytes of a direction look like.
@@ -122,7 +122,7 @@ fn judge_settings(bytes: &[u8]) -> Verdict {
     }
 }
 
-/// The line, without its line feed, can begin a message.
+/// Returns whether the line, without its line feed, can begin a message.
 pub fn is_start_line(kind: Kind, line: &[u8]) -> bool {
     parse(kind, line).is_some()
 }
@@ -141,8 +141,8 @@ pub fn parse_any(line: &[u8]) -> Option<StartLine<'_>> {
     parse(Kind::Response, line).or_else(|| parse(Kind::Request, line))
 }
 
-/// The line is a start line, and not also the end of something else with which it began, as
-/// `=s3cretGET / HTTP/1.1` is. For places where no message is known to begin.
+/// Returns whether the line is a start line without a prefix from other data, unlike `=s3cretGET /
+/// HTTP/1.1`. Used where the beginning of a message is uncertain.
 pub fn is_certain(line: &[u8]) -> bool {
     let line = line.trim_ascii_end();
     match parse_any(line) {
@@ -192,7 +192,7 @@ pub fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// The beginning of a line can become a request line.
+/// Returns whether the beginning of a line can become a request line.
 pub fn may_be_request(line: &[u8]) -> bool {
     let method = line.iter().take_while(|&&b| is_token(b)).count();
     method > 0
@@ -201,7 +201,7 @@ pub fn may_be_request(line: &[u8]) -> bool {
         && line.len() <= MAX_LINE
 }
 
-/// A head that is not complete can still become one of this kind.
+/// Returns whether an incomplete head can still become a head of this kind.
 pub fn may_be_head(kind: Kind, bytes: &[u8]) -> bool {
     match (kind, memchr(b'\n', bytes)) {
         (_, Some(end)) => is_start_line(kind, &bytes[..end]),
@@ -210,8 +210,8 @@ pub fn may_be_head(kind: Kind, bytes: &[u8]) -> bool {
     }
 }
 
-/// Place of the first start line of this kind that ends, or for a response begins, at or after
-/// `from`. Bytes before `from` count for its beginning only.
+/// Returns the place of the first start line of this kind that ends, or for a response begins, at
+/// or after `from`. Bytes before `from` count for its beginning only.
 pub fn find(kind: Kind, bytes: &[u8], from: usize) -> Option<usize> {
     let from = from.min(bytes.len());
     match kind {
@@ -222,7 +222,8 @@ pub fn find(kind: Kind, bytes: &[u8], from: usize) -> Option<usize> {
     }
 }
 
-/// Examines the end of each line once, however often a line repeats a version.
+/// Finds a request line. Examines the end of each line once, however often a line repeats a
+/// version.
 fn find_request(bytes: &[u8], mut from: usize) -> Option<usize> {
     let version = memmem::Finder::new(b" HTTP/1.");
     loop {
@@ -235,7 +236,7 @@ fn find_request(bytes: &[u8], mut from: usize) -> Option<usize> {
     }
 }
 
-/// `HTTP/1.x NNN` and then a space or the end of the line.
+/// Tests for `HTTP/1.x NNN` and then a space or the end of the line.
 fn is_status_line(bytes: &[u8]) -> bool {
     match bytes {
         [_, _, _, _, _, _, _, minor, b' ', a, b, c, b' ' | b'\r' | b'\n', ..] => {
@@ -245,7 +246,7 @@ fn is_status_line(bytes: &[u8]) -> bool {
     }
 }
 
-/// Where the request line begins that ends at the line feed `end`, if one does.
+/// Returns the beginning of the request line that ends at the line feed `end`, if there is one.
 fn request_line_at(bytes: &[u8], end: usize) -> Option<usize> {
     let line = &bytes[..end];
     let line = line.strip_suffix(b"\r").unwrap_or(line);

@@ -1,22 +1,22 @@
-//! Frames (RFC 9113 sections 4 and 6): their headers, and what their payloads hold.
+//! Frames (RFC 9113 sections 4 and 6): their headers, and the fields of their payloads.
 //!
-//! Nothing here keeps state. What an endpoint would refuse is told as an anomaly, since an
-//! observer goes on.
+//! Nothing here keeps state. An error that makes an endpoint close the connection is returned as an
+//! anomaly, since an observer continues.
 
-/// What a client's side of a connection begins with (section 3.4).
+/// The first bytes of a client (section 3.4).
 pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Length of a frame header (section 4.1).
 pub const HEADER_LEN: usize = 9;
 
-/// The largest payload that nobody has to agree on (section 4.2).
+/// The largest payload without an agreement (section 4.2).
 pub const DEFAULT_MAX_LEN: u32 = 16384;
 
-/// Flags; which of them a frame can have depends on its type.
+/// Flags; the type of a frame determines its possible flags.
 pub mod flag {
-    /// Nothing follows in this direction of the stream.
+    /// The sender ends the stream with this frame.
     pub const END_STREAM: u8 = 0x1;
-    /// SETTINGS or PING that answers one.
+    /// Acknowledges SETTINGS or PING.
     pub const ACK: u8 = 0x1;
     /// The field block ends with this frame.
     pub const END_HEADERS: u8 = 0x4;
@@ -87,11 +87,11 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Stands for one of which nothing needs to be known.
+    /// Placeholder for a frame whose header is irrelevant.
     pub const UNKNOWN: Self =
         Self { len: 0, kind: Kind::Other, flags: 0, stream: 0, reserved: false };
 
-    /// The header that `bytes` begin with.
+    /// Reads the header at the beginning of `bytes`.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let &[l2, l1, l0, kind, flags, s3, s2, s1, s0] = bytes.first_chunk::<HEADER_LEN>()?;
         Some(Self {
@@ -103,12 +103,12 @@ impl Frame {
         })
     }
 
-    /// A flag is set.
+    /// Returns whether a flag is set.
     pub fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
     }
 
-    /// What is wrong about length and stream for a frame of this type.
+    /// Describes an invalid length or stream for a frame of this type.
     pub fn anomaly(&self) -> Option<&'static str> {
         let on_stream = self.stream != 0;
         match self.kind {
@@ -143,8 +143,8 @@ impl Frame {
         }
     }
 
-    /// The frame can be the first one that a server sends: SETTINGS (section 3.4) of usual length
-    /// and without flags. `PREFACE` precedes the first frame of a client.
+    /// Returns whether the frame can be the first frame of a server: SETTINGS (section 3.4) of
+    /// usual length and without flags. `PREFACE` precedes the first frame of a client.
     pub fn is_first_of_server(&self) -> bool {
         self.kind == Kind::Settings
             && self.flags == 0
@@ -153,14 +153,14 @@ impl Frame {
             && self.anomaly().is_none()
     }
 
-    /// It is what programs send, and not only something that could be read as a frame: used where
-    /// it is not known that a frame begins here.
+    /// Returns whether programs send such frames, for places where the beginning of a frame is
+    /// uncertain.
     ///
-    /// Of random bytes one in 2^22 places passes: the length must be at most 2^14 (one in 2^10),
-    /// the type a known one (one in 2^5), the reserved bit and all flags that the type does not
-    /// have unset, and the stream and the length fit the type. Streams must be those of clients,
-    /// hence odd; pushed ones are too rare to widen the rule for. A DATA frame that carries nothing
-    /// and ends nothing is not believed either: runs of zeros look like that.
+    /// In random bytes 1 in 2^22 places passes: the length must be at most 2^14 (1 in 2^10), the
+    /// type a known type (1 in 2^5), the reserved bit and all flags that the type does not have
+    /// unset, and the stream and the length fit the type. Streams must be those of clients, hence
+    /// odd; pushed streams are too rare to widen the rule for. An empty DATA frame that does not
+    /// end its stream is rejected too: runs of zeros look like that.
     pub fn is_plausible(&self) -> bool {
         let flags = match self.kind {
             Kind::Data => flag::END_STREAM | flag::PADDED,
@@ -186,7 +186,7 @@ impl Frame {
     }
 }
 
-/// Removes the padding (sections 6.1, 6.2 and 6.6) of a payload that is there as a whole.
+/// Removes the padding (sections 6.1, 6.2 and 6.6) of a complete payload.
 pub fn unpad<'b>(frame: &Frame, payload: &'b [u8]) -> Option<&'b [u8]> {
     if !frame.has(flag::PADDED) {
         return Some(payload);
@@ -195,32 +195,33 @@ pub fn unpad<'b>(frame: &Frame, payload: &'b [u8]) -> Option<&'b [u8]> {
     rest.get(..rest.len().checked_sub(usize::from(pad))?)
 }
 
-/// The part of a field block that a HEADERS frame holds, after padding and priority (section 6.2).
+/// Returns the part of a field block in a HEADERS frame, after padding and priority (section 6.2).
 pub fn headers<'b>(frame: &Frame, payload: &'b [u8]) -> Option<&'b [u8]> {
     let rest = unpad(frame, payload)?;
     if frame.has(flag::PRIORITY) { rest.get(5..) } else { Some(rest) }
 }
 
-/// The promised stream and the part of a field block that a PUSH_PROMISE frame holds (section 6.6).
+/// Returns the promised stream and the part of a field block in a PUSH_PROMISE frame (section 6.6).
 pub fn push_promise<'b>(frame: &Frame, payload: &'b [u8]) -> Option<(u32, &'b [u8])> {
     let (promised, block) = unpad(frame, payload)?.split_first_chunk()?;
     Some((u32::from_be_bytes(*promised) & 0x7fff_ffff, block))
 }
 
-/// The code of a RST_STREAM frame (section 6.4).
+/// Returns the code of a RST_STREAM frame (section 6.4).
 pub fn reset_code(payload: &[u8]) -> Option<u32> {
     payload.first_chunk().map(|code| u32::from_be_bytes(*code))
 }
 
-/// The last stream that is or may be processed, and the code, of a GOAWAY frame (section 6.8).
+/// Returns the last stream that is or may be processed, and the code, of a GOAWAY frame (section
+/// 6.8).
 pub fn go_away(payload: &[u8]) -> Option<(u32, u32)> {
     let (last, rest) = payload.split_first_chunk()?;
     Some((u32::from_be_bytes(*last) & 0x7fff_ffff, reset_code(rest)?))
 }
 
-/// The value that a SETTINGS frame gives to SETTINGS_HEADER_TABLE_SIZE (section 6.5.2). Where it
-/// gives several, the last one counts (6.5.3), and the largest one was allowed for a moment; both
-/// are told.
+/// Returns the values of SETTINGS_HEADER_TABLE_SIZE in a SETTINGS frame (section 6.5.2). Of several
+/// values the last is in effect (6.5.3), and the largest was allowed for a moment; both are
+/// returned.
 pub fn table_sizes(payload: &[u8]) -> impl Iterator<Item = u32> {
     payload.chunks_exact(6).filter_map(|setting| match *setting {
         [0, 1, a, b, c, d] => Some(u32::from_be_bytes([a, b, c, d])),
@@ -228,7 +229,7 @@ pub fn table_sizes(payload: &[u8]) -> impl Iterator<Item = u32> {
     })
 }
 
-/// Name of an error code (section 7).
+/// Returns the name of an error code (section 7).
 pub fn error_name(code: u32) -> Option<&'static str> {
     const NAMES: [&str; 14] = [
         "NO_ERROR",

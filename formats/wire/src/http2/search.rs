@@ -1,38 +1,38 @@
-//! Finds where frames begin in bytes that begin in the middle of something.
+//! Finds the beginning of frames in bytes that begin at an unknown place.
 //!
-//! The rule: three frame headers, each where the one before it says, all of them such as programs
-//! send ([`Frame::is_plausible`]). Of random bytes one place in 2^22 looks like one header, and so
-//! one in 2^66 like three. Where a call begins, which is where programs begin frames, two are
-//! enough, and so is one whose frame ends with the call: one of 2^36 calls that carry something
-//! else. Bodies are not random. What imitates a header once (runs of zeros) does not imitate the
-//! next ones at the places that the first one gives; but what repeats itself every few bytes
-//! (counters, tables) does, and so a header proves nothing where its payload holds another one.
+//! Three frame headers are required, each at the end of the frame before it, and all of a plausible
+//! form ([`Frame::is_plausible`]). In random bytes 1 place in 2^22 looks like a header, and so 1 in
+//! 2^66 like three. At the beginning of a call, where programs begin frames, two are enough, and so
+//! is a single frame that ends with the call: 1 of 2^36 calls with other contents passes. Bodies
+//! are not random. An imitation of a header (runs of zeros) is not followed by further imitations
+//! at the computed places; but data that repeats every few bytes (counters, tables) is, and so a
+//! header proves nothing if its payload contains another header.
 
 use memchr::memchr_iter;
 
 use super::frame::{Frame, HEADER_LEN, PREFACE};
 
-/// The most that is held: more than three frames of the largest usual size.
+/// The most bytes held: more than three frames of the largest usual size.
 const MAX_HELD: usize = 64 << 10;
 
-/// The most places that wait for further headers; none but hostile bytes come near to it.
+/// The most places that wait for further headers; only hostile bytes come near this number.
 const MAX_CANDIDATES: usize = 64;
 
-/// How many headers are believed anywhere.
+/// The number of headers that are accepted at any place.
 const ENOUGH: usize = 3;
 
-/// How much of a payload is looked at for further headers. A frame that carries random bytes has
-/// one in 2^13 times, and is then passed over; the next ones are not.
+/// The part of a payload that is examined for further headers. A frame that carries random bytes
+/// contains a header 1 time in 2^13, and is then skipped; the next frames are not.
 const REPEATS_WITHIN: usize = 512;
 
 /// Consecutive headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Chain {
-    /// So many, and then something else.
+    /// This number, and then other bytes.
     Broken,
-    /// So many, and the next one is not there yet. `exact` says that the bytes end with a frame.
+    /// This number; the next header is not there yet. `exact`: the bytes end with a frame.
     Open { frames: usize, exact: bool },
-    /// Enough of them.
+    /// A sufficient number.
     Enough,
 }
 
@@ -52,7 +52,7 @@ fn chain(bytes: &[u8]) -> Chain {
     Chain::Enough
 }
 
-/// The frame's payload, with which `rest` begins, looks like a row of headers.
+/// Returns whether the frame's payload, with which `rest` begins, looks like a row of headers.
 fn repeats(frame: &Frame, rest: &[u8]) -> bool {
     let payload = &rest[..rest.len().min(frame.len as usize).min(REPEATS_WITHIN)];
     places(payload, 0)
@@ -60,7 +60,7 @@ fn repeats(frame: &Frame, rest: &[u8]) -> bool {
         .any(|inside| inside.is_plausible())
 }
 
-/// The chain is believed; `call` says that a call begins with it.
+/// Returns whether the chain is accepted; `call`: a call begins with it.
 fn is_enough(chain: Chain, call: bool) -> bool {
     match chain {
         Chain::Enough => true,
@@ -69,7 +69,7 @@ fn is_enough(chain: Chain, call: bool) -> bool {
     }
 }
 
-/// Where in the bytes of one call frames begin.
+/// Returns the place in the bytes of a call where frames begin.
 pub fn find(call: &[u8]) -> Option<usize> {
     if call.starts_with(PREFACE) || is_enough(chain(call), true) {
         return Some(0);
@@ -77,13 +77,13 @@ pub fn find(call: &[u8]) -> Option<usize> {
     places(call, 0).find(|&at| is_enough(chain(&call[at..]), false))
 }
 
-/// Places at or after `from` that can be the beginning of a plausible frame: its length is less
-/// than 2^16.
+/// Returns the places at or after `from` that can be the beginning of a plausible frame: its length
+/// is less than 2^16.
 fn places(bytes: &[u8], from: usize) -> impl Iterator<Item = usize> {
     memchr_iter(0, &bytes[from..]).map(move |at| from + at)
 }
 
-/// A place where plausible headers begin, but not enough yet.
+/// A place where plausible headers begin, but too few so far.
 #[derive(Debug, Clone, Copy)]
 struct Candidate {
     at: usize,
@@ -95,13 +95,13 @@ struct Candidate {
 #[derive(Debug, Default)]
 pub struct Search {
     held: Vec<u8>,
-    /// In the order of their places in `held`.
+    /// In the order of places in `held`.
     candidates: Vec<Candidate>,
 }
 
 impl Search {
-    /// The bytes of one more call, or of a piece of one. If frames were found, returns all bytes
-    /// from there on.
+    /// Processes the bytes of a further call, or of a piece of a call. If frames were found,
+    /// returns all bytes from there on.
     pub fn data(&mut self, call: &[u8]) -> Option<Vec<u8>> {
         let start = self.held.len();
         self.held.extend_from_slice(call);

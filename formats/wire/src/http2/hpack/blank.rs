@@ -2,20 +2,21 @@
 //!
 //! The length of the string stays, encoded and decoded. So all frames and offsets stay as they are,
 //! and so does the table: an entry counts its decoded octets (section 4.1), and an index that
-//! refers to the string later finds what was written instead.
+//! refers to the string later returns the overwritten string.
 //!
-//! In a Huffman string that takes symbols whose codes add up to the same number of bits. What the
-//! new string tells of the old one is therefore its length, and how many bits its code had.
+//! A Huffman string is overwritten by symbols whose codes add up to the same number of bits. The
+//! new string therefore reveals only the length of the old string and the number of bits of its
+//! code.
 
 use std::ops::Range;
 
 use super::huffman;
 
-/// What stands in place of what was there.
+/// The octet that replaces secrets.
 const FILL: u8 = b'*';
 
-/// Overwrites `ranges` of `value` in `encoded`, which is how it stands in the block. Parts of
-/// ranges beyond its end are ignored.
+/// Overwrites `ranges` of `value` in `encoded`, its encoded form in the block. Parts of ranges
+/// beyond its end are ignored.
 pub fn blank(encoded: &mut [u8], huffman: bool, value: &[u8], ranges: &[Range<usize>]) {
     let within = |len: usize| {
         ranges
@@ -40,24 +41,24 @@ pub fn blank(encoded: &mut [u8], huffman: bool, value: &[u8], ranges: &[Range<us
     encoded.copy_from_slice(&code);
 }
 
-/// Symbols whose codes have together as many bits as those of `octets`.
+/// Returns symbols whose codes together have as many bits as the codes of `octets`.
 fn fill(octets: impl Iterator<Item = u8>) -> Vec<u8> {
     let mut lengths: Vec<usize> = octets.map(huffman::len_bits).collect();
     let (bits, count) = (lengths.iter().sum::<usize>(), lengths.len());
     let longest = huffman::len_bits(FILL);
     if bits <= longest * count {
-        // Codes of five to eight bits, as evenly as it goes.
+        // Codes of five to eight bits, as evenly as possible.
         let shorter = bits.checked_div(count).unwrap_or(0);
         let longer = bits - shorter * count;
         lengths = (0..count).map(|at| shorter + usize::from(at < longer)).collect();
     } else {
-        // Octets that are no text: the same codes' lengths, in another order.
+        // Octets that are not text: codes of the same lengths, in another order.
         lengths.sort_unstable_by(|a, b| b.cmp(a));
     }
     lengths.into_iter().map(symbol).collect()
 }
 
-/// A symbol with a code of this length; one that can be seen, where there is one.
+/// Returns a symbol with a code of this length, a printable symbol if possible.
 fn symbol(len_bits: usize) -> u8 {
     match len_bits {
         5 => b'0',

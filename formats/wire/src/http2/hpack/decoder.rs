@@ -1,50 +1,50 @@
-//! Field blocks into fields (RFC 7541 sections 3 and 6).
+//! Decodes field blocks into fields (RFC 7541 sections 3 and 6).
 
 use super::error::Error;
 use super::static_table::{self, ENTRIES};
 use super::table::{Lookup, Table};
 use super::{huffman, integer};
 
-/// The most that the fields of one block may count: octets of names and values, and 32 for each
-/// field (RFC 9113 section 6.5.2). Browsers take 256 KiB, servers less.
+/// The largest size of the fields of a block: octets of names and values, and 32 for each field
+/// (RFC 9113 section 6.5.2). Browsers accept 256 KiB, servers less.
 const MAX_LIST: usize = 1 << 20;
 
-/// How much more than the blocks themselves the fields of a connection may count: one octet can
-/// stand for the largest entry of the table. Real connections stay below a tenth of it.
+/// The largest ratio between the fields of a connection and their blocks: a single octet can refer
+/// to the largest entry of the table. Real connections stay below a tenth of this ratio.
 const MAX_EXPANSION: u64 = 1000;
 
-/// What is free of that.
+/// Octets of fields that are exempt from the ratio.
 const FREE_EXPANSION: u64 = 16 << 20;
 
-/// How a string stands in a block (section 5.2).
+/// The encoded form of a string in a block (section 5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Encoded {
-    /// How many bytes it takes, without its length.
+    /// Number of its bytes, without its length.
     pub len_bytes: usize,
-    /// How many bytes of the block follow it.
+    /// Number of bytes of the block after it.
     pub left_bytes: usize,
-    /// It is a Huffman string.
+    /// The string has a Huffman code.
     pub huffman: bool,
 }
 
-/// Takes what a block holds.
+/// Receives the contents of a block.
 pub trait Sink {
-    /// The next field has a value of its own, which stands here.
+    /// Announces that the next field has a literal value, in this form.
     fn literal(&mut self, value: Encoded) {
         let _ = value;
     }
 
-    /// A field; `None` is a part of it that is not known.
+    /// Receives a field; `None` is an unknown part of it.
     fn field(&mut self, name: Option<&[u8]>, value: Option<&[u8]>);
 
-    /// Something about the block that an endpoint would not accept.
+    /// Receives an error of the block that an endpoint would not accept.
     fn anomaly(&mut self, what: &'static str);
 
-    /// The encoder changed the size of its table.
+    /// Receives a change of the size of the encoder's table.
     fn table_size(&mut self, len_bytes: usize);
 }
 
-/// Where a name comes from.
+/// The origin of a name.
 #[derive(Debug, Clone, Copy)]
 enum Name {
     Static(&'static str),
@@ -53,14 +53,14 @@ enum Name {
     Literal,
 }
 
-/// Reads the blocks of one direction of a connection.
+/// Decodes the blocks of one direction of a connection.
 #[derive(Debug)]
 pub struct Decoder {
     table: Table,
-    /// The name and the value that are being read, where they are Huffman strings.
+    /// The current name and value, if they are Huffman strings.
     name: Vec<u8>,
     value: Vec<u8>,
-    /// What all blocks so far may count, and what of it is used up.
+    /// The limit for the fields of all blocks so far, and its used part.
     allowance: u64,
 }
 
@@ -71,12 +71,12 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// For a connection that is seen from its beginning.
+    /// Returns a decoder for a connection that is seen from its beginning.
     pub fn new() -> Self {
         Self::with(Table::new())
     }
 
-    /// For one that is not.
+    /// Returns a decoder for a connection that was joined later.
     pub fn joining() -> Self {
         Self::with(Table::unknown())
     }
@@ -85,15 +85,15 @@ impl Decoder {
         Self { table, name: Vec::new(), value: Vec::new(), allowance: FREE_EXPANSION }
     }
 
-    /// A block was lost, or a part of one.
+    /// Processes the loss of a block, or of a part of a block.
     pub fn forget(&mut self) {
         self.table.forget();
     }
 
-    /// Reads a whole block.
+    /// Decodes a complete block.
     ///
     /// # Errors
-    /// If it cannot be read to its end; then what the table holds is not known any more.
+    /// If the block cannot be decoded to its end; the contents of the table are then unknown.
     pub fn decode(&mut self, block: &[u8], sink: &mut impl Sink) -> Result<(), Error> {
         let earned = (block.len() as u64).saturating_mul(MAX_EXPANSION);
         self.allowance = self.allowance.saturating_add(earned);
@@ -115,7 +115,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Reads a field. Returns what it counts, which is never more than `room` and the allowance.
+    /// Decodes a field. Returns its size, which is never more than `room` and the allowance.
     fn one(
         &mut self,
         octet: u8,
@@ -129,7 +129,7 @@ impl Decoder {
                 self.indexed(index, room, sink)
             }
             0x40..=0x7f => self.literal(rest, 6, true, room, sink),
-            // Whether it may be indexed by others (section 6.2.3) does not matter here.
+            // The prohibition of indexing (section 6.2.3) has no effect here.
             _ => self.literal(rest, 4, false, room, sink),
         }
     }
@@ -203,7 +203,7 @@ impl Decoder {
         Ok(len)
     }
 
-    /// A change of the table's size.
+    /// Processes a change of the table's size.
     fn resize(&mut self, rest: &mut &[u8], first: bool, sink: &mut impl Sink) -> Result<(), Error> {
         let limit = integer::read(rest, 5)?;
         if !first {
@@ -215,7 +215,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// What a field of so many octets counts, if there is room for it.
+    /// Returns the size of a field with this number of octets, if there is room for it.
     fn count(&self, octets: usize, room: usize) -> Result<usize, Error> {
         let len = octets + 32;
         if len > room {
@@ -230,8 +230,8 @@ impl Decoder {
 
 const INVALID_INDEX: &str = "header field that refers to an entry which does not exist";
 
-/// Takes a string off `bytes` (section 5.2). Returns it as it stands there, and whether it is a
-/// Huffman string; then what it means stands in `decoded`.
+/// Takes a string off `bytes` (section 5.2). Returns its encoded form, and whether it is a Huffman
+/// string; then `decoded` contains the decoded string.
 fn string<'b>(bytes: &mut &'b [u8], decoded: &mut Vec<u8>) -> Result<(&'b [u8], bool), Error> {
     let huffman = bytes.first().is_some_and(|first| first & 0x80 != 0);
     let len = integer::read(bytes, 7)?;

@@ -1,6 +1,6 @@
 //! Errors in field blocks (RFC 7541).
 
-/// Why a block could not be read to its end.
+/// The reason why decoding of a block stopped before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Error {
     /// The block ends inside a field.

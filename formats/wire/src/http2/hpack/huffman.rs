@@ -1,9 +1,9 @@
 //! The Huffman code of RFC 7541 section 5.2.
 //!
-//! The code is canonical: codes of one length are consecutive numbers in the order of their
-//! symbols, and longer codes follow shorter ones. So the lengths say all, and the tables are made
-//! of them at compile time. Codes of up to nine bits, which is nearly all of what headers hold,
-//! take one look-up.
+//! The code is canonical: codes of the same length are consecutive numbers in the order of their
+//! symbols, and longer codes follow shorter codes. So the lengths determine the code, and the
+//! tables are computed from them at compile time. Codes of up to nine bits, which includes nearly
+//! all contents of headers, take a single look-up.
 
 use super::error::Error;
 
@@ -29,13 +29,13 @@ const LENGTHS: [u8; 257] = [
     30,
 ];
 
-/// The symbol that no string may hold.
+/// The symbol that must not occur in a string.
 const END_OF_STRING: u16 = 256;
 
 /// The longest code.
 const MAX_LENGTH: usize = 30;
 
-/// Bits that the first look-up takes.
+/// Number of bits of the first look-up.
 const FIRST_BITS: usize = 9;
 
 /// The tables.
@@ -45,7 +45,7 @@ struct Code {
     /// For each length, the first code beyond those of this length or less, as the upper bits of
     /// 32.
     beyond: [u32; MAX_LENGTH + 1],
-    /// For each length, what to take from the number of a code to get its place in `symbols`.
+    /// For each length, the difference between the number of a code and its place in `symbols`.
     offset: [u32; MAX_LENGTH + 1],
     /// All symbols in the order of their codes.
     symbols: [u16; 257],
@@ -86,7 +86,7 @@ const fn build() -> Code {
             }
             symbol += 1;
         }
-        // The code is complete, so that the last one of 30 bits would be 2^32 here.
+        // The code is complete, so the end of the last code of 30 bits would be 2^32 here.
         let end = (next as u64) << (32 - length);
         code.beyond[length] = if end > u32::MAX as u64 { u32::MAX } else { end as u32 };
         length += 1;
@@ -94,7 +94,7 @@ const fn build() -> Code {
     code
 }
 
-/// Symbol and length of a code of more than nine bits that stands at the top of `bits`.
+/// Returns symbol and length of a code of more than nine bits at the top of `bits`.
 fn long(bits: u64) -> (u16, usize) {
     let top = (bits >> 32) as u32;
     let mut length = FIRST_BITS + 1;
@@ -105,13 +105,14 @@ fn long(bits: u64) -> (u16, usize) {
     (CODE.symbols.get(place as usize).copied().unwrap_or(END_OF_STRING), length)
 }
 
-/// Adds what the code stands for to `out`.
+/// Appends the decoded string to `out`.
 ///
 /// # Errors
-/// If it holds the end of string, or is not padded with less than eight bits of ones (section 5.2).
+/// If the string contains the end of string, or is not padded with less than eight one-bits
+/// (section 5.2).
 pub(super) fn decode(mut code: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
     out.reserve(code.len() * 8 / 5);
-    // The bits that come next stand at the top; below the first `have` of them are zeros.
+    // The next bits are at the top; below the first `have` bits are zeros.
     let (mut bits, mut have) = (0u64, 0);
     loop {
         while have <= 56
@@ -121,7 +122,7 @@ pub(super) fn decode(mut code: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
             bits |= u64::from(octet) << (56 - have);
             have += 8;
         }
-        // At least six symbols of nine bits can be had without more input.
+        // At least six symbols of nine bits are available without more input.
         loop {
             let entry = CODE.first[(bits >> (64 - FIRST_BITS)) as usize];
             let (symbol, length) = match entry {
@@ -155,14 +156,14 @@ fn next_length(bits: u64) -> usize {
     }
 }
 
-/// Bits of the code of an octet.
+/// Returns the number of bits of the code of an octet.
 pub(super) fn len_bits(octet: u8) -> usize {
     usize::from(LENGTHS[usize::from(octet)])
 }
 
-/// Adds the code of a string to `out`, padded as section 5.2 wants it.
+/// Appends the code of a string to `out`, padded as section 5.2 requires.
 pub fn encode(octets: &[u8], out: &mut Vec<u8>) {
-    // The bits that have not gone out stand at the bottom; there are less than eight between codes.
+    // The bits not yet written are at the bottom; there are less than eight between codes.
     let (mut bits, mut have) = (0u64, 0);
     for &octet in octets {
         let length = len_bits(octet);
@@ -178,7 +179,7 @@ pub fn encode(octets: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Less than eight bits are left, and all of them are ones.
+/// Returns whether less than eight bits are left, and all of them are set.
 fn is_padding(bits: u64, have: usize) -> bool {
     have < 8 && bits == !(u64::MAX.checked_shr(have as u32).unwrap_or(0))
 }

@@ -2,11 +2,11 @@
 
 use super::error::Error;
 
-/// The most octets that follow the prefix. Five hold 32 bits, and all that an integer counts here
-/// is bytes or entries.
+/// The most octets that follow the prefix. Five hold 32 bits, and all integers here count bytes or
+/// entries.
 const MAX_OCTETS: usize = 5;
 
-/// Reads an integer whose first octet keeps its lowest `prefix` bits for it, and takes it off
+/// Reads an integer that begins in the lowest `prefix` bits of the first octet, and takes it off
 /// `bytes`.
 pub(super) fn read(bytes: &mut &[u8], prefix: u8) -> Result<usize, Error> {
     let (&first, mut rest) = bytes.split_first().ok_or(Error::Truncated)?;

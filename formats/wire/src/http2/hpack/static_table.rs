@@ -1,6 +1,6 @@
 //! The static table (RFC 7541 appendix A).
 
-/// Number of its entries; dynamic ones follow.
+/// Number of its entries; dynamic entries follow.
 pub(super) const LEN: usize = ENTRIES.len();
 
 /// Name and value of each entry; the first has index 1.

@@ -1,23 +1,23 @@
-//! The dynamic table (RFC 7541 sections 2.3.2 and 4), as far as it is known.
+//! The known part of the dynamic table (RFC 7541 sections 2.3.2 and 4).
 
 use std::collections::VecDeque;
 
-/// The size that a table has before anything is said about it (RFC 9113 section 6.5.2).
+/// The initial size of a table (RFC 9113 section 6.5.2).
 pub(super) const DEFAULT_SIZE: usize = 4096;
 
-/// What an entry counts beyond its octets (section 4.1).
+/// The size of an entry beyond its octets (section 4.1).
 const OVERHEAD: usize = 32;
 
-/// The most that is kept of a table, counted as section 4.1 does. Browsers ask for 64 KiB.
+/// The most that is kept of a table, counted as in section 4.1. Browsers ask for 64 KiB.
 pub(super) const MAX_KEPT: usize = 256 << 10;
 
-/// What an index means.
+/// The result of a look-up by index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lookup<T> {
     Known(T),
-    /// Something that was not seen, or no longer kept.
+    /// An entry that was not seen, or is no longer kept.
     Unknown,
-    /// Nothing: the encoder has no such entry.
+    /// The encoder has no such entry.
     Invalid,
 }
 
@@ -25,14 +25,14 @@ pub(super) enum Lookup<T> {
 struct Entry {
     /// Place of its first octet, counted from the first octet that the table ever held.
     start: u64,
-    /// `None` where the name is not known.
+    /// `None` if the name is unknown.
     name_len: Option<usize>,
     value_len: usize,
 }
 
 impl Entry {
-    /// Size by section 4.1; less than that where the name is not known, so that the entry is
-    /// forgotten rather too late than too early.
+    /// Returns the size by section 4.1. The size is smaller if the name is unknown, so that the
+    /// entry is forgotten too late rather than too early.
     fn size(&self) -> usize {
         self.name_len.unwrap_or(0) + self.value_len + OVERHEAD
     }
@@ -42,8 +42,8 @@ impl Entry {
     }
 }
 
-/// See the module. The octets of all entries stand in one buffer, the oldest first; those of
-/// evicted ones are cleared away when they are most of it.
+/// The table. The octets of all entries are in one buffer, the oldest first; octets of evicted
+/// entries are removed when they are most of the buffer.
 #[derive(Debug)]
 pub(super) struct Table {
     octets: Vec<u8>,
@@ -53,19 +53,19 @@ pub(super) struct Table {
     entries: VecDeque<Entry>,
     /// Sum of the sizes of `entries`. Never more than `MAX_KEPT`.
     size: usize,
-    /// The most that the encoder lets the table grow to; `None` where it may have said so unseen.
+    /// The limit set by the encoder; `None` if it may have changed unseen.
     limit: Option<usize>,
     /// The encoder has no entry that is not in `entries`.
     complete: bool,
 }
 
 impl Table {
-    /// The table at the beginning of a connection.
+    /// Returns the table at the beginning of a connection.
     pub(super) fn new() -> Self {
         Self { limit: Some(DEFAULT_SIZE), complete: true, ..Self::unknown() }
     }
 
-    /// A table of which nothing is known.
+    /// Returns a table with unknown contents.
     pub(super) fn unknown() -> Self {
         Self {
             octets: Vec::new(),
@@ -77,15 +77,16 @@ impl Table {
         }
     }
 
-    /// Instructions were lost: positions have moved by an unknown number, and the size may have
-    /// changed.
+    /// Processes the loss of instructions: positions have moved by an unknown number, and the size
+    /// may have changed.
     pub(super) fn forget(&mut self) {
         self.clear();
         self.limit = None;
         self.complete = false;
     }
 
-    /// Name and value of the entry that was inserted `age` insertions before the newest one.
+    /// Returns name and value of the entry that was inserted `age` insertions before the newest
+    /// entry.
     pub(super) fn get(&self, age: usize) -> Lookup<(Option<&[u8]>, &[u8])> {
         let place = self.entries.len().checked_sub(age + 1);
         let Some(entry) = place.and_then(|place| self.entries.get(place)) else {
@@ -106,7 +107,7 @@ impl Table {
         self.add(entry);
     }
 
-    /// Inserts an entry with the name of another one.
+    /// Inserts an entry with the name of another entry.
     pub(super) fn insert_like(&mut self, age: usize, value: &[u8]) {
         let other = self.entries.len().checked_sub(age + 1).and_then(|at| self.entries.get(at));
         let name = other.and_then(|other| Some((self.place(other), other.name_len?)));
@@ -119,7 +120,7 @@ impl Table {
         self.add(entry);
     }
 
-    /// The encoder changes the size (section 6.3).
+    /// Processes a change of the size by the encoder (section 6.3).
     pub(super) fn resize(&mut self, limit: usize) {
         self.limit = Some(limit);
         if limit == 0 {
@@ -129,13 +130,15 @@ impl Table {
         self.evict(0);
     }
 
-    /// Its octets stand at the end of the buffer; what they were copied from can be evicted now.
+    /// Adds an entry whose octets are at the end of the buffer; the source of the copy can be
+    /// evicted now.
     fn add(&mut self, entry: Entry) {
         let size = entry.size();
         self.evict(size);
         if size > self.room() {
-            // Section 4.4: no error, and the table is empty afterwards. One that only we do not
-            // keep takes the older ones along, so that positions stay right.
+            // Section 4.4: this is not an error, and the table is empty afterwards. An entry that
+            // is only too large to be kept here also removes the older entries, so that positions
+            // stay right.
             self.complete = self.limit.is_some_and(|limit| size > limit);
             self.clear();
             return;
@@ -150,12 +153,12 @@ impl Table {
         while self.size + size > self.room() {
             let Some(oldest) = self.entries.pop_front() else { return };
             self.size -= oldest.size();
-            // What the encoder evicted leaves nothing older behind.
+            // An eviction by the encoder leaves no older entries.
             self.complete = self.limit.is_some_and(|limit| limit <= MAX_KEPT);
         }
     }
 
-    /// How large the table may become.
+    /// Returns the size up to which the table may grow.
     fn room(&self) -> usize {
         self.limit.unwrap_or(MAX_KEPT).min(MAX_KEPT)
     }
@@ -171,7 +174,7 @@ impl Table {
         self.size = 0;
     }
 
-    /// Moving the live octets costs less than what was written since the last time.
+    /// Moves the live octets, which costs less than the writes since the last move.
     fn compact(&mut self) {
         let Some(first) = self.entries.front() else { return };
         let dead = self.place(first);
