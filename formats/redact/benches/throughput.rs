@@ -1,7 +1,7 @@
-//! Speed of redaction, by the default rules and by one rule of each kind: many small exchanges, and
+//! Speed of redaction, by the default rules and by a rule of each kind: many small exchanges, and
 //! large bodies in calls of 16 KiB. `cargo bench -p sslrec-redact`.
 
-// A panic is how a benchmark fails.
+// A benchmark fails by a panic.
 #![allow(clippy::unwrap_used)]
 
 use std::hint::black_box;
@@ -12,7 +12,7 @@ use sslrec_redact::{Redactor, Rules};
 use sslrec_wire::http2::frame::PREFACE;
 use sslrec_wire::http2::hpack::encode_huffman;
 
-/// About so many bytes are redacted in each case.
+/// Approximate number of bytes that are redacted in each case.
 const TOTAL: u64 = 128 << 20;
 
 const DEFAULT: [&str; 1] = ["default"];
@@ -26,7 +26,7 @@ const MANY: [&str; 7] = [
     "regex:tok_[a-z]+",
 ];
 
-/// One direction of the bytes that are redacted again and again, call by call.
+/// One direction of the bytes that are redacted repeatedly, call by call.
 type Calls = Vec<(Direction, Vec<u8>)>;
 
 fn main() {
@@ -95,7 +95,7 @@ fn data(dir: Direction, offset: u64, payload: &[u8]) -> Data<'_> {
     }
 }
 
-/// An exchange with a head of usual size, and this body in the response.
+/// Returns an exchange with a head of usual size, and this body in the response.
 fn http1(body: &[u8]) -> Calls {
     let request = "GET /api/orders?page=2&token=abcdef0123456789 HTTP/1.1\r\nHost: shop.example.org\r\n\
          User-Agent: curl/7.88.1\r\nAccept: application/json\r\nAccept-Encoding: gzip\r\n\
@@ -108,14 +108,14 @@ fn http1(body: &[u8]) -> Calls {
     vec![(Direction::Sent, request.into()), (Direction::Received, [head.as_bytes(), body].concat())]
 }
 
-/// Both prefaces.
+/// Returns both prefaces.
 fn http2_opening() -> Calls {
     let settings = frame(4, 0, &[]);
     vec![(Direction::Sent, [PREFACE, &settings[..]].concat()), (Direction::Received, settings)]
 }
 
-/// The same exchange with field blocks of literals that are in no table. All exchanges are on one
-/// stream, which nobody minds here.
+/// Returns the same exchange with field blocks of literals that are in no table. All exchanges are
+/// on one stream, which has no effect here.
 fn http2(body: &[u8]) -> Calls {
     let literal = |name: &str, value: &str| {
         let mut block = vec![0];

@@ -1,5 +1,5 @@
-//! The contents of one message, or of a stream that is not HTTP: what is secret in bytes that come
-//! in pieces.
+//! Blanks secrets in the contents of a message, or of a stream that is not HTTP, which arrive in
+//! pieces.
 
 use std::ops::Range;
 
@@ -11,16 +11,16 @@ use super::window::{Engine, Window};
 /// The contents of one message, or a stream.
 #[derive(Debug)]
 pub(super) enum Body {
-    /// No rule concerns it.
+    /// No rule applies.
     Free,
-    /// Whether something in it is secret cannot be known: it is blanked.
+    /// The contents cannot be searched and are blanked.
     Blank(Place),
-    /// It is searched.
+    /// The contents are searched.
     Search(Box<Search>),
 }
 
 impl Body {
-    /// The contents that follow a head.
+    /// Starts the contents that follow a head.
     pub(super) fn new(engine: &Engine, contents: Contents) -> Self {
         let rules = &engine.rules;
         if contents.coded || (contents.multipart && !rules.form.is_empty()) {
@@ -30,7 +30,7 @@ impl Body {
         Self::of(engine, text)
     }
 
-    /// Contents of which the head is not known, or that cannot be searched.
+    /// Starts contents that cannot be searched, or whose head is unknown.
     pub(super) fn unknown(engine: &Engine) -> Self {
         match engine.rules.concerns_bodies() {
             true => Body::Blank(Place::Body),
@@ -38,12 +38,13 @@ impl Body {
         }
     }
 
-    /// A message of a WebSocket, or a frame of HTTP/2 that is not content.
+    /// Starts a message of a WebSocket, or a frame of HTTP/2 that is not content.
     pub(super) fn text(engine: &Engine, place: Place) -> Self {
         Self::of(engine, Text { place, form: false, unsure: false })
     }
 
-    /// Bytes that are not HTTP, or were not recognised as such: they may be anything, a head too.
+    /// Starts bytes that are not HTTP, or were not recognised as HTTP: they may be anything, even a
+    /// head.
     pub(super) fn unsure(engine: &Engine) -> Self {
         Self::of(engine, Text { place: Place::Other, form: false, unsure: true })
     }
@@ -55,7 +56,7 @@ impl Body {
         }
     }
 
-    /// The next bytes of it.
+    /// Processes the next bytes.
     pub(super) fn data(&mut self, window: &mut Window, range: Range<u64>, engine: &mut Engine) {
         match self {
             _ if range.is_empty() => {}
@@ -65,21 +66,22 @@ impl Body {
         }
     }
 
-    /// Nothing follows.
+    /// Processes the end.
     pub(super) fn finish(&mut self, window: &mut Window, engine: &mut Engine) {
         if let Body::Search(search) = self {
             search.finish(window, engine);
         }
     }
 
-    /// Bytes are missing: what follows may be the rest of a secret.
+    /// Processes missing bytes: the next bytes may be the rest of a secret.
     pub(super) fn gap(&mut self, window: &mut Window, engine: &mut Engine) {
         match self {
             Body::Search(search) if search.is_unsure() => search.gap(window, engine),
             Body::Search(search) => {
                 search.give_up(window, engine);
                 let place = search.place();
-                // Without rules about contents only lines that look like header fields count.
+                // Without rules about contents, only lines that look like header fields are
+                // searched.
                 match engine.rules.concerns_bodies() {
                     true => *self = Body::Blank(place),
                     false => search.gap(window, engine),
@@ -89,14 +91,14 @@ impl Body {
         }
     }
 
-    /// More is held than may be.
+    /// Blanks the held bytes, which exceed the limit.
     pub(super) fn give_up(&mut self, window: &mut Window, engine: &mut Engine) {
         if let Body::Search(search) = self {
             search.give_up(window, engine);
         }
     }
 
-    /// Where the first byte is that is held back.
+    /// Returns the place of the first byte that is held back.
     pub(super) fn held_from(&self) -> Option<u64> {
         match self {
             Body::Search(search) => search.held_from(),

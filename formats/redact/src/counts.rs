@@ -1,9 +1,9 @@
-//! Counts of what was blanked: by rule and place.
+//! Counts of blanked values: by rule and place.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Why a value was blanked.
+/// The reason for blanking a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
     /// A header field by name.
@@ -14,9 +14,9 @@ pub enum Rule {
     Query,
     /// A value in JSON, by name.
     Json,
-    /// The token behind the word `bearer`.
+    /// The token after the word `bearer`.
     Bearer,
-    /// The credentials behind the word `basic`.
+    /// The credentials after the word `basic`.
     Basic,
     /// A token by its shape, or a private key.
     Token,
@@ -24,7 +24,7 @@ pub enum Rule {
     UserInfo,
     /// A regular expression.
     Regex,
-    /// Bytes that cannot be searched: compressed, behind a gap, or of an unknown beginning.
+    /// Bytes that cannot be searched: compressed, after a gap, or of an unknown beginning.
     Unsearchable,
 }
 
@@ -45,7 +45,7 @@ impl fmt::Display for Rule {
     }
 }
 
-/// Where a value was blanked.
+/// The place of a blanked value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// Request targets, and reasons of responses.
@@ -58,7 +58,7 @@ pub enum Place {
     WebSocket,
     /// Frames of HTTP/2 that carry neither fields nor content.
     Frame,
-    /// Bytes that are not HTTP, or not known to be.
+    /// Bytes that are not HTTP, or possibly not HTTP.
     Other,
 }
 
@@ -75,12 +75,12 @@ impl fmt::Display for Place {
     }
 }
 
-/// How much was blanked.
+/// Amount of blanked data.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Count {
     /// Values, or parts of values.
     pub values: u64,
-    /// Bytes of them.
+    /// Bytes of these values.
     pub bytes: u64,
 }
 
@@ -96,7 +96,7 @@ impl Counts {
         count.bytes += bytes;
     }
 
-    /// All that are not zero, in order.
+    /// Returns all counts that are not zero, in order.
     pub fn iter(&self) -> impl Iterator<Item = (Rule, Place, Count)> {
         self.0.iter().map(|(&(rule, place), &count)| (rule, place, count))
     }

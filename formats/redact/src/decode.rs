@@ -4,13 +4,13 @@
 /// The longest spelling; longer ones are read as they are.
 const MAX_SPELLING: usize = 48;
 
-/// An octet and how it is spelled.
+/// An octet and its spelling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Octet {
     pub(crate) value: u8,
     /// Length of the spelling.
     pub(crate) len: usize,
-    /// How many times it is percent-encoded.
+    /// Number of times the octet is percent-encoded.
     pub(crate) depth: u8,
 }
 
@@ -22,8 +22,8 @@ fn hex(digits: &[u8]) -> Option<u32> {
     digits.iter().try_fold(0, |n, &digit| Some(n * 16 + char::from(digit).to_digit(16)?))
 }
 
-/// Reads the percent sign that `text` begins with, and what it encodes: `%41`, `%2541`, `%252541`.
-/// With `last` nothing follows.
+/// Reads the percent sign that `text` begins with, and the octet it encodes: `%41`, `%2541`,
+/// `%252541`. With `last` nothing follows.
 pub(crate) fn percent(text: &[u8], last: bool) -> Result<Octet, Incomplete> {
     let plain = Octet { value: b'%', len: 1, depth: 0 };
     let (mut at, mut depth) = (1, 1);
@@ -49,26 +49,26 @@ pub(crate) fn percent(text: &[u8], last: bool) -> Result<Octet, Incomplete> {
     }
 }
 
-/// The encoded percent sign before `at`, behind which no further digits follow.
+/// Returns the encoded percent sign before `at`, which no further digits follow.
 fn shorter(text: &[u8], at: usize) -> Result<Octet, Incomplete> {
     let depth = ((at - 1) / 2) as u8;
     let value = if depth == 0 { text[0] } else { b'%' };
     Ok(Octet { value, len: at, depth })
 }
 
-/// An escape: backslashes and what follows them.
+/// An escape: backslashes and the characters after them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Escape {
-    /// The character that it stands for: of `\n`, `\r` and `\t` the control character.
+    /// The escaped character: for `\n`, `\r` and `\t` the control character.
     pub(crate) value: u8,
     pub(crate) len: usize,
-    /// How many backslashes it begins with.
+    /// Number of backslashes at its beginning.
     pub(crate) slashes: usize,
 }
 
 impl Escape {
-    /// How many strings a quote of this spelling is inside of: `"` is of level 0, `\"` of level 1,
-    /// `\\\"` of level 2. Backslashes that are content themselves do not count.
+    /// Returns the number of strings around a quote of this spelling: `"` is of level 0, `\"` of
+    /// level 1, `\\\"` of level 2. Backslashes that are content themselves do not count.
     pub(crate) fn level(&self) -> u32 {
         match self.len - self.slashes {
             1 => level(self.slashes),
@@ -76,13 +76,13 @@ impl Escape {
         }
     }
 
-    /// How many of the backslashes are content, if this is a quote.
+    /// Returns the number of backslashes that are content, if this is a quote.
     pub(crate) fn content(&self) -> usize {
         (self.slashes + 1).saturating_sub(1 << level(self.slashes).min(16))
     }
 }
 
-/// The level of a quote behind so many backslashes.
+/// Returns the level of a quote after this number of backslashes.
 pub(crate) fn level(slashes: usize) -> u32 {
     (slashes + 1).trailing_zeros()
 }
@@ -116,7 +116,7 @@ pub(crate) fn escape(text: &[u8], last: bool) -> Result<Escape, Incomplete> {
     }
 }
 
-/// Entities of HTML that spell something that matters.
+/// HTML entities for the octets that matter here.
 const ENTITIES: [(&[u8], u8); 12] = [
     (b"&quot;", b'"'),
     (b"&#34;", b'"'),
@@ -132,7 +132,7 @@ const ENTITIES: [(&[u8], u8); 12] = [
     (b"&#58;", b':'),
 ];
 
-/// Reads the entity that `text` begins with; `None` if it is none of those that matter.
+/// Reads the entity that `text` begins with; returns `None` for all entities that do not matter.
 pub(crate) fn entity(text: &[u8], last: bool) -> Result<Option<Octet>, Incomplete> {
     for (name, value) in ENTITIES {
         let len = name.len().min(text.len());
@@ -148,7 +148,7 @@ pub(crate) fn entity(text: &[u8], last: bool) -> Result<Option<Octet>, Incomplet
     Ok(None)
 }
 
-/// Undoes all spellings, and those that this uncovers.
+/// Undoes all spellings, including spellings that appear only after decoding.
 pub(crate) fn decode(text: &[u8]) -> Vec<u8> {
     let mut plain = text.to_vec();
     for _ in 0..4 {

@@ -1,5 +1,5 @@
-//! One direction of a connection: finds out what its bytes are, and has what is secret in them
-//! blanked.
+//! One direction of a connection: recognises the protocol of its bytes, and blanks the secrets in
+//! them.
 //!
 //! ```text
 //!            start line                101, CONNECT
@@ -10,10 +10,9 @@
 //!     +----------------> Http2 ----------------+
 //! ```
 //!
-//! Bytes that were not recognised as HTTP may be HTTP all the same: malformed, or behind something
-//! else. They are searched like contents, and for lines that look like header fields. Bytes behind
-//! a place where something is missing or was not understood are blanked up to the next place where
-//! HTTP begins.
+//! Bytes that were not recognised as HTTP may be HTTP all the same: malformed, or after other data.
+//! They are searched like contents, and for lines that look like header fields. Bytes after a gap
+//! or after invalid data are blanked up to the next place where HTTP begins.
 
 use std::ops::Range;
 
@@ -31,7 +30,7 @@ use super::window::{Engine, Window};
 use sslrec_wire::http2::frame::{Frame, PREFACE};
 use sslrec_wire::http2::search;
 
-/// The most that is held of one direction: the longest head, and some more.
+/// The most bytes held of a direction: the longest head, and some more.
 const MAX_HELD: usize = MAX_HEAD + (64 << 10);
 
 /// One direction of a connection.
@@ -39,7 +38,7 @@ const MAX_HELD: usize = MAX_HEAD + (64 << 10);
 pub(super) struct Direction {
     pub(super) window: Window,
     protocol: Protocol,
-    /// Up to here the protocol has read.
+    /// Place up to which the protocol has read.
     at: u64,
 }
 
@@ -51,21 +50,21 @@ enum Protocol {
     WebSocket(WebSocket),
 }
 
-/// Bytes that are not HTTP, or not known to be.
+/// Bytes that are not HTTP, or possibly not HTTP.
 #[derive(Debug)]
 struct Unknown {
-    /// Nothing is missing before them; `None` if it is, or if that is not known.
+    /// Contents without missing bytes before them; `None` if bytes may be missing.
     opaque: Option<Body>,
-    /// Nothing was seen yet.
+    /// The direction had no bytes so far.
     first: bool,
     /// A line begins here.
     line: bool,
-    /// Up to here no line ends.
+    /// Place before which no line ends.
     scanned: u64,
 }
 
 impl Unknown {
-    /// At the beginning of something.
+    /// Returns the state at the beginning of a protocol.
     fn fresh(engine: &Engine) -> Protocol {
         Protocol::Unknown(Self {
             opaque: Some(Body::unsure(engine)),
@@ -75,24 +74,24 @@ impl Unknown {
         })
     }
 
-    /// In the middle of something.
+    /// The state after a loss of framing.
     const LOST: Self = Self { opaque: None, first: false, line: false, scanned: 0 };
 }
 
 impl Direction {
-    /// `joined` says that something was sent before.
+    /// `joined`: earlier bytes were not recorded.
     pub(super) fn new(engine: &Engine, joined: bool) -> Self {
         let protocol =
             if joined { Protocol::Unknown(Unknown::LOST) } else { Unknown::fresh(engine) };
         Self { window: Window::default(), protocol, at: 0 }
     }
 
-    /// Where the next byte belongs in the stream.
+    /// Returns the place of the next byte in the stream.
     pub(super) fn end(&self) -> u64 {
         self.window.end()
     }
 
-    /// The next bytes.
+    /// Processes the next bytes.
     pub(super) fn data(&mut self, bytes: &[u8], engine: &mut Engine, shared: &mut Shared) {
         let call = self.window.end();
         self.window.push(bytes);
@@ -103,7 +102,7 @@ impl Direction {
         }
     }
 
-    /// So many bytes are missing.
+    /// Processes `len` missing bytes.
     pub(super) fn gap(&mut self, len: u64, engine: &mut Engine) {
         let step = match &mut self.protocol {
             Protocol::Unknown(Unknown { opaque: Some(body), first: false, .. }) => {
@@ -132,13 +131,13 @@ impl Direction {
         self.at = self.window.end();
     }
 
-    /// Where bytes go on after a gap. All before must have been taken.
+    /// Continues at this place after a gap. All earlier bytes must have been taken.
     pub(super) fn move_to(&mut self, offset: u64) {
         self.window.move_to(offset);
         self.at = offset;
     }
 
-    /// Nothing follows: what is held is settled.
+    /// Processes the end: all held bytes are settled.
     pub(super) fn finish(&mut self, engine: &mut Engine) {
         let Self { window, protocol, at } = self;
         match protocol {
@@ -162,7 +161,7 @@ impl Direction {
         self.at = self.window.end();
     }
 
-    /// Up to here all is settled.
+    /// Returns the place before which all bytes are settled.
     pub(super) fn settled(&self) -> u64 {
         let held = match &self.protocol {
             Protocol::Unknown(unknown) => unknown.opaque.as_ref().and_then(Body::held_from),
@@ -173,7 +172,7 @@ impl Direction {
         held.map_or(self.at, |held| held.min(self.at))
     }
 
-    /// More is held than may be: what is held is blanked.
+    /// Blanks the held bytes, which exceed the limit.
     pub(super) fn give_up(&mut self, engine: &mut Engine) {
         match &mut self.protocol {
             Protocol::Unknown(Unknown { opaque: Some(body), .. }) => {
@@ -184,7 +183,7 @@ impl Direction {
             Protocol::Unknown(_) | Protocol::WebSocket(_) => {}
         }
         if self.at < self.window.end() {
-            // A frame or a head that never ends.
+            // A frame or a head without end.
             let rest = self.at..self.window.end();
             engine.blank(&mut self.window, rest, Place::Other);
             self.at = self.window.end();
@@ -192,7 +191,7 @@ impl Direction {
         }
     }
 
-    /// Reads what can be read; the last call began at `call`.
+    /// Reads as far as possible; the last call began at `call`.
     fn advance(&mut self, call: u64, engine: &mut Engine, shared: &mut Shared) {
         loop {
             let Self { window, protocol, at } = self;
@@ -204,7 +203,7 @@ impl Direction {
                     Found::Nothing => Step::Wait,
                     Found::Passed => Step::Again,
                     Found::Protocol(found) => {
-                        // What was passed over is settled as far as it can be.
+                        // Skipped bytes are settled as far as possible.
                         if let Some(body) = &mut unknown.opaque {
                             body.finish(window, engine);
                         }
@@ -225,7 +224,7 @@ impl Direction {
         }
     }
 
-    /// What follows is not understood.
+    /// Gives up the protocol at bytes that cannot be parsed.
     fn lose(&mut self, engine: &mut Engine) {
         match &mut self.protocol {
             Protocol::Http1(http1) => http1.body().gap(&mut self.window, engine),
@@ -235,7 +234,7 @@ impl Direction {
         self.protocol = Protocol::Unknown(Unknown::LOST);
     }
 
-    /// HTTP/1 has ended.
+    /// Leaves HTTP/1 after its end.
     fn switch(&mut self, engine: &Engine, websocket: bool) {
         self.protocol = match websocket && engine.rules.concerns_bodies() {
             true => Protocol::WebSocket(WebSocket::default()),
@@ -244,11 +243,11 @@ impl Direction {
     }
 }
 
-/// What became of bytes of which it is not known what they are.
+/// The result of a search for a protocol.
 enum Found {
-    /// More are needed, or there are none.
+    /// More bytes are needed, or there are none.
     Nothing,
-    /// Some were passed over.
+    /// Bytes were skipped.
     Passed,
     Protocol(Protocol),
 }
@@ -263,7 +262,7 @@ impl Unknown {
             return found;
         }
         let bytes = window.from(*at);
-        // The line may be long and come byte by byte.
+        // The line may be long and arrive byte by byte.
         let scanned = self.scanned.saturating_sub(*at).min(bytes.len() as u64) as usize;
         let line = memchr(b'\n', &bytes[scanned..]).map(|end| &bytes[..=scanned + end]);
         self.scanned = *at + line.map_or(bytes.len(), |_| 0) as u64;
@@ -274,7 +273,7 @@ impl Unknown {
         let message = line.and_then(|line| self.message(line));
         let len = match message {
             Some((start, _)) => start,
-            // A message may begin with the last call, behind what it did not go on with.
+            // A message may begin with the last call, after data that this call does not continue.
             None if (*at + 1..*at + text.len() as u64).contains(&call) => (call - *at) as usize,
             None => text.len(),
         };
@@ -294,8 +293,8 @@ impl Unknown {
         }
     }
 
-    /// Where in a line a message begins. Behind missing bytes the whole line must be a start line
-    /// beyond doubt; elsewhere the line may begin with the end of something else.
+    /// Returns the place in a line where a message begins. After missing bytes the entire line must
+    /// be a start line beyond doubt; elsewhere the line may begin with the end of other data.
     fn message(&self, line: &[u8]) -> Option<(usize, Kind)> {
         let kinds = [Kind::Response, Kind::Request];
         let text = line.strip_suffix(b"\n").unwrap_or(line);
@@ -319,7 +318,7 @@ impl Unknown {
         }
     }
 
-    /// Looks for HTTP/2.
+    /// Searches for HTTP/2.
     fn http2(&mut self, window: &mut Window, at: &mut u64, engine: &mut Engine) -> Option<Found> {
         let bytes = window.from(*at);
         let http2 = |joining| Found::Protocol(Protocol::Http2(Box::new(Http2::new(joining))));
@@ -344,7 +343,7 @@ impl Unknown {
     }
 }
 
-/// A line without its end can become a start line.
+/// Returns whether a line without its end can become a start line.
 fn may_be_start(line: &[u8]) -> bool {
     const VERSION: &[u8] = b"HTTP/1.";
     start::may_be_request(line)
@@ -352,7 +351,7 @@ fn may_be_start(line: &[u8]) -> bool {
         || VERSION.starts_with(line)
 }
 
-/// The beginning of a frame header can become that of a server's first SETTINGS.
+/// Returns whether the beginning of a frame header can become a server's first SETTINGS.
 fn may_be_settings(bytes: &[u8]) -> bool {
     let expected = [Some(0), Some(0), None, Some(4), Some(0), Some(0), Some(0), Some(0), Some(0)];
     bytes.iter().zip(expected).all(|(&octet, expected)| expected.is_none_or(|e| e == octet))

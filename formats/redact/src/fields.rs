@@ -1,5 +1,5 @@
-//! Which parts of the value of one header field are secret. The same for HTTP/1 and HTTP/2, where
-//! the request target goes by the name `:path`.
+//! The secret parts of the value of a header field. HTTP/1 and HTTP/2 have the same rules; the
+//! request target has the name `:path`.
 
 use std::ops::Range;
 
@@ -11,14 +11,14 @@ use super::finder::{self, Look};
 use super::header_name::{header_name, is_cookie_field};
 use super::window::Engine;
 
-/// The name that targets of HTTP/1 go by.
+/// The name of targets of HTTP/1.
 pub(super) const TARGET: &[u8] = b":path";
 
-/// A part of a value, and why it is secret.
+/// A part of a value, and the rule that makes it a secret.
 pub(super) type Secret = (Range<usize>, Rule);
 
-/// The secret parts of a field's value. `line` is what patterns examine, of which the value begins
-/// at `value_at`; they never reach outside of the value.
+/// Returns the secret parts of a field's value. Patterns search `line`, in which the value begins
+/// at `value_at`; their matches are limited to the value.
 pub(super) fn secret(engine: &Engine, name: &[u8], line: &[u8], value_at: usize) -> Vec<Secret> {
     let rules = &engine.rules;
     let value = &line[value_at.min(line.len())..];
@@ -52,7 +52,8 @@ pub(super) fn secret(engine: &Engine, name: &[u8], line: &[u8], value_at: usize)
     found
 }
 
-/// The value states how long a message is: without it nobody could read on.
+/// Returns whether the value determines the length of a message: nothing after it could be read
+/// without it.
 fn is_framing(name: &[u8], value: &[u8]) -> bool {
     const CODINGS: [&[u8]; 9] = [
         b"",
@@ -77,10 +78,11 @@ fn is_framing(name: &[u8], value: &[u8]) -> bool {
     }
 }
 
-/// Secrets that well-known fields hold in a place of their own.
+/// Returns secrets at the usual places in well-known fields.
 fn builtin(name: &[u8], value: &[u8]) -> Vec<Secret> {
     match name {
-        // The user information of an authority (RFC 3986 section 3.2.1), not behind a scheme.
+        // The user information of an authority (RFC 3986 section 3.2.1), without a scheme before
+        // it.
         b"host" | b":authority" => user_info(value).into_iter().collect(),
         TARGET if !value.starts_with(b"/") && !value.contains(&b'/') => {
             user_info(value).into_iter().collect()
@@ -95,8 +97,8 @@ fn user_info(authority: &[u8]) -> Option<Secret> {
     Some((0..end, Rule::UserInfo))
 }
 
-/// Tokens among the subprotocols of a WebSocket, where browsers have no other place for them:
-/// `bearer, TOKEN`, or `base64url.bearer.authorization.k8s.io.TOKEN`.
+/// Returns tokens among the subprotocols of a WebSocket, the only place that browsers have for
+/// them: `bearer, TOKEN`, or `base64url.bearer.authorization.k8s.io.TOKEN`.
 fn subprotocols(value: &[u8]) -> Vec<Secret> {
     const WORDS: [&[u8]; 8] =
         [b"bearer", b"token", b"auth", b"jwt", b"access", b"secret", b"apikey", b"session"];
@@ -124,7 +126,7 @@ fn subprotocols(value: &[u8]) -> Vec<Secret> {
     found
 }
 
-/// The text ends with a token of three parts (RFC 7519 section 3).
+/// Returns whether the text ends with a token of three parts (RFC 7519 section 3).
 fn is_jwt(text: &[u8]) -> bool {
     memchr::memmem::find(text, b"eyJ").is_some()
 }
@@ -133,7 +135,7 @@ fn jwt_start(text: &[u8]) -> usize {
     memchr::memmem::find(text, b"eyJ").unwrap_or(0)
 }
 
-/// The places of values of cookies in a Cookie or Set-Cookie field (RFC 6265 section 4).
+/// Returns the places of values of cookies in a Cookie or Set-Cookie field (RFC 6265 section 4).
 pub(super) fn cookies(is_secret: impl Fn(&[u8]) -> bool, value: &[u8]) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut start = 0;
@@ -149,32 +151,32 @@ pub(super) fn cookies(is_secret: impl Fn(&[u8]) -> bool, value: &[u8]) -> Vec<Ra
     found
 }
 
-/// What a head says about the contents that follow it.
+/// The declarations of a head about the contents that follow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Contents {
-    /// They are compressed, or encrypted: nothing can be found in them.
+    /// The contents are compressed or encrypted, and cannot be searched.
     pub(super) coded: bool,
-    /// They are a form of several parts.
+    /// The contents are a multipart form.
     pub(super) multipart: bool,
-    /// Whether they are a form, as far as their type says.
+    /// Whether the contents are a form, if their type is known.
     form: Option<bool>,
-    /// They are a response's.
+    /// The contents belong to a response.
     response: bool,
 }
 
 impl Contents {
-    /// They may be a form, and so begin with a name. Contents without a type may be, if they are a
-    /// request's.
+    /// Returns whether the contents may be a form, and so begin with a name. Contents without a
+    /// type may be a form if they belong to a request.
     pub(super) fn may_be_form(self) -> bool {
         self.form.unwrap_or(!self.response)
     }
 
-    /// They are known to be those of a response.
+    /// Marks the contents as those of a response.
     pub(super) fn of_response(&mut self) {
         self.response = true;
     }
 
-    /// Takes note of a field.
+    /// Reads a field.
     pub(super) fn field(&mut self, name: &[u8], value: &[u8]) {
         let name = header_or_pseudo(name);
         let is = |known: &[u8]| name == known;
@@ -204,7 +206,7 @@ impl Contents {
     }
 }
 
-/// A name as it is compared.
+/// Folds a name for comparison.
 fn header_or_pseudo(name: &[u8]) -> Vec<u8> {
     match name.first() {
         Some(b':') => name.to_vec(),

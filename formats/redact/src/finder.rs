@@ -1,10 +1,10 @@
-//! Finds values that follow a name, in text that comes in pieces: `name=value` in URLs and forms,
-//! `"name": value` in JSON, `Name: value` on a line of its own.
+//! Finds values that follow a name, in text that arrives in pieces: `name=value` in URLs and forms,
+//! `"name": value` in JSON, `Name: value` on a separate line.
 //!
-//! Not a parser of any of these. A `=` or `:` is where a value begins; the bytes before it are
-//! examined for a name, in any spelling ([`super::decode`]), whatever surrounds them. So a stray
-//! quote, a broken head or JSON within a string within a form hides nothing. JSON remains JSON of
-//! the same length: of objects and arrays, strings and numbers are blanked.
+//! The finder does not parse any of these formats. A value begins after `=` or `:`; the bytes
+//! before it are examined for a name, in any spelling ([`super::decode`]), whatever surrounds them.
+//! So a stray quote, a broken head or JSON within a string within a form hides nothing. JSON
+//! remains JSON of the same length: in objects and arrays, strings and numbers are blanked.
 
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ use super::decode::{self, Incomplete, decode};
 use super::header_name::{header_name, is_cookie_field};
 use super::rules::Rules;
 
-/// The longest name, as it is spelled.
+/// The longest name, in its spelling.
 const MAX_NAME: usize = 512;
 
 /// The longest name of a header field.
@@ -24,7 +24,7 @@ const MAX_HEADER: usize = 128;
 /// The most whitespace between a name and its colon.
 const MAX_SPACE: usize = 64;
 
-/// How many bytes before the cursor are needed to find a name.
+/// Number of bytes before the cursor that a search for a name needs.
 pub(super) const CONTEXT: usize = MAX_NAME + MAX_SPACE + 64;
 
 /// The longest boundary of a form of several parts (RFC 2046 section 5.1.1), with its dashes.
@@ -39,14 +39,13 @@ pub(super) struct Look<'r> {
     pub(super) rules: &'r Rules,
     /// The text is a form, and so begins with a name.
     pub(super) form: bool,
-    /// The text is not known to be a body: a header field may announce that compressed bytes
-    /// follow.
+    /// The text may be other than a body: a header field may announce compressed bytes.
     pub(super) unsure: bool,
-    /// The text is a target or header value: backslashes are no escapes of an outer string.
+    /// The text is a target or header value: backslashes are not escapes of an outer string.
     pub(super) head: bool,
 }
 
-/// Bytes to be blanked.
+/// Bytes to blank.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Blank {
     pub(super) range: Range<usize>,
@@ -56,18 +55,18 @@ pub(super) struct Blank {
     pub(super) begins: bool,
 }
 
-/// What takes the place of secrets.
+/// The replacement of secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fill {
     Stars,
-    /// A number, of which no digit was written before if `first`: no zero may precede others.
+    /// A number; `first` if no digit was written yet: a zero must not precede other digits.
     Digits {
         first: bool,
     },
 }
 
 impl Fill {
-    /// For the bytes behind those that were written.
+    /// Returns the replacement for the bytes after those already written.
     pub(super) fn next(self) -> Self {
         match self {
             Fill::Stars => Fill::Stars,
@@ -88,11 +87,11 @@ impl Fill {
     }
 }
 
-/// How the quotes of a string are spelled.
+/// The spelling of the quotes of a string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Spelling {
     Plain,
-    /// Percent-encoded so many times.
+    /// Percent-encoded this number of times.
     Percent(u8),
     Entity,
 }
@@ -101,11 +100,11 @@ enum Spelling {
 enum State {
     /// Outside of secrets.
     Text,
-    /// Behind the colon of JSON.
+    /// After the colon of JSON.
     Before(Spelling),
-    /// Behind the colon of a line whose name is in quotes: of JSON, or of a header field.
+    /// After the colon of a line with a quoted name: of JSON, or of a header field.
     BeforeField,
-    /// In the value of a URL whose `=` is percent-encoded so many times.
+    /// In the value of a URL whose `=` is percent-encoded this number of times.
     Url {
         depth: u8,
     },
@@ -113,7 +112,7 @@ enum State {
     Form,
     /// In a cookie.
     Cookie,
-    /// In the rest of a line; `escaped` within a string of JSON. `newline` behind its line feed.
+    /// In the rest of a line; `escaped` within a string of JSON. `newline`: after its line feed.
     Line {
         escaped: bool,
         newline: bool,
@@ -123,7 +122,7 @@ enum State {
         level: u32,
         spelling: Spelling,
     },
-    /// In a number or word of JSON; `first` before its first byte.
+    /// In a number or word of JSON; `first`: before its first byte.
     Word {
         first: bool,
     },
@@ -144,35 +143,35 @@ enum State {
     Rest,
 }
 
-/// How far a step came.
+/// The result of a step.
 enum Step {
     Again,
-    /// More bytes are needed; all before this place are settled.
+    /// More bytes are needed; all bytes before this place are settled.
     Wait(usize),
 }
 
-/// Searches one text.
+/// Searches a text.
 #[derive(Debug)]
 pub(super) struct Finder {
     state: State,
     rule: Rule,
-    /// The value has begun, and none of it was blanked yet.
+    /// The value has begun, and no part of it was blanked yet.
     begins: bool,
-    /// Up to here the text was read.
+    /// Place up to which the text was read.
     at: usize,
-    /// Behind the last `=`: no name begins before it.
+    /// Place after the last `=`: no name begins before it.
     after_equals: usize,
-    /// Behind the colon of a line with cookies, on which no `=` was found yet.
+    /// Place after the colon of a line with cookies on which no `=` was found yet.
     cookies: Option<usize>,
-    /// The text begins with its first byte.
+    /// The text is complete at its beginning.
     origin: bool,
     /// Delimiter of a form of several parts, with its dashes.
     boundary: Option<Vec<u8>>,
-    /// A header field announced compressed bytes: from here on the end of the head is searched for.
+    /// A header field announced compressed bytes: the end of the head is searched from here on.
     coded: Option<usize>,
-    /// From here on the text is compressed.
+    /// The text is compressed from here on.
     rest: Option<usize>,
-    /// Up to here no compressed bytes begin.
+    /// Place before which no compressed bytes begin.
     searched: usize,
 }
 
@@ -193,19 +192,20 @@ impl Finder {
         }
     }
 
-    /// Bytes are missing: up to the end of the line, what follows may be the rest of a secret.
+    /// Processes missing bytes: up to the end of the line, the next bytes may be the rest of a
+    /// secret.
     pub(super) fn gap(&mut self) {
         if self.state != State::Rest {
             self.begin(Rule::Unsearchable, State::Line { escaped: false, newline: false });
         }
     }
 
-    /// All that follows is to be blanked.
+    /// Blanks all further bytes.
     pub(super) fn blank_rest(&mut self) {
         self.begin(Rule::Unsearchable, State::Rest);
     }
 
-    /// So many bytes are taken off the front of the text.
+    /// Adjusts all places to a text without its first `cut` bytes.
     pub(super) fn shift(&mut self, cut: usize) {
         self.origin &= cut == 0;
         self.at = self.at.saturating_sub(cut);
@@ -216,18 +216,18 @@ impl Finder {
         }
     }
 
-    /// The place that must remain in the text, with [`CONTEXT`] before it.
+    /// Returns the place that must remain in the text, with [`CONTEXT`] before it.
     pub(super) fn cursor(&self) -> usize {
         self.at
     }
 
-    /// The rest of the text is given up: it was blanked.
+    /// Skips the rest of the text, which was blanked.
     pub(super) fn skip_to(&mut self, end: usize) {
         self.at = end;
     }
 
-    /// Reads what can be read; with `last` nothing follows. Returns the place up to which all is
-    /// settled.
+    /// Reads as far as possible; with `last` nothing follows. Returns the place before which all
+    /// bytes are settled.
     pub(super) fn run(
         &mut self,
         look: Look<'_>,
@@ -314,7 +314,7 @@ struct Triggers {
 }
 
 impl Triggers {
-    /// The first place at or after `at`; the end of the text if there is none.
+    /// Returns the first place at or after `at`, or the end of the text.
     fn next(&mut self, text: &[u8], at: usize) -> usize {
         let find = |place: &mut Option<usize>, (a, b): (u8, u8)| match *place {
             Some(place) if place >= at => place,
@@ -328,7 +328,7 @@ impl Triggers {
     }
 }
 
-/// Looking for names.
+/// The search for names.
 impl Finder {
     fn text(&mut self, look: Look<'_>, text: &[u8], last: bool, triggers: &mut Triggers) -> Step {
         self.find_end_of_head(text);
@@ -346,7 +346,8 @@ impl Finder {
                 Err(Incomplete) => return Step::Wait(text.len()),
             },
             b'\\' => match decode::escape(&text[at..], last) {
-                // Only `\u003d` and `\x3d` are separators; `\=` is a separator by itself.
+                // Only `\u003d` and `\x3d` are escaped separators; the `=` of `\=` is found without
+                // its escape.
                 Ok(escape) if escape.len > escape.slashes + 1 => (escape.value, escape.len, 0),
                 Ok(escape) => (b'\\', escape.slashes.max(1), 0),
                 Err(Incomplete) => return Step::Wait(text.len()),
@@ -363,7 +364,7 @@ impl Finder {
         Step::Again
     }
 
-    /// Compressed contents in bytes that are not understood: all that follows is blanked.
+    /// Finds compressed contents in unrecognised bytes: all bytes from there on are blanked.
     fn find_gzip(&mut self, text: &[u8]) {
         const MAGIC: &[u8] = b"\x1f\x8b\x08";
         let found = memmem::find(&text[self.searched.min(text.len())..], MAGIC);
@@ -371,7 +372,7 @@ impl Finder {
         self.searched = text.len().saturating_sub(MAGIC.len() - 1).max(self.searched);
     }
 
-    /// Contents that a header field has stated to be compressed begin behind its head.
+    /// Finds the end of a head that declared its contents to be compressed.
     fn find_end_of_head(&mut self, text: &[u8]) {
         let Some(from) = self.coded else { return };
         let rest = &text[from.min(text.len())..];
@@ -404,7 +405,7 @@ impl Finder {
         }
     }
 
-    /// The `=` follows the name of a cookie that a rule names.
+    /// Returns whether the `=` follows the name of a cookie that a rule names.
     fn cookie(&mut self, look: Look<'_>, text: &[u8], at: usize) -> bool {
         let Some(from) = self.cookies.filter(|&from| from <= at) else { return false };
         let line = &text[from..at];
@@ -458,8 +459,8 @@ impl Finder {
         }
     }
 
-    /// Only whitespace is before the end of these bytes on its line; `whole` states that nothing is
-    /// before them.
+    /// Returns whether the line that these bytes end in has only whitespace so far; `whole`: no
+    /// bytes are before them.
     fn begins_line(&self, before: &[u8], whole: bool) -> bool {
         let space = before.iter().rev().take_while(|octet| b" \t".contains(octet)).count();
         match before[..before.len() - space].last() {
@@ -468,8 +469,8 @@ impl Finder {
         }
     }
 
-    /// The line up to `end`, if the beginning of the line is near; and whether it begins behind an
-    /// escape.
+    /// Returns the line up to `end`, if the beginning of the line is near; and whether it begins
+    /// after an escape.
     fn line_before<'t>(&self, text: &'t [u8], end: usize) -> Option<(&'t [u8], bool)> {
         let from = end.saturating_sub(MAX_HEADER);
         let region = &text[from..end];
@@ -492,7 +493,7 @@ impl Finder {
         }
     }
 
-    /// The line begins with the name of a header field; whether a value is secret because of it.
+    /// Returns whether the line begins with the name of a header field that makes its value secret.
     fn header(&mut self, look: Look<'_>, line: &[u8], escaped: bool, end: usize) -> bool {
         let rules = look.rules;
         let name = header_name(line);
@@ -515,13 +516,13 @@ impl Finder {
     }
 }
 
-/// The field states that contents are compressed.
+/// Returns whether the field declares contents to be compressed.
 fn is_coding(name: &[u8]) -> bool {
     [&b"content-encoding"[..], b"grpc-encoding"].contains(&name)
 }
 
-/// The name before a `=`, decoded, if one begins behind a delimiter or with the text; and whether
-/// the delimiter is a plain one.
+/// Returns the name before a `=`, decoded, if it begins after a delimiter or with the text; and
+/// whether the delimiter is a plain character.
 fn pair_name(before: &[u8], form: bool, at_origin: bool) -> Option<(Vec<u8>, bool)> {
     const DELIMITERS: &[u8] = b"?&;#";
     let is_end = |octet: &u8| !form && (octet.is_ascii_whitespace() || b"\"'<>=".contains(octet));
@@ -540,15 +541,15 @@ fn pair_name(before: &[u8], form: bool, at_origin: bool) -> Option<(Vec<u8>, boo
     is_delimited.then(|| (raw.to_vec(), true))
 }
 
-/// Where the name begins that is between the quote that `text` ends with and the one before it.
+/// Returns the beginning of the name between the quote that `text` ends with and the previous quote.
 fn quoted(text: &[u8]) -> Option<usize> {
     let (&quote, rest) = text.split_last()?;
     let end = rest.len() - rest.iter().rev().take_while(|&&octet| octet == b'\\').count();
     Some(memrchr(quote, &rest[..end])? + 1)
 }
 
-/// The name, decoded, is one of those that `is` knows. Backslashes at its end belong to the quote
-/// behind it.
+/// Returns whether `is` accepts the decoded name. Backslashes at its end belong to the quote after
+/// it.
 fn is_spelled(name: &[u8], is: impl Fn(&[u8]) -> bool) -> bool {
     let len = name.len() - name.iter().rev().take_while(|&&octet| octet == b'\\').count();
     let name = &name[..len];
@@ -558,7 +559,7 @@ fn is_spelled(name: &[u8], is: impl Fn(&[u8]) -> bool) -> bool {
     }
 }
 
-/// The spelling of the quote that `text` ends with, unless that is a plain one.
+/// Returns the spelling of the quote that `text` ends with, unless the quote is plain.
 fn spelled_quote(text: &[u8]) -> Option<Spelling> {
     let ends = |end: &[u8]| {
         text.len() >= end.len() && text[text.len() - end.len()..].eq_ignore_ascii_case(end)
@@ -583,7 +584,7 @@ fn spelled_quote(text: &[u8]) -> Option<Spelling> {
     None
 }
 
-/// The name without quotes that `text` ends with (JSON5 section 3), behind `{` or `,`.
+/// Returns the name without quotes that `text` ends with (JSON5 section 3), after `{` or `,`.
 fn bare(text: &[u8]) -> Option<&[u8]> {
     let is_name = |octet: &&u8| octet.is_ascii_alphanumeric() || b"_$-".contains(octet);
     let len = text.iter().rev().take_while(is_name).count();
@@ -592,7 +593,7 @@ fn bare(text: &[u8]) -> Option<&[u8]> {
     (len > 0 && before.last().is_some_and(|octet| b"{,".contains(octet))).then_some(name)
 }
 
-/// Values.
+/// The blanking of values.
 impl Finder {
     fn before(&mut self, spelling: Spelling, text: &[u8], last: bool) -> Step {
         let (at, rest) = (self.at, &text[self.at..]);
@@ -686,7 +687,7 @@ impl Finder {
         Step::Again
     }
 
-    /// The bytes from `at` on are held until more come.
+    /// Holds the bytes from `at` on until more bytes arrive.
     fn hold(&mut self, at: usize, out: &mut Vec<Blank>) -> Step {
         self.blank(at, Fill::Stars, out);
         Step::Wait(at)
@@ -850,7 +851,7 @@ impl Finder {
                 && quote.is_none_or(|quote| quote == mark)
                 && (level == u32::MAX || mark_level <= level)
             {
-                // The first quote tells of which level all are.
+                // The first quote determines the level of all quotes.
                 if level != u32::MAX && mark_level < level {
                     self.state = State::Text;
                     return Step::Again;
@@ -890,7 +891,8 @@ impl Finder {
     }
 }
 
-/// Length of a percent-encoded backslash, with `len` bytes, and of the octet that it escapes.
+/// Returns the length of a percent-encoded backslash of `len` bytes and of the octet that it
+/// escapes.
 fn escaped_by_percent(text: &[u8], len: usize, last: bool) -> Result<usize, Incomplete> {
     match text.get(len) {
         Some(b'%') => Ok(len + decode::percent(&text[len..], last)?.len),
@@ -904,9 +906,9 @@ fn is_end_of_word(octet: u8) -> bool {
     octet.is_ascii_whitespace() || b",}]".contains(&octet)
 }
 
-/// Forms of several parts (RFC 7578).
+/// Multipart forms (RFC 7578).
 impl Finder {
-    /// The `=` is that of a part's name.
+    /// Returns whether the `=` belongs to the name of a part.
     fn is_part_name(&mut self, look: Look<'_>, text: &[u8], before: &[u8]) -> bool {
         if look.head || !look.rules.names_pairs() {
             return false;
@@ -984,7 +986,7 @@ impl Finder {
     }
 }
 
-/// The secrets by name in a text that is there as a whole.
+/// Returns the secrets by name in a complete text.
 pub(super) fn find(look: Look<'_>, text: &[u8]) -> Vec<Blank> {
     let mut out = Vec::new();
     let mut finder = Finder::new();

@@ -1,7 +1,7 @@
-//! Heads of HTTP/1 (RFC 9112 sections 2 to 6): blanks what is secret in one, and reads what it
-//! declares about the contents that follow it.
+//! Heads of HTTP/1 (RFC 9112 sections 2 to 6): blanks the secrets in a head, and reads its
+//! declarations about the contents that follow.
 //!
-//! A head may be malformed in any way: each line that looks like a field counts as one, also where
+//! A head may be malformed in any way: each line that looks like a field counts as a field, even if
 //! a strict reader takes it for the continuation of another.
 
 use std::ops::Range;
@@ -24,27 +24,27 @@ pub(super) enum Line {
     Response { status: u16, minor: u8 },
 }
 
-/// What a head says.
+/// The declarations of a head.
 #[derive(Debug, Default)]
 pub(super) struct Said {
     pub(super) line: Option<Line>,
     pub(super) contents: Contents,
     pub(super) declared: Declared,
-    /// It goes on as a web socket.
+    /// The connection continues as a WebSocket.
     pub(super) websocket: bool,
 }
 
-/// What kind of section it is.
+/// The kind of a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Section {
     Head,
-    /// A head, or contents that look like one: everything in it is searched.
+    /// A head, or contents that look like a head: all of it is searched.
     Doubtful,
     /// A trailer section, which is a head without a start line.
     Trailers,
 }
 
-/// Blanks what is secret in a section that is there as a whole, and reads what it says.
+/// Blanks the secrets in a complete section, and reads its declarations.
 pub(super) fn redact(
     window: &mut Window,
     range: Range<u64>,
@@ -72,7 +72,7 @@ pub(super) fn redact(
     said
 }
 
-/// Blanks the rest of a head of which no more is to be had: its last line may be anything.
+/// Blanks the rest of an incomplete head: its last line may be anything.
 pub(super) fn redact_cut(
     window: &mut Window,
     range: Range<u64>,
@@ -86,7 +86,7 @@ pub(super) fn redact_cut(
     engine.blank(window, cut..range.end, Place::Fields);
 }
 
-/// Line breaks within a folded value stay.
+/// Blanks a range. Line breaks within a folded value stay.
 fn blank(
     window: &mut Window,
     base: u64,
@@ -105,8 +105,8 @@ fn blank(
     }
 }
 
-/// The lines of a head, each with those that continue it (obsolete line folding, RFC 9112 section
-/// 5.2), without the last line break.
+/// Returns the lines of a head, each with its continuations (obsolete line folding, RFC 9112
+/// section 5.2), without the last line break.
 fn lines(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -124,7 +124,7 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// The target of a request, or the reason of a response.
+/// Finds secrets in the target of a request, or the reason of a response.
 fn start_line(engine: &Engine, line: &[u8], found: &mut Vec<Secret>) {
     let text = line.strip_suffix(b"\n").unwrap_or(line);
     let text = text.strip_suffix(b"\r").unwrap_or(text);
@@ -142,7 +142,7 @@ fn field(engine: &Engine, bytes: &[u8], line: Range<usize>, found: &mut Vec<Secr
     let text = &bytes[line.clone()];
     let first = memchr(b'\n', text).map_or(text, |end| &text[..end]);
     let Some(colon) = memchr(b':', first) else {
-        // No field. It may be the rest of one, and so may be what continues it.
+        // Not a field. The line and its continuations may be the rest of a field.
         if !text.is_empty() {
             found.push((line, Rule::Unsearchable));
         }
@@ -154,7 +154,7 @@ fn field(engine: &Engine, bytes: &[u8], line: Range<usize>, found: &mut Vec<Secr
     hidden(engine, text, line.start, found);
 }
 
-/// Fields that begin at a bare CR, or at the line feed of a folded line.
+/// Finds fields that begin at a bare CR, or at the line feed of a folded line.
 fn hidden(engine: &Engine, text: &[u8], base: usize, found: &mut Vec<Secret>) {
     let breaks = text.iter().enumerate().filter(|(_, octet)| b"\r\n".contains(octet));
     for start in breaks.map(|(at, _)| at + 1) {
@@ -181,7 +181,7 @@ fn shift(found: Vec<Secret>, by: usize) -> impl Iterator<Item = Secret> {
 }
 
 impl Said {
-    /// Reads a head whose fields begin at `start`, as the listing does.
+    /// Reads a head whose fields begin at `start`, by the rules of the listing.
     fn read(bytes: &[u8], start: usize) -> Self {
         let mut said = Self::default();
         if let Some(line) = bytes[..start].strip_suffix(b"\n") {

@@ -1,8 +1,8 @@
 //! One direction of HTTP/1: finds heads and contents by the framing that the listing uses
-//! ([`Framer`]), and has what is secret in them blanked.
+//! ([`Framer`]), and blanks the secrets in them.
 //!
-//! An error here would leave a secret, so whatever is not understood ends in [`Step::Lost`]: what
-//! follows is blanked until a start line is seen.
+//! An error here would leave a secret, so invalid data always ends in [`Step::Lost`]: further bytes
+//! are blanked until a start line is seen.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -21,35 +21,35 @@ use super::window::{Engine, Window};
 pub(super) struct Shared {
     /// Methods of requests without a response, the oldest first.
     methods: VecDeque<Vec<u8>>,
-    /// The response has ended HTTP/1, which the other direction has not seen yet; whether it goes
-    /// on as a web socket.
+    /// The response has ended HTTP/1, and the other direction has not switched yet; whether it
+    /// continues as a WebSocket.
     switched: Option<bool>,
-    /// A request may have been missed, so that a response may be that to another one.
+    /// A request may be missing, so that a response may belong to another request.
     missed: bool,
 }
 
 impl Shared {
-    /// `joined` says that something was sent before.
+    /// `joined`: earlier bytes were not recorded.
     pub(super) fn new(joined: bool) -> Self {
         Self { missed: joined, ..Self::default() }
     }
 
-    /// Bytes of one of the directions are missing, or were not understood.
+    /// Records that bytes of a direction are missing, or were invalid.
     pub(super) fn miss(&mut self) {
         self.missed = true;
     }
 }
 
-/// How far a step came.
+/// The result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     /// More bytes are needed.
     Wait,
-    /// There may be more to do.
+    /// There may be more to read.
     Again,
-    /// These bytes were not understood.
+    /// The bytes are invalid.
     Lost,
-    /// What follows is something else.
+    /// Another protocol follows.
     Switched { websocket: bool },
 }
 
@@ -60,17 +60,17 @@ pub(super) struct Http1 {
     body: Body,
     /// The head was just read.
     begins: bool,
-    /// Something is missing before the heads, so that they may be contents that look like heads.
+    /// Bytes are missing before the heads, which may therefore be contents that look like heads.
     doubtful: bool,
 }
 
 impl Http1 {
-    /// `doubtful`: something is missing before.
+    /// `doubtful`: bytes are missing before.
     pub(super) fn new(kind: Kind, doubtful: bool) -> Self {
         Self { framer: Framer::new(kind), body: Body::Free, begins: false, doubtful }
     }
 
-    /// Where the first byte is that is held back.
+    /// Returns the place of the first byte that is held back.
     pub(super) fn held_from(&self) -> Option<u64> {
         self.body.held_from()
     }
@@ -79,7 +79,7 @@ impl Http1 {
         &mut self.body
     }
 
-    /// Reads what can be read from `at` on.
+    /// Reads as far as possible from `at`.
     pub(super) fn step(
         &mut self,
         window: &mut Window,
@@ -93,8 +93,8 @@ impl Http1 {
         }
         let is_request = self.framer.kind() == Kind::Request;
         if std::mem::take(&mut self.begins) && !is_request && shared.missed && is_head(bytes) {
-            // The answer to a HEAD that was not seen states how long its contents would be, and is
-            // followed by the next head. The answer to another request is followed by contents.
+            // The response to an unseen HEAD declares the length that its contents would have, and
+            // the next head follows. The response to another request is followed by contents.
             self.framer.restart();
             self.doubtful = true;
         }
@@ -138,7 +138,7 @@ impl Http1 {
         Step::Again
     }
 
-    /// So many bytes are missing. What waits before them was handled by [`Self::cut`].
+    /// Processes `len` missing bytes. [`Self::cut`] has handled the bytes held before them.
     pub(super) fn gap(&mut self, len: u64, window: &mut Window, engine: &mut Engine) -> Step {
         self.body.gap(window, engine);
         match self.framer.gap(len) {
@@ -152,7 +152,7 @@ impl Http1 {
         }
     }
 
-    /// No more comes of what waits from `at` on.
+    /// Ends the piece held from `at`, since no more of it arrives.
     pub(super) fn cut(&mut self, window: &mut Window, at: u64, engine: &mut Engine) {
         let rest = at..window.end();
         if rest.is_empty() {
@@ -186,7 +186,7 @@ impl Http1 {
             None => return Step::Lost,
         };
         match framing {
-            // Another request follows, or a tunnel: both are found out.
+            // Another request follows, or a tunnel: the bytes decide.
             Framing::AwaitResponse => return Step::Switched { websocket: false },
             Framing::Tunnel => {
                 shared.switched = Some(said.websocket);
@@ -212,13 +212,13 @@ impl Http1 {
     }
 }
 
-/// The bytes begin with a start line.
+/// Returns whether the bytes begin with a start line.
 fn is_head(bytes: &[u8]) -> bool {
     let line = memchr(b'\n', bytes).map_or(bytes, |end| &bytes[..end]);
     start::parse_any(line).is_some()
 }
 
-/// The extensions behind the size of a chunk.
+/// Blanks the extensions after the size of a chunk.
 fn extension(window: &mut Window, line: Range<u64>, engine: &mut Engine) {
     let Some(at) = memchr(b';', window.get(line.clone())) else { return };
     let mut text = Body::text(engine, Place::Body);

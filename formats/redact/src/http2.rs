@@ -1,10 +1,8 @@
 //! One direction of HTTP/2: finds the field blocks and the contents among the frames, and blanks
-//! what is secret in them, in place: lengths, frames and offsets stay as they are
-//! ([`hpack::blank`]).
+//! secrets in place: lengths, frames and offsets stay as they are ([`hpack::blank`]).
 //!
-//! A field block is held until all of it is there. One that cannot be read is made unreadable as a
-//! whole, so that whoever reads it later knows, too, that the table of its encoder is not known
-//! from there on.
+//! A field block is held until it is complete. A block that cannot be decoded is made unreadable as
+//! a whole, so that later readers also treat the table of its encoder as unknown from there on.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -17,13 +15,13 @@ use super::window::{Engine, Window};
 use sslrec_wire::http2::frame::{self, Frame, HEADER_LEN, Kind, PREFACE, flag};
 use sslrec_wire::http2::hpack::{self, Decoder, Encoded};
 
-/// The most that is held of one field block.
+/// The most bytes held of a field block.
 const MAX_BLOCK: usize = 256 << 10;
 
-/// The most streams whose contents are looked through at a time; those of more are blanked.
+/// The most streams whose contents are searched at a time; contents of further streams are blanked.
 const MAX_STREAMS: usize = 4096;
 
-/// An octet that no field block can be read past: index 0 (RFC 7541 section 6.1).
+/// An octet that stops every decoder: index 0 (RFC 7541 section 6.1).
 const UNREADABLE: u8 = 0x80;
 
 #[derive(Debug)]
@@ -44,7 +42,7 @@ enum State {
     Padding {
         left: u64,
     },
-    /// In a part of a field block that cannot be read.
+    /// In a part of a field block that cannot be decoded.
     Unreadable {
         left: u64,
     },
@@ -54,11 +52,11 @@ enum State {
 #[derive(Debug)]
 struct Block {
     stream: u32,
-    /// It came with PUSH_PROMISE.
+    /// The block belongs to a PUSH_PROMISE.
     promise: bool,
     /// No contents follow.
     end: bool,
-    /// Where its parts are.
+    /// The places of its parts.
     parts: Vec<Range<u64>>,
 }
 
@@ -69,15 +67,15 @@ pub(super) struct Http2 {
     decoder: Decoder,
     block: Option<Block>,
     bodies: HashMap<u32, Body>,
-    /// The payload of a frame of another kind: GOAWAY has debug data, ALTSVC names of servers, and
+    /// The payloads of all other frames: GOAWAY contains debug data, ALTSVC names of servers, and
     /// an unknown frame anything.
     other: Body,
-    /// The preface may come.
+    /// The preface may follow.
     fresh: bool,
 }
 
 impl Http2 {
-    /// `joining` says that something was sent before.
+    /// `joining`: earlier bytes were not recorded.
     pub(super) fn new(joining: bool) -> Self {
         Self {
             state: State::Frame,
@@ -89,21 +87,21 @@ impl Http2 {
         }
     }
 
-    /// Where the first byte stands that is held back.
+    /// Returns the place of the first byte that is held back.
     pub(super) fn held_from(&self) -> Option<u64> {
         let block = self.block.as_ref().and_then(|block| block.parts.first());
         let bodies = self.bodies.values().filter_map(Body::held_from);
         bodies.chain(block.map(|part| part.start)).chain(self.other.held_from()).min()
     }
 
-    /// More is held than may be.
+    /// Blanks the held bytes, which exceed the limit.
     pub(super) fn give_up(&mut self, window: &mut Window, engine: &mut Engine) {
         self.abandon(window);
         self.bodies.values_mut().for_each(|body| body.give_up(window, engine));
         self.other.give_up(window, engine);
     }
 
-    /// Reads what can be read from `at` on.
+    /// Reads as far as possible from `at`.
     pub(super) fn step(&mut self, window: &mut Window, at: &mut u64, engine: &mut Engine) -> Step {
         let left = window.end() - *at;
         if left == 0 {
@@ -118,7 +116,7 @@ impl Http2 {
                 self.other(window, engine, rest - len);
             }
             State::Padding { left: rest } => {
-                // RFC 9113 section 6.1: zeros, which a sender need not keep to.
+                // RFC 9113 section 6.1: padding is zeros, but a sender may deviate.
                 let len = rest.min(left);
                 window.get_mut(*at..*at + len).fill(0);
                 *at += len;
@@ -141,7 +139,7 @@ impl Http2 {
         Step::Again
     }
 
-    /// So many bytes are missing. What waits before them was handled by [`Self::cut`].
+    /// Processes `len` missing bytes. [`Self::cut`] has handled the bytes held before them.
     pub(super) fn gap(&mut self, len: u64, window: &mut Window, engine: &mut Engine) -> Step {
         self.bodies.values_mut().for_each(|body| body.gap(window, engine));
         self.other.gap(window, engine);
@@ -159,8 +157,8 @@ impl Http2 {
         Step::Again
     }
 
-    /// No more comes of the frame that waits from `at` on, after a gap or at the end; a gap inside
-    /// of it leaves the framing in step. Returns how much of it has been read.
+    /// Ends the frame held from `at`, after a gap or at the end of the stream; a gap within the
+    /// frame keeps the framing intact. Returns the number of bytes of the frame that were read.
     pub(super) fn cut(&mut self, window: &mut Window, at: &mut u64) {
         self.abandon(window);
         let State::Frame = self.state else { return };
@@ -174,14 +172,14 @@ impl Http2 {
         self.unreadable(left);
     }
 
-    /// The framing is lost.
+    /// Gives up the framing.
     pub(super) fn lose(&mut self, window: &mut Window, engine: &mut Engine) {
         self.abandon(window);
         self.bodies.values_mut().for_each(|body| body.gap(window, engine));
         self.other.finish(window, engine);
     }
 
-    /// Nothing follows.
+    /// Processes the end.
     pub(super) fn finish(&mut self, window: &mut Window, engine: &mut Engine) {
         self.bodies.values_mut().for_each(|body| body.finish(window, engine));
         self.other.finish(window, engine);
@@ -201,7 +199,7 @@ impl Http2 {
         let len = u64::from(frame.len);
         let whole = bytes.len() - HEADER_LEN >= frame.len as usize;
         if self.block.is_some() && frame.kind != Kind::Continuation {
-            // RFC 9113 section 6.10: nothing else may come before the block is complete.
+            // RFC 9113 section 6.10: no other frame may come before the block is complete.
             self.abandon(window);
         }
         match frame.kind {
@@ -264,7 +262,7 @@ impl Http2 {
         Step::Again
     }
 
-    /// What follows in a DATA frame.
+    /// Determines the rest of a DATA frame.
     fn rest(
         &mut self,
         window: &mut Window,
@@ -284,7 +282,7 @@ impl Http2 {
         self.padding(padding);
     }
 
-    /// So much is left of a frame of another kind.
+    /// Starts the rest of another frame, of this length.
     fn other(&mut self, window: &mut Window, engine: &mut Engine, left: u64) {
         if left > 0 {
             self.state = State::Other { left };
@@ -303,12 +301,12 @@ impl Http2 {
         self.state = if left > 0 { State::Unreadable { left } } else { State::Frame };
     }
 
-    /// The contents of a stream whose head was not read are not known.
+    /// Returns the contents of a stream, which are unknown if its head was not read.
     fn body(&mut self, stream: u32, engine: &Engine) -> &mut Body {
         self.bodies.entry(stream).or_insert_with(|| Body::unknown(engine))
     }
 
-    /// A whole frame with a part of a field block.
+    /// Processes a complete frame with a part of a field block.
     fn part(&mut self, window: &mut Window, at: u64, frame: Frame, engine: &mut Engine) {
         let payload = at + HEADER_LEN as u64..at + HEADER_LEN as u64 + u64::from(frame.len);
         let bytes = window.get(payload.clone());
@@ -346,7 +344,7 @@ impl Http2 {
                 }
             }
             _ => {
-                // What it goes on with was not seen, or its padding does not fit.
+                // The part before this frame was not seen, or the padding is invalid.
                 self.abandon(window);
                 window.get_mut(payload).fill(UNREADABLE);
                 return self.decoder.forget();
@@ -401,7 +399,7 @@ impl Http2 {
         }
     }
 
-    /// The block that is being read, if one is, cannot be.
+    /// Gives up the current block, if there is one.
     fn abandon(&mut self, window: &mut Window) {
         if let Some(block) = self.block.take() {
             block.parts.into_iter().for_each(|part| window.get_mut(part).fill(UNREADABLE));
@@ -410,10 +408,10 @@ impl Http2 {
     }
 }
 
-/// Takes the fields of a block and finds what is secret in them.
+/// Receives the fields of a block and finds their secrets.
 struct Fields<'e> {
     engine: &'e Engine,
-    /// How the value of the next field stands in the block, if it does.
+    /// The encoded form of the next field's value in the block, if it is a literal.
     literal: Option<Encoded>,
     blanks: Vec<Blank>,
     contents: Contents,
@@ -442,10 +440,10 @@ impl hpack::Sink for Fields<'_> {
         let known = name.zip(value);
         match known {
             Some((name, value)) => self.contents.field(name, value),
-            // It may have been the coding of the contents.
+            // The unknown name may be that of the content coding.
             None => self.contents.coded = true,
         }
-        // What refers to the table finds there what was blanked before.
+        // A reference to the table returns a value that was blanked before.
         let (Some(encoded), Some(value)) = (literal, value) else { return };
         let secrets = match name {
             Some(name) => {

@@ -1,9 +1,9 @@
 //! Blanks secrets in the records of a capture, while it is recorded or afterwards.
 //!
-//! [`Redactor`] takes records and gives them back with what [`Rules`] name overwritten. Nothing
-//! changes its length: not a header, not a body, not a field block of HTTP/2; so every offset, time
+//! [`Redactor`] takes records and returns them with the values named by [`Rules`] overwritten.
+//! Lengths never change: not in a header, a body, or a field block of HTTP/2; so every offset, time
 //! and size in the capture stays true. A secret is overwritten by `*`, in JSON numbers by `1` and
-//! `0`, and in Huffman strings of HTTP/2 by symbols that take as many bits.
+//! `0`, and in Huffman strings of HTTP/2 by symbols with the same total number of bits.
 //!
 //! | rule | blanked |
 //! |---|---|
@@ -16,15 +16,15 @@
 //! | `regex:RE` | the match of RE or of its first group, in a head line, target or body |
 //! | `default` | the fields, names and shapes of [`secrets`]; user information in URLs; `bearer` |
 //!
-//! Names are found in every usual spelling. Bytes are searched in one of three ways: heads by line,
-//! contents as text, and bytes that are not known to be contents as text and for lines that look
-//! like header fields. Where it is unknown whether something is secret, it is blanked: bodies with
-//! a content coding, stated or not, if a rule concerns bodies; the rest of a body behind a gap; all
-//! of a direction that was joined in mid-stream, or lost its framing, up to the next message. A
-//! record is held back while it ends with the possible beginning of something secret, and with it
-//! later records of its connection. Held bytes have a bound, beyond which they are blanked.
+//! Names are found in every usual spelling. Bytes are searched in three ways: heads by line,
+//! contents as text, and all other bytes as text and for lines that look like header fields. Bytes
+//! that cannot be searched are blanked: bodies with a content coding, declared or not, if a rule
+//! applies to bodies; the rest of a body after a gap; all bytes of a direction that was joined in
+//! mid-stream, or lost its framing, up to the next message. A record is held back while it ends
+//! with the possible beginning of a secret, and with it later records of its connection. Held bytes
+//! have a bound, beyond which they are blanked.
 //!
-//! What this must not do: change what it does not blank, or hand on anything unsettled.
+//! The crate must not change bytes that it does not blank, and must not return unsettled bytes.
 
 #![forbid(unsafe_code)]
 

@@ -1,17 +1,17 @@
-//! Regular expressions over bytes that come in pieces.
+//! Regular expressions over bytes that arrive in pieces.
 //!
 //! A match may begin in one call and end in the next, so the possible beginning of a match is held
-//! back until it is settled. A DFA of the same expression decides: no match begins at a place once
+//! back until it is settled. A DFA of the same expression decides: no match begins at a place if
 //! the DFA that was started there is dead.
 //!
-//! Mostly nothing has begun. Where all matches begin with one of some literals, none of these is in
-//! the text, which takes little time for many bytes. Otherwise one comparison is enough: if nothing
+//! In most cases no match has begun. If all matches begin with a literal from a list, the text is
+//! searched for these literals, which is fast. Otherwise a single comparison is enough: if no match
 //! begins with the last byte, and the DFA that searches for a match anywhere is in the same state
-//! after the whole text as after that byte alone, then nothing has begun before it either. The
+//! after the entire text as after that byte alone, then no match has begun before it either. The
 //! same comparison finds the end of a match that is too long to be held ([`Tail`]).
 //!
-//! Each search examines a bounded number of places; beyond it a place counts as open, which holds
-//! more than necessary and never less.
+//! Each search examines a bounded number of places; beyond it a place counts as the beginning of a
+//! match, which holds more than necessary and never less.
 
 use std::ops::Range;
 
@@ -25,18 +25,17 @@ use regex_syntax::hir::literal::Extractor;
 
 use super::counts::Rule;
 
-/// How many places that look like the beginning of a match are examined one by one.
+/// The most places that are examined as possible beginnings of a match.
 const MAX_EXAMINED: usize = 16;
 
-/// How many steps of the DFA a search for the beginning of a match may take, in multiples of the
-/// text.
+/// The most steps of the DFA in a search for the beginning of a match, in multiples of the text.
 const MAX_STEPS: usize = 16;
 
-/// The largest automaton of an expression. Each repetition counts: an expression for 100,000 bytes
-/// of anything would take a step for each of them with every byte of the text.
+/// The largest automaton of an expression. Each repetition counts: an expression for 100,000
+/// arbitrary bytes would take a step for each of them with every byte of the text.
 const MAX_SIZE: usize = 256 << 10;
 
-/// A regular expression. Where it has a group, the match of the first group is blanked.
+/// A regular expression. If it has a group, the match of the first group is blanked.
 #[derive(Debug, Clone)]
 pub(super) struct Pattern {
     rule: Rule,
@@ -45,7 +44,7 @@ pub(super) struct Pattern {
     prefixes: Option<Prefixes>,
 }
 
-/// The literals of which one is at the beginning of each match.
+/// The literals with which all matches begin.
 #[derive(Debug, Clone)]
 struct Prefixes {
     finder: Prefilter,
@@ -53,7 +52,7 @@ struct Prefixes {
 }
 
 impl Prefixes {
-    /// `None` where there are no such literals, or too many.
+    /// Returns the literals, or `None` if there are no such literals, or too many.
     fn of(text: &str, syntax: &syntax::Config) -> Option<Self> {
         let mut literals = Extractor::new().extract(&syntax::parse_with(text, syntax).ok()?);
         literals.optimize_for_prefix_by_preference();
@@ -65,8 +64,8 @@ impl Prefixes {
 }
 
 impl Pattern {
-    /// Understands an expression in the syntax of Rust's `regex` crate, on bytes: `.` is any byte
-    /// but a line feed, and `\w` and the like are ASCII.
+    /// Parses an expression in the syntax of Rust's `regex` crate, on bytes: `.` is any byte but a
+    /// line feed, and `\w` and the like are ASCII.
     pub(super) fn new(rule: Rule, text: &str) -> Result<Self, String> {
         let syntax = syntax::Config::new().unicode(false).utf8(false);
         let why = |error: &dyn std::fmt::Display| {
@@ -83,7 +82,7 @@ impl Pattern {
                 ),
                 (None, None) => why(&error),
             })?;
-        // Failing beats clearing: what a cleared cache forgot cannot be compared.
+        // Failure is preferred to clearing: states from a cleared cache cannot be compared.
         let config = DFA::config()
             .match_kind(MatchKind::All)
             .minimum_cache_clear_count(Some(0))
@@ -98,22 +97,22 @@ impl Pattern {
     }
 }
 
-/// A pattern at work, and what its DFA has learnt.
+/// A pattern in use, and the cache of its DFA.
 #[derive(Debug)]
 pub(super) struct Live {
     pattern: Pattern,
     cache: Cache,
-    /// How many times the cache was emptied: states from before are void.
+    /// Number of times the cache was emptied: earlier states are invalid.
     resets: u64,
-    /// Steps that the search may still take.
+    /// Remaining steps of the search.
     steps: usize,
 }
 
-/// A match that is too long to be held: its bytes are blanked until it is over.
+/// A match that is too long to be held: its bytes are blanked up to its end.
 #[derive(Debug)]
 pub(super) struct Tail {
-    /// The DFA that searches for a match anywhere; `None` where its state was lost, so that
-    /// everything is blanked.
+    /// The DFA that searches for a match anywhere; `None` if its state was lost, so that everything
+    /// is blanked.
     state: Option<LazyStateID>,
     resets: u64,
 }
@@ -124,17 +123,17 @@ impl Live {
         Self { pattern, cache, resets: 0, steps: 0 }
     }
 
-    /// The rule that it belongs to.
+    /// Returns the rule of the pattern.
     pub(super) fn rule(&self) -> Rule {
         self.pattern.rule
     }
 
-    /// What is to be blanked in a text that is there as a whole.
+    /// Returns the ranges to blank in a complete text.
     pub(super) fn find(&self, text: &[u8]) -> impl Iterator<Item = Range<usize>> {
         self.matches(text, 0).into_iter().map(|(_, part)| part)
     }
 
-    /// Matches in a text from a place on, and what is to be blanked of each.
+    /// Returns the matches in a text from a place on, with the range to blank of each.
     pub(super) fn matches(&self, text: &[u8], from: usize) -> Vec<(Range<usize>, Range<usize>)> {
         let regex = &self.pattern.regex;
         let groups = regex.group_info().group_len(regex_automata::PatternID::ZERO);
@@ -147,8 +146,8 @@ impl Live {
         spans.filter(|(all, _)| !all.is_empty()).collect()
     }
 
-    /// The first place at or after `from` that may be the beginning of a match which goes on behind
-    /// the end of `text`.
+    /// Returns the first place at or after `from` that may be the beginning of a match that
+    /// continues beyond the end of `text`.
     pub(super) fn first_open(&mut self, text: &[u8], from: usize) -> usize {
         if from >= text.len() {
             return text.len();
@@ -167,15 +166,15 @@ impl Live {
         (from..text.len()).find(|&at| self.is_open(text, at)).unwrap_or(text.len())
     }
 
-    /// Begins to follow a match that began at `from` or behind it.
+    /// Begins to follow a match that began at or after `from`.
     pub(super) fn tail(&mut self, text: &[u8], from: usize) -> Tail {
         self.steps = usize::MAX;
         let state = self.state(text, from, false);
         Tail { state, resets: self.resets }
     }
 
-    /// Follows it through the text from a place on. Returns the place behind it, and whether it is
-    /// over there.
+    /// Follows the match through the text from a place on. Returns the place after it, and whether
+    /// the match ended there.
     pub(super) fn follow(&mut self, tail: &mut Tail, text: &[u8], from: usize) -> (usize, bool) {
         for at in from..text.len() {
             if tail.resets != self.resets {
@@ -202,7 +201,7 @@ impl Live {
         self.resets += 1;
     }
 
-    /// The same by the literals that matches begin with; `None` where these do not tell.
+    /// Finds the first such place by the literals of the pattern; `None` if they do not decide.
     fn first_open_prefix(&mut self, text: &[u8], from: usize) -> Option<usize> {
         let Prefixes { finder, longest } = self.pattern.prefixes.clone()?;
         // From here on only a part of a literal may be there.
@@ -222,7 +221,8 @@ impl Live {
         None
     }
 
-    /// A match that begins here can continue behind the end. Unknown counts as open.
+    /// Returns whether a match from here can continue beyond the end. An unknown result counts as
+    /// true.
     fn is_open(&mut self, text: &[u8], at: usize) -> bool {
         if self.steps == 0 {
             return true;
@@ -230,7 +230,7 @@ impl Live {
         self.state(text, at, true).is_none_or(|state| !state.is_dead())
     }
 
-    /// Where the DFA is at the end of the text; `None` where that cannot be told.
+    /// Returns the state of the DFA at the end of the text; `None` if it cannot be determined.
     fn state(&mut self, text: &[u8], at: usize, anchored: bool) -> Option<LazyStateID> {
         let state = self.run(text, at, anchored);
         if state.is_none() {

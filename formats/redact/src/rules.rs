@@ -1,4 +1,4 @@
-//! What is to be redacted, as users say it.
+//! The rules of a redaction, parsed from the texts that users write.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,18 +8,19 @@ use super::header_name::header_name;
 use super::patterns::Pattern;
 use super::secrets;
 
-/// What separates a scheme from its credentials, in any spelling. A folded header field counts.
+/// The characters between a scheme and its credentials, in any spelling. A folded header field
+/// counts.
 macro_rules! space {
     () => {
         r#"(?:[\s:="'`\\]|\+|%(?:25)*(?:0[9ad]|2[027b]|3[ad])|\\u00(?:2[027]|3[ad]))+"#
     };
 }
 
-/// `Bearer` and a token (RFC 6750), wherever they are. More than the token's own alphabet is taken,
-/// since not all keep to it. The word itself is no token: some write it twice.
+/// `Bearer` and a token (RFC 6750), anywhere. More than the token's own alphabet is included, since
+/// some tokens violate it. The word itself is not a token: some programs write it twice.
 const BEARER: &str = concat!(r"(?i)\b(?:bearer", space!(), r#")+([^\s"'<>\\&,;]+)"#);
 
-/// `Basic` and what holds user and password (RFC 7617).
+/// `Basic` and the encoded user and password (RFC 7617).
 const BASIC: &str = concat!(r"(?i)\b(?:basic", space!(), r")+([a-z0-9+/=_%-]{4,})");
 
 /// A private key (RFC 7468), up to its last line.
@@ -31,30 +32,30 @@ const USER_INFO: &str = concat!(
     r"(?:@|(?i:%(?:25)*40|\\u0040))",
 );
 
-/// User information in the line of a Host field that is not known to be one.
+/// User information in a line that may be a Host field.
 const HOST_INFO: &str = r#"(?i:\bhost:[ \t]*)([^\s/?#"'<>\\@]+)@"#;
 
-/// Rules for a redaction; empty, nothing is redacted.
+/// Rules for a redaction; an empty set redacts nothing.
 ///
-/// Names match whatever their case. Made of texts such as `header:x-secret`; [`Self::add`] joins
-/// several.
+/// Names match in upper and lower case. Rules are parsed from texts such as `header:x-secret`;
+/// [`Self::add`] combines several.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
-    /// As they are stated in the file.
+    /// The texts that are written to the file.
     stated: Vec<String>,
-    /// In lower case, as all names.
+    /// In lower case, like all names.
     pub(super) headers: Vec<String>,
     pub(super) cookies: Vec<String>,
     pub(super) query: Vec<String>,
     pub(super) form: Vec<String>,
     pub(super) json: Vec<String>,
-    /// Names and places of secrets that every capture may have; see [`super::secrets`].
+    /// Includes names and places of secrets that every capture may have; see [`super::secrets`].
     pub(super) builtin: bool,
     pub(super) patterns: Vec<Pattern>,
 }
 
 impl Rules {
-    /// Adds the rules of another one.
+    /// Adds the rules of another set.
     pub fn add(&mut self, other: Self) {
         self.stated.extend(other.stated);
         self.headers.extend(other.headers);
@@ -66,51 +67,51 @@ impl Rules {
         self.patterns.extend(other.patterns);
     }
 
-    /// The rules as they are stated in a redacted file. A regular expression of the user's is not
-    /// shown: it may spell out the very secret.
+    /// Returns the rules as written to a redacted file. A regular expression of the user is not
+    /// shown: it may contain the very secret.
     pub fn stated(&self) -> &[String] {
         &self.stated
     }
 
-    /// There is none.
+    /// Returns whether there are no rules.
     pub fn is_empty(&self) -> bool {
         self.stated.is_empty()
     }
 
-    /// Some rule concerns contents, and not only heads.
+    /// Returns whether a rule applies to contents, and not only to heads.
     pub(super) fn concerns_bodies(&self) -> bool {
         self.names_json() || self.names_pairs() || !self.patterns.is_empty()
     }
 
-    /// Some rule names fields of JSON.
+    /// Returns whether a rule names fields of JSON.
     pub(super) fn names_json(&self) -> bool {
         !self.json.is_empty()
     }
 
-    /// Some rule names fields of queries or forms.
+    /// Returns whether a rule names fields of queries or forms.
     pub(super) fn names_pairs(&self) -> bool {
         self.builtin || !self.query.is_empty() || !self.form.is_empty()
     }
 
-    /// The header field is secret. The name is folded; see [`header_name`].
+    /// Returns whether the header field is secret. The name is folded; see [`header_name`].
     pub(super) fn is_header(&self, name: &[u8]) -> bool {
         self.headers.iter().any(|known| known.as_bytes() == name)
             || (self.builtin && secrets::HEADERS.iter().any(|known| known.as_bytes() == name))
     }
 
-    /// The field of a query or form is secret. The name is decoded.
+    /// Returns whether the field of a query or form is secret. The name is decoded.
     pub(super) fn is_pair(&self, name: &[u8]) -> bool {
         is_one_of(&self.query, name)
             || is_one_of(&self.form, name)
             || (self.builtin && secrets::is_secret_name(name))
     }
 
-    /// The field of JSON is secret. The name is decoded.
+    /// Returns whether the field of JSON is secret. The name is decoded.
     pub(super) fn is_json(&self, name: &[u8]) -> bool {
         is_one_of(&self.json, name)
     }
 
-    /// The cookie is secret. The name is decoded.
+    /// Returns whether the cookie is secret. The name is decoded.
     pub(super) fn is_cookie(&self, name: &[u8]) -> bool {
         is_one_of(&self.cookies, name)
     }
@@ -121,8 +122,8 @@ impl Rules {
     }
 }
 
-/// The name, or a part of it between brackets and dots (`user[password]`, `a.password[]`), is one
-/// of these. `+` stands for a space.
+/// Returns whether `names` contains the name, or a part of it between brackets and dots
+/// (`user[password]`, `a.password[]`). `+` is a space.
 fn is_one_of(names: &[String], name: &[u8]) -> bool {
     if names.is_empty() {
         return false;
@@ -186,7 +187,7 @@ impl FromStr for Rules {
     }
 }
 
-/// A rule that is none: what is wrong, and what is allowed.
+/// The error of an invalid rule, with the valid forms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error(String);
 

@@ -1,10 +1,10 @@
-//! One text that comes in pieces, searched for secrets by name ([`super::finder`]) and by pattern
+//! Searches a text that arrives in pieces, for secrets by name ([`super::finder`]) and by pattern
 //! ([`super::patterns`]).
 //!
-//! The text is kept here as it was, without NUL bytes, so that UTF-16 is searched like ASCII, and
-//! with as much of its settled part as a name takes. A value may begin in one piece and end in the
-//! next; what may be the beginning of one is held back until it is settled. Bytes are only held up
-//! to [`MAX_OPEN`], beyond which they are blanked up to the end of what was open.
+//! The text is kept here unchanged but without NUL bytes, so that UTF-16 is searched like ASCII,
+//! and with as much of its settled part as a name needs. A value may begin in one piece and end in
+//! the next; the possible beginning of a value is held back until it is settled. Bytes are only
+//! held up to [`MAX_OPEN`], beyond which they are blanked up to the end of the unfinished value.
 
 use std::ops::Range;
 
@@ -13,56 +13,56 @@ use super::finder::{Blank, CONTEXT, Finder, Look};
 use super::patterns::{Live, Tail};
 use super::window::{Engine, Window};
 
-/// The most that is held for a pattern that has begun.
+/// The most bytes held for a match that has begun.
 const MAX_OPEN: usize = 64 << 10;
 
-/// Settled text is dropped once so much of it has gathered.
+/// Settled text is dropped when it reaches this length.
 const SLACK: usize = 4096;
 
-/// How compressed contents begin: gzip (RFC 1952), zstd (RFC 8878), and zlib (RFC 1950) at its
-/// usual levels.
+/// The first bytes of compressed contents: gzip (RFC 1952), zstd (RFC 8878), and zlib (RFC 1950) at
+/// its usual levels.
 const MAGIC: [&[u8]; 6] =
     [b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda"];
 
 /// The longest of these.
 const MAX_MAGIC: usize = 4;
 
-/// What kind of text it is.
+/// The kind of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Text {
     pub(super) place: Place,
     /// A form, which begins with a name.
     pub(super) form: bool,
-    /// Not known to be the contents of a message.
+    /// Possibly not the contents of a message.
     pub(super) unsure: bool,
 }
 
-/// Searches one text for secrets, piece by piece.
+/// Searches a text for secrets, piece by piece.
 #[derive(Debug)]
 pub(super) struct Search {
     kind: Text,
     text: Vec<u8>,
-    /// How many of the first bytes are settled.
+    /// Number of settled bytes at the beginning.
     settled: usize,
-    /// Whether the text is compressed is decided.
+    /// The test for compression is complete.
     judged: bool,
-    /// Where in the stream parts of `text` are: place in it, place in the stream.
+    /// The places of the parts of `text`: place in the text, place in the stream.
     pieces: Vec<(usize, u64)>,
     finder: Finder,
-    /// For each pattern, how far it came.
+    /// Progress of each pattern.
     scans: Vec<Scan>,
     blanks: Vec<Blank>,
 }
 
-/// How far the search for one pattern came.
+/// Progress of the search for a pattern.
 #[derive(Debug, Default)]
 struct Scan {
-    /// Up to here all is decided.
+    /// Place before which all matches are decided.
     from: usize,
-    /// Nothing is searched before the text has this length: a match is open, and to search again
+    /// Nothing is searched before the text has this length: a match is unfinished, and a new search
     /// for every byte would take quadratic time.
     again: usize,
-    /// A match is open that exceeds what is held.
+    /// An unfinished match that is longer than the limit of held bytes.
     tail: Option<Tail>,
 }
 
@@ -80,19 +80,19 @@ impl Search {
         }
     }
 
-    /// The next bytes.
+    /// Processes the next bytes.
     pub(super) fn data(&mut self, window: &mut Window, range: Range<u64>, engine: &mut Engine) {
         self.push(window.get(range.clone()), range.start);
         self.settle(window, engine, false);
     }
 
-    /// Nothing follows.
+    /// Processes the end.
     pub(super) fn finish(&mut self, window: &mut Window, engine: &mut Engine) {
         self.settle(window, engine, true);
         *self = Self::new(self.kind);
     }
 
-    /// See [`Text::unsure`].
+    /// Returns [`Text::unsure`].
     pub(super) fn is_unsure(&self) -> bool {
         self.kind.unsure
     }
@@ -101,13 +101,13 @@ impl Search {
         self.kind.place
     }
 
-    /// Where in the stream the first byte is that is held back.
+    /// Returns the place in the stream of the first byte that is held back.
     pub(super) fn held_from(&self) -> Option<u64> {
         let held = self.places(self.settled..self.text.len()).next();
         held.map(|range| range.start)
     }
 
-    /// More is held than may be: all of it is blanked, and what is open stays open.
+    /// Blanks all held bytes, which exceed the limit; unfinished values stay unfinished.
     pub(super) fn give_up(&mut self, window: &mut Window, engine: &mut Engine) {
         let held: Vec<_> = self.places(self.settled..self.text.len()).collect();
         for range in held {
@@ -126,7 +126,7 @@ impl Search {
         self.forget(end);
     }
 
-    /// Bytes are missing here: the rest of the line may be the rest of a secret.
+    /// Processes missing bytes: the rest of the line may be the rest of a secret.
     pub(super) fn gap(&mut self, window: &mut Window, engine: &mut Engine) {
         self.give_up(window, engine);
         self.finder.gap();
@@ -183,8 +183,8 @@ impl Search {
         self.forget(settled);
     }
 
-    /// Finds out whether the text is compressed without a statement about it. Returns whether that
-    /// is known.
+    /// Tests whether the text is compressed without a declaration. Returns whether the result is
+    /// final.
     fn judge(&mut self, engine: &Engine, last: bool) -> bool {
         let head = &self.text[..self.text.len().min(MAX_MAGIC)];
         let may_be = |magic: &&[u8]| magic.starts_with(head) && head.len() < magic.len();
@@ -199,7 +199,7 @@ impl Search {
         true
     }
 
-    /// All before `open` is settled.
+    /// Drops text before `open`, which is settled.
     fn forget(&mut self, open: usize) {
         self.settled = open;
         let keep = open.min(self.finder.cursor()).saturating_sub(CONTEXT);
@@ -221,7 +221,7 @@ impl Search {
         }
     }
 
-    /// Where a part of `text` is in the stream.
+    /// Returns the places in the stream of a part of `text`.
     fn places(&self, range: Range<usize>) -> impl Iterator<Item = Range<u64>> {
         let first = self.pieces.partition_point(|&(start, _)| start <= range.start);
         let pieces = &self.pieces[first.saturating_sub(1)..];
@@ -239,7 +239,7 @@ impl Search {
 }
 
 impl Scan {
-    /// Hands all that can be found to `blank`. Returns the place before which all is decided.
+    /// Passes all findings to `blank`. Returns the place before which all is decided.
     fn search(
         &mut self,
         live: &mut Live,

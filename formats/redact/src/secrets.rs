@@ -1,4 +1,4 @@
-//! Secrets by name and by shape: the one list that redaction and `sslanalyze check` share.
+//! Secrets by name and by shape: the list that redaction and `sslanalyze check` share.
 //!
 //! Names are folded before they are compared: case, `-`, `_` and brackets do not count, so that
 //! `X-Api-Key`, `api_key` and `auth[apiKey]` are found alike.
@@ -94,10 +94,10 @@ const NAMES: [&str; 12] = [
     "amzsignature",
 ];
 
-/// Names that hold secrets only as a whole.
+/// Names that denote secrets only if the entire name matches.
 const WHOLE_NAMES: [&str; 8] = ["pwd", "pass", "auth", "jwt", "sig", "sid", "otp", "bearer"];
 
-/// Names that contain one of [`NAMES`] and hold no secret.
+/// Names that contain an entry of [`NAMES`] and denote no secret.
 const HARMLESS: [&str; 4] = ["pagetoken", "nextpagetoken", "tokentype", "continuationtoken"];
 
 /// Shapes of tokens, as regular expressions: JWT (RFC 7519), GitHub, AWS, Slack, Stripe, GitLab and
@@ -112,15 +112,15 @@ pub const TOKENS: [&str; 7] = [
     r"AIza[0-9A-Za-z_-]{35}",
 ];
 
-/// The longest name that is compared, folded.
+/// The longest folded name that is compared.
 const MAX_NAME: usize = 64;
 
-/// A query or form field of this name holds a secret.
+/// Returns whether a query or form field of this name is a secret.
 pub fn is_secret_name(name: &[u8]) -> bool {
     let mut folded = [0; MAX_NAME];
     let mut len = 0;
     for octet in name.iter().filter(|octet| octet.is_ascii_alphanumeric()) {
-        // The last parts of a longer name count.
+        // For a longer name the last part is compared.
         if len == MAX_NAME {
             folded.rotate_left(1);
             len -= 1;
@@ -140,7 +140,7 @@ pub fn is_secret_name(name: &[u8]) -> bool {
         && (WHOLE_NAMES.iter().any(|known| is(known) || is_last(known)) || NAMES.iter().any(holds))
 }
 
-/// The part of an authority behind its user information.
+/// Returns the part of an authority after its user information.
 pub fn without_userinfo(authority: &str) -> &str {
     authority.rsplit_once('@').map_or(authority, |(_, host)| host)
 }

@@ -1,7 +1,7 @@
-//! One direction of a web socket (RFC 6455 section 5): the payload of each frame is looked through
-//! as a text of its own, without its mask.
+//! One direction of a WebSocket (RFC 6455 section 5): the payload of each frame is searched as a
+//! separate text, without its mask.
 //!
-//! What cannot be looked through is blanked: compressed messages (RFC 7692), parts of messages,
+//! Payloads that cannot be searched are blanked: compressed messages (RFC 7692), parts of messages,
 //! and frames that are too long to be held.
 
 use sslrec_wire::websocket::{self as wire, Head};
@@ -14,15 +14,15 @@ use super::window::{Engine, FILL, Window};
 /// The longest frame that is held.
 const MAX_FRAME: u64 = 256 << 10;
 
-/// One direction of a web socket.
+/// One direction of a WebSocket.
 #[derive(Debug, Default)]
 pub(super) struct WebSocket {
-    /// What is left of a frame that is blanked, its mask, and how far that has got.
+    /// The rest of a frame that is blanked, its mask, and the position in the mask.
     blanking: Option<(u64, [u8; 4], usize)>,
 }
 
 impl WebSocket {
-    /// Reads what can be read from `at` on.
+    /// Reads as far as possible from `at`.
     pub(super) fn step(&mut self, window: &mut Window, at: &mut u64, engine: &mut Engine) -> Step {
         let available = window.end() - *at;
         if available == 0 {
@@ -41,7 +41,7 @@ impl WebSocket {
         let bytes = window.from(*at);
         let head_len = wire::head_len(bytes);
         let Some(head) = bytes.get(..head_len) else { return Step::Wait };
-        // A length that no frame has: nothing that follows can be read.
+        // An invalid length: no byte after it can be read.
         let Some(head) = wire::head(head) else { return Step::Lost };
         let payload = *at + head_len as u64;
         let key = head.mask.unwrap_or_default();
@@ -65,12 +65,12 @@ impl WebSocket {
     }
 }
 
-/// A message, or a control frame, as a whole and not compressed.
+/// Returns whether the frame is an uncompressed control frame or a complete message.
 fn is_searchable(head: &Head) -> bool {
     head.fin && !head.rsv1 && !head.rsv23 && head.opcode != 0
 }
 
-/// Puts a mask on, or takes it off (section 5.3).
+/// Applies or removes a mask (section 5.3).
 fn mask(bytes: &mut [u8], mask: [u8; 4]) {
     bytes.iter_mut().zip(mask.iter().cycle()).for_each(|(octet, key)| *octet ^= key);
 }

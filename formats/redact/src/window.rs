@@ -1,4 +1,4 @@
-//! The bytes of one direction that are not handed on yet, and the rules at work on them.
+//! The bytes of a direction that were not returned yet, and the rules in use.
 
 use std::ops::Range;
 
@@ -6,19 +6,19 @@ use super::counts::{Counts, Place, Rule};
 use super::patterns::Live;
 use super::rules::Rules;
 
-/// What stands in place of a secret.
+/// The octet that replaces secrets.
 pub(super) const FILL: u8 = b'*';
 
-/// Bytes by their places in the stream.
+/// Bytes, addressed by their places in the stream.
 #[derive(Debug, Default)]
 pub(super) struct Window {
     bytes: Vec<u8>,
-    /// Place of the first of them.
+    /// Place of the first byte.
     base: u64,
 }
 
 impl Window {
-    /// Place behind the last byte.
+    /// Returns the place after the last byte.
     pub(super) fn end(&self) -> u64 {
         self.base + self.bytes.len() as u64
     }
@@ -27,7 +27,7 @@ impl Window {
         self.bytes.len()
     }
 
-    /// Bytes that it takes.
+    /// Returns the bytes of memory in use.
     pub(super) fn memory(&self) -> usize {
         self.bytes.capacity()
     }
@@ -36,21 +36,21 @@ impl Window {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Takes the first bytes off.
+    /// Removes the first bytes.
     pub(super) fn forget(&mut self, len: usize) {
         self.bytes.drain(..len);
         self.base += len as u64;
         self.let_go();
     }
 
-    /// Nothing is held; what comes next stands there.
+    /// Moves the empty window to the place of the next byte.
     pub(super) fn move_to(&mut self, base: u64) {
         self.bytes.clear();
         self.base = base;
         self.let_go();
     }
 
-    /// Most connections hold nothing most of the time; then they are not to keep the memory either.
+    /// Frees the memory: most connections hold no bytes most of the time.
     fn let_go(&mut self) {
         if self.bytes.len() < self.bytes.capacity() / 4 {
             self.bytes.shrink_to_fit();
@@ -61,7 +61,7 @@ impl Window {
         &self.bytes[..len.min(self.bytes.len())]
     }
 
-    /// What there is from a place on.
+    /// Returns the bytes from a place on.
     pub(super) fn from(&self, at: u64) -> &[u8] {
         &self.bytes[self.index(at)..]
     }
@@ -79,13 +79,13 @@ impl Window {
         self.get_mut(range).fill(FILL);
     }
 
-    /// Index of a place; what lies outside is taken for the nearer end.
+    /// Returns the index of a place; a place outside the window becomes the nearer end.
     fn index(&self, at: u64) -> usize {
         usize::try_from(at.saturating_sub(self.base)).unwrap_or(usize::MAX).min(self.bytes.len())
     }
 }
 
-/// The rules, what their patterns have learnt, and what was blanked.
+/// The rules, the caches of their patterns, and the counts of blanked values.
 #[derive(Debug)]
 pub(super) struct Engine {
     pub(super) rules: Rules,
