@@ -1,4 +1,4 @@
-//! Where a capture is written, and in which format.
+//! The destination of a capture, and its format.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ impl FromStr for Destination {
     }
 }
 
-/// The name on the command line.
+/// Writes the name on the command line.
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,8 +1,8 @@
-//! How records go into a file and come out of one, whichever the format.
+//! Writing records to a file and reading them from a file, in any format.
 
 use crate::record::{CaptureInfo, Record};
 
-/// What can go wrong with a capture file.
+/// Errors of reading and writing capture files.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The operating system refused to read or write.
@@ -13,42 +13,41 @@ pub enum Error {
     Foreign {
         /// Format that was expected.
         expected: &'static str,
-        /// What stood there instead.
+        /// A description of the bytes found instead.
         reason: String,
     },
-    /// The file breaks off or contradicts itself. All records before this place were good.
+    /// The file is truncated or contradicts itself. All records before this place were valid.
     #[error("damaged at byte {offset}: {reason}")]
     Damaged {
         /// Place in the file (not in its decompressed contents) where the damage begins.
         offset: u64,
-        /// What was found.
+        /// A description of the damage.
         reason: String,
     },
 }
 
-/// Takes the records of a capture, in order, and makes a file of them.
+/// Writes the records of a capture to a file, in order.
 pub trait RecordWriter {
-    /// Adds one record. It may stay in a buffer until [`Self::flush`].
+    /// Adds a record, which may stay in a buffer until [`Self::flush`].
     fn write(&mut self, record: &Record<'_>) -> Result<(), Error>;
 
-    /// Hands everything written so far to the operating system, so that it can be read even if
+    /// Passes everything written so far to the operating system, so that it can be read even if
     /// this process is killed now.
     ///
-    /// The pcapng writer keeps back connections that have done nothing but their handshake, since
-    /// it is not settled which end of them is to be shown. They come with their first data, gap or
-    /// close.
+    /// The pcapng writer keeps back connections without an event after their handshake, since the
+    /// end to show is undecided. They are written with their first data, gap or close.
     fn flush(&mut self) -> Result<(), Error>;
 
     /// Completes the file. Nothing may be written afterwards.
     fn finish(&mut self) -> Result<(), Error>;
 }
 
-/// Gives the records of a capture back, in order.
+/// Returns the records of a capture, in order.
 pub trait RecordReader {
-    /// What holds for the whole capture.
+    /// Returns the properties of the entire capture.
     fn info(&self) -> &CaptureInfo;
 
-    /// The next record, or `None` at the end of the file.
+    /// Returns the next record, or `None` at the end of the file.
     ///
     /// # Errors
     /// After an error every further call returns `None`.

@@ -1,8 +1,8 @@
-//! The capture model of sslrec and the two files that hold it.
+//! The capture model of sslrec and its two file formats.
 //!
-//! [`record`] is the model. [`rawlog`] writes and reads the raw log, which holds everything the
-//! recorder saw; [`pcapng`] writes and reads the view of it that opens in Wireshark. Both files
-//! are specified to the byte in `FORMAT.md` beside this crate.
+//! [`record`] is the model. [`rawlog`] writes and reads the raw log, which contains everything the
+//! recorder saw; [`pcapng`] writes and reads the form that Wireshark opens. Both formats are
+//! specified to the byte in `FORMAT.md` beside this crate.
 
 #![forbid(unsafe_code)]
 

@@ -1,22 +1,22 @@
-//! Which end of a connection is shown when both of its ends were recorded.
+//! Choice of the end to show when both ends of a connection were recorded.
 //!
-//! Over loopback, or between two containers of one host, a capture holds the same bytes twice: once
-//! as the client saw them and once as the server did. Such a pair is shown once, from the client's
-//! end: this one is the *primary*, the other its *shadow*. The pcapng writer leaves shadows out,
-//! and the analyzer must leave the same ones out when it reads a raw log; so the rule stands here,
-//! once, and depends on nothing but the records and their order.
+//! Over loopback, or between two containers of one host, a capture contains the same bytes twice:
+//! as the client saw them and as the server did. Such a pair is shown once, from the client's end:
+//! this end is the *primary*, the other its *shadow*. The pcapng writer leaves shadows out, and the
+//! analyzer must leave the same ends out when it reads a raw log; so the rule is implemented here,
+//! once, and depends only on the records and their order.
 //!
 //! The rule: when both addresses of a connection become known and it has no peer yet, it is paired
 //! with the oldest live connection without a peer whose addresses are the mirror image and whose
-//! role is not the same known role; one that has started comes after all that have not. Oldest
-//! first matters: TLS inside TLS puts two connections on one pair of addresses, and the k-th at one
-//! end belongs to the k-th at the other.
+//! role is not the same known role; ends that have started come after all others. The order by age
+//! matters: TLS inside TLS puts two connections on a pair of addresses, and the k-th at one end
+//! belongs to the k-th at the other.
 //!
 //! A client whose beginning was recorded is never paired with an end that had started before the
-//! client was described. That end is a stale one, whose program never released it, on a port that
-//! is in use again: no server carries data before its client's handshake has ended, 0.5-RTT data
-//! (RFC 8446 section 2) apart. The reverse does not hold, since in TLS 1.3 a client may carry data
-//! before the server's handshake has ended.
+//! client was described. That end is stale: its program never released it, and the port is in use
+//! again. No server carries data before its client's handshake has ended, 0.5-RTT data (RFC 8446
+//! section 2) apart. The reverse does not hold, since in TLS 1.3 a client may carry data before the
+//! server's handshake has ended.
 //!
 //! | started when the pair is found | primary |
 //! |---|---|
@@ -24,15 +24,15 @@
 //! | the server's end only | the server's end: a file may already hold its bytes |
 //! | both | no pair; each is shown |
 //!
-//! An end has *started* with its first `Data` or `Gap`. Where neither role is known, the end that
-//! was described first stands in for the client's; where one is known, the other follows from it.
+//! An end has *started* with its first `Data` or `Gap`. If both roles are unknown, the end that was
+//! described first takes the place of the client; if one role is known, the other follows from it.
 //!
 //! When the addresses or the role of an end change while neither end has started, the pair is
 //! dissolved and both are matched again.
 //!
-//! A limit: the primary is chosen before there are bytes to judge by. If its calls are then made
-//! where nothing is recorded (by a process that it handed the socket to, say), it never shows any,
-//! and those of its shadow are not shown. The raw log has them.
+//! A limit: the primary is chosen before there are bytes to decide by. If its calls are then made
+//! where nothing is recorded (for example by a process that received the socket), it never shows
+//! any bytes, and the bytes of its shadow are not shown. The raw log has them.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -44,7 +44,7 @@ use crate::record::{Connection, Record, Role};
 /// Local and remote address of one end.
 type Addresses = (SocketAddr, SocketAddr);
 
-/// Finds the two ends of one connection among the records of a capture.
+/// Finds the two ends of a connection among the records of a capture.
 ///
 /// Memory is bounded by the number of live connections.
 #[derive(Debug, Default)]
@@ -58,16 +58,16 @@ pub struct Pairing {
     closed_shadow: Option<u64>,
 }
 
-/// What is known of one live connection.
+/// The state of a live connection.
 #[derive(Debug)]
 struct End {
     role: Role,
     addresses: Option<Addresses>,
-    /// How many were described before this one.
+    /// Number of ends that were described before this end.
     order: u64,
     /// The recording began after the connection did.
     joined: bool,
-    /// How many had been described when this one started.
+    /// Number of ends that had been described when this end started.
     started: Option<u64>,
     peer: Option<u64>,
     shadow: bool,
@@ -78,7 +78,8 @@ impl End {
         self.started.is_some()
     }
 
-    /// This is a client from its beginning on, and the other end had started before.
+    /// Returns whether this is a client from its beginning on, and the other end had started
+    /// before.
     fn is_too_young_for(&self, other: &End) -> bool {
         let is_fresh_client = self.role == Role::Client && !self.joined;
         is_fresh_client && other.started.is_some_and(|described| described <= self.order)
@@ -86,13 +87,13 @@ impl End {
 }
 
 impl Pairing {
-    /// Nothing observed yet.
+    /// Returns a pairing without records.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes note of a record. Call this for every record of a capture, in order, and ask about
-    /// the record's connection afterwards.
+    /// Reads a record. Call this for every record of a capture, in order, and query the record's
+    /// connection afterwards.
     pub fn observe(&mut self, record: &Record<'_>) {
         self.closed_shadow = None;
         match record {
@@ -108,16 +109,17 @@ impl Pairing {
         }
     }
 
-    /// This connection is the other end of one that is shown, and should not be shown itself.
+    /// Returns whether this connection is the other end of a shown connection, and should not be
+    /// shown itself.
     ///
-    /// The answer for a connection can change until its own or its peer's first `Data` or `Gap` was
-    /// observed. From its own first on it never changes. After a connection's `Close` it holds
+    /// The result for a connection can change until its own or its peer's first `Data` or `Gap` was
+    /// observed. From its own first on it never changes. After a connection's `Close` it is valid
     /// until the next record is observed.
     pub fn is_shadow(&self, conn: u64) -> bool {
         self.closed_shadow == Some(conn) || self.live.get(&conn).is_some_and(|end| end.shadow)
     }
 
-    /// The other end of this live connection, which may have closed already.
+    /// Returns the other end of this live connection, which may have closed already.
     pub fn peer(&self, conn: u64) -> Option<u64> {
         self.live.get(&conn)?.peer
     }
@@ -161,12 +163,12 @@ impl Pairing {
         self.find_peer(conn);
     }
 
-    /// Live, and not started.
+    /// Returns whether the connection is live, and not started.
     fn is_idle(&self, conn: u64) -> bool {
         self.live.get(&conn).is_some_and(|end| !end.has_started())
     }
 
-    /// Makes a pair two ends that wait for a peer again.
+    /// Dissolves a pair into two ends that wait for a peer again.
     fn dissolve(&mut self, conn: u64, peer: u64) {
         for one in [conn, peer] {
             let Some(end) = self.live.get_mut(&one) else { continue };
@@ -177,7 +179,7 @@ impl Pairing {
         }
     }
 
-    /// Gives an end that waits for a peer other addresses.
+    /// Changes the addresses of an end that waits for a peer.
     fn readdress(&mut self, conn: u64, addresses: Option<Addresses>) {
         let Some(end) = self.live.get_mut(&conn) else { return };
         if let Some(before) = std::mem::replace(&mut end.addresses, addresses) {
@@ -188,7 +190,7 @@ impl Pairing {
         }
     }
 
-    /// Adds an end to those that wait for a peer, in the order of their description.
+    /// Adds an end to the waiting ends, in the order of their description.
     fn await_peer(&mut self, conn: u64, addresses: Addresses) {
         let order = |conn: &u64| self.live.get(conn).map(|end| end.order);
         let waiting = self.unpaired.entry(addresses).or_default();
@@ -196,7 +198,7 @@ impl Pairing {
         waiting.insert(place, conn);
     }
 
-    /// Pairs `conn` with the best fitting end, if it has no peer and there is one.
+    /// Pairs `conn` with the best fitting end, if it has no peer and there is such an end.
     fn find_peer(&mut self, conn: u64) {
         let Some(end) = self.live.get(&conn).filter(|end| end.peer.is_none()) else { return };
         let Some((local, remote)) = end.addresses else { return };
@@ -222,14 +224,14 @@ impl Pairing {
     fn remove(&mut self, conn: u64) {
         let Some(end) = self.live.remove(&conn) else { return };
         self.closed_shadow = end.shadow.then_some(conn);
-        // A peer stays what it was, primary or shadow, and is not paired again: a later connection
-        // on the same addresses is another connection.
+        // A peer remains primary or shadow, and is not paired again: a later connection on the same
+        // addresses is another connection.
         if let (None, Some(addresses)) = (end.peer, end.addresses) {
             self.withdraw(conn, addresses);
         }
     }
 
-    /// Takes `conn` out of those that wait for a peer.
+    /// Removes `conn` from the waiting ends.
     fn withdraw(&mut self, conn: u64, addresses: Addresses) {
         if let Some(waiting) = self.unpaired.get_mut(&addresses) {
             waiting.retain(|c| *c != conn);
@@ -240,7 +242,8 @@ impl Pairing {
     }
 }
 
-/// The roles and ages of two ends allow them to be one connection, and not both are in use already.
+/// Returns whether two ends can be one connection by their roles and ages, and not both have
+/// started.
 fn can_pair(a: &End, b: &End) -> bool {
     let differ_in_role = a.role != b.role || a.role == Role::Unknown;
     let one_is_idle = !a.has_started() || !b.has_started();
@@ -248,7 +251,7 @@ fn can_pair(a: &End, b: &End) -> bool {
     differ_in_role && one_is_idle && !one_is_stale
 }
 
-/// Of the pair (`a`, `b`), `a` is the primary.
+/// Returns whether `a` is the primary of the pair (`a`, `b`).
 fn conn_is_primary(a: &End, b: &End) -> bool {
     let a_is_client = match (a.role, b.role) {
         (Role::Client, _) | (_, Role::Server) => true,

@@ -1,28 +1,27 @@
-//! The one model of a capture: what the recorder produces, what both file formats hold, and what
-//! the analyzer consumes.
+//! The model of a capture: produced by the recorder, stored in both file formats, and read by the
+//! analyzer.
 //!
-//! A capture is a sequence of [`Record`]s. Anything that is not known is `None` or an `Unknown`
-//! variant; nothing here is guessed. Bytes that are missing are never silent: they stand as a
-//! [`Gap`] at their place in the stream, or, where even the place was lost, as a counter in
-//! [`Stats`].
+//! A capture is a sequence of [`Record`]s. Anything unknown is `None` or an `Unknown` variant;
+//! nothing here is guessed. Missing bytes are never silent: they are a [`Gap`] at their place in
+//! the stream, or, if even the place was lost, a counter in [`Stats`].
 //!
 //! This module holds types only. Encoding lives in `rawlog` and `pcapng`.
 
 use std::net::SocketAddr;
 use std::ops::{Index, IndexMut};
 
-/// One entry of a capture, in the order in which it was recorded.
+/// An entry of a capture, in the order of recording.
 ///
 /// A [`Process`] precedes the first [`Connection`] that names it, and a `Connection` precedes the
 /// first record that refers to its number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Record<'a> {
-    /// A process, or what has changed about it (its name after an exec). The last one counts.
+    /// A process, or a change of it (its name after an exec). The last record is current.
     Process(Process),
-    /// A connection, or what has become known about it since (address, server name). The last
-    /// one counts.
+    /// A connection, or new information about it (address, server name). The last record is
+    /// current.
     Connection(Connection),
-    /// Plaintext that a call handed over, whole or a chunk of it.
+    /// Plaintext of a call, complete or a chunk of it.
     Data(Data<'a>),
     /// Bytes that the program sent or received and that are not in the capture.
     Gap(Gap),
@@ -32,14 +31,14 @@ pub enum Record<'a> {
     Close(Close),
     /// The end of a process.
     Exit(Exit),
-    /// What of a process was captured and what not. Near the end of a capture.
+    /// The captured and the missed TLS of a process. Near the end of a capture.
     Coverage(Coverage),
-    /// The recorder's counters; the one with `last` set closes a capture.
+    /// The recorder's counters; the record with `last` set closes a capture.
     Stats(Stats),
 }
 
 impl Record<'_> {
-    /// The number of the connection that this record belongs to, if it belongs to one.
+    /// Returns the number of the connection of this record, if it has a connection.
     pub fn conn(&self) -> Option<u64> {
         match self {
             Record::Connection(c) => Some(c.conn),
@@ -51,8 +50,8 @@ impl Record<'_> {
         }
     }
 
-    /// The time of this record, nanoseconds since the Unix epoch. That of a connection is when it
-    /// was first seen, and so may be before the record that precedes it.
+    /// Returns the time of this record, nanoseconds since the Unix epoch. A connection has the time
+    /// of its first event, and so may be older than the record before it.
     pub fn ts_ns(&self) -> u64 {
         match self {
             Record::Process(p) => p.ts_ns,
@@ -68,10 +67,10 @@ impl Record<'_> {
     }
 }
 
-/// What holds for a whole capture. Stands at the head of each file.
+/// Properties of an entire capture, at the head of each file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CaptureInfo {
-    /// When recording began, nanoseconds since the Unix epoch.
+    /// Start of the recording, nanoseconds since the Unix epoch.
     pub start_ns: u64,
     /// Program and version that made the capture, such as `sslrec 0.1.0`.
     pub tool: String,
@@ -79,64 +78,64 @@ pub struct CaptureInfo {
     pub os: String,
     /// Bytes kept of each call; 0 is no limit.
     pub snaplen: u64,
-    /// The rules by which secrets were blanked ([`crate::redact`]); empty if none were.
+    /// The rules for blanking secrets ([`crate::redact`]); empty for a capture without redaction.
     pub redacted: Vec<String>,
 }
 
 /// A recorded process.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Process {
-    /// When this was seen, nanoseconds since the Unix epoch.
+    /// Time of this description, nanoseconds since the Unix epoch.
     pub ts_ns: u64,
     /// Process id (the kernel's tgid) in the initial pid namespace.
     pub pid: u32,
     /// User id.
     pub uid: u32,
-    /// The kernel's short name for it, at most 15 bytes.
+    /// The kernel's short name of the process, at most 15 bytes.
     pub comm: String,
-    /// Path of the executable, where it could be read.
+    /// Path of the executable, if it could be read.
     pub exe: Option<String>,
 }
 
-/// Which side of the TLS connection the recorded program is.
+/// The recorded program's side of the TLS connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Role {
-    /// It connected.
+    /// The program connected.
     Client,
-    /// It accepted.
+    /// The program accepted the connection.
     Server,
-    /// Not known: the handshake was before the recording and no listening socket tells.
+    /// Unknown: the handshake was before the recording, and no listening socket decides.
     #[default]
     Unknown,
 }
 
-/// How the addresses of a connection became known.
+/// The origin of the addresses of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum AddrKind {
-    /// Seen: a socket operation inside the TLS call, or the descriptor that the program gave to
-    /// the TLS library.
+    /// Observed: a socket operation inside the TLS call, or the descriptor that the program passed
+    /// to the TLS library.
     Exact,
-    /// Concluded from socket operations around the TLS calls.
+    /// Inferred from socket operations around the TLS calls.
     Inferred,
-    /// Not known; `local` and `remote` are `None`.
+    /// Unknown; `local` and `remote` are `None`.
     #[default]
     Unknown,
 }
 
-/// One end of a TLS connection, as one process saw it.
+/// One end of a TLS connection, as seen by one process.
 ///
-/// Where both ends of a connection are recorded there are two of these with mirrored addresses.
+/// If both ends of a connection are recorded, there are two such records with mirrored addresses.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Connection {
     /// Number within the capture, from 1, in order of appearance.
     pub conn: u64,
-    /// When the connection was first seen, nanoseconds since the Unix epoch.
+    /// Time of the first event, nanoseconds since the Unix epoch.
     pub ts_ns: u64,
-    /// The process that it belongs to.
+    /// The process of the connection.
     pub pid: u32,
     /// Client or server.
     pub role: Role,
-    /// How `local` and `remote` became known.
+    /// The origin of `local` and `remote`.
     pub addr: AddrKind,
     /// The recorded process's own address and port.
     pub local: Option<SocketAddr>,
@@ -144,24 +143,24 @@ pub struct Connection {
     pub remote: Option<SocketAddr>,
     /// Path of the TLS library or executable that was probed.
     pub lib: Option<String>,
-    /// Server name that the client asked for.
+    /// Server name in the client's request.
     pub sni: Option<String>,
-    /// Application protocol that the handshake settled on, such as `h2`.
+    /// Application protocol negotiated in the handshake, such as `h2`.
     pub alpn: Option<String>,
     /// The recording began after the connection did: offset 0 is not its first byte.
     pub joined: bool,
-    /// Version of the protocol, such as `TLSv1.3`, where the program asked for it.
+    /// Version of the protocol, such as `TLSv1.3`, if the program queried it.
     pub version: Option<String>,
-    /// Cipher suite as the library names it, where the program asked for it.
+    /// The library's name of the cipher suite, if the program queried it.
     pub cipher: Option<String>,
 }
 
-/// Which way bytes went, as the recorded program saw it.
+/// Direction of bytes, as seen by the recorded program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Direction {
-    /// The program wrote them.
+    /// The program wrote the bytes.
     Sent,
-    /// The program read them.
+    /// The program read the bytes.
     Received,
 }
 
@@ -169,7 +168,7 @@ impl Direction {
     /// Both directions, in the order of [`Self::index`].
     pub const BOTH: [Self; 2] = [Direction::Sent, Direction::Received];
 
-    /// The other direction.
+    /// Returns the other direction.
     pub fn reverse(self) -> Self {
         match self {
             Direction::Sent => Direction::Received,
@@ -177,7 +176,7 @@ impl Direction {
         }
     }
 
-    /// Position in an array with one element for each direction: sent, then received.
+    /// Returns the position in an array with an element for each direction: sent, then received.
     pub fn index(self) -> usize {
         match self {
             Direction::Sent => 0,
@@ -186,7 +185,7 @@ impl Direction {
     }
 }
 
-/// One value for each direction, indexed by [`Direction`].
+/// A value for each direction, indexed by [`Direction`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct PerDirection<T> {
     /// Value of [`Direction::Sent`].
@@ -201,7 +200,7 @@ impl<T> PerDirection<T> {
         Self { sent: value(Direction::Sent), received: value(Direction::Received) }
     }
 
-    /// The values of this direction and of the other one.
+    /// Returns the value of this direction and the value of the other.
     pub fn split_mut(&mut self, dir: Direction) -> (&mut T, &mut T) {
         match dir {
             Direction::Sent => (&mut self.sent, &mut self.received),
@@ -209,12 +208,12 @@ impl<T> PerDirection<T> {
         }
     }
 
-    /// Both values with their directions.
+    /// Returns both values with their directions.
     pub fn iter(&self) -> impl Iterator<Item = (Direction, &T)> {
         Direction::BOTH.into_iter().zip([&self.sent, &self.received])
     }
 
-    /// Both values with their directions, to be changed.
+    /// Returns both values with their directions, mutably.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (Direction, &mut T)> {
         Direction::BOTH.into_iter().zip([&mut self.sent, &mut self.received])
     }
@@ -242,13 +241,13 @@ impl<T> IndexMut<Direction> for PerDirection<T> {
 
 /// Plaintext at its place in the stream.
 ///
-/// A call larger than one chunk (16 KiB) makes several of these, alike but for `offset`,
-/// `call_offset` and `payload`.
+/// A call larger than a chunk (16 KiB) is recorded as several records, which differ only in
+/// `offset`, `call_offset` and `payload`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Data<'a> {
     /// Connection number.
     pub conn: u64,
-    /// When the call returned, nanoseconds since the Unix epoch.
+    /// Time of the call's return, nanoseconds since the Unix epoch.
     pub ts_ns: u64,
     /// Thread that made the call.
     pub tid: u32,
@@ -256,11 +255,11 @@ pub struct Data<'a> {
     pub dir: Direction,
     /// Place of the first byte of `payload` in this direction's stream, from 0.
     pub offset: u64,
-    /// Function that was called, such as `SSL_write`.
+    /// The called function, such as `SSL_write`.
     pub func: &'a str,
-    /// How long the call took, nanoseconds; 0 where that is not known.
+    /// Duration of the call, nanoseconds; 0 if it is unknown.
     pub lat_ns: u64,
-    /// Bytes that the whole call handed over.
+    /// Bytes of the entire call.
     pub call_len: u64,
     /// Place of `payload` within the call.
     pub call_offset: u64,
@@ -268,7 +267,7 @@ pub struct Data<'a> {
     pub payload: &'a [u8],
 }
 
-/// Why bytes are missing.
+/// The reason why bytes are missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum GapCause {
     /// The kernel's ring buffer was full.
@@ -277,25 +276,26 @@ pub enum GapCause {
     ReadFault,
     /// The kernel sent a file (`SSL_sendfile`); the bytes never were in the program's memory.
     Sendfile,
-    /// Cut off by the capture's snaplen.
+    /// Truncated to the capture's snaplen.
     Snaplen,
-    /// Beyond the most that is copied of a single call.
+    /// Beyond the limit of bytes copied from a single call.
     LongCall,
-    /// The recorder had reached its ceiling of memory.
+    /// The recorder had reached its limit of memory.
     Memory,
-    /// Not missing: they are in an earlier file of the same recording, and the connection goes on
-    /// in this one. Stands before everything else of its direction, and only in such a file.
+    /// Not missing: the bytes are in an earlier file of the same recording, and the connection
+    /// continues in this file. Such a gap occurs only in such a file, as the first record of its
+    /// direction.
     EarlierFile,
     /// Missing from the file that was read; the reason is not recorded.
     Unknown,
 }
 
-/// A hole of known place and size.
+/// Missing bytes with known place and number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
     /// Connection number.
     pub conn: u64,
-    /// When it was noticed, nanoseconds since the Unix epoch.
+    /// Time of discovery, nanoseconds since the Unix epoch.
     pub ts_ns: u64,
     /// Sent or received.
     pub dir: Direction,
@@ -303,7 +303,7 @@ pub struct Gap {
     pub offset: u64,
     /// Number of bytes missing. Never 0.
     pub len: u64,
-    /// Why.
+    /// The reason.
     pub cause: GapCause,
 }
 
@@ -312,31 +312,32 @@ pub struct Gap {
 pub struct Handshake<'a> {
     /// Connection number.
     pub conn: u64,
-    /// When it ended, nanoseconds since the Unix epoch.
+    /// Time of its end, nanoseconds since the Unix epoch.
     pub ts_ns: u64,
-    /// Thread on which it ended.
+    /// Thread of the last call.
     pub tid: u32,
-    /// Function in which it ended, such as `SSL_do_handshake`.
+    /// Function of the last call, such as `SSL_do_handshake`.
     pub func: &'a str,
-    /// From the first handshake call to the end of the last one, nanoseconds.
+    /// Time from the first handshake call to the end of the last call, nanoseconds.
     pub lat_ns: u64,
-    /// It succeeded. If not, `ts_ns` is the end of the last call, and that it failed for good was
-    /// known when the program released the connection.
+    /// The handshake succeeded. If not, `ts_ns` is the end of the last call; the failure was final
+    /// only when the program released the connection.
     pub ok: bool,
-    /// What the last call returned, in the library's own numbers.
+    /// Return value of the last call, in the library's own numbers.
     pub result: Option<i32>,
 }
 
-/// How a connection ended.
+/// The way a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CloseCause {
-    /// The program said goodbye (`SSL_shutdown`) and released it.
+    /// The program sent a close notification (`SSL_shutdown`) and released the connection.
     Shutdown,
-    /// The program released or reset it (`SSL_free`, `SSL_clear`) without a goodbye.
+    /// The program released or reset the connection (`SSL_free`, `SSL_clear`) without a
+    /// notification.
     Freed,
     /// The process ended.
     Exit,
-    /// It was still open when the recording ended.
+    /// The connection was still open when the recording ended.
     StillOpen,
 }
 
@@ -345,9 +346,9 @@ pub enum CloseCause {
 pub struct Close {
     /// Connection number.
     pub conn: u64,
-    /// When, nanoseconds since the Unix epoch.
+    /// Time of the end, nanoseconds since the Unix epoch.
     pub ts_ns: u64,
-    /// How.
+    /// The way it ended.
     pub cause: CloseCause,
     /// Length of the sent stream, missing bytes included.
     pub sent_bytes: u64,
@@ -356,29 +357,30 @@ pub struct Close {
 }
 
 /// The end of a process. All its connections are closed by then, and unless another `Process` with
+/// this number follows, no later record refers to it. Only the raw log has this record.
 /// this number follows, no record refers to it any more. Only the raw log has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exit {
-    /// When, nanoseconds since the Unix epoch.
+    /// Time of the end, nanoseconds since the Unix epoch.
     pub ts_ns: u64,
     /// Process id.
     pub pid: u32,
 }
 
-/// What of a process was captured, and why not more. Only the raw log has it.
+/// The captured TLS of a process, and the reason for missing TLS. Only the raw log has this record.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Coverage {
-    /// When this was put together, nanoseconds since the Unix epoch.
+    /// Time of this summary, nanoseconds since the Unix epoch.
     pub ts_ns: u64,
     /// Process id.
     pub pid: u32,
-    /// The kernel's short name for it.
+    /// The kernel's short name of the process.
     pub comm: String,
-    /// Path of the executable, where it is known.
+    /// Path of the executable, if it is known.
     pub exe: Option<String>,
-    /// The TLS libraries that it had mapped and that were probed.
+    /// The probed TLS libraries in the process's memory map.
     pub libs: Vec<CoveredLib>,
-    /// Why TLS of this process is missing, where it is to be supposed that some is.
+    /// The reason for missing TLS of this process, if TLS is presumably missing.
     pub missed: Option<String>,
 }
 
@@ -387,45 +389,46 @@ pub struct Coverage {
 pub struct CoveredLib {
     /// Path.
     pub path: String,
-    /// How the recorder came by it, in words.
+    /// The way the recorder found the library, in words.
     pub found: String,
-    /// Functions that were probed.
+    /// Number of probed functions.
     pub functions: u32,
-    /// Functions that handed over bytes, by name.
+    /// Names of the functions that transferred bytes.
     pub called: Vec<String>,
-    /// Bytes that they handed over, missing ones included.
+    /// Bytes that these functions transferred, missing bytes included.
     pub bytes: u64,
 }
 
 /// The recorder's counters since the capture began.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Stats {
-    /// When they were read, nanoseconds since the Unix epoch.
+    /// Time of reading, nanoseconds since the Unix epoch.
     pub ts_ns: u64,
-    /// This closes the capture: recording ended in an orderly way.
+    /// These counters close the capture: recording ended in an orderly way.
     pub last: bool,
-    /// TLS calls that handed over bytes.
+    /// TLS calls that transferred bytes.
     pub calls: u64,
-    /// Bytes that those calls handed over, missing ones included.
+    /// Bytes of these calls, missing bytes included.
     pub bytes: u64,
-    /// Events that the kernel could not hand to the recorder.
+    /// Events that the kernel could not pass to the recorder.
     pub dropped_events: u64,
     /// Bytes missing from the capture, whatever the cause.
     pub lost_bytes: u64,
-    /// Everything that went wrong, by name; only what is not 0.
+    /// All failures by name, if their count is not 0.
     pub failures: Vec<(String, u64)>,
 }
 
-/// Gives an enum its name in files, JSON and comments, both ways, so that one list serves all.
+/// Defines the names of an enum in files, JSON and comments, in both directions, from a single
+/// list.
 macro_rules! names {
     ($type:ident { $($variant:ident => $name:literal),+ $(,)? }) => {
         impl $type {
-            /// The name used in files, comments and JSON.
+            /// Returns the name used in files, comments and JSON.
             pub fn as_str(self) -> &'static str {
                 match self { $($type::$variant => $name),+ }
             }
 
-            /// The reverse of [`Self::as_str`].
+            /// Reverses [`Self::as_str`].
             pub fn from_name(name: &str) -> Option<Self> {
                 match name { $($name => Some($type::$variant),)+ _ => None }
             }

@@ -1,9 +1,9 @@
 //! Speed of writing and reading captures: `cargo bench -p sslrec-formats`.
 //!
-//! Payload that looks like text in calls of 16 KiB, the most that one TLS record carries, and of
-//! 256 bytes, where the cost is that of a record.
+//! Payload that looks like text in calls of 16 KiB, the limit of a TLS record, and of 256 bytes,
+//! where the cost is mainly that of a record.
 
-// A panic is how a benchmark fails.
+// A benchmark fails by a panic.
 #![allow(clippy::unwrap_used)]
 
 use std::hint::black_box;
@@ -47,7 +47,7 @@ fn main() {
     }
 }
 
-/// Words in an order that repeats late, so that it compresses as text does and not better.
+/// Returns words in an order that repeats late, so that they compress like real text.
 fn text(len: usize) -> Vec<u8> {
     let words =
         ["content", "-type", ": ", "text/html", "<div class=", "id", "9f3", "\r\n", "e", " "];

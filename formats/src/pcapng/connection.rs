@@ -1,4 +1,4 @@
-//! Writes one connection: makes the packets that would have carried its events.
+//! Writes a connection: creates the packets that would have carried its events.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -13,27 +13,27 @@ use super::segment::{ACK, FIN, PSH, SYN, Segment};
 use super::{PcapngOptions, SYNTHETIC};
 use crate::record::{Close, CloseCause, Connection, Data, Direction, Gap, GapCause, PerDirection};
 
-/// An acknowledgement is written after this many bytes in one direction, missing ones included:
-/// Wireshark takes data that is 2 GiB beyond the last one for a retransmission, and does not
-/// dissect it.
+/// Number of bytes in a direction, missing bytes included, after which an acknowledgement is
+/// written: Wireshark takes data that is 2 GiB beyond the last acknowledgement for a
+/// retransmission, and does not dissect it.
 const ACK_INTERVAL: u64 = 1 << 20;
 
-/// A step of the sequence number that everybody takes for one forwards: less than half of its
+/// A step of the sequence number that every reader takes for a step forwards: less than half of its
 /// range (RFC 1982).
 const GAP_STEP: u64 = 1 << 30;
 
 /// Gaps beyond this are shown shorter by multiples of the sequence number's range, which no reader
-/// of packets can tell. The comment has the true length.
+/// of packets can detect. The comment has the true length.
 const SEQ_RANGE: u64 = 1 << 32;
 
-/// An open connection and the file that it is written to.
+/// An open connection and its file.
 pub(super) struct ConnectionWriter<'a, W> {
     pub(super) output: &'a mut Output<W>,
     pub(super) comment: &'a mut String,
     pub(super) options: &'a PcapngOptions,
     pub(super) interface: u32,
     pub(super) connection: &'a Connection,
-    /// Stream offsets at which the file begins.
+    /// The first stream offsets in this file.
     pub(super) resumed: PerDirection<u64>,
     pub(super) flow: &'a mut Flow,
     pub(super) prefix: &'a PerDirection<String>,
@@ -42,19 +42,19 @@ pub(super) struct ConnectionWriter<'a, W> {
 }
 
 impl<W: Write> ConnectionWriter<'_, W> {
-    /// The connection began in an earlier file.
+    /// Returns whether the connection began in an earlier file.
     fn goes_on(&self) -> bool {
         self.resumed != PerDirection::default()
     }
 
-    /// The handshake of TCP, and those of TLS that were held back, all at the time of the record
-    /// that opens the connection: at their own they would stand behind later packets of others.
-    /// `unheld` is the number of those that were dropped before them.
+    /// Writes the handshake of TCP, and the held handshakes of TLS, all at the time of the record
+    /// that opens the connection: at their own times they would follow later packets of other
+    /// connections. `unheld` is the number of handshakes that were dropped before them.
     pub(super) fn open(&mut self, ts_ns: u64, held: VecDeque<HeldHandshake>, unheld: u64) {
         let dir = self.flow.from_client;
         let at = At { ts_ns, tid: 0, dir };
         let back = At { dir: dir.reverse(), ..at };
-        // A SYN takes the place before the first byte of the stream.
+        // A SYN has the place before the first byte of the stream.
         let client_syn = self.flow.next_seq(dir).wrapping_sub(1);
         let server_syn = self.flow.next_seq(back.dir).wrapping_sub(1);
         self.begin_comment(dir, "open");
@@ -79,7 +79,8 @@ impl<W: Write> ConnectionWriter<'_, W> {
         }
     }
 
-    /// `ts_ns` is the packet's time; the comment has the handshake's if that is another.
+    /// Writes a handshake. `ts_ns` is the packet's time; a different time of the handshake is in
+    /// the comment.
     pub(super) fn handshake(&mut self, ts_ns: u64, handshake: &HeldHandshake) {
         let dir = self.flow.from_client;
         self.begin_comment(dir, "handshake");
@@ -117,7 +118,7 @@ impl<W: Write> ConnectionWriter<'_, W> {
         }
     }
 
-    /// The other side acknowledges the stream of `at`'s direction up to `offset`.
+    /// Acknowledges the stream of `at`'s direction up to `offset`, as the other side.
     fn acknowledge(&mut self, at: At, offset: u64) {
         let half = &mut self.flow.halves[at.dir];
         half.unacked = 0;
@@ -152,7 +153,7 @@ impl<W: Write> ConnectionWriter<'_, W> {
         self.hole(at, gap.offset, gap.len, gap.cause);
     }
 
-    /// Bytes that are missing without anything being said about them.
+    /// Writes missing bytes that no record declares.
     fn hole_before(&mut self, at: At, offset: u64) {
         let next = self.flow.halves[at.dir].next;
         if offset > next {
@@ -209,13 +210,13 @@ impl<W: Write> ConnectionWriter<'_, W> {
         self.packet(at, Segment { seq: after, ack, flags: ACK, payload: &[] });
     }
 
-    /// Writes the preface of HTTP/2 if this is where it belongs. `payload` is empty at a gap.
+    /// Writes the preface of HTTP/2 if it belongs here. `payload` is empty at a gap.
     fn settle_preface(&mut self, at: At, payload: &[u8]) {
         if *self.preface_settled {
             return;
         }
         let is_h2 = self.connection.alpn.as_deref() == Some("h2");
-        // A gap says nothing about the protocol.
+        // A gap does not reveal the protocol.
         *self.preface_settled = is_h2 || !payload.is_empty();
         let wanted = self.options.http2_preface
             && (self.connection.joined || self.goes_on())
@@ -232,7 +233,7 @@ impl<W: Write> ConnectionWriter<'_, W> {
         self.flow.halves[dir].insert(PREFACE.len() as u32);
     }
 
-    /// Begins a comment: what the packet is, and what holds for the connection.
+    /// Begins a comment: the packet's event, and the properties of the connection.
     fn begin_comment(&mut self, dir: Direction, event: &str) {
         self.comment.clear();
         self.comment.push_str(&self.prefix[dir]);
@@ -244,7 +245,7 @@ impl<W: Write> ConnectionWriter<'_, W> {
         }
     }
 
-    /// An empty segment at the place that the stream has reached.
+    /// Writes an empty segment at the place that the stream has reached.
     fn empty(&mut self, at: At) {
         self.empty_at(at, self.flow.halves[at.dir].next);
     }
@@ -279,7 +280,7 @@ pub(super) struct HeldHandshake {
     pub(super) result: Option<i32>,
 }
 
-/// Where and when a packet belongs.
+/// Place and time of a packet.
 #[derive(Clone, Copy)]
 struct At {
     ts_ns: u64,

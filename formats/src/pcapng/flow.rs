@@ -1,4 +1,4 @@
-//! A connection as the packets show it: its addresses and ports, and its sequence numbers.
+//! A connection in packets: its addresses and ports, and its sequence numbers.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -7,24 +7,24 @@ use super::PcapngOptions;
 use super::segment::{ACK, FIN, Headers, LOCAL_MAC, REMOTE_MAC, SYN, Segment};
 use crate::record::{Connection, Direction, PerDirection, Role};
 
-/// Ports for which Wireshark looks for HTTP/2, in the order in which they are tried.
+/// Ports on which Wireshark detects HTTP/2, in the order of preference.
 const HTTP_PORTS: [u16; 4] = [80, 8080, 8088, 3128];
 
-/// Written for addresses that are not known: TEST-NET-1 (RFC 5737), which nothing real uses.
+/// Address in place of an unknown address: TEST-NET-1 (RFC 5737), which is never in real use.
 const UNKNOWN_LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 const UNKNOWN_REMOTE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
 
-/// First of the ports that are handed out where the client's is not known (RFC 6335 section 6).
+/// First port in place of an unknown client port (RFC 6335 section 6).
 const FIRST_DYNAMIC_PORT: u16 = 49152;
 
-/// A port that stands in for a server's that is not known.
+/// Port in place of an unknown server port.
 const UNKNOWN_SERVER_PORT: u16 = 443;
 
-/// What tells connections apart in Wireshark: both ends' addresses and ports, the lower first.
-/// There is no direction in it, and no scope of an IPv6 address, which no packet carries.
+/// Wireshark's key of a connection: both ends' addresses and ports, the lower first. It has no
+/// direction, and no scope of an IPv6 address, which no packet carries.
 type Conversation = [(IpAddr, u16); 2];
 
-/// The addresses that are in use by live connections of the file.
+/// The addresses in use by live connections of the file.
 #[derive(Debug, Default)]
 pub(super) struct Addresses {
     live: HashSet<Conversation>,
@@ -37,29 +37,29 @@ pub(super) struct Half {
     pub(super) headers: Headers,
     /// Sequence number of the byte at stream offset 0.
     first_seq: u32,
-    /// Stream offset that comes next.
+    /// The next stream offset.
     pub(super) next: u64,
-    /// Bytes written since the other direction acknowledged any.
+    /// Bytes written since the last acknowledgement by the other direction.
     pub(super) unacked: u64,
-    /// Sequence number after the last packet, and what that acknowledged.
+    /// Sequence number after the last packet, and its acknowledgement number.
     last: Option<(u32, u32)>,
 }
 
-/// A connection as the packets show it.
+/// A connection in packets.
 #[derive(Debug)]
 pub(super) struct Flow {
     pub(super) halves: PerDirection<Half>,
-    /// The direction of what the client sends.
+    /// Direction of the client's data.
     pub(super) from_client: Direction,
-    /// Client and server, as written.
+    /// Written addresses of client and server.
     pub(super) written: (SocketAddr, SocketAddr),
     /// The addresses are not the real ones.
     pub(super) is_synthetic: bool,
 }
 
 impl Addresses {
-    /// Chooses what is written for a connection. `None` if every port of the server's address is
-    /// in use with this client.
+    /// Chooses the addresses of a connection. Returns `None` if every port of the server's address
+    /// is in use with this client.
     pub(super) fn open(
         &mut self,
         connection: &Connection,
@@ -80,7 +80,7 @@ impl Addresses {
         Some(Flow::new(connection.conn, written, from_client, known.is_none()))
     }
 
-    /// The connection is closed, and its addresses may be used again.
+    /// Closes the connection; its addresses may be used again.
     pub(super) fn close(&mut self, flow: &Flow) {
         self.live.remove(&conversation(flow.written));
     }
@@ -103,7 +103,7 @@ fn conversation((a, b): (SocketAddr, SocketAddr)) -> Conversation {
     if a <= b { [a, b] } else { [b, a] }
 }
 
-/// The ports to try for a server, best first.
+/// Returns the ports to try for a server, best first.
 fn server_ports(real: u16, options: &PcapngOptions) -> impl Iterator<Item = u16> {
     let mapped = options.map_ports.iter().find(|(from, _)| *from == real).map(|(_, to)| *to);
     let kept = options.keep_port.then_some(real);
@@ -124,7 +124,7 @@ impl Flow {
         };
         let (local, remote) = ((local, LOCAL_MAC), (remote, REMOTE_MAC));
         // Different for each connection: Wireshark takes a SYN on known addresses for a
-        // retransmission if its sequence number is that of the earlier one.
+        // retransmission if it has the sequence number of the earlier SYN.
         let seed = (conn as u32).wrapping_mul(0x9E37_79B1);
         let half =
             |headers, first_seq| Half { headers, first_seq, next: 0, unacked: 0, last: None };
@@ -139,19 +139,19 @@ impl Flow {
         }
     }
 
-    /// Offsets of the first byte of both streams that this file contains.
+    /// Sets the offsets of the first byte of both streams in this file.
     pub(super) fn begin_at(&mut self, offsets: PerDirection<u64>) {
         for (dir, half) in self.halves.iter_mut() {
             half.next = offsets[dir];
         }
     }
 
-    /// Offsets of the next byte of both streams.
+    /// Returns the offsets of the next byte of both streams.
     pub(super) fn reached(&self) -> PerDirection<u64> {
         PerDirection::from_fn(|dir| self.halves[dir].next)
     }
 
-    /// The sequence number that this direction has reached.
+    /// Returns the sequence number that this direction has reached.
     pub(super) fn next_seq(&self, dir: Direction) -> u32 {
         let half = &self.halves[dir];
         half.seq(half.next)
@@ -159,14 +159,14 @@ impl Flow {
 }
 
 impl Half {
-    /// The sequence number of a place in the stream.
+    /// Returns the sequence number of a place in the stream.
     pub(super) fn seq(&self, offset: u64) -> u32 {
         self.first_seq.wrapping_add(offset as u32)
     }
 
-    /// Takes note of a packet that is about to be written. An empty one that says nothing new would
-    /// show as a duplicate acknowledgement, which stands for loss; with another window it is an
-    /// update of that, which stands for nothing.
+    /// Registers the next packet. An empty packet without any change would be shown as a duplicate
+    /// acknowledgement, a sign of loss; with a different window it is a window update, which is
+    /// harmless.
     pub(super) fn tell_apart(&mut self, segment: &Segment<'_>) {
         let is_empty = segment.flags == ACK && segment.payload.is_empty();
         if is_empty && self.last == Some((segment.seq, segment.ack)) {
@@ -176,7 +176,7 @@ impl Half {
         self.last = Some((segment.seq.wrapping_add(len), segment.ack));
     }
 
-    /// Makes room in the sequence for bytes that are not part of the stream.
+    /// Reserves sequence numbers for bytes that are not part of the stream.
     pub(super) fn insert(&mut self, len: u32) {
         self.first_seq = self.first_seq.wrapping_add(len);
     }

@@ -1,7 +1,7 @@
-//! Cuts a file into blocks and knows where each of them begins.
+//! Splits a file into blocks and keeps the place of each block.
 //!
-//! `pcap-file` says what is in a block; it does not say where in the file it was looking when
-//! something was wrong, and a report of damage must.
+//! The crate `pcap-file` parses blocks, but its errors have no place in the file, and a report of
+//! damage needs the place.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 
@@ -17,13 +17,13 @@ use super::{FORMAT_NAME, VERSION};
 use crate::io::Error;
 use crate::record::CaptureInfo;
 
-/// Bytes asked of the input at a time.
+/// Bytes requested from the input at a time.
 const INPUT_LEN: usize = 256 << 10;
 
-/// A block longer than this is damage: ours are below 128 KiB.
+/// Length beyond which a block is damaged: blocks of sslrec are below 128 KiB.
 const BLOCK_LIMIT: usize = 16 << 20;
 
-/// How much of a block is read before more memory is set aside for it, as its length may be wrong.
+/// Part of a block that is read before more memory is allocated for it, as its length may be wrong.
 const BLOCK_STEP: usize = 1 << 20;
 
 /// Type and length at the head of a block, and the length again at its end.
@@ -44,7 +44,7 @@ impl<R: Read> Blocks<R> {
         Self { source, parser: None, block: Vec::new(), offset: 0 }
     }
 
-    /// Reads the first block: what holds for the whole capture.
+    /// Reads the first block: the properties of the entire capture.
     pub(super) fn section(&mut self) -> Result<CaptureInfo, Error> {
         let foreign =
             |reason: &str| Error::Foreign { expected: FORMAT_NAME, reason: reason.into() };
@@ -62,12 +62,12 @@ impl<R: Read> Blocks<R> {
         Ok(info)
     }
 
-    /// The block at hand, all of its bytes.
+    /// Returns all bytes of the current block.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.block
     }
 
-    /// Reads the next block; `None` at the end of the file.
+    /// Reads the next block; returns `None` at the end of the file.
     pub(super) fn next(&mut self) -> Result<Option<Block<'_>>, Error> {
         self.offset += self.block.len() as u64;
         if !self.read_block()? {
@@ -84,10 +84,10 @@ impl<R: Read> Blocks<R> {
         Error::Damaged { offset: self.offset, reason }
     }
 
-    /// Reads a whole block into `block`. `false` at the end of the file.
+    /// Reads a complete block into `block`. Returns `false` at the end of the file.
     fn read_block(&mut self) -> Result<bool, Error> {
         self.block.clear();
-        // The section header's byte order is known only after its third word.
+        // The section header's byte order is unknown before its third word.
         self.read_to(BLOCK_HEAD)?;
         if self.block.is_empty() {
             return Ok(false);
@@ -112,7 +112,8 @@ impl<R: Read> Blocks<R> {
         Ok(true)
     }
 
-    /// The block at hand is a section header. Its type reads the same in either byte order.
+    /// Returns whether the current block is a section header. Its type is the same in either byte
+    /// order.
     fn is_section(&self) -> bool {
         self.block.starts_with(&SECTION_HEADER_BLOCK.to_be_bytes())
     }
@@ -127,7 +128,7 @@ impl<R: Read> Blocks<R> {
         }
     }
 
-    /// Reads on until the block has `len` bytes or the file ends.
+    /// Reads until the block has `len` bytes or the file ends.
     fn read_to(&mut self, len: usize) -> Result<(), Error> {
         while self.block.len() < len {
             let available = match self.source.fill_buf() {
@@ -160,7 +161,8 @@ impl<R: Read> Blocks<R> {
     }
 }
 
-/// What a section header says of the capture; `None` if it is whole and not ours.
+/// Reads the capture's properties from a section header; returns `None` for a complete section
+/// header of another program.
 pub(super) fn section_info(first_bytes: &[u8]) -> Result<Option<CaptureInfo>, Error> {
     let damaged = |reason: String| Error::Damaged { offset: 0, reason };
     let (_, parser) = PcapNgParser::new(first_bytes).map_err(|error| damaged(error.to_string()))?;

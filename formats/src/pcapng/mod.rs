@@ -1,12 +1,12 @@
-//! The pcapng view of a capture: synthetic TCP segments that carry the plaintext, so that Wireshark
-//! and everything else that reads packets can show it.
+//! The pcapng form of a capture: synthetic TCP segments that carry the plaintext, so that Wireshark
+//! and all other readers of packets can show it.
 //!
-//! What a packet cannot hold is written in its comment, whose grammar (module `comment`,
-//! `FORMAT.md`) is a contract: from it [`PcapngReader`] returns the records that [`PcapngWriter`]
-//! was given.
+//! Information that a packet cannot hold is written in its comment, whose grammar (module
+//! `comment`, `FORMAT.md`) is a contract: from it [`PcapngReader`] returns the records that
+//! [`PcapngWriter`] received.
 //!
-//! `segment` makes packets, `flow` keeps the addresses and sequence numbers of one connection,
-//! `connection` writes a connection, `output` lays blocks out, `writer` ties them together.
+//! `segment` creates packets, `flow` keeps the addresses and sequence numbers of a connection,
+//! `connection` writes a connection, `output` lays out blocks, `writer` combines them.
 
 mod comment;
 mod connection;
@@ -20,23 +20,23 @@ mod writer;
 pub use reader::PcapngReader;
 pub use writer::PcapngWriter;
 
-/// Handshakes of a connection before its first data, gap or close that are written: the last ones.
-/// They are held back until then, as only then it is settled which end of the connection is shown.
+/// The most handshakes written of a connection before its first data, gap or close: the last ones.
+/// They are held back until then, as the end of the connection to show is undecided before.
 pub const HELD_HANDSHAKES: usize = 8;
 
-/// What `Error::Foreign` calls this format.
+/// Name of this format in `Error::Foreign`.
 const FORMAT_NAME: &str = "a pcapng of sslrec";
 
 /// Version of the comment grammar, in the section header's comment.
 const VERSION: &str = "1";
 
-/// The comment of what was never observed in any form. Readers ignore the packet.
+/// The comment of a packet that was never observed in any form. Readers ignore the packet.
 const SYNTHETIC: &str = "synthetic, not observed";
 
-/// How a capture is shown in the pcapng.
+/// Options of the pcapng form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PcapngOptions {
-    /// Write the server's real port, and not 80, for which Wireshark has an HTTP dissector.
+    /// Write the server's real port, instead of 80, for which Wireshark has an HTTP dissector.
     pub keep_port: bool,
     /// Real server port and the port to write for it; takes precedence over the other rules.
     pub map_ports: Vec<(u16, u16)>,
@@ -51,8 +51,8 @@ impl Default for PcapngOptions {
     }
 }
 
-/// Whether a file that begins with these bytes is a pcapng of ours. The whole of its first block is
-/// needed to tell, which takes a few hundred bytes.
+/// Returns whether a file that begins with these bytes is a pcapng of sslrec. The complete first
+/// block is needed, which has a few hundred bytes.
 pub fn is_sslrec_pcapng(first_bytes: &[u8]) -> bool {
     matches!(input::section_info(first_bytes), Ok(Some(_)))
 }

@@ -1,7 +1,7 @@
-//! Lays out blocks and hands them to the output.
+//! Lays out blocks and passes them to the output.
 //!
-//! The blocks that describe a capture are `pcap-file`'s. Packets, of which there are many, are laid
-//! out here, since their options would cost an allocation each otherwise.
+//! The crate `pcap-file` writes the blocks that describe a capture. Packets, which are many, are
+//! laid out here, since their options would otherwise cost an allocation each.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -29,10 +29,11 @@ use super::segment::{Headers, Segment};
 use crate::io::Error;
 use crate::record::{CaptureInfo, Direction};
 
-/// Blocks are handed to the output once there are this many bytes of them.
+/// Number of buffered bytes at which blocks are passed to the output.
 const BUFFER_LEN: usize = 256 << 10;
 
-/// Longer comments are spread over several comment options; an option's length has 16 bits.
+/// The longest comment option; longer comments are spread over several options. An option's length
+/// has 16 bits.
 const COMMENT_LIMIT: usize = 60_000;
 
 const OPT_END: u16 = 0;
@@ -44,11 +45,11 @@ const EPB_PROCESSID_THREADID: u16 = 8;
 const INBOUND: u32 = 1;
 const OUTBOUND: u32 = 2;
 
-/// The file that is being written.
+/// The current file.
 pub(super) struct Output<W> {
     out: W,
     blocks: PcapNgWriter<Vec<u8>>,
-    /// Those whose statistics are yet to be written.
+    /// Interfaces whose statistics are not written yet.
     interfaces: BTreeMap<u32, Interface>,
     interface_count: u32,
     os: String,
@@ -57,20 +58,20 @@ pub(super) struct Output<W> {
     failed: bool,
 }
 
-/// What the statistics of an interface say.
+/// The contents of an interface's statistics.
 #[derive(Debug, Default, Clone, Copy)]
 struct Interface {
     received: u64,
     dropped: u64,
 }
 
-/// A packet and what is said about it.
+/// A packet and its description.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Packet<'a> {
     pub(super) interface: u32,
     pub(super) ts_ns: u64,
     pub(super) pid: u32,
-    /// 0 is not known.
+    /// 0 if unknown.
     pub(super) tid: u32,
     pub(super) dir: Direction,
     /// May be empty.
@@ -92,7 +93,7 @@ impl<W: Write> Output<W> {
         })
     }
 
-    /// Begins another file of the same recording; the one before was flushed.
+    /// Begins another file of the same recording; the previous file was flushed.
     pub(super) fn begin(&mut self, info: &CaptureInfo, comment: &str) -> Result<(), Error> {
         self.blocks = section(info, comment)?;
         self.interfaces.clear();
@@ -101,7 +102,7 @@ impl<W: Write> Output<W> {
         Ok(())
     }
 
-    /// Bytes of the file so far.
+    /// Returns the number of bytes of the file so far.
     pub(super) fn len(&self) -> u64 {
         self.bytes_written + self.blocks.get_ref().len() as u64
     }

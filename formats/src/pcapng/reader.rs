@@ -1,4 +1,4 @@
-//! Gives back the records of a pcapng of ours, from the comments of its packets.
+//! Returns the records of a pcapng of sslrec, from the comments of its packets.
 
 use std::collections::VecDeque;
 use std::io::Read;
@@ -22,62 +22,61 @@ use crate::record::{
     PerDirection, Process, Record,
 };
 
-/// Where the packet begins in an enhanced packet block.
+/// Place of the packet in an enhanced packet block.
 const PACKET_AT: usize = 28;
 
-/// Gives back the records of a pcapng that [`PcapngWriter`](super::PcapngWriter) wrote, also after
-/// another program has taken packets out of it: bytes that are missing then become gaps of unknown
-/// cause.
+/// Returns the records of a pcapng that [`PcapngWriter`](super::PcapngWriter) wrote, even if
+/// another program has removed packets from it: missing bytes then become gaps of unknown cause.
 ///
-/// Records come back as they were written, with the differences that `FORMAT.md` lists. What is not
-/// a packet of ours is passed over.
+/// Records are returned as they were written, with the differences that `FORMAT.md` lists. Packets
+/// of other programs are skipped.
 ///
-/// Memory: one block, and what is known of each live connection and each process.
+/// Memory: one block, and the state of each live connection and each process.
 pub struct PcapngReader<R: Read> {
     blocks: Blocks<R>,
     info: CaptureInfo,
     known: Known,
     pending: VecDeque<Pending>,
-    /// Function of the record at hand, kept for its memory.
+    /// Function of the current record, kept for its memory.
     func: String,
     ended: bool,
 }
 
-/// What earlier blocks said.
+/// The state from earlier blocks.
 struct Known {
     processes: HashMap<u32, Process>,
     connections: HashMap<u64, Flow>,
-    /// Where a comment has the number of its connection.
+    /// Finds the number of the connection in a comment.
     conn: Finder<'static>,
-    /// Where it goes over from its connection to its packet.
+    /// Finds the end of the connection's pairs in a comment, where the packet's begin.
     dir: Finder<'static>,
 }
 
 /// A live connection.
 struct Flow {
     connection: Connection,
-    /// What the last comment of each direction began with, to notice quickly that nothing changed.
+    /// The beginning of the last comment of each direction, for a fast test for changes.
     prefix: PerDirection<String>,
-    /// Stream offset that comes next in each direction.
+    /// The next stream offset in each direction.
     next: PerDirection<u64>,
-    /// The packet that opens it was seen.
+    /// The packet that opens the connection was seen.
     opened: bool,
 }
 
-/// A record that is about to be handed out.
+/// The next record to return.
 enum Pending {
     Owned(Record<'static>),
-    /// The function stands in the reader, the payload in the block.
+    /// The function is in the reader, the payload in the block.
     Data(Data<'static>, Range<usize>),
     Handshake(Handshake<'static>),
 }
 
 impl<R: Read> PcapngReader<R> {
-    /// Begins to read a pcapng of ours.
+    /// Begins to read a pcapng of sslrec.
     ///
     /// # Errors
-    /// [`Error::Foreign`] if something else wrote it, [`Error::Damaged`] if not even its first
-    /// block is whole.
+    /// [`Error::Foreign`] if another program wrote the file, [`Error::Damaged`] if not even its
+    /// first block is complete.
     pub fn new(input: R) -> Result<Self, Error> {
         let mut blocks = Blocks::new(input);
         let info = blocks.section()?;
@@ -91,7 +90,7 @@ impl<R: Read> PcapngReader<R> {
         })
     }
 
-    /// Reads blocks until there is a record to hand out. `false` at the end of the file.
+    /// Reads blocks until there is a record to return. Returns `false` at the end of the file.
     fn advance(&mut self) -> Result<bool, Error> {
         while self.pending.is_empty() {
             let Self { known, pending, func, .. } = self;
@@ -200,10 +199,10 @@ impl Known {
                 &joined
             }
         };
-        // What comes before `dir` is about the connection, and seldom changes.
+        // The pairs before `dir` are about the connection, and seldom change.
         let Some(at) = self.dir.find(text.as_bytes()) else { return Ok(()) };
         let (about_connection, about_packet) = (&text[..at], &text[at + 1..]);
-        // Usually the pairs about the process come first, which need not be looked at.
+        // Usually the pairs about the process come first, and need no look-up.
         let conn = match about_connection.starts_with("conn=") {
             true => 0,
             false => self.conn.find(about_connection.as_bytes()).map_or(0, |at| at + 1),
@@ -231,14 +230,14 @@ impl Known {
                 self.connections.remove(&conn);
                 Ok(())
             }
-            // Its description has been taken in.
+            // The description was read already.
             Some("open") => packet.open(),
-            // What a later version adds.
+            // Added by a later version.
             Some(_) => Ok(()),
         }
     }
 
-    /// Takes in what a comment says of its process and connection.
+    /// Reads the process and connection of a comment.
     fn describe(
         &mut self,
         conn: u64,
@@ -275,7 +274,7 @@ impl Known {
     }
 }
 
-/// A packet of ours that is being read.
+/// A packet of sslrec during its reading.
 struct Packet<'a> {
     about: &'a PacketPairs<'a>,
     conn: u64,
@@ -289,8 +288,8 @@ impl Packet<'_> {
     fn open(&mut self) -> Result<(), BadKey> {
         let again = std::mem::replace(&mut self.flow.opened, true);
         let resumed = self.about.sent_off.is_some();
-        // Numbers are those of one capture: where one opens again before it is closed, the bytes
-        // of two would be mixed up, unless it goes on from an earlier file.
+        // Numbers are unique in a capture: a number that opens again before it is closed would mix
+        // the bytes of two connections, unless it continues from an earlier file.
         if again && !resumed {
             return Err("ev");
         }
@@ -331,7 +330,7 @@ impl Packet<'_> {
             self.pending.push_back(Pending::Data(data, range));
             self.reach(offset.saturating_add(len));
         }
-        // A packet that was cut short.
+        // A truncated packet.
         self.expect(self.dir, offset.saturating_add(len + cut));
         Ok(())
     }
@@ -380,12 +379,12 @@ impl Packet<'_> {
         Ok(())
     }
 
-    /// The stream of this direction goes on at `offset`; what is missing before it is a gap.
+    /// Continues the stream of this direction at `offset`; missing bytes before it are a gap.
     fn expect(&mut self, dir: Direction, offset: u64) {
         self.missing(dir, offset, GapCause::Unknown);
     }
 
-    /// What lies between the place that this direction has reached and `offset`.
+    /// Adds a gap between the place that this direction has reached and `offset`.
     fn missing(&mut self, dir: Direction, offset: u64, cause: GapCause) {
         let next = &mut self.flow.next[dir];
         if offset > *next {
@@ -401,7 +400,7 @@ impl Packet<'_> {
         }
     }
 
-    /// The stream of this packet's direction is known up to `offset`.
+    /// Marks the stream of this packet's direction as read up to `offset`.
     fn reach(&mut self, offset: u64) {
         let next = &mut self.flow.next[self.dir];
         *next = offset.max(*next);
@@ -415,7 +414,7 @@ fn comment<'a>(option: &'a CommonOption<'_>) -> Option<&'a str> {
     }
 }
 
-/// One comment that was spread over several options.
+/// Joins a comment that was spread over several options.
 fn join<'a>(comments: impl Iterator<Item = &'a str>) -> String {
     comments.collect::<Vec<_>>().join(" ")
 }

@@ -1,8 +1,8 @@
 //! Synthetic packets: Ethernet, IPv4 or IPv6, and TCP, with valid checksums.
 //!
-//! `etherparse` could build them, and checks them in the tests. Here the headers of one direction
-//! are laid out once, and each packet copies them and fills in what changes, which costs no
-//! allocation and touches the payload once to copy it and once to sum it up.
+//! The crate `etherparse` could build them, and checks them in the tests. Here the headers of one
+//! direction are laid out once, and each packet copies them and sets the changed fields, which
+//! costs no allocation and touches the payload once for the copy and once for the checksum.
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
@@ -26,18 +26,18 @@ pub(super) const REMOTE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 /// (RFC 7323 section 2.3). The size is filled in.
 const SYN_OPTIONS: [u8; 8] = [2, 4, 0, 0, 1, 3, 3, 14];
 
-/// The headers of one direction of a connection.
+/// The headers of a direction of a connection.
 #[derive(Debug, Clone)]
 pub(super) struct Headers {
     bytes: [u8; ETHERNET_LEN + IPV6_LEN + TCP_LEN],
-    /// Where TCP begins.
+    /// Place of the TCP header.
     tcp_at: usize,
     is_ipv4: bool,
-    /// Sum of the pseudo header but for the length.
+    /// Sum of the pseudo header without the length.
     pseudo_sum: u64,
 }
 
-/// What changes from packet to packet.
+/// The fields that change from packet to packet.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Segment<'a> {
     pub(super) seq: u32,
@@ -47,8 +47,8 @@ pub(super) struct Segment<'a> {
 }
 
 impl Headers {
-    /// Headers for packets between these. The addresses are of one family; an IPv4 address beside
-    /// an IPv6 one is written in its mapped form.
+    /// Returns headers for packets between these addresses. The addresses are of the same family;
+    /// an IPv4 address beside an IPv6 address is written in its mapped form.
     pub(super) fn new(from: (SocketAddr, [u8; 6]), to: (SocketAddr, [u8; 6])) -> Self {
         let mut bytes = [0; ETHERNET_LEN + IPV6_LEN + TCP_LEN];
         bytes[..6].copy_from_slice(&to.1);
@@ -83,18 +83,18 @@ impl Headers {
         Self { bytes, tcp_at, is_ipv4, pseudo_sum }
     }
 
-    /// Changes the window of the packets from here on by one unit.
+    /// Changes the window of the following packets by one unit.
     pub(super) fn nudge_window(&mut self) {
         self.bytes[self.tcp_at + 15] ^= 1;
     }
 
-    /// Most bytes of payload in one packet: the length fields of IP have 16 bits.
+    /// Returns the most bytes of payload in a packet: the length fields of IP have 16 bits.
     pub(super) fn payload_limit(&self) -> usize {
         let ip_header = if self.is_ipv4 { IPV4_LEN } else { 0 };
         usize::from(u16::MAX) - ip_header - TCP_LEN
     }
 
-    /// Length of the packet that [`Self::append`] makes.
+    /// Returns the length of the packet that [`Self::append`] writes.
     pub(super) fn packet_len(&self, segment: &Segment<'_>) -> usize {
         self.tcp_at + TCP_LEN + options_len(segment.flags) + segment.payload.len()
     }
@@ -147,10 +147,10 @@ fn ipv6_octets(address: IpAddr) -> [u8; 16] {
     }
 }
 
-/// Sum of the 16-bit words of `bytes`, not folded.
+/// Returns the sum of the 16-bit words of `bytes`, not folded.
 ///
-/// The Internet checksum does not depend on the byte order in which it is computed (RFC 1071
-/// section 2 B), so words are taken as little endian, four bytes at a time.
+/// The Internet checksum does not depend on the byte order of the computation (RFC 1071 section 2
+/// B), so words are read as little endian, four bytes at a time.
 fn sum(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<4>();
     let mut tail = [0; 4];
@@ -167,8 +167,8 @@ fn checksum(mut sum: u64) -> u16 {
     !(sum as u16)
 }
 
-/// Place of the payload in a packet that [`Headers::append`] wrote. It may end beyond the packet if
-/// that was truncated afterwards.
+/// Returns the place of the payload in a packet that [`Headers::append`] wrote. It may end beyond
+/// the packet if the packet was truncated afterwards.
 pub(super) fn payload_range(packet: &[u8]) -> Option<Range<usize>> {
     const ETHERNET_LEN: usize = 14;
     let ip = packet.get(ETHERNET_LEN..)?;

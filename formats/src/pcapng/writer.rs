@@ -1,4 +1,4 @@
-//! Takes records and keeps the books: the live connections, those of them that are shown, and their
+//! Processes records and keeps the state: the live connections, the ends to show, and their
 //! processes. `connection` writes the packets.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -17,18 +17,18 @@ use crate::record::{
     Stats,
 };
 
-/// Most name resolution blocks. Later names stand in the comments only, so that a peer which asks
-/// for ever new names cannot fill the memory.
+/// The most name resolution blocks. Later names are in the comments only, so that a peer with ever
+/// new names cannot fill the memory.
 const NAMES_LIMIT: usize = 65_536;
 
 /// Writes the records of a capture as a pcapng.
 ///
-/// Where both ends of a connection were recorded, only one is written; see [`Pairing`]. The
-/// handshake of a connection waits for its first data, gap or close, as only then it is settled
-/// which end that is.
+/// If both ends of a connection were recorded, only one end is written; see [`Pairing`]. The
+/// handshake of a connection waits for its first data, gap or close, as the end to show is
+/// undecided before.
 ///
-/// Memory: 256 KiB of blocks, what is known of each live connection and of each process that has
-/// not ended, and each pair of address and server name up to 65,536 of them.
+/// Memory: 256 KiB of blocks, the state of each live connection and of each process that has not
+/// ended, and each pair of address and server name up to 65,536 of them.
 pub struct PcapngWriter<W: Write> {
     output: Output<W>,
     info: CaptureInfo,
@@ -36,21 +36,21 @@ pub struct PcapngWriter<W: Write> {
     pairing: Pairing,
     addresses: Addresses,
     processes: HashMap<u32, ProcessEntry>,
-    /// In boxes, so that the table grows without making room for all of them anew.
+    /// In boxes, so that the table grows without new memory for all connections.
     connections: HashMap<u64, Box<Entry>>,
     names: HashSet<(IpAddr, String)>,
-    /// The comment at hand, kept for its memory.
+    /// The current comment, kept for its memory.
     comment: String,
     latest_ts_ns: u64,
     closing_stats: bool,
     ended: bool,
 }
 
-/// A process and the interface that stands for it.
+/// A process and its interface.
 struct ProcessEntry {
     process: Process,
     interface: Option<u32>,
-    /// Raised with each change, so that connections notice.
+    /// Incremented with each change, so that connections detect it.
     generation: u64,
 }
 
@@ -60,18 +60,18 @@ struct Entry {
     flow: Option<Flow>,
     /// The packets that open it are in this file.
     opened: bool,
-    /// Stream offsets at which this file begins.
+    /// The first stream offsets in this file.
     resumed: PerDirection<u64>,
     /// Handshakes that came before the connection was opened in the file.
     held: VecDeque<HeldHandshake>,
-    /// Handshakes for which there was no room there.
+    /// Number of handshakes beyond the limit of `held`.
     unheld: u64,
-    /// What the comments of each direction begin with.
+    /// The beginning of the comments of each direction.
     prefix: PerDirection<String>,
-    /// The process generation that `prefix` is of; `None` if it must be worded again.
+    /// The process generation of `prefix`; `None` if the prefix must be composed again.
     prefix_generation: Option<u64>,
     interface: u32,
-    /// The next comment says everything about the connection.
+    /// The next comment contains all properties of the connection.
     details_due: bool,
     preface_settled: bool,
 }
@@ -98,9 +98,9 @@ impl<W: Write> PcapngWriter<W> {
         })
     }
 
-    /// Completes the file and goes on in another one: `switch` makes the output that. Connections
-    /// that live on are opened anew there, on the same addresses and ports; what they carried
-    /// before is said to be in an [earlier file](GapCause::EarlierFile).
+    /// Completes the file and continues in another file, to which `switch` redirects the output.
+    /// Live connections are opened again there, on the same addresses and ports; their earlier
+    /// bytes are marked as in an [earlier file](GapCause::EarlierFile).
     ///
     /// # Errors
     /// Either file could not be written.
@@ -119,8 +119,8 @@ impl<W: Write> PcapngWriter<W> {
         Ok(())
     }
 
-    /// Bytes handed to the output so far, all of them whole blocks. After a failed write, the
-    /// output is good up to here.
+    /// Returns the number of bytes passed to the output so far, in complete blocks. After a failed
+    /// write, the output is valid up to here.
     pub fn bytes_written(&self) -> u64 {
         self.output.bytes_written()
     }
@@ -131,12 +131,12 @@ impl<W: Write> PcapngWriter<W> {
         self.output.len()
     }
 
-    /// The output.
+    /// Returns the output.
     pub fn get_mut(&mut self) -> &mut W {
         self.output.out()
     }
 
-    /// The output. What was not flushed is lost.
+    /// Returns the output. Data that was not flushed is lost.
     pub fn into_inner(self) -> W {
         self.output.into_inner()
     }
@@ -160,7 +160,7 @@ impl<W: Write> PcapngWriter<W> {
 
     fn exit(&mut self, exit: &Exit) -> Result<(), Error> {
         let Some(mut entry) = self.processes.remove(&exit.pid) else { return Ok(()) };
-        // It is in the file even if it has no packets.
+        // The interface is in the file even if it has no packets.
         let interface = entry.interface(None, &mut self.output)?;
         self.output.end_interface(interface, exit.ts_ns)
     }
@@ -177,7 +177,7 @@ impl<W: Write> PcapngWriter<W> {
         }
     }
 
-    /// Runs `add` on a connection once its description is up to date and it is open in the file.
+    /// Runs `add` on a connection after updating its description and opening it in the file.
     fn with_open(
         &mut self,
         conn: u64,
@@ -241,7 +241,7 @@ impl<W: Write> PcapngWriter<W> {
         Ok(())
     }
 
-    /// The packet that opens the connection will say where it goes on.
+    /// Sets the offset at which the opening packet of the connection continues it.
     fn resume(&mut self, gap: &Gap) {
         if let Some(entry) = self.connections.get_mut(&gap.conn)
             && entry.flow.is_none()
@@ -301,7 +301,7 @@ impl<W: Write> PcapngWriter<W> {
         self.output.statistics(0, stats.ts_ns, Some(stats.dropped_events), &comment)
     }
 
-    /// Gives an interface to processes that have none yet, so that they are in the file too.
+    /// Adds an interface for each process without one, so that all processes are in the file.
     fn remaining_processes(&mut self) -> Result<(), Error> {
         let mut waiting: Vec<_> =
             self.processes.values_mut().filter(|entry| entry.interface.is_none()).collect();
@@ -334,7 +334,7 @@ impl<W: Write> PcapngWriter<W> {
             Record::Handshake(handshake) => self.handshake(handshake)?,
             Record::Close(close) => self.close(close)?,
             Record::Exit(exit) => self.exit(exit)?,
-            // There is no place in a packet capture for what no packet is about.
+            // A packet capture has no place for records without a packet.
             Record::Coverage(_) => {}
             Record::Stats(stats) => self.stats(stats)?,
         }
@@ -382,7 +382,8 @@ impl ProcessEntry {
         Self { process, interface: None, generation: 0 }
     }
 
-    /// What comes next of it needs another one: it has changed, or the next file does not know it.
+    /// Requires a new interface for further records: the process has changed, or the next file has
+    /// no interface for it.
     fn forget_interface(&mut self) {
         self.interface = None;
         self.generation += 1;
@@ -421,7 +422,7 @@ impl Entry {
         }
     }
 
-    /// The next file does not know it.
+    /// Resets the state of a connection that the next file does not describe yet.
     fn leave_behind(&mut self) {
         if let Some(flow) = &self.flow {
             self.resumed = flow.reached();
@@ -444,7 +445,7 @@ impl Entry {
     }
 }
 
-/// Names the server's address, once for each pair.
+/// Writes the name of the server's address, once for each pair.
 fn name_server<W: Write>(
     entry: &Entry,
     names: &mut HashSet<(IpAddr, String)>,
@@ -464,7 +465,7 @@ fn name_server<W: Write>(
     Ok(())
 }
 
-/// Nothing but the time differs.
+/// Returns whether nothing but the time differs.
 fn is_same(a: &Process, b: &Process) -> bool {
     (a.pid, a.uid, &a.comm, &a.exe) == (b.pid, b.uid, &b.comm, &b.exe)
 }

@@ -1,6 +1,6 @@
-//! Bytes to records: the reverse of `encode`, on bytes that a checksum has vouched for.
+//! Decodes records: the reverse of `encode`, on bytes verified by a checksum.
 //!
-//! Fields that a newer writer added at the end of a record are not looked at.
+//! Fields that a newer writer added at the end of a record are ignored.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
@@ -10,7 +10,7 @@ use crate::record::{
     Exit, Gap, GapCause, Handshake, Process, Record, Role, Stats,
 };
 
-/// Why bytes are not what they should be.
+/// The reason why bytes are invalid.
 pub(super) type Reason = &'static str;
 
 /// The head of a frame's contents.
@@ -18,9 +18,9 @@ pub(super) type Reason = &'static str;
 pub(super) struct FrameHead {
     /// Position of the frame in the file, from 0.
     pub(super) seq: u64,
-    /// What holds for the whole capture.
+    /// Properties of the entire capture.
     pub(super) info: CaptureInfo,
-    /// Where the records begin.
+    /// Place of the records.
     pub(super) len: usize,
 }
 
@@ -54,15 +54,15 @@ pub(super) fn frame_head(contents: &[u8]) -> Result<FrameHead, Reason> {
     Ok(FrameHead { seq, info, len: 12 + len })
 }
 
-/// Kind and length of the record at the beginning of `bytes`, if all of it is there.
+/// Reads kind and length of the record at the beginning of `bytes`, if the record is complete.
 pub(super) fn record_head(bytes: &[u8]) -> Option<(u8, usize)> {
     let head = bytes.first_chunk::<RECORD_HEAD>()?;
     let len = u32::from_le_bytes([head[1], head[2], head[3], head[4]]) as usize;
     (bytes.len() - RECORD_HEAD >= len).then_some((head[0], len))
 }
 
-/// Decodes the fields of a record; `None` for kinds that are not known or not records of the
-/// capture.
+/// Decodes the fields of a record; returns `None` for unknown kinds and for records that are not
+/// part of the capture.
 pub(super) fn record(kind: u8, fields: &[u8]) -> Result<Option<Record<'_>>, Reason> {
     let fields = Fields(fields);
     Ok(Some(match kind {
@@ -79,7 +79,7 @@ pub(super) fn record(kind: u8, fields: &[u8]) -> Result<Option<Record<'_>>, Reas
     }))
 }
 
-/// The checksum that a checkpoint holds.
+/// Reads the checksum of a checkpoint.
 pub(super) fn checkpoint(fields: &[u8]) -> Result<u32, Reason> {
     Fields(fields).u32()
 }
@@ -228,7 +228,7 @@ fn stats(mut fields: Fields<'_>) -> Result<Stats, Reason> {
     Ok(stats)
 }
 
-/// What has not been read yet of a record.
+/// The unread fields of a record.
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
@@ -278,7 +278,7 @@ impl<'a> Fields<'a> {
         Ok(if self.bool()? { Some(self.str()?.to_owned()) } else { None })
     }
 
-    /// A field that not every record of its kind has at its end.
+    /// Reads a field that may be absent at the end of its record.
     fn if_there<T>(
         &mut self,
         field: impl FnOnce(&mut Self) -> Result<T, Reason>,

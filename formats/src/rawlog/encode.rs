@@ -1,4 +1,4 @@
-//! Records to bytes: each field in turn, little endian, appended to a buffer that is reused.
+//! Encodes records: each field in turn, little endian, appended to a reused buffer.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use crate::record::{
     GapCause, Handshake, Process, Record, Role, Stats,
 };
 
-/// Appends the head of a frame's contents. The number of records is not known yet; see
+/// Appends the head of a frame's contents. The number of records is unknown so far; see
 /// [`set_record_count`].
 pub(super) fn frame_head(out: &mut Vec<u8>, info: &CaptureInfo, seq: u64, first_ts_ns: u64) {
     out.extend_from_slice(FRAME_MAGIC);
@@ -31,8 +31,8 @@ pub(super) fn frame_head(out: &mut Vec<u8>, info: &CaptureInfo, seq: u64, first_
     out[len_at..len_at + 4].copy_from_slice(&(len as u32).to_le_bytes());
 }
 
-/// Fills in the number of records, at its fixed place in the head of a frame's contents, if they
-/// are long enough to have one.
+/// Writes the number of records to its fixed place in the head of a frame's contents, if they are
+/// long enough.
 pub(super) fn set_record_count(frame: &mut [u8], records: u32) {
     if let Some(count) = frame.get_mut(12..16) {
         count.copy_from_slice(&records.to_le_bytes());
@@ -200,17 +200,17 @@ fn stats(out: &mut Vec<u8>, stats: &Stats) {
     });
 }
 
-/// Appends a checkpoint: the CRC-32 of the frame's contents since the one before it.
+/// Appends a checkpoint: the CRC-32 of the frame's contents since the previous checkpoint.
 pub(super) fn checkpoint(out: &mut Vec<u8>, crc: u32) {
     framed(out, kind::CHECKPOINT, |out| u32(out, crc));
 }
 
-/// Appends the record that tells a complete file: how many records there are in all.
+/// Appends the record that marks a complete file: the total number of records.
 pub(super) fn end(out: &mut Vec<u8>, records: u64) {
     framed(out, kind::END, |out| u64(out, records));
 }
 
-/// Appends kind and length around what `fields` appends.
+/// Appends kind and length, then the output of `fields`.
 fn framed(out: &mut Vec<u8>, kind: u8, fields: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend_from_slice(&[kind, 0, 0, 0, 0]);

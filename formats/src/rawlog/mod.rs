@@ -1,11 +1,11 @@
 //! The raw log: everything the recorder saw, in concatenated zstd frames.
 //!
-//! A frame decodes alone. It opens with a header and describes again each process and connection
-//! that it refers to, so that whatever survives of a file can be read. Its zstd checksum is
-//! verified before any of its records is handed out; a frame that was cut off is verified up to
-//! the last of the checkpoints inside it. `FORMAT.md` gives the layout to the byte.
+//! A frame decodes alone. It begins with a header and repeats the description of each process and
+//! connection that it refers to, so that every remaining part of a file can be read. Its zstd
+//! checksum is verified before any of its records is returned; a truncated frame is verified up to
+//! the last of the checkpoints inside it. `FORMAT.md` specifies the layout to the byte.
 //!
-//! [`RawLogWriter`] and [`RawLogReader`] do the frames, `encode` and `decode` the records.
+//! [`RawLogWriter`] and [`RawLogReader`] process the frames, `encode` and `decode` the records.
 
 mod decode;
 mod encode;
@@ -19,7 +19,7 @@ pub use writer::RawLogWriter;
 /// since the recorder compresses while the recorded programs run.
 pub const DEFAULT_LEVEL: i32 = 1;
 
-/// What `Error::Foreign` calls this format.
+/// Name of this format in `Error::Foreign`.
 const FORMAT_NAME: &str = "an sslrec raw log";
 
 /// Version of the format, in the opening and in each frame.
@@ -33,11 +33,11 @@ const OPENING_LEN: usize = 16;
 /// Magic of a frame with contents (RFC 8878 section 3.1.1).
 const ZSTD_MAGIC: u32 = 0xFD2F_B528;
 
-/// The seek table is the one of zstd's seekable format: a skippable frame with this magic.
+/// Magic of the seek table, a skippable frame of zstd's seekable format.
 const SEEK_TABLE_MAGIC: u32 = 0x184D_2A5E;
 const SEEK_TABLE_FOOTER_MAGIC: u32 = 0x8F92_EAB1;
 
-/// What the contents of each frame begin with.
+/// The first bytes of the contents of each frame.
 const FRAME_MAGIC: &[u8; 4] = b"SLRF";
 
 /// Uncompressed size at which the writer closes a frame.
@@ -53,14 +53,14 @@ const CHECKPOINT_INTERVAL: usize = 64 << 10;
 /// Larger payloads are written as several records.
 const PAYLOAD_LIMIT: usize = 1 << 20;
 
-/// Size of what stands before each record's fields: kind and length.
+/// Size of kind and length, which precede each record's fields.
 const RECORD_HEAD: usize = 5;
 
-/// Set in the kind of a record that repeats, for the benefit of its frame, a description that
-/// stood in an earlier one.
+/// Flag in the kind of a record that repeats a description from an earlier frame, so that its frame
+/// decodes alone.
 const REPEATED: u8 = 0x80;
 
-/// Kinds of records. A reader skips the kinds that it does not know.
+/// Kinds of records. A reader skips unknown kinds.
 mod kind {
     pub(super) const PROCESS: u8 = 1;
     pub(super) const CONNECTION: u8 = 2;
@@ -75,7 +75,7 @@ mod kind {
     pub(super) const EXIT: u8 = 11;
 }
 
-/// Whether a file that begins with these bytes is a raw log. 16 bytes are enough to tell.
+/// Returns whether a file that begins with these bytes is a raw log. 16 bytes are enough.
 pub fn is_raw_log(first_bytes: &[u8]) -> bool {
     first_bytes.len() >= 14
         && first_bytes[..4] == OPENING_MAGIC.to_le_bytes()

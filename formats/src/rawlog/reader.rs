@@ -1,4 +1,4 @@
-//! Reads a raw log: decompresses a frame, verifies it, then hands out its records.
+//! Reads a raw log: decompresses a frame, verifies it, then returns its records.
 
 use std::io::{ErrorKind, Read};
 
@@ -11,35 +11,35 @@ use super::{
 use crate::io::{Error, RecordReader};
 use crate::record::{CaptureInfo, Record};
 
-/// Bytes asked of the input at a time.
+/// Bytes requested from the input at a time.
 const INPUT_LEN: usize = 128 << 10;
 
-/// By how much the buffer for a frame's contents grows at a time.
+/// Growth of the buffer for a frame's contents.
 const CONTENTS_STEP: usize = 256 << 10;
 
-/// In a zstd frame's descriptor byte: a checksum of the contents follows them (RFC 8878 section
+/// Bit in a zstd frame's descriptor byte: a checksum follows the contents (RFC 8878 section
 /// 3.1.1.1.1.4).
 const CHECKSUM_FLAG: u8 = 1 << 2;
 
-/// Gives back the records of a raw log.
+/// Returns the records of a raw log.
 ///
-/// Nothing is handed out that a checksum has not vouched for. Where a frame is cut off or damaged,
-/// its records up to the last good checkpoint inside it are handed out, then
-/// [`Error::Damaged`] says where the frame begins. The end of the file on the boundary of a frame
-/// is no error, as a recorder that was killed leaves it so; see [`Self::is_complete`].
+/// Only data verified by a checksum is returned. If a frame is truncated or damaged, its records up
+/// to the last valid checkpoint inside it are returned, then [`Error::Damaged`] with the place of
+/// the frame. An end of the file on the boundary of a frame is not an error, since a killed
+/// recorder leaves such files; see [`Self::is_complete`].
 ///
 /// Memory: one frame, at most 64 MiB of contents.
 pub struct RawLogReader<R: Read> {
     input: Input<R>,
     decompressor: DCtx<'static>,
     info: CaptureInfo,
-    /// The frame at hand, from its head to the last verified byte.
+    /// The current frame, from its head to the last verified byte.
     contents: Vec<u8>,
     position: usize,
     frame_offset: u64,
     next_seq: u64,
     complete: bool,
-    /// What to report once the records at hand are handed out.
+    /// Error to return after the current records.
     failure: Option<Error>,
     ended: bool,
 }
@@ -48,8 +48,8 @@ impl<R: Read> RawLogReader<R> {
     /// Begins to read a raw log.
     ///
     /// # Errors
-    /// [`Error::Foreign`] if this is something else or a version that is not known,
-    /// [`Error::Damaged`] if not even the first frame is whole.
+    /// [`Error::Foreign`] if the file has another format or an unknown version, [`Error::Damaged`]
+    /// if not even the first frame is complete.
     pub fn new(input: R) -> Result<Self, Error> {
         let mut input = Input::new(input);
         let available = input.fill(OPENING_LEN)?;
@@ -76,13 +76,13 @@ impl<R: Read> RawLogReader<R> {
         }
     }
 
-    /// The capture was completed in an orderly way. Known once the last record was read; `false`
-    /// for a file that was cut at the boundary of a frame or is still being written.
+    /// Returns whether the capture was completed in an orderly way. Valid after the last record;
+    /// `false` for a file that was truncated at the boundary of a frame or is still being written.
     pub fn is_complete(&self) -> bool {
         self.complete
     }
 
-    /// Place and length of the next record's fields in `contents`, and its kind.
+    /// Returns place and length of the next record's fields in `contents`, and its kind.
     fn advance(&mut self) -> Result<Option<(u8, usize, usize)>, Error> {
         loop {
             let Some((kind, len)) = decode::record_head(&self.contents[self.position..]) else {
@@ -110,7 +110,7 @@ impl<R: Read> RawLogReader<R> {
         }
     }
 
-    /// Decompresses the next frame that has contents. `false` at the end of the file.
+    /// Decompresses the next frame that has contents. Returns `false` at the end of the file.
     fn next_frame(&mut self) -> Result<bool, Error> {
         loop {
             let offset = self.input.offset;
@@ -152,14 +152,14 @@ impl<R: Read> RawLogReader<R> {
         Ok(())
     }
 
-    /// Decompresses one frame into `contents`, keeping only what is verified; what is wrong with
-    /// the rest goes into `failure`.
+    /// Decompresses a frame into `contents` and keeps only the verified part; an error in the rest
+    /// is stored in `failure`.
     fn load_frame(&mut self) -> Result<(), Error> {
         self.contents.clear();
         self.position = 0;
         if let Err(reason) = self.decompress()? {
             self.failure = Some(damaged(self.frame_offset, reason));
-            // The writer fills this in at the end, after the checkpoints.
+            // The writer sets this number at the end, after the checkpoints.
             encode::set_record_count(&mut self.contents, 0);
             self.contents.truncate(verified_len(&self.contents));
             if self.contents.is_empty() {
@@ -182,8 +182,8 @@ impl<R: Read> RawLogReader<R> {
         Ok(())
     }
 
-    /// Appends to `contents` as much of the frame as decompresses. The inner result says whether
-    /// that was all of it, with the right checksum.
+    /// Appends to `contents` as much of the frame as decompresses. The inner result is an error if
+    /// the frame is incomplete or its checksum is wrong.
     fn decompress(&mut self) -> Result<Result<(), String>, Error> {
         let descriptor = self.input.fill(5)?.get(4).copied();
         if descriptor.is_some_and(|descriptor| descriptor & CHECKSUM_FLAG == 0) {
@@ -245,7 +245,8 @@ impl<R: Read> RecordReader for RawLogReader<R> {
     }
 }
 
-/// How much of the contents of a frame without a good checksum its checkpoints vouch for.
+/// Returns the length of the contents verified by checkpoints, for a frame without a valid
+/// checksum.
 fn verified_len(contents: &[u8]) -> usize {
     let mut verified = 0;
     let Ok(head) = decode::frame_head(contents) else { return 0 };
@@ -282,7 +283,7 @@ fn damaged(offset: u64, reason: impl Into<String>) -> Error {
     Error::Damaged { offset, reason: reason.into() }
 }
 
-/// Buffered input that knows its place in the file.
+/// Buffered input with its place in the file.
 struct Input<R> {
     source: R,
     buffer: Box<[u8]>,
@@ -298,7 +299,7 @@ impl<R: Read> Input<R> {
         Self { source, buffer, start: 0, end: 0, offset: 0 }
     }
 
-    /// What is buffered, after reading on until that is `len` bytes or the input ends.
+    /// Returns the buffered bytes, after reading until there are `len` bytes or the input ends.
     fn fill(&mut self, len: usize) -> Result<&[u8], Error> {
         if self.end - self.start < len && self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);

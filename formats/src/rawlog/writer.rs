@@ -1,5 +1,5 @@
-//! Writes a raw log: gathers records into frames, compresses each frame in one go, and hands it to
-//! the output in one write.
+//! Writes a raw log: collects records into frames, compresses each frame at once, and passes it to
+//! the output in a single write.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -16,17 +16,17 @@ use crate::record::{
     CaptureInfo, Connection, Data, Direction, Gap, GapCause, PerDirection, Process, Record,
 };
 
-/// How long a frame may stay open: what a killed recorder can lose.
+/// Longest duration of a frame, which limits the loss when a recorder is killed.
 const FRAME_DURATION: Duration = Duration::from_secs(1);
 
 /// Writes the records of a capture as a raw log.
 ///
-/// A frame is closed at 1 MiB, one second after its first record (noticed at the next record), and
-/// by [`RecordWriter::flush`]. The output sees whole frames only. A writer that is dropped without
-/// [`RecordWriter::finish`] leaves out the frame that was open.
+/// A frame is closed at 1 MiB, one second after its first record (detected at the next record), and
+/// by [`RecordWriter::flush`]. The output receives complete frames only. A writer that is dropped
+/// without [`RecordWriter::finish`] discards the unfinished frame.
 ///
 /// Memory: one frame before and after compression, the compressor, and a description of each live
-/// connection and of each process that has not ended; 8 bytes a frame for the seek table.
+/// connection and of each process that has not ended; 8 bytes per frame for the seek table.
 pub struct RawLogWriter<W: Write> {
     out: W,
     info: CaptureInfo,
@@ -34,23 +34,22 @@ pub struct RawLogWriter<W: Write> {
     frame: Frame,
     compressed: Vec<u8>,
     processes: HashMap<u32, Described<Process>>,
-    /// In boxes, so that the table grows without making room for all of them anew.
+    /// In boxes, so that the table grows without new memory for all connections.
     connections: HashMap<u64, Box<Live>>,
     /// Compressed and uncompressed size of each frame so far, for the seek table.
     sizes: Vec<(u32, u32)>,
     records_total: u64,
-    /// The latest time seen, the capture's beginning included. A description of a connection
-    /// carries the time of its beginning, which says nothing about how long the frame has been
-    /// open.
+    /// The latest time seen, the capture's beginning included. A description of a connection has
+    /// the time of its beginning, which is unrelated to the duration of the frame.
     latest_ts_ns: u64,
     bytes_written: u64,
-    /// This is not the first file.
+    /// An earlier file exists.
     goes_on: bool,
     /// No more may be written: the file is complete, or a write failed half-way.
     ended: bool,
 }
 
-/// The contents of the frame that is being filled. Empty if there is none.
+/// The contents of the unfinished frame. Empty if there is none.
 #[derive(Default)]
 struct Frame {
     contents: Vec<u8>,
@@ -62,17 +61,17 @@ struct Frame {
     checked: usize,
 }
 
-/// Something that each frame describes before it refers to it.
+/// A process or connection that each frame describes before it refers to it.
 struct Described<T> {
     value: T,
-    /// The last frame that does; `None` if this file has none yet.
+    /// The last frame with a description; `None` if this file has none yet.
     frame_seq: Option<u64>,
 }
 
 /// A live connection.
 struct Live {
     described: Described<Connection>,
-    /// Stream offset that comes next in each direction.
+    /// The next stream offset in each direction.
     reached: PerDirection<u64>,
 }
 
@@ -104,8 +103,8 @@ impl<W: Write> RawLogWriter<W> {
         Ok(writer)
     }
 
-    /// Completes the file and goes on in another one: `switch` makes the output that. Connections
-    /// that live on are described anew there, and what they carried before is said to be in an
+    /// Completes the file and continues in another file, to which `switch` redirects the output.
+    /// Live connections are described again there, and their earlier bytes are marked as in an
     /// [earlier file](GapCause::EarlierFile).
     ///
     /// # Errors
@@ -129,23 +128,23 @@ impl<W: Write> RawLogWriter<W> {
 
     fn begin(&mut self) -> Result<(), Error> {
         self.write_opening()?;
-        // A frame without records, so that even a file without any tells what it is about.
+        // A frame without records, so that even an empty file describes its capture.
         self.open_frame(self.info.start_ns);
         self.close_frame()
     }
 
-    /// Bytes handed to the output so far, all of them whole frames. After a failed write, the
-    /// output is good up to here.
+    /// Returns the number of bytes passed to the output so far, in complete frames. After a failed
+    /// write, the output is valid up to here.
     pub fn bytes_written(&self) -> u64 {
         self.bytes_written
     }
 
-    /// The output.
+    /// Returns the output.
     pub fn get_mut(&mut self) -> &mut W {
         &mut self.out
     }
 
-    /// The output. What was not flushed is lost.
+    /// Returns the output. Data that was not flushed is lost.
     pub fn into_inner(self) -> W {
         self.out
     }
@@ -182,9 +181,9 @@ impl<W: Write> RawLogWriter<W> {
         self.write_compressed()
     }
 
-    /// Hands `compressed` to the output and empties it.
+    /// Passes `compressed` to the output and empties it.
     fn write_compressed(&mut self) -> Result<(), Error> {
-        // Until this has succeeded the end of the file is in doubt, and nothing may follow.
+        // Until the write succeeds the end of the file is uncertain, and nothing may follow.
         self.ended = true;
         self.out.write_all(&self.compressed)?;
         self.ended = false;
@@ -193,7 +192,7 @@ impl<W: Write> RawLogWriter<W> {
         Ok(())
     }
 
-    /// Makes room for a record of this time: a new frame where one is due.
+    /// Makes room for a record of this time: begins a new frame if it is due.
     fn prepare_frame(&mut self, ts_ns: u64) -> Result<(), Error> {
         self.latest_ts_ns = self.latest_ts_ns.max(ts_ns);
         let ts_ns = self.latest_ts_ns;
@@ -210,7 +209,7 @@ impl<W: Write> RawLogWriter<W> {
         Ok(())
     }
 
-    /// Describes the connection in this frame, and its process, unless they are already.
+    /// Describes the connection and its process in this frame, unless they are described already.
     fn repeat_connection(&mut self, conn: u64) {
         let Some(live) = self.connections.get_mut(&conn) else { return };
         let described = &mut live.described;
@@ -223,7 +222,7 @@ impl<W: Write> RawLogWriter<W> {
         encode::connection(&mut self.frame.contents, &described.value, REPEATED);
     }
 
-    /// Describes in this file what the record refers to and only earlier files describe.
+    /// Describes in this file the process and connection of the record if only earlier files do.
     fn resume(&mut self, record: &Record<'_>) {
         if let Record::Connection(connection) = record {
             self.resume_process(connection.pid);
@@ -381,7 +380,7 @@ impl Frame {
     }
 }
 
-/// Describes the process in this frame, unless it is already.
+/// Describes the process in this frame, unless it is described already.
 fn repeat_process(processes: &mut HashMap<u32, Described<Process>>, frame: &mut Frame, pid: u32) {
     let Some(described) = processes.get_mut(&pid) else { return };
     if described.frame_seq != Some(frame.seq) {

@@ -1,6 +1,6 @@
-//! Comments: what a packet itself cannot hold, as text.
+//! Comments: information that a packet itself cannot hold, as text.
 //!
-//! `pairs` is their grammar, `write` writes them, and `read` reads them back.
+//! `pairs` is their grammar, `write` writes comments, and `read` reads them.
 
 pub(super) mod pairs;
 pub(super) mod read;

@@ -1,8 +1,8 @@
 //! The grammar of comments: `key=value` pairs with one space between them.
 //!
 //! In keys and values, space, `%`, control characters, and characters that reorder text or are
-//! invisible are percent-escaped byte by byte, in keys `=` too. Everything else, other scripts
-//! included, is written as it is.
+//! invisible are percent-escaped byte by byte; in keys `=` is escaped too. All other characters,
+//! including other scripts, are written as they are.
 
 use std::borrow::Cow;
 use std::fmt::{Display, Write};
@@ -25,7 +25,7 @@ pub(crate) fn push_text(out: &mut String, key: &str, value: &str) {
     escape(out, &cut(value), false);
 }
 
-/// The text, or as much of it as is written.
+/// Returns the text up to the limit.
 pub(crate) fn cut(text: &str) -> Cow<'_, str> {
     if text.len() <= TEXT_LIMIT {
         return Cow::Borrowed(text);
@@ -61,8 +61,8 @@ fn is_escaped_in_field(c: char) -> bool {
     c == '%' || is_special(c)
 }
 
-/// Text for another option of a block, such as the name of an interface. Readers show it as it is,
-/// so that it has no control characters and none that reorder text; spaces are kept.
+/// Returns text for another option of a block, such as the name of an interface. Readers show it as
+/// it is, so control characters and characters that reorder text are escaped; spaces are kept.
 pub(crate) fn field(text: &str) -> Cow<'_, str> {
     let text = cut(text);
     if !text.contains(is_escaped_in_field) {
@@ -93,9 +93,9 @@ fn escape_if(out: &mut String, text: &str, is_escaped: impl Fn(char) -> bool) {
 pub(crate) struct Pairs<'a>(pub(crate) &'a str);
 
 impl<'a> Pairs<'a> {
-    /// All pairs in order, still escaped. Words without `=` are skipped.
+    /// Returns all pairs in order, still escaped. Words without `=` are skipped.
     pub(crate) fn iter(self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        // Pairs are short, and there are ten in each packet: a search that sets up for long texts
+        // Pairs are short, and there are ten in each packet: a search with a set-up for long texts
         // costs more than it saves.
         let mut rest = self.0;
         std::iter::from_fn(move || {
@@ -113,55 +113,55 @@ impl<'a> Pairs<'a> {
         })
     }
 
-    /// The value of the first pair with this key, still escaped.
+    /// Returns the value of the first pair with this key, still escaped.
     pub(crate) fn raw(self, key: &str) -> Option<&'a str> {
         self.iter().find_map(|(k, value)| (k == key).then_some(value))
     }
 
-    /// A value without escapes, such as a number.
+    /// Returns a value without escapes, such as a number.
     ///
     /// # Errors
-    /// The pair is present and its value is not of the type: the key.
+    /// The key, if the pair is present and its value has the wrong type.
     pub(crate) fn value<T: FromStr>(self, key: BadKey) -> Result<Option<T>, BadKey> {
         value(self.raw(key), key)
     }
 
-    /// The same, of a pair that must be present.
+    /// Returns a value without escapes, of a pair that must be present.
     pub(crate) fn required<T: FromStr>(self, key: BadKey) -> Result<T, BadKey> {
         required(self.raw(key), key)
     }
 
-    /// A text value.
+    /// Returns a text value.
     ///
     /// # Errors
-    /// The pair is present and its escapes are wrong: the key.
+    /// The key, if the pair is present and its escapes are invalid.
     pub(crate) fn text(self, key: BadKey) -> Result<Option<Cow<'a, str>>, BadKey> {
         text(self.raw(key), key)
     }
 }
 
-/// A value without escapes, such as a number.
+/// Parses a value without escapes, such as a number.
 ///
 /// # Errors
-/// The value is present and not of the type: the key.
+/// The key, if the value is present and has the wrong type.
 pub(crate) fn value<T: FromStr>(raw: Option<&str>, key: BadKey) -> Result<Option<T>, BadKey> {
     raw.map(|value| value.parse().map_err(|_| key)).transpose()
 }
 
-/// The same, of a value that must be present.
+/// Parses a value without escapes that must be present.
 pub(crate) fn required<T: FromStr>(raw: Option<&str>, key: BadKey) -> Result<T, BadKey> {
     value(raw, key)?.ok_or(key)
 }
 
-/// A text value.
+/// Parses a text value.
 ///
 /// # Errors
-/// The value is present and its escapes are wrong: the key.
+/// The key, if the value is present and its escapes are invalid.
 pub(crate) fn text<'a>(raw: Option<&'a str>, key: BadKey) -> Result<Option<Cow<'a, str>>, BadKey> {
     raw.map(|value| unescape(value).ok_or(key)).transpose()
 }
 
-/// Undoes the escapes; `None` if they are wrong.
+/// Undoes the escapes; returns `None` if they are invalid.
 pub(crate) fn unescape(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('%') {
         return Some(Cow::Borrowed(text));

@@ -1,6 +1,6 @@
 //! Reads the comments that `write` and `connection` write.
 //!
-//! Errors are the key whose value is missing or wrong.
+//! An error is the key whose value is missing or invalid.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use super::pairs::{BadKey, Pairs, text, unescape, value};
 use crate::record::{AddrKind, CaptureInfo, Connection, Direction, Process, Role, Stats};
 
-/// Error message of a bad key.
+/// Returns the error message of an invalid key.
 pub(crate) fn bad_key(key: BadKey) -> String {
     match key {
         "ev" => "a connection that opens twice: several captures were merged into this file".into(),
@@ -19,7 +19,8 @@ pub(crate) fn bad_key(key: BadKey) -> String {
 /// The pairs of a packet's comment from `dir` on, read in one pass.
 ///
 /// Every packet has such a comment and most of its pairs are needed, so a look-up of each pair
-/// would read the comment ten times. Values are still escaped; the first pair of a key counts.
+/// would read the comment ten times. Values are still escaped; of several pairs with the same key
+/// the first is used.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct PacketPairs<'a> {
     pub(crate) dir: Option<&'a str>,
@@ -82,7 +83,7 @@ impl<'a> PacketPairs<'a> {
     }
 }
 
-/// The section header's comment.
+/// Reads the section header's comment.
 pub(crate) fn capture(pairs: Pairs<'_>) -> Result<CaptureInfo, BadKey> {
     Ok(CaptureInfo {
         start_ns: pairs.required("start_ns")?,
@@ -97,7 +98,7 @@ pub(crate) fn capture(pairs: Pairs<'_>) -> Result<CaptureInfo, BadKey> {
     })
 }
 
-/// An interface's comment.
+/// Reads an interface's comment.
 pub(crate) fn process(pairs: Pairs<'_>) -> Result<Process, BadKey> {
     Ok(Process {
         ts_ns: pairs.required("ts_ns")?,
@@ -108,7 +109,7 @@ pub(crate) fn process(pairs: Pairs<'_>) -> Result<Process, BadKey> {
     })
 }
 
-/// The process that a packet's comment names.
+/// Reads the process named in a packet's comment.
 pub(crate) fn process_of_packet(pairs: Pairs<'_>, ts_ns: u64) -> Result<Process, BadKey> {
     Ok(Process {
         ts_ns,
@@ -119,13 +120,13 @@ pub(crate) fn process_of_packet(pairs: Pairs<'_>, ts_ns: u64) -> Result<Process,
     })
 }
 
-/// Direction of a packet.
+/// Reads the direction of a packet.
 pub(crate) fn direction(packet: &PacketPairs<'_>) -> Result<Direction, BadKey> {
     packet.dir.and_then(Direction::from_name).ok_or("dir")
 }
 
-/// The connection that a packet's comment describes, in the pairs before `dir` and in those from
-/// there on (`packet`). Pairs that only some comments have are taken from `known` where missing.
+/// Reads the connection in a packet's comment, from the pairs before `dir` and from `packet`, the
+/// pairs from there on. Pairs that only some comments have are taken from `known` if missing.
 pub(crate) fn connection(
     pairs: Pairs<'_>,
     packet: &PacketPairs<'_>,
@@ -163,7 +164,7 @@ pub(crate) fn connection(
     })
 }
 
-/// Path of the library if this comment or an earlier one has it, else its name.
+/// Returns the path of the library if this comment or an earlier comment has it, else its name.
 fn library(
     pairs: Pairs<'_>,
     packet: &PacketPairs<'_>,
@@ -179,7 +180,7 @@ fn library(
     Ok(Some(known.map_or_else(|| name.into_owned(), String::clone)))
 }
 
-/// `SOURCE->TARGET`; `?` is an unknown address.
+/// Parses `SOURCE->TARGET`; `?` is an unknown address.
 fn addresses(real: &str) -> Option<(Option<SocketAddr>, Option<SocketAddr>)> {
     let one = |text: &str| match text {
         "?" => Some(None),
@@ -189,7 +190,7 @@ fn addresses(real: &str) -> Option<(Option<SocketAddr>, Option<SocketAddr>)> {
     Some((one(from)?, one(to)?))
 }
 
-/// The comment of a statistics block; `None` if it is not one of ours.
+/// Reads the comment of a statistics block; returns `None` for a comment of another program.
 pub(crate) fn stats(pairs: Pairs<'_>, ts_ns: u64) -> Result<Option<Stats>, BadKey> {
     if pairs.raw("last").is_none() || pairs.raw("calls").is_none() {
         return Ok(None);

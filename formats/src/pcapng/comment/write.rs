@@ -4,7 +4,7 @@ use super::super::VERSION;
 use super::pairs::{push, push_text};
 use crate::record::{CaptureInfo, Connection, Direction, Process, Stats};
 
-/// The section header's comment, which also marks the file as ours.
+/// Returns the section header's comment, which also marks the file as a file of sslrec.
 pub(crate) fn capture(info: &CaptureInfo) -> String {
     let mut out = String::new();
     push(&mut out, "sslrec", VERSION);
@@ -16,7 +16,7 @@ pub(crate) fn capture(info: &CaptureInfo) -> String {
     out
 }
 
-/// An interface's comment.
+/// Returns an interface's comment.
 pub(crate) fn process(process: &Process) -> String {
     let mut out = String::new();
     push(&mut out, "pid", process.pid);
@@ -29,7 +29,7 @@ pub(crate) fn process(process: &Process) -> String {
     out
 }
 
-/// An interface's description: executable and library.
+/// Returns an interface's description: executable and library.
 pub(crate) fn executable(process: &Process, lib: Option<&str>) -> String {
     let exe = process.exe.as_deref().unwrap_or(&process.comm);
     match lib {
@@ -38,7 +38,7 @@ pub(crate) fn executable(process: &Process, lib: Option<&str>) -> String {
     }
 }
 
-/// The beginning of all comments of a connection's packets in one direction.
+/// Returns the beginning of all comments of a connection's packets in one direction.
 pub(crate) fn connection(connection: &Connection, process: &Process, dir: Direction) -> String {
     let mut out = String::new();
     push(&mut out, "pid", connection.pid);
@@ -88,7 +88,7 @@ pub(crate) fn push_details(out: &mut String, connection: &Connection) {
     }
 }
 
-/// The comment of a statistics block.
+/// Returns the comment of a statistics block.
 pub(crate) fn stats(stats: &Stats) -> String {
     let mut out = String::new();
     push(&mut out, "last", u8::from(stats.last));
