@@ -64,8 +64,8 @@ pub const MAX_METHOD: usize = 32;
 /// The longest first line whose end is awaited.
 pub const MAX_LINE: usize = 64 << 10;
 
-/// The bytes to search again when more bytes arrive: every start line that was not found before
-/// ends, or for a response begins, within them.
+/// The bytes to search again when more bytes arrive: no new start line ends, or for a response
+/// begins, before them.
 pub const OVERLAP: usize = 16;
 
 /// The protocol that the first bytes of a direction look like.

@@ -60,7 +60,7 @@ pub struct Decoder {
     /// The current name and value, if they are Huffman strings.
     name: Vec<u8>,
     value: Vec<u8>,
-    /// The limit for the fields of all blocks so far, and its used part.
+    /// Octets that fields may still count, for all blocks so far.
     allowance: u64,
 }
 
