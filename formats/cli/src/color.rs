@@ -1,4 +1,4 @@
-//! Whether a stream gets colours.
+//! The choice of colours for a stream.
 
 use std::ffi::OsStr;
 use std::io::IsTerminal;
@@ -17,7 +17,7 @@ pub enum Color {
 }
 
 impl Color {
-    /// Whether `stream` gets colours.
+    /// Returns whether `stream` is coloured.
     pub fn is_on(self, stream: &impl IsTerminal) -> bool {
         let variable = |name| std::env::var_os(name);
         self.decide(
@@ -27,7 +27,7 @@ impl Color {
         )
     }
 
-    /// <https://no-color.org>: the variable counts if it is not empty.
+    /// Decides by <https://no-color.org>: the variable counts if it is not empty.
     fn decide(
         self,
         is_terminal: impl FnOnce() -> bool,

@@ -1,8 +1,8 @@
-//! Bytes as `hexdump -C` shows them.
+//! Bytes in the format of `hexdump -C`.
 
 use std::fmt::{self, Display, Formatter, Write};
 
-/// Sixteen bytes a line: prefix, place, bytes, and those of them that are printable ASCII. Each
+/// Sixteen bytes a line: prefix, place, bytes, and the printable ASCII characters among them. Each
 /// line ends with a line feed.
 #[derive(Debug, Clone, Copy)]
 pub struct Hexdump<'a> {

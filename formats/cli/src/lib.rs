@@ -1,9 +1,9 @@
-//! What the command-line programs `sslrec` and `sslanalyze` share.
+//! The shared code of the command-line programs `sslrec` and `sslanalyze`.
 //!
-//! [`text`] makes any text safe for a terminal, [`hexdump`] shows bytes, and [`size`] parses and
-//! prints numbers of bytes. The feature `streams` adds [`color`], [`stderr`] and
-//! [`output_file`], which look at the streams, the environment and the files of the process. The
-//! feature `manual` adds [`manual`], which writes man pages and completions.
+//! [`text`] makes any text safe for a terminal, [`hexdump`] formats bytes, and [`size`] parses and
+//! prints numbers of bytes. The feature `streams` adds [`color`], [`stderr`] and [`output_file`],
+//! which depend on the streams, the environment and the files of the process. The feature `manual`
+//! adds [`manual`], which writes man pages and completions.
 //!
 //! The crate defines no command line and reads no capture.
 

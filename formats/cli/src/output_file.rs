@@ -1,18 +1,17 @@
-//! Output files that give the capture to nobody else.
+//! Output files that protect the capture from other users.
 //!
-//! A capture holds secrets. A user who can put something at the place of an output file must not
-//! get the capture: by a named pipe that the user reads, by a link to a file of theirs, or by a
-//! file that they own. So a file is written only if it is new, a character device, or a regular
-//! file
+//! A capture contains secrets. A user who can create a file at the place of an output file must not
+//! get the capture: by a named pipe that the user reads, by a link to a file of the user, or by a
+//! file that the user owns. So a file is written only if it is new, a character device, or a
+//! regular file
 //!
 //! - that is not reached by a symbolic link in its last component,
 //! - that belongs to the user who runs the program, to root, or to the user who called sudo(8),
 //! - and that has no second name (hard link), if others can write to its folder.
 //!
 //! The checks are made on descriptors: the folder is opened once, the file is opened in it without
-//! following a link and without waiting, and the file that was checked is the file that is written.
-//! Standard output is not affected: whoever started the program chose it, and it may be a pipe or a
-//! socket.
+//! following a link and without waiting, and the checked file is the written file. Standard output
+//! is not affected: the user who started the program chose it, and it may be a pipe or a socket.
 
 use std::ffi::OsString;
 use std::fmt::{self, Display, Formatter};
@@ -25,7 +24,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-/// Bits of a folder's mode that let others than its owner write to it.
+/// Bits of a folder's mode that let users other than its owner write to it.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 /// A folder is opened for its path, for which it need not be readable.
@@ -34,7 +33,7 @@ const FOLDER: OFlags = OFlags::PATH;
 #[cfg(not(target_os = "linux"))]
 const FOLDER: OFlags = OFlags::RDONLY;
 
-/// Why a path is not written.
+/// The reason why a path is not written.
 #[derive(Debug)]
 pub struct Refused {
     path: PathBuf,
@@ -86,7 +85,7 @@ impl std::error::Error for Refused {
     }
 }
 
-/// Something that may be written, opened for writing and not truncated.
+/// An existing file or device that may be written, opened for writing and not truncated.
 #[derive(Debug)]
 pub enum Found {
     /// A regular file.
@@ -106,9 +105,9 @@ pub struct Place {
 /// Fate of a file since it was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// The file is at its place, or the place cannot be read any more.
+    /// The file is at its place, or the place is no longer readable.
     Present,
-    /// The file has no name any more: its contents are lost once it is closed.
+    /// The file no longer has a name: its contents are lost once it is closed.
     Removed,
     /// The file has another name, and its place has another file or none.
     Moved,
@@ -132,10 +131,11 @@ impl Place {
         Ok(Self { path: path.into(), folder: folder.into(), name: name.into() })
     }
 
-    /// Makes the file with this mode, less the umask. `None` if the place has a file already.
+    /// Creates the file with this mode, less the umask. Returns `None` if the place has a file
+    /// already.
     ///
     /// # Errors
-    /// The file cannot be made.
+    /// The file cannot be created.
     pub fn create(&self, mode: u16) -> Result<Option<File>, Refused> {
         let mode = Mode::from_bits_truncate(mode.into());
         match self.open(OFlags::CREATE | OFlags::EXCL, mode) {
@@ -145,7 +145,7 @@ impl Place {
         }
     }
 
-    /// Opens what is at the place, if there is something.
+    /// Opens the existing file or device at the place, if there is one.
     ///
     /// # Errors
     /// It must not be written, or cannot be.
@@ -158,7 +158,7 @@ impl Place {
         let io = |error: io::Error| self.refused(Reason::Io(error));
         let meta = file.metadata().map_err(io)?;
         self.check(&meta)?;
-        // Only the opening must not wait.
+        // Only the opening must not block.
         rustix::fs::fcntl_setfl(&file, OFlags::empty()).map_err(|error| io(error.into()))?;
         let is_device = meta.file_type().is_char_device();
         Ok(Some(if is_device { Found::Device(file) } else { Found::Regular(file) }))
@@ -177,7 +177,7 @@ impl Place {
         }
     }
 
-    /// Removes a file that was made here, if it still has its place.
+    /// Removes a file that was created here, if it is still at its place.
     ///
     /// # Errors
     /// The file cannot be removed.
@@ -188,7 +188,7 @@ impl Place {
         }
     }
 
-    /// Fate of a file that was opened here.
+    /// Returns the fate of a file that was opened here.
     pub fn fate(&self, file: &File) -> Fate {
         let Ok(meta) = file.metadata() else { return Fate::Present };
         if meta.nlink() == 0 {
@@ -198,7 +198,7 @@ impl Place {
             Ok(found) if (found.dev(), found.ino()) == (meta.dev(), meta.ino()) => Fate::Present,
             Ok(_) => Fate::Moved,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Fate::Moved,
-            // Without privileges the folder may be closed to this user now.
+            // Without privileges the folder may be inaccessible to this user now.
             Err(_) => Fate::Present,
         }
     }
@@ -212,7 +212,8 @@ impl Place {
         Refused { path: self.path.clone(), reason }
     }
 
-    /// Why the kernel did not open it, by the kind of file where that explains it.
+    /// Returns the reason why the kernel did not open the file, by the kind of file if that
+    /// explains it.
     fn reason(&self, error: Errno) -> Reason {
         let kind = self.path.symlink_metadata().map(|meta| kind_objection(&meta));
         kind.ok().flatten().unwrap_or(Reason::Io(error.into()))
@@ -226,7 +227,7 @@ impl Place {
         }
     }
 
-    /// Why the file must not be written, if so.
+    /// Returns the reason why the file must not be written, if there is one.
     fn objection(&self, meta: &Metadata) -> io::Result<Option<Reason>> {
         Ok(if let Some(reason) = kind_objection(meta) {
             Some(reason)
@@ -241,14 +242,14 @@ impl Place {
         })
     }
 
-    /// Others than this user and root can make links in the folder.
+    /// Returns whether users other than this user and root can create links in the folder.
     fn is_folder_of_others(&self) -> io::Result<bool> {
         let folder = self.folder.metadata()?;
         Ok(folder.mode() & WRITABLE_BY_OTHERS != 0 || !owners().contains(&folder.uid()))
     }
 }
 
-/// Why a file of this kind is not written, if so.
+/// Returns the reason why a file of this kind is not written, if there is one.
 fn kind_objection(meta: &Metadata) -> Option<Reason> {
     let kind = meta.file_type();
     if kind.is_file() || kind.is_char_device() {
@@ -266,14 +267,14 @@ fn kind_objection(meta: &Metadata) -> Option<Reason> {
     }
 }
 
-/// User and group that called sudo(8), if the program runs as root by that.
+/// Returns user and group of the caller of sudo(8), if the program runs as root by it.
 pub fn sudo_caller() -> Option<(u32, u32)> {
     let number = |name| std::env::var(name).ok()?.parse().ok();
     let ids = (number("SUDO_UID")?, number("SUDO_GID")?);
     rustix::process::geteuid().is_root().then_some(ids)
 }
 
-/// Users whose files are written: this one, root, and the caller of sudo(8).
+/// Returns the users whose files are written: this user, root, and the caller of sudo(8).
 fn owners() -> Vec<u32> {
     let own = rustix::process::geteuid().as_raw();
     [Some(own), Some(0), sudo_caller().map(|(uid, _)| uid)].into_iter().flatten().collect()
@@ -283,7 +284,7 @@ fn ends_with_slash(path: &Path) -> bool {
     path.as_os_str().as_encoded_bytes().ends_with(b"/")
 }
 
-/// Both paths lead to one file, also by links.
+/// Returns whether both paths lead to the same file, also by links.
 pub fn is_same_file(a: &Path, b: &Path) -> bool {
     let id = |path: &Path| {
         let meta = std::fs::metadata(path).ok()?;

@@ -1,12 +1,12 @@
-//! Numbers of bytes, as users write and read them. Units are powers of 1024.
+//! Numbers of bytes in the form that users read and write. Units are powers of 1024.
 
 use std::fmt::{self, Display, Formatter};
 
 /// Accepted forms, for error messages.
 pub const FORMS: &str = "a number of bytes, such as 1500, 16K, 1.5M or 2GiB (K is 1024)";
 
-/// Parses a number of bytes: digits, with a fraction where there is a unit, and then `K`, `M`,
-/// `G` or `T`, also as `KB` or `KiB`, in upper or lower case. `B` alone is bytes.
+/// Parses a number of bytes: digits, with a fraction if there is a unit, and then `K`, `M`, `G` or
+/// `T`, also as `KB` or `KiB`, in upper or lower case. `B` alone means bytes.
 ///
 /// # Errors
 /// The text has another form, or the number does not fit into 64 bits. The message contains the
@@ -34,7 +34,7 @@ fn unit(suffix: &str) -> Option<u64> {
     Some(1 << (10 * power))
 }
 
-/// Why a text is not a number of units.
+/// The reason why a text is not a number of units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotANumber {
     /// The text is not a decimal number, or it has a fraction and the unit has no parts.
@@ -55,7 +55,7 @@ pub fn scaled(number: &str, unit: u64) -> Result<u64, NotANumber> {
     }
     // Only digits are left, so that a failure is an overflow.
     let whole: u64 = whole.parse().map_err(|_| NotANumber::TooLarge)?;
-    // Digits after the eighteenth are less than one for every unit up to 2^59.
+    // Digits after the eighteenth are less than 1 for every unit up to 2^59.
     let fraction = &fraction[..fraction.len().min(18)];
     let scale = 10u128.pow(fraction.len() as u32);
     let part: u64 = fraction.parse().map_err(|_| NotANumber::TooLarge)?;

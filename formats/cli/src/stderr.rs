@@ -1,9 +1,9 @@
 //! Messages on standard error.
 //!
-//! A message is written in one piece, so that it is not torn where another process writes to the
-//! same place, and always as safe text ([`crate::text`]): it may name files and processes of
-//! others. A message that cannot be written is dropped: standard error may be a pipe that nobody
-//! reads any more, which is no reason to stop the work or to report another status.
+//! A message is written in one piece, so that it is not torn if another process writes to the same
+//! place, and always as safe text ([`crate::text`]): it may contain names of files and processes of
+//! other users. A message that cannot be written is dropped: standard error may be a pipe without a
+//! reader, which is no reason to stop the work or to report another status.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -15,12 +15,12 @@ pub fn message(program: &str, message: impl Display) {
     write(&format!("{program}: {}\n", PrintableDisplay(message)));
 }
 
-/// Writes text of several lines as it is, apart from what is escaped.
+/// Writes text of several lines as it is, except for escaped characters.
 pub fn lines(text: impl Display) {
     write(&PrintableLines(text.to_string()).to_string());
 }
 
 fn write(text: &str) {
-    // Nobody is left to be told about a failure.
+    // There is nowhere to report a failure.
     let _ = io::stderr().write_all(text.as_bytes());
 }

@@ -1,8 +1,8 @@
 //! Text made safe for a terminal.
 //!
-//! Names of processes, paths, and everything that a peer sends are chosen by others. Written to a
-//! terminal as they are, they could move the cursor, change colours or the title, forge lines, or
-//! show characters in another order than they have. [`Printable`] escapes every such character:
+//! Names of processes, paths, and all data from a peer are chosen by others. Unescaped on a
+//! terminal, they could move the cursor, change colours or the title, forge lines, or show
+//! characters in another order. [`Printable`] escapes every such character:
 //!
 //! | input | output |
 //! |---|---|
@@ -20,7 +20,7 @@ use std::fmt::{self, Display, Formatter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Text that is one line: no line feed of it is a line feed in the output.
+/// Text on a single line: its line feeds are escaped in the output.
 ///
 /// A width pads the output as it does for `str`.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +31,7 @@ pub struct Printable<T>(pub T);
 #[derive(Debug, Clone, Copy)]
 pub struct PrintableLines<T>(pub T);
 
-/// Anything that can be displayed, its output escaped as by [`Printable`] while it is written.
+/// Any value that can be displayed; its output is escaped as by [`Printable`] during writing.
 #[derive(Debug, Clone, Copy)]
 pub struct PrintableDisplay<T>(pub T);
 
@@ -141,7 +141,7 @@ impl<T: Display> Display for PrintableDisplay<T> {
     }
 }
 
-/// The text as one line, borrowed if nothing in it is escaped.
+/// Returns the text as one line, borrowed if nothing in it is escaped.
 pub fn line<T: Bytes + ?Sized>(text: &T) -> Cow<'_, str> {
     let bytes = text.bytes();
     match std::str::from_utf8(bytes) {
@@ -150,17 +150,18 @@ pub fn line<T: Bytes + ?Sized>(text: &T) -> Cow<'_, str> {
     }
 }
 
-/// Nothing in the text is escaped.
+/// Returns whether nothing in the text is escaped.
 pub fn is_printable(text: &str) -> bool {
     text.bytes().all(is_plain) || !text.chars().any(is_special)
 }
 
-/// The character is escaped: a terminal would obey it, or a reader would not see it where it is.
+/// Returns whether the character is escaped: a terminal would obey it, or a reader would not see it
+/// in its place.
 ///
 /// Beside control characters, these are the characters of Unicode that choose or change the
-/// direction of text (UAX #9), separate lines or paragraphs, or show nothing at all, such as
-/// zero-width spaces and tags. A joiner between two letters is among them: a name that looks like
-/// another one is worse than one that shows how it differs.
+/// direction of text (UAX #9), separate lines or paragraphs, or are invisible, such as zero-width
+/// spaces and tags. A joiner between two letters is among them: an escaped name is better than two
+/// different names that look the same.
 pub fn is_special(c: char) -> bool {
     match c {
         ' '..='~' => false,
