@@ -8,7 +8,7 @@ use super::fields::Contents;
 use super::search::{Search, Text};
 use super::window::{Engine, Window};
 
-/// The contents of one message, or a stream.
+/// The contents of a message, or a stream.
 #[derive(Debug)]
 pub(super) enum Body {
     /// No rule applies.

@@ -1,4 +1,4 @@
-//! Spellings of one octet: percent-encoding at any depth, escapes of JSON and JavaScript, and HTML
+//! Spellings of an octet: percent-encoding at any depth, escapes of JSON and JavaScript, and HTML
 //! entities.
 
 /// The longest spelling; longer ones are read as they are.

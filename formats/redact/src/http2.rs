@@ -388,7 +388,7 @@ impl Http2 {
         if block.promise {
             return;
         }
-        // Trailers, or the final head after an interim one.
+        // Trailers, or the final head after an interim head.
         if let Some(mut body) = self.bodies.remove(&block.stream) {
             body.finish(window, engine);
         }

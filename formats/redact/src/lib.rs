@@ -8,11 +8,11 @@
 //! | rule | blanked |
 //! |---|---|
 //! | `header:NAME` | values of a header or trailer field |
-//! | `cookie`, `cookie:NAME` | values of Cookie and Set-Cookie, or of one cookie |
+//! | `cookie`, `cookie:NAME` | values of Cookie and Set-Cookie, or of a single cookie |
 //! | `query:NAME` | values in queries and fragments of URLs: targets, header fields, bodies |
-//! | `json:NAME` | values of a field in any body, whatever its type says |
+//! | `json:NAME` | values of a field in any body, whatever its type |
 //! | `form:NAME` | values in a form; forms of several parts as a whole |
-//! | `bearer`, `basic` | credentials behind that word, anywhere |
+//! | `bearer`, `basic` | credentials after that word, anywhere |
 //! | `regex:RE` | the match of RE or of its first group, in a head line, target or body |
 //! | `default` | the fields, names and shapes of [`secrets`]; user information in URLs; `bearer` |
 //!
@@ -58,7 +58,7 @@ pub use self::rules::{Error, Rules};
 use self::window::Engine;
 use sslrec_formats::record::{self, Close, Connection, Data, Gap, Handshake, Record};
 
-/// The most that is held of all connections together, unless less is asked for.
+/// The most bytes held of all connections together, unless a lower limit is set.
 const MAX_HELD: usize = 64 << 20;
 
 /// Receives records.
@@ -69,7 +69,7 @@ pub type Emit<'a> = &'a mut dyn FnMut(&Record<'_>);
 pub struct Redactor {
     engine: Engine,
     connections: HashMap<u64, Box<State>>,
-    /// Memory of what is held, in bytes.
+    /// Memory of held data, in bytes.
     held: usize,
     max_held: usize,
 }
@@ -84,7 +84,7 @@ struct State {
     waiting: VecDeque<Waiting>,
 }
 
-/// A record that waits; of data, the bytes are in the window of its direction.
+/// A record that waits; the bytes of data are in the window of its direction.
 #[derive(Debug)]
 enum Waiting {
     Connection(Connection),
@@ -92,35 +92,35 @@ enum Waiting {
     Handshake { meta: Handshake<'static>, func: Box<str> },
 }
 
-/// About how much memory a record that waits takes, its name of a function included.
+/// Approximate memory of a waiting record, its name of a function included.
 const WAITING_BYTES: usize = size_of::<Waiting>() + 32;
 
 impl Redactor {
-    /// Blanks what these rules name.
+    /// Returns a redactor with these rules.
     pub fn new(rules: Rules) -> Self {
         let (connections, max_held) = (HashMap::new(), MAX_HELD);
         Self { engine: Engine::new(rules), connections, held: 0, max_held }
     }
 
-    /// Holds no more than so many bytes of all connections together; 64 MiB is the most.
+    /// Limits the held bytes of all connections together; 64 MiB is the maximum.
     #[must_use]
     pub fn holding_at_most(mut self, bytes: usize) -> Self {
         self.max_held = bytes.min(MAX_HELD);
         self
     }
 
-    /// The rules.
+    /// Returns the rules.
     pub fn rules(&self) -> &Rules {
         &self.engine.rules
     }
 
-    /// What was blanked so far.
+    /// Returns the counts of blanked values so far.
     pub fn counts(&self) -> &Counts {
         &self.engine.counts
     }
 
-    /// The next record. Hands on what is settled, always with the records of a connection in their
-    /// order.
+    /// Processes the next record. Emits settled records, always with the records of a connection in
+    /// their order.
     pub fn record(&mut self, record: &Record<'_>, emit: Emit<'_>) {
         match record {
             Record::Process(_) | Record::Exit(_) | Record::Coverage(_) | Record::Stats(_) => {
@@ -152,7 +152,7 @@ impl Redactor {
         }
     }
 
-    /// Nothing follows: hands on what is held. A recording calls this before its last counters.
+    /// Ends the input: emits all held records. A recording calls this before its last counters.
     pub fn finish(&mut self, emit: Emit<'_>) {
         let mut open: Vec<_> = self.connections.drain().collect();
         open.sort_unstable_by_key(|(conn, _)| *conn);
@@ -162,7 +162,7 @@ impl Redactor {
         self.held = 0;
     }
 
-    /// What is not described cannot be known to have been seen from its beginning.
+    /// Returns the state of a connection. Without a description, its beginning may be missing.
     fn state(&mut self, conn: u64, joined: bool) -> &mut State {
         let engine = &self.engine;
         self.connections.entry(conn).or_insert_with(|| {
@@ -182,7 +182,7 @@ impl Redactor {
         let before = state.held();
         let expected = state.direction(data.dir).end();
         if expected != data.offset {
-            // A hole that no record tells of, or bytes for the second time.
+            // A gap without a record, or bytes for the second time.
             state.drain(engine, emit);
             state.shared.miss();
             state.direction(data.dir).gap(u64::MAX, engine);
@@ -206,7 +206,7 @@ impl Redactor {
         *held = *held - before + state.held();
         if *held > self.max_held {
             let before = state.held();
-            // What is given up may be a request, whose answer is another's from then on.
+            // The blanked bytes may be a request, whose response would then be taken for another's.
             state.shared.miss();
             state.sent.give_up(engine);
             state.received.give_up(engine);
@@ -221,7 +221,7 @@ impl Redactor {
         let Some(state) = connections.get_mut(&gap.conn) else { return };
         let before = state.held();
         state.shared.miss();
-        // What waits in the other direction is given up, too: its offsets move on only here.
+        // Held bytes of the other direction are given up, too. The offsets advance only here.
         state.direction(gap.dir).gap(gap.len, engine);
         state.drain(engine, emit);
         state.direction(gap.dir).move_to(gap.offset.saturating_add(gap.len));
@@ -251,7 +251,7 @@ impl State {
         windows + self.waiting.len() * WAITING_BYTES
     }
 
-    /// Hands on what is settled.
+    /// Emits settled records.
     fn release(&mut self, emit: Emit<'_>) {
         while let Some(waiting) = self.waiting.front() {
             if let Waiting::Data { meta, len, .. } = waiting {
@@ -265,7 +265,7 @@ impl State {
         }
     }
 
-    /// Hands on everything; what is not settled is blanked.
+    /// Emits all records; unsettled bytes are blanked.
     fn drain(&mut self, engine: &mut Engine, emit: Emit<'_>) {
         self.sent.give_up(engine);
         self.received.give_up(engine);

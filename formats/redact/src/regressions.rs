@@ -1,11 +1,11 @@
 //! Secrets that the fuzz target and random connections found unredacted: in each case a message was
-//! taken for something else.
+//! recognised as another protocol or part.
 
 use super::Redactor;
 use super::tests::{contains, data, redact, rules};
 use sslrec_formats::record::{Connection, Direction, Gap, GapCause, Record};
 
-/// What is left of `parts` of one direction, where `None` is a gap of ten bytes.
+/// Returns the rest of `parts` of a direction, where `None` is a gap of ten bytes.
 fn left(texts: &[&str], parts: &[Option<&str>]) -> String {
     let mut redactor = Redactor::new(rules(texts));
     let mut out = String::new();
@@ -57,7 +57,7 @@ fn trailers_before_a_gap_have_no_start_line() {
 fn a_message_behind_a_gap_begins_at_a_line() {
     let head = "POST / HTTP/1.1\r\nContent-Length: 100\r\n\r\n";
     let tail = "a=b&pin=hunter2GET / HTTP/1.1\r\nA: b\r\n\r\nGET / HTTP/1.1\r\n\r\n";
-    // Of the body more is missing than it has.
+    // More bytes of the body are missing than it has.
     let parts = [Some(head), None, None, None, None, None, None, None, None, None, None, None];
     let out = left(&["form:pin"], &[&parts[..], &[Some(tail)]].concat());
     assert!(!out.contains("hunter2") && out.ends_with("GET / HTTP/1.1\r\n\r\n"), "{out}");

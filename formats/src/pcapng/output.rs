@@ -151,8 +151,8 @@ impl<W: Write> Output<W> {
         Ok(number)
     }
 
-    /// Nothing more comes of an interface: writes its statistics, and forgets it. Not the first
-    /// one, to which those of the capture belong.
+    /// Ends an interface: writes its statistics, and removes it. The first interface must not be
+    /// ended, since the statistics of the capture belong to it.
     pub(super) fn end_interface(&mut self, interface: u32, ts_ns: u64) -> Result<(), Error> {
         if interface == 0 {
             return Ok(());
@@ -162,7 +162,7 @@ impl<W: Write> Output<W> {
         Ok(())
     }
 
-    /// Ends all interfaces but the first one.
+    /// Ends all interfaces but the first.
     pub(super) fn end_interfaces(&mut self, ts_ns: u64) -> Result<(), Error> {
         while let Some((&interface, _)) = self.interfaces.range(1..).next() {
             self.end_interface(interface, ts_ns)?;
@@ -210,7 +210,7 @@ impl<W: Write> Output<W> {
         self.blocks.write_pcapng_block(block).map(drop).map_err(refused)
     }
 
-    /// Counts something that the program sent or received, or that is missing of it.
+    /// Counts data that the program sent or received, or that is missing.
     pub(super) fn count(&mut self, interface: u32, received: u64, dropped: u64) {
         if let Some(counted) = self.interfaces.get_mut(&interface) {
             counted.received += received;
@@ -248,12 +248,12 @@ impl<W: Write> Output<W> {
         out[start + 4..start + 8].copy_from_slice(&len.to_le_bytes());
     }
 
-    /// Hands what has gathered to the output, if it is much.
+    /// Passes the buffered blocks to the output, if they are many.
     pub(super) fn drain_if_full(&mut self) -> Result<(), Error> {
         if self.blocks.get_ref().len() >= BUFFER_LEN { self.drain() } else { Ok(()) }
     }
 
-    /// Hands everything to the output.
+    /// Passes all blocks to the output.
     pub(super) fn flush(&mut self) -> Result<(), Error> {
         self.drain()?;
         Ok(self.out.flush()?)
@@ -274,7 +274,7 @@ impl<W: Write> Output<W> {
     }
 }
 
-/// Blocks that begin with a section header.
+/// Returns blocks that begin with a section header.
 fn section(info: &CaptureInfo, comment: &str) -> Result<PcapNgWriter<Vec<u8>>, Error> {
     let mut options = vec![SectionHeaderOption::Common(CommonOption::Comment(comment.into()))];
     // `Linux 6.12.1 x86_64`: the machine is the last of three words, if there are three.
@@ -292,7 +292,7 @@ fn put_u32(out: &mut Vec<u8>, value: u32) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-/// Fills up to a multiple of four bytes. Blocks begin at one.
+/// Pads to a multiple of four bytes, where blocks begin.
 fn pad(out: &mut Vec<u8>) {
     out.resize(out.len().next_multiple_of(4), 0);
 }
@@ -307,7 +307,7 @@ fn put_option(out: &mut Vec<u8>, code: u16, parts: &[&[u8]]) {
     pad(out);
 }
 
-/// Cuts a comment between pairs into parts that fit into an option.
+/// Splits a comment between pairs into parts that fit into an option.
 fn split_comment(comment: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(comment);
     std::iter::from_fn(move || {
@@ -315,8 +315,8 @@ fn split_comment(comment: &str) -> impl Iterator<Item = &str> {
         if text.len() <= COMMENT_LIMIT {
             return Some(text);
         }
-        // Spaces are single bytes, so the place of one is the boundary of a character. No pair is
-        // longer than `COMMENT_LIMIT`: texts are cut far below.
+        // Spaces are single bytes, so a space is the boundary of a character. No pair is longer
+        // than `COMMENT_LIMIT`: texts are truncated far below.
         let cut = text.as_bytes()[..COMMENT_LIMIT].iter().rposition(|byte| *byte == b' ')?;
         rest = Some(&text[cut + 1..]);
         Some(&text[..cut])

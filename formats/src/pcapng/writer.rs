@@ -80,7 +80,7 @@ impl<W: Write> PcapngWriter<W> {
     /// Begins a pcapng.
     ///
     /// # Errors
-    /// What stands in `info` does not fit into a block.
+    /// A text in `info` does not fit into a block.
     pub fn new(out: W, info: CaptureInfo, options: PcapngOptions) -> Result<Self, Error> {
         Ok(Self {
             output: Output::new(out, &info, &write::capture(&info))?,

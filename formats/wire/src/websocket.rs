@@ -9,11 +9,11 @@ pub const MAX_CONTROL: u64 = 125;
 /// A frame head: everything before the payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
-    /// The frame is the last one of its message.
+    /// The frame is the last of its message.
     pub fin: bool,
     /// The first reserved bit, which marks compression (RFC 7692 section 6).
     pub rsv1: bool,
-    /// One of the other two reserved bits, which have no meaning here.
+    /// Either of the other two reserved bits, which have no meaning here.
     pub rsv23: bool,
     /// Type of the frame.
     pub opcode: u8,

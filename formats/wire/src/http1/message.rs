@@ -1,4 +1,4 @@
-//! Where the parts of messages are among the bytes of one direction.
+//! Places of the parts of messages among the bytes of a direction.
 //!
 //! ```text
 //!          +--------------------------- End ---------------------------+
@@ -161,7 +161,7 @@ pub enum Missing {
     InHead,
     /// The end of the chunked content cannot be found.
     InChunks,
-    /// The bytes are missing in another protocol, or before it is known to be one.
+    /// The bytes are missing in another protocol, or before it is recognised.
     InTunnel,
 }
 
