@@ -541,7 +541,8 @@ fn pair_name(before: &[u8], form: bool, at_origin: bool) -> Option<(Vec<u8>, boo
     is_delimited.then(|| (raw.to_vec(), true))
 }
 
-/// Returns the beginning of the name between the quote that `text` ends with and the previous quote.
+/// Returns the beginning of the name between the quote that `text` ends with and the previous
+/// quote.
 fn quoted(text: &[u8]) -> Option<usize> {
     let (&quote, rest) = text.split_last()?;
     let end = rest.len() - rest.iter().rev().take_while(|&&octet| octet == b'\\').count();
