@@ -23,7 +23,7 @@ use crate::files::is_stdin;
     after_help = "A file that is named like a command is listed as ./NAME.\n\nExit status: 0 success; 1 FILE is unreadable or damaged; 2 bad usage."
 )]
 pub(crate) struct Cli {
-    /// What to do instead of listing.
+    /// Subcommand to run instead of the listing.
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 

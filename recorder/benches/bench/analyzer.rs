@@ -1,7 +1,7 @@
 //! Listing all exchanges of a capture: `sslanalyze` on one core and on two, and tshark with the
 //! nearest fields.
 //!
-//! tshark takes minutes where the others take seconds, and its memory grows with the input; it
+//! tshark takes minutes where sslanalyze takes seconds, and its memory grows with the input; it
 //! lists the first tenth of the connections, and the compared figure is bytes per second.
 
 use std::fs::{self, File};
@@ -21,10 +21,10 @@ use crate::traffic::{exchanges, write_both};
 
 const ROUNDS: usize = 3;
 
-/// Of [`exchanges`]; makes some 1 GB of pcapng.
+/// Rounds of [`exchanges`], for about 1 GB of pcapng.
 const CONNECTION_ROUNDS: u64 = 100;
 
-/// The part of them that tshark gets.
+/// Divisor for the part of the rounds that tshark lists.
 const TSHARK_PART: u64 = 10;
 
 const LIMIT: Duration = Duration::from_secs(600);

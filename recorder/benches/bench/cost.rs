@@ -1,5 +1,5 @@
-//! The cost of a TLS call: over a BIO pair on one thread there is only the library and the work
-//! that a recorder adds to it.
+//! The cost of a TLS call: over a BIO pair on a single thread, only the library and the recorder's
+//! additional work are measured.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -16,7 +16,7 @@ use crate::setup::Setup;
 
 const ROUNDS: usize = 5;
 
-/// Bytes a message, and messages; a reading program takes as many calls as it has records.
+/// Bytes per message, and messages; a reading program makes as many calls as there are records.
 const SIZES: [(u64, u64); 4] =
     [(64, 40_000), (1 << 10, 40_000), (16 << 10, 15_000), (256 << 10, 1000)];
 
@@ -150,7 +150,7 @@ fn measure(
     let totals = recording.finish()?.totals;
     fs::remove_file(&capture)?;
     let calls = said["calls"].as_u64().context("no calls")?;
-    // Each byte is written at one end and read at the other.
+    // Each byte is written at an end and read at the other.
     let bytes = 2 * said["bytes"].as_u64().context("no bytes")?;
     if !totals.is_whole() || (totals.calls, totals.bytes) != (calls, bytes) {
         failures.push(format!(

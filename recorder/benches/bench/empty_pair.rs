@@ -18,7 +18,7 @@ const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/recorder/benches/benc
 /// their data.
 const FUNCTIONS: [&str; 2] = ["SSL_read", "SSL_write"];
 
-/// Attached as long as it lives.
+/// Attached until dropped.
 pub(crate) struct EmptyPair {
     _links: Vec<Link>,
     _programs: Object,

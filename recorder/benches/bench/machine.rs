@@ -6,14 +6,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-/// A value that cannot be read is `None`.
+/// The machine; an unreadable value is `None`.
 pub(crate) struct Machine {
     os: Option<String>,
     kernel: Option<String>,
     cpu: Option<String>,
     cpus: Option<usize>,
     memory: Option<String>,
-    /// Of the last minute before the run: other programs that were busy then may still be.
+    /// Load of the last minute before the run: other programs that were busy then may still be.
     load: Option<f64>,
     unix_time: Option<u64>,
 }
@@ -39,7 +39,7 @@ impl Machine {
         }
     }
 
-    /// Returns one line for people.
+    /// Returns a line for people.
     pub(crate) fn describe(&self) -> String {
         let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
         format!(

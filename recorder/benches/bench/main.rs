@@ -1,10 +1,9 @@
-//! `make bench`: what recording costs, measured side by side in one run.
+//! `make bench`: the cost of recording, measured side by side in the same run.
 //!
 //! Each section measures its variants in interleaved rounds, so that a change in the machine's
-//! speed meets all of them, prints medians and ratios as a table, and writes the same as JSON to
-//! `target/bench`. Probes are attached to a private copy of libssl and to programs of our own:
-//! other programs on the machine are left alone. Loss makes a section fail; a slow machine never
-//! does.
+//! speed affects all of them, prints medians and ratios as a table, and writes the same as JSON to
+//! `target/bench`. Probes are attached to a private copy of libssl and to test programs: other
+//! programs on the machine are left alone. Loss makes a section fail; a slow machine never does.
 
 mod analyzer;
 mod command;
@@ -33,15 +32,15 @@ use clap::{Parser, ValueEnum};
 use crate::report::Report;
 use crate::setup::Setup;
 
-/// Measure what recording costs, side by side with programs that are not recorded.
+/// Measure the cost of recording, side by side with programs that are not recorded.
 #[derive(Debug, Parser)]
 #[command(name = "bench")]
 struct Arguments {
-    /// What to measure; all of it but the soak by default
+    /// Sections to measure; by default all except the soak
     #[arg(value_enum)]
     sections: Vec<Section>,
 
-    /// One short round: to see that everything runs, not for figures
+    /// A single short round: to test that everything runs, not for figures
     #[arg(long)]
     quick: bool,
 
@@ -49,7 +48,7 @@ struct Arguments {
     #[arg(long, default_value_t = 20)]
     minutes: u64,
 
-    /// What cargo tells every benchmark
+    /// The argument that cargo passes to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -70,7 +69,7 @@ enum Section {
     Analyzer,
     /// Memory of the recorder
     Memory,
-    /// Twenty minutes of mixed traffic; only if it is named
+    /// Twenty minutes of mixed traffic; only if named
     Soak,
 }
 

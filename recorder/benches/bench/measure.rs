@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-/// The samples of one variant, round by round.
+/// The samples of a variant, round by round.
 #[derive(Debug, Default)]
 pub(crate) struct Samples(Vec<f64>);
 

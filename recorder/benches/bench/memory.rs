@@ -36,7 +36,7 @@ pub(crate) fn run(setup: &Setup) -> Result<Report> {
     Ok(report)
 }
 
-/// One connection without a pause.
+/// Measures a connection without a pause.
 fn over_time(setup: &Setup, report: &mut Report) -> Result<()> {
     let total = Duration::from_secs(setup.count(SECONDS).max(1));
     eprintln!("memory: {total:?} without a pause");
@@ -55,7 +55,7 @@ fn over_time(setup: &Setup, report: &mut Report) -> Result<()> {
     finish(setup, program, recording).map(drop)
 }
 
-/// Returns the most memory that a whole recording used, in MiB.
+/// Returns the most memory that an entire recording used, in MiB.
 fn peak(setup: &Setup, arguments: &[String]) -> Result<f64> {
     let (mut program, recording) = start(setup, arguments)?;
     program.go()?;

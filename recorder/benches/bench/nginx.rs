@@ -155,13 +155,13 @@ fn measure(
 /// The ports of nginx.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sites {
-    /// Both protocols at one port.
+    /// Both protocols on the same port.
     One,
     /// Another port for HTTP/1.1 alone, and a log of protocols and bytes.
     Two,
 }
 
-/// A server with the private copy of libssl. Dropped, it is ended.
+/// A server with the private copy of libssl. Terminated when dropped.
 pub(crate) struct Nginx {
     master: Child,
     folder: PathBuf,

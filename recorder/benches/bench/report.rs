@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::setup::Setup;
 
-/// The rows of one section.
+/// The rows of a section.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     title: String,
@@ -18,7 +18,7 @@ pub(crate) struct Report {
     pub(crate) failures: Vec<String>,
 }
 
-/// One line of a table.
+/// A line of a table.
 #[derive(Debug)]
 pub(crate) struct Row {
     /// The measured case, by the values that distinguish it from other rows.

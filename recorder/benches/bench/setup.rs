@@ -30,14 +30,14 @@ pub(crate) struct Setup {
     folder: tempfile::TempDir,
     /// The folder around `libraries`.
     _trusted: tempfile::TempDir,
-    /// One short round, for trials.
+    /// A single short round, for trials.
     pub(crate) quick: bool,
     /// For `LD_LIBRARY_PATH`: probes attach to the file, so that probes on a copy affect no other
     /// program.
     pub(crate) libraries: PathBuf,
     /// A case for each way of using the library.
     pub(crate) tls_cases: PathBuf,
-    /// A TLS library and program in one that does nothing, quickly.
+    /// A fast no-op TLS library that is also a program.
     pub(crate) fake_tls: PathBuf,
     pub(crate) sslanalyze: PathBuf,
     pub(crate) machine: Machine,
@@ -105,7 +105,7 @@ impl Setup {
         self.libraries.join("libssl.so.3")
     }
 
-    /// Returns `usual`, or one round in a trial.
+    /// Returns `usual`, or 1 in a trial.
     pub(crate) fn rounds(&self, usual: usize) -> usize {
         if self.quick { 1 } else { usual }
     }
@@ -158,7 +158,7 @@ fn copy_libraries(folder: &Path) -> Result<()> {
     ["libssl.so.3", "libcrypto.so.3"].into_iter().try_for_each(|name| copy_library(name, folder))
 }
 
-/// Copies one of the system's libraries.
+/// Copies a library of the system.
 pub(crate) fn copy_library(name: &str, folder: &Path) -> Result<()> {
     let cache = succeed(Command::new("/sbin/ldconfig").arg("-p"))?;
     let path = cache

@@ -18,10 +18,10 @@ use crate::messages::Protocol;
 
 /// Connections that are open at the same time.
 const CONNECTIONS: u64 = 64;
-/// Exchanges on each of them.
+/// Exchanges on each connection.
 const EXCHANGES: u64 = 100;
 
-/// Returns the number of exchanges in a capture of so many rounds of connections.
+/// Returns the number of exchanges in a capture of this number of rounds of connections.
 pub(crate) fn exchanges(rounds: u64) -> u64 {
     rounds * CONNECTIONS * EXCHANGES
 }
@@ -83,7 +83,7 @@ fn write_round(
             write_pair(writer, conn, now, lens, (&request, &response))?;
             grown = (lens.0 + request.len() as u64, lens.1 + response.len() as u64);
         }
-        // The messages have one size.
+        // All messages have the same size.
         lens = grown;
     }
     for conn in numbers {
@@ -111,7 +111,7 @@ fn write_pair(
     Ok(writer.write(&Record::Data(data(conn, *now, Direction::Sent, places.1, server)))?)
 }
 
-/// Returns one call that transfers the whole payload.
+/// Returns a call that transfers the entire payload.
 fn data(conn: u64, ts_ns: u64, dir: Direction, offset: u64, payload: &[u8]) -> Data<'_> {
     let func = if dir == Direction::Sent { "SSL_write" } else { "SSL_read" };
     let call_len = payload.len() as u64;

@@ -27,7 +27,7 @@ const SAMPLE_EVERY: Duration = Duration::from_millis(500);
 /// that is first used when a burst is larger than all before it.
 const GROWTH_MAX_MIB: f64 = 3.0;
 
-/// Descriptors that may be open for a moment: the next file of each kind, and one of `/proc`.
+/// Descriptors that may be open for a moment: the next file of each kind, and a file of `/proc`.
 const DESCRIPTORS_MAX: usize = 3;
 
 pub(crate) fn run(setup: &Setup, minutes: u64) -> Result<Report> {
@@ -48,7 +48,7 @@ pub(crate) fn run(setup: &Setup, minutes: u64) -> Result<Report> {
         &["-w", &pcapng, "-w", &raw],
     ]
     .concat();
-    // All programs are children of this one.
+    // All programs are children of this process.
     let recording = Recording::start(&[std::process::id()], &options)?;
     let running = traffic.start(time)?;
     let samples = sample(&recording, time)?;
@@ -69,7 +69,7 @@ pub(crate) fn run(setup: &Setup, minutes: u64) -> Result<Report> {
     Ok(report)
 }
 
-/// The recorder's resources at one moment.
+/// The recorder's resources at a moment.
 struct Sample {
     seconds: f64,
     memory_mib: f64,
