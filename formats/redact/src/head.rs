@@ -255,7 +255,7 @@ mod tests {
                 "GET / HTTP/1.1\r\nx-a: *\r\n**\r\nb: c\r\n\r\n",
             ),
             ("GET / HTTP/1.1\r\nno field\r\n\r\n", "GET / HTTP/1.1\r\n********\r\n\r\n"),
-            // A field that a strict reader does not see.
+            // A field that a strict reader does not recognise.
             ("GET / HTTP/1.1\r\n x-a: s\r\n\r\n", "GET / HTTP/1.1\r\n x-a: *\r\n\r\n"),
             (
                 "GET / HTTP/1.1\r\nb: c\r\n x-a: s\r\n\r\n",

@@ -277,7 +277,7 @@ mod tests {
             for cut in 1..end {
                 let mut tail = live.tail(&text.as_bytes()[..cut], 0);
                 let whole = live.follow(&mut tail, text.as_bytes(), cut);
-                // The DFA reports a match behind the byte that follows it.
+                // The DFA reports a match after the byte that follows it.
                 assert!(whole.1 && (end..=end + 1).contains(&whole.0), "{pattern} {cut} {whole:?}");
             }
         }

@@ -1,4 +1,4 @@
-//! Whole connections, cut in every way: no secret is left, and nothing else is changed.
+//! Entire connections, split in every way: no secret is left, and nothing else is changed.
 
 use super::{Redactor, Rules};
 use sslrec_formats::record::{
@@ -7,7 +7,7 @@ use sslrec_formats::record::{
 use sslrec_wire::http2::frame::{self as frames, Frame, Kind};
 use sslrec_wire::http2::hpack::{Decoder, Sink, encode_huffman};
 
-/// What is secret in the connections below; none of it appears anywhere else.
+/// The secrets of the connections below; none of them appears anywhere else.
 const SECRETS: [&str; 12] = [
     "dXNlcjpwYXNz",
     "c00kie-1",
@@ -39,10 +39,10 @@ pub(super) fn rules(texts: &[&str]) -> Rules {
     rules
 }
 
-/// What each call handed over, in order.
+/// The payload of each call, in order.
 pub(super) type Calls = Vec<(Direction, Vec<u8>)>;
 
-/// Redacts a connection. Each direction's bytes afterwards; offsets and order are checked.
+/// Redacts a connection. Returns each direction's bytes; asserts offsets and order.
 pub(super) fn redact(texts: &[&str], calls: &Calls, joined: bool) -> [Vec<u8>; 2] {
     let mut redactor = Redactor::new(rules(texts));
     let mut out = [Vec::new(), Vec::new()];
@@ -90,7 +90,7 @@ pub(super) fn data(dir: Direction, offset: u64, payload: &[u8], ts_ns: u64) -> D
     }
 }
 
-/// The calls, each cut into pieces of this length.
+/// Returns the calls, each split into pieces of this length.
 fn cut(calls: &Calls, len: usize) -> Calls {
     let pieces = |(dir, bytes): &(Direction, Vec<u8>)| {
         bytes.chunks(len).map(|piece| (*dir, piece.to_vec())).collect::<Vec<_>>()
@@ -184,8 +184,8 @@ fn nothing_secret_is_left_of_http_1_however_it_is_cut() {
 fn without_secrets_nothing_changes() {
     let calls: Calls =
         http1().into_iter().map(|(dir, bytes)| (dir, bytes.replace_all(&SECRETS))).collect();
-    // `basic` and the like need something to stand behind them, and the coded and the multipart
-    // body are blanked whatever they hold.
+    // `basic` and similar words need text after them, and the coded and the multipart body are
+    // blanked whatever they contain.
     for len in [1, 7, 1000] {
         let after = redact(&["header:nope", "cookie:nope"], &cut(&calls, len), false);
         assert_eq!(after, joined(&calls));
@@ -206,7 +206,7 @@ impl ReplaceAll for Vec<u8> {
     }
 }
 
-/// A frame of HTTP/2.
+/// Returns a frame of HTTP/2.
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
     bytes.extend([kind, flags]);
@@ -215,7 +215,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A literal that is inserted into the table, or never to be; with a name of its own.
+/// Returns a literal with a new name, which is inserted into the table or never indexed.
 fn literal(insert: bool, name: &str, value: &[u8], huffman: bool) -> Vec<u8> {
     let mut bytes = vec![if insert { 0x40 } else { 0x10 }, name.len() as u8];
     bytes.extend_from_slice(name.as_bytes());
@@ -254,14 +254,14 @@ fn http2() -> Calls {
         literal(true, "x-other", &huffman("tok_abcdef"), true),
     ]
     .concat();
-    // All of them again, by reference.
+    // All fields again, by reference.
     let second =
         [&[0xc0, 0xbf, 0xbe][..], &literal(false, "cookie", &huffman("c00kie-1"), true)].concat();
     let (a, b) = first.split_at(25);
     let sent = [
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
         frame(4, 0, 0, &[]),
-        // Padded, with priority, and cut within a value.
+        // Padded, with priority, and split within a value.
         frame(1, 0x28, 1, &[&[3, 0, 0, 0, 0, 1][..], a, &[0; 3]].concat()),
         frame(9, 4, 1, b),
         frame(1, 4, 3, &second),
@@ -288,7 +288,7 @@ fn http2() -> Calls {
     vec![(Direction::Sent, sent), (Direction::Received, received)]
 }
 
-/// The fields of all field blocks, and all contents.
+/// Returns the fields of all field blocks, and all contents.
 fn read_http2(mut bytes: &[u8]) -> (Vec<(String, String)>, Vec<u8>) {
     bytes = bytes.strip_prefix(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap_or(bytes);
     let (mut decoder, mut fields, mut block, mut contents) =
@@ -355,7 +355,7 @@ fn what_cannot_be_known_is_blanked() {
     let text = "GET / HTTP/1.1\r\nAuthorization: *******\r\nB: c\r\n\r\n";
     assert_eq!(String::from_utf8_lossy(&sent[secret.len()..]), text);
 
-    // A head without its end.
+    // A head without an end.
     for end in 0..request.len() {
         let calls = vec![(Direction::Sent, request[..end].to_vec())];
         let calls = if end == 0 { vec![] } else { calls };
@@ -450,7 +450,7 @@ fn what_is_held_is_bounded() {
     assert!(bytes > 2 << 20);
 }
 
-/// The bound is for memory, of all connections together.
+/// The bound is for the memory of all connections together.
 #[test]
 fn what_is_held_of_many_connections_is_bounded() {
     const BOUND: usize = 1 << 20;

@@ -1,4 +1,4 @@
-//! Connections described by hand, and which of their ends is listed.
+//! Connections described by hand, and their primary ends.
 
 use super::*;
 use crate::record::{Close, CloseCause, Data, Direction, Gap, GapCause};
@@ -6,7 +6,7 @@ use crate::record::{Close, CloseCause, Data, Direction, Gap, GapCause};
 const CLIENT: &str = "127.0.0.1:50000";
 const SERVER: &str = "127.0.0.1:443";
 
-/// Watches records and keeps the tests short.
+/// Observes records and keeps the tests short.
 #[derive(Default)]
 struct Watch(Pairing);
 
@@ -112,7 +112,7 @@ fn of_two_unknown_roles_the_earlier_is_primary() {
     let mut watch = Watch::default();
     watch.end(1, Role::Unknown, SERVER, CLIENT).end(2, Role::Unknown, CLIENT, SERVER);
     watch.paired(1, 2);
-    // Earlier is who was described first, not whose addresses were known first.
+    // The order is that of the descriptions, not of the known addresses.
     let mut watch = Watch::default();
     watch.end(1, Role::Unknown, "", "").end(2, Role::Unknown, CLIENT, SERVER);
     watch.end(1, Role::Unknown, SERVER, CLIENT).paired(1, 2);
@@ -149,7 +149,7 @@ fn a_new_client_is_not_paired_with_what_an_earlier_one_left_behind() {
     watch.alone(2);
     watch.server(3).paired(2, 3);
     watch.alone(1);
-    // A client that was described in time may come to its addresses later.
+    // The addresses of a client that was described in time may come later.
     let mut watch = Watch::default();
     watch.end(1, Role::Client, "", "").server(2).data(2).client(1).paired(2, 1);
 }
@@ -168,14 +168,14 @@ fn a_pair_is_dissolved_when_it_turns_out_to_be_none() {
     watch.end(1, Role::Client, CLIENT, "127.0.0.1:444").alone(1);
     watch.alone(2);
     watch.client(3).paired(3, 2);
-    // A role decides which end is shown.
+    // A role determines the end to show.
     let mut watch = Watch::default();
     watch.end(1, Role::Unknown, SERVER, CLIENT).end(2, Role::Unknown, CLIENT, SERVER);
     watch.paired(1, 2);
     watch.server(1).paired(2, 1);
     watch.end(2, Role::Server, CLIENT, SERVER).alone(1);
     watch.alone(2);
-    // Not once a file may hold bytes of it.
+    // Not once a file may contain its bytes.
     let mut watch = Watch::default();
     watch.client(1).server(2).data(1).end(2, Role::Server, SERVER, "127.0.0.1:1").paired(1, 2);
     watch.close(1).close(2);
@@ -197,7 +197,7 @@ fn two_ends_that_have_started_are_not_paired() {
     watch.end(1, Role::Client, "", "").data(1).server(2).data(2).client(1);
     watch.alone(1);
     watch.alone(2);
-    // They do not stand in the way of others either.
+    // They do not prevent other pairs either.
     watch.server(3).paired(1, 3);
 }
 

@@ -474,7 +474,7 @@ fn is_same(a: &Process, b: &Process) -> bool {
 mod tests {
     use super::*;
 
-    /// A process under this number with one connection, and the end of both.
+    /// Writes a process with this number and a connection, and the end of both.
     fn life(pid: u32, conn: u64) -> [Record<'static>; 4] {
         let process = Process { pid, comm: "curl".into(), ..Process::default() };
         let connection = Connection { conn, pid, ..Connection::default() };

@@ -1,8 +1,8 @@
-//! Every spelling, cut at every place: secrets go, and all else stays.
+//! Every spelling, split at every place: secrets are blanked, and all other bytes stay.
 
 use super::*;
 
-/// Blanks a text that comes in these pieces. What a piece settles is checked never to change.
+/// Blanks a text that arrives in these pieces. Asserts that settled bytes never change.
 fn blanked(rules: &[&str], form: bool, text: &str, pieces: &[usize]) -> String {
     let mut all = Rules::default();
     rules.iter().for_each(|rule| all.add(rule.parse().unwrap()));
@@ -57,7 +57,7 @@ fn values_of_json_are_blanked_and_all_else_stays() {
 #[test]
 fn json_is_found_in_every_spelling() {
     for (text, expected) in [
-        // A string within a string, and one more.
+        // A string within a string within a string.
         (r#"{"b":"{\"pin\":\"s\\\"t\",\"x\":1}"}"#, r#"{"b":"{\"pin\":\"******\",\"x\":1}"}"#),
         (r#""{\\\"pin\\\":\\\"s\\\"}""#, r#""{\\\"pin\\\":\\\"*\\\"}""#),
         (r#"{"b":"{\"pin\": 12,\n\"x\":1}"}"#, r#"{"b":"{\"pin\": 10,\n\"x\":1}"}"#),
@@ -79,7 +79,7 @@ fn json_is_found_in_every_spelling() {
         // Names with parts, and lines.
         (r#"{"user.pin":"s","pin[]":"t"}"#, r#"{"user.pin":"*","pin[]":"*"}"#),
         ("x: 1\npin: two words\ny: z", "x: 1\npin: *********\ny: z"),
-        // No names.
+        // Not names.
         (r#"{"pin_":"s","p":"pin:"}"#, r#"{"pin_":"s","p":"pin:"}"#),
         ("https://pin:8080/", "https://pin:8080/"),
     ] {

@@ -492,7 +492,7 @@ mod tests {
         assert_eq!(lines(b"cut: off").next(), None);
     }
 
-    /// All pieces of `bytes`, which come in parts of `len`.
+    /// Returns all pieces of `bytes`, which arrive in parts of `len`.
     fn pieces(kind: Kind, framing: Framing, bytes: &[u8], len: usize) -> Vec<(Piece, Vec<u8>)> {
         let (mut framer, mut held) = (Framer::new(kind), Vec::new());
         let mut all: Vec<(Piece, Vec<u8>)> = Vec::new();

@@ -214,8 +214,8 @@ mod tests {
 
     #[test]
     fn counters_are_not_frames() {
-        // Each word is the place where it stands. Somewhere in 8 MiB its bytes are those of a
-        // header, at every word for a while: any length that is a multiple of 8 leads to more.
+        // Each word is its own place. Somewhere in 8 MiB its bytes are those of a header, at every
+        // word for a while: any length that is a multiple of 8 leads to another header.
         let counters: Vec<u8> = (0..1u64 << 20).flat_map(|at| (8 * at).to_le_bytes()).collect();
         for call in counters.chunks(16_384) {
             assert_eq!(find(call), None);
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn bytes_that_look_like_headers_everywhere_take_no_time() {
-        // Each header is plausible, and announces what never comes.
+        // Each header is plausible, and announces a payload that never arrives.
         let hostile = [0, 0x40, 0, 8].map(|_| frame(16_000, 0, 1, 1)[..9].to_vec()).concat();
         let mut search = Search::default();
         for octet in hostile.iter().cycle().take(100_000) {

@@ -188,7 +188,8 @@ fn is_padding(bits: u64, have: usize) -> bool {
 mod tests {
     use super::*;
 
-    /// Code and length of a symbol, from the tables in another way than the decoder takes.
+    /// Returns code and length of a symbol, computed from the tables in another way than in the
+    /// decoder.
     fn code_of(symbol: u16) -> (u32, usize) {
         let length = usize::from(LENGTHS[usize::from(symbol)]);
         let place = CODE.symbols.iter().position(|&s| s == symbol).unwrap() as u32;
@@ -260,8 +261,8 @@ mod tests {
         assert_eq!(decoded(&[0x1f, 0xff]), Err(Error::Padding));
         assert_eq!(decoded(&[0xff]), Err(Error::Padding));
         assert_eq!(decoded(&[0xff; 3]), Err(Error::Padding));
-        // Eight letters of five bits end with an octet; no padding is needed, and none of eight
-        // bits is allowed.
+        // Eight letters of five bits end with an octet; no padding is needed, and eight bits of
+        // padding are not allowed.
         let mut whole = encode(&[b'a'.into(); 8], true);
         assert_eq!(decoded(&whole), Ok(b"aaaaaaaa".to_vec()));
         whole.push(0xff);

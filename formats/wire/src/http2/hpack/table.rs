@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(value(&table, 0), Lookup::Unknown);
         table.insert_like(7, b"v");
         assert_eq!(table.get(0), Lookup::Known((None, &b"v"[..])));
-        // As large as anybody's table can be: its size is not known, so it stays.
+        // The largest possible table: its size is unknown, so the entry stays.
         for _ in 0..1000 {
             table.insert(Some(b"n"), b"w");
         }

@@ -1,4 +1,4 @@
-//! The decoder against the examples of RFC 7541, and against what is cut, split or hostile.
+//! The decoder with the examples of RFC 7541, and with truncated, split and hostile blocks.
 
 use super::{Decoder, Error, Sink};
 
@@ -43,7 +43,7 @@ fn lines(decoder: &mut Decoder, block: &str) -> String {
     fields.all.iter().map(|(name, value)| format!("{name}: {value}\n")).collect()
 }
 
-/// Blocks on one connection and what they mean.
+/// Blocks of a connection and their fields.
 type Example = &'static [(&'static str, &'static str)];
 
 const REQUESTS: [Example; 2] = [
@@ -156,7 +156,7 @@ fn requests_of_appendices_c_3_and_c_4() {
 fn responses_of_appendices_c_5_and_c_6_with_a_table_of_256_octets() {
     for example in RESPONSES {
         let mut decoder = Decoder::new();
-        // The examples take it for agreed on; on a connection the encoder says so.
+        // The examples assume agreement on the size; on a connection the encoder announces it.
         let resized = decode(&mut decoder, &hex("3fe1 01")).unwrap();
         assert_eq!(resized.sizes, [256]);
         for (block, meaning) in example {
@@ -206,7 +206,7 @@ fn every_cut_is_an_error_or_a_part() {
             assert!(matches!(outcome, Ok(()) | Err(Error::Truncated)), "{outcome:?}");
             assert!(whole.all.starts_with(&part.all) && part.all.len() < whole.all.len());
             if outcome.is_err() {
-                // What the rest would have inserted is missing: nothing may be taken for it.
+                // Entries of the missing rest must stay unknown.
                 assert_eq!(lines(&mut decoder, "be"), "?: ?\n");
             }
         }
