@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_environment_counts_for_auto_only() {
+    fn colour_depends_on_the_environment_for_auto_only() {
         for (color, is_terminal, no_color, term, expected) in [
             (Color::Auto, true, None, None, true),
             (Color::Auto, true, Some(""), Some("xterm"), true),
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn other_values_are_errors() {
+    fn unknown_values_are_errors() {
         assert_eq!("always".parse(), Ok(Color::Always));
         for bad in ["", "Always", "yes"] {
             assert!(Color::from_str(bad).unwrap_err().contains("auto, always or never"), "{bad}");

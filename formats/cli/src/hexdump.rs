@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_look_like_those_of_hexdump() {
+    fn lines_match_the_format_of_hexdump() {
         let bytes = b"0123456789abcdef\x00\x1b~\xff";
         assert_eq!(
             Hexdump { prefix: "  ", offset: 16, bytes }.to_string(),

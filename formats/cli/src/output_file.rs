@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_file_is_private_and_made_once() {
+    fn a_new_file_is_private_and_created_once() {
         let folder = tempfile::tempdir().unwrap();
         let place = Place::of(&folder.path().join("a")).unwrap();
         assert!(place.existing().unwrap().is_none());
@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_name_is_refused_where_others_can_make_one() {
+    fn a_hard_link_is_refused_where_others_can_create_links() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         fs::write(&path, "x").unwrap();
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn removal_and_replacement_are_noticed() {
+    fn removal_and_replacement_are_detected() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let place = Place::of(&path("a")).unwrap();
@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn one_file_is_recognised_by_all_its_names() {
+    fn a_file_is_recognised_by_all_its_names() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         for name in ["a", "other"] {

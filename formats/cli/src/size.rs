@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_take_units_and_fractions() {
+    fn sizes_accept_units_and_fractions() {
         for (text, bytes) in [
             ("0", 0),
             ("4096", 4096),
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_errors_with_the_accepted_forms() {
+    fn invalid_sizes_are_errors_with_the_accepted_forms() {
         let bad = [
             "", "K", "16X", "-1", "+1", "1.5", "1.5B", ".5M", "1.M", "1.2.3M", "16 M", "16MiBs",
             "iB", "1iB", "٣K", "1e3",

@@ -230,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_stays_one_line_without_control() {
+    fn a_line_stays_a_line_without_control_characters() {
         for (text, shown) in [
             ("plain text", "plain text"),
             ("名前 café \\n", "名前 café \\n"),
@@ -252,13 +252,13 @@ mod tests {
     }
 
     #[test]
-    fn lines_keep_their_ends_and_nothing_else() {
+    fn lines_keep_line_feeds_and_tabs_only() {
         let text = PrintableLines("a\r\n\tb\rc\u{1b}\u{9b}\u{202e}\n").to_string();
         assert_eq!(text, "a\n\tb\\rc\\u{1b}\\u{9b}\\u{202e}\n");
     }
 
     #[test]
-    fn bytes_that_are_not_utf_8_are_shown_by_number() {
+    fn bytes_that_are_not_utf_8_are_escaped_by_number() {
         let bytes = b"a\xff\xc3\xa9\x9b1m\xe2\x82";
         assert_eq!(Printable(bytes).to_string(), "a\\xffé\\x9b1m\\xe2\\x82");
         assert_eq!(line(bytes), "a\\xffé\\x9b1m\\xe2\\x82");
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_width_counts_what_is_shown() {
+    fn a_width_counts_escaped_characters() {
         assert_eq!(format!("[{:<8}]", Printable("a\nb")), "[a\\nb    ]");
         assert_eq!(format!("[{:<3}]", Printable("abc")), "[abc]");
     }

@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spelling_that_is_cut_waits_for_its_end() {
+    fn a_truncated_spelling_waits_for_its_end() {
         for cut in [&b"%"[..], b"%2", b"%25", b"%252"] {
             assert_eq!(percent(cut, false), Err(Incomplete), "{cut:?}");
             assert!(percent(cut, true).is_ok());

@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cookies_go_by_name() {
+    fn cookies_are_found_by_name() {
         let is_sid = |name: &[u8]| name.trim_ascii().eq_ignore_ascii_case(b"sid");
         assert_eq!(cookies(is_sid, b"a=1; SID=xyz; sid=\"q\""), [9..12, 18..21]);
         assert_eq!(cookies(is_sid, b"sid=xyz; Path=/"), [4..7]);
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_and_known_codings_are_framing_and_nothing_else_is() {
+    fn only_lengths_and_known_codings_are_framing() {
         assert!(is_framing(b"content-length", b"5, 5"));
         assert!(is_framing(b"transfer-encoding", b"gzip,\r\n chunked"));
         assert!(!is_framing(b"content-length", b"5; token"));

@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn values_go_whatever_the_spelling_of_their_lines() {
+    fn values_are_blanked_in_every_spelling_of_their_lines() {
         for (head, expected) in [
             (
                 "GET / HTTP/1.1\r\nX-A: s\r\nb: c\r\n\r\n",
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn how_long_a_message_is_stays_readable() {
+    fn the_length_of_a_message_stays_readable() {
         let head = "HTTP/1.1 200 OK\r\nContent-Length: 123\r\n\r\n";
         assert_eq!(redacted("regex:[0-9]+", head), head);
     }

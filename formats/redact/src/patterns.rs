@@ -69,7 +69,10 @@ impl Pattern {
     pub(super) fn new(rule: Rule, text: &str) -> Result<Self, String> {
         let syntax = syntax::Config::new().unicode(false).utf8(false);
         let why = |error: &dyn std::fmt::Display| {
-            format!("`{text}` is no regular expression: {}", error.to_string().replace('\n', " "))
+            format!(
+                "`{text}` is not a regular expression: {}",
+                error.to_string().replace('\n', " ")
+            )
         };
         let regex = Regex::builder()
             .syntax(syntax)

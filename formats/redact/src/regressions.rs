@@ -36,7 +36,7 @@ fn left(texts: &[&str], parts: &[Option<&str>]) -> String {
 }
 
 #[test]
-fn what_follows_a_gap_at_the_very_beginning_is_not_known() {
+fn bytes_after_a_gap_at_the_very_beginning_are_unknown() {
     let head = "T / HTTP/1.1\r\nCookie: hunter2\r\n\r\n";
     let next = "GET / HTTP/1.1\r\nCookie: hunter2\r\n\r\n";
     let out = left(&["cookie"], &[None, Some(head), Some(next)]);
@@ -54,7 +54,7 @@ fn trailers_before_a_gap_have_no_start_line() {
 }
 
 #[test]
-fn a_message_behind_a_gap_begins_at_a_line() {
+fn a_message_after_a_gap_begins_at_a_line() {
     let head = "POST / HTTP/1.1\r\nContent-Length: 100\r\n\r\n";
     let tail = "a=b&pin=hunter2GET / HTTP/1.1\r\nA: b\r\n\r\nGET / HTTP/1.1\r\n\r\n";
     // More bytes of the body are missing than it has.
@@ -76,7 +76,7 @@ fn contents_that_look_like_a_head_are_contents() {
 }
 
 #[test]
-fn a_scheme_that_stands_twice_is_no_token() {
+fn a_repeated_scheme_is_not_a_token() {
     for scheme in ["Bearer", "Basic"] {
         let head = format!("GET / HTTP/1.1\r\nA: {scheme} {scheme} hunter2\r\n\r\n");
         let out = left(&["bearer", "basic"], &[Some(&head)]);
@@ -85,7 +85,7 @@ fn a_scheme_that_stands_twice_is_no_token() {
 }
 
 #[test]
-fn a_start_line_that_begins_with_a_call_is_found_behind_unknown_bytes() {
+fn a_start_line_at_the_beginning_of_a_call_is_found_after_unknown_bytes() {
     let head = "T / HTTP/1.1\r\nAuthorization: hunter2\r\nB: c\r\n\r\n";
     let calls = ["abc", "GE", head].map(|text| (Direction::Sent, text.as_bytes().to_vec()));
     let [sent, _] = redact(&["default"], &calls.to_vec(), true);
@@ -94,7 +94,7 @@ fn a_start_line_that_begins_with_a_call_is_found_behind_unknown_bytes() {
 }
 
 #[test]
-fn a_tunnel_is_no_web_socket() {
+fn a_tunnel_is_not_a_websocket() {
     let calls = vec![
         (Direction::Sent, b"CONNECT h:1 HTTP/1.1\r\n\r\n".to_vec()),
         (Direction::Received, b"HTTP/1.1 200 OK\r\n\r\n".to_vec()),

@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rule_is_one_of_those_that_are_named() {
+    fn only_documented_rules_are_accepted() {
         for text in [
             "default",
             "cookie",

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_in_lower_case_and_no_two_are_the_same() {
+    fn headers_are_in_lower_case_and_distinct() {
         let mut sorted = HEADERS.to_vec();
         sorted.sort_unstable();
         sorted.dedup();

@@ -147,7 +147,7 @@ fn http1() -> Calls {
 }
 
 #[test]
-fn nothing_secret_is_left_of_http_1_however_it_is_cut() {
+fn no_secret_of_http_1_is_left_at_any_split() {
     let calls = http1();
     let before = joined(&calls);
     for len in (1..80).chain([1000]) {
@@ -181,7 +181,7 @@ fn nothing_secret_is_left_of_http_1_however_it_is_cut() {
 }
 
 #[test]
-fn without_secrets_nothing_changes() {
+fn bytes_without_secrets_do_not_change() {
     let calls: Calls =
         http1().into_iter().map(|(dir, bytes)| (dir, bytes.replace_all(&SECRETS))).collect();
     // `basic` and similar words need text after them, and the coded and the multipart body are
@@ -311,7 +311,7 @@ fn read_http2(mut bytes: &[u8]) -> (Vec<(String, String)>, Vec<u8>) {
 }
 
 #[test]
-fn nothing_secret_is_left_of_http_2_however_it_is_cut() {
+fn no_secret_of_http_2_is_left_at_any_split() {
     let calls = http2();
     let before = joined(&calls);
     let (fields, contents) = read_http2(&before[0]);
@@ -346,7 +346,7 @@ fn nothing_secret_is_left_of_http_2_however_it_is_cut() {
 }
 
 #[test]
-fn what_cannot_be_known_is_blanked() {
+fn unsearchable_bytes_are_blanked() {
     let secret = b"x: hunter2\r\n\r\nhunter2";
     let request = b"GET / HTTP/1.1\r\nAuthorization: hunter2\r\nB: c\r\n\r\n";
     let calls = vec![(Direction::Sent, secret.to_vec()), (Direction::Sent, request.to_vec())];
@@ -365,7 +365,7 @@ fn what_cannot_be_known_is_blanked() {
 }
 
 #[test]
-fn behind_a_gap_the_rest_of_a_body_is_blanked_and_the_next_message_is_not() {
+fn a_gap_blanks_the_rest_of_a_body_but_not_the_next_message() {
     let mut redactor = Redactor::new(rules(&["json:password"]));
     let mut out = Vec::new();
     let mut take = |record: &Record<'_>| match record {
@@ -395,7 +395,7 @@ fn behind_a_gap_the_rest_of_a_body_is_blanked_and_the_next_message_is_not() {
 }
 
 #[test]
-fn web_sockets_are_looked_through_under_their_mask() {
+fn masked_websocket_payloads_are_searched() {
     let upgrade = "GET /ws HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
     let answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
     let key = [1, 2, 3, 4];
@@ -419,7 +419,7 @@ fn web_sockets_are_looked_through_under_their_mask() {
 }
 
 #[test]
-fn other_protocols_are_looked_through_for_patterns() {
+fn other_protocols_are_searched_for_patterns() {
     let calls = vec![
         (Direction::Sent, b"\x16\x03 a tok_ab".to_vec()),
         (Direction::Received, b"220 hello tok_x\r\n".to_vec()),
@@ -431,7 +431,7 @@ fn other_protocols_are_looked_through_for_patterns() {
 }
 
 #[test]
-fn what_is_held_is_bounded() {
+fn held_bytes_are_bounded() {
     let mut redactor = Redactor::new(rules(&["regex:a.*z"]));
     let mut bytes = 0;
     let connection = Connection { conn: 1, ..Connection::default() };
@@ -452,7 +452,7 @@ fn what_is_held_is_bounded() {
 
 /// The bound is for the memory of all connections together.
 #[test]
-fn what_is_held_of_many_connections_is_bounded() {
+fn held_bytes_of_many_connections_are_bounded() {
     const BOUND: usize = 1 << 20;
     let mut redactor = Redactor::new(rules(&["regex:a.*z"])).holding_at_most(BOUND);
     let payload = vec![b'a'; 16 << 10];

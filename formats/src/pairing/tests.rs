@@ -98,7 +98,7 @@ fn the_client_is_primary_whichever_end_comes_first() {
 }
 
 #[test]
-fn a_known_role_tells_the_unknown_one() {
+fn an_unknown_role_follows_from_a_known_role() {
     let mut watch = Watch::default();
     watch.end(1, Role::Unknown, SERVER, CLIENT).client(2).paired(2, 1);
     let mut watch = Watch::default();
@@ -108,7 +108,7 @@ fn a_known_role_tells_the_unknown_one() {
 }
 
 #[test]
-fn of_two_unknown_roles_the_earlier_is_primary() {
+fn the_earlier_of_two_unknown_roles_is_primary() {
     let mut watch = Watch::default();
     watch.end(1, Role::Unknown, SERVER, CLIENT).end(2, Role::Unknown, CLIENT, SERVER);
     watch.paired(1, 2);
@@ -119,7 +119,7 @@ fn of_two_unknown_roles_the_earlier_is_primary() {
 }
 
 #[test]
-fn two_of_one_role_are_not_a_pair() {
+fn two_ends_with_the_same_role_are_not_a_pair() {
     let mut watch = Watch::default();
     watch.end(1, Role::Client, CLIENT, SERVER).end(2, Role::Client, SERVER, CLIENT);
     watch.alone(1);
@@ -142,7 +142,7 @@ fn an_end_that_has_started_stays_primary() {
 }
 
 #[test]
-fn a_new_client_is_not_paired_with_what_an_earlier_one_left_behind() {
+fn a_new_client_is_not_paired_with_a_stale_end() {
     let mut watch = Watch::default();
     watch.server(1).data(1).client(2);
     watch.alone(1);
@@ -162,7 +162,7 @@ fn an_end_that_has_not_started_is_preferred() {
 }
 
 #[test]
-fn a_pair_is_dissolved_when_it_turns_out_to_be_none() {
+fn a_pair_is_dissolved_when_it_turns_out_to_be_wrong() {
     let mut watch = Watch::default();
     watch.client(1).server(2).paired(1, 2);
     watch.end(1, Role::Client, CLIENT, "127.0.0.1:444").alone(1);
@@ -202,7 +202,7 @@ fn two_ends_that_have_started_are_not_paired() {
 }
 
 #[test]
-fn an_address_that_comes_late_is_in_time_before_the_first_data() {
+fn a_late_address_is_in_time_before_the_first_data() {
     let mut watch = Watch::default();
     watch.end(1, Role::Server, "", "").client(2).data(2).alone(2);
     watch.server(1).paired(2, 1);
@@ -233,7 +233,7 @@ fn a_shadow_outlives_its_primary_and_is_not_paired_again() {
 }
 
 #[test]
-fn a_shadow_is_still_one_at_its_close_and_then_forgotten() {
+fn a_shadow_remains_a_shadow_until_its_close() {
     let mut watch = Watch::default();
     watch.client(1).server(2).close(2);
     assert!(watch.0.is_shadow(2));
@@ -254,7 +254,7 @@ fn memory_is_bounded_by_live_connections() {
 }
 
 #[test]
-fn addresses_that_change_before_a_pair_is_found_count_as_they_are_last() {
+fn the_last_addresses_before_pairing_are_used() {
     let mut watch = Watch::default();
     watch.end(1, Role::Client, CLIENT, "127.0.0.1:444").client(1).server(2).paired(1, 2);
     let mut watch = Watch::default();

@@ -488,7 +488,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_ended_is_forgotten() {
+    fn ended_connections_and_processes_are_forgotten() {
         let options = PcapngOptions::default();
         let mut writer = PcapngWriter::new(io::sink(), CaptureInfo::default(), options).unwrap();
         for conn in 1..=1000 {

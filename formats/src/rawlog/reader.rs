@@ -268,14 +268,14 @@ fn verified_len(contents: &[u8]) -> usize {
 fn check_opening(bytes: &[u8]) -> Result<(), Error> {
     let foreign = |reason: String| Error::Foreign { expected: FORMAT_NAME, reason };
     if !is_raw_log(bytes) {
-        return Err(foreign("it does not begin like one".into()));
+        return Err(foreign("the first bytes differ".into()));
     }
     let Some(&[low, high]) = bytes.get(14..16) else {
         return Err(damaged(bytes.len() as u64, "the file ends inside its opening"));
     };
     match u16::from_le_bytes([low, high]) {
         VERSION => Ok(()),
-        other => Err(foreign(format!("version {other}, and this program knows only {VERSION}"))),
+        other => Err(foreign(format!("version {other}; this program reads only {VERSION}"))),
     }
 }
 

@@ -399,7 +399,7 @@ mod tests {
     use crate::record::Exit;
 
     #[test]
-    fn processes_that_have_ended_are_forgotten() {
+    fn ended_processes_are_forgotten() {
         let mut writer = RawLogWriter::new(io::sink(), CaptureInfo::default(), 1).unwrap();
         for pid in 1..=1000 {
             writer.write(&Record::Process(Process { pid, ..Process::default() })).unwrap();

@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mask_goes_on_where_the_last_piece_ended() {
+    fn a_mask_continues_where_the_last_piece_ended() {
         let (mask, text) = (Some([1, 2, 3, 4]), b"a longer text than the mask");
         let mut masked = Vec::new();
         unmask(text, mask, 0, &mut masked);

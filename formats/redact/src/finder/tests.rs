@@ -34,7 +34,7 @@ fn check(rules: &[&str], form: bool, text: &str, expected: &str) {
 }
 
 #[test]
-fn values_of_json_are_blanked_and_all_else_stays() {
+fn only_values_of_json_are_blanked() {
     for (text, expected) in [
         (r#"{"password":"a\"b\\","x":"y"}"#, r#"{"password":"******","x":"y"}"#),
         (r#"{"Password" : "p","pin":-12.5e3}"#, r#"{"Password" : "*","pin":1000000}"#),
@@ -121,7 +121,7 @@ fn pairs_are_found_in_every_spelling() {
 }
 
 #[test]
-fn values_in_forms_are_blanked_up_to_the_next_one() {
+fn values_in_forms_are_blanked_up_to_the_next_name() {
     check(&["form:token"], true, "token=a \"b\n#c&x=token=y", "token=*******&x=token=y");
     check(&["form:token"], true, "%74oken=a&token[]=b", "%74oken=*&token[]=*");
     check(&["form:token"], true, "x=%26token%3Da%26b&y=c", "x=%26token%3D*%26b&y=c");
@@ -149,7 +149,7 @@ fn lines_that_look_like_header_fields_are_header_fields() {
 }
 
 #[test]
-fn parts_of_forms_go_by_name() {
+fn parts_of_forms_are_found_by_name() {
     let text = "--b\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\ns\r\n--t\r\n--b\r\n\
                 Content-Disposition: form-data; name=\"x\"\r\n\r\ny\r\n--b\r\n\
                 Content-Disposition: form-data; name=pwd\r\n\r\nz\r\n--b--\r\n";
@@ -160,7 +160,7 @@ fn parts_of_forms_go_by_name() {
 }
 
 #[test]
-fn compressed_contents_behind_a_head_that_was_not_understood_are_blanked() {
+fn compressed_contents_after_an_unrecognised_head_are_blanked() {
     let mut all = Rules::default();
     all.add("default".parse().unwrap());
     let look = Look { rules: &all, form: false, unsure: true, head: false };
@@ -183,7 +183,7 @@ fn compressed_contents_behind_a_head_that_was_not_understood_are_blanked() {
 }
 
 #[test]
-fn separators_in_rows_take_no_time() {
+fn rows_of_separators_take_no_time() {
     let rules: Rules = "default".parse().unwrap();
     let look = Look { rules: &rules, form: true, unsure: true, head: false };
     let started = std::time::Instant::now();

@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_escapes_are_errors() {
+    fn invalid_escapes_are_errors() {
         for text in ["%", "%4", "%zz", "%ff"] {
             assert_eq!(Pairs(&format!("k={text}")).text("k"), Err("k"), "{text}");
         }

@@ -479,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_end_with_the_empty_one() {
+    fn lines_end_with_the_empty_line() {
         let head = b"A: b \r\n c:d\r\n\te\nnone\nf :\r\n\r\ng: h\r\n";
         let expected = [
             Line::Field { name: b"A", value: b"b" },
@@ -526,7 +526,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_do_not_depend_on_how_bytes_come() {
+    fn pieces_do_not_depend_on_the_split_of_bytes() {
         let chunked =
             b"\r\nPOST / HTTP/1.1\r\nA: b\r\n\r\n5;x\r\nhello\r\n3\nabc\n0\r\nT: u\r\n\r\nGET";
         let counted = b"GET / HTTP/1.1\n\nhello\n\nGET / HTTP/1.1\r\n\r\nhel";
@@ -577,7 +577,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_bytes_of_content_leave_the_framing_in_step() {
+    fn missing_bytes_of_content_keep_the_framing() {
         let content = |len, ended, beyond| Missing::Content { len, ended, beyond };
         for (state, len, missing, after) in [
             (State::Length { left: 5 }, 3, content(3, false, 0), State::Length { left: 2 }),

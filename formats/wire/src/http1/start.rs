@@ -277,7 +277,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn first_bytes_tell_the_protocol() {
+    fn first_bytes_determine_the_protocol() {
         use Verdict::{Http1, Http2, Other, Unsure};
         for (bytes, verdict) in [
             (&b"GET / HTTP/1.1\r\n"[..], Http1(Kind::Request)),
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn no_prefix_of_a_start_line_is_taken_for_something_else() {
+    fn no_prefix_of_a_start_line_is_misjudged() {
         for (line, verdict) in [
             (&b"VERSION-CONTROL /a?b HTTP/1.1\r\n"[..], Verdict::Http1(Kind::Request)),
             (b"HTTP/1.0 200 OK\r\n", Verdict::Http1(Kind::Response)),
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn start_lines_are_told_from_others() {
+    fn start_lines_are_distinguished_from_other_lines() {
         let request = |method: &'static [u8], target: &'static [u8]| {
             Some(StartLine::Request { method, target, minor: 1 })
         };

@@ -129,7 +129,7 @@ impl Frame {
                 Some("acknowledgement of SETTINGS with a payload")
             }
             Kind::Settings if !self.len.is_multiple_of(6) => {
-                Some("SETTINGS of a length that is no multiple of 6")
+                Some("SETTINGS of a length that is not a multiple of 6")
             }
             // Section 6.7.
             Kind::Ping if on_stream => Some("PING on a stream"),
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_told_from_text_and_the_preface() {
+    fn frames_are_distinguished_from_text_and_the_preface() {
         let is_frame = |bytes: &[u8]| Frame::read(bytes).is_some_and(|frame| frame.is_plausible());
         assert!(is_frame(&[0, 0, 6, 4, 0, 0, 0, 0, 0]));
         assert!(is_frame(&[0, 0, 20, 1, 5, 0, 0, 0, 3, 0x82]));
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn payloads_are_taken_apart_and_short_ones_refused() {
+    fn payloads_are_parsed_and_short_payloads_refused() {
         let padded = frame(0, 1, flag::PADDED | flag::PRIORITY, 1);
         assert_eq!(headers(&padded, b"\x02prio5blockpp"), Some(&b"block"[..]));
         assert_eq!(headers(&padded, b"\x00prio5"), Some(&b""[..]));

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn three_headers_are_enough_wherever_they_stand_and_however_they_come() {
+    fn three_headers_are_enough_at_any_place_and_split() {
         let bytes = [b"tail of a frame".to_vec(), frames()].concat();
         assert_eq!(find(&bytes), Some(15));
         for split in 1..bytes.len() {
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn two_headers_or_a_whole_frame_are_enough_for_a_call() {
+    fn two_headers_or_a_complete_frame_are_enough_for_a_call() {
         let whole = frame(30, 1, 4, 5);
         let two = [&whole[..], &frame(100, 0, 0, 5)[..9]].concat();
         for call in [&whole, &two] {
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_like_one_header_is_not_believed() {
+    fn a_single_header_is_not_accepted() {
         for bytes in [
             vec![0; 100_000],
             [vec![0; 50], frame(10, 1, 4, 5), vec![7; 100]].concat(),
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_is_bounded_and_found_frames_are_whole() {
+    fn held_bytes_are_bounded_and_found_frames_complete() {
         let mut search = Search::default();
         for _ in 0..100 {
             assert_eq!(search.data(&[b'x'; 10_000]), None);

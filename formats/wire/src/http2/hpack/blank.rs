@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_the_text_is_left() {
+    fn no_part_of_the_text_is_left() {
         let shown = check(b"Bearer s3cr3t-T0ken.value", &[7..25]);
         assert!(shown.starts_with(b"Bearer "));
         assert!(shown[7..].iter().all(|octet| b"0-x*".contains(octet)), "{shown:?}");

@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_encoded_is_what_the_tables_say() {
+    fn encoding_follows_the_tables() {
         for a in 0..=255u8 {
             for b in [0, 10, b'0', b'a', b'*', 200, 255] {
                 let mut out = Vec::new();
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn each_octet_and_each_pair_comes_back() {
+    fn each_octet_and_each_pair_round_trips() {
         for a in 0..=255u16 {
             for b in 0..=255u16 {
                 let code = encode(&[a, b], true);
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn end_of_string_is_an_error_wherever_it_stands() {
+    fn end_of_string_is_an_error_at_any_place() {
         assert_eq!(decoded(&[0xff; 4]), Err(Error::EndOfString));
         let inside = encode(&[b'a'.into(), END_OF_STRING, b'b'.into()], true);
         assert_eq!(decoded(&inside), Err(Error::EndOfString));

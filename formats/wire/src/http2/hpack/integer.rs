@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_an_error_and_what_is_cut_is_incomplete() {
+    fn overflow_is_an_error_and_a_truncated_integer_incomplete() {
         assert_eq!(all(&[0x7f, 0x80, 0xff, 0xff, 0xff, 0x0f], 7), Ok((u32::MAX as usize, 0)));
         assert_eq!(all(&[0x7f, 0x81, 0xff, 0xff, 0xff, 0x0f], 7), Err(Error::Integer));
         assert_eq!(all(&[0x7f, 0x80, 0x80, 0x80, 0x80, 0x80, 0], 7), Err(Error::Integer));

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_taken_for_what_was_not_seen() {
+    fn unseen_entries_stay_unknown() {
         let mut table = Table::unknown();
         assert_eq!(value(&table, 0), Lookup::Unknown);
         table.insert_like(7, b"v");
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded_whatever_the_peers_agree_on() {
+    fn kept_entries_are_bounded_for_any_agreed_size() {
         let mut table = Table::new();
         table.resize(1 << 30);
         let large = vec![b'x'; 20_000];
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn octets_of_the_dead_are_cleared_away() {
+    fn octets_of_evicted_entries_are_removed() {
         let mut table = Table::new();
         for round in 0..100_000u32 {
             table.insert(Some(b"name"), &round.to_le_bytes());

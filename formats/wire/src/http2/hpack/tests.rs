@@ -166,7 +166,7 @@ fn responses_of_appendices_c_5_and_c_6_with_a_table_of_256_octets() {
 }
 
 #[test]
-fn joined_late_nothing_is_wrong_and_what_was_seen_is_known() {
+fn a_late_decoder_returns_seen_entries_and_nothing_wrong() {
     let mut decoder = Decoder::joining();
     let mut seen = Vec::new();
     for (block, meaning) in &REQUESTS[1][1..] {
@@ -186,7 +186,7 @@ fn joined_late_nothing_is_wrong_and_what_was_seen_is_known() {
 }
 
 #[test]
-fn the_value_of_a_field_is_known_even_where_its_name_is_not() {
+fn a_value_is_known_even_if_its_name_is_unknown() {
     let mut decoder = Decoder::joining();
     // Name of entry 62, value "v", inserted; then that entry, and its name with another value.
     assert_eq!(lines(&mut decoder, "7e01 76 be 0f2f 0177"), "?: v\n?: v\n?: w\n");
@@ -195,7 +195,7 @@ fn the_value_of_a_field_is_known_even_where_its_name_is_not() {
 }
 
 #[test]
-fn every_cut_is_an_error_or_a_part() {
+fn every_truncation_is_an_error_or_a_part() {
     for example in REQUESTS.iter().chain(&RESPONSES) {
         let block = hex(example[0].0);
         let whole = decode(&mut Decoder::new(), &block).unwrap();
@@ -214,7 +214,7 @@ fn every_cut_is_an_error_or_a_part() {
 }
 
 #[test]
-fn what_an_endpoint_would_refuse_is_said() {
+fn errors_of_endpoints_are_reported_as_anomalies() {
     let refused = |block: &str| decode(&mut Decoder::new(), &hex(block));
     assert_eq!(refused("80"), Err(Error::IndexZero));
     assert_eq!(refused("ff ffff ffff ff"), Err(Error::Integer));
@@ -239,7 +239,7 @@ fn a_block_of_references_to_a_large_entry_ends() {
 }
 
 #[test]
-fn what_small_blocks_expand_to_is_bounded() {
+fn the_expansion_of_small_blocks_is_bounded() {
     let mut decoder = Decoder::new();
     let mut large = hex("3fe1 ff03 4001 6e7f 81f6 01");
     large.extend(vec![b'v'; 31_616]);
