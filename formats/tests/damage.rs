@@ -1,6 +1,6 @@
-//! Files that were cut, flipped, or worked on by somebody else.
+//! Files that were truncated, had bits flipped, or were edited by other programs.
 
-// A panic is how a test fails.
+// A test fails by a panic.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -14,7 +14,7 @@ use sslrec_formats::pcapng::{PcapngOptions, PcapngWriter};
 use sslrec_formats::rawlog::{RawLogReader, RawLogWriter};
 use sslrec_formats::record::{Data, Direction, Gap, GapCause, Record, Role};
 
-/// A raw log of several frames, and where each begins.
+/// Returns a raw log of several frames, and the places of the frames.
 fn frames(records: &[Record<'_>], per_frame: usize) -> (Vec<u8>, Vec<usize>) {
     let mut writer = RawLogWriter::new(Vec::new(), info(), 1).unwrap();
     let mut starts = vec![writer.bytes_written() as usize];
@@ -36,7 +36,7 @@ fn a_raw_log_reads_up_to_any_cut() {
     for cut in 0..file.len() {
         let (read, error) = read_rawlog(&file[..cut]);
         assert!(records.starts_with(&read), "cut at {cut}");
-        // Every frame that is whole is there.
+        // Every complete frame is there.
         let whole = starts.iter().filter(|start| **start <= cut).count().saturating_sub(1);
         assert!(read.len() >= (whole * 4).min(records.len()), "cut at {cut}: {}", read.len());
         let at_boundary = starts.contains(&cut);
@@ -97,8 +97,8 @@ fn no_flipped_bit_of_a_raw_log_gives_wrong_records() {
 
 #[test]
 fn no_flipped_bit_in_a_cut_raw_log_gives_wrong_records() {
-    // A frame of incompressible data with checkpoints inside, cut in its middle, so that no
-    // checksum of zstd stands behind it.
+    // A frame of incompressible data with checkpoints inside, truncated in its middle, so that no
+    // checksum of zstd covers it.
     let mut random = common::Random(77);
     let mut records = vec![
         process(1, "p"),
@@ -170,7 +170,7 @@ fn random_bytes_in_a_pcapng_never_panic() {
             let at = random.below(mutated.len() as u64) as usize;
             mutated[at] = random.next() as u8;
         }
-        // What can be read can be written again, however odd.
+        // All readable records can be written again, however odd.
         let (read, _) = read_pcapng(&mutated);
         let (again, error) = read_pcapng(&to_pcapng(&read));
         assert!(error.is_none(), "{error:?}");
@@ -178,7 +178,7 @@ fn random_bytes_in_a_pcapng_never_panic() {
     }
 }
 
-/// Small payloads make it likelier that a mutation strikes something else.
+/// Shortens payloads, so that mutations are likelier to affect other data.
 fn shorten(record: Record<'static>) -> Record<'static> {
     match record {
         Record::Data(data) => {
@@ -223,7 +223,7 @@ fn packets_that_were_taken_out_leave_gaps() {
     assert_eq!(read[2..], records[2..]);
 }
 
-/// The file without the first block that contains these bytes.
+/// Returns the file without the first block that contains these bytes.
 fn remove_block_with(file: &[u8], needle: &[u8]) -> Vec<u8> {
     let mut at = 0;
     loop {
@@ -235,7 +235,7 @@ fn remove_block_with(file: &[u8], needle: &[u8]) -> Vec<u8> {
     }
 }
 
-/// An output that takes so many bytes and no more.
+/// An output that accepts a limited number of bytes.
 struct Limited {
     bytes: Vec<u8>,
     limit: usize,
@@ -263,7 +263,8 @@ impl std::io::Write for Limited {
     }
 }
 
-/// Writes until that fails, flushing after every few records, and gives how many were flushed.
+/// Writes until a failure, flushing after every few records, and returns the number of flushed
+/// records.
 fn flushed(writer: &mut impl RecordWriter, records: &[Record<'_>]) -> usize {
     let mut flushed = 0;
     for some in records.chunks(3) {
@@ -293,7 +294,7 @@ fn a_raw_log_whose_output_fails_at_any_byte_is_good_up_to_the_last_flush() {
         let (read, error) = read_rawlog(&file[..good]);
         assert_eq!(read, records[..flushed], "{limit}");
         assert!(error.is_none(), "{limit}: {error:?}");
-        // And what could not be cut back, or was cut by a loss of power, hides none of it.
+        // Bytes that could not be removed, or were truncated by a loss of power, hide no record.
         assert!(read_rawlog(&file).0.starts_with(&read), "{limit}");
     }
 }
@@ -313,7 +314,7 @@ fn a_pcapng_whose_output_fails_at_any_byte_is_good_up_to_the_last_flush() {
         let (read, error) = read_pcapng(&file[..good]);
         assert!(records[..flushed].starts_with(&read), "{limit}");
         assert!(read_pcapng(&file).0.starts_with(&read), "{limit}");
-        // What no packet is about yet waits for one.
+        // Records that no packet refers to yet wait for a packet.
         let waits = |record: &Record<'_>| {
             matches!(record, Record::Process(_) | Record::Connection(_) | Record::Handshake(_))
         };

@@ -1,9 +1,9 @@
-//! The worked examples in `FORMAT.md` are what the writers make.
+//! The worked examples in `FORMAT.md` are the output of the writers.
 //!
 //! After a change of a format: `UPDATE_FORMAT_MD=1 cargo test -p sslrec-formats --test format_md`
-//! puts the new bytes into the document. The words around them are up to you.
+//! writes the new bytes into the document. The text around them must be updated by hand.
 
-// A panic is how a test fails.
+// A test fails by a panic.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -14,7 +14,7 @@ use std::path::Path;
 use common::{START_NS, connection, to_pcapng, to_rawlog};
 use sslrec_formats::record::{Data, Direction, Process, Record, Role};
 
-/// One process, one connection, six bytes.
+/// Returns a process, a connection, and six bytes.
 fn example() -> Vec<Record<'static>> {
     let mut shown = connection(1, 1234, Role::Client, "10.0.0.5:51234", "10.0.0.6:443");
     shown.lib = Some("/lib/libssl.so.3".into());
@@ -53,7 +53,7 @@ fn hexdump(bytes: &[u8]) -> String {
     text + "```\n"
 }
 
-/// Puts `content` between the markers of this name, or checks that it stands there.
+/// Writes `content` between the markers of this name, or asserts that it is there.
 fn check(document: &mut String, name: &str, content: &str) {
     let begin = format!("<!-- begin {name} -->\n");
     let start = document.find(&begin).unwrap() + begin.len();

@@ -1,6 +1,6 @@
-//! What is written into a file comes back out of it.
+//! Records written to a file are the records read from it.
 
-// A panic is how a test fails.
+// A test fails by a panic.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -30,7 +30,7 @@ fn the_raw_log_gives_back_every_record() {
     assert_eq!(read, records);
 }
 
-/// It has no place in a packet capture, and does no harm there.
+/// Coverage has no place in a packet capture, and does no harm there.
 #[test]
 fn only_the_raw_log_gives_back_what_was_covered() {
     let lib = CoveredLib {
@@ -98,7 +98,7 @@ fn random_captures_survive_the_pcapng() {
     }
 }
 
-/// A record without its payload, to be printed.
+/// Returns a record without its payload, to be printed.
 fn brief(record: &Record<'_>) -> String {
     match record {
         Record::Data(data) => {
@@ -108,9 +108,9 @@ fn brief(record: &Record<'_>) -> String {
     }
 }
 
-/// The records of each connection, processes and statistics apart, as the pcapng keeps them:
-/// descriptions stand before the first packet that needs them, so of several in a row the last one
-/// counts, and the handshakes before the first data follow the description.
+/// Returns the records of each connection, processes and statistics apart, as the pcapng keeps
+/// them: descriptions precede the first packet that needs them, so of several in a row the last is
+/// used, and the handshakes before the first data follow the description.
 fn by_connection<'a>(records: &[Record<'a>]) -> BTreeMap<(u8, u64), Vec<Record<'a>>> {
     let mut sorted: BTreeMap<(u8, u64), Vec<Record<'a>>> = BTreeMap::new();
     let mut waiting: BTreeMap<u64, Connection> = BTreeMap::new();
@@ -118,7 +118,7 @@ fn by_connection<'a>(records: &[Record<'a>]) -> BTreeMap<(u8, u64), Vec<Record<'
     let mut open = std::collections::BTreeSet::new();
     for record in records {
         match record {
-            // Only the last is certain to be there: nothing need happen between two.
+            // Only the last is certain to be there: no event need occur between two.
             Record::Process(process) => {
                 let last = Process { ts_ns: 0, ..process.clone() };
                 sorted.insert((0, process.pid.into()), vec![Record::Process(last)]);
@@ -285,7 +285,7 @@ fn many_handshakes_do_not_open_a_connection_that_turns_out_to_be_a_shadow() {
     let (read, error) = read_pcapng(&to_pcapng(&paired));
     assert!(error.is_none(), "{error:?}");
     assert!(read.iter().all(|record| record.conn() != Some(1)), "{read:?}");
-    // Alone it is shown, with the last handshakes and the number of the others.
+    // Alone the connection is shown, with the last handshakes and the number of the others.
     records.push(close(1, 0, 0));
     let file = to_pcapng(&records);
     let (read, _) = read_pcapng(&file);
@@ -368,7 +368,7 @@ fn the_times_of_frames_never_decrease() {
     assert_eq!(read_rawlog(&file).0, records);
 }
 
-/// A number that is used again is another process: in the raw log, and as another interface.
+/// A reused number is another process: in the raw log, and as another interface.
 #[test]
 fn a_process_that_has_ended_is_not_the_next_one_with_its_number() {
     let mut records = Vec::new();
@@ -423,7 +423,7 @@ fn nothing_can_be_written_after_the_end() {
 
 #[test]
 fn every_frame_describes_what_it_refers_to() {
-    // A flush ends a frame, so each of these stands in one of its own.
+    // A flush ends a frame, so each record is in a separate frame.
     let records = small_capture();
     let mut writer = RawLogWriter::new(Vec::new(), info(), 1).unwrap();
     let mut boundaries = Vec::new();

@@ -1,7 +1,7 @@
-//! A recording that is spread over several files: each stands alone, and together they are what one
-//! file would be.
+//! A recording in several files: each file is complete, and together they are equal to a single
+//! file.
 
-// A panic is how a test fails.
+// A test fails by a panic.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -15,7 +15,7 @@ use sslrec_formats::pcapng::{PcapngOptions, PcapngWriter};
 use sslrec_formats::rawlog::RawLogWriter;
 use sslrec_formats::record::{Direction, Gap, GapCause, Record};
 
-/// Files that are written one after another.
+/// Files that are written in succession.
 struct Files(Vec<Vec<u8>>);
 
 impl Files {
@@ -43,7 +43,7 @@ fn next(files: &mut Files) -> io::Result<()> {
     Ok(())
 }
 
-/// A new file after every `each` records.
+/// Begins a new file after every `each` records.
 fn rawlogs(records: &[Record<'_>], each: usize) -> Vec<Vec<u8>> {
     let mut writer = RawLogWriter::new(Files::new(), info(), 1).unwrap();
     for (i, record) in records.iter().enumerate() {
@@ -70,7 +70,7 @@ fn pcapngs(records: &[Record<'_>], each: usize) -> Vec<Vec<u8>> {
 
 type Read = fn(&[u8]) -> (Vec<Record<'static>>, Option<Error>);
 
-/// What happened on each connection, without what only says where it goes on.
+/// Returns the events on each connection, without records that only mark a continuation.
 fn events(records: &[Record<'static>]) -> BTreeMap<u64, Vec<Record<'static>>> {
     let mut by_connection: BTreeMap<u64, Vec<_>> = BTreeMap::new();
     for record in records {
@@ -83,7 +83,8 @@ fn events(records: &[Record<'static>]) -> BTreeMap<u64, Vec<Record<'static>>> {
     by_connection
 }
 
-/// Each file stands alone, and says of each stream how much of it came before.
+/// Reads each file separately. Asserts that the file contains the number of earlier bytes of each
+/// stream.
 fn read_each(files: &[Vec<u8>], read: Read) -> Vec<Record<'static>> {
     let mut all = Vec::new();
     let mut reached: HashMap<(u64, Direction), u64> = HashMap::new();

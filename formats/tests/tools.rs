@@ -1,6 +1,6 @@
-//! Other people's tools read what is written here.
+//! Other tools read the written files.
 
-// A panic is how a test fails.
+// A test fails by a panic.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -21,8 +21,8 @@ use sslrec_formats::record::{
 };
 use tempfile::TempDir;
 
-/// Runs a tool on a file with an empty home, so that nobody's preferences apply. `None` if the tool
-/// is not installed, which is an error where `CI` is set.
+/// Runs a tool on a file with an empty home, so that no user's preferences apply. Returns `None` if
+/// the tool is not installed, which is an error if `CI` is set.
 fn run(tool: &str, arguments: &[&str], file: &[u8]) -> Option<String> {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("capture");
@@ -50,7 +50,7 @@ fn run_on(tool: &str, arguments: &[&str], path: &Path, home: &Path) -> Option<St
     Some(String::from_utf8(output.stdout).unwrap())
 }
 
-/// The values of these fields, one packet a line.
+/// Returns the values of these fields, one packet a line.
 fn fields(filter: &str, fields: &[&str], file: &[u8]) -> Option<Vec<String>> {
     let mut arguments = vec!["-Y", filter, "-T", "fields"];
     for field in fields {
@@ -60,8 +60,8 @@ fn fields(filter: &str, fields: &[&str], file: &[u8]) -> Option<Vec<String>> {
     run("tshark", &arguments, file).map(|text| text.lines().map(str::to_owned).collect())
 }
 
-/// The expert information of severity warning and error, and what the analysis of TCP marks. An
-/// ordinary capture has none.
+/// Returns the expert information of severity warning and error, and the marks of the analysis of
+/// TCP. An ordinary capture has none.
 fn experts(file: &[u8]) -> Option<String> {
     let text = run("tshark", &["-q", "-z", "expert,warn", "-r"], file)?;
     Some(text.trim().to_owned() + &suspicious(file)?.join("\n"))
@@ -71,7 +71,7 @@ fn client(conn: u64, local: &str, remote: &str) -> Connection {
     connection(conn, 1, Role::Client, local, remote)
 }
 
-/// One exchange on each of these connections, all live at once.
+/// Returns an exchange on each of these connections, all live at the same time.
 fn exchanges(connections: Vec<Connection>) -> Vec<Record<'static>> {
     use Direction::{Received, Sent};
     let mut records = vec![process(1, "curl")];
@@ -138,7 +138,7 @@ fn packets_that_only_carry_comments_are_no_duplicate_acknowledgements() {
     let Record::Close(end) = close(1, REQUEST.len() as u64, RESPONSE.len() as u64) else {
         panic!("close")
     };
-    // An ACK of what was acknowledged already, twice.
+    // An ACK of acknowledged bytes, twice.
     records.push(handshake(1_000_000_009));
     records.push(Record::Close(Close { cause: CloseCause::StillOpen, ..end }));
     let file = to_pcapng(&records);
@@ -147,8 +147,8 @@ fn packets_that_only_carry_comments_are_no_duplicate_acknowledgements() {
     assert_eq!(suspicious, [""; 0]);
 }
 
-/// What Wireshark's analysis of TCP has to say of packets, apart from what is meant so: our empty
-/// packets are window updates, and a later connection may have an earlier one's ports.
+/// Returns the findings of Wireshark's analysis of TCP, apart from intended findings: empty packets
+/// of sslrec are window updates, and a later connection may have an earlier connection's ports.
 fn suspicious(file: &[u8]) -> Option<Vec<String>> {
     let filter = "tcp.analysis.flags && !tcp.analysis.window_update \
  && !tcp.analysis.reused_ports";
@@ -248,7 +248,7 @@ fn ports_are_kept_and_mapped_on_request() {
     assert_eq!(syn_ports(&to_pcapng_with(&records, keep.clone())), [443, 8088]);
     let map = PcapngOptions { keep_port: false, ..keep.clone() };
     assert_eq!(syn_ports(&to_pcapng_with(&records, map)), [80, 8088]);
-    // Where the mapped port is taken, the next best is the real one.
+    // If the mapped port is taken, the next best is the real port.
     let twice = [1, 2].map(|conn| client(conn, "10.0.0.5:51235", "93.184.216.34:9999"));
     let records = exchanges(twice.into());
     assert_eq!(syn_ports(&to_pcapng_with(&records, keep)), [8088, 9999]);
@@ -256,18 +256,18 @@ fn ports_are_kept_and_mapped_on_request() {
 
 #[test]
 fn connections_that_wireshark_would_take_for_one_get_different_ports() {
-    // One of them goes the other way.
+    // A connection in the opposite direction.
     let keep = PcapngOptions { keep_port: true, ..PcapngOptions::default() };
     let there = client(1, "10.0.0.5:8443", "10.0.0.6:8080");
     let back = client(2, "10.0.0.6:8080", "10.0.0.5:8443");
-    // They differ in what no packet carries.
+    // The connections differ in a property that no packet carries.
     let scopes = [1, 2].map(|scope| {
         let (local, remote) =
             (format!("[fe80::1%{scope}]:5000"), format!("[fe80::2%{scope}]:8080"));
         client(2 + scope, &local, &remote)
     });
     let mut connections = vec![there, back];
-    // Two clients on each other's addresses are no pair, so both are shown.
+    // Two clients on each other's addresses are not a pair, so both are shown.
     connections.extend(scopes);
     let file = to_pcapng_with(&exchanges(connections), keep);
     assert_eq!(syn_ports(&file), [8080, 80, 8080, 80]);
@@ -307,7 +307,8 @@ fn packets_of_connections_side_by_side_stand_in_the_order_of_their_times() {
     };
     let len = REQUEST.len() as u64;
     let mut records = vec![process(1, "curl")];
-    // Each opens with its first data, long after its handshake and after data of the others.
+    // Each connection opens with its first data, long after its handshake and after data of the
+    // others.
     let pairs = ["10.0.0.5:5001", "10.0.0.5:5002", "10.0.0.5:5003"];
     for (conn, local) in (1..).zip(pairs) {
         records.push(Record::Connection(client(conn, local, "10.0.0.6:443")));
@@ -330,7 +331,7 @@ fn packets_of_connections_side_by_side_stand_in_the_order_of_their_times() {
     assert!(text.contains("Strict time order:") && text.contains("True"), "{text}");
 }
 
-/// Destination ports of the SYN packets, after checking every packet's checksums.
+/// Returns destination ports of the SYN packets, after checking every packet's checksums.
 fn syn_ports(file: &[u8]) -> Vec<u16> {
     let mut ports = Vec::new();
     let mut reader = PcapNgReader::new(file).unwrap();
@@ -342,7 +343,7 @@ fn syn_ports(file: &[u8]) -> Vec<u16> {
     ports
 }
 
-/// Checks the checksums; the destination port if it is a SYN.
+/// Checks the checksums; returns the destination port if the packet is a SYN.
 fn check_packet(bytes: &[u8]) -> Option<u16> {
     let packet = SlicedPacket::from_ethernet(bytes).unwrap();
     let Some(TransportSlice::Tcp(tcp)) = packet.transport else { panic!("not TCP") };
@@ -373,8 +374,8 @@ fn all_checksums_of_random_captures_are_valid() {
     }
 }
 
-/// HTTP/2 after the preface: SETTINGS, then GET https://example.org/ in a HEADERS frame whose
-/// fields are all in the static table or literal (RFC 7541).
+/// Returns HTTP/2 after the preface: SETTINGS, then GET https://example.org/ in a HEADERS frame
+/// whose fields are all in the static table or literal (RFC 7541).
 fn h2_client_bytes() -> Vec<u8> {
     let mut bytes = vec![0, 0, 0, 4, 0, 0, 0, 0, 0];
     let block = [&[0x82, 0x84, 0x87, 0x01, 11][..], b"example.org"].concat();
@@ -457,7 +458,8 @@ fn capinfos_reads_what_holds_for_the_capture() {
     }
 }
 
-/// What a tool makes of the file in `original`, which it writes into the file that it is told.
+/// Returns the output of a tool for the file `original`; the tool writes to a file named on its
+/// command line.
 fn rewritten(tool: &str, arguments: &[&str], original: &[u8]) -> Option<Vec<u8>> {
     let dir = TempDir::new().unwrap();
     let (from, to) = (dir.path().join("original"), dir.path().join("rewritten"));
@@ -488,7 +490,7 @@ fn a_capture_that_wireshark_saved_again_reads_the_same() {
         let Some(rewritten) = rewritten(tool, arguments, &file) else { return };
         let (read, error) = common::read_pcapng(&rewritten);
         assert!(error.is_none(), "{tool}: {error:?}");
-        // They do not keep statistics. mergecap sorts by time, which moves the gap.
+        // The tools do not keep statistics. mergecap sorts by time, which moves the gap.
         if tool == "mergecap" {
             assert_eq!(read.len(), records.len() - 1);
         } else {

@@ -1,4 +1,4 @@
-//! Reads any bytes as a pcapng of ours, and writes what came out of them.
+//! Reads arbitrary bytes as a pcapng of sslrec, and writes the records read.
 
 #![no_main]
 

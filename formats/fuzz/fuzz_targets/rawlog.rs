@@ -1,4 +1,4 @@
-//! Reads any bytes as a raw log, and again what came out of them.
+//! Reads arbitrary bytes as a raw log, writes the records read, and reads them again.
 
 #![no_main]
 

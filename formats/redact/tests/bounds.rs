@@ -1,5 +1,5 @@
-//! Patterns that stay open over one-byte records take linear time, and the end of a match that is
-//! too long to be held is blanked, too.
+//! Patterns that stay unfinished over one-byte records take linear time, and the end of a match
+//! that is too long to be held is blanked, too.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use sslrec_formats::record::{Connection, Data, Direction, Record};
 use sslrec_redact::{Redactor, Rules};
 
-/// Redacts a stream that begins so and goes on with `count` letters, byte by byte. Returns it, and
-/// the time that it took.
+/// Redacts a stream of `begin`, `count` letters and `end`, byte by byte. Returns the stream, and
+/// the duration.
 fn redact(rule: &str, begin: &[u8], count: usize, end: &[u8]) -> (Vec<u8>, Duration) {
     let mut redactor = Redactor::new(rule.parse::<Rules>().unwrap());
     let mut out = Vec::new();

@@ -1,6 +1,6 @@
-//! Secrets in every place, spelling, protocol and cut: none of them is left.
+//! Secrets in every place, spelling, protocol and split: no secret is left.
 //!
-//! A secret is one word. The output is read as an attacker would: the bytes as they are, without
+//! A secret is a single word. The output is read as by an attacker: the bytes as they are, without
 //! NUL bytes and without the framing of chunks, HPACK decoded, base64 and compression undone.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it fails")]
@@ -29,7 +29,7 @@ const RULES: [&str; 8] = [
     "regex:tok_[A-Za-z0-9]+",
 ];
 
-/// A text with a secret, `{}`, and where it can be.
+/// A text with a secret, `{}`, and its possible places.
 #[derive(Debug, Clone)]
 struct Spelling {
     name: String,
@@ -222,7 +222,7 @@ fn forms() -> Vec<Spelling> {
     all
 }
 
-/// The text as a string of JSON.
+/// Returns the text as a string of JSON.
 fn serde_like(text: &str) -> String {
     let escape = |c: char| match c {
         '"' => "\\\"".to_owned(),
@@ -238,7 +238,7 @@ fn serde_like(text: &str) -> String {
 /// A connection: bytes of both directions, message by message.
 type Calls = Vec<(Direction, Vec<u8>)>;
 
-/// A connection, and how it is read again.
+/// A connection, and the way to read it again.
 struct Case {
     name: String,
     calls: Calls,
@@ -554,7 +554,7 @@ fn http2() -> Vec<Case> {
     cases
 }
 
-/// What an attacker reads in one direction.
+/// Returns the texts that an attacker could read in a direction.
 fn readings(bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut all = vec![bytes.to_vec()];
     all.push(bytes.iter().copied().filter(|&octet| octet != 0).collect());
@@ -615,7 +615,7 @@ fn http2_readings(bytes: &[u8]) -> Vec<Vec<u8>> {
                 };
                 block.extend(part);
                 if frame.has(4) {
-                    // A block that was made unreadable tells nothing.
+                    // A block that was made unreadable reveals nothing.
                     let _ = decoder.decode(&std::mem::take(&mut block), &mut values);
                 }
             }
@@ -674,7 +674,7 @@ fn redact(calls: &Calls, mut cut: impl FnMut() -> usize) -> [Vec<u8>; 2] {
     out
 }
 
-/// The longest part of the secret that may be left: one that an ordinary word can have.
+/// The longest part of the secret that may be left: an ordinary word can have such a part.
 const PART: usize = 6;
 
 fn is_left(bytes: &[u8]) -> bool {

@@ -1,4 +1,4 @@
-//! Nothing secret is left of random connections. A fuzz target makes others with the same code.
+//! No secret is left of random connections. A fuzz target builds others with the same code.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it fails")]
 

@@ -1,6 +1,6 @@
-//! What the tests share: captures to write, and owned records to compare.
+//! Shared code of the tests: captures to write, and owned records to compare.
 
-// Each test program uses a part of this, and a panic is how a test fails.
+// Each test program uses a part of this, and a test fails by a panic.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 pub mod random;
@@ -15,7 +15,7 @@ use sslrec_formats::record::{
     Handshake, Process, Record, Role, Stats,
 };
 
-/// When the captures of these tests begin.
+/// Start time of the captures of these tests.
 pub const START_NS: u64 = 1_700_000_000_123_456_789;
 
 pub fn info() -> CaptureInfo {
@@ -28,7 +28,7 @@ pub fn info() -> CaptureInfo {
     }
 }
 
-/// A record with its bytes leaked, which is fine in a test and keeps it comparable.
+/// Returns a record with its bytes leaked, which is fine in a test and keeps it comparable.
 pub fn own(record: &Record<'_>) -> Record<'static> {
     match record {
         Record::Process(p) => Record::Process(p.clone()),
@@ -49,7 +49,7 @@ pub fn own(record: &Record<'_>) -> Record<'static> {
     }
 }
 
-/// All records up to the end or an error.
+/// Returns all records up to the end or an error.
 pub fn drain(mut reader: impl RecordReader) -> (Vec<Record<'static>>, Option<Error>) {
     let mut records = Vec::new();
     loop {
@@ -180,7 +180,7 @@ pub fn last_stats() -> Record<'static> {
 pub const REQUEST: &[u8] = b"GET /a?b=1 HTTP/1.1\r\nHost: example.org\r\n\r\n";
 pub const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
-/// A small capture with one of everything.
+/// Returns a small capture with every kind of record.
 pub fn small_capture() -> Vec<Record<'static>> {
     use Direction::{Received, Sent};
     let mut first = connection(1, 1234, Role::Client, "10.0.0.5:51234", "93.184.216.34:443");

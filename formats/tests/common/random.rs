@@ -8,8 +8,8 @@ struct Live {
     next: [u64; 2],
 }
 
-/// A capture of about `steps` records, well-formed and otherwise as odd as it may be. No two of its
-/// connections are ends of one.
+/// Returns a capture of about `steps` records, well-formed and otherwise as odd as possible. No two
+/// of its connections are ends of the same connection.
 pub fn capture(seed: u64, steps: usize) -> Vec<Record<'static>> {
     let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
     let mut now = START_NS;

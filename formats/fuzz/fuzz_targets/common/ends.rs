@@ -1,4 +1,4 @@
-//! One connection as records: its calls and gaps, each at its place in the stream of its direction.
+//! A connection as records: its calls and gaps, each at its place in the stream of its direction.
 
 #![allow(dead_code, reason = "each target uses a part of it")]
 
@@ -6,7 +6,7 @@ use sslrec_formats::record::{
     Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Record,
 };
 
-/// Hands the records of a connection to a closure.
+/// Passes the records of a connection to a closure.
 pub struct Ends<F: FnMut(&Record<'_>)> {
     record: F,
     conn: u64,
@@ -22,12 +22,12 @@ impl<F: FnMut(&Record<'_>)> Ends<F> {
         Self { record, conn, ts_ns: 0, offsets: [0; 2] }
     }
 
-    /// A call with these bytes; without bytes there is none.
+    /// Adds a call with these bytes; without bytes there is no call.
     pub fn data(&mut self, dir: Direction, payload: &[u8]) {
         self.pieces(dir, payload, usize::MAX);
     }
 
-    /// The same in pieces of so many bytes, at one time.
+    /// Adds the bytes in pieces of this length, at the same time.
     pub fn pieces(&mut self, dir: Direction, payload: &[u8], len: usize) {
         self.ts_ns += 1;
         for piece in payload.chunks(len) {
@@ -47,7 +47,7 @@ impl<F: FnMut(&Record<'_>)> Ends<F> {
         }
     }
 
-    /// So many bytes are missing.
+    /// Adds a gap of `len` bytes.
     pub fn gap(&mut self, dir: Direction, len: u64) {
         self.ts_ns += 1;
         let offset = self.next(dir, len);
@@ -55,7 +55,7 @@ impl<F: FnMut(&Record<'_>)> Ends<F> {
         (self.record)(&Record::Gap(Gap { conn, ts_ns, dir, offset, len, cause }));
     }
 
-    /// The connection ends.
+    /// Ends the connection.
     pub fn close(&mut self) {
         let (conn, ts_ns, cause) = (self.conn, self.ts_ns + 1, CloseCause::Shutdown);
         let [sent_bytes, received_bytes] = self.offsets;

@@ -1,10 +1,10 @@
-//! Any calls and gaps are redacted by all kinds of rules: each record comes out at its place, as
-//! long as it was.
+//! Redacts arbitrary calls and gaps by all kinds of rules: each record must be returned at its
+//! place, with its length.
 //!
-//! Input: a byte that says whether the connection was joined, and how it begins; then blocks of a
-//! tag, a length and so many bytes. The tag's lowest bit is the direction; the next two say whether
-//! the bytes stand as they are, make a gap, or are a frame of HTTP/2 of which the first three give
-//! type, flags and stream.
+//! Input: a byte for whether the connection was joined, and how it begins; then blocks of a tag, a
+//! length and that number of bytes. The tag's lowest bit is the direction; the next two select
+//! whether the bytes are used as they are, are a gap, or are a frame of HTTP/2 whose type, flags
+//! and stream are the first three bytes.
 #![no_main]
 
 #[path = "../../../fuzz/fuzz_targets/common/ends.rs"]

@@ -1,4 +1,4 @@
-//! Connections with secrets in them, made of the input, as in `tests/random.rs`: none is left.
+//! Builds connections with secrets from the input, as in `tests/random.rs`: no secret may be left.
 #![no_main]
 
 #[path = "../../tests/planted/mod.rs"]

@@ -4,7 +4,7 @@ use sslrec_formats::record::Direction;
 
 use super::{Calls, Planter, SECRET, Source};
 
-/// Requests and their responses on one connection.
+/// Returns requests and their responses on a connection.
 pub(super) fn calls(planter: &Planter, source: &mut Source<'_>) -> Calls {
     let mut calls = Vec::new();
     while calls.len() < 12 {
@@ -54,7 +54,7 @@ fn response(planter: &Planter, source: &mut Source<'_>, method: &str, is_last: b
     message
 }
 
-/// Header fields, some of them spelt oddly.
+/// Appends header fields, some of them with odd spellings.
 fn fields(planter: &Planter, source: &mut Source<'_>, message: &mut Vec<u8>) {
     for (name, value) in planter.fields(source) {
         let name = if source.one_in(3) { name.to_uppercase() } else { name.to_owned() };
@@ -68,7 +68,7 @@ fn fields(planter: &Planter, source: &mut Source<'_>, message: &mut Vec<u8>) {
     }
 }
 
-/// The end of a head, and what follows it.
+/// Appends the end of a head, and its contents.
 fn body(
     planter: &Planter,
     source: &mut Source<'_>,

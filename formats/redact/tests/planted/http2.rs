@@ -1,5 +1,5 @@
-//! A connection of HTTP/2 with secrets in it: streams among one another, and field blocks with
-//! strings, tables, padding and continuations in every way.
+//! A connection of HTTP/2 with secrets in it: interleaved streams, and field blocks with all kinds
+//! of strings, tables, padding and continuations.
 
 use sslrec_formats::record::Direction;
 use sslrec_wire::http2::frame::{self as frames, Frame, Kind, PREFACE};
@@ -17,14 +17,14 @@ const TABLE: usize = 4096;
 
 type Fields = Vec<(&'static str, Vec<u8>)>;
 
-/// What both ends send.
+/// Returns the calls of both ends.
 pub(super) fn calls(planter: &Planter, source: &mut Source<'_>) -> Calls {
     let sent = [PREFACE, &Sender::new(planter, source, true).run()[..]].concat();
     let received = Sender::new(planter, source, false).run();
     vec![(Direction::Sent, sent), (Direction::Received, received)]
 }
 
-/// One end.
+/// The sender of an end.
 struct Sender<'p, 's, 'b> {
     planter: &'p Planter,
     source: &'s mut Source<'b>,
@@ -32,7 +32,7 @@ struct Sender<'p, 's, 'b> {
     /// The encoder's table, the newest entry last.
     table: Fields,
     table_bytes: usize,
-    /// Streams that are open, and what is left of their contents.
+    /// Unfinished streams, and the rest of their contents.
     open: Vec<(u32, Vec<u8>)>,
     out: Vec<u8>,
 }
@@ -73,7 +73,8 @@ impl<'p, 's, 'b> Sender<'p, 's, 'b> {
         self.out.extend(payload);
     }
 
-    /// A head, with contents to follow or not; before it perhaps a promise or an interim head.
+    /// Sends a head, with or without contents to follow; before it perhaps a promise or an interim
+    /// head.
     fn open(&mut self, stream: u32) {
         if !self.requests && self.source.one_in(4) {
             let fields = self.planter.fields(self.source);
@@ -101,7 +102,8 @@ impl<'p, 's, 'b> Sender<'p, 's, 'b> {
         }
     }
 
-    /// A field block in as many frames as it may be. Its first octets may have to stay together.
+    /// Sends a field block in any allowed number of frames. Its first octets may have to stay
+    /// together.
     fn head(&mut self, kind: u8, flags: u8, stream: u32, block: &[u8], together: usize) {
         let parts = 1 + self.source.below(3);
         let mut rest = block;
@@ -129,7 +131,7 @@ impl<'p, 's, 'b> Sender<'p, 's, 'b> {
         }
     }
 
-    /// A piece of the contents of some stream.
+    /// Sends a piece of the contents of some stream.
     fn data(&mut self) {
         if self.open.is_empty() {
             return;
@@ -152,8 +154,8 @@ impl<'p, 's, 'b> Sender<'p, 's, 'b> {
         self.frame(0, flags, stream, &payload);
     }
 
-    /// Sends all that is left of some stream; it is for the caller to end it. A secret that was
-    /// only begun may be too short to be one.
+    /// Sends the rest of some stream; the caller must end it. A secret that was only begun may be
+    /// too short to be found.
     fn flush(&mut self) -> Option<u32> {
         let (stream, contents) = self.open.pop()?;
         self.frame(0, 0, stream, &contents);
@@ -167,8 +169,8 @@ impl<'p, 's, 'b> Sender<'p, 's, 'b> {
         self.head(1, END_STREAM, stream, &block, 0);
     }
 
-    /// What carries no secrets: PING, WINDOW_UPDATE, SETTINGS, PRIORITY, a kind that is not known,
-    /// or the end of a stream.
+    /// Sends a frame without secrets: PING, WINDOW_UPDATE, SETTINGS, PRIORITY, an unknown kind, or
+    /// the end of a stream.
     fn other(&mut self) {
         match self.source.below(6) {
             0 => self.frame(6, 0, 0, &[7; 8]),
@@ -197,7 +199,7 @@ impl<'p, 's, 'b> Sender<'p, 's, 'b> {
 
     /// RFC 7541 section 6.
     fn field(&mut self, name: &'static str, value: &[u8], block: &mut Vec<u8>) {
-        // The first entry behind the 61 of the static table is the newest one.
+        // The first entry after the 61 of the static table is the newest.
         let index = |at: usize| 61 + self.table.len() - at;
         let same = self.table.iter().position(|(n, v)| *n == name && v == value);
         let form = self.source.below(4);
@@ -227,7 +229,7 @@ impl<'p, 's, 'b> Sender<'p, 's, 'b> {
     }
 
     fn string(&mut self, text: &[u8], block: &mut Vec<u8>) {
-        // Where bytes are lost, secrets are looked for in what is not decoded.
+        // If bytes are missing, secrets are searched in undecoded bytes.
         if !self.source.plain && self.source.one_in(2) {
             let mut code = Vec::new();
             encode_huffman(text, &mut code);
@@ -255,7 +257,7 @@ fn integer(pattern: u8, prefix: u32, value: usize, block: &mut Vec<u8>) {
     block.push(rest as u8);
 }
 
-/// What a direction says: fields, and all contents together.
+/// The contents of a direction: fields, and all contents together.
 #[derive(Default)]
 struct Said {
     fields: Vec<(Vec<u8>, Vec<u8>)>,
@@ -300,7 +302,7 @@ fn read(bytes: &[u8]) -> Said {
     said
 }
 
-/// The redacted direction reads as before, field by field, but for secrets.
+/// Asserts that the redacted direction reads as before, field by field, except for secrets.
 pub(super) fn check(before: &[u8], after: &Half) {
     assert_clean(&after.bytes);
     if after.gaps {

@@ -1,9 +1,8 @@
-//! Connections with secrets in them, made of any bytes: nothing secret is left of them, and their
-//! lengths stay.
+//! Connections with secrets, built from arbitrary bytes: no secret is left, and lengths stay.
 //!
-//! Where a secret stands and what is around it, how messages are framed, where calls end and what
-//! is lost is chosen by the bytes, which are random in the tests and the fuzzer's elsewhere.
-//! Secrets are made of two letters that nothing else is made of.
+//! The bytes choose the place and surroundings of secrets, the framing of messages, the ends of
+//! calls and the gaps. The bytes are random in the tests, and come from the fuzzer elsewhere.
+//! Secrets consist of two letters that no other text contains.
 
 mod http1;
 mod http2;
@@ -15,10 +14,10 @@ use sslrec_formats::record::{
 };
 use sslrec_redact::{Redactor, Rules};
 
-/// What may not be left. No other text has these letters.
+/// The text that may not be left. No other text has these letters.
 const SECRET: &str = "ZQQZQZZZ";
 
-/// Each rule says where secrets may stand.
+/// Rules, each of which determines possible places of secrets.
 const RULES: [&str; 8] = [
     "default",
     "basic",
@@ -30,11 +29,11 @@ const RULES: [&str; 8] = [
     "regex:tok_[A-Z]+",
 ];
 
-/// The bytes that choose; when they are used up, zeros.
+/// The bytes that choose; after their end, zeros.
 struct Source<'a> {
     rest: &'a [u8],
-    /// Texts are letters and some signs. Where bytes are lost nothing tells a message from a text
-    /// that looks like one, and so none may.
+    /// Texts are letters and some signs. If bytes are missing, a message cannot be distinguished
+    /// from a text that looks like a message, and so no such text may occur.
     plain: bool,
 }
 
@@ -53,7 +52,8 @@ impl Source<'_> {
         self.below(count) == count - 1
     }
 
-    /// Any text without the letters of secrets, and without what ends the value of a header field.
+    /// Returns any text without the letters of secrets, and without octets that end the value of a
+    /// header field.
     fn text(&mut self) -> Vec<u8> {
         const PLAIN: &[u8] = b"abcdefghijklmnopqrstuvwxyz =&?;,.\"'{}[]:<>-+%\\~_";
         let len = self.below(40).min(self.rest.len());
@@ -68,9 +68,9 @@ impl Source<'_> {
     }
 }
 
-/// Which secrets are planted.
+/// The selection of planted secrets.
 struct Planter {
-    /// For each of [`RULES`], whether it is in force.
+    /// For each of [`RULES`], whether it is enabled.
     rules: [bool; RULES.len()],
 }
 
@@ -94,7 +94,7 @@ impl Planter {
         rules
     }
 
-    /// A request target.
+    /// Returns a request target.
     fn target(&self, source: &mut Source<'_>) -> Vec<u8> {
         let mut target = [b"/", &source.text()[..]].concat();
         if self.has("query:token") {
@@ -104,7 +104,7 @@ impl Planter {
         target
     }
 
-    /// Header fields with secrets, and some without.
+    /// Returns header fields with secrets, and some without.
     fn fields(&self, source: &mut Source<'_>) -> Vec<(&'static str, Vec<u8>)> {
         const WHOLE: [&str; 5] =
             ["authorization", "cookie", "set-cookie", "x-api-key", "proxy-authorization"];
@@ -127,7 +127,7 @@ impl Planter {
             .collect()
     }
 
-    /// What a message carries, and its type.
+    /// Returns the contents of a message, and their type.
     fn contents(&self, source: &mut Source<'_>) -> (Vec<u8>, &'static str) {
         const TYPES: [&str; 4] = [
             "application/json",
@@ -137,7 +137,7 @@ impl Planter {
         ];
         let mut contents = Vec::new();
         for _ in 0..source.below(5) {
-            // A backslash takes the meaning from a quote behind it.
+            // A backslash would escape a quote after it.
             contents.extend(source.text().iter().map(|&o| if o == b'\\' { b'/' } else { o }));
             let (before, after) = match source.below(8) {
                 0 if self.has("default") => (" Bearer ", ""),
@@ -155,18 +155,18 @@ impl Planter {
     }
 }
 
-/// What each call handed over, in order.
+/// The payload of each call, in order.
 type Calls = Vec<(Direction, Vec<u8>)>;
 
-/// A direction after it was redacted.
+/// A direction after redaction.
 #[derive(Default)]
 struct Half {
     bytes: Vec<u8>,
-    /// Bytes of it are missing.
+    /// Bytes are missing.
     gaps: bool,
 }
 
-/// Makes a connection of these bytes, redacts it, and looks for what may not be left.
+/// Builds a connection from these bytes, redacts it, and searches it for secrets.
 pub(crate) fn check(input: &[u8]) {
     let mut source = Source { rest: input, plain: false };
     let setup = source.byte();
@@ -190,15 +190,15 @@ pub(crate) fn check(input: &[u8]) {
     }
 }
 
-/// Fails if two letters of a secret stand side by side. One alone can be a length in HTTP/2.
+/// Asserts that no two letters of a secret are adjacent. A single letter can be a length in HTTP/2.
 fn assert_clean(bytes: &[u8]) {
     let left = bytes.windows(2).position(|pair| pair.iter().all(|octet| b"ZQ".contains(octet)));
     let around = |at: usize| &bytes[at.saturating_sub(200)..bytes.len().min(at + 100)];
     assert_eq!(left, None, "...{}", around(left.unwrap_or(0)).escape_ascii());
 }
 
-/// Hands the calls over, cut anywhere, and with pieces missing if `gaps`; what comes out must be as
-/// long, in the same order, and at the same places.
+/// Redacts the calls, split anywhere, and with pieces missing if `gaps`; asserts that the output
+/// has the same lengths, order and places.
 fn redact(planter: &Planter, calls: &Calls, source: &mut Source<'_>, gaps: bool) -> [Half; 2] {
     let mut redactor = Redactor::new(planter.rules());
     let mut halves = [Half::default(), Half::default()];
