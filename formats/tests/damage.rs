@@ -80,7 +80,7 @@ fn a_cut_is_an_error_with_the_place_of_the_last_block() {
 }
 
 #[test]
-fn no_flipped_bit_of_a_raw_log_gives_wrong_records() {
+fn no_flipped_bit_of_a_raw_log_changes_records() {
     let records = small_capture();
     let (file, _) = frames(&records, 6);
     for at in 0..file.len() {
@@ -96,7 +96,7 @@ fn no_flipped_bit_of_a_raw_log_gives_wrong_records() {
 }
 
 #[test]
-fn no_flipped_bit_in_a_cut_raw_log_gives_wrong_records() {
+fn no_flipped_bit_of_a_truncated_raw_log_changes_records() {
     // A frame of incompressible data with checkpoints inside, truncated in its middle, so that no
     // checksum of zstd covers it.
     let mut random = common::Random(77);
@@ -124,7 +124,7 @@ fn no_flipped_bit_in_a_cut_raw_log_gives_wrong_records() {
 }
 
 #[test]
-fn a_frame_that_is_missing_is_noticed() {
+fn a_missing_frame_is_detected() {
     let records = small_capture();
     let (file, starts) = frames(&records, 4);
     let mut without = file[..starts[1]].to_vec();
@@ -136,7 +136,7 @@ fn a_frame_that_is_missing_is_noticed() {
 }
 
 #[test]
-fn a_second_capture_behind_the_first_is_noticed() {
+fn a_second_capture_after_the_first_is_detected() {
     let records = small_capture();
     for (file, read) in [
         (to_rawlog(&records), read_rawlog as fn(&[u8]) -> _),
@@ -190,7 +190,7 @@ fn shorten(record: Record<'static>) -> Record<'static> {
 }
 
 #[test]
-fn packets_that_were_taken_out_leave_gaps() {
+fn removed_packets_leave_gaps() {
     let records = [
         process(1, "p"),
         Record::Connection(connection(1, 1, Role::Client, "10.0.0.1:5000", "10.0.0.2:443")),

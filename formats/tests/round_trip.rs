@@ -20,7 +20,7 @@ use sslrec_formats::record::{
 };
 
 #[test]
-fn the_raw_log_gives_back_every_record() {
+fn the_raw_log_returns_every_record() {
     let records = small_capture();
     let file = to_rawlog(&records);
     let reader = RawLogReader::new(&file[..]).unwrap();
@@ -32,7 +32,7 @@ fn the_raw_log_gives_back_every_record() {
 
 /// Coverage has no place in a packet capture, and does no harm there.
 #[test]
-fn only_the_raw_log_gives_back_what_was_covered() {
+fn only_the_raw_log_returns_coverage() {
     let lib = CoveredLib {
         path: "/lib/libssl.so.3".into(),
         found: "mapped".into(),
@@ -60,7 +60,7 @@ fn only_the_raw_log_gives_back_what_was_covered() {
 }
 
 #[test]
-fn the_pcapng_gives_back_every_record() {
+fn the_pcapng_returns_every_record() {
     let records = small_capture();
     let file = to_pcapng(&records);
     let reader = PcapngReader::new(&file[..]).unwrap();
@@ -150,7 +150,7 @@ fn by_connection<'a>(records: &[Record<'a>]) -> BTreeMap<(u8, u64), Vec<Record<'
 }
 
 #[test]
-fn formats_are_told_by_their_first_bytes() {
+fn formats_are_recognised_by_their_first_bytes() {
     let (raw, pcapng) = (to_rawlog(&[]), to_pcapng(&[]));
     assert!(is_raw_log(&raw) && is_raw_log(&raw[..16]));
     assert!(is_sslrec_pcapng(&pcapng));
@@ -170,7 +170,7 @@ fn formats_are_told_by_their_first_bytes() {
 }
 
 #[test]
-fn an_empty_capture_is_whole() {
+fn an_empty_capture_is_complete() {
     for (records, error) in [read_rawlog(&to_rawlog(&[])), read_pcapng(&to_pcapng(&[]))] {
         assert!(records.is_empty() && error.is_none());
     }
@@ -180,7 +180,7 @@ fn an_empty_capture_is_whole() {
 }
 
 #[test]
-fn large_payloads_come_back_in_pieces() {
+fn large_payloads_are_returned_in_pieces() {
     let payload: Vec<u8> = (0..3_000_000u32).map(|i| (i % 253) as u8).collect();
     let records = [
         process(1, "big"),
@@ -223,7 +223,7 @@ fn data_beyond_the_expected_place_shows_a_gap() {
 }
 
 #[test]
-fn a_loopback_connection_stands_once_in_the_pcapng_and_twice_in_the_raw_log() {
+fn a_loopback_connection_is_once_in_the_pcapng_and_twice_in_the_raw_log() {
     let handshake = |conn| {
         let (ts_ns, func) = (common::START_NS, "SSL_do_handshake");
         Record::Handshake(Handshake {
@@ -316,7 +316,7 @@ fn an_address_that_becomes_known_late_is_kept() {
 }
 
 #[test]
-fn what_was_flushed_can_be_read_without_finishing() {
+fn flushed_records_can_be_read_without_finishing() {
     let records = small_capture();
     let mut raw = RawLogWriter::new(Vec::new(), info(), 1).unwrap();
     let mut pcapng = PcapngWriter::new(Vec::new(), info(), PcapngOptions::default()).unwrap();
@@ -370,7 +370,7 @@ fn the_times_of_frames_never_decrease() {
 
 /// A reused number is another process: in the raw log, and as another interface.
 #[test]
-fn a_process_that_has_ended_is_not_the_next_one_with_its_number() {
+fn a_reused_process_number_is_another_process() {
     let mut records = Vec::new();
     for conn in 1..=3 {
         records.push(process(7, "curl"));
@@ -404,7 +404,7 @@ fn a_process_that_has_ended_is_not_the_next_one_with_its_number() {
 }
 
 #[test]
-fn a_complete_raw_log_says_so() {
+fn a_complete_raw_log_is_marked_complete() {
     let file = to_rawlog(&small_capture());
     let mut reader = RawLogReader::new(&file[..]).unwrap();
     while reader.next().unwrap().is_some() {}
@@ -422,7 +422,7 @@ fn nothing_can_be_written_after_the_end() {
 }
 
 #[test]
-fn every_frame_describes_what_it_refers_to() {
+fn every_frame_describes_its_connections_and_processes() {
     // A flush ends a frame, so each record is in a separate frame.
     let records = small_capture();
     let mut writer = RawLogWriter::new(Vec::new(), info(), 1).unwrap();

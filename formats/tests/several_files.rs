@@ -129,7 +129,7 @@ fn check(records: &[Record<'static>], each: usize, what: &str) {
 }
 
 #[test]
-fn files_together_are_what_one_file_would_be() {
+fn several_files_together_equal_a_single_file() {
     for each in 1..=small_capture().len() {
         check(&small_capture(), each, "small capture");
     }

@@ -116,7 +116,7 @@ fn a_gapless_capture_has_no_warnings_and_shows_its_requests() {
 }
 
 #[test]
-fn packets_that_only_carry_comments_are_no_duplicate_acknowledgements() {
+fn packets_with_only_comments_are_not_duplicate_acknowledgements() {
     let handshake = |n| {
         let (ts_ns, func) = (START_NS + n, "SSL_do_handshake");
         Record::Handshake(Handshake {
@@ -255,7 +255,7 @@ fn ports_are_kept_and_mapped_on_request() {
 }
 
 #[test]
-fn connections_that_wireshark_would_take_for_one_get_different_ports() {
+fn connections_that_wireshark_would_merge_have_different_ports() {
     // A connection in the opposite direction.
     let keep = PcapngOptions { keep_port: true, ..PcapngOptions::default() };
     let there = client(1, "10.0.0.5:8443", "10.0.0.6:8080");
@@ -277,7 +277,7 @@ fn connections_that_wireshark_would_take_for_one_get_different_ports() {
 }
 
 #[test]
-fn a_closed_connection_gives_its_addresses_back() {
+fn a_closed_connection_releases_its_addresses() {
     let pair = ("10.0.0.5:51234", "93.184.216.34:443");
     let mut records = exchanges(vec![client(1, pair.0, pair.1)]);
     records.pop();
@@ -290,7 +290,7 @@ fn a_closed_connection_gives_its_addresses_back() {
 }
 
 #[test]
-fn packets_of_connections_side_by_side_stand_in_the_order_of_their_times() {
+fn packets_of_parallel_connections_are_in_the_order_of_their_times() {
     let at = |conn, n| START_NS + 1_000_000 * n + conn;
     let handshake = |conn| Handshake {
         conn,
@@ -442,7 +442,7 @@ fn server_names_are_in_the_name_resolution_block() {
 }
 
 #[test]
-fn capinfos_reads_what_holds_for_the_capture() {
+fn capinfos_reads_the_properties_of_the_capture() {
     let file = to_pcapng(&small_capture());
     let Some(text) = run("capinfos", &[], &file) else { return };
     for expected in [
@@ -500,7 +500,7 @@ fn a_capture_that_wireshark_saved_again_reads_the_same() {
 }
 
 #[test]
-fn packets_that_editcap_cut_short_leave_gaps() {
+fn packets_truncated_by_editcap_leave_gaps() {
     let payload = vec![b'x'; 1000];
     let records = [
         process(1, "curl"),
@@ -526,7 +526,7 @@ fn packets_that_editcap_cut_short_leave_gaps() {
 }
 
 #[test]
-fn two_captures_that_were_merged_are_not_mixed_up() {
+fn two_merged_captures_are_not_mixed_up() {
     let arguments = ["-w", "REWRITTEN", "ORIGINAL", "ORIGINAL"];
     let file = to_pcapng(&small_capture());
     let Some(merged) = rewritten("mergecap", &arguments, &file) else { return };

@@ -5,7 +5,7 @@
 mod planted;
 
 #[test]
-fn nothing_secret_is_left_of_random_connections() {
+fn no_secret_is_left_of_random_connections() {
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
     let mut next = || {
         state ^= state << 13;
