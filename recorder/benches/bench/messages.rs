@@ -122,7 +122,7 @@ fn push_field(block: &mut Vec<u8>, name: u8, value: &str) {
     block.extend(value.as_bytes());
 }
 
-/// Appends an integer with a prefix of so many bits, the bits before it 0; RFC 7541, section 5.1.
+/// Appends an integer with a prefix of `bits` bits, the bits before it 0; RFC 7541, section 5.1.
 fn push_integer(block: &mut Vec<u8>, bits: u32, number: usize) {
     let most = (1 << bits) - 1;
     if number < most {

@@ -34,7 +34,7 @@ pub const MAX_PIPELINE: usize = 1000;
 /// many more.
 pub const MAX_FIELDS: usize = 10_000;
 
-/// A part of a message, by its length: it begins with the bytes handed to [`Framer::next`].
+/// A part of a message, by its length: it begins with the bytes passed to [`Framer::next`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Piece {
     /// More bytes are needed.
@@ -49,7 +49,7 @@ pub enum Piece {
     Content(usize),
     /// A line with the size of a chunk, its extensions included.
     ChunkLine(usize),
-    /// The line break behind a chunk.
+    /// The line break after a chunk.
     ChunkEnd(usize),
     /// A trailer section, empty line included.
     Trailers(usize),
@@ -123,7 +123,7 @@ pub enum State {
         /// Bytes to come.
         left: u64,
     },
-    /// The line break behind a chunk.
+    /// The line break after a chunk.
     ChunkEnd,
     /// A trailer section whose end is not in the first `scanned` bytes.
     Trailers {
@@ -152,7 +152,7 @@ pub enum Missing {
         len: u64,
         /// The message ended.
         ended: bool,
-        /// Missing bytes behind the message.
+        /// Missing bytes after the message.
         beyond: u64,
     },
     /// The bytes are missing between messages.
@@ -408,7 +408,7 @@ pub fn chunk_size(line: &[u8]) -> Option<u64> {
     u64::from_str_radix(digits, 16).ok()
 }
 
-/// A line of a head or trailer section, behind the start line.
+/// A line of a head or trailer section, after the start line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line<'b> {
     /// `name: value`, without whitespace around the value; the name may end with whitespace.
