@@ -5,6 +5,7 @@
 
 use sslrec_formats::record::{Close, CloseCause, Data, Direction, Gap, GapCause, PerDirection};
 
+use crate::budget::{Charge, Keep};
 use crate::exchange::{Handshake, Item, Note, SharedConnection, Stream};
 use crate::handshakes::Handshakes;
 use crate::http1::start::{self, MAX_LINE, Verdict};
@@ -22,14 +23,19 @@ pub(crate) struct Connection {
     /// Place in the listing, if the connection turns out to be a stream. It is taken at the first
     /// byte, so that the listing never waits for an unused connection.
     ticket: Option<Ticket>,
-    keep: bool,
+    keep: Keep,
     beginning: Beginning,
     started: bool,
     halves: PerDirection<Half>,
     handshakes: Handshakes,
     /// Notes that wait for the item they belong to.
     notes: Vec<Note>,
+    /// Memory for it.
+    _held: Charge,
 }
+
+/// Memory for a connection without contents and exchanges, with what other parts keep of it.
+pub(crate) const CONNECTION_COST: usize = 2600;
 
 /// Whether the first bytes of a connection were recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,21 +92,27 @@ impl Half {
 }
 
 impl Connection {
-    pub(crate) fn new(shared: SharedConnection, keep: bool) -> Self {
+    pub(crate) fn new(shared: SharedConnection, keep: &Keep, held: Charge) -> Self {
         let info = shared.info();
         let (first_ns, joined) = (info.record.ts_ns, info.record.joined);
         Self {
-            raw: Box::new(Stream::new(&shared, first_ns, keep)),
+            raw: Box::new(Stream::counted(&shared, first_ns, keep)),
             shared,
             protocol: Protocol::Undecided,
             ticket: None,
-            keep,
+            keep: keep.clone(),
             beginning: if joined { Beginning::Unrecorded } else { Beginning::Here },
             started: false,
             halves: PerDirection::from_fn(|_| Half { searching: joined, ..Half::default() }),
             handshakes: Handshakes::default(),
             notes: Vec::new(),
+            _held: held,
         }
+    }
+
+    /// When it was used last.
+    pub(crate) fn last_ns(&self) -> u64 {
+        self.raw.last_ns
     }
 
     /// Returns the shared facts about the connection.
@@ -372,7 +384,7 @@ impl Connection {
             Kind::Response => direction.reverse(),
         };
         let searching = |d| d != direction && self.halves[d].begins_anywhere();
-        let mut http1 = http1::Connection::new(&self.shared, requests, searching, self.keep);
+        let mut http1 = http1::Connection::new(&self.shared, requests, searching, &self.keep);
         self.ticket.take().into_iter().for_each(|ticket| timeline.cancel(ticket));
         for (direction, cause, lost) in self.raw.losses.iter() {
             http1.gap(direction, cause, self.raw.first_ns, lost, timeline);
@@ -395,7 +407,7 @@ impl Connection {
             true => Place::Anywhere,
             false => Place::Beginning,
         };
-        let mut http2 = http2::Connection::new(&self.shared, client, place, self.keep);
+        let mut http2 = http2::Connection::new(&self.shared, client, place, &self.keep);
         self.ticket.take().into_iter().for_each(|ticket| timeline.cancel(ticket));
         for (direction, cause, lost) in self.raw.losses.iter() {
             http2.lost_before(direction, cause, lost);

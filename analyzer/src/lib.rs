@@ -38,6 +38,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod budget;
 pub mod coding;
 mod connection;
 pub mod descriptors;

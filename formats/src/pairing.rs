@@ -234,7 +234,13 @@ impl Pairing {
     /// Removes `conn` from the waiting ends.
     fn withdraw(&mut self, conn: u64, addresses: Addresses) {
         if let Some(waiting) = self.unpaired.get_mut(&addresses) {
-            waiting.retain(|c| *c != conn);
+            // Connections mostly end in the order in which they began. A search for each of many on
+            // the same addresses would be quadratic.
+            if waiting.front() == Some(&conn) {
+                waiting.pop_front();
+            } else {
+                waiting.retain(|c| *c != conn);
+            }
             if waiting.is_empty() {
                 self.unpaired.remove(&addresses);
             }

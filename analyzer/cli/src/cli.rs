@@ -10,6 +10,7 @@ use sslrec_cli::color::Color;
 
 use crate::commands::Command;
 use crate::files::is_stdin;
+use crate::limits::Limits;
 
 /// List the HTTP exchanges of a capture of sslrec, or of any plaintext pcap
 #[derive(Debug, Parser)]
@@ -67,17 +68,18 @@ pub(crate) struct Cli {
     /// Messages of gRPC, WebSocket and server-sent events are in `messages`, decompressed, each
     /// with its time; a WebSocket has no `body`.
     ///
-    /// There is no limit: the contents of a message are in memory until it ends, and the contents
-    /// of a connection that is not HTTP until it closes.
+    /// The contents of a message are in memory until it ends, and the contents of a connection that
+    /// is not HTTP until it closes. Contents that are longer than --max-memory allows are cut.
     #[arg(long, requires = "json")]
     pub(crate) bodies: bool,
 
     /// Undo content codings (gzip, deflate, br, zstd) of the bodies
     ///
     /// `body` is then the decoded body, and `decoded_bytes` its length. A body is decoded to at
-    /// most 256 MiB, and beyond 16 MiB to 256 times its length. `notes` reports where this limit,
-    /// damage, or an unknown coding left something out. If nothing could be decoded, `body` is as
-    /// sent and `decoded_bytes` is missing.
+    /// most 256 MiB, and beyond 16 MiB to 256 times its length, within --max-memory and
+    /// --max-decoded. Of a body that continues at 100 times its length, 16 MiB are kept. `notes`
+    /// reports where these limits, damage, or an unknown coding left something out. If nothing could
+    /// be decoded, `body` is as sent and `decoded_bytes` is missing.
     #[arg(long, requires = "bodies")]
     pub(crate) decode: bool,
 
@@ -110,6 +112,9 @@ pub(crate) struct Cli {
     /// single thread.
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<NonZeroUsize>,
+
+    #[command(flatten)]
+    pub(crate) limits: Limits,
 
     /// Colour the listing: auto, always or never
     ///

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result, anyhow};
+use sslrec_analyzer::budget::Budget;
 use sslrec_analyzer::descriptors::Descriptors;
 use sslrec_analyzer::exchange::Note;
 use sslrec_analyzer::input::{
@@ -70,6 +71,12 @@ impl<'p> Files<'p> {
     /// whatever `threads` is.
     pub(crate) fn with_threads(self, threads: Threads) -> Self {
         Self { threads, ..self }
+    }
+
+    /// Counts the connections of packets towards this budget.
+    pub(crate) fn with_budget(self, budget: &Budget) -> Self {
+        let inputs = self.inputs.into_iter().map(|input| input.with_budget(budget)).collect();
+        Self { inputs, ..self }
     }
 
     /// Passes the records of all files to `sink`.

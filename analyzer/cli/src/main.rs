@@ -16,6 +16,7 @@ mod commands;
 mod exit;
 mod files;
 mod flow;
+mod limits;
 mod listing;
 mod output;
 mod progress;

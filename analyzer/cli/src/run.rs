@@ -12,6 +12,7 @@ use crate::commands;
 use crate::exit::Usage;
 use crate::files::{self, Files, is_stdin};
 use crate::flow;
+use crate::limits;
 use crate::listing::{self, Listing};
 use crate::output::Output;
 use crate::output::json::Json;
@@ -68,6 +69,7 @@ fn list(cli: &Cli) -> Result<()> {
         both_ends: cli.both_ends,
         bodies: cli.bodies,
         as_finished: cli.follow_file,
+        limits: cli.limits.into(),
         ..Options::default()
     };
     let threads = if listing.live { Threads::one() } else { Threads::of_listing(cli.threads) };
@@ -75,7 +77,8 @@ fn list(cli: &Cli) -> Result<()> {
         true => Assembler::with_lister_thread(options, listing).context("cannot start a thread")?,
         false => Assembler::new(options, listing),
     };
-    let read = files.with_threads(threads).read(&mut capture)?;
+    let budget = capture.budget().clone();
+    let read = files.with_threads(threads).with_budget(&budget).read(&mut capture)?;
     let finished = capture.finish(read.start_ns, read.is_whole());
     let (mut summary, mut listing) = finished.map_err(flow::error)?;
     summary.closed &= read.closed;
@@ -83,6 +86,7 @@ fn list(cli: &Cli) -> Result<()> {
     summary.listed = listing.filter.is_some().then_some(listing.listed);
     let output = &mut listing.output;
     output.summary(&summary).and_then(|()| output.flush()).context(listing::CANNOT_WRITE)?;
+    limits::report_end_of_decoding(&budget);
     read.end(&read.listed(listing.listed))
 }
 

@@ -10,6 +10,7 @@ mod stream;
 
 pub(crate) use stream::StreamDecoder;
 
+use crate::budget::{Charge, Share};
 use crate::exchange::{Exchange, Fields, Message, Note};
 use sslrec_cli::size::Size;
 
@@ -24,6 +25,10 @@ const MAX_RATIO: usize = 256;
 
 /// Decoded length up to which the ratio is not limited.
 const FREE: usize = 16 << 20;
+
+/// Output that does not end by its limit, and is so many times longer than the body, is that of a
+/// bomb: no more than `FREE` bytes of it are kept.
+const BOMB_RATIO: usize = 100;
 
 /// Maximum length of a chain of codings. In practice, codings are used alone.
 const MAX_CODINGS: usize = 8;
@@ -74,29 +79,35 @@ pub struct Decoded {
 pub fn undo(exchange: &mut Exchange) {
     let request = exchange.request.as_mut().map(|r| ("request", &mut r.message));
     let response = exchange.response.as_mut().map(|r| ("response", &mut r.message));
-    let mut problems = Vec::new();
+    let mut notes = Vec::new();
     for (whose, message) in request.into_iter().chain(response) {
-        problems.extend(undo_message(message).map(|problem| (whose, problem)));
+        undo_message(whose, message, &mut notes);
     }
-    for (message, problem) in problems {
-        exchange.note(Note::Body { message, problem });
+    if notes.iter().any(|note| matches!(note, Note::DecodingEnded(_))) {
+        exchange.decoding_ended();
     }
+    notes.into_iter().for_each(|note| exchange.note(note));
 }
 
-fn undo_message(message: &mut Message) -> Option<String> {
-    let data = message.body.data.as_mut()?;
+fn undo_message(whose: &'static str, message: &mut Message, notes: &mut Vec<Note>) {
+    let body = &mut message.body;
+    let Some(data) = &mut body.data else { return };
     let names = names(&message.headers);
     // A response to HEAD has the coding of a GET in its head, but no body.
     if names.is_empty() || data.is_empty() {
-        message.body.decoded_bytes = Some(data.len() as u64);
-        return None;
+        body.decoded_bytes = Some(data.len() as u64);
+        return;
     }
-    let decoded = decode(&names, data);
+    let budget = body.held.budget();
+    let mut held = budget.map(|budget| budget.charge(Share::Decoded)).unwrap_or_default();
+    let Within { decoded, ended } = decode_within(&names, data, usize::MAX, &mut held);
     if let Some(bytes) = decoded.bytes {
-        message.body.decoded_bytes = Some(bytes.len() as u64);
+        body.decoded_bytes = Some(bytes.len() as u64);
         *data = bytes;
+        body.held = held;
     }
-    decoded.problem
+    notes.extend(decoded.problem.map(|problem| Note::Body { message: whose, problem }));
+    notes.extend(ended.map(Note::DecodingEnded));
 }
 
 /// Returns the names of the content codings in the order of their application.
@@ -117,6 +128,51 @@ fn names(headers: &Fields) -> Vec<String> {
 /// Undoes content codings, given in the order of their application.
 pub fn decode(names: &[impl AsRef<str>], body: &[u8]) -> Decoded {
     decode_up_to(names, body, limit(body.len()))
+}
+
+/// What was decoded within a budget.
+pub(crate) struct Within {
+    pub(crate) decoded: Decoded,
+    /// The limit of decoded output, if that is why the rest is not decoded.
+    pub(crate) ended: Option<u64>,
+}
+
+/// The same to at most `max_len` bytes, within the budget of `held`, to which the output is added.
+pub(crate) fn decode_within(
+    names: &[impl AsRef<str>],
+    body: &[u8],
+    max_len: usize,
+    held: &mut Charge,
+) -> Within {
+    let wanted = limit(body.len()).min(max_len);
+    let Some(budget) = held.budget().cloned() else {
+        return Within { decoded: decode_up_to(names, body, wanted), ended: None };
+    };
+    let left = usize::try_from(budget.decoded_left()).unwrap_or(usize::MAX);
+    // Of a chain, the output of one coding is held while the next one is undone.
+    let stages = names.len().clamp(1, 2);
+    let reserved = held.grow_up_to(wanted.min(left).saturating_mul(stages));
+    let limit = reserved / stages;
+    if limit == 0 {
+        let problem = Some("not decoded; shown as sent".to_owned());
+        let decoded = Decoded { bytes: None, problem };
+        return Within { decoded, ended: (left == 0).then(|| budget.max_decoded()) };
+    }
+    let mut decoded = decode_up_to(names, body, limit);
+    let len = decoded.bytes.as_ref().map_or(0, Vec::len);
+    budget.count_decoded(len);
+    let ended = (len >= left && decoded.problem.is_some()).then(|| budget.max_decoded());
+    if let Some(bytes) = &mut decoded.bytes
+        && let Some(problem) = decoded.problem.as_mut().filter(|_| len >= limit)
+        && len > FREE
+        && len / body.len().max(1) >= BOMB_RATIO
+    {
+        bytes.truncate(FREE);
+        bytes.shrink_to_fit();
+        problem.push_str(&format!("; only the first {} are kept", Size(FREE as u64)));
+    }
+    held.shrink(reserved - decoded.bytes.as_ref().map_or(0, Vec::len));
+    Within { decoded, ended }
 }
 
 /// Returns the maximum decoded length for a body of this length.

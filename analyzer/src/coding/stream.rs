@@ -14,6 +14,9 @@ use crate::exchange::Fields;
 /// Number of bytes that the brotli decoder returns at a time.
 const BROTLI_STEP: usize = 8 << 10;
 
+/// The most that a piece of a body is decoded to: the output is held as a whole.
+const MAX_STEP: usize = 32 << 20;
+
 /// Decodes the content codings of a body in pieces.
 pub(crate) struct StreamDecoder {
     /// The decoders, starting with the coding that was applied last.
@@ -53,7 +56,7 @@ impl StreamDecoder {
     /// Decodes bytes. An error ends the decoding, and comes with the output before it.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> (Vec<u8>, Option<String>) {
         self.taken = self.taken.saturating_add(bytes.len());
-        let room = limit(self.taken).saturating_sub(self.given);
+        let room = limit(self.taken).saturating_sub(self.given).min(MAX_STEP);
         let mut problem = None;
         let mut decoded: Option<Vec<u8>> = None;
         for stage in &mut self.stages {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::fields::Fields;
+use crate::budget::{Charge, Keep};
 use crate::text::latin1;
 
 /// The contents of a message, after transfer coding and before content coding.
@@ -14,17 +15,24 @@ pub struct Body {
     pub data: Option<Vec<u8>>,
     /// Length of `data` without its content codings, once they are undone ([`crate::coding`]).
     pub decoded_bytes: Option<u64>,
+    /// Memory for `data`.
+    pub(crate) held: Charge,
+    /// `data` ends before the content does: there was no memory for more.
+    pub(crate) cut: bool,
 }
 
 impl Body {
-    pub(crate) fn new(keep: bool) -> Self {
-        Self { data: keep.then(Vec::new), ..Self::default() }
+    pub(crate) fn new(keep: &Keep) -> Self {
+        let Some(held) = keep.charge() else { return Self::default() };
+        Self { data: Some(Vec::new()), held, ..Self::default() }
     }
 
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len() as u64;
-        if let Some(data) = &mut self.data {
-            data.extend_from_slice(bytes);
+        if let Some(data) = self.data.as_mut().filter(|_| !self.cut) {
+            let room = self.held.grow_up_to(bytes.len());
+            data.extend_from_slice(&bytes[..room]);
+            self.cut = room < bytes.len();
         }
     }
 }
@@ -46,7 +54,7 @@ pub struct Message {
 
 impl Message {
     /// Creates a message that begins at `first_ns`; `keep` keeps its contents.
-    pub(crate) fn new(first_ns: u64, keep: bool) -> Self {
+    pub(crate) fn new(first_ns: u64, keep: &Keep) -> Self {
         Self { body: Body::new(keep), first_ns, last_ns: first_ns, ..Self::default() }
     }
 }

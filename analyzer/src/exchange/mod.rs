@@ -19,6 +19,8 @@ use std::sync::Arc;
 
 use sslrec_formats::record::Direction;
 
+use crate::budget::Charge;
+
 pub use self::carried::Carried;
 pub use self::connection::{ConnectionInfo, SharedConnection};
 pub use self::fields::Fields;
@@ -119,6 +121,8 @@ pub struct Exchange {
     pub response: Option<Response>,
     /// The data of a protocol on top of HTTP.
     pub carried: Option<Box<Carried>>,
+    /// Memory for the messages of it.
+    pub(crate) held: Charge,
     /// Both messages are present and no byte of them is missing.
     pub complete: bool,
     /// Bytes of the two messages that are known to be missing.
@@ -141,6 +145,7 @@ impl Exchange {
             interim: Vec::new(),
             response: None,
             carried: None,
+            held: Charge::default(),
             complete: false,
             lost_bytes: 0,
             notes: Vec::new(),
@@ -181,8 +186,33 @@ impl Exchange {
     /// `first_ns`, adds a final response of unknown status.
     pub(crate) fn keep_half(&mut self, first_ns: u64) {
         if self.request.is_none() && self.response.is_none() {
-            let message = Message::new(first_ns, false);
+            let message = Message { first_ns, last_ns: first_ns, ..Message::default() };
             self.response = Some(Response { message, ..Response::default() });
+        }
+    }
+
+    /// The budget for decoded output ended while this was decoded.
+    pub(crate) fn decoding_ended(&self) {
+        let bodies = [
+            self.request.as_ref().map(|request| &request.message.body.held),
+            self.response.as_ref().map(|response| &response.message.body.held),
+            Some(&self.held),
+        ];
+        if let Some(budget) = bodies.into_iter().flatten().find_map(Charge::budget) {
+            budget.end_decoding(self.connection.record.conn, self.stream);
+        }
+    }
+
+    /// Adds a note for each body of which only a part is kept.
+    pub(crate) fn note_cuts(&mut self) {
+        let cut = |message: &Message| {
+            let kept = message.body.data.as_ref().filter(|_| message.body.cut)?;
+            Some(kept.len() as u64)
+        };
+        let request = self.request.as_ref().and_then(|request| cut(&request.message));
+        let response = self.response.as_ref().and_then(|response| cut(&response.message));
+        for (message, bytes) in [("request", request), ("response", response)] {
+            bytes.into_iter().for_each(|bytes| self.note(Note::BodyCut { message, bytes }));
         }
     }
 

@@ -58,6 +58,25 @@ pub enum Note {
         /// Description of the problem.
         problem: String,
     },
+    /// Only the beginning of a body is kept: there was no memory for more.
+    BodyCut {
+        /// `request` or `response`.
+        message: &'static str,
+        /// How many bytes are kept.
+        bytes: u64,
+    },
+    /// The same of a connection that is not HTTP.
+    StreamCut(u64),
+    /// The header fields of a message are not kept: there was no memory for them.
+    FieldsLeftOut(&'static str),
+    /// The exchange was listed before its end: there was no memory for more open exchanges.
+    NotWaitedFor,
+    /// The budget for decoded output is spent.
+    DecodingEnded(u64),
+    /// Messages are not kept: there was no memory for them.
+    MessagesLeftOut,
+    /// Data of server-sent events is not kept: there was no memory for it.
+    EventsCut,
     /// More messages than the maximum that is kept.
     TooManyMessages(usize),
     /// The messages of an end have a content coding that cannot be undone.
@@ -120,6 +139,8 @@ pub enum Note {
     NotInOrder(u64),
     /// Records belong to connections that the capture does not describe.
     NotDescribed(u64),
+    /// Connections were given up to make room for others.
+    GivenUp(u64),
     /// Secrets were blanked by these rules.
     Redacted(Vec<String>),
     /// IP fragments, which are not reassembled.
@@ -183,6 +204,7 @@ impl Display for Note {
             Note::ListedLate(_)
             | Note::NotInOrder(_)
             | Note::NotDescribed(_)
+            | Note::GivenUp(_)
             | Note::Redacted(_)
             | Note::IpFragments(_)
             | Note::TruncatedPackets(_)
@@ -231,6 +253,28 @@ impl Note {
             Note::TooManyMessages(limit) => {
                 return write!(f, "more than {limit} messages; further ones are only counted");
             }
+            Note::BodyCut { message, bytes } => {
+                return write!(
+                    f,
+                    "{message} body: only the first {bytes} bytes are kept (memory limit)"
+                );
+            }
+            Note::StreamCut(bytes) => {
+                return write!(f, "only the first {bytes} bytes are kept (memory limit)");
+            }
+            Note::FieldsLeftOut(message) => {
+                return write!(f, "{message}: header fields are left out (memory limit)");
+            }
+            Note::NotWaitedFor => {
+                return f.write_str("listed early (memory limit)");
+            }
+            Note::DecodingEnded(limit) => {
+                return write!(f, "not all is decoded: the limit of {} is reached", Size(*limit));
+            }
+            Note::MessagesLeftOut => {
+                return f.write_str("not all messages are kept (memory limit)");
+            }
+            Note::EventsCut => return f.write_str("not all event data is kept (memory limit)"),
             Note::MessagesNotRead { from, problem } => {
                 return write!(f, "the {from}'s messages are not read: {problem}");
             }
@@ -288,6 +332,9 @@ impl Note {
             ),
             Note::NotDescribed(records) => {
                 write!(f, "{records} records belong to connections that are not described")
+            }
+            Note::GivenUp(connections) => {
+                write!(f, "{connections} open connections are not followed further (memory limit)")
             }
             Note::Redacted(rules) => {
                 write!(f, "secrets were blanked by these rules: {}", rules.join(", "))
@@ -393,6 +440,13 @@ mod tests {
                 cause: GapCause::Unknown,
             },
             Note::Body { message: "response", problem: problem() },
+            Note::BodyCut { message: "response", bytes: 5 },
+            Note::StreamCut(6),
+            Note::FieldsLeftOut("request"),
+            Note::NotWaitedFor,
+            Note::DecodingEnded(4 << 30),
+            Note::MessagesLeftOut,
+            Note::EventsCut,
             Note::TooManyMessages(1 << 20),
             Note::MessagesNotRead { from: client, problem: problem() },
             Note::MessagesBrokeOff { from: server, problem: problem() },
@@ -416,6 +470,7 @@ mod tests {
             Note::ListedLate(3),
             Note::NotInOrder(48 << 20),
             Note::NotDescribed(2),
+            Note::GivenUp(3),
             Note::Redacted(vec!["default".into(), "json:password".into()]),
             Note::IpFragments(2),
             Note::TruncatedPackets(3),

@@ -6,6 +6,7 @@ use sslrec_formats::record::{Direction, GapCause, PerDirection};
 
 use super::losses::Losses;
 use super::{ConnectionInfo, Note, SharedConnection};
+use crate::budget::{Charge, Keep};
 
 /// A direction of a connection that is not decoded.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +42,10 @@ pub struct Stream {
     pub(crate) losses: Losses,
     /// Notes about the contents and about missing bytes, for people.
     pub notes: Vec<Note>,
+    /// Memory for the contents.
+    held: Charge,
+    /// Contents are left out from here on: there was no memory for more.
+    cut: bool,
 }
 
 impl Stream {
@@ -59,7 +64,15 @@ impl Stream {
             lost_bytes: 0,
             losses: Losses::default(),
             notes: Vec::new(),
+            held: Charge::default(),
+            cut: false,
         }
+    }
+
+    /// The same with contents that count towards a budget.
+    pub(crate) fn counted(connection: &SharedConnection, first_ns: u64, keep: &Keep) -> Self {
+        let held = keep.charge().unwrap_or_default();
+        Self { held, ..Self::new(connection, first_ns, keep.contents) }
     }
 
     pub(crate) fn push(&mut self, direction: Direction, bytes: &[u8], last_ns: u64) {
@@ -67,8 +80,10 @@ impl Stream {
         half.bytes += bytes.len() as u64;
         let room = FIRST_BYTES.saturating_sub(half.first_bytes.len()).min(bytes.len());
         half.first_bytes.extend_from_slice(&bytes[..room]);
-        if let Some(data) = &mut half.data {
-            data.extend_from_slice(bytes);
+        if let Some(data) = half.data.as_mut().filter(|_| !self.cut) {
+            let room = self.held.grow_up_to(bytes.len());
+            data.extend_from_slice(&bytes[..room]);
+            self.cut = room < bytes.len();
         }
         self.last_ns = self.last_ns.max(last_ns);
     }
@@ -76,6 +91,7 @@ impl Stream {
     /// Removes the contents and keeps their counts.
     pub fn forget_data(&mut self) {
         self.halves.iter_mut().for_each(|(_, half)| half.data = None);
+        self.held = Charge::default();
     }
 
     /// Adds missing bytes.
@@ -90,6 +106,10 @@ impl Stream {
         self.complete = whole && self.lost_bytes == 0;
         let losses = std::mem::take(&mut self.losses);
         losses.notes("missing", client).for_each(|note| self.note(note));
+        if self.cut {
+            let kept = self.halves.iter().map(|(_, half)| half.data.as_ref().map_or(0, Vec::len));
+            self.note(Note::StreamCut(kept.map(|len| len as u64).sum()));
+        }
     }
 
     pub(crate) fn note(&mut self, note: impl Into<Note>) {

@@ -4,6 +4,7 @@ use sslrec_formats::record::{Direction, GapCause};
 
 use super::End;
 use super::open::{Chunk, Open, emit};
+use crate::budget::Keep;
 use crate::exchange::{Body, Fields, Item, Message, Sender, SharedConnection, Stream};
 use crate::http2;
 use crate::over_http::Reader;
@@ -49,7 +50,7 @@ pub(super) enum Became {
 pub(super) struct Context<'c> {
     pub(super) shared: &'c SharedConnection,
     pub(super) request_direction: Direction,
-    pub(super) keep: bool,
+    pub(super) keep: &'c Keep,
 }
 
 impl Context<'_> {
@@ -75,7 +76,7 @@ impl Became {
     /// Makes a WebSocket of the connection that the exchange opened. Contents are kept as messages,
     /// and not as bytes in addition. With `is_lost` the end of the request is unknown, and so is
     /// the place of the first frame.
-    pub(super) fn websocket(mut open: Open, is_lost: bool, keep: bool, chunk: Chunk) -> Self {
+    pub(super) fn websocket(mut open: Open, is_lost: bool, keep: &Keep, chunk: Chunk) -> Self {
         let headers = open.exchange.response.as_ref().map(|response| &response.message.headers);
         open.reader = headers.map(|headers| Reader::upgraded(headers, keep));
         if is_lost {
@@ -83,9 +84,7 @@ impl Became {
             reader.for_each(|reader| reader.lost(Sender::Client, None, chunk.first_ns));
         }
         for from in [Sender::Client, Sender::Server] {
-            message(&mut open, from)
-                .into_iter()
-                .for_each(|message| message.body = Body::new(false));
+            message(&mut open, from).into_iter().for_each(|message| message.body = Body::default());
         }
         Became::WebSocket(Box::new(open))
     }
@@ -130,7 +129,7 @@ impl Became {
             }
             Became::Tunnel { note, stream } => {
                 let (_, stream) = stream.get_or_insert_with(|| {
-                    let mut stream = Stream::new(context.shared, chunk.first_ns, context.keep);
+                    let mut stream = Stream::counted(context.shared, chunk.first_ns, context.keep);
                     note.take().into_iter().for_each(|note| stream.note(note));
                     (timeline.open(chunk.first_ns), Box::new(stream))
                 });

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use sslrec_formats::record::{Direction, GapCause};
 
 use super::parser::Event;
-use crate::exchange::{Body, Exchange, Fields, Item, Losses, Message, Sender};
+use crate::budget::{Charge, Keep};
+use crate::exchange::{Body, Exchange, Fields, Item, Losses, Message, Note, Sender};
 use crate::over_http::Reader;
 use crate::timeline::{Ticket, Timeline};
 
@@ -32,7 +33,15 @@ pub(super) struct Open {
     pub(super) losses: Losses,
     /// Reader of a protocol on top of HTTP, if one was detected.
     pub(super) reader: Option<Box<Reader>>,
+    /// Memory for it while it is not finished, without its contents.
+    pub(super) held: Charge,
 }
+
+/// Memory for an exchange that is not finished, without its fields and contents.
+pub(super) const OPEN_COST: usize = size_of::<Exchange>() + size_of::<Open>();
+
+/// The most that is left of a target where there is no memory for more.
+const MAX_LEFT: usize = 256;
 
 /// The state of a direction besides its parser.
 #[derive(Debug, Default)]
@@ -64,6 +73,18 @@ impl Open {
             Event::Lost(len) => reader.lost(from, Some(*len), chunk.first_ns),
             _ => {}
         }
+    }
+
+    /// Counts the fields of a message of it, and the target of a request. Leaves out what there is
+    /// no memory for.
+    pub(super) fn hold(&mut self, side: &'static str, fields: &mut Fields, target: &mut Vec<u8>) {
+        if self.held.grow(fields.memory_bytes() + target.len()) {
+            return;
+        }
+        *fields = Fields::default();
+        target.truncate(MAX_LEFT);
+        target.shrink_to_fit();
+        self.exchange.note(Note::FieldsLeftOut(side));
     }
 
     fn lose_total(&mut self, len: u64) {
@@ -139,14 +160,16 @@ pub(super) fn apply(event: Event<'_>, message: Option<&mut Message>, chunk: Chun
     Applied::Message
 }
 
-pub(super) fn message(headers: Fields, first_ns: u64, chunk: Chunk, keep: bool) -> Message {
+pub(super) fn message(headers: Fields, first_ns: u64, chunk: Chunk, keep: &Keep) -> Message {
     let last_ns = chunk.last_ns.max(first_ns);
     Message { headers, body: Body::new(keep), first_ns, last_ns, ..Message::default() }
 }
 
 pub(super) fn emit(open: Open, timeline: &mut Timeline) {
-    let Open { mut exchange, ticket, request_done, response_done, whole, losses, reader } = open;
+    let Open { mut exchange, ticket, request_done, response_done, whole, losses, reader, .. } =
+        open;
     exchange.keep_half(ticket.first_ns());
+    exchange.note_cuts();
     let client = Some(exchange.request_direction);
     losses.notes("missing", client).for_each(|note| exchange.note(note));
     exchange.complete = whole

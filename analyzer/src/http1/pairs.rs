@@ -7,9 +7,10 @@ use sslrec_wire::http1::message::MAX_PIPELINE;
 
 use super::became::{Became, Context, Next};
 use super::head::{Head, Line};
-use super::open::{Applied, Chunk, Open, Side, apply, emit, message, proto};
+use super::open::{Applied, Chunk, OPEN_COST, Open, Side, apply, emit, message, proto};
 use super::parser::{Event, Parser};
 use super::{End, Framing, Kind, opposite};
+use crate::budget::{Keep, Share};
 use crate::exchange::{
     Exchange, Fields, Interim, Item, Losses, Request, Response, Sender, SharedConnection, Stream,
 };
@@ -28,7 +29,7 @@ const PAIRED_BY_ORDER: &str = "paired by order after a gap in a pipeline";
 pub(crate) struct Connection {
     shared: SharedConnection,
     request_direction: Direction,
-    keep: bool,
+    keep: Keep,
     requests: Parser,
     responses: Parser,
     asking: Side,
@@ -61,7 +62,7 @@ impl Connection {
         shared: &SharedConnection,
         request_direction: Direction,
         searching: impl Fn(Direction) -> bool,
-        keep: bool,
+        keep: &Keep,
     ) -> Self {
         let parser = |kind, direction| {
             if searching(direction) { Parser::searching(kind) } else { Parser::new(kind) }
@@ -69,7 +70,7 @@ impl Connection {
         Self {
             shared: shared.clone(),
             request_direction,
-            keep,
+            keep: keep.clone(),
             requests: parser(Kind::Request, request_direction),
             responses: parser(Kind::Response, opposite(request_direction)),
             asking: Side::default(),
@@ -262,7 +263,7 @@ impl Connection {
 
     fn request_head(&mut self, mut head: Head, cut: bool, chunk: Chunk, timeline: &mut Timeline) {
         let framing = head.framing(None);
-        let Line::Request { method, target } = head.line else { return };
+        let Line::Request { method, mut target } = head.line else { return };
         self.drop_unanswered(timeline);
         let ticket = match self.request_ticket.take() {
             Some(ticket) => ticket,
@@ -276,14 +277,15 @@ impl Connection {
         }
         self.asking.desynced = false;
         self.asking.hand_over(&mut open);
-        let message = message(head.fields, self.asking.began_ns, chunk, self.keep);
+        open.hold("request", &mut head.fields, &mut target);
+        let message = message(head.fields, self.asking.began_ns, chunk, &self.keep);
         open.exchange.request = Some(Request {
             method: Some(method),
             target: Some(target),
             message,
             ..Request::default()
         });
-        Reader::head(&mut open.reader, &open.exchange, Sender::Client, self.keep);
+        Reader::head(&mut open.reader, &open.exchange, Sender::Client, &self.keep);
         self.asking.has_head = true;
         self.queue.push_back(open);
         self.drop_oldest(timeline);
@@ -398,6 +400,7 @@ impl Connection {
         self.answering.has_head = true;
         self.answering.desynced = false;
         self.interim = (100..200).contains(&status) && status != 101;
+        open.hold("response", &mut head.fields, &mut Vec::new());
         if self.interim {
             if open.exchange.interim.len() < MAX_INTERIM {
                 open.exchange.interim.push(Interim { status, headers: head.fields });
@@ -425,12 +428,12 @@ impl Connection {
                 }
                 Some(Next::WebSocket) | None => {}
             }
-            let message = message(head.fields, self.answering.began_ns, chunk, self.keep);
+            let message = message(head.fields, self.answering.began_ns, chunk, &self.keep);
             open.exchange.response = Some(Response { status: Some(status), reason, message });
             if next == Some(Next::WebSocket) {
                 return self.open_websocket(chunk, timeline);
             }
-            Reader::head(&mut open.reader, &open.exchange, Sender::Server, self.keep);
+            Reader::head(&mut open.reader, &open.exchange, Sender::Server, &self.keep);
         }
         if !cut {
             self.responses.set_framing(framing);
@@ -440,7 +443,7 @@ impl Connection {
 
     fn context(&self) -> Context<'_> {
         let Self { shared, request_direction, keep, .. } = self;
-        Context { shared, request_direction: *request_direction, keep: *keep }
+        Context { shared, request_direction: *request_direction, keep }
     }
 
     /// Passes bytes to the protocol that the connection changed to.
@@ -481,7 +484,7 @@ impl Connection {
             || self.asking.skipped > 0
             || self.requests.has_skipped();
         let Some(open) = orphan.or_else(|| self.queue.pop_front()) else { return };
-        self.became = Some(Became::websocket(open, is_lost, self.keep, chunk));
+        self.became = Some(Became::websocket(open, is_lost, &self.keep, chunk));
         self.answering.has_head = false;
         self.responses.set_framing(Framing::Tunnel);
         self.end_wait(Framing::Tunnel, false, chunk, timeline);
@@ -498,7 +501,7 @@ impl Connection {
             (open.exchange, open.ticket, open.whole)
         });
         let h2c =
-            http2::Connection::upgraded(&self.shared, self.request_direction, asked, self.keep);
+            http2::Connection::upgraded(&self.shared, self.request_direction, asked, &self.keep);
         self.became = Some(Became::H2c(Box::new(h2c)));
         self.answering.has_head = true;
         self.responses.set_framing(Framing::Tunnel);
@@ -529,6 +532,9 @@ impl Connection {
     fn new_exchange(&mut self, ticket: Ticket) -> Open {
         self.exchanges += 1;
         let exchange = Exchange::new(&self.shared, self.request_direction, self.exchanges);
+        let mut held = self.keep.budget.charge(Share::Contents);
+        // There are at most as many as a pipeline has; the number of connections is bounded.
+        held.force(OPEN_COST);
         Open {
             exchange: Box::new(exchange),
             ticket,
@@ -537,6 +543,7 @@ impl Connection {
             whole: true,
             losses: Losses::default(),
             reader: None,
+            held,
         }
     }
 

@@ -6,6 +6,7 @@ use sslrec_formats::record::{Direction, GapCause};
 use super::exchanges::{Exchanges, Source};
 use super::half::Half;
 use super::open::Open;
+use crate::budget::Keep;
 use crate::exchange::{Exchange, SharedConnection};
 use crate::http1::Chunk;
 use crate::timeline::{Ticket, Timeline};
@@ -35,7 +36,7 @@ impl Connection {
         shared: &SharedConnection,
         client: Option<Direction>,
         place: impl Fn(Direction) -> Place,
-        keep: bool,
+        keep: &Keep,
     ) -> Self {
         let half = |direction| match place(direction) {
             Place::Beginning => Half::new(),
@@ -56,7 +57,7 @@ impl Connection {
         shared: &SharedConnection,
         client: Direction,
         asked: Option<(Box<Exchange>, Ticket, bool)>,
-        keep: bool,
+        keep: &Keep,
     ) -> Self {
         let mut connection = Self::new(shared, Some(client), |_| Place::Beginning, keep);
         if let Some((exchange, ticket, whole)) = asked {

@@ -8,8 +8,9 @@ use super::frame::error_name;
 use super::half::{Block, Event};
 use super::head::Head;
 use super::message;
-use super::open::{Finished, Open};
-use crate::exchange::{Exchange, Item, Losses, Sender, SharedConnection, Stream};
+use super::open::{Finished, OPEN_COST, Open};
+use crate::budget::{Charge, Keep, Share};
+use crate::exchange::{Exchange, Item, Losses, Note, Sender, SharedConnection, Stream};
 use crate::http1::{Chunk, opposite};
 use crate::over_http::Reader;
 use crate::timeline::Timeline;
@@ -44,11 +45,13 @@ struct Side {
 #[derive(Debug)]
 pub(super) struct Exchanges {
     shared: SharedConnection,
-    keep: bool,
+    keep: Keep,
     request_direction: Option<Direction>,
     sent: Side,
     received: Side,
     open: BTreeMap<u32, Open>,
+    /// Memory for those that are open, without their contents.
+    held: Charge,
     finished: Finished,
     /// Streams whose response is complete and whose request was not seen.
     unasked: VecDeque<u32>,
@@ -66,16 +69,17 @@ impl Exchanges {
         shared: &SharedConnection,
         client: Option<Direction>,
         intact: impl Fn(Direction) -> bool,
-        keep: bool,
+        keep: &Keep,
     ) -> Self {
         let side = |direction| Side { intact: intact(direction), table_limit: 4096, skipped: 0 };
         Self {
             shared: shared.clone(),
-            keep,
+            keep: keep.clone(),
             request_direction: client,
             sent: side(Direction::Sent),
             received: side(Direction::Received),
             open: BTreeMap::new(),
+            held: keep.budget.charge(Share::Contents),
             finished: Finished::default(),
             unasked: VecDeque::new(),
             current: 0,
@@ -95,7 +99,14 @@ impl Exchanges {
         open.exchange.stream = u64::from(stream);
         open.exchange.proto = PROTO;
         self.count += 1;
+        self.held.force(OPEN_COST);
         self.open.insert(stream, open);
+    }
+
+    /// Lists an exchange that is not open any more.
+    fn emit(&mut self, open: Open, timeline: &mut Timeline) {
+        self.held.shrink(OPEN_COST + open.fields_bytes);
+        open.emit(timeline);
     }
 
     /// Adds missing bytes whose exchange is unknown.
@@ -151,7 +162,7 @@ impl Exchanges {
             } else if !answered.done {
                 exchange.note(format!("the {what} ended before the end of the response"));
             }
-            open.emit(timeline);
+            self.emit(open, timeline);
         }
         self.list_leftovers(ts_ns, timeline);
     }
@@ -235,17 +246,23 @@ impl Exchanges {
         self.open.get_mut(&stream)
     }
 
-    /// Lists the oldest exchange if too many are unfinished.
+    /// Lists the oldest exchange if too many are unfinished, or there is no memory for one more.
     fn make_room(&mut self, timeline: &mut Timeline) {
-        if self.open.len() < MAX_OPEN {
+        let full = self.open.len() >= MAX_OPEN;
+        if !full && self.held.grow(OPEN_COST) {
             return;
         }
         if let Some((stream, mut open)) = self.open.pop_first() {
-            open.exchange.note("listed early: more than 4096 streams were open");
+            match full {
+                true => open.exchange.note("listed early: more than 4096 streams were open"),
+                false => open.exchange.note(Note::NotWaitedFor),
+            }
             open.whole = false;
             self.finished.insert(stream);
-            open.emit(timeline);
+            self.emit(open, timeline);
         }
+        // A connection has one in any case; the number of connections is bounded.
+        self.held.force(OPEN_COST);
     }
 
     fn content(
@@ -256,7 +273,7 @@ impl Exchanges {
         source: Source,
         timeline: &mut Timeline,
     ) {
-        let keep = self.keep;
+        let keep = self.keep.clone();
         let Some(client) = self.client(source.direction, &Head::default()) else {
             self.side(source.direction).skipped += bytes.len() as u64;
             return;
@@ -277,7 +294,7 @@ impl Exchanges {
                 false => format!("{side}: its head was not recorded"),
             });
         }
-        let message = open.message(is_request, first_ns, keep);
+        let message = open.message(is_request, first_ns, &keep);
         message.body.push(bytes);
         message.last_ns = message.last_ns.max(source.chunk.last_ns);
         if let Some(reader) = &mut open.reader {
@@ -301,14 +318,26 @@ impl Exchanges {
         let too_large = known && block.head.table_size.is_some_and(|size| size > limit);
         let is_request = source.direction == client || block.promised.is_some();
         let intact = self.side(source.direction).intact;
-        let keep = self.keep;
-        let Block { stream: on, promised, end, first_ns, head } = block;
+        let keep = self.keep.clone();
+        let Block { stream: on, promised, end, first_ns, mut head } = block;
         let stream = promised.unwrap_or(on);
         if stream == 0 {
             return;
         }
-        let Some(open) = self.exchange(stream, client, first_ns, timeline) else { return };
+        let mut fields_bytes = head.memory_bytes();
+        let left_out = !self.held.grow(fields_bytes);
+        if left_out {
+            head.leave_out_fields();
+            fields_bytes = 0;
+        }
+        let Some(open) = self.exchange(stream, client, first_ns, timeline) else {
+            return self.held.shrink(fields_bytes);
+        };
+        open.fields_bytes += fields_bytes;
         let side = if is_request { "request" } else { "response" };
+        if left_out {
+            open.exchange.note(Note::FieldsLeftOut(side));
+        }
         message::tell(&head, side, open);
         if too_large {
             open.exchange.note(format!("{side}: its sender's table is larger than was allowed"));
@@ -330,18 +359,18 @@ impl Exchanges {
             began = true;
         }
         match (is_request, began) {
-            (true, true) => message::request(head, open, first_ns, keep),
+            (true, true) => message::request(head, open, first_ns, &keep),
             (false, true) if head.status.is_some_and(|status| status < 200) && !end => {
                 return message::interim(head, open);
             }
-            (false, true) => message::response(head, open, first_ns, keep),
-            (_, false) => message::trailers(head, open, is_request, first_ns, keep),
+            (false, true) => message::response(head, open, first_ns, &keep),
+            (_, false) => message::trailers(head, open, is_request, first_ns, &keep),
         }
         if began && promised.is_none() {
-            Reader::head(&mut open.reader, &open.exchange, sender(is_request), keep);
+            Reader::head(&mut open.reader, &open.exchange, sender(is_request), &keep);
         }
         let replaces_body = open.reader.as_ref().is_some_and(|reader| reader.replaces_body());
-        let message = open.message(is_request, first_ns, keep);
+        let message = open.message(is_request, first_ns, &keep);
         if replaces_body {
             message.body.data = None;
         }
@@ -360,7 +389,7 @@ impl Exchanges {
         open.exchange.note(format!("reset by the {end}: {}", ErrorName(code)));
         open.whole &= open.request.done && open.response.done;
         self.finished.insert(stream);
-        open.emit(timeline);
+        self.emit(open, timeline);
     }
 
     fn go_away(&mut self, last: u32, code: u32, source: Source, timeline: &mut Timeline) {
@@ -380,7 +409,7 @@ impl Exchanges {
                 open.exchange.note(format!("not processed: GOAWAY of the {end}: {name}"));
                 open.whole = false;
                 self.finished.insert(stream);
-                open.emit(timeline);
+                self.emit(open, timeline);
             }
         }
         if code != 0 {
@@ -423,7 +452,9 @@ impl Exchanges {
         let Some(open) = self.open.get(&stream) else { return };
         if open.request.done && open.response.done {
             self.finished.insert(stream);
-            self.open.remove(&stream).into_iter().for_each(|open| open.emit(timeline));
+            if let Some(open) = self.open.remove(&stream) {
+                self.emit(open, timeline);
+            }
         } else if open.response.done && open.exchange.request.is_none() {
             self.unasked.push_back(stream);
             if self.unasked.len() > MAX_UNASKED {
@@ -442,7 +473,7 @@ impl Exchanges {
         }
         open.exchange.note("the request was not recorded");
         self.finished.insert(stream);
-        open.emit(timeline);
+        self.emit(open, timeline);
     }
 }
 

@@ -9,6 +9,9 @@ use crate::exchange::{Fields, Request};
 /// Text for an unknown name or value.
 const UNKNOWN: &[u8] = b"<unknown>";
 
+/// The most that is left of a pseudo-header field where there is no memory for more.
+const MAX_LEFT: usize = 256;
+
 /// A head, decoded from a field block.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Head {
@@ -71,6 +74,24 @@ impl Head {
         fields.clear();
         let head = std::mem::replace(self, Self { fields, ..Self::default() });
         Self { fields: exact, ..head }
+    }
+
+    /// Memory that it takes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let [authority, path, protocol] = [&self.authority, &self.path, &self.protocol]
+            .map(|value| value.as_ref().map_or(0, Vec::len));
+        self.fields.memory_bytes() + authority + path + protocol
+    }
+
+    /// Keeps nothing but pseudo-header fields, and the beginnings of long ones.
+    pub(super) fn leave_out_fields(&mut self) {
+        self.fields = Fields::default();
+        for value in [&mut self.authority, &mut self.path, &mut self.protocol] {
+            value.iter_mut().for_each(|value| {
+                value.truncate(MAX_LEFT);
+                value.shrink_to_fit();
+            });
+        }
     }
 
     fn note(&mut self, what: &'static str) {

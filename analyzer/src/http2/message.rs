@@ -2,6 +2,7 @@
 
 use super::head::Head;
 use super::open::Open;
+use crate::budget::Keep;
 use crate::exchange::{Interim, Request, Scheme};
 use crate::text::latin1;
 
@@ -27,7 +28,7 @@ pub(super) fn tell(head: &Head, side: &str, open: &mut Open) {
     }
 }
 
-pub(super) fn request(head: Head, open: &mut Open, first_ns: u64, keep: bool) {
+pub(super) fn request(head: Head, open: &mut Open, first_ns: u64, keep: &Keep) {
     open.request.head = true;
     open.message(true, first_ns, keep).headers = head.fields;
     let Some(request) = &mut open.exchange.request else { return };
@@ -48,7 +49,7 @@ pub(super) fn request(head: Head, open: &mut Open, first_ns: u64, keep: bool) {
     }
 }
 
-pub(super) fn response(head: Head, open: &mut Open, first_ns: u64, keep: bool) {
+pub(super) fn response(head: Head, open: &mut Open, first_ns: u64, keep: &Keep) {
     open.response.head = true;
     open.message(false, first_ns, keep).headers = head.fields;
     if let Some(response) = &mut open.exchange.response {
@@ -79,7 +80,7 @@ pub(super) fn interim(head: Head, open: &mut Open) {
     }
 }
 
-pub(super) fn trailers(head: Head, open: &mut Open, is_request: bool, first_ns: u64, keep: bool) {
+pub(super) fn trailers(head: Head, open: &mut Open, is_request: bool, first_ns: u64, keep: &Keep) {
     let progress = open.progress(is_request);
     if !std::mem::replace(&mut progress.head, true) {
         let side = if is_request { "request" } else { "response" };

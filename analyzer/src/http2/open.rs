@@ -2,6 +2,7 @@
 
 use sslrec_formats::record::{Direction, GapCause};
 
+use crate::budget::Keep;
 use crate::exchange::{Exchange, Item, Losses, Message, Request, Response};
 use crate::over_http::Reader;
 use crate::timeline::{Ticket, Timeline};
@@ -30,7 +31,12 @@ pub(super) struct Open {
     pub(super) around: Losses,
     /// Reader of a protocol on top of HTTP, if one was detected.
     pub(super) reader: Option<Box<Reader>>,
+    /// Memory for its fields.
+    pub(super) fields_bytes: usize,
 }
+
+/// Memory for an exchange that is not finished, without its fields and contents.
+pub(super) const OPEN_COST: usize = size_of::<Exchange>() + size_of::<Open>();
 
 impl Open {
     pub(super) fn new(exchange: Box<Exchange>, ticket: Ticket) -> Self {
@@ -43,6 +49,7 @@ impl Open {
             losses: Losses::default(),
             around: Losses::default(),
             reader: None,
+            fields_bytes: 0,
         }
     }
 
@@ -65,7 +72,7 @@ impl Open {
     }
 
     /// Returns the message of this side; a new message begins at `first_ns`.
-    pub(super) fn message(&mut self, is_request: bool, first_ns: u64, keep: bool) -> &mut Message {
+    pub(super) fn message(&mut self, is_request: bool, first_ns: u64, keep: &Keep) -> &mut Message {
         let new = || Message::new(first_ns, keep);
         if is_request {
             let request = &mut self.exchange.request;
@@ -82,8 +89,10 @@ impl Open {
 
     /// Lists the exchange as finished.
     pub(super) fn emit(self, timeline: &mut Timeline) {
-        let Self { mut exchange, ticket, request, response, whole, losses, around, reader } = self;
+        let Self { mut exchange, ticket, request, response, whole, losses, around, reader, .. } =
+            self;
         exchange.keep_half(ticket.first_ns());
+        exchange.note_cuts();
         let client = Some(exchange.request_direction);
         losses.notes("missing", client).for_each(|note| exchange.note(note));
         around

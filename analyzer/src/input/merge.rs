@@ -24,6 +24,7 @@ use sslrec_formats::record::{CaptureInfo, Direction, Process, Record, Stats};
 
 use super::batch::{Batch, Batches, Event, way};
 use super::{Input, Outcome};
+use crate::budget::Budget;
 use crate::exchange::Note;
 use crate::sink::{Flow, Kind, RecordSink, Stop};
 use crate::tcp::Reassembler;
@@ -48,6 +49,7 @@ pub struct Merged {
 /// Passes the records of all inputs to `sink`, in the order of time.
 pub fn merge(inputs: Vec<Input<'_>>, sink: &mut dyn RecordSink) -> Merged {
     thread::scope(|scope| {
+        let budget = inputs.first().map(|input| input.budget.clone());
         let mut sources = Vec::new();
         let mut threads = Vec::new();
         for input in inputs {
@@ -60,7 +62,7 @@ pub fn merge(inputs: Vec<Input<'_>>, sink: &mut dyn RecordSink) -> Merged {
                 outcome
             }));
         }
-        let (closed, stop) = match Merger::new(sources).run(sink) {
+        let (closed, stop) = match Merger::new(sources, budget.as_ref()).run(sink) {
             ControlFlow::Continue(closed) => (closed, None),
             ControlFlow::Break(stop) => (false, Some(stop)),
         };
@@ -133,10 +135,10 @@ struct Merger {
 }
 
 impl Merger {
-    fn new(sources: Vec<Source>) -> Self {
+    fn new(sources: Vec<Source>, budget: Option<&Budget>) -> Self {
         Self {
             sources,
-            tcp: Reassembler::new(),
+            tcp: budget.map(Reassembler::within).unwrap_or_default(),
             captures: Vec::new(),
             numbers: HashMap::new(),
             processes: HashMap::new(),

@@ -25,6 +25,7 @@ use sslrec_formats::pcapng::{PcapngReader, is_sslrec_pcapng};
 use sslrec_formats::rawlog::{RawLogReader, is_raw_log};
 use sslrec_formats::record::Record;
 
+use crate::budget::{Budget, Limits};
 use crate::exchange::Note;
 pub use crate::sink::{Failure, Flow, Kind, RecordSink, Stop};
 
@@ -49,6 +50,8 @@ pub struct Input<'r> {
     kind: Kind,
     compressed: bool,
     reader: Box<dyn Read + Send + 'r>,
+    /// What the connections of packets count towards.
+    budget: Budget,
 }
 
 /// Maximum number of compressions of a file: a capture that is stored compressed may be compressed
@@ -70,12 +73,18 @@ impl<'r> Input<'r> {
             let Some(packing) = Compression::of(&head).filter(|_| !is_raw_log(&head)) else {
                 let kind = sniff(&head)?;
                 let reader = Box::new(io::Cursor::new(head).chain(reader));
-                return Ok(Self { kind, compressed: packings > 0, reader });
+                let budget = Budget::new(Limits::DEFAULT);
+                return Ok(Self { kind, compressed: packings > 0, reader, budget });
             };
             reader = packing.unpack(io::Cursor::new(head).chain(reader))?;
         }
         let reason = format!("it was compressed more than {MAX_PACKINGS} times");
         Err(Error::Foreign { expected: EXPECTED, reason })
+    }
+
+    /// Counts the connections of packets towards this budget.
+    pub fn with_budget(self, budget: &Budget) -> Self {
+        Self { budget: budget.clone(), ..self }
     }
 
     /// Returns the kind.
@@ -100,8 +109,8 @@ impl<'r> Input<'r> {
         match self.kind {
             Kind::RawLog => read_own(RawLogReader::new(self.reader)?, sink),
             Kind::Pcapng => read_own(PcapngReader::new(self.reader)?, sink),
-            Kind::ForeignPcap => packets::read_pcap(self.reader, sink),
-            Kind::ForeignPcapng => packets::read_pcapng(self.reader, sink),
+            Kind::ForeignPcap => packets::read_pcap(self.reader, &self.budget, sink),
+            Kind::ForeignPcapng => packets::read_pcapng(self.reader, &self.budget, sink),
         }
     }
 }

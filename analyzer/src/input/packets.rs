@@ -13,6 +13,7 @@ use sslrec_formats::record::{Record, Stats};
 use super::Outcome;
 use super::exported::{self, Exported, Refused};
 use super::link::{self, Packet, linktype};
+use crate::budget::Budget;
 use crate::exchange::Note;
 use crate::sink::{Flow, RecordSink};
 use crate::tcp::Reassembler;
@@ -49,9 +50,9 @@ struct Packets<'s> {
 }
 
 impl<'s> Packets<'s> {
-    fn new(sink: &'s mut dyn RecordSink) -> Self {
+    fn new(budget: &Budget, sink: &'s mut dyn RecordSink) -> Self {
         Self {
-            tcp: Reassembler::new(),
+            tcp: Reassembler::within(budget),
             exported: Exported::default(),
             sink,
             packets: 0,
@@ -142,7 +143,11 @@ fn nanoseconds(time: Duration) -> u64 {
 }
 
 /// Reads a pcap.
-pub(super) fn read_pcap(reader: impl Read, sink: &mut dyn RecordSink) -> Result<Outcome, Error> {
+pub(super) fn read_pcap(
+    reader: impl Read,
+    budget: &Budget,
+    sink: &mut dyn RecordSink,
+) -> Result<Outcome, Error> {
     let mut reader = PcapReader::with_capacity(reader, BUFFER).map_err(|error| match error {
         PcapReadError::Io(error) => at_end(error, 0, "the header is not complete"),
         error => damaged(0, error),
@@ -154,7 +159,7 @@ pub(super) fn read_pcap(reader: impl Read, sink: &mut dyn RecordSink) -> Result<
         pcap_file::pcap::PcapTsResolution::MicroSecond => 1000,
         pcap_file::pcap::PcapTsResolution::NanoSecond => 1,
     };
-    let mut packets = Packets::new(sink);
+    let mut packets = Packets::new(budget, sink);
     let mut offset = PCAP_HEADER;
     let mut damage = None;
     let mut flow = Flow::Continue(());
@@ -182,12 +187,16 @@ pub(super) fn read_pcap(reader: impl Read, sink: &mut dyn RecordSink) -> Result<
 }
 
 /// Reads a pcapng.
-pub(super) fn read_pcapng(reader: impl Read, sink: &mut dyn RecordSink) -> Result<Outcome, Error> {
+pub(super) fn read_pcapng(
+    reader: impl Read,
+    budget: &Budget,
+    sink: &mut dyn RecordSink,
+) -> Result<Outcome, Error> {
     let mut reader = PcapNgReader::with_capacity(reader, BUFFER).map_err(|error| match error {
         PcapNgReadError::Io(error) => at_end(error, 0, "the section header is not complete"),
         error => damaged(0, error),
     })?;
-    let mut packets = Packets::new(sink);
+    let mut packets = Packets::new(budget, sink);
     // Drop counters of each interface; later counters replace earlier ones.
     let mut drops: HashMap<u32, u64> = HashMap::new();
     let mut damage = None;

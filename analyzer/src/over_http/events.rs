@@ -7,6 +7,7 @@ use memchr::memchr2;
 
 use super::messages::Kept;
 use super::{Door, Notes, Protocol};
+use crate::budget::{Charge, Keep};
 use crate::exchange::carried::{Event, Events};
 use crate::exchange::{Carried, Exchange, Fields, Note, Sender};
 
@@ -65,14 +66,16 @@ impl Protocol for Reader {
 
     // Any text is a stream of events, and text after the last empty line is not an event: a stream
     // is never truncated.
-    fn finish(self: Box<Self>, _: &Exchange, _: &mut Notes) -> (Carried, bool) {
-        (Carried::Events(self.into_events()), true)
+    fn finish(self: Box<Self>, exchange: &mut Exchange, _: &mut Notes) -> (Carried, bool) {
+        let (events, held) = self.into_events();
+        exchange.held = held;
+        (Carried::Events(events), true)
     }
 }
 
 impl Reader {
     /// Returns a reader for a response with these fields, if it contains events.
-    fn answered(headers: &Fields, keep: bool) -> Option<Self> {
+    fn answered(headers: &Fields, keep: &Keep) -> Option<Self> {
         headers.media_type()?.eq_ignore_ascii_case(b"text/event-stream").then(|| Self {
             line: Vec::new(),
             after_cr: false,
@@ -96,13 +99,13 @@ impl Reader {
             }
         }
         while let Some(at) = memchr2(b'\r', b'\n', bytes) {
-            self.hold(&bytes[..at]);
+            self.hold(&bytes[..at], notes);
             self.line(time_ns, notes);
             let end = if bytes[at..].starts_with(b"\r\n") { at + 2 } else { at + 1 };
             self.after_cr = bytes[at..] == *b"\r";
             bytes = &bytes[end..];
         }
-        self.hold(bytes);
+        self.hold(bytes, notes);
     }
 
     /// Processes missing bytes.
@@ -115,14 +118,21 @@ impl Reader {
     }
 
     /// Returns the events. An event without an empty line after it does not count.
-    fn into_events(self) -> Events {
+    fn into_events(self) -> (Events, Charge) {
         let Self { count, first_ns, retry_ms, messages, .. } = self;
-        Events { count, first_ns, retry_ms, messages: messages.into_inner() }
+        let (messages, held) = messages.into_parts();
+        (Events { count, first_ns, retry_ms, messages }, held)
     }
 
-    fn hold(&mut self, bytes: &[u8]) {
+    fn hold(&mut self, bytes: &[u8], notes: &mut Notes) {
         let room = match self.messages.has_room() {
-            true => bytes.len(),
+            true => {
+                let room = self.messages.hold(self.line.len(), bytes.len());
+                if room < bytes.len() {
+                    notes.add(Note::EventsCut);
+                }
+                room
+            }
             false => LINE_START.saturating_sub(self.line.len()).min(bytes.len()),
         };
         self.line.extend_from_slice(&bytes[..room]);
@@ -143,13 +153,14 @@ impl Reader {
             }
             (Sync::InEvent, false) => {}
             (Sync::Whole, true) => self.dispatch(time_ns, notes),
-            (Sync::Whole, false) => self.field(&line),
+            (Sync::Whole, false) => self.field(&line, notes),
         }
+        self.messages.release(line.len());
         line.clear();
         self.line = line;
     }
 
-    fn field(&mut self, line: &[u8]) {
+    fn field(&mut self, line: &[u8], notes: &mut Notes) {
         let (name, value) = match line.iter().position(|&b| b == b':') {
             Some(at) => (&line[..at], line[at + 1..].strip_prefix(b" ").unwrap_or(&line[at + 1..])),
             None => (line, &[][..]),
@@ -159,6 +170,11 @@ impl Reader {
             b"data" => {
                 let more = std::mem::replace(&mut self.has_data, true);
                 if self.messages.has_room() {
+                    let len = value.len() + usize::from(more);
+                    let room = self.messages.hold(self.event.data.len(), len);
+                    if room < len {
+                        return notes.add(Note::EventsCut);
+                    }
                     self.event.data.extend_from_slice(if more { b"\n" } else { b"" });
                     self.event.data.extend_from_slice(value);
                 }
@@ -193,7 +209,7 @@ mod tests {
     fn reader(keep: bool) -> Reader {
         let mut headers = Fields::default();
         headers.push(b"content-type", b"Text/Event-Stream; charset=utf-8");
-        Reader::answered(&headers, keep).unwrap()
+        Reader::answered(&headers, &Keep::of(keep)).unwrap()
     }
 
     /// Formats each event as `event/id/data`.
@@ -213,7 +229,7 @@ mod tests {
         for (time_ns, piece) in (1..).zip(pieces) {
             reader.contents(piece, time_ns, &mut notes);
         }
-        reader.into_events()
+        reader.into_events().0
     }
 
     const STREAM: &[u8] = b"\xef\xbb\xbf: hello\n\ndata: one\r\n\r\nevent: add\rdata:two\rdata\r\
@@ -260,7 +276,7 @@ mod tests {
                 reader.contents(&STREAM[..at], 1, &mut notes);
                 reader.gap(&mut notes);
                 reader.contents(&STREAM[end..], 1, &mut notes);
-                let events = reader.into_events();
+                let events = reader.into_events().0;
                 assert_eq!(notes.0.len(), 1);
                 for event in brief(&events) {
                     assert!(EVENTS.contains(&&*event), "{at} {len}: {event}");

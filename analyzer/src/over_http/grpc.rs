@@ -9,6 +9,7 @@ use percent_encoding::percent_decode;
 use super::base64;
 use super::messages::Kept;
 use super::{Door, Further, Notes, Protocol};
+use crate::budget::{Charge, Keep};
 use crate::coding;
 use crate::exchange::carried::{Count, Grpc, GrpcMessage};
 use crate::exchange::{Carried, Exchange, Fields, Note, Sender};
@@ -73,6 +74,8 @@ struct Open {
     left: u64,
     missing: u64,
     data: Vec<u8>,
+    /// There was no memory for the rest of it.
+    cut: bool,
 }
 
 /// Detection of gRPC.
@@ -110,7 +113,7 @@ impl Protocol for Reader {
         self.half(from).state = State::Lost;
     }
 
-    fn finish(self: Box<Self>, exchange: &Exchange, notes: &mut Notes) -> (Carried, bool) {
+    fn finish(self: Box<Self>, exchange: &mut Exchange, notes: &mut Notes) -> (Carried, bool) {
         let (grpc, whole) = self.end_of_call(exchange, notes);
         (Carried::Grpc(grpc), whole)
     }
@@ -118,7 +121,7 @@ impl Protocol for Reader {
 
 impl Reader {
     /// Returns a reader for the exchange of a request with these fields, if it is gRPC.
-    fn asked(headers: &Fields, keep: bool) -> Option<Self> {
+    fn asked(headers: &Fields, keep: &Keep) -> Option<Self> {
         let mut reader = Self::of(headers, keep)?;
         reader.client.whole = true;
         reader.read_head(headers, Sender::Client);
@@ -127,14 +130,14 @@ impl Reader {
 
     /// Returns a reader for a response with these fields whose request was not recorded, if it is
     /// gRPC.
-    fn answered(headers: &Fields, keep: bool) -> Option<Self> {
+    fn answered(headers: &Fields, keep: &Keep) -> Option<Self> {
         let mut reader = Self::of(headers, keep)?;
         reader.client.state = State::Lost;
         reader.read_head(headers, Sender::Server);
         Some(reader)
     }
 
-    fn of(headers: &Fields, keep: bool) -> Option<Self> {
+    fn of(headers: &Fields, keep: &Keep) -> Option<Self> {
         let is_web = kind(headers)? != Kind::Http2;
         let (client, server) = (Half::default(), Half::default());
         Some(Self { is_web, client, server, messages: Kept::new(keep), trailers: None })
@@ -178,7 +181,11 @@ impl Reader {
     fn octets(&mut self, from: Sender, mut bytes: &[u8], time_ns: u64, notes: &mut Notes) {
         let keep = self.messages.has_room();
         while !bytes.is_empty() {
-            let half = self.half(from);
+            let Self { client, server, messages, .. } = self;
+            let half = match from {
+                Sender::Client => client,
+                Sender::Server => server,
+            };
             match &mut half.state {
                 State::Lost => return,
                 State::Prefix(prefix, len) => {
@@ -197,7 +204,10 @@ impl Reader {
                 }
                 State::Message(open) => {
                     let take = usize::try_from(open.left).unwrap_or(usize::MAX).min(bytes.len());
-                    open.push(&bytes[..take], keep);
+                    let wanted = if keep && !open.cut { take } else { 0 };
+                    let room = messages.hold(open.data.len(), wanted);
+                    open.cut |= room < wanted;
+                    open.push(&bytes[..take], room);
                     bytes = &bytes[take..];
                 }
             }
@@ -240,7 +250,11 @@ impl Reader {
         if !self.messages.is_on() {
             return;
         }
-        let message = open.message(from, time_ns, half.encoding.as_deref());
+        let memory = self.messages.memory();
+        let (message, ended) = open.message(from, time_ns, half.encoding.as_deref(), memory);
+        if let Some(limit) = ended {
+            notes.add(Note::DecodingEnded(limit));
+        }
         if message.problem.is_some() {
             notes.add(Note::GrpcPartial(from));
         }
@@ -248,7 +262,7 @@ impl Reader {
     }
 
     /// Returns the call, and whether no message was truncated.
-    fn end_of_call(self, exchange: &Exchange, notes: &mut Notes) -> (Grpc, bool) {
+    fn end_of_call(self, exchange: &mut Exchange, notes: &mut Notes) -> (Grpc, bool) {
         let mut whole = true;
         for (from, half) in [(Sender::Client, &self.client), (Sender::Server, &self.server)] {
             let begun = match &half.state {
@@ -278,16 +292,19 @@ impl Reader {
             notes.add(Note::GrpcStatus);
         }
         let count = |half: &Half| half.whole.then_some(half.count);
+        let message = end("grpc-message").map(percent_decoded);
+        let (messages, held) = self.messages.into_parts();
         let grpc = Grpc {
             is_web: self.is_web,
             service,
             method,
             status: known,
-            message: end("grpc-message").map(percent_decoded),
+            message,
             requests: count(&self.client),
             responses: count(&self.server),
-            messages: self.messages.into_inner(),
+            messages,
         };
+        exchange.held = held;
         (grpc, whole)
     }
 }
@@ -296,30 +313,49 @@ impl Open {
     fn new(prefix: &[u8; PREFIX]) -> Self {
         let [flags, length @ ..] = *prefix;
         let bytes = u64::from(u32::from_be_bytes(length));
-        Self { flags, bytes, left: bytes, missing: 0, data: Vec::new() }
+        Self { flags, bytes, left: bytes, missing: 0, data: Vec::new(), cut: false }
     }
 
-    fn push(&mut self, bytes: &[u8], keep: bool) {
+    /// The next bytes, of which `room` are kept.
+    fn push(&mut self, bytes: &[u8], room: usize) {
         self.left -= bytes.len() as u64;
-        if keep || (self.flags & TRAILERS != 0 && self.data.len() < MAX_TRAILERS) {
-            self.data.extend_from_slice(bytes);
-        }
+        let is_trailers = self.flags & TRAILERS != 0;
+        let kept = match is_trailers {
+            true => MAX_TRAILERS.saturating_sub(self.data.len()).min(bytes.len()).max(room),
+            false => room,
+        };
+        self.data.extend_from_slice(&bytes[..kept]);
     }
 
-    fn message(self, from: Sender, time_ns: u64, encoding: Option<&str>) -> GrpcMessage {
-        let Self { flags, bytes, missing, mut data, .. } = self;
+    /// The message, and the limit of decoded output if that ended the decoding.
+    fn message(
+        self,
+        from: Sender,
+        time_ns: u64,
+        encoding: Option<&str>,
+        (max_len, held): (usize, &mut Charge),
+    ) -> (GrpcMessage, Option<u64>) {
+        let Self { flags, bytes, missing, mut data, cut, .. } = self;
         let compressed = flags & COMPRESSED != 0;
+        let mut ended = None;
         let problem = match encoding {
+            _ if cut => {
+                Some(format!("only its first {} bytes are kept (memory limit)", data.len()))
+            }
             _ if missing > 0 => Some(format!("{missing} bytes of it are missing")),
             _ if !compressed || data.is_empty() => None,
             None | Some("identity") => Some("it is said to be compressed, and not how".to_owned()),
             Some(encoding) => {
-                let decoded = coding::decode(&[encoding], &data);
-                data = decoded.bytes.unwrap_or(data);
-                decoded.problem
+                let decoded = coding::decode_within(&[encoding], &data, max_len, held);
+                ended = decoded.ended;
+                if let Some(bytes) = decoded.decoded.bytes {
+                    held.shrink(data.len());
+                    data = bytes;
+                }
+                decoded.decoded.problem
             }
         };
-        GrpcMessage { time_ns, from, bytes, compressed, data, problem }
+        (GrpcMessage { time_ns, from, bytes, compressed, data, problem }, ended)
     }
 }
 

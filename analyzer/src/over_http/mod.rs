@@ -16,8 +16,12 @@ mod websocket;
 
 use std::fmt::Debug;
 
+use crate::budget::Keep;
 use crate::coding::StreamDecoder;
 use crate::exchange::{Carried, Exchange, Fields, Note, Request, Sender};
+
+/// The most of a coded body that is decoded at a time: what it decodes to is held as a whole.
+const MAX_PIECE: usize = 4 << 10;
 
 /// Reads the messages of a protocol from the contents of an exchange.
 #[derive(Debug)]
@@ -61,7 +65,7 @@ trait Protocol: Debug + Send {
     }
 
     /// Ends the reading. Returns the result, and whether no message was truncated.
-    fn finish(self: Box<Self>, exchange: &Exchange, notes: &mut Notes) -> (Carried, bool);
+    fn finish(self: Box<Self>, exchange: &mut Exchange, notes: &mut Notes) -> (Carried, bool);
 }
 
 /// The effect of a further head.
@@ -82,10 +86,10 @@ type Found = Option<Box<dyn Protocol>>;
 /// set.
 struct Door {
     /// Tests whether the request asks for the protocol.
-    asked: fn(&Request, keep: bool) -> Found,
+    asked: fn(&Request, keep: &Keep) -> Found,
     /// Tests whether the response has the protocol. The request asked for no protocol, or was not
     /// recorded.
-    answered: fn(Option<&Request>, &Fields, keep: bool) -> Found,
+    answered: fn(Option<&Request>, &Fields, keep: &Keep) -> Found,
 }
 
 /// All protocols, in the order of their detection.
@@ -107,7 +111,7 @@ impl Reader {
         reader: &mut Option<Box<Self>>,
         exchange: &Exchange,
         from: Sender,
-        keep: bool,
+        keep: &Keep,
     ) {
         let request = exchange.request.as_ref();
         let response = exchange.response.as_ref();
@@ -135,7 +139,7 @@ impl Reader {
     }
 
     /// Returns a reader for a connection that the response with these fields upgraded to WebSocket.
-    pub(crate) fn upgraded(response: &Fields, keep: bool) -> Box<Self> {
+    pub(crate) fn upgraded(response: &Fields, keep: &Keep) -> Box<Self> {
         let mut socket = websocket::Reader::new(keep);
         let mut notes = Notes::default();
         socket.agreed(response, &mut notes);
@@ -185,12 +189,14 @@ impl Reader {
             Coded::By(decoder) => decoder,
             Coded::Lost => return,
         };
-        let (decoded, problem) = decoder.push(bytes);
-        self.protocol.data(from, &decoded, time_ns, &mut self.notes);
-        if let Some(problem) = problem {
-            *coded = Coded::Lost;
-            self.notes.add(Note::MessagesBrokeOff { from, problem });
-            self.protocol.stop(from);
+        for piece in bytes.chunks(MAX_PIECE) {
+            let (decoded, problem) = decoder.push(piece);
+            self.protocol.data(from, &decoded, time_ns, &mut self.notes);
+            if let Some(problem) = problem {
+                *coded = Coded::Lost;
+                self.notes.add(Note::MessagesBrokeOff { from, problem });
+                return self.protocol.stop(from);
+            }
         }
     }
 
@@ -220,6 +226,9 @@ impl Reader {
         let (carried, whole) = protocol.finish(exchange, &mut notes);
         exchange.carried = Some(Box::new(carried));
         exchange.complete &= whole;
+        if notes.0.iter().any(|note| matches!(note, Note::DecodingEnded(_))) {
+            exchange.decoding_ended();
+        }
         notes.0.into_iter().for_each(|note| exchange.note(note));
     }
 }

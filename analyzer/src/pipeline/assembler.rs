@@ -10,8 +10,9 @@ use sslrec_formats::pairing::Pairing;
 use sslrec_formats::record::{self, CaptureInfo, Direction, Record, Stats};
 
 use super::lister_thread::ListerThread;
-use super::order::{Holding, Lister, MAX_WAITING, Order, Totals};
-use crate::connection::Connection;
+use super::order::{Holding, Lister, Order, Totals};
+use crate::budget::{Budget, Keep, Limits, Share};
+use crate::connection::{CONNECTION_COST, Connection};
 use crate::exchange::{ConnectionInfo, Handshake, Item, Note, SharedConnection};
 use crate::sink::{Failure, Flow, Kind, RecordSink, Stop};
 use crate::timeline::Timeline;
@@ -30,6 +31,8 @@ pub struct Options {
     ///
     /// [`Input`]: crate::input::Input
     pub plaintext: bool,
+    /// Memory and decoded output.
+    pub limits: Limits,
 }
 
 /// Receives the items of a listing. After it has returned `Break`, it is not called again.
@@ -133,6 +136,7 @@ pub struct Summary {
 #[derive(Debug)]
 pub struct Assembler<L: Lister> {
     options: Options,
+    keep: Keep,
     pairing: Pairing,
     /// Short names of processes.
     comms: HashMap<u32, Arc<str>>,
@@ -143,6 +147,8 @@ pub struct Assembler<L: Lister> {
     stats: Option<Stats>,
     /// Number of records whose connection the file does not describe, which only damage can cause.
     undescribed: u64,
+    /// Connections that were given up to make room for others.
+    given_up: u64,
     summary: Summary,
     listing: Listing<L>,
 }
@@ -150,7 +156,8 @@ pub struct Assembler<L: Lister> {
 impl<L: Lister> Assembler<L> {
     /// Creates an assembler whose items go to `lister`.
     pub fn new(options: Options, lister: L) -> Self {
-        Self::with(options, Listing::Here(Order::new(options.as_finished, lister)))
+        let order = Order::new(options.as_finished, options.limits.max_waiting(), lister);
+        Self::with(options, Listing::Here(order))
     }
 
     /// Creates an assembler that calls `lister` in a thread of its own.
@@ -162,13 +169,15 @@ impl<L: Lister> Assembler<L> {
         L: Send + 'static,
         L::Held: Send,
     {
-        let order = Order::new(options.as_finished, lister);
+        let order = Order::new(options.as_finished, options.limits.max_waiting(), lister);
         Ok(Self::with(options, Listing::InThread(ListerThread::new(order)?)))
     }
 
     fn with(options: Options, listing: Listing<L>) -> Self {
+        let keep = Keep { contents: options.bodies, budget: Budget::new(options.limits) };
         Self {
             options,
+            keep,
             pairing: Pairing::new(),
             comms: HashMap::default(),
             connections: HashMap::default(),
@@ -176,9 +185,16 @@ impl<L: Lister> Assembler<L> {
             timeline: Timeline::default(),
             stats: None,
             undescribed: 0,
+            given_up: 0,
             summary: Summary::default(),
             listing,
         }
+    }
+
+    /// What is counted of the memory and of the decoded output. The input should count towards the
+    /// same budget, see [`Input::with_budget`](crate::input::Input::with_budget).
+    pub fn budget(&self) -> &Budget {
+        &self.keep.budget
     }
 
     /// Returns the lister; `None` if it is in another thread.
@@ -220,9 +236,11 @@ impl<L: Lister> Assembler<L> {
             summary.notes.push(Note::ListedLate(totals.late));
         }
         if totals.overflowed {
-            summary.notes.push(Note::NotInOrder(MAX_WAITING as u64));
+            summary.notes.push(Note::NotInOrder(self.options.limits.max_waiting() as u64));
         }
-        if self.undescribed > 0 {
+        if self.given_up > 0 {
+            summary.notes.push(Note::GivenUp(self.given_up));
+        } else if self.undescribed > 0 {
             summary.notes.push(Note::NotDescribed(self.undescribed));
         }
         Ok((summary, lister))
@@ -243,8 +261,31 @@ impl<L: Lister> Assembler<L> {
         }
         let tls = !self.options.plaintext;
         let info = ConnectionInfo { record: record.clone(), comm, tls };
-        let connection = Connection::new(SharedConnection::new(info), self.options.bodies);
+        let mut held = self.keep.budget.charge(Share::Connections);
+        if !held.grow(CONNECTION_COST) {
+            self.make_room(record.ts_ns);
+            held.force(CONNECTION_COST);
+        }
+        let connection = Connection::new(SharedConnection::new(info), &self.keep, held);
         self.connections.insert(record.conn, connection);
+    }
+
+    /// Gives up the half of the connections that was not heard of for longest.
+    fn make_room(&mut self, ts_ns: u64) {
+        let connections = self.connections.iter();
+        let mut idle: Vec<_> = connections.map(|(conn, open)| (open.last_ns(), *conn)).collect();
+        idle.sort_unstable();
+        idle.truncate(idle.len().div_ceil(2));
+        for (_, conn) in idle {
+            let Some(mut connection) = self.connections.remove(&conn) else { continue };
+            let shadow = self.is_shadow(conn);
+            connection.note(&Note::NotFollowed);
+            self.end(connection, shadow, None, ts_ns);
+            let cause = record::CloseCause::StillOpen;
+            let close = record::Close { conn, ts_ns, cause, sent_bytes: 0, received_bytes: 0 };
+            self.pairing.observe(&Record::Close(close));
+            self.given_up += 1;
+        }
     }
 
     fn end(

@@ -10,6 +10,7 @@ use std::path::Path;
 use sslrec_formats::io::Error;
 
 use super::assembler::{Assembler, ItemSink, Options, Summary};
+use crate::budget::Limits;
 use crate::exchange::{Exchange, Item};
 use crate::input::{Ahead, Flow, Input};
 
@@ -52,6 +53,12 @@ impl Capture {
         self
     }
 
+    /// Limits memory and decoded output otherwise than by default.
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.options.limits = limits;
+        self
+    }
+
     /// Iterates over requests with their responses, by time of the first byte.
     pub fn exchanges(self) -> Exchanges {
         Exchanges(self.items())
@@ -62,7 +69,8 @@ impl Capture {
     pub fn items(self) -> Items {
         let plaintext = self.input.kind().is_foreign();
         let assembler = Assembler::new(Options { plaintext, ..self.options }, Finished::default());
-        match Ahead::new(self.input) {
+        let input = self.input.with_budget(assembler.budget());
+        match Ahead::new(input) {
             Ok(ahead) => Items::new(Some((ahead, assembler)), None),
             Err(error) => Items::new(None, Some(error.into())),
         }

@@ -1,7 +1,7 @@
 //! Puts finished items into the order of the listing: by time of the first byte.
 //!
 //! Exchanges begin and end out of order across connections, so a finished exchange is held while an
-//! earlier exchange is unfinished. The memory of held items is bounded: beyond `MAX_WAITING` bytes,
+//! earlier exchange is unfinished. The memory of held items is bounded: beyond `max_waiting` bytes,
 //! the earliest finished items are listed although an earlier item is unfinished, or can still
 //! appear. The earlier item is then listed late, and counted. An idle connection can last as long
 //! as the capture, and a busy server finishes a million exchanges in ten seconds; neither may hold
@@ -27,9 +27,6 @@ use crate::timeline::{Step, Ticket};
 
 /// How long a call may block before its request can be listed late: 10 seconds.
 const SETTLE_NS: u64 = 10_000_000_000;
-
-/// Approximate maximum number of bytes of held items: some ten thousand exchanges without bodies.
-pub(crate) const MAX_WAITING: usize = 48 << 20;
 
 /// Lists items. After a method has returned `Break`, none is called again.
 pub trait Lister {
@@ -85,6 +82,8 @@ pub(crate) struct Order<L: Lister> {
     waiting_bytes: usize,
     now_ns: u64,
     released_ns: u64,
+    /// How many bytes of finished items are held, about.
+    max_waiting: usize,
     /// Items are listed as they finish, and do not wait for others.
     as_finished: bool,
     totals: Totals,
@@ -95,13 +94,14 @@ pub(crate) struct Order<L: Lister> {
 
 impl<L: Lister> Order<L> {
     /// Creates an order by time of the first byte, or `as_finished`.
-    pub(crate) fn new(as_finished: bool, lister: L) -> Self {
+    pub(crate) fn new(as_finished: bool, max_waiting: usize, lister: L) -> Self {
         Self {
             open: BTreeSet::new(),
             waiting: BTreeMap::new(),
             waiting_bytes: 0,
             now_ns: 0,
             released_ns: 0,
+            max_waiting,
             as_finished,
             totals: Totals::default(),
             lister,
@@ -196,7 +196,7 @@ impl<L: Lister> Order<L> {
         let settled = at_end || first_ns.saturating_add(SETTLE_NS) <= self.now_ns;
         let is_next = self.open.first().is_none_or(|open| open > first.key());
         if !(self.as_finished || settled && is_next) {
-            if self.waiting_bytes <= MAX_WAITING {
+            if self.waiting_bytes <= self.max_waiting {
                 return ControlFlow::Continue(false);
             }
             self.totals.overflowed |= !is_next;
@@ -220,6 +220,8 @@ mod tests {
     use crate::pipeline::assembler::ItemSink;
     use crate::timeline::Timeline;
 
+    const MAX_WAITING: usize = 48 << 20;
+
     /// Start times of the listed items.
     #[derive(Default)]
     struct Seen(Vec<u64>);
@@ -235,7 +237,7 @@ mod tests {
     }
 
     fn order(as_finished: bool) -> (Timeline, Order<Seen>) {
-        (Timeline::default(), Order::new(as_finished, Seen::default()))
+        (Timeline::default(), Order::new(as_finished, MAX_WAITING, Seen::default()))
     }
 
     fn item(first_ns: u64) -> Item {

@@ -25,6 +25,7 @@ use sslrec_formats::record::{
 };
 
 use self::half::{Half, Output};
+use crate::budget::{Budget, Charge, Share};
 use crate::exchange::Note;
 pub use crate::sink::Segment;
 use crate::sink::{Flow, RecordSink};
@@ -61,6 +62,9 @@ struct TcpConnection {
     closed: bool,
 }
 
+/// Memory for a connection, without its segments.
+const FLOW_COST: usize = 2 * size_of::<TcpConnection>();
+
 /// Reassembles the segments of a packet capture into records.
 #[derive(Debug, Default)]
 pub struct Reassembler {
@@ -68,12 +72,24 @@ pub struct Reassembler {
     connections: u64,
     pending_bytes: usize,
     last_ns: u64,
+    /// Memory for `flows`, and for the segments that they hold.
+    flows_held: Charge,
+    pending_held: Charge,
 }
 
 impl Reassembler {
     /// Creates a reassembler without connections.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same within a budget.
+    pub(crate) fn within(budget: &Budget) -> Self {
+        Self {
+            flows_held: budget.charge(Share::Connections),
+            pending_held: budget.charge(Share::Contents),
+            ..Self::default()
+        }
     }
 
     /// Processes the next segment of the capture.
@@ -84,7 +100,7 @@ impl Reassembler {
         if self.flows.get(&key).is_some_and(|flow| flow.is_other(segment))
             && let Some(mut old) = self.flows.remove(&key)
         {
-            self.pending_bytes -= old.pending_bytes();
+            self.forget(&old);
             old.close(CloseCause::StillOpen, segment.ts_ns, sink)?;
         }
         let has_bytes = !segment.payload.is_empty() || segment.missing > 0;
@@ -93,8 +109,9 @@ impl Reassembler {
             if !segment.syn && !has_bytes {
                 return Flow::Continue(());
             }
-            if self.flows.len() >= MAX_FLOWS {
+            if self.flows.len() >= MAX_FLOWS || !self.flows_held.grow(FLOW_COST) {
                 self.make_room(sink)?;
+                self.flows_held.force(FLOW_COST);
             }
             self.connections += 1;
             let new = TcpConnection::new(self.connections, segment);
@@ -104,11 +121,21 @@ impl Reassembler {
         let Some(flow) = self.flows.get_mut(&key) else { return Flow::Continue(()) };
         let before = flow.pending_bytes();
         flow.segment(segment, sink)?;
-        if flow.pending_bytes() > 0 && self.pending_bytes > MAX_PENDING_TOTAL {
+        let more = flow.pending_bytes().saturating_sub(before);
+        let full = self.pending_bytes > MAX_PENDING_TOTAL || !self.pending_held.grow(more);
+        if flow.pending_bytes() > 0 && full {
             flow.flush(segment.ts_ns, sink)?;
         }
         self.pending_bytes = self.pending_bytes + flow.pending_bytes() - before;
+        self.pending_held.set(self.pending_bytes);
         Flow::Continue(())
+    }
+
+    /// A connection is not among the flows any more.
+    fn forget(&mut self, flow: &TcpConnection) {
+        self.pending_bytes -= flow.pending_bytes();
+        self.pending_held.set(self.pending_bytes);
+        self.flows_held.shrink(FLOW_COST);
     }
 
     /// Drops the half of the connections that was idle for longest. Closed connections, which were
@@ -120,9 +147,10 @@ impl Reassembler {
             .map(|(key, flow)| (!flow.closed, flow.last_ns, flow.conn, *key))
             .collect();
         idle.sort_unstable();
-        for (_, _, conn, key) in idle.into_iter().take(MAX_FLOWS / 2) {
+        let half = self.flows.len().div_ceil(2);
+        for (_, _, conn, key) in idle.into_iter().take(half) {
             let Some(mut flow) = self.flows.remove(&key) else { continue };
-            self.pending_bytes -= flow.pending_bytes();
+            self.forget(&flow);
             if !flow.closed {
                 sink.note(conn, &Note::NotFollowed)?;
                 flow.close(CloseCause::StillOpen, self.last_ns, sink)?;
@@ -139,6 +167,8 @@ impl Reassembler {
             flow.close(CloseCause::StillOpen, self.last_ns, sink)?;
         }
         self.pending_bytes = 0;
+        self.pending_held.set(0);
+        self.flows_held.set(0);
         Flow::Continue(())
     }
 }

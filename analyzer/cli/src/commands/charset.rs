@@ -8,6 +8,9 @@ use std::borrow::Cow;
 
 use encoding_rs::{Encoding, UTF_8};
 
+/// The longest text in another character set than UTF-8, in bytes: it is converted as a whole.
+const MAX_CONVERTED: usize = 16 << 20;
+
 /// How many bytes are searched for a declared encoding; the limit of the HTML standard (section
 /// 13.2.3.2).
 const SAYS_WITHIN: usize = 1024;
@@ -18,7 +21,16 @@ pub(crate) fn text<'a>(content_type: &str, body: &'a [u8]) -> Option<Cow<'a, str
         Some(known) => known,
         None => (declared(content_type, body).unwrap_or(UTF_8), 0),
     };
-    let (text, malformed) = encoding.decode_without_bom_handling(&body[mark_len..]);
+    if encoding != UTF_8 && body.len() > MAX_CONVERTED {
+        return None;
+    }
+    let body = &body[mark_len..];
+    // Bytes that are not UTF-8 are not converted first.
+    let (text, malformed) = match std::str::from_utf8(body) {
+        Ok(text) if encoding == UTF_8 => (Cow::Borrowed(text), false),
+        Err(_) if encoding == UTF_8 => return None,
+        _ => encoding.decode_without_bom_handling(body),
+    };
     let binary = |c: char| c.is_ascii_control() && !"\t\n\r\x0c\x1b\x7f".contains(c);
     (!malformed && !text.contains(binary)).then_some(text)
 }
@@ -94,6 +106,18 @@ mod tests {
             Some("日本")
         );
         assert_eq!(shown("text/plain; charset=gbk", b"\xc4\xe3").as_deref(), Some("你"));
+    }
+
+    #[test]
+    fn a_text_that_would_have_to_be_converted_has_a_limit() {
+        let latin1 = "text/plain; charset=iso-8859-1";
+        for (content_type, len, is_text) in [
+            (latin1, MAX_CONVERTED, true),
+            (latin1, MAX_CONVERTED + 1, false),
+            ("text/plain", MAX_CONVERTED + 1, true),
+        ] {
+            assert_eq!(text(content_type, &vec![b'a'; len]).is_some(), is_text, "{len}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
+use sslrec_analyzer::budget::Budget;
 use sslrec_analyzer::exchange::{ConnectionInfo, Note};
 use sslrec_analyzer::input::{Flow, Kind, RecordSink, Stop};
 use sslrec_cli::color::Color;
@@ -23,6 +24,7 @@ use super::show;
 use super::transcript::{Form, Transcript};
 use crate::files::Files;
 use crate::flow;
+use crate::limits::Limits;
 use crate::stderr;
 use crate::text::Duration;
 
@@ -67,6 +69,9 @@ pub(crate) struct Follow {
     )]
     color: Color,
 
+    #[command(flatten)]
+    limits: Limits,
+
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
@@ -85,6 +90,7 @@ enum End {
 /// Runs `sslanalyze follow`.
 pub(super) fn run(follow: &Follow) -> Result<()> {
     let files = Files::open(std::slice::from_ref(&follow.file), false, follow.quiet)?;
+    let files = files.with_budget(&Budget::new(follow.limits.into()));
     let form = match (follow.hex, follow.raw) {
         (true, _) => Form::Hex,
         (_, true) => Form::Raw,

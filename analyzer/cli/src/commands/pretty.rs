@@ -5,13 +5,19 @@
 
 use serde::de::IgnoredAny;
 
-/// Returns the text with line breaks, or `None` if it is not JSON.
+/// The longest layout. Each line is indented, so that a text can become a hundred times as long.
+const MAX_LEN: usize = 16 << 20;
+
+/// Returns the text with line breaks, or `None` if it is not JSON or becomes longer than 16 MiB.
 pub(crate) fn json(text: &str) -> Option<String> {
     serde_json::from_str::<IgnoredAny>(text).ok()?;
-    let mut out = String::with_capacity(text.len() * 2);
+    let mut out = String::with_capacity((text.len() * 2).min(MAX_LEN));
     let mut depth = 0usize;
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
+        if out.len() > MAX_LEN {
+            return None;
+        }
         match c {
             '"' => string(&mut chars, &mut out),
             '{' | '[' => {
@@ -69,6 +75,17 @@ mod tests {
         let wanted = "{\n  \"b\": 1.10,\n  \"a\": [],\n  \"a\": [\n    \"x\\\",{}\",\n    {\n      \
                       \"n\": null\n    }\n  ],\n  \"o\": {}\n}";
         assert_eq!(laid_out.as_deref(), Some(wanted));
+    }
+
+    #[test]
+    fn a_layout_has_a_limit() {
+        let text = |count: usize| {
+            let items = vec!["1"; count].join(",");
+            format!("{}{items}{}", "[".repeat(100), "]".repeat(100))
+        };
+        let len = json(&text(70_000)).map(|laid_out| laid_out.len());
+        assert!(len.is_some_and(|len| len > 14_000_000 && len <= MAX_LEN), "{len:?}");
+        assert_eq!(json(&text(90_000)), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use sslrec_analyzer::budget::Budget;
 use sslrec_analyzer::exchange::Item;
 use sslrec_analyzer::filter::{self, Filter};
 use sslrec_analyzer::input::Flow;
@@ -13,6 +14,7 @@ use sslrec_analyzer::pipeline::{Assembler, ItemSink, Options, Summary};
 
 use crate::files::{Files, Read};
 use crate::flow;
+use crate::limits::{self, Limits};
 
 /// Options of every command for reading a capture.
 #[derive(Debug, Args)]
@@ -20,6 +22,9 @@ pub(crate) struct Reading {
     /// Show both ends of a connection if both were recorded
     #[arg(long)]
     pub(super) both_ends: bool,
+
+    #[command(flatten)]
+    pub(super) limits: Limits,
 
     /// Show no progress
     #[arg(short, long)]
@@ -43,12 +48,14 @@ pub(crate) struct Done {
     pub(crate) summary: Summary,
     /// Number of items that matched the filter.
     pub(crate) items: u64,
+    budget: Budget,
     read: Read,
 }
 
 impl Done {
     /// Returns damage of the file as an error. Call this after the output is written.
     pub(crate) fn end(self) -> Result<()> {
+        limits::report_end_of_decoding(&self.budget);
         self.read.end(&self.read.listed(self.items))
     }
 }
@@ -73,13 +80,15 @@ pub(crate) fn read(
 ) -> Result<Done> {
     let files = Files::open(std::slice::from_ref(file), false, reading.quiet)?;
     let bodies = wanted.bodies;
-    let options = Options { both_ends: reading.both_ends, bodies, ..Options::default() };
+    let limits = reading.limits.into();
+    let options = Options { both_ends: reading.both_ends, bodies, limits, ..Options::default() };
     let mut capture = Assembler::new(options, Chosen { wanted, sink, items: 0 });
-    let read = files.read(&mut capture)?;
+    let budget = capture.budget().clone();
+    let read = files.with_budget(&budget).read(&mut capture)?;
     let finished = capture.finish(read.start_ns, read.is_whole());
     let (mut summary, chosen) = finished.map_err(flow::error)?;
     summary.notes.extend(read.notes.iter().cloned());
-    Ok(Done { summary, items: chosen.items, read })
+    Ok(Done { summary, items: chosen.items, budget, read })
 }
 
 /// Passes on the wanted items.

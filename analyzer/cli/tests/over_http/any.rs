@@ -1,6 +1,7 @@
 //! What holds for each of the three protocols.
 
 use serde_json::Value;
+use sslrec_analyzer::budget::Limits;
 use sslrec_analyzer::exchange::{Carried, Exchange, Sender};
 use sslrec_analyzer::pipeline::Options;
 use sslrec_analyzer_testing::frames::exchanges;
@@ -13,8 +14,13 @@ use crate::grpc::calls;
 use crate::support::{listed, listed_of, pieces, program};
 use crate::websocket::{chat, chat_h2};
 
-const BODIES: Options =
-    Options { bodies: true, both_ends: false, as_finished: false, plaintext: false };
+const BODIES: Options = Options {
+    bodies: true,
+    both_ends: false,
+    as_finished: false,
+    plaintext: false,
+    limits: Limits::DEFAULT,
+};
 
 #[test]
 fn show_has_a_line_for_each_message() {

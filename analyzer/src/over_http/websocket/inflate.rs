@@ -7,6 +7,7 @@
 use miniz_oxide::inflate::TINFLStatus as Status;
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags as flags};
 
+use crate::budget::{Budget, Charge};
 use crate::coding;
 use sslrec_cli::size::Size;
 
@@ -54,12 +55,20 @@ impl Inflate {
     ///
     /// # Errors
     /// Nothing can be decoded, for the returned reason.
-    pub(super) fn message(&mut self, payload: &[u8]) -> Result<(Vec<u8>, Option<String>), String> {
+    ///
+    /// The contents are of `max_len` bytes at most, and count towards `held`.
+    pub(super) fn message(
+        &mut self,
+        payload: &[u8],
+        (max_len, held): (usize, &mut Charge),
+    ) -> Result<(Vec<u8>, Option<String>), String> {
         if self.lost {
             return Err("compressed with an unknown dictionary; shown as sent".to_owned());
         }
         self.taken = self.taken.saturating_add(payload.len());
-        let room = coding::limit(self.taken).saturating_sub(self.given);
+        let wanted = coding::limit(self.taken).saturating_sub(self.given).min(max_len);
+        let left = held.budget().map_or(u64::MAX, Budget::decoded_left);
+        let room = held.grow_up_to(wanted.min(usize::try_from(left).unwrap_or(usize::MAX)));
         let before = self.window.len();
         let mut output = std::mem::take(&mut self.window);
         // A message ends at a byte boundary and between two blocks.
@@ -70,6 +79,8 @@ impl Inflate {
         }
         let message = output.split_off(before);
         self.given = self.given.saturating_add(message.len());
+        held.shrink(room - message.len());
+        held.budget().into_iter().for_each(|budget| budget.count_decoded(message.len()));
         self.window = output;
         append(&mut self.window, &message);
         if problem.is_some() {
@@ -138,6 +149,14 @@ mod tests {
 
     use super::*;
 
+    /// A message without a limit on memory.
+    fn inflated(
+        inflate: &mut Inflate,
+        payload: &[u8],
+    ) -> Result<(Vec<u8>, Option<String>), String> {
+        inflate.message(payload, (usize::MAX, &mut Charge::default()))
+    }
+
     /// Compresses a message as in RFC 7692 section 7.2.1.
     fn deflate(encoder: &mut Compress, message: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(message.len() * 2 + 64);
@@ -162,11 +181,11 @@ mod tests {
         let mut inflate = Inflate::new(true);
         let messages = [&plain[..], &shared, &stored, &last, &shared, &last, &two, &shared];
         for message in messages {
-            assert_eq!(inflate.message(message).unwrap(), (b"Hello".to_vec(), None));
+            assert_eq!(inflated(&mut inflate, message).unwrap(), (b"Hello".to_vec(), None));
         }
         let mut inflate = Inflate::new(false);
         for message in [&plain[..], &stored, &last, &two] {
-            assert_eq!(inflate.message(message).unwrap(), (b"Hello".to_vec(), None));
+            assert_eq!(inflated(&mut inflate, message).unwrap(), (b"Hello".to_vec(), None));
         }
     }
 
@@ -175,7 +194,7 @@ mod tests {
         let (mut encoder, mut inflate) = (encoder(), Inflate::new(true));
         for len in [0, 1, 5, 300, 70_000, 200_000, 40_000, 3, 0, 100_000] {
             let message: Vec<u8> = (0..len).map(|i: u32| (i / 7 % 251) as u8).collect();
-            let decoded = inflate.message(&deflate(&mut encoder, &message)).unwrap();
+            let decoded = inflated(&mut inflate, &deflate(&mut encoder, &message)).unwrap();
             assert!(decoded == (message, None), "{len}");
         }
     }
@@ -186,25 +205,25 @@ mod tests {
         let messages = [(); 3].map(|()| deflate(&mut sender, text));
         for takeover in [true, false] {
             let mut inflate = Inflate::new(takeover);
-            assert!(inflate.message(&messages[0]).is_ok());
+            assert!(inflated(&mut inflate, &messages[0]).is_ok());
             inflate.miss();
-            assert_eq!(inflate.message(&messages[0]).is_ok(), !takeover);
+            assert_eq!(inflated(&mut inflate, &messages[0]).is_ok(), !takeover);
         }
         let mut inflate = Inflate::new(true);
-        let problem = inflate.message(&messages[1]).unwrap().1;
+        let problem = inflated(&mut inflate, &messages[1]).unwrap().1;
         assert!(problem.unwrap().contains("damaged"), "it refers to a message before the first");
-        assert!(inflate.message(&messages[2]).is_err());
+        assert!(inflated(&mut inflate, &messages[2]).is_err());
     }
 
     #[test]
     fn a_bomb_is_left_out_beyond_the_limit() {
         let bomb = deflate(&mut encoder(), &vec![0; 20 << 20]);
         let mut inflate = Inflate::new(true);
-        let (output, problem) = inflate.message(&bomb).unwrap();
+        let (output, problem) = inflated(&mut inflate, &bomb).unwrap();
         assert_eq!(output.len(), 16 << 20);
         assert!(problem.unwrap().starts_with("more than 16M"));
-        assert!(inflate.message(b"\xf2\0\x11\0\0").is_err());
-        let blocks = Inflate::new(true).message(&b"\x03\0".repeat(100)).unwrap();
+        assert!(inflated(&mut inflate, b"\xf2\0\x11\0\0").is_err());
+        let blocks = inflated(&mut Inflate::new(true), &b"\x03\0".repeat(100)).unwrap();
         assert_eq!(blocks, (vec![], None));
     }
 }

@@ -13,6 +13,7 @@ use sslrec_wire::websocket::{self as frame, Head, MAX_CONTROL, MAX_HEAD};
 
 use super::messages::Kept;
 use super::{Door, Further, Notes, Protocol};
+use crate::budget::{Charge, Keep};
 use crate::exchange::carried::{Count, WebSocket, WebSocketClose, WebSocketKind, WebSocketMessage};
 use crate::exchange::{Carried, Exchange, Fields, Note, Sender};
 use crate::text::latin1;
@@ -73,6 +74,8 @@ struct Message {
     bytes: u64,
     missing: u64,
     data: Vec<u8>,
+    /// There was no memory for the rest of it.
+    cut: bool,
     /// Why it is incomplete, other than by missing bytes.
     defect: Option<&'static str>,
 }
@@ -120,14 +123,15 @@ impl Protocol for Reader {
         true
     }
 
-    fn finish(self: Box<Self>, _: &Exchange, notes: &mut Notes) -> (Carried, bool) {
-        let (socket, whole) = self.end_of_socket(notes);
+    fn finish(self: Box<Self>, exchange: &mut Exchange, notes: &mut Notes) -> (Carried, bool) {
+        let (socket, held, whole) = self.end_of_socket(notes);
+        exchange.held = held;
         (Carried::WebSocket(socket), whole)
     }
 }
 
 impl Reader {
-    pub(super) fn new(keep: bool) -> Self {
+    pub(super) fn new(keep: &Keep) -> Self {
         Self {
             client: Half::default(),
             server: Half::default(),
@@ -173,7 +177,11 @@ impl Reader {
     fn contents(&mut self, from: Sender, mut bytes: &[u8], time_ns: u64, notes: &mut Notes) {
         while !bytes.is_empty() {
             let keep = self.messages.has_room();
-            let half = self.half(from);
+            let Self { client, server, messages, .. } = self;
+            let half = match from {
+                Sender::Client => client,
+                Sender::Server => server,
+            };
             match &mut half.state {
                 State::Lost => return,
                 State::Head(head, len) => {
@@ -196,8 +204,14 @@ impl Reader {
                     let keep = keep || (frame.head.is_control() && at < MAX_CONTROL);
                     if let Some(message) = frame.control.as_mut().or(half.message.as_mut())
                         && keep
+                        && !message.cut
                     {
-                        frame::unmask(piece, frame.head.mask, at, &mut message.data);
+                        let room = match messages.is_on() {
+                            true => messages.hold(message.data.len(), piece.len()),
+                            false => piece.len(),
+                        };
+                        message.cut = room < piece.len();
+                        frame::unmask(&piece[..room], frame.head.mask, at, &mut message.data);
                     }
                 }
             }
@@ -220,6 +234,7 @@ impl Reader {
             bytes: 0,
             missing: 0,
             data: Vec::new(),
+            cut: false,
             defect: None,
         };
         let mut unfinished = None;
@@ -305,19 +320,35 @@ impl Reader {
             return;
         }
         let has_room = self.messages.has_room();
-        let Message { kind, compressed, bytes, missing, mut data, defect } = message;
-        let inflate = self.half(from).inflate.as_mut();
+        let Message { kind, compressed, bytes, missing, mut data, cut, defect } = message;
+        let Self { client, server, messages, .. } = self;
+        let half = match from {
+            Sender::Client => client,
+            Sender::Server => server,
+        };
+        let inflate = half.inflate.as_mut();
         let mut problem = defect.map(str::to_owned);
         if missing > 0 {
             problem = Some(format!("{missing} bytes of it are missing"));
+        } else if cut {
+            problem = Some(format!("only its first {} bytes are kept (memory limit)", data.len()));
         }
         match inflate.filter(|_| compressed) {
             Some(inflate) if problem.is_some() || !has_room => inflate.miss(),
-            Some(inflate) => match inflate.message(&data) {
-                Ok((decoded, why)) => (data, problem) = (decoded, why),
+            Some(inflate) => match inflate.message(&data, messages.memory()) {
+                Ok((decoded, why)) => {
+                    messages.release(data.len());
+                    (data, problem) = (decoded, why);
+                }
                 Err(why) => problem = Some(why),
             },
             None => {}
+        }
+        if let Some(budget) = messages.memory().1.budget().filter(|_| compressed)
+            && problem.is_some()
+            && budget.decoded_left() == 0
+        {
+            notes.add(Note::DecodingEnded(budget.max_decoded()));
         }
         if problem.is_some() {
             notes.add(Note::WebSocketPartial(from));
@@ -329,7 +360,7 @@ impl Reader {
     }
 
     /// Returns the WebSocket, and whether no message was truncated.
-    fn end_of_socket(self, notes: &mut Notes) -> (WebSocket, bool) {
+    fn end_of_socket(self, notes: &mut Notes) -> (WebSocket, Charge, bool) {
         let mut whole = true;
         for (from, half) in [(Sender::Client, &self.client), (Sender::Server, &self.server)] {
             let cut = match &half.state {
@@ -342,15 +373,16 @@ impl Reader {
                 notes.add(Note::WebSocketTruncated(from));
             }
         }
+        let (messages, held) = self.messages.into_parts();
         let socket = WebSocket {
             deflate: self.deflate,
             subprotocol: self.subprotocol,
             client: self.client.count,
             server: self.server.count,
             close: self.close,
-            messages: self.messages.into_inner(),
+            messages,
         };
-        (socket, whole)
+        (socket, held, whole)
     }
 }
 
@@ -404,7 +436,7 @@ mod tests {
 
     #[test]
     fn unwanted_contents_are_not_held() {
-        let (mut reader, mut notes) = (Reader::new(false), Notes::default());
+        let (mut reader, mut notes) = (Reader::new(&Keep::of(false)), Notes::default());
         let fragment = [&[0x01, 0x7e, 0x03, 0xe8][..], &[b'x'; 1000]].concat();
         let more = [&[0x00, 0x7e, 0x03, 0xe8][..], &[b'x'; 1000], &[0x89, 4], b"ping"].concat();
         reader.contents(Sender::Server, &fragment, 1, &mut notes);
@@ -414,7 +446,7 @@ mod tests {
         let held = reader.server.message.as_ref().map_or(0, |message| message.data.capacity());
         assert_eq!((held, notes.0.len()), (0, 0));
         reader.contents(Sender::Server, &[0x80, 0], 1, &mut notes);
-        let (socket, whole) = reader.end_of_socket(&mut notes);
+        let (socket, _, whole) = reader.end_of_socket(&mut notes);
         let count = Count { messages: 1, bytes: 1_001_000 };
         assert!(whole && socket.server == count && socket.messages.is_none());
     }

@@ -6,6 +6,9 @@ use sslrec_analyzer::text::latin1;
 
 use crate::template::path_template;
 
+/// The longest body whose fields are told: as a value, JSON takes many times its length.
+const MAX_BODY: usize = 4 << 20;
+
 /// Maximum number of fields listed for a body; a longer list repeats the same shape.
 const MAX_FIELDS: usize = 10_000;
 
@@ -20,6 +23,8 @@ pub(super) fn of(message: &Message) -> Vec<String> {
     let mut parts = vec![if media.is_empty() { "of no stated type".to_owned() } else { media }];
     if parts[0] == "application/x-www-form-urlencoded" {
         parts.extend(form(data));
+    } else if data.len() > MAX_BODY {
+        parts.push("(not looked into: longer than 4 MiB)".to_owned());
     } else if let Ok(value) = serde_json::from_slice(data) {
         fields("", &value, &mut parts);
     }

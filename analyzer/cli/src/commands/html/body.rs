@@ -1,5 +1,8 @@
 //! Bodies as text for the page, cut to a maximum length.
 
+use std::borrow::Cow;
+use std::io::{self, Write};
+
 use serde::Serialize;
 use sslrec_analyzer::exchange::Fields;
 use sslrec_analyzer::text::latin1;
@@ -34,29 +37,67 @@ impl ShownBody {
         Self::new("", data, limit)
     }
 
-    /// Returns at most `limit` bytes of a text; `None` if it is empty.
-    pub(super) fn of_text(text: String, limit: usize) -> Option<Self> {
-        (!text.is_empty()).then(|| cut("text", text, limit))
-    }
-
     fn new(content_type: &str, data: &[u8], limit: usize) -> Option<Self> {
         if data.is_empty() {
             return None;
         }
         let Some(text) = charset::text(content_type, data) else { return Some(dump(data, limit)) };
         let (format, text) = match pretty::json(&text) {
-            Some(laid_out) => ("json", laid_out),
-            None => ("text", text.into_owned()),
+            Some(laid_out) => ("json", Cow::Owned(laid_out)),
+            None => ("text", text),
         };
         Some(cut(format, text, limit))
     }
 }
 
-fn cut(format: &'static str, mut text: String, limit: usize) -> ShownBody {
+fn cut(format: &'static str, text: Cow<'_, str>, limit: usize) -> ShownBody {
     let all_bytes = text.len();
-    let mut ends = (0..=limit.min(all_bytes)).rev();
-    text.truncate(ends.find(|&end| text.is_char_boundary(end)).unwrap_or(0));
+    let text = match text {
+        Cow::Owned(text) if all_bytes <= limit => text,
+        text => start(&text, limit).to_owned(),
+    };
     ShownBody { format, shown_bytes: text.len(), all_bytes, text }
+}
+
+/// At most `limit` bytes, without a part of a character.
+fn start(text: &str, limit: usize) -> &str {
+    let mut ends = (0..=limit.min(text.len())).rev();
+    &text[..ends.find(|&end| text.is_char_boundary(end)).unwrap_or(0)]
+}
+
+/// Takes a text of any length, and keeps its beginning.
+pub(super) struct Beginning {
+    text: Vec<u8>,
+    limit: usize,
+    all_bytes: usize,
+}
+
+impl Beginning {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { text: Vec::new(), limit, all_bytes: 0 }
+    }
+
+    /// What is shown of the text; `None` if it is empty.
+    pub(super) fn into_shown(self) -> Option<ShownBody> {
+        let all_bytes = self.all_bytes;
+        // What is cut off within a character is replaced, and then cut off.
+        let text = String::from_utf8_lossy(&self.text);
+        let shown = ShownBody { all_bytes, ..cut("text", text, self.limit) };
+        (all_bytes > 0).then_some(shown)
+    }
+}
+
+impl Write for Beginning {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = self.limit.saturating_sub(self.text.len()).min(bytes.len());
+        self.text.extend_from_slice(&bytes[..room]);
+        self.all_bytes += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn dump(data: &[u8], limit: usize) -> ShownBody {
@@ -82,6 +123,19 @@ mod tests {
     ) -> (&'static str, String, usize, usize) {
         let body = ShownBody::new(content_type, data, limit).unwrap();
         (body.format, body.text, body.shown_bytes, body.all_bytes)
+    }
+
+    #[test]
+    fn of_a_long_text_the_beginning_is_kept() {
+        let shown = |limit: usize| {
+            let mut text = Beginning::new(limit);
+            ["a", "é", "", "bc"].iter().for_each(|part| write!(text, "{part}").unwrap());
+            text.into_shown().map(|shown| (shown.text, shown.shown_bytes, shown.all_bytes))
+        };
+        assert_eq!(shown(9), Some(("aébc".into(), 5, 5)));
+        assert_eq!(shown(4), Some(("aéb".into(), 4, 5)));
+        assert_eq!(shown(2), Some(("a".into(), 1, 5)));
+        assert_eq!(Beginning::new(9).into_shown(), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use sslrec_analyzer::coding;
 use sslrec_analyzer::exchange::{Exchange, Message, Sender, Stream, StreamHalf};
 use sslrec_formats::record::Direction;
 
-use super::body::ShownBody;
+use super::body::{Beginning, ShownBody};
 use crate::commands::messages;
 
 /// The contents of an item.
@@ -27,9 +27,9 @@ impl Contents {
     /// Takes the contents out of an exchange, at most `limit` bytes of each part.
     pub(super) fn take_of_exchange(exchange: &mut Exchange, limit: usize) -> io::Result<Self> {
         coding::undo(exchange);
-        let mut text = Vec::new();
+        let mut text = Beginning::new(limit);
         messages::write(&mut text, exchange, None)?;
-        let messages = ShownBody::of_text(String::from_utf8_lossy(&text).into_owned(), limit);
+        let messages = text.into_shown();
         let stands_for = |from| messages::stand_for_body(exchange, from);
         let [no_client, no_server] = [Sender::Client, Sender::Server].map(stands_for);
         let take = |message: &mut Message, left_out: bool| {

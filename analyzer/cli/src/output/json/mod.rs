@@ -19,7 +19,7 @@ use sslrec_analyzer::pipeline::Summary;
 use sslrec_analyzer::text::Rfc3339;
 use sslrec_formats::record::{Direction, Role};
 
-use self::object::{Latin1, Milliseconds, Object, Value, write_array};
+use self::object::{Drain, Latin1, Milliseconds, Object, Value, write_array};
 pub(crate) use self::prepared::Prepared;
 use super::Output;
 use super::carried::CarriedObject;
@@ -55,6 +55,9 @@ impl<W: Write> Json<W> {
     }
 }
 
+/// Memory of an exchange beyond which its line is not made ahead.
+const LONG: usize = 1 << 20;
+
 /// Capacity that the line buffer keeps from line to line.
 const USUAL_LINE: usize = 64 << 10;
 
@@ -62,16 +65,27 @@ impl<W: Write> Output for Json<W> {
     fn item(&mut self, item: &Item) -> io::Result<()> {
         match item {
             Item::Exchange(exchange) => {
-                write_exchange(&mut self.line, exchange, self.descriptors.as_ref())?;
+                let drain = Drain::new(&mut self.out);
+                let descriptors = self.descriptors.as_ref();
+                write_exchange(&mut self.line, exchange, descriptors, &drain)?;
+                drain.finish()?;
             }
-            Item::Stream(stream) => write_stream(&mut self.line, stream),
+            Item::Stream(stream) => {
+                let drain = Drain::new(&mut self.out);
+                write_stream(&mut self.line, stream, &drain);
+                drain.finish()?;
+            }
             Item::Handshake(handshake) => write_handshake(&mut self.line, handshake),
         }
         self.write_line()
     }
 
     fn prepare(&mut self, item: &Item) -> io::Result<Option<Prepared>> {
+        // A long line is written in parts when its turn has come.
         let Item::Exchange(exchange) = item else { return Ok(None) };
+        if item.memory_bytes() > LONG {
+            return Ok(None);
+        }
         Ok(Some(Prepared::new(&mut self.line, exchange, self.descriptors.as_ref())?))
     }
 
@@ -111,9 +125,10 @@ fn write_exchange(
     out: &mut Vec<u8>,
     exchange: &Exchange,
     descriptors: Option<&Descriptors>,
+    drain: &Drain<'_>,
 ) -> serde_json::Result<()> {
     push_start(out, exchange.id);
-    let mut line = Object::go_on(out);
+    let mut line = Object::go_on(out).draining(Some(drain));
     exchange_fields(&mut line, exchange, descriptors)?;
     line.end();
     Ok(())
@@ -162,10 +177,10 @@ fn exchange_fields(
     Ok(start..end)
 }
 
-fn write_stream(out: &mut Vec<u8>, stream: &Stream) {
+fn write_stream(out: &mut Vec<u8>, stream: &Stream, drain: &Drain<'_>) {
     let info = &stream.connection;
     let client = info.client_direction();
-    let mut line = Object::begin(out);
+    let mut line = Object::begin(out).draining(Some(drain));
     line.field(field::TYPE.key(), "stream");
     line.field(field::CONN.key(), info.record.conn);
     line.field(field::PROTO.key(), "stream");
@@ -177,8 +192,8 @@ fn write_stream(out: &mut Vec<u8>, stream: &Stream) {
     line.field("first_bytes", halves.map(|(client, _)| Base64(&client.first_bytes)));
     line.field("server_first_bytes", halves.map(|(_, server)| Base64(&server.first_bytes)));
     if let Some((client, server)) = halves {
-        line.field_if_some("client_data", client.data.as_deref().map(Base64));
-        line.field_if_some("server_data", server.data.as_deref().map(Base64));
+        line.contents("client_data", client.data.as_deref());
+        line.contents("server_data", server.data.as_deref());
     } else {
         by_end(&mut line, stream);
     }
@@ -211,8 +226,8 @@ fn by_end(line: &mut Object<'_>, stream: &Stream) {
     line.field("remote_bytes", stream.halves.received.bytes);
     line.field("local_first_bytes", Base64(&stream.halves.sent.first_bytes));
     line.field("remote_first_bytes", Base64(&stream.halves.received.first_bytes));
-    line.field_if_some("local_data", stream.halves.sent.data.as_deref().map(Base64));
-    line.field_if_some("remote_data", stream.halves.received.data.as_deref().map(Base64));
+    line.contents("local_data", stream.halves.sent.data.as_deref());
+    line.contents("remote_data", stream.halves.received.data.as_deref());
 }
 
 /// Writes process, connection and addresses, the same in every object. `client` is the direction of
@@ -259,7 +274,7 @@ fn message(object: &mut Object<'_>, message: &Message) {
     // Length after decoding. It is present only if codings were to be undone; `body` is then
     // decoded too.
     object.field_if_some("decoded_bytes", message.body.decoded_bytes);
-    object.field_if_some("body", message.body.data.as_deref().map(Base64));
+    object.contents("body", message.body.data.as_deref());
 }
 
 /// Header fields as an array of pairs.
