@@ -74,7 +74,7 @@ fn streams_without_end_are_bounded() {
     let last = post(0x7fff_ffff, "/last");
     let items = bounded(&[asked, last].concat(), &status(0x7fff_ffff, "204", END_STREAM));
     assert_eq!(exchanges(&items).len(), 20_001);
-    assert!(notes(&items).contains("4096 streams are open"));
+    assert!(notes(&items).contains("4096 streams were open"));
     assert!(brief(exchanges(&items)[20_000]).starts_with("2147483647 POST /last 204"));
     // From the top down, and the same ones again and again.
     let down: Vec<u8> = (0..10_000u32).flat_map(|n| get(0x7fff_ffff - 4 * n, "/a")).collect();
