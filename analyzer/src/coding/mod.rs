@@ -27,8 +27,11 @@ const MAX_RATIO: usize = 256;
 const FREE: usize = 16 << 20;
 
 /// Output that does not end by its limit, and is so many times longer than the body, is that of a
-/// bomb: no more than `FREE` bytes of it are kept.
+/// bomb: no more than `BOMB_KEPT` bytes of it are kept.
 const BOMB_RATIO: usize = 100;
+
+/// What is kept of a bomb: enough to recognise it. Outputs can make six bytes of each.
+const BOMB_KEPT: usize = 1 << 20;
 
 /// Maximum length of a chain of codings. In practice, codings are used alone.
 const MAX_CODINGS: usize = 8;
@@ -167,9 +170,9 @@ pub(crate) fn decode_within(
         && len > FREE
         && len / body.len().max(1) >= BOMB_RATIO
     {
-        bytes.truncate(FREE);
+        bytes.truncate(BOMB_KEPT);
         bytes.shrink_to_fit();
-        problem.push_str(&format!("; only the first {} are kept", Size(FREE as u64)));
+        problem.push_str(&format!("; only the first {} are kept", Size(BOMB_KEPT as u64)));
     }
     held.shrink(reserved - decoded.bytes.as_ref().map_or(0, Vec::len));
     Within { decoded, ended }

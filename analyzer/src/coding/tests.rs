@@ -5,6 +5,7 @@ use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use sslrec_formats::record::Direction;
 
 use super::*;
+use crate::budget::{Budget, Limits};
 use crate::exchange::{Request, Response, SharedConnection};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -212,4 +213,28 @@ fn a_body_that_is_not_coded_or_not_kept_stays() {
     dropped.body.data = None;
     assert_eq!(undone(&mut dropped), None);
     assert_eq!(dropped.body.decoded_bytes, None);
+}
+
+#[test]
+fn little_is_kept_of_a_bomb_and_all_of_it_counts() {
+    let mut bomb = GzEncoder::new(Vec::new(), Compression::default());
+    (0..70).for_each(|_| bomb.write_all(&[0; 1 << 20]).unwrap());
+    let bomb = bomb.finish().unwrap();
+    let first = limit(bomb.len());
+    assert!(first > FREE, "{first}");
+    let budget = Budget::new(Limits { max_decoded: first as u64 + 5, ..Limits::DEFAULT });
+    let mut held = budget.charge(Share::Decoded);
+    let Within { decoded, ended } = decode_within(&["gzip"], &bomb, usize::MAX, &mut held);
+    assert_eq!((decoded.bytes.map(|bytes| bytes.len()), ended), (Some(BOMB_KEPT), None));
+    let problem = decoded.problem.unwrap();
+    assert!(problem.ends_with("of gzip; the rest is not decoded; only the first 1.0M are kept"));
+    assert_eq!(budget.decoded_left(), 5);
+    // The next body ends the budget, and of another one nothing is decoded.
+    let limit = Some(first as u64 + 5);
+    let Within { decoded, ended } = decode_within(&["gzip"], &bomb, usize::MAX, &mut held);
+    assert_eq!((decoded.bytes.map(|bytes| bytes.len()), ended), (Some(5), limit));
+    let Within { decoded, ended } = decode_within(&["gzip"], &bomb, usize::MAX, &mut held);
+    assert_eq!((decoded.bytes, ended), (None, limit));
+    // Both outputs are still held.
+    assert!(held.grow((96 << 20) - BOMB_KEPT - 5) && !held.grow(1));
 }
