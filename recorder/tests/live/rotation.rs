@@ -111,5 +111,5 @@ fn a_stream_to_a_pipe_has_no_second_file() {
     let mut sslrec = std::process::Command::new(crate::support::SSLREC);
     let output = live.run(sslrec.args(["-C", "1M", "-w", "-", "--", "true"]));
     assert_eq!(output.code(), 1);
-    assert!(output.stderr.contains("one stream"), "{}", output.stderr);
+    assert!(output.stderr.contains("single stream"), "{}", output.stderr);
 }

@@ -73,7 +73,8 @@ impl Live {
 
     fn begin(&self, files: Files, sslrec: &mut Command) -> Running {
         let running = Running { files, started: self.spawn(sslrec) };
-        running.wait_for_stderr("recording");
+        // Other lines have the word too, before anything is recorded.
+        running.wait_for_stderr("sslrec: recording");
         running
     }
 
