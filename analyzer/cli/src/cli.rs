@@ -78,8 +78,8 @@ pub(crate) struct Cli {
     /// `body` is then the decoded body, and `decoded_bytes` its length. A body is decoded to at
     /// most 256 MiB, and beyond 16 MiB to 256 times its length, within --max-memory and
     /// --max-decoded. Of a body that continues at 100 times its length, 1 MiB is kept. `notes`
-    /// reports where these limits, damage, or an unknown coding left something out. If nothing could
-    /// be decoded, `body` is as sent and `decoded_bytes` is missing.
+    /// reports where these limits, damage, or an unknown coding left something out. If nothing
+    /// could be decoded, `body` is as sent and `decoded_bytes` is missing.
     #[arg(long, requires = "bodies")]
     pub(crate) decode: bool,
 

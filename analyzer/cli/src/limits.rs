@@ -15,8 +15,8 @@ pub(crate) struct Limits {
     ///
     /// Longer contents are cut at about 3/8 of it, decoded contents at 3/16, and connections that
     /// are idle for longest are given up if all connections need more than 1/4. A note states each
-    /// of these. K, M or G are units of 1024; at least 64M. Example: `--max-memory 4G` for bodies of
-    /// up to 1.5 GiB.
+    /// of these. K, M or G are units of 1024; at least 64M. Example: `--max-memory 4G` for bodies
+    /// of up to 1.5 GiB.
     #[arg(long, value_name = "SIZE", default_value = "512M", hide_default_value = true)]
     #[arg(value_parser = memory)]
     max_memory: u64,
