@@ -345,20 +345,29 @@ static __always_inline int exit_call(struct pt_regs *ctx, __u64 sp, const struct
 	return 0;
 }
 
+/* A function of its own, since kernels before 6.13 give a program and all that it calls 512 bytes of
+ * stack, which exit_call() needs. */
+static __noinline int leave_call_on_trial(struct pt_regs *ctx, const struct site *exit)
+{
+	struct call_key key = {
+		.sp = PT_REGS_SP(ctx) + exit->frame,
+		.pid = current_thread() >> 32,
+	};
+
+	try_exit(&key, exit, result_at(ctx, exit));
+	return 0;
+}
+
 /* Called by a probe at an exit site. */
 static __always_inline int leave_call(struct pt_regs *ctx)
 {
 	const struct site *exit = site_at(site_index(ctx));
-	struct call_key key = {};
 
 	if (!exit)
 		return 0;
-	key.sp = PT_REGS_SP(ctx) + exit->frame;
-	if (records(exit))
-		return exit_call(ctx, key.sp, exit);
-	key.pid = current_thread() >> 32;
-	try_exit(&key, exit, result_at(ctx, exit));
-	return 0;
+	if (!records(exit))
+		return leave_call_on_trial(ctx, exit);
+	return exit_call(ctx, PT_REGS_SP(ctx) + exit->frame, exit);
 }
 
 /* Called by a return probe. */

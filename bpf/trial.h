@@ -89,17 +89,17 @@ static __always_inline void try_exit(const struct call_key *key, const struct si
 
 /* Compares the sites' findings with `result`, which a call of a function on trial returned to its
  * return probe. */
-static __always_inline void judge(const struct call *call, const struct site *site, __s64 result)
+static __noinline int judge(const struct call *call, const struct site *site, __s64 result)
 {
 	struct trial *trial = trial_of(site);
 	__s64 found = call->trial_result;
 
 	if (!trial)
-		return;
+		return 0;
 	if (call->trial_steps & TRIAL_EXITED)
 		__sync_fetch_and_add(&trial->leaving, -1);
 	if (has_passed(trial))
-		return;
+		return 0;
 	if (!site->result_64) {
 		found = (__s32)found;
 		result = (__s32)result;
@@ -113,6 +113,7 @@ static __always_inline void judge(const struct call *call, const struct site *si
 		if (trial->agreed >= TRIAL_CALLS)
 			__sync_fetch_and_add(&trials_decided, 1);
 	}
+	return 0;
 }
 
 #endif
