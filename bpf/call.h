@@ -345,8 +345,8 @@ static __always_inline int exit_call(struct pt_regs *ctx, __u64 sp, const struct
 	return 0;
 }
 
-/* A function of its own, since kernels before 6.13 give a program and all that it calls 512 bytes of
- * stack, which exit_call() needs. */
+/* A function of its own, since kernels before 6.13 give a program and all that it calls 512 bytes
+ * of stack, which exit_call() needs. */
 static __noinline int leave_call_on_trial(struct pt_regs *ctx, const struct site *exit)
 {
 	struct call_key key = {
