@@ -1,12 +1,14 @@
 //! The C programs under `testdata/peers`: built once, and what they say about themselves.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
 use crate::listing::sha256_of;
+use crate::support::sha256;
 
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/peers");
 
@@ -52,10 +54,30 @@ pub(crate) fn bookkeeping() -> String {
     build("bookkeeping", &["bookkeeping.c"], &[])
 }
 
+/// Returns the folder for built programs: the build's own, or if others than root could write to
+/// that, a folder in /opt. The recorder runs the code only of files that root alone can write.
+fn folder() -> PathBuf {
+    let own = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let is_private = |part: &Path| {
+        let meta = fs::metadata(part).unwrap();
+        meta.uid() == 0 && meta.mode() & 0o022 == 0
+    };
+    if own.ancestors().all(is_private) {
+        return own.to_owned();
+    }
+    let checkout = sha256(env!("CARGO_MANIFEST_DIR").as_bytes());
+    let folder = Path::new("/opt").join(format!("sslrec-tests-{}", &checkout[..16]));
+    // Without root the live tests skip, and only the build's own folder can be written.
+    match fs::create_dir_all(&folder) {
+        Ok(()) => folder,
+        Err(_) => own.to_owned(),
+    }
+}
+
 /// Compiles if any source is newer. The name changes at once, so that a test which runs beside
 /// this one never starts half a program.
 pub(crate) fn build(name: &str, sources: &[&str], libraries: &[&str]) -> String {
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let program = folder().join(name);
     let modified = |path: &Path| fs::metadata(path).and_then(|m| m.modified());
     let newest =
         fs::read_dir(SOURCES).unwrap().map(|f| modified(&f.unwrap().path()).unwrap()).max();
