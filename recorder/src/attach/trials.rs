@@ -4,8 +4,9 @@
 //! A self-test runs the code of a library, which is allowed only for files that nobody but root and
 //! the user can change (see [`crate::trust`]). Every other file is recorded by entry and return
 //! probes at first, with its placed sites beside them. The kernel side compares the two, call by
-//! call (`bpf/trial.h`), and this module removes the part that is no longer needed. Bytes are never
-//! recorded by a site that has not passed.
+//! call (`bpf/trial.h`), and this module removes the part that is no longer needed. A site on trial
+//! never records before it has passed. Where there can be no return probe there is no trial, and
+//! the proof from the code decides.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
