@@ -236,7 +236,10 @@ enum site_flag {
  * a return probe on the same function. The probes record, and the sites are compared with them.
  * Once this many successful calls agreed, and none ever disagreed, the sites record; see trial.h.
  */
-#define TRIAL_CALLS 32
+enum trial_limit {
+	TRIAL_CALLS = 32,
+	TRIALS_MAX = 2048,		/* functions on trial, and an unused first entry */
+};
 
 /* The part of a trial that a site belongs to. */
 enum trial_side {

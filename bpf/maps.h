@@ -27,8 +27,6 @@ __u8 sockets_seen = SOCKETS_NONE;
 __u32 self_test_pid = 0;
 
 /* Functions on trial; a site contains the index of its trial. The first entry stays unused. */
-#define TRIALS_MAX 2048
-
 struct trial trials[TRIALS_MAX] = {};
 
 /* Decided trials, so that the recorder need not check each trial. */
@@ -55,6 +53,7 @@ const volatile struct {
 	enum site_output site_output;
 	enum site_flag site_flag;
 	enum trial_side trial_side;
+	enum trial_limit trial_limit;
 } event_types = {};
 
 /* Slots in which a function that calls other probed functions marks its object: one for each

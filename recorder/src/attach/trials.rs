@@ -14,13 +14,13 @@ use std::thread;
 
 use libbpf_rs::Link;
 
-use crate::kernel::skel::types;
+use crate::kernel::skel::types::{self, trial_limit};
 
-/// `TRIALS_MAX` of `bpf/maps.h`; the first entry is unused.
-pub(crate) const TRIALS_MAX: usize = 2048;
+/// Entries of the kernel side's table of trials; the first is unused.
+const TRIALS_MAX: usize = trial_limit::TRIALS_MAX.0 as usize;
 
-/// `TRIAL_CALLS` of `bpf/event.h`.
-const TRIAL_CALLS: u32 = 32;
+/// Successful calls that must agree.
+const TRIAL_CALLS: u32 = trial_limit::TRIAL_CALLS.0;
 
 /// All trials of a recording.
 #[derive(Debug, Default)]
