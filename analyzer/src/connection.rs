@@ -193,8 +193,8 @@ impl Connection {
     /// Adds a note about the next bytes.
     pub(crate) fn note(&mut self, note: &Note) {
         match &mut self.protocol {
-            Protocol::Http1(http1) => http1.note(note.to_string()),
-            Protocol::Http2(http2) => http2.note(note.to_string()),
+            Protocol::Http1(http1) => http1.note(note.clone()),
+            Protocol::Http2(http2) => http2.note(note.clone()),
             Protocol::Undecided if self.notes.contains(note) => {}
             Protocol::Undecided => self.notes.push(note.clone()),
             Protocol::Opaque => self.raw.note(note.clone()),
@@ -389,9 +389,9 @@ impl Connection {
         for (direction, cause, lost) in self.raw.losses.iter() {
             http1.gap(direction, cause, self.raw.first_ns, lost, timeline);
         }
-        self.notes.drain(..).for_each(|note| http1.note(note.to_string()));
+        self.notes.drain(..).for_each(|note| http1.note(note));
         if skipped > 0 {
-            http1.note(Note::SkippedBytes(skipped).to_string());
+            http1.note(Note::SkippedBytes(skipped));
         }
         if let Some((other, chunk, held)) = self.take_held(direction.reverse()) {
             http1.data(other, chunk, &held, timeline);
@@ -412,9 +412,9 @@ impl Connection {
         for (direction, cause, lost) in self.raw.losses.iter() {
             http2.lost_before(direction, cause, lost);
         }
-        self.notes.drain(..).for_each(|note| http2.note(note.to_string()));
+        self.notes.drain(..).for_each(|note| http2.note(note));
         if skipped > 0 {
-            http2.note(Note::SkippedBytes(skipped).to_string());
+            http2.note(Note::SkippedBytes(skipped));
         }
         if let Some((other, chunk, held)) = self.take_held(direction.reverse()) {
             http2.data(other, chunk, &held, timeline);

@@ -66,7 +66,7 @@ fn assert_whole(exchange: &Exchange, plan: &Plan) {
     let interim: Vec<_> = exchange.interim.iter().map(|i| i.status).collect();
     if let Some(reason) = plan.reset {
         let note = format!("reset by the server: {reason:?}");
-        assert!(exchange.notes.iter().any(|n| *n == note), "{:?}", exchange.notes);
+        assert!(exchange.notes.iter().any(|n| *n == *note), "{:?}", exchange.notes);
         assert!(!exchange.complete);
         return;
     }

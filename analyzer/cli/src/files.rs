@@ -155,7 +155,7 @@ impl Read {
         }
         let several = self.files > 1;
         self.notes.extend(outcome.notes.into_iter().map(|note| match several {
-            true => format!("{name}: {note}").into(),
+            true => Note::OfFile(name.into(), Box::new(note)),
             false => note,
         }));
         let (name, unclosed) = (name.to_owned(), outcome.unclosed);

@@ -11,8 +11,8 @@ mod stream;
 pub(crate) use stream::StreamDecoder;
 
 use crate::budget::{Charge, Share};
-use crate::exchange::{Exchange, Fields, Message, Note};
-use sslrec_cli::size::Size;
+use crate::exchange::note::{Fault, Note, Part, Problem};
+use crate::exchange::{Exchange, Fields, Message};
 
 use crate::text::latin1;
 
@@ -75,16 +75,23 @@ pub struct Decoded {
     /// The decoded bytes; `None` if nothing could be decoded, so that the body is as sent.
     pub bytes: Option<Vec<u8>>,
     /// Why `bytes` is incomplete or `None`.
-    pub problem: Option<String>,
+    pub problem: Option<Problem>,
+}
+
+impl Decoded {
+    /// A body of which nothing could be decoded.
+    fn as_sent(fault: Fault) -> Self {
+        Self { bytes: None, problem: Some(Problem::AsSent(fault)) }
+    }
 }
 
 /// Undoes the content codings of both messages of an exchange, if their contents were kept.
 pub fn undo(exchange: &mut Exchange) {
-    let request = exchange.request.as_mut().map(|r| ("request", &mut r.message));
-    let response = exchange.response.as_mut().map(|r| ("response", &mut r.message));
+    let request = exchange.request.as_mut().map(|r| (Part::Request, &mut r.message));
+    let response = exchange.response.as_mut().map(|r| (Part::Response, &mut r.message));
     let mut notes = Vec::new();
-    for (whose, message) in request.into_iter().chain(response) {
-        undo_message(whose, message, &mut notes);
+    for (part, message) in request.into_iter().chain(response) {
+        undo_message(part, message, &mut notes);
     }
     if notes.iter().any(|note| matches!(note, Note::DecodingEnded(_))) {
         exchange.decoding_ended();
@@ -92,7 +99,7 @@ pub fn undo(exchange: &mut Exchange) {
     notes.into_iter().for_each(|note| exchange.note(note));
 }
 
-fn undo_message(whose: &'static str, message: &mut Message, notes: &mut Vec<Note>) {
+fn undo_message(part: Part, message: &mut Message, notes: &mut Vec<Note>) {
     let body = &mut message.body;
     let Some(data) = &mut body.data else { return };
     let names = names(&message.headers);
@@ -109,7 +116,7 @@ fn undo_message(whose: &'static str, message: &mut Message, notes: &mut Vec<Note
         *data = bytes;
         body.held = held;
     }
-    notes.extend(decoded.problem.map(|problem| Note::Body { message: whose, problem }));
+    notes.extend(decoded.problem.map(|problem| Note::Body(part, problem)));
     notes.extend(ended.map(Note::DecodingEnded));
 }
 
@@ -126,6 +133,19 @@ fn names(headers: &Fields) -> Vec<String> {
         names.extend(applied.map(str::to_owned));
     }
     names
+}
+
+/// Returns the codings of these names.
+///
+/// # Errors
+/// A coding is unknown, or there are too many codings.
+fn codings(names: &[impl AsRef<str>]) -> Result<Vec<Coding>, Fault> {
+    if names.len() > MAX_CODINGS {
+        return Err(Fault::TooManyCodings(names.len()));
+    }
+    let coding =
+        |name: &str| Coding::from_name(name).ok_or_else(|| Fault::UnknownCoding(name.into()));
+    names.iter().map(|name| coding(name.as_ref())).collect()
 }
 
 /// Undoes content codings, given in the order of their application.
@@ -157,8 +177,7 @@ pub(crate) fn decode_within(
     let reserved = held.grow_up_to(wanted.min(left).saturating_mul(stages));
     let limit = reserved / stages;
     if limit == 0 {
-        let problem = Some("not decoded; shown as sent".to_owned());
-        let decoded = Decoded { bytes: None, problem };
+        let decoded = Decoded::as_sent(Fault::NotDecoded);
         return Within { decoded, ended: (left == 0).then(|| budget.max_decoded()) };
     }
     let mut decoded = decode_up_to(names, body, limit);
@@ -166,13 +185,14 @@ pub(crate) fn decode_within(
     budget.count_decoded(len);
     let ended = (len >= left && decoded.problem.is_some()).then(|| budget.max_decoded());
     if let Some(bytes) = &mut decoded.bytes
-        && let Some(problem) = decoded.problem.as_mut().filter(|_| len >= limit)
+        && let Some(Problem::Partly(fault)) = &decoded.problem
+        && len >= limit
         && len > FREE
         && len / body.len().max(1) >= BOMB_RATIO
     {
         bytes.truncate(BOMB_KEPT);
         bytes.shrink_to_fit();
-        problem.push_str(&format!("; only the first {} are kept", Size(BOMB_KEPT as u64)));
+        decoded.problem = Some(Problem::Bomb(fault.clone(), BOMB_KEPT as u64));
     }
     held.shrink(reserved - decoded.bytes.as_ref().map_or(0, Vec::len));
     Within { decoded, ended }
@@ -184,22 +204,10 @@ pub(crate) fn limit(len: usize) -> usize {
 }
 
 fn decode_up_to(names: &[impl AsRef<str>], body: &[u8], limit: usize) -> Decoded {
-    let problem = |problem: String| Decoded { bytes: None, problem: Some(problem) };
-    if names.len() > MAX_CODINGS {
-        return problem(format!("{} content codings; shown as sent", names.len()));
-    }
-    let mut codings = Vec::new();
-    for name in names {
-        match Coding::from_name(name.as_ref()) {
-            Some(coding) => codings.push(coding),
-            None => {
-                return problem(format!(
-                    "content coding {} is not known; shown as sent",
-                    name.as_ref()
-                ));
-            }
-        }
-    }
+    let codings = match codings(names) {
+        Ok(codings) => codings,
+        Err(fault) => return Decoded::as_sent(fault),
+    };
     let mut decoded = Decoded::default();
     for coding in codings.into_iter().rev() {
         let input = decoded.bytes.as_deref().unwrap_or(body);
@@ -208,16 +216,13 @@ fn decode_up_to(names: &[impl AsRef<str>], body: &[u8], limit: usize) -> Decoded
             decoded.bytes = Some(output);
             continue;
         };
-        let first_problem = decoded.problem.is_none();
-        let text = describe(coding, &stop, output.len());
+        let fault = stop.fault(coding, output.len());
         if output.is_empty() {
             // Wrong labels are frequent, and the body as sent is better than nothing.
-            return Decoded { bytes: None, ..problem(format!("{text}; shown as sent")) };
+            return Decoded::as_sent(fault);
         }
         decoded.bytes = Some(output);
-        if first_problem {
-            decoded.problem = Some(text);
-        }
+        decoded.problem.get_or_insert(Problem::Partly(fault));
     }
     decoded
 }
@@ -234,15 +239,18 @@ enum Stop {
     Ended,
 }
 
-fn describe(coding: Coding, stop: &Stop, len: usize) -> String {
-    let name = coding.name();
-    match stop {
-        Stop::Limit => format!("more than {} of {name}; the rest is not decoded", Size(len as u64)),
-        _ if len == 0 => format!("it is not {name}, or not whole"),
-        Stop::Cut => format!("{name} breaks off after {len} decoded bytes"),
-        Stop::Damaged(reason) => format!("{name} is damaged after {len} decoded bytes: {reason}"),
-        Stop::Ended => format!("data after the end of {name} is left out"),
-        Stop::Trailing(bytes) => format!("{bytes} bytes after the end of {name} are left out"),
+impl Stop {
+    /// Returns the fault of a coding of which so many bytes were decoded.
+    fn fault(self, coding: Coding, len: usize) -> Fault {
+        let (name, len) = (coding.name(), len as u64);
+        match self {
+            Stop::Limit => Fault::Limit(name, len),
+            _ if len == 0 => Fault::OtherCoding(name),
+            Stop::Cut => Fault::Truncated(name, len),
+            Stop::Damaged(reason) => Fault::Damaged(name, len, reason.into()),
+            Stop::Ended => Fault::AfterEnd(name),
+            Stop::Trailing(bytes) => Fault::BytesAfterEnd(bytes as u64, name),
+        }
     }
 }
 

@@ -8,8 +8,9 @@ use std::io::{self, Write};
 use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
 use super::decoders::{ZSTD_WINDOW_LOG, is_zlib};
-use super::{Coding, MAX_CODINGS, Stop, describe, limit, names};
+use super::{Coding, Stop, codings, limit, names};
 use crate::exchange::Fields;
+use crate::exchange::note::Fault;
 
 /// Number of bytes that the brotli decoder returns at a time.
 const BROTLI_STEP: usize = 8 << 10;
@@ -36,41 +37,33 @@ impl StreamDecoder {
     ///
     /// # Errors
     /// A coding is unknown, or there are too many codings.
-    pub(crate) fn of(headers: &Fields) -> Result<Option<Self>, String> {
+    pub(crate) fn of(headers: &Fields) -> Result<Option<Self>, Fault> {
         let names = names(headers);
         if names.is_empty() {
             return Ok(None);
         }
-        if names.len() > MAX_CODINGS {
-            return Err(format!("{} content codings", names.len()));
-        }
-        let mut stages = Vec::new();
-        for name in names.iter().rev() {
-            let coding = Coding::from_name(name)
-                .ok_or_else(|| format!("content coding {name} is not known"))?;
-            stages.push(Stage { coding, decoder: None, head: Vec::new() });
-        }
+        let stage = |coding| Stage { coding, decoder: None, head: Vec::new() };
+        let stages = codings(&names)?.into_iter().rev().map(stage).collect();
         Ok(Some(Self { stages, taken: 0, given: 0 }))
     }
 
     /// Decodes bytes. An error ends the decoding, and comes with the output before it.
-    pub(crate) fn push(&mut self, bytes: &[u8]) -> (Vec<u8>, Option<String>) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> (Vec<u8>, Option<Fault>) {
         self.taken = self.taken.saturating_add(bytes.len());
         let room = limit(self.taken).saturating_sub(self.given).min(MAX_STEP);
-        let mut problem = None;
+        let mut fault = None;
         let mut decoded: Option<Vec<u8>> = None;
         for stage in &mut self.stages {
             let (output, stop) = stage.push(decoded.as_deref().unwrap_or(bytes), room);
-            if let Some(stop) = stop
-                && problem.is_none()
-            {
-                problem = Some(describe(stage.coding, &stop, self.given + output.len()));
+            if let Some(stop) = stop {
+                let len = self.given + output.len();
+                fault.get_or_insert_with(|| stop.fault(stage.coding, len));
             }
             decoded = Some(output);
         }
         let output = decoded.unwrap_or_default();
         self.given = self.given.saturating_add(output.len());
-        (output, problem)
+        (output, fault)
     }
 }
 
@@ -291,7 +284,7 @@ mod tests {
             bytes.chunks(split).find_map(|piece| decoder.push(piece).1).unwrap()
         };
         let whole = problem(bytes.len());
-        assert!(whole.starts_with("gzip is damaged after 44 decoded bytes"), "{whole}");
+        assert!(matches!(whole, Fault::Damaged("gzip", 44, _)), "{whole}");
         for split in 1..bytes.len() {
             assert_eq!(problem(split), whole, "{split}");
         }
@@ -335,7 +328,7 @@ mod tests {
 
         for coding in ["gzip", "deflate", "br", "zstd"] {
             let (_, problem) = decoder(coding).push(&[0xff; 64]);
-            assert!(problem.unwrap().starts_with("it is not"), "{coding}");
+            assert!(matches!(problem, Some(Fault::OtherCoding(_))), "{coding}");
             let zeros = "\0".repeat(1 << 20);
             let (bomb, _) = encoded(coding, &[&*zeros; 20]);
             let mut decoder = decoder(coding);
@@ -346,11 +339,11 @@ mod tests {
                 problem
             });
             let problem = problem.unwrap_or_else(|| panic!("{coding}: {len} of {}", bomb.len()));
-            assert!(problem.starts_with("more than"), "{coding}: {problem}");
+            assert!(matches!(problem, Fault::Limit(..)), "{coding}: {problem}");
             assert!(len <= 17 << 20, "{coding}: {len}");
         }
         let mut headers = Fields::default();
         headers.push(b"content-encoding", b"rot13");
-        assert!(StreamDecoder::of(&headers).unwrap_err().contains("rot13"));
+        assert!(StreamDecoder::of(&headers).unwrap_err().to_string().contains("rot13"));
     }
 }

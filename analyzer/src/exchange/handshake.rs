@@ -45,7 +45,9 @@ impl Handshake {
 
     /// Returns a note about the failure; `None` if the handshake succeeded.
     pub fn failure(&self) -> Option<Note> {
-        let (func, result) = (self.func.clone(), self.result);
-        (!self.ok).then_some(Note::HandshakeFailed { func, result })
+        (!self.ok).then(|| match self.result {
+            Some(result) => Note::HandshakeReturned(self.func.clone(), result),
+            None => Note::HandshakeFailed,
+        })
     }
 }

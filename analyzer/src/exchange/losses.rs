@@ -32,23 +32,15 @@ impl Losses {
         self.0.is_empty()
     }
 
-    /// Returns a note for each direction and cause. `place` is `missing`, or a longer description.
-    ///
-    /// Without a `client`, the ends are named after the recorded process, as in `local_bytes`.
+    /// Returns a note for each direction and cause; `note` makes it. See [`End::of`] for `client`.
     pub(crate) fn notes(
         &self,
-        place: &'static str,
+        note: fn(u64, End, GapCause) -> Note,
         client: Option<Direction>,
     ) -> impl Iterator<Item = Note> {
-        self.0.iter().map(move |&(direction, cause, bytes)| {
-            let from = match client {
-                Some(client) if client == direction => End::Client,
-                Some(_) => End::Server,
-                None if direction == Direction::Sent => End::Local,
-                None => End::Remote,
-            };
-            Note::Missing { bytes, place, from, cause }
-        })
+        self.0
+            .iter()
+            .map(move |&(direction, cause, bytes)| note(bytes, End::of(direction, client), cause))
     }
 }
 
@@ -67,7 +59,7 @@ mod tests {
         ] {
             losses.add(direction, cause, len);
         }
-        let notes = |client| losses.notes("missing", client).collect::<Vec<_>>();
+        let notes = |client| losses.notes(Note::Missing, client).collect::<Vec<_>>();
         assert_eq!(
             notes(Some(Direction::Sent)),
             [

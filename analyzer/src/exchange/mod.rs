@@ -10,7 +10,7 @@ mod fields;
 mod handshake;
 mod losses;
 mod message;
-mod note;
+pub mod note;
 mod sender;
 mod stream;
 
@@ -27,7 +27,8 @@ pub use self::fields::Fields;
 pub use self::handshake::Handshake;
 pub(crate) use self::losses::Losses;
 pub use self::message::{Body, Message, Request, Response, Scheme};
-pub use self::note::{End, Note};
+use self::note::Defect;
+pub use self::note::{End, Note, Part};
 pub use self::sender::Sender;
 pub use self::stream::{Stream, StreamHalf};
 
@@ -211,14 +212,18 @@ impl Exchange {
         };
         let request = self.request.as_ref().and_then(|request| cut(&request.message));
         let response = self.response.as_ref().and_then(|response| cut(&response.message));
-        for (message, bytes) in [("request", request), ("response", response)] {
-            bytes.into_iter().for_each(|bytes| self.note(Note::BodyCut { message, bytes }));
+        for (part, bytes) in [(Part::Request, request), (Part::Response, response)] {
+            bytes.into_iter().for_each(|bytes| self.note(Note::BodyCut(part, bytes)));
         }
     }
 
+    /// Adds a note about each defect of a message.
+    pub(crate) fn note_defects(&mut self, part: Part, defects: &[Defect]) {
+        defects.iter().for_each(|&defect| self.note(Note::Defect(part, defect)));
+    }
+
     /// Adds a note, unless the exchange already has it.
-    pub(crate) fn note(&mut self, note: impl Into<Note>) {
-        let note = note.into();
+    pub(crate) fn note(&mut self, note: Note) {
         if !self.notes.contains(&note) {
             self.notes.push(note);
         }

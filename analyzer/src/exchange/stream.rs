@@ -105,15 +105,15 @@ impl Stream {
     pub(crate) fn finish(&mut self, whole: bool, client: Option<Direction>) {
         self.complete = whole && self.lost_bytes == 0;
         let losses = std::mem::take(&mut self.losses);
-        losses.notes("missing", client).for_each(|note| self.note(note));
+        losses.notes(Note::Missing, client).for_each(|note| self.note(note));
         if self.cut {
             let kept = self.halves.iter().map(|(_, half)| half.data.as_ref().map_or(0, Vec::len));
             self.note(Note::StreamCut(kept.map(|len| len as u64).sum()));
         }
     }
 
-    pub(crate) fn note(&mut self, note: impl Into<Note>) {
-        let note = note.into();
+    /// Adds a note, unless the stream already has it.
+    pub(crate) fn note(&mut self, note: Note) {
         if !self.notes.contains(&note) {
             self.notes.push(note);
         }

@@ -2,7 +2,7 @@ use sslrec_formats::record::{AddrKind, Connection, Direction, Role};
 
 use super::Filter;
 use crate::exchange::{
-    ConnectionInfo, Exchange, Item, Request, Response, SharedConnection, Stream,
+    ConnectionInfo, Exchange, Item, Note, Request, Response, SharedConnection, Stream,
 };
 
 fn connection() -> SharedConnection {
@@ -46,8 +46,7 @@ fn exchange() -> Exchange {
     response.message.body.bytes = 2048;
     (exchange.request, exchange.response) = (Some(request), Some(response));
     exchange.complete = true;
-    exchange.notes.push("first".into());
-    exchange.notes.push("connection reset".into());
+    exchange.notes.extend([Note::JoinedMidStream, Note::ConnectionReset]);
     exchange
 }
 
@@ -105,7 +104,7 @@ fn every_field_has_the_value_of_the_json() {
         "request",
         "response",
         "lost_bytes=0",
-        "note=first",
+        "note='joined in mid-stream'",
         "notes~reset",
         "reason=''",
         "header.content-type=application/json",

@@ -5,7 +5,7 @@ use sslrec_formats::record::{Direction, GapCause};
 use super::End;
 use super::open::{Chunk, Open, emit};
 use crate::budget::Keep;
-use crate::exchange::{Body, Fields, Item, Message, Sender, SharedConnection, Stream};
+use crate::exchange::{Body, Fields, Item, Message, Note, Sender, SharedConnection, Stream};
 use crate::http2;
 use crate::over_http::Reader;
 use crate::text::latin1;
@@ -17,19 +17,19 @@ pub(super) enum Next {
     Http2,
     WebSocket,
     /// An unsupported protocol, and a note about it.
-    Other(String),
+    Other(Note),
 }
 
 impl Next {
     /// Returns the protocol from the final response to the request that asked for the change.
     pub(super) fn of(status: u16, fields: &Fields) -> Self {
         let Some(to) = fields.first("upgrade").filter(|_| status == 101) else {
-            return Next::Other("tunnel".to_owned());
+            return Next::Other(Note::Tunnel);
         };
         match to {
             to if to.eq_ignore_ascii_case(b"h2c") => Next::Http2,
             to if to.eq_ignore_ascii_case(b"websocket") => Next::WebSocket,
-            to => Next::Other(format!("upgraded to {}", latin1(to))),
+            to => Next::Other(Note::UpgradedTo(latin1(to).into())),
         }
     }
 }
@@ -38,7 +38,7 @@ impl Next {
 #[derive(Debug)]
 pub(super) enum Became {
     /// An unsupported protocol. The stream begins with its first byte.
-    Tunnel { note: Option<String>, stream: Option<(Ticket, Box<Stream>)> },
+    Tunnel { note: Option<Note>, stream: Option<(Ticket, Box<Stream>)> },
     /// HTTP/2, after an upgrade (RFC 7540 section 3.2).
     H2c(Box<http2::Connection>),
     /// A WebSocket. The exchange that opened it ends with the WebSocket.
@@ -69,7 +69,7 @@ fn message(open: &mut Open, from: Sender) -> Option<&mut Message> {
 }
 
 impl Became {
-    pub(super) fn tunnel(note: Option<String>) -> Self {
+    pub(super) fn tunnel(note: Option<Note>) -> Self {
         Became::Tunnel { note, stream: None }
     }
 
@@ -98,7 +98,7 @@ impl Became {
     }
 
     /// Adds a note about the next bytes. Returns the note if there is no place for it.
-    pub(super) fn note(&mut self, note: String) -> Option<String> {
+    pub(super) fn note(&mut self, note: Note) -> Option<Note> {
         match self {
             Became::H2c(h2c) => h2c.note(note),
             Became::WebSocket(open) => open.exchange.note(note),
@@ -186,9 +186,9 @@ impl Became {
                 open.request_done = closed;
                 open.response_done = closed;
                 if !closed {
-                    open.exchange.note("the WebSocket was open when the recording ended");
+                    open.exchange.note(Note::WebSocketOpen);
                 } else if ends.contains(&End::Reset) {
-                    open.exchange.note("the connection was reset");
+                    open.exchange.note(Note::WebSocketReset);
                 }
                 emit(*open, timeline);
             }

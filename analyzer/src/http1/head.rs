@@ -13,6 +13,7 @@ use sslrec_wire::http1::message::MAX_FIELDS;
 use sslrec_wire::http1::start::{self, StartLine, is_token};
 use sslrec_wire::http1::{Declared, Framing, Kind, find_end_of_head, message};
 
+use crate::exchange::note::Defect;
 use crate::exchange::{Fields, Request, Response};
 
 /// Number of fields that fit without an allocation.
@@ -33,17 +34,17 @@ pub(crate) struct Head {
     pub(crate) minor: u8,
     pub(crate) fields: Fields,
     /// Defects of the head.
-    pub(crate) anomalies: Vec<&'static str>,
+    pub(crate) defects: Vec<Defect>,
 }
 
 impl Head {
     /// Returns the framing of the contents. `method` is that of the request, if this is a response
-    /// and the request is known. Contradictions are added to the anomalies.
+    /// and the request is known. Contradictions are added to the defects.
     pub(crate) fn framing(&mut self, method: Option<&str>) -> Framing {
         let mut declared = Declared::default();
         self.fields.iter().for_each(|(name, value)| declared.field(name, value));
-        let Self { line, minor, anomalies, .. } = self;
-        let note = |what| anomalies.push(what);
+        let Self { line, minor, defects, .. } = self;
+        let note = |what| defects.push(Defect::Framing(what));
         match line {
             Line::Request { method, .. } => declared.of_request(method.as_bytes(), *minor, note),
             Line::Response { status, .. } => {
@@ -68,11 +69,11 @@ pub(crate) fn parse(kind: Kind, bytes: &[u8], whole: bool) -> Option<Head> {
 }
 
 /// Parses a trailer section, empty line included.
-pub(crate) fn parse_trailers(bytes: &[u8]) -> (Fields, Vec<&'static str>) {
+pub(crate) fn parse_trailers(bytes: &[u8]) -> (Fields, Vec<Defect>) {
     let mut fields = Fields::default();
-    let mut anomalies = Vec::new();
-    read_fields(bytes, &mut fields, &mut anomalies);
-    (fields, anomalies)
+    let mut defects = Vec::new();
+    read_fields(bytes, &mut fields, &mut defects);
+    (fields, defects)
 }
 
 /// Parses the head at the beginning of `bytes`. Returns it with its length if it is complete and
@@ -131,7 +132,7 @@ fn strict_with<'b>(
     for header in headers.iter() {
         fields.push(header.name.as_bytes(), header.value);
     }
-    Ok(minor.map(|minor| (Head { line, minor, fields, anomalies: Vec::new() }, len)))
+    Ok(minor.map(|minor| (Head { line, minor, fields, defects: Vec::new() }, len)))
 }
 
 /// Parses a head with any defects, as far as possible.
@@ -139,11 +140,11 @@ pub(crate) fn parse_lenient(kind: Kind, bytes: &[u8]) -> Option<Head> {
     let start = bytes.iter().position(|b| !b"\r\n".contains(b))?;
     let bytes = &bytes[start..];
     let end = memchr(b'\n', bytes)?;
-    let mut anomalies = Vec::new();
+    let mut defects = Vec::new();
     let (line, minor) = match start::parse(kind, &bytes[..end])? {
         StartLine::Request { method, target, minor } => {
             if target.iter().any(|b| b.is_ascii_whitespace() || b.is_ascii_control()) {
-                anomalies.push("whitespace or control character in the request target");
+                defects.push(Defect::RequestTarget);
             }
             // A token is ASCII.
             let method = Request::method_of(method);
@@ -154,45 +155,41 @@ pub(crate) fn parse_lenient(kind: Kind, bytes: &[u8]) -> Option<Head> {
         }
     };
     let mut fields = Fields::default();
-    read_fields(&bytes[end + 1..], &mut fields, &mut anomalies);
-    Some(Head { line, minor, fields, anomalies })
+    read_fields(&bytes[end + 1..], &mut fields, &mut defects);
+    Some(Head { line, minor, fields, defects })
 }
 
 /// Parses field lines up to the empty line or the last complete line.
-fn read_fields(bytes: &[u8], fields: &mut Fields, anomalies: &mut Vec<&'static str>) {
-    let mut note = |what: &'static str| {
-        if !anomalies.contains(&what) {
-            anomalies.push(what);
+fn read_fields(bytes: &[u8], fields: &mut Fields, defects: &mut Vec<Defect>) {
+    let mut note = |defect| {
+        if !defects.contains(&defect) {
+            defects.push(defect);
         }
     };
     for line in message::lines(bytes) {
         if fields.len() >= MAX_FIELDS {
-            note("more than 10000 header fields; the rest was left out");
+            note(Defect::TooManyFields);
             return;
         }
         match line {
             message::Line::Folded(value) => {
                 // RFC 9112 section 5.2; before the first field it is a smuggling attempt (2.2).
                 let known = fields.fold(value);
-                note(if known {
-                    "folded header field"
-                } else {
-                    "whitespace before the first header field"
-                });
+                note(if known { Defect::Folded } else { Defect::LeadingWhitespace });
             }
             message::Line::Other(line) => {
-                note("header line without a colon");
+                note(Defect::NoColon);
                 fields.push(line, b"");
             }
             message::Line::Field { name: full, value } => {
                 let name = full.trim_ascii_end();
                 if name.len() != full.len() {
-                    note("whitespace between header name and colon");
+                    note(Defect::WhitespaceBeforeColon);
                 } else if name.is_empty() || !name.iter().copied().all(is_token) {
-                    note("invalid character in a header name");
+                    note(Defect::NameCharacter);
                 }
                 if value.iter().any(|b| matches!(b, 0 | b'\r')) {
-                    note("control character in a header value");
+                    note(Defect::ValueCharacter);
                 }
                 fields.push(name, value);
             }
@@ -217,7 +214,7 @@ mod tests {
     fn folded_fields_are_joined_in_requests_too() {
         let head = request(b"GET / HTTP/1.1\r\nA: b\r\n  c\r\n\td\r\nE: f\r\n\r\n");
         assert_eq!(fields(&head), [(&b"A"[..], &b"b c d"[..]), (b"E", b"f")]);
-        assert_eq!(head.anomalies, ["folded header field"]);
+        assert_eq!(head.defects, ["folded header field"]);
     }
 
     #[test]
@@ -229,7 +226,7 @@ mod tests {
             fields(&head),
             [(&b"Host"[..], &b"x"[..]), (b"nocolon", b""), (b"B\xe9", b"\xff")]
         );
-        assert_eq!(head.anomalies.len(), 4, "{:?}", head.anomalies);
+        assert_eq!(head.defects.len(), 4, "{:?}", head.defects);
     }
 
     #[test]
@@ -265,7 +262,7 @@ mod tests {
         bytes.extend_from_slice(b"\r\n");
         let head = request(&bytes);
         assert_eq!(head.fields.len(), MAX_FIELDS);
-        assert_eq!(head.anomalies, ["more than 10000 header fields; the rest was left out"]);
+        assert_eq!(head.defects, ["more than 10000 header fields; the rest was left out"]);
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! An exchange whose messages are still being read, and the effect of parser events on it.
 
-use std::borrow::Cow;
-
 use sslrec_formats::record::{Direction, GapCause};
 
 use super::parser::Event;
 use crate::budget::{Charge, Keep};
-use crate::exchange::{Body, Exchange, Fields, Item, Losses, Message, Note, Sender};
+use crate::exchange::note::{Defect, Truncation};
+use crate::exchange::{Body, Exchange, Fields, Item, Losses, Message, Note, Part, Sender};
 use crate::over_http::Reader;
 use crate::timeline::{Ticket, Timeline};
 
@@ -53,7 +52,7 @@ pub(super) struct Side {
     /// Bytes that are missing, or were skipped, before the next message.
     pub(super) losses: Losses,
     pub(super) skipped: u64,
-    pub(super) notes: Vec<Cow<'static, str>>,
+    pub(super) notes: Vec<Note>,
     /// Messages may be missing since the last paired message.
     pub(super) desynced: bool,
 }
@@ -77,14 +76,14 @@ impl Open {
 
     /// Counts the fields of a message of it, and the target of a request. Leaves out what there is
     /// no memory for.
-    pub(super) fn hold(&mut self, side: &'static str, fields: &mut Fields, target: &mut Vec<u8>) {
+    pub(super) fn hold(&mut self, part: Part, fields: &mut Fields, target: &mut Vec<u8>) {
         if self.held.grow(fields.memory_bytes() + target.len()) {
             return;
         }
         *fields = Fields::default();
         target.truncate(MAX_LEFT);
         target.shrink_to_fit();
-        self.exchange.note(Note::FieldsLeftOut(side));
+        self.exchange.note(Note::FieldsLeftOut(part));
     }
 
     fn lose_total(&mut self, len: u64) {
@@ -103,7 +102,7 @@ impl Side {
             }
             Event::Skipped(len) => self.skipped += len,
             Event::Abandoned(why) => {
-                self.note(why);
+                self.note(Note::TruncatedBefore(why));
                 self.desynced = true;
             }
             _ => {}
@@ -111,8 +110,7 @@ impl Side {
     }
 
     /// Adds a note about the next message, unless it is already present.
-    pub(super) fn note(&mut self, note: impl Into<Cow<'static, str>>) {
-        let note = note.into();
+    pub(super) fn note(&mut self, note: Note) {
         if !self.notes.contains(&note) {
             self.notes.push(note);
         }
@@ -125,10 +123,10 @@ impl Side {
         if !losses.is_empty() {
             open.lose_total(losses.total());
             let client = Some(open.exchange.request_direction);
-            losses.notes("missing before it", client).for_each(|note| open.exchange.note(note));
+            losses.notes(Note::MissingBefore, client).for_each(|note| open.exchange.note(note));
         }
         if skipped > 0 {
-            open.exchange.note(format!("{skipped} bytes before it skipped: no message of HTTP/1"));
+            open.exchange.note(Note::SkippedBefore(skipped));
         }
         self.notes.drain(..).for_each(|note| open.exchange.note(note));
     }
@@ -138,9 +136,9 @@ impl Side {
 pub(super) enum Applied {
     Message,
     Lost(u64),
-    Note(&'static str),
+    Defect(Defect),
     End,
-    Abandoned(&'static str),
+    Abandoned(Truncation),
 }
 
 /// Applies an event to its message.
@@ -149,7 +147,7 @@ pub(super) fn apply(event: Event<'_>, message: Option<&mut Message>, chunk: Chun
     let message = message.unwrap_or(&mut ignored);
     match event {
         Event::Lost(len) | Event::Missing(len) => return Applied::Lost(len),
-        Event::Note(note) => return Applied::Note(note),
+        Event::Defect(defect) => return Applied::Defect(defect),
         Event::End => return Applied::End,
         Event::Abandoned(why) => return Applied::Abandoned(why),
         Event::Body(bytes) => message.body.push(bytes),
@@ -171,7 +169,7 @@ pub(super) fn emit(open: Open, timeline: &mut Timeline) {
     exchange.keep_half(ticket.first_ns());
     exchange.note_cuts();
     let client = Some(exchange.request_direction);
-    losses.notes("missing", client).for_each(|note| exchange.note(note));
+    losses.notes(Note::Missing, client).for_each(|note| exchange.note(note));
     exchange.complete = whole
         && request_done
         && response_done

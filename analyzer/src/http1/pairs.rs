@@ -11,6 +11,7 @@ use super::open::{Applied, Chunk, OPEN_COST, Open, Side, apply, emit, message, p
 use super::parser::{Event, Parser};
 use super::{End, Framing, Kind, opposite};
 use crate::budget::{Keep, Share};
+use crate::exchange::note::{Ended, Note, Part};
 use crate::exchange::{
     Exchange, Fields, Interim, Item, Losses, Request, Response, Sender, SharedConnection, Stream,
 };
@@ -20,9 +21,6 @@ use crate::timeline::{Ticket, Timeline};
 
 /// Maximum number of interim responses kept of an exchange.
 const MAX_INTERIM: usize = 1000;
-
-/// Note for a pair that was made after messages of a pipeline may have been lost.
-const PAIRED_BY_ORDER: &str = "paired by order after a gap in a pipeline";
 
 /// An HTTP/1 connection.
 #[derive(Debug)]
@@ -131,7 +129,7 @@ impl Connection {
     }
 
     /// Adds a note about the next bytes.
-    pub(crate) fn note(&mut self, note: String) {
+    pub(crate) fn note(&mut self, note: Note) {
         let note = match &mut self.became {
             Some(became) => became.note(note),
             None => Some(note),
@@ -158,14 +156,10 @@ impl Connection {
         self.read_requests(chunk, &[], timeline);
         self.responses.finish(answered);
         self.read_responses(chunk, &[], timeline);
-        let missing = match closed {
-            true => "no response before the connection ended",
-            false => "no response before the recording ended",
-        };
         for mut open in std::mem::take(&mut self.queue) {
             if open.exchange.response.is_none() {
                 self.answering.hand_over(&mut open);
-                open.exchange.note(missing);
+                open.exchange.note(Note::NoResponse(Ended::of(closed)));
             }
             emit(open, timeline);
         }
@@ -192,7 +186,7 @@ impl Connection {
         client.bytes = sides[0].skipped;
         server.bytes = sides[1].skipped;
         if sides.iter().any(|side| side.skipped > 0) {
-            stream.note("bytes after the last message that are no message of HTTP/1");
+            stream.note(Note::NoMessage);
         }
         for side in sides {
             for (direction, cause, len) in side.losses.iter() {
@@ -245,7 +239,7 @@ impl Connection {
         match apply(event, message, chunk) {
             Applied::Message => {}
             Applied::Lost(len) => open.lose(self.request_direction, self.gap_cause, len),
-            Applied::Note(note) => open.exchange.note(note),
+            Applied::Defect(defect) => open.exchange.note(Note::Defect(Part::Request, defect)),
             Applied::End => {
                 open.request_done = true;
                 side.has_head = false;
@@ -253,7 +247,7 @@ impl Connection {
             Applied::Abandoned(why) => {
                 open.request_done = true;
                 open.whole = false;
-                open.exchange.note(format!("request: {why}"));
+                open.exchange.note(Note::Truncated(Part::Request, why));
                 side.has_head = false;
                 side.desynced = true;
             }
@@ -271,13 +265,13 @@ impl Connection {
         };
         let mut open = self.new_exchange(ticket);
         open.exchange.proto = proto(head.minor);
-        head.anomalies.into_iter().for_each(|what| open.exchange.note(format!("request: {what}")));
+        open.exchange.note_defects(Part::Request, &head.defects);
         if self.asking.desynced && !self.queue.is_empty() {
-            open.exchange.note(PAIRED_BY_ORDER);
+            open.exchange.note(Note::PairedByOrder);
         }
         self.asking.desynced = false;
         self.asking.hand_over(&mut open);
-        open.hold("request", &mut head.fields, &mut target);
+        open.hold(Part::Request, &mut head.fields, &mut target);
         let message = message(head.fields, self.asking.began_ns, chunk, &self.keep);
         open.exchange.request = Some(Request {
             method: Some(method),
@@ -303,7 +297,7 @@ impl Connection {
         if self.queue.iter().all(|open| open.request_done && open.exchange.response.is_none())
             && let Some(mut open) = self.queue.pop_front()
         {
-            open.exchange.note("response lost in a gap");
+            open.exchange.note(Note::LostInGap(Part::Response));
             self.answering.hand_over(&mut open);
             self.answering.desynced = false;
             emit(open, timeline);
@@ -319,7 +313,7 @@ impl Connection {
         let is_answered =
             self.awaiting().is_none() || (self.answering.has_head && self.orphan.is_none());
         if let Some(mut open) = self.queue.remove(usize::from(is_answered)) {
-            open.exchange.note("no response, and 1000 further requests were sent meanwhile");
+            open.exchange.note(Note::NotAnswered(MAX_PIPELINE));
             // The missing response may still come, and would then be paired with the next request.
             self.doubtful = true;
             emit(open, timeline);
@@ -370,12 +364,14 @@ impl Connection {
             Applied::Lost(len) => {
                 return open.lose(opposite(self.request_direction), self.gap_cause, len);
             }
-            Applied::Note(note) => return open.exchange.note(note),
+            Applied::Defect(defect) => {
+                return open.exchange.note(Note::Defect(Part::Response, defect));
+            }
             Applied::End => open.response_done = !self.interim,
             Applied::Abandoned(why) => {
                 open.response_done = !self.interim;
                 open.whole = false;
-                open.exchange.note(format!("response: {why}"));
+                open.exchange.note(Note::Truncated(Part::Response, why));
                 self.answering.desynced = true;
             }
         }
@@ -396,27 +392,27 @@ impl Connection {
         let is_connect = method == Some("CONNECT");
         let framing = head.framing(method);
         let Line::Response { status, reason } = head.line else { return };
-        head.anomalies.into_iter().for_each(|what| open.exchange.note(format!("response: {what}")));
+        open.exchange.note_defects(Part::Response, &head.defects);
         self.answering.has_head = true;
         self.answering.desynced = false;
         self.interim = (100..200).contains(&status) && status != 101;
-        open.hold("response", &mut head.fields, &mut Vec::new());
+        open.hold(Part::Response, &mut head.fields, &mut Vec::new());
         if self.interim {
             if open.exchange.interim.len() < MAX_INTERIM {
                 open.exchange.interim.push(Interim { status, headers: head.fields });
             } else {
-                open.exchange.note("more than 1000 interim responses; the rest was left out");
+                open.exchange.note(Note::InterimLeftOut(MAX_INTERIM));
             }
         } else {
             self.answering.hand_over(open);
             if self.doubtful && open.exchange.request.is_some() {
-                open.exchange.note(PAIRED_BY_ORDER);
+                open.exchange.note(Note::PairedByOrder);
             }
             if open.exchange.request.is_none() {
                 open.exchange.proto = proto(head.minor);
                 self.asking.hand_over(open);
                 if std::mem::take(&mut self.asking.desynced) {
-                    open.exchange.note("request lost in a gap");
+                    open.exchange.note(Note::LostInGap(Part::Request));
                 }
             }
             let next = (framing == Framing::Tunnel && !cut).then(|| Next::of(status, &head.fields));
@@ -495,7 +491,7 @@ impl Connection {
     fn upgrade(&mut self, fields: Fields, chunk: Chunk, timeline: &mut Timeline) {
         let asked = self.orphan.take().or_else(|| self.queue.pop_front()).map(|mut open| {
             open.exchange.interim.push(Interim { status: 101, headers: fields });
-            open.exchange.note("sent as HTTP/1.1 and upgraded to h2c");
+            open.exchange.note(Note::UpgradedToH2c);
             // The HTTP/2 connection counts this exchange.
             self.exchanges -= 1;
             (open.exchange, open.ticket, open.whole)

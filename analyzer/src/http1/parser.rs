@@ -19,6 +19,7 @@ use sslrec_wire::http1::{Framer, Framing, Kind, Piece, find_end_of_head, start};
 use super::End;
 use super::head::{self, Head};
 use crate::exchange::Fields;
+use crate::exchange::note::{Defect, Truncation};
 
 /// Maximum number of bytes held while a CONNECT waits for its response.
 const MAX_HELD: usize = 1 << 20;
@@ -37,12 +38,12 @@ pub(crate) enum Event<'i> {
     Lost(u64),
     /// The trailer fields.
     Trailers(Fields),
-    /// An anomaly of the message.
-    Note(&'static str),
+    /// A defect of the message.
+    Defect(Defect),
     /// The message is complete.
     End,
     /// The message ends here, incomplete, for this reason.
-    Abandoned(&'static str),
+    Abandoned(Truncation),
     /// So many bytes are missing between messages.
     Missing(u64),
     /// So many bytes between messages were skipped, because they are not a message.
@@ -150,14 +151,11 @@ impl Parser {
             }
             Missing::InHead => {
                 self.cut_head();
-                self.queue.extend([Event::Lost(len), Event::Abandoned("head cut by a gap")]);
+                self.queue.extend([Event::Lost(len), Event::Abandoned(Truncation::GapInHead)]);
                 self.search_anew();
             }
             Missing::InChunks => {
-                self.queue.extend([
-                    Event::Lost(len),
-                    Event::Abandoned("chunked body cut by a gap; its end was not found"),
-                ]);
+                self.queue.extend([Event::Lost(len), Event::Abandoned(Truncation::GapInChunks)]);
                 self.search_anew();
             }
         }
@@ -170,22 +168,17 @@ impl Parser {
             State::Held | State::Lost => self.skip_buffer(),
             State::UntilClose => self.queue.push_back(match end {
                 End::Closed => Event::End,
-                // RFC 9112 section 8: only a regular close ends such a body.
-                End::Reset => Event::Abandoned(
-                    "body lasts until the connection closes, and it was reset instead",
-                ),
-                End::Open => Event::Abandoned(
-                    "body lasts until the connection closes, which was not recorded",
-                ),
+                End::Reset => Event::Abandoned(Truncation::BodyReset),
+                End::Open => Event::Abandoned(Truncation::BodyOpen),
             }),
             State::Head { .. } => {
                 let known = self.cut_head();
-                self.queue.push_back(Event::Abandoned("head is not complete"));
+                self.queue.push_back(Event::Abandoned(Truncation::Head));
                 if !known {
                     self.queue.push_back(Event::Skipped(self.buffer.len() as u64));
                 }
             }
-            _ => self.queue.push_back(Event::Abandoned("body is not complete")),
+            _ => self.queue.push_back(Event::Abandoned(Truncation::Body)),
         }
         self.buffer.clear();
         self.framer.restart();
@@ -261,8 +254,8 @@ impl Parser {
                 None => self.abandon(Why::NotAHead, 1),
             },
             Piece::Trailers(len) => {
-                let (fields, anomalies) = head::parse_trailers(&bytes[..len]);
-                self.queue.extend(anomalies.into_iter().map(Event::Note));
+                let (fields, defects) = head::parse_trailers(&bytes[..len]);
+                self.queue.extend(defects.into_iter().map(Event::Defect));
                 if !fields.is_empty() {
                     self.queue.push_back(Event::Trailers(fields));
                 }
@@ -286,7 +279,7 @@ impl Parser {
 
     /// Abandons the message and searches for the next, in the buffer too.
     fn abandon(&mut self, why: Why, from: usize) {
-        self.queue.push_back(Event::Abandoned(why.as_str()));
+        self.queue.push_back(Event::Abandoned(Truncation::Framing(why.as_str())));
         self.framer.search();
         (self.from, self.skipped) = (from, 0);
     }

@@ -7,7 +7,7 @@ use super::exchanges::{Exchanges, Source};
 use super::half::Half;
 use super::open::Open;
 use crate::budget::Keep;
-use crate::exchange::{Exchange, SharedConnection};
+use crate::exchange::{Exchange, Note, SharedConnection};
 use crate::http1::Chunk;
 use crate::timeline::{Ticket, Timeline};
 
@@ -100,7 +100,7 @@ impl Connection {
     }
 
     /// Adds a note about the next bytes.
-    pub(crate) fn note(&mut self, note: String) {
+    pub(crate) fn note(&mut self, note: Note) {
         self.exchanges.note(note);
     }
 

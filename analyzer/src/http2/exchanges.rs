@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 
 use sslrec_formats::record::{Direction, GapCause};
 
-use super::frame::error_name;
 use super::half::{Block, Event};
 use super::head::Head;
 use super::message;
 use super::open::{Finished, OPEN_COST, Open};
 use crate::budget::{Charge, Keep, Share};
-use crate::exchange::{Exchange, Item, Losses, Note, Sender, SharedConnection, Stream};
+use crate::exchange::note::{End, Ended, ErrorCode, Note, Part};
+use crate::exchange::{Exchange, Item, Losses, Sender, SharedConnection, Stream};
 use crate::http1::{Chunk, opposite};
 use crate::over_http::Reader;
 use crate::timeline::Timeline;
@@ -58,7 +58,7 @@ pub(super) struct Exchanges {
     /// The stream of the last event.
     current: u32,
     /// Notes that wait for the next exchange.
-    notes: Vec<String>,
+    notes: Vec<Note>,
     /// Missing bytes whose exchange is unknown.
     losses: Losses,
     count: u64,
@@ -115,7 +115,7 @@ impl Exchanges {
     }
 
     /// Adds a note about the next exchange.
-    pub(super) fn note(&mut self, note: String) {
+    pub(super) fn note(&mut self, note: Note) {
         match self.open.get_mut(&self.current) {
             Some(open) => open.exchange.note(note),
             None if self.notes.contains(&note) => {}
@@ -141,26 +141,26 @@ impl Exchanges {
             Event::Preface => {
                 self.request_direction.get_or_insert(source.direction);
             }
-            Event::Anomaly(what) => self.note(what.to_owned()),
+            Event::Defect(defect) => self.note(Note::Frame(defect)),
         }
     }
 
     /// Ends the connection, if `closed`, or else its recording.
     pub(super) fn finish(&mut self, closed: bool, ts_ns: u64, timeline: &mut Timeline) {
-        let what = if closed { "connection" } else { "recording" };
+        let ended = Ended::of(closed);
         for (_, mut open) in std::mem::take(&mut self.open) {
             let (asked, answered) = (open.request, open.response);
             let exchange = &mut open.exchange;
             if exchange.request.is_some() && !asked.done {
-                exchange.note(format!("the {what} ended before the end of the request"));
+                exchange.note(Note::EndedBeforeEnd(ended, Part::Request));
             }
             if exchange.request.is_none() {
-                exchange.note("the request was not recorded");
+                exchange.note(Note::RequestNotRecorded);
             }
             if exchange.response.is_none() {
-                exchange.note(format!("no response before the {what} ended"));
+                exchange.note(Note::NoResponse(ended));
             } else if !answered.done {
-                exchange.note(format!("the {what} ended before the end of the response"));
+                exchange.note(Note::EndedBeforeEnd(ended, Part::Response));
             }
             self.emit(open, timeline);
         }
@@ -177,7 +177,7 @@ impl Exchanges {
         let mut stream = Stream::new(&self.shared, ts_ns, false);
         self.notes.drain(..).for_each(|note| stream.note(note));
         if !self.losses.is_empty() {
-            stream.note("HTTP/2 frames are missing; the exchange they belong to is unknown");
+            stream.note(Note::FramesMissing);
         }
         for (direction, cause, len) in self.losses.iter() {
             stream.lose(direction, cause, len);
@@ -200,10 +200,7 @@ impl Exchanges {
         for direction in [Direction::Sent, Direction::Received] {
             let skipped = std::mem::take(&mut self.side(direction).skipped);
             if skipped > 0 {
-                let end = end_name(direction, client);
-                self.notes.push(format!(
-                    "{skipped} bytes from the {end} before it skipped: no frame of HTTP/2"
-                ));
+                self.notes.push(Note::SkippedFrames(skipped, End::of(direction, client)));
             }
         }
     }
@@ -254,7 +251,7 @@ impl Exchanges {
         }
         if let Some((stream, mut open)) = self.open.pop_first() {
             match full {
-                true => open.exchange.note("listed early: more than 4096 streams were open"),
+                true => open.exchange.note(Note::TooManyStreams(MAX_OPEN)),
                 false => open.exchange.note(Note::NotWaitedFor),
             }
             open.whole = false;
@@ -288,10 +285,10 @@ impl Exchanges {
         if !open.progress(is_request).head {
             open.progress(is_request).head = true;
             open.whole = false;
-            let side = if is_request { "request" } else { "response" };
+            let part = Part::of(is_request);
             open.exchange.note(match intact {
-                true => format!("{side}: DATA before HEADERS"),
-                false => format!("{side}: its head was not recorded"),
+                true => Note::DataBeforeHead(part),
+                false => Note::HeadNotRecorded(part),
             });
         }
         let message = open.message(is_request, first_ns, &keep);
@@ -308,7 +305,7 @@ impl Exchanges {
 
     fn head(&mut self, block: Block, source: Source, timeline: &mut Timeline) {
         let Some(client) = self.client(source.direction, &block.head) else {
-            return self.note("header fields arrived before the client was known".into());
+            return self.note(Note::ClientUnknown);
         };
         let other = opposite(source.direction);
         let (limit, known) = {
@@ -334,16 +331,16 @@ impl Exchanges {
             return self.held.shrink(fields_bytes);
         };
         open.fields_bytes += fields_bytes;
-        let side = if is_request { "request" } else { "response" };
+        let part = Part::of(is_request);
         if left_out {
-            open.exchange.note(Note::FieldsLeftOut(side));
+            open.exchange.note(Note::FieldsLeftOut(part));
         }
-        message::tell(&head, side, open);
+        message::note_defects(&head, part, open);
         if too_large {
-            open.exchange.note(format!("{side}: its sender's table is larger than was allowed"));
+            open.exchange.note(Note::TableTooLarge(part));
         }
         if promised.is_some() {
-            open.exchange.note(format!("pushed by the server with stream {on}"));
+            open.exchange.note(Note::Pushed(on));
             open.request.done = true;
         }
         let last_ns = source.chunk.last_ns;
@@ -385,19 +382,18 @@ impl Exchanges {
 
     fn reset(&mut self, stream: u32, code: u32, source: Source, timeline: &mut Timeline) {
         let Some(mut open) = self.open.remove(&stream) else { return };
-        let end = end_name(source.direction, self.request_direction);
-        open.exchange.note(format!("reset by the {end}: {}", ErrorName(code)));
+        let end = End::of(source.direction, self.request_direction);
+        open.exchange.note(Note::ResetBy(end, ErrorCode(code)));
         open.whole &= open.request.done && open.response.done;
         self.finished.insert(stream);
         self.emit(open, timeline);
     }
 
     fn go_away(&mut self, last: u32, code: u32, source: Source, timeline: &mut Timeline) {
-        let end = end_name(source.direction, self.request_direction);
+        let end = End::of(source.direction, self.request_direction);
         // The identifier of a stream begun by the other side has the other parity: clients' are
         // odd.
         let parity = u32::from(Some(source.direction) != self.request_direction);
-        let name = ErrorName(code);
         let refused: Vec<u32> = self
             .open
             .range(last.saturating_add(1)..)
@@ -406,7 +402,7 @@ impl Exchanges {
             .collect();
         for stream in refused {
             if let Some(mut open) = self.open.remove(&stream) {
-                open.exchange.note(format!("not processed: GOAWAY of the {end}: {name}"));
+                open.exchange.note(Note::NotProcessed(end, ErrorCode(code)));
                 open.whole = false;
                 self.finished.insert(stream);
                 self.emit(open, timeline);
@@ -414,7 +410,7 @@ impl Exchanges {
         }
         if code != 0 {
             for open in self.open.values_mut() {
-                open.exchange.note(format!("GOAWAY of the {end}: {name}"));
+                open.exchange.note(Note::GoAway(end, ErrorCode(code)));
             }
         }
     }
@@ -471,7 +467,7 @@ impl Exchanges {
             self.open.insert(stream, open);
             return;
         }
-        open.exchange.note("the request was not recorded");
+        open.exchange.note(Note::RequestNotRecorded);
         self.finished.insert(stream);
         self.emit(open, timeline);
     }
@@ -483,26 +479,4 @@ const PROTO: &str = "h2";
 /// Returns the sender of a request, or of a response.
 fn sender(is_request: bool) -> Sender {
     if is_request { Sender::Client } else { Sender::Server }
-}
-
-/// Returns the name of the end that sends in this direction.
-fn end_name(direction: Direction, client: Option<Direction>) -> &'static str {
-    match client {
-        Some(client) if client == direction => "client",
-        Some(_) => "server",
-        None if direction == Direction::Sent => "local end",
-        None => "remote end",
-    }
-}
-
-/// An error code, displayed by its name if it has a name.
-struct ErrorName(u32);
-
-impl std::fmt::Display for ErrorName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match error_name(self.0) {
-            Some(name) => f.write_str(name),
-            None => write!(f, "error {:#x}", self.0),
-        }
-    }
 }

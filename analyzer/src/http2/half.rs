@@ -9,6 +9,7 @@ use super::head::Head;
 use super::hpack::Decoder;
 use super::search::Search;
 use super::splitter::{MAX_PAYLOAD, Piece, Splitter};
+use crate::exchange::note::{FrameDefect, Truncation};
 
 /// Maximum number of bytes held of an unfinished field block. Servers stop at 8 KiB to 256 KiB.
 const MAX_BLOCK: usize = MAX_PAYLOAD;
@@ -36,8 +37,8 @@ pub(super) enum Event<'b> {
     Missing { len: u64, out_of_step: bool },
     /// So many bytes were skipped, because they contain no frames.
     Skipped(u64),
-    /// An anomaly that an endpoint would reject.
-    Anomaly(&'static str),
+    /// A defect that an endpoint would reject.
+    Defect(FrameDefect),
 }
 
 /// A field block, with the properties of its first frame.
@@ -61,7 +62,7 @@ struct Begun {
     end: bool,
     first_ns: u64,
     /// Why the block cannot be read.
-    lost: Option<&'static str>,
+    lost: Option<Truncation>,
 }
 
 /// Parses a direction of an HTTP/2 connection into events.
@@ -135,7 +136,7 @@ impl Half {
         self.give_up(out);
         let blocks = &mut self.blocks;
         self.splitter.finish(&mut |piece| blocks.piece(piece, out));
-        self.blocks.abandon("the field block is not complete", out);
+        self.blocks.abandon(Truncation::FieldBlock, out);
     }
 
     fn give_up(&mut self, out: &mut impl FnMut(Event<'_>)) {
@@ -184,7 +185,7 @@ impl Blocks {
             }
             Piece::Lost { len, .. } => out(Event::Missing { len, out_of_step: false }),
             Piece::OutOfStep { len, partial } => {
-                self.abandon("bytes of the field block are missing", out);
+                self.abandon(Truncation::GapInFieldBlock, out);
                 self.hpack.forget();
                 if partial > 0 {
                     out(Event::Skipped(partial));
@@ -193,7 +194,7 @@ impl Blocks {
                     out(Event::Missing { len, out_of_step: true });
                 }
             }
-            Piece::Anomaly(what) => out(Event::Anomaly(what)),
+            Piece::Defect(defect) => out(Event::Defect(defect)),
         }
     }
 
@@ -261,9 +262,9 @@ impl Blocks {
                 self.fragments.extend_from_slice(fragment);
             }
             None => {
-                self.begun = Some(Begun { lost: Some("invalid padding"), ..begun });
+                self.begun = Some(Begun { lost: Some(Truncation::Padding), ..begun });
                 if frame.has(flag::END_HEADERS) {
-                    self.abandon("invalid padding", out);
+                    self.abandon(Truncation::Padding, out);
                 }
             }
         }
@@ -273,14 +274,14 @@ impl Blocks {
         let Some(begun) = &mut self.begun else {
             // The beginning of this block was not seen.
             self.hpack.forget();
-            return out(Event::Anomaly("CONTINUATION of a field block that was not seen"));
+            return out(Event::Defect(FrameDefect::UnseenBlock));
         };
         if begun.stream != frame.stream {
-            out(Event::Anomaly("CONTINUATION on another stream than its HEADERS"));
-            return self.abandon("the field block is not complete", out);
+            out(Event::Defect(FrameDefect::OtherStream));
+            return self.abandon(Truncation::FieldBlock, out);
         }
         if begun.lost.is_none() && self.fragments.len() + fragment.len() > MAX_BLOCK {
-            begun.lost = Some("the field block is longer than 1 MiB");
+            begun.lost = Some(Truncation::LongFieldBlock);
             self.fragments = Vec::new();
         }
         if begun.lost.is_none() {
@@ -303,18 +304,18 @@ impl Blocks {
     fn decode(&mut self, begun: Begun, block: &[u8], out: &mut impl FnMut(Event<'_>)) {
         let outcome = self.hpack.decode(block, &mut self.head);
         let mut head = self.head.take();
-        head.cut = outcome.err().map(|error| error.as_str());
+        head.cut = outcome.err().map(|error| Truncation::Compression(error.as_str()));
         let Begun { stream, promised, end, first_ns, .. } = begun;
         out(Event::Head(Block { stream, promised, end, first_ns, head }));
     }
 
     fn interrupted(&mut self, out: &mut impl FnMut(Event<'_>)) {
-        self.abandon("the field block is not complete", out);
-        out(Event::Anomaly("frame between the parts of a field block"));
+        self.abandon(Truncation::FieldBlock, out);
+        out(Event::Defect(FrameDefect::Interruption));
     }
 
     /// Abandons the current block, if there is one, unread.
-    fn abandon(&mut self, why: &'static str, out: &mut impl FnMut(Event<'_>)) {
+    fn abandon(&mut self, why: Truncation, out: &mut impl FnMut(Event<'_>)) {
         let Some(Begun { stream, promised, end, first_ns, lost }) = self.begun.take() else {
             return;
         };
@@ -329,12 +330,12 @@ impl Blocks {
         &mut self,
         frame: &Frame,
         first_ns: u64,
-        why: &'static str,
+        why: Truncation,
         out: &mut impl FnMut(Event<'_>),
     ) {
         match frame.kind {
             Kind::Headers => {
-                self.abandon("the field block is not complete", out);
+                self.abandon(Truncation::FieldBlock, out);
                 let end = frame.has(flag::END_STREAM);
                 let lost = Some(why);
                 self.begun =
@@ -347,9 +348,9 @@ impl Blocks {
             // The promised stream is unknown.
             Kind::PushPromise => {
                 self.hpack.forget();
-                return out(Event::Anomaly("PUSH_PROMISE that could not be read"));
+                return out(Event::Defect(FrameDefect::PushPromise));
             }
-            Kind::RstStream => return out(Event::Anomaly("RST_STREAM that could not be read")),
+            Kind::RstStream => return out(Event::Defect(FrameDefect::RstStream)),
             _ => return,
         }
         if frame.has(flag::END_HEADERS) {

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use super::hpack::Sink;
+use crate::exchange::note::{Defect, Truncation};
 use crate::exchange::{Fields, Request};
 
 /// Text for an unknown name or value.
@@ -30,9 +31,9 @@ pub(super) struct Head {
     /// A field was seen that is certainly not a pseudo-header field.
     regular: bool,
     /// Defects of the head.
-    pub(super) anomalies: Vec<&'static str>,
+    pub(super) defects: Vec<Defect>,
     /// Why the block was not read to its end, or not at all.
-    pub(super) cut: Option<&'static str>,
+    pub(super) cut: Option<Truncation>,
     /// The table size that the encoder set.
     pub(super) table_size: Option<usize>,
 }
@@ -44,7 +45,7 @@ const CONNECTION_FIELDS: [&[u8]; 5] =
 
 impl Head {
     /// Creates a head that could not be read.
-    pub(super) fn lost(why: &'static str) -> Self {
+    pub(super) fn lost(why: Truncation) -> Self {
         Self { cut: Some(why), ..Self::default() }
     }
 
@@ -94,15 +95,15 @@ impl Head {
         }
     }
 
-    fn note(&mut self, what: &'static str) {
-        if !self.anomalies.contains(&what) {
-            self.anomalies.push(what);
+    fn note(&mut self, defect: Defect) {
+        if !self.defects.contains(&defect) {
+            self.defects.push(defect);
         }
     }
 
     fn pseudo(&mut self, name: &[u8], value: &[u8]) {
         if self.regular {
-            self.note("pseudo-header field after other fields");
+            self.note(Defect::LatePseudo);
         }
         let known = match name {
             b":method" => set(&mut self.method, Request::method_of(value)),
@@ -114,17 +115,17 @@ impl Head {
                 Some(status) => set(&mut self.status, status),
                 None => {
                     self.fields.push(name, value);
-                    return self.note("invalid :status");
+                    return self.note(Defect::InvalidStatus);
                 }
             },
             _ => {
                 self.fields.push(name, value);
-                return self.note("unknown pseudo-header field");
+                return self.note(Defect::UnknownPseudo);
             }
         };
         if !known {
             self.fields.push(name, value);
-            self.note("repeated pseudo-header field; the first was used");
+            self.note(Defect::RepeatedPseudo);
         }
     }
 }
@@ -140,12 +141,12 @@ impl Sink for Head {
         let value = value.unwrap_or(UNKNOWN);
         match name.first() {
             Some(b':') => return self.pseudo(name, value),
-            None => self.note("header field without a name"),
+            None => self.note(Defect::NoName),
             Some(b'c' | b'p' | b'k' | b't' | b'u') if CONNECTION_FIELDS.contains(&name) => {
-                self.note("connection-specific header field");
+                self.note(Defect::ConnectionField);
             }
             _ if name.iter().any(u8::is_ascii_uppercase) => {
-                self.note("upper case in a header name");
+                self.note(Defect::UpperCase);
             }
             _ => {}
         }
@@ -154,7 +155,7 @@ impl Sink for Head {
     }
 
     fn anomaly(&mut self, what: &'static str) {
-        self.note(what);
+        self.note(Defect::Compression(what));
     }
 
     fn table_size(&mut self, len_bytes: usize) {
@@ -221,7 +222,7 @@ mod tests {
         assert_eq!(request.path.as_deref(), Some(&b"/a"[..]));
         let fields: Vec<_> = request.fields.iter().collect();
         assert_eq!(fields, [(&b"b"[..], &b"1"[..]), (b"a", b"2"), (b"b", b"")]);
-        assert!(request.anomalies.is_empty());
+        assert!(request.defects.is_empty());
         assert_eq!(head(&[(":status", "103")]).status, Some(103));
         assert!(head(&[("grpc-status", "0")]).is_trailers());
     }
@@ -236,28 +237,25 @@ mod tests {
         assert!(head(&[("a", "b"), ("?", "?")]).is_trailers());
         assert!(!head(&[(":status", "200"), ("?", "?")]).begins_unknown);
         // An unknown field may be another pseudo-header field.
-        assert!(head(&[("?", "?"), (":path", "/")]).anomalies.is_empty());
+        assert!(head(&[("?", "?"), (":path", "/")]).defects.is_empty());
     }
 
     #[test]
     fn malformed_heads_are_noted_and_shown() {
-        for (fields, anomaly) in [
-            (&[("a", "b"), (":path", "/")][..], "pseudo-header field after other fields"),
-            (
-                &[(":path", "/"), (":path", "/x")],
-                "repeated pseudo-header field; the first was used",
-            ),
-            (&[(":status", "+20")], "invalid :status"),
-            (&[(":status", "0200")], "invalid :status"),
-            (&[(":version", "2")], "unknown pseudo-header field"),
-            (&[("transfer-encoding", "chunked")], "connection-specific header field"),
-            (&[("Accept", "x")], "upper case in a header name"),
-            (&[("", "x")], "header field without a name"),
+        for (fields, defect) in [
+            (&[("a", "b"), (":path", "/")][..], Defect::LatePseudo),
+            (&[(":path", "/"), (":path", "/x")], Defect::RepeatedPseudo),
+            (&[(":status", "+20")], Defect::InvalidStatus),
+            (&[(":status", "0200")], Defect::InvalidStatus),
+            (&[(":version", "2")], Defect::UnknownPseudo),
+            (&[("transfer-encoding", "chunked")], Defect::ConnectionField),
+            (&[("Accept", "x")], Defect::UpperCase),
+            (&[("", "x")], Defect::NoName),
         ] {
             let head = head(fields);
-            assert_eq!(head.anomalies, [anomaly]);
+            assert_eq!(head.defects, [defect]);
             assert!(!head.fields.is_empty());
         }
-        assert!(head(&[("trailer", "x"), ("te", "trailers")]).anomalies.is_empty());
+        assert!(head(&[("trailer", "x"), ("te", "trailers")]).defects.is_empty());
     }
 }

@@ -3,27 +3,21 @@
 use super::head::Head;
 use super::open::Open;
 use crate::budget::Keep;
-use crate::exchange::{Interim, Request, Scheme};
+use crate::exchange::{Interim, Note, Part, Request, Scheme};
 use crate::text::latin1;
 
 /// Maximum number of interim responses kept of an exchange.
 const MAX_INTERIM: usize = 1000;
 
 /// Adds notes about the defects and the unknown parts of a head.
-pub(super) fn tell(head: &Head, side: &str, open: &mut Open) {
-    for what in &head.anomalies {
-        open.exchange.note(format!("{side}: {what}"));
-    }
+pub(super) fn note_defects(head: &Head, part: Part, open: &mut Open) {
+    open.exchange.note_defects(part, &head.defects);
     if let Some(why) = head.cut {
-        open.exchange.note(format!("{side}: {why}"));
+        open.exchange.note(Note::Truncated(part, why));
         open.whole = false;
     }
     if head.unknown > 0 {
-        let fields = if head.unknown == 1 { "field is" } else { "fields are" };
-        open.exchange.note(format!(
-            "{side}: {} header {fields} <unknown>: the compression refers to unrecorded fields",
-            head.unknown
-        ));
+        open.exchange.note(Note::UnknownFields(part, head.unknown));
         open.whole = false;
     }
 }
@@ -44,7 +38,7 @@ pub(super) fn request(head: Head, open: &mut Open, first_ns: u64, keep: &Keep) {
         message: std::mem::take(&mut request.message),
     };
     if let Some(protocol) = &request.pseudo_protocol {
-        let note = format!("extended CONNECT to {}", latin1(protocol));
+        let note = Note::ExtendedConnect(latin1(protocol).into());
         open.exchange.note(note);
     }
 }
@@ -67,7 +61,7 @@ pub(super) fn was_interim(open: &mut Open) -> bool {
     }
     open.exchange.response = None;
     open.response.head = false;
-    open.exchange.note("response: an interim response of unknown status is left out");
+    open.exchange.note(Note::InterimWithoutStatus);
     true
 }
 
@@ -76,20 +70,18 @@ pub(super) fn interim(head: Head, open: &mut Open) {
     if open.exchange.interim.len() < MAX_INTERIM {
         open.exchange.interim.push(Interim { status, headers: head.fields });
     } else {
-        open.exchange.note("more than 1000 interim responses; the rest was left out");
+        open.exchange.note(Note::InterimLeftOut(MAX_INTERIM));
     }
 }
 
 pub(super) fn trailers(head: Head, open: &mut Open, is_request: bool, first_ns: u64, keep: &Keep) {
     let progress = open.progress(is_request);
     if !std::mem::replace(&mut progress.head, true) {
-        let side = if is_request { "request" } else { "response" };
         open.whole = false;
-        open.exchange.note(format!("{side}: its head was not recorded"));
+        open.exchange.note(Note::HeadNotRecorded(Part::of(is_request)));
     }
     if head.is_request() || head.is_response() {
-        let side = if is_request { "request" } else { "response" };
-        open.exchange.note(format!("{side}: pseudo-header fields in the trailers"));
+        open.exchange.note(Note::PseudoInTrailers(Part::of(is_request)));
     }
     let message = open.message(is_request, first_ns, keep);
     if message.trailers.is_empty() {

@@ -3,7 +3,7 @@
 use sslrec_formats::record::{Direction, GapCause};
 
 use crate::budget::Keep;
-use crate::exchange::{Exchange, Item, Losses, Message, Request, Response};
+use crate::exchange::{Exchange, Item, Losses, Message, Note, Part, Request, Response};
 use crate::over_http::Reader;
 use crate::timeline::{Ticket, Timeline};
 
@@ -94,10 +94,8 @@ impl Open {
         exchange.keep_half(ticket.first_ns());
         exchange.note_cuts();
         let client = Some(exchange.request_direction);
-        losses.notes("missing", client).for_each(|note| exchange.note(note));
-        around
-            .notes("missing while it was open, which may be of it", client)
-            .for_each(|note| exchange.note(note));
+        losses.notes(Note::Missing, client).for_each(|note| exchange.note(note));
+        around.notes(Note::MissingMeanwhile, client).for_each(|note| exchange.note(note));
         exchange.complete = whole
             && request.done
             && response.done
@@ -119,7 +117,7 @@ fn check_lengths(exchange: &mut Exchange) {
         let announced = message.headers.first("content-length")?;
         let announced: u64 = std::str::from_utf8(announced).ok()?.parse().ok()?;
         let came = message.body.bytes;
-        (announced != came).then(|| format!("Content-Length is {announced}, and {came} bytes came"))
+        (announced != came).then_some((announced, came))
     };
     let request = exchange.request.as_ref();
     let is_head = request.is_some_and(|request| request.method.as_deref() == Some("HEAD"));
@@ -129,8 +127,10 @@ fn check_lengths(exchange: &mut Exchange) {
         !is_head && response.status != Some(304)
     });
     let answered = answered.and_then(|response| differs(&response.message));
-    for (side, note) in [("request", asked), ("response", answered)] {
-        note.into_iter().for_each(|note| exchange.note(format!("{side}: {note}")));
+    for (part, lengths) in [(Part::Request, asked), (Part::Response, answered)] {
+        if let Some((announced, came)) = lengths {
+            exchange.note(Note::LengthDiffers(part, announced, came));
+        }
     }
 }
 

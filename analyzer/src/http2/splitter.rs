@@ -16,6 +16,7 @@
 //! a payload leave the framing in step, since the length of the frame is known.
 
 use super::frame::{self, Frame, HEADER_LEN, Kind, PREFACE, flag};
+use crate::exchange::note::{FrameDefect, Truncation};
 
 /// Maximum length of a payload that is held. Only field blocks come near it.
 pub(super) const MAX_PAYLOAD: usize = 1 << 20;
@@ -31,14 +32,14 @@ pub(super) enum Piece<'b> {
     /// Content of a DATA frame, without padding. `last` marks the end of the frame.
     Data { frame: Frame, bytes: &'b [u8], last: bool },
     /// A frame other than DATA whose payload is unavailable.
-    Broken { frame: Frame, first_ns: u64, why: &'static str },
+    Broken { frame: Frame, first_ns: u64, why: Truncation },
     /// So many bytes are missing inside of a frame.
     Lost { frame: Frame, len: u64 },
     /// So many bytes are missing, and the start of the next frame, if any, is unknown. Before them,
     /// `partial` bytes belong to an incomplete frame header. Nothing more can be split.
     OutOfStep { len: u64, partial: u64 },
-    /// An anomaly of the next frame.
-    Anomaly(&'static str),
+    /// A defect of the next frame.
+    Defect(FrameDefect),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -136,7 +137,7 @@ impl Splitter {
                 let left = frame.len - self.held.len() as u32;
                 let first_ns = self.first_ns;
                 out(Piece::Lost { frame, len: u64::from(within(left)) });
-                out(Piece::Broken { frame, first_ns, why: "bytes of it are missing" });
+                out(Piece::Broken { frame, first_ns, why: Truncation::GapInFrame });
                 self.held.clear();
                 self.skip(left - within(left));
                 len - u64::from(within(left))
@@ -162,7 +163,7 @@ impl Splitter {
         let first_ns = self.first_ns;
         match self.state {
             State::Payload { frame } => {
-                out(Piece::Broken { frame, first_ns, why: "its frame is not complete" });
+                out(Piece::Broken { frame, first_ns, why: Truncation::Frame });
             }
             State::Start | State::Header if !self.held.is_empty() => {
                 out(Piece::OutOfStep { len: 0, partial: self.held.len() as u64 });
@@ -213,7 +214,7 @@ impl Splitter {
     fn begin(&mut self, frame: Frame, out: &mut impl FnMut(Piece<'_>)) {
         let first_ns = self.first_ns;
         if let Some(anomaly) = frame.anomaly() {
-            out(Piece::Anomaly(anomaly));
+            out(Piece::Defect(FrameDefect::Header(anomaly)));
         }
         match frame.kind {
             Kind::Data if frame.has(flag::PADDED) && frame.len > 0 => {
@@ -225,8 +226,7 @@ impl Splitter {
                 self.skip(frame.len);
             }
             _ if frame.len as usize > MAX_PAYLOAD => {
-                let why = "its frame is longer than 1 MiB";
-                out(Piece::Broken { frame, first_ns, why });
+                out(Piece::Broken { frame, first_ns, why: Truncation::LongFrame });
                 self.skip(frame.len);
             }
             _ if frame.len == 0 => {
@@ -264,7 +264,7 @@ impl Splitter {
         match rest.checked_sub(padding) {
             Some(content) => self.rest_of_data(frame, content, padding, out),
             None => {
-                out(Piece::Anomaly("DATA with more padding than fits in"));
+                out(Piece::Defect(FrameDefect::Padding));
                 self.rest_of_data(frame, 0, rest, out);
             }
         }

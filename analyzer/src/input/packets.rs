@@ -131,7 +131,7 @@ impl<'s> Packets<'s> {
             (no_tcp, Note::NoTcp(no_tcp)),
         ]
         .into_iter()
-        .chain(links.map(|(link, packets)| (packets, Note::LinkType { packets, link })))
+        .chain(links.map(|(link, packets)| (packets, Note::LinkType(packets, link))))
         .chain([(further, Note::FurtherLinkTypes(further))]);
         let notes = notes.filter(|(count, _)| *count > 0).map(|(_, note)| note).collect();
         Outcome { start_ns: self.first_ns.unwrap_or(0), notes, damage, unclosed: false, stop }

@@ -352,7 +352,7 @@ impl Open {
                     held.shrink(data.len());
                     data = bytes;
                 }
-                decoded.decoded.problem
+                decoded.decoded.problem.map(|problem| problem.to_string())
             }
         };
         (GrpcMessage { time_ns, from, bytes, compressed, data, problem }, ended)

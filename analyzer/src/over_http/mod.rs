@@ -166,8 +166,8 @@ impl Reader {
         let coded = match StreamDecoder::of(headers) {
             Ok(None) => Coded::Not,
             Ok(Some(decoder)) => Coded::By(Box::new(decoder)),
-            Err(problem) => {
-                self.notes.add(Note::MessagesNotRead { from, problem });
+            Err(fault) => {
+                self.notes.add(Note::MessagesNotRead(from, fault));
                 self.protocol.stop(from);
                 Coded::Lost
             }
@@ -190,11 +190,11 @@ impl Reader {
             Coded::Lost => return,
         };
         for piece in bytes.chunks(MAX_PIECE) {
-            let (decoded, problem) = decoder.push(piece);
+            let (decoded, fault) = decoder.push(piece);
             self.protocol.data(from, &decoded, time_ns, &mut self.notes);
-            if let Some(problem) = problem {
+            if let Some(fault) = fault {
                 *coded = Coded::Lost;
-                self.notes.add(Note::MessagesBrokeOff { from, problem });
+                self.notes.add(Note::MessagesBrokeOff(from, fault));
                 return self.protocol.stop(from);
             }
         }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use sslrec_analyzer::budget::Budget;
-use sslrec_analyzer::exchange::{ConnectionInfo, Note};
+use sslrec_analyzer::exchange::{ConnectionInfo, Note, note};
 use sslrec_analyzer::input::{Flow, Kind, RecordSink, Stop};
 use sslrec_cli::color::Color;
 use sslrec_cli::text::Printable;
@@ -328,8 +328,7 @@ impl<W: Write> RecordSink for Conversation<W> {
     }
 
     fn reset(&mut self, conn: u64, dir: Direction) -> Flow {
-        let who = if dir == Direction::Sent { "local" } else { "remote" };
-        let text = format!("cut off by a reset: the bytes from the {who} end may not be complete");
-        self.note(conn, &text.into())
+        let from = if dir == Direction::Sent { note::End::Local } else { note::End::Remote };
+        self.note(conn, &Note::CutOffByReset(from))
     }
 }

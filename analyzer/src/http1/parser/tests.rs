@@ -28,7 +28,7 @@ fn drain(parser: &mut Parser, input: &mut &[u8], seen: &mut Vec<String>) {
                     .iter()
                     .map(|(n, v)| format!("{}={}", n.escape_ascii(), v.escape_ascii()))
                     .collect();
-                format!("{:?} {cut} {fields:?} {:?}", head.line, head.anomalies)
+                format!("{:?} {cut} {fields:?} {:?}", head.line, head.defects)
             }
             Event::Body(bytes) => {
                 let text = bytes.escape_ascii().to_string();

@@ -15,6 +15,7 @@ use super::messages::Kept;
 use super::{Door, Further, Notes, Protocol};
 use crate::budget::{Charge, Keep};
 use crate::exchange::carried::{Count, WebSocket, WebSocketClose, WebSocketKind, WebSocketMessage};
+use crate::exchange::note::WebSocketDefect;
 use crate::exchange::{Carried, Exchange, Fields, Note, Sender};
 use crate::text::latin1;
 
@@ -401,32 +402,26 @@ fn kind(opcode: u8) -> WebSocketKind {
 fn check(head: &Head, from: Sender, deflate: bool, half: &Half, notes: &mut Notes) {
     let continues = head.opcode == 0;
     let masked = head.mask.is_some();
-    let anomalies = [
+    let defects = [
         (
             masked != (from == Sender::Client),
             match from {
-                Sender::Client => "a frame without a mask",
-                Sender::Server => "a frame with a mask",
+                Sender::Client => WebSocketDefect::NoMask,
+                Sender::Server => WebSocketDefect::Mask,
             },
         ),
-        (matches!(kind(head.opcode), WebSocketKind::Reserved(1..)), "a frame of a reserved opcode"),
-        (head.rsv23 || head.rsv1 && !deflate, "a reserved bit that nothing gave a meaning"),
-        (
-            head.rsv1 && deflate && (continues || head.is_control()),
-            "compression marked where it cannot be",
-        ),
-        (head.is_control() && !head.fin, "a control frame in fragments"),
-        (head.is_control() && head.len > MAX_CONTROL, "a control frame of more than 125 bytes"),
-        (head.long_form, "a length in more bytes than it needs"),
-        (continues && half.message.is_none(), "a continuation of no message"),
-        (
-            !continues && !head.is_control() && half.message.is_some(),
-            "a message begins inside of another",
-        ),
-        (half.closed, "a frame after the close frame"),
+        (matches!(kind(head.opcode), WebSocketKind::Reserved(1..)), WebSocketDefect::Opcode),
+        (head.rsv23 || head.rsv1 && !deflate, WebSocketDefect::ReservedBit),
+        (head.rsv1 && deflate && (continues || head.is_control()), WebSocketDefect::Compression),
+        (head.is_control() && !head.fin, WebSocketDefect::ControlFragment),
+        (head.is_control() && head.len > MAX_CONTROL, WebSocketDefect::LongControl),
+        (head.long_form, WebSocketDefect::LengthForm),
+        (continues && half.message.is_none(), WebSocketDefect::Continuation),
+        (!continues && !head.is_control() && half.message.is_some(), WebSocketDefect::Nested),
+        (half.closed, WebSocketDefect::AfterClose),
     ];
-    for &(_, anomaly) in anomalies.iter().filter(|(is_met, _)| *is_met) {
-        notes.add(Note::WebSocketFrame { from, anomaly });
+    for &(_, defect) in defects.iter().filter(|(is_met, _)| *is_met) {
+        notes.add(Note::WebSocketFrame(from, defect));
     }
 }
 

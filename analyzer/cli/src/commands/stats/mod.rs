@@ -120,7 +120,7 @@ pub(super) fn run(stats: &Stats) -> Result<()> {
     let done = read(&stats.file, &stats.reading, wanted, &mut counting)?;
     let mut summary = done.summary.clone();
     summary.listed = filtered.then_some(done.items);
-    summary.notes.extend(counting.notes().map(Note::from));
+    summary.notes.extend(counting.notes());
     let report = Report::new(counting.groups, stats.sort, summary);
     let mut out = stdout();
     let written = if stats.json {
@@ -164,18 +164,12 @@ impl Counting {
 
 impl Counting {
     /// Returns notes on exchanges that the groups do not contain.
-    fn notes(&self) -> impl Iterator<Item = String> {
-        let streams = (self.streams > 0)
-            .then(|| format!("{} streams are not HTTP and not counted", self.streams));
-        let rest = self.groups.rest().map(|rest| {
-            format!(
-                "{} exchanges of more than {} groups are counted together; see --max-groups",
-                rest.count,
-                self.groups.limit()
-            )
-        });
+    fn notes(&self) -> impl Iterator<Item = Note> {
+        let streams = (self.streams > 0).then_some(Note::StreamsNotCounted(self.streams));
+        let rest = self.groups.rest();
+        let rest = rest.map(|rest| Note::GroupedTogether(rest.count, self.groups.limit()));
         let (all, failed) = (self.handshakes, self.failed_handshakes);
-        let failed = (failed > 0).then(|| format!("{failed} of {all} TLS handshakes failed"));
+        let failed = (failed > 0).then_some(Note::HandshakesFailed(failed, all));
         streams.into_iter().chain(failed).chain(rest)
     }
 }
