@@ -11,7 +11,7 @@ use httparse::Status;
 use memchr::memchr;
 use sslrec_wire::http1::message::MAX_FIELDS;
 use sslrec_wire::http1::start::{self, StartLine, is_token};
-use sslrec_wire::http1::{Declared, Framing, Kind, find_end_of_head, message};
+use sslrec_wire::http1::{Declared, Framing, Kind, find_end_of_head, lines};
 
 use crate::exchange::note::Defect;
 use crate::exchange::{Fields, Request, Response};
@@ -44,7 +44,7 @@ impl Head {
         let mut declared = Declared::default();
         self.fields.iter().for_each(|(name, value)| declared.field(name, value));
         let Self { line, minor, defects, .. } = self;
-        let note = |what| defects.push(Defect::Framing(what));
+        let note = |contradiction| defects.push(Defect::Framing(contradiction));
         match line {
             Line::Request { method, .. } => declared.of_request(method.as_bytes(), *minor, note),
             Line::Response { status, .. } => {
@@ -166,22 +166,22 @@ fn read_fields(bytes: &[u8], fields: &mut Fields, defects: &mut Vec<Defect>) {
             defects.push(defect);
         }
     };
-    for line in message::lines(bytes) {
+    for line in lines::of_head(bytes) {
         if fields.len() >= MAX_FIELDS {
             note(Defect::TooManyFields);
             return;
         }
         match line {
-            message::Line::Folded(value) => {
+            lines::Line::Folded(value) => {
                 // RFC 9112 section 5.2; before the first field it is a smuggling attempt (2.2).
                 let known = fields.fold(value);
                 note(if known { Defect::Folded } else { Defect::LeadingWhitespace });
             }
-            message::Line::Other(line) => {
+            lines::Line::Other(line) => {
                 note(Defect::NoColon);
                 fields.push(line, b"");
             }
-            message::Line::Field { name: full, value } => {
+            lines::Line::Field { name: full, value } => {
                 let name = full.trim_ascii_end();
                 if name.len() != full.len() {
                     note(Defect::WhitespaceBeforeColon);

@@ -279,7 +279,7 @@ impl Parser {
 
     /// Abandons the message and searches for the next, in the buffer too.
     fn abandon(&mut self, why: Why, from: usize) {
-        self.queue.push_back(Event::Abandoned(Truncation::Framing(why.as_str())));
+        self.queue.push_back(Event::Abandoned(Truncation::Framing(why)));
         self.framer.search();
         (self.from, self.skipped) = (from, 0);
     }

@@ -304,7 +304,7 @@ impl Blocks {
     fn decode(&mut self, begun: Begun, block: &[u8], out: &mut impl FnMut(Event<'_>)) {
         let outcome = self.hpack.decode(block, &mut self.head);
         let mut head = self.head.take();
-        head.cut = outcome.err().map(|error| Truncation::Compression(error.as_str()));
+        head.cut = outcome.err().map(Truncation::Compression);
         let Begun { stream, promised, end, first_ns, .. } = begun;
         out(Event::Head(Block { stream, promised, end, first_ns, head }));
     }

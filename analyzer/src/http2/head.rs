@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::hpack::Sink;
+use super::hpack::{self, Sink};
 use crate::exchange::note::{Defect, Truncation};
 use crate::exchange::{Fields, Request};
 
@@ -154,8 +154,8 @@ impl Sink for Head {
         self.fields.push(name, value);
     }
 
-    fn anomaly(&mut self, what: &'static str) {
-        self.note(Defect::Compression(what));
+    fn defect(&mut self, defect: hpack::Defect) {
+        self.note(Defect::Compression(defect));
     }
 
     fn table_size(&mut self, len_bytes: usize) {

@@ -213,8 +213,8 @@ impl Splitter {
     /// Processes a frame header.
     fn begin(&mut self, frame: Frame, out: &mut impl FnMut(Piece<'_>)) {
         let first_ns = self.first_ns;
-        if let Some(anomaly) = frame.anomaly() {
-            out(Piece::Defect(FrameDefect::Header(anomaly)));
+        if let Some(defect) = frame.defect() {
+            out(Piece::Defect(FrameDefect::Header(defect)));
         }
         match frame.kind {
             Kind::Data if frame.has(flag::PADDED) && frame.len > 0 => {

@@ -8,7 +8,8 @@ use std::ops::Range;
 
 use memchr::{memchr, memrchr};
 use sslrec_wire::http1::Declared;
-use sslrec_wire::http1::message::{self, MAX_FIELDS};
+use sslrec_wire::http1::lines;
+use sslrec_wire::http1::message::MAX_FIELDS;
 use sslrec_wire::http1::start::{self, StartLine};
 
 use super::body::Body;
@@ -197,20 +198,20 @@ impl Said {
         }
         let mut last: Option<(Vec<u8>, Vec<u8>)> = None;
         let mut fields = 0;
-        for line in message::lines(&bytes[start..]) {
+        for line in lines::of_head(&bytes[start..]) {
             if fields >= MAX_FIELDS {
                 break;
             }
             let next = match line {
-                message::Line::Folded(more) => {
+                lines::Line::Folded(more) => {
                     if let Some((_, value)) = &mut last {
                         value.push(b' ');
                         value.extend_from_slice(more);
                     }
                     continue;
                 }
-                message::Line::Field { name, value } => (name.trim_ascii_end(), value),
-                message::Line::Other(line) => (line, &b""[..]),
+                lines::Line::Field { name, value } => (name.trim_ascii_end(), value),
+                lines::Line::Other(line) => (line, &b""[..]),
             };
             fields += 1;
             let before = last.replace((next.0.to_vec(), next.1.to_vec()));

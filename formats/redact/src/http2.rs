@@ -458,7 +458,7 @@ impl hpack::Sink for Fields<'_> {
         }
     }
 
-    fn anomaly(&mut self, _: &'static str) {}
+    fn defect(&mut self, _: hpack::Defect) {}
 
     fn table_size(&mut self, _: usize) {}
 }

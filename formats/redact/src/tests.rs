@@ -5,7 +5,7 @@ use sslrec_formats::record::{
     Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Record,
 };
 use sslrec_wire::http2::frame::{self as frames, Frame, Kind};
-use sslrec_wire::http2::hpack::{Decoder, Sink, encode_huffman};
+use sslrec_wire::http2::hpack::{Decoder, Defect, Sink, encode_huffman};
 
 /// The secrets of the connections below; none of them appears anywhere else.
 const SECRETS: [&str; 12] = [
@@ -239,8 +239,8 @@ impl Sink for Fields {
         self.0.push((text(name), text(value)));
     }
 
-    fn anomaly(&mut self, what: &'static str) {
-        panic!("{what}");
+    fn defect(&mut self, defect: Defect) {
+        panic!("{defect}");
     }
 
     fn table_size(&mut self, _: usize) {}

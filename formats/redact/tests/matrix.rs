@@ -12,7 +12,7 @@ use memchr::memmem;
 use sslrec_formats::record::{Close, CloseCause, Connection, Data, Direction, Record};
 use sslrec_redact::{Redactor, Rules};
 use sslrec_wire::http2::frame::{Frame, Kind, PREFACE};
-use sslrec_wire::http2::hpack::{Decoder, Sink, encode_huffman};
+use sslrec_wire::http2::hpack::{Decoder, Defect, Sink, encode_huffman};
 
 /// The secret. No other text here contains a part of it.
 const SECRET: &str = "S3CR3Tvalue9876";
@@ -596,7 +596,7 @@ impl Sink for Values {
         self.0.extend(value.unwrap_or_default());
         self.0.push(b'\n');
     }
-    fn anomaly(&mut self, _: &'static str) {}
+    fn defect(&mut self, _: Defect) {}
     fn table_size(&mut self, _: usize) {}
 }
 

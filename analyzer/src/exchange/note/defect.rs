@@ -1,6 +1,8 @@
 //! Defects of messages and frames, and the reasons why a message was not read to its end.
 
-use sslrec_wire::http1::message::MAX_FIELDS;
+use sslrec_wire::http1::Contradiction;
+use sslrec_wire::http1::message::{MAX_FIELDS, Why};
+use sslrec_wire::http2::{frame, hpack};
 
 use super::texts::texts;
 
@@ -26,7 +28,7 @@ texts! {
         /// HTTP/1: a value contains NUL or CR.
         ValueCharacter => "control character in a header value";
         /// HTTP/1: contradictions about the length of the content.
-        Framing(problem: &'static str) => "{problem}";
+        Framing(contradiction: Contradiction) => "{contradiction}";
         /// HTTP/2: pseudo-header fields come first (RFC 9113 section 8.3).
         LatePseudo => "pseudo-header field after other fields";
         /// HTTP/2: not a status of three digits.
@@ -41,8 +43,8 @@ texts! {
         ConnectionField => "connection-specific header field";
         /// HTTP/2: names are in lower case (RFC 9113 section 8.2.1).
         UpperCase => "upper case in a header name";
-        /// HTTP/2: an error of the compression.
-        Compression(problem: &'static str) => "{problem}";
+        /// HTTP/2: a defect of the compression.
+        Compression(defect: hpack::Defect) => "{defect}";
     }
 }
 
@@ -64,7 +66,7 @@ texts! {
         /// HTTP/1: the connection ended within the body.
         Body => "body is not complete";
         /// HTTP/1: the framing was lost.
-        Framing(problem: &'static str) => "{problem}";
+        Framing(why: Why) => "{why}";
         /// HTTP/2: the end of the field block was not seen.
         FieldBlock => "the field block is not complete";
         /// HTTP/2: bytes of the field block are missing.
@@ -80,7 +82,7 @@ texts! {
         /// HTTP/2: the connection ended within a frame.
         Frame => "its frame is not complete";
         /// HTTP/2: the compression cannot be undone.
-        Compression(problem: &'static str) => "{problem}";
+        Compression(error: hpack::Error) => "{error}";
     }
 }
 
@@ -90,7 +92,7 @@ texts! {
     #[non_exhaustive]
     pub enum FrameDefect {
         /// A length or a stream that a frame of this type cannot have.
-        Header(problem: &'static str) => "{problem}";
+        Header(defect: frame::Defect) => "{defect}";
         /// The padding of DATA is longer than the frame.
         Padding => "DATA with more padding than fits in";
         /// The HEADERS before a CONTINUATION were not seen.

@@ -1,6 +1,9 @@
 use std::path::Path;
 
 use sslrec_analyzer_testing::golden;
+use sslrec_wire::http1::Contradiction;
+use sslrec_wire::http1::message::Why;
+use sslrec_wire::http2::{frame, hpack};
 
 use super::*;
 
@@ -35,6 +38,11 @@ examples! {
     Part = Part::Request;
     Ended = Ended::Connection;
     ErrorCode = ErrorCode(8);
+    Contradiction = Contradiction::RepeatedLength;
+    Why = Why::BadChunkSize;
+    frame::Defect = frame::Defect::PingLength;
+    hpack::Defect = hpack::Defect::LateTableSize;
+    hpack::Error = hpack::Error::Truncated;
     Defect = Defect::Folded;
     Truncation = Truncation::Head;
     FrameDefect = FrameDefect::Padding;
@@ -49,6 +57,11 @@ fn rows<T: ToString>(table: &str, examples: Vec<(&'static str, T)>) -> Vec<Strin
     examples.into_iter().map(row).collect()
 }
 
+/// Returns the rows of a table of the wire crate.
+fn named<T: Debug + ToString>(table: &str, all: &[T]) -> Vec<String> {
+    all.iter().map(|value| format!("{table}::{value:?}: {}\n", value.to_string())).collect()
+}
+
 #[test]
 fn every_note_has_the_text_of_the_golden_file() {
     let rows: Vec<String> = [
@@ -59,6 +72,11 @@ fn every_note_has_the_text_of_the_golden_file() {
         rows("WebSocketDefect", WebSocketDefect::examples()),
         rows("Problem", Problem::examples()),
         rows("Fault", Fault::examples()),
+        named("Contradiction", Contradiction::ALL),
+        named("Why", Why::ALL),
+        named("frame::Defect", frame::Defect::ALL),
+        named("hpack::Defect", hpack::Defect::ALL),
+        named("hpack::Error", hpack::Error::ALL),
     ]
     .concat();
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/notes.txt");

@@ -39,6 +39,7 @@ fn drain(parser: &mut Parser, input: &mut &[u8], seen: &mut Vec<String>) {
                 continue;
             }
             Event::Trailers(fields) => format!("trailers {}", fields.len()),
+            Event::Abandoned(why) => format!("Abandoned: {why}"),
             other => format!("{other:?}"),
         };
         seen.push(text);

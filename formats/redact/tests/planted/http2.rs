@@ -3,7 +3,7 @@
 
 use sslrec_formats::record::Direction;
 use sslrec_wire::http2::frame::{self as frames, Frame, Kind, PREFACE};
-use sslrec_wire::http2::hpack::{Decoder, Sink, encode_huffman};
+use sslrec_wire::http2::hpack::{Decoder, Defect, Sink, encode_huffman};
 
 use super::{Calls, Half, Planter, Source, assert_clean};
 
@@ -270,8 +270,8 @@ impl Sink for Said {
         self.fields.push((known(name), known(value)));
     }
 
-    fn anomaly(&mut self, what: &'static str) {
-        panic!("{what}");
+    fn defect(&mut self, defect: Defect) {
+        panic!("{defect}");
     }
 
     fn table_size(&mut self, _: usize) {}

@@ -1,5 +1,7 @@
 //! The length of the content of a message (RFC 9112 section 6.3), and contradictions about it.
 
+use crate::texts::texts;
+
 /// The content that follows a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
@@ -15,6 +17,24 @@ pub enum Framing {
     AwaitResponse,
 }
 
+texts! {
+    /// A contradiction in the declarations of a head about its content.
+    pub enum Contradiction {
+        /// A Content-Length is not a number.
+        InvalidLength => "invalid Content-Length";
+        /// Content-Lengths differ.
+        LengthsDiffer => "Content-Lengths contradict each other; the first was used";
+        /// Content-Lengths are the same.
+        RepeatedLength => "repeated Content-Length";
+        /// Transfer-Encoding has precedence.
+        BothDeclared => "both Transfer-Encoding and Content-Length; the former was used";
+        /// HTTP/1.0 has no transfer codings.
+        CodingInHttp10 => "Transfer-Encoding in an HTTP/1.0 message";
+        /// The length of such a request is unknown.
+        NotChunked => "request with a Transfer-Encoding that does not end in chunked";
+    }
+}
+
 /// The declarations of one head about its content: Transfer-Encoding and Content-Length.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Declared {
@@ -24,7 +44,7 @@ pub struct Declared {
     length: Option<u64>,
     /// Number of lengths.
     lengths: usize,
-    problem: Option<&'static str>,
+    problem: Option<Contradiction>,
 }
 
 impl Declared {
@@ -41,9 +61,9 @@ impl Declared {
     fn length(&mut self, digits: &[u8]) {
         self.lengths += 1;
         match (decimal(digits), self.length) {
-            (None, _) => self.problem = Some("invalid Content-Length"),
+            (None, _) => self.problem = Some(Contradiction::InvalidLength),
             (Some(n), Some(first)) if n != first => {
-                self.problem = Some("Content-Lengths contradict each other; the first was used");
+                self.problem = Some(Contradiction::LengthsDiffer);
             }
             (Some(n), None) => self.length = Some(n),
             (Some(_), Some(_)) => {}
@@ -51,7 +71,7 @@ impl Declared {
     }
 
     /// Returns the framing of a request. Contradictions are passed to `note`.
-    pub fn of_request(&self, method: &[u8], minor: u8, note: impl FnMut(&'static str)) -> Framing {
+    pub fn of_request(&self, method: &[u8], minor: u8, note: impl FnMut(Contradiction)) -> Framing {
         match method {
             b"CONNECT" => Framing::AwaitResponse,
             _ => self.content(true, minor, note).unwrap_or(Framing::Length(0)),
@@ -64,7 +84,7 @@ impl Declared {
         status: u16,
         minor: u8,
         method: Option<&[u8]>,
-        note: impl FnMut(&'static str),
+        note: impl FnMut(Contradiction),
     ) -> Framing {
         match (status, method) {
             (101, _) => Framing::Tunnel,
@@ -80,24 +100,24 @@ impl Declared {
         &self,
         is_request: bool,
         minor: u8,
-        mut note: impl FnMut(&'static str),
+        mut note: impl FnMut(Contradiction),
     ) -> Option<Framing> {
-        let repeated = Some("repeated Content-Length").filter(|_| self.lengths > 1);
+        let repeated = Some(Contradiction::RepeatedLength).filter(|_| self.lengths > 1);
         self.problem.or(repeated).into_iter().for_each(&mut note);
         let Some(last_is_chunked) = self.last_is_chunked else {
             return self.length.map(Framing::Length);
         };
         if self.length.is_some() {
-            note("both Transfer-Encoding and Content-Length; the former was used");
+            note(Contradiction::BothDeclared);
         }
         if minor == 0 {
-            note("Transfer-Encoding in an HTTP/1.0 message");
+            note(Contradiction::CodingInHttp10);
         }
         if last_is_chunked {
             return Some(Framing::Chunked);
         }
         if is_request {
-            note("request with a Transfer-Encoding that does not end in chunked");
+            note(Contradiction::NotChunked);
         }
         Some(Framing::UntilClose)
     }
@@ -176,6 +196,6 @@ mod tests {
         let chunked = declared("Transfer-Encoding : chunked\r\n");
         let mut notes = Vec::new();
         assert_eq!(chunked.of_request(b"GET", 0, |note| notes.push(note)), Framing::Chunked);
-        assert_eq!(notes, ["Transfer-Encoding in an HTTP/1.0 message"]);
+        assert_eq!(notes, [Contradiction::CodingInHttp10]);
     }
 }

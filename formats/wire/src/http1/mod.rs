@@ -2,9 +2,11 @@
 //! each message among the bytes of one direction.
 
 pub mod framing;
+pub mod lines;
 pub mod message;
 pub mod start;
 
-pub use framing::{Declared, Framing};
-pub use message::{Framer, Piece, find_end_of_head};
+pub use framing::{Contradiction, Declared, Framing};
+pub use lines::find_end_of_head;
+pub use message::{Framer, Piece};
 pub use start::Kind;

@@ -1,7 +1,9 @@
 //! Frames (RFC 9113 sections 4 and 6): their headers, and the fields of their payloads.
 //!
-//! Nothing here keeps state. An error that makes an endpoint close the connection is returned as an
-//! anomaly, since an observer continues.
+//! Nothing here keeps state. An error that makes an endpoint close the connection is returned as a
+//! defect, since an observer continues.
+
+use crate::texts::texts;
 
 /// The first bytes of a client (section 3.4).
 pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -86,6 +88,44 @@ pub struct Frame {
     reserved: bool,
 }
 
+texts! {
+    /// An invalid length or stream for a frame of its type.
+    pub enum Defect {
+        /// Section 6.1.
+        DataOnConnection => "DATA on stream 0";
+        /// Section 6.2.
+        HeadersOnConnection => "HEADERS on stream 0";
+        /// Section 6.6.
+        PushPromiseOnConnection => "PUSH_PROMISE on stream 0";
+        /// Section 6.10.
+        ContinuationOnConnection => "CONTINUATION on stream 0";
+        /// Section 6.3.
+        PriorityOnConnection => "PRIORITY on stream 0";
+        /// Section 6.3.
+        PriorityLength => "PRIORITY of another length than 5";
+        /// Section 6.4.
+        RstStreamOnConnection => "RST_STREAM on stream 0";
+        /// Section 6.4.
+        RstStreamLength => "RST_STREAM of another length than 4";
+        /// Section 6.5.
+        SettingsOnStream => "SETTINGS on a stream";
+        /// Section 6.5.
+        SettingsAckLength => "acknowledgement of SETTINGS with a payload";
+        /// Section 6.5.
+        SettingsLength => "SETTINGS of a length that is not a multiple of 6";
+        /// Section 6.7.
+        PingOnStream => "PING on a stream";
+        /// Section 6.7.
+        PingLength => "PING of another length than 8";
+        /// Section 6.8.
+        GoAwayOnStream => "GOAWAY on a stream";
+        /// Section 6.8.
+        GoAwayLength => "GOAWAY of less than 8 bytes";
+        /// Section 6.9.
+        WindowUpdateLength => "WINDOW_UPDATE of another length than 4";
+    }
+}
+
 impl Frame {
     /// Placeholder for a frame whose header is irrelevant.
     pub const UNKNOWN: Self =
@@ -108,37 +148,29 @@ impl Frame {
         self.flags & flag != 0
     }
 
-    /// Describes an invalid length or stream for a frame of this type.
-    pub fn anomaly(&self) -> Option<&'static str> {
+    /// Returns the defect of the header, if the length or stream is invalid for a frame of this
+    /// type.
+    pub fn defect(&self) -> Option<Defect> {
         let on_stream = self.stream != 0;
         match self.kind {
-            // Sections 6.1, 6.2, 6.6 and 6.10.
-            Kind::Data if !on_stream => Some("DATA on stream 0"),
-            Kind::Headers if !on_stream => Some("HEADERS on stream 0"),
-            Kind::PushPromise if !on_stream => Some("PUSH_PROMISE on stream 0"),
-            Kind::Continuation if !on_stream => Some("CONTINUATION on stream 0"),
-            // Section 6.3.
-            Kind::Priority if !on_stream => Some("PRIORITY on stream 0"),
-            Kind::Priority if self.len != 5 => Some("PRIORITY of another length than 5"),
-            // Section 6.4.
-            Kind::RstStream if !on_stream => Some("RST_STREAM on stream 0"),
-            Kind::RstStream if self.len != 4 => Some("RST_STREAM of another length than 4"),
-            // Section 6.5.
-            Kind::Settings if on_stream => Some("SETTINGS on a stream"),
+            Kind::Data if !on_stream => Some(Defect::DataOnConnection),
+            Kind::Headers if !on_stream => Some(Defect::HeadersOnConnection),
+            Kind::PushPromise if !on_stream => Some(Defect::PushPromiseOnConnection),
+            Kind::Continuation if !on_stream => Some(Defect::ContinuationOnConnection),
+            Kind::Priority if !on_stream => Some(Defect::PriorityOnConnection),
+            Kind::Priority if self.len != 5 => Some(Defect::PriorityLength),
+            Kind::RstStream if !on_stream => Some(Defect::RstStreamOnConnection),
+            Kind::RstStream if self.len != 4 => Some(Defect::RstStreamLength),
+            Kind::Settings if on_stream => Some(Defect::SettingsOnStream),
             Kind::Settings if self.has(flag::ACK) && self.len != 0 => {
-                Some("acknowledgement of SETTINGS with a payload")
+                Some(Defect::SettingsAckLength)
             }
-            Kind::Settings if !self.len.is_multiple_of(6) => {
-                Some("SETTINGS of a length that is not a multiple of 6")
-            }
-            // Section 6.7.
-            Kind::Ping if on_stream => Some("PING on a stream"),
-            Kind::Ping if self.len != 8 => Some("PING of another length than 8"),
-            // Section 6.8.
-            Kind::GoAway if on_stream => Some("GOAWAY on a stream"),
-            Kind::GoAway if self.len < 8 => Some("GOAWAY of less than 8 bytes"),
-            // Section 6.9.
-            Kind::WindowUpdate if self.len != 4 => Some("WINDOW_UPDATE of another length than 4"),
+            Kind::Settings if !self.len.is_multiple_of(6) => Some(Defect::SettingsLength),
+            Kind::Ping if on_stream => Some(Defect::PingOnStream),
+            Kind::Ping if self.len != 8 => Some(Defect::PingLength),
+            Kind::GoAway if on_stream => Some(Defect::GoAwayOnStream),
+            Kind::GoAway if self.len < 8 => Some(Defect::GoAwayLength),
+            Kind::WindowUpdate if self.len != 4 => Some(Defect::WindowUpdateLength),
             _ => None,
         }
     }
@@ -150,7 +182,7 @@ impl Frame {
             && self.flags == 0
             && self.len < 256
             && !self.reserved
-            && self.anomaly().is_none()
+            && self.defect().is_none()
     }
 
     /// Returns whether programs send such frames, for places where the beginning of a frame is
@@ -182,7 +214,7 @@ impl Frame {
             && self.flags & !flags == 0
             && !empty
             && (self.stream == 0 || self.stream % 2 == 1)
-            && self.anomaly().is_none()
+            && self.defect().is_none()
     }
 }
 
@@ -301,7 +333,7 @@ mod tests {
             (1, 9, 0, 0, false),
             (1 << 20, 0xfa, 0xff, 2, true),
         ] {
-            let got = frame(len, kind, flags, stream).anomaly();
+            let got = frame(len, kind, flags, stream).defect();
             assert_eq!(got.is_none(), fine, "{len} {kind} {flags} {stream}: {got:?}");
         }
     }

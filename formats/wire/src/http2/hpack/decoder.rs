@@ -1,6 +1,6 @@
 //! Decodes field blocks into fields (RFC 7541 sections 3 and 6).
 
-use super::error::Error;
+use super::error::{Defect, Error};
 use super::static_table::{self, ENTRIES};
 use super::table::{Lookup, Table};
 use super::{huffman, integer};
@@ -37,8 +37,8 @@ pub trait Sink {
     /// Receives a field; `None` is an unknown part of it.
     fn field(&mut self, name: Option<&[u8]>, value: Option<&[u8]>);
 
-    /// Receives an error of the block that an endpoint would not accept.
-    fn anomaly(&mut self, what: &'static str);
+    /// Receives a defect of the block.
+    fn defect(&mut self, defect: Defect);
 
     /// Receives a change of the size of the encoder's table.
     fn table_size(&mut self, len_bytes: usize);
@@ -148,7 +148,7 @@ impl Decoder {
                 return Ok(len);
             }
             Lookup::Unknown => {}
-            Lookup::Invalid => sink.anomaly(INVALID_INDEX),
+            Lookup::Invalid => sink.defect(Defect::InvalidIndex),
         }
         let len = self.count(0, room)?;
         sink.field(None, None);
@@ -186,7 +186,7 @@ impl Decoder {
                 Lookup::Known((name, _)) => name,
                 Lookup::Unknown => None,
                 Lookup::Invalid => {
-                    sink.anomaly(INVALID_INDEX);
+                    sink.defect(Defect::InvalidIndex);
                     None
                 }
             },
@@ -207,8 +207,7 @@ impl Decoder {
     fn resize(&mut self, rest: &mut &[u8], first: bool, sink: &mut impl Sink) -> Result<(), Error> {
         let limit = integer::read(rest, 5)?;
         if !first {
-            // Section 4.2: only at the beginning of a block.
-            sink.anomaly("change of the table size after a header field");
+            sink.defect(Defect::LateTableSize);
         }
         self.table.resize(limit);
         sink.table_size(limit);
@@ -227,8 +226,6 @@ impl Decoder {
         Ok(len)
     }
 }
-
-const INVALID_INDEX: &str = "header field that refers to an entry which does not exist";
 
 /// Takes a string off `bytes` (section 5.2). Returns its encoded form, and whether it is a Huffman
 /// string; then `decoded` contains the decoded string.

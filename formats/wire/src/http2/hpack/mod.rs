@@ -24,5 +24,5 @@ mod tests;
 
 pub use blank::blank;
 pub use decoder::{Decoder, Encoded, Sink};
-pub use error::Error;
+pub use error::{Defect, Error};
 pub use huffman::encode as encode_huffman;

@@ -1,11 +1,11 @@
 //! The decoder with the examples of RFC 7541, and with truncated, split and hostile blocks.
 
-use super::{Decoder, Error, Sink};
+use super::{Decoder, Defect, Error, Sink};
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Fields {
     all: Vec<(String, String)>,
-    anomalies: Vec<&'static str>,
+    defects: Vec<Defect>,
     sizes: Vec<usize>,
 }
 
@@ -17,8 +17,8 @@ impl Sink for Fields {
         self.all.push((text(name), text(value)));
     }
 
-    fn anomaly(&mut self, what: &'static str) {
-        self.anomalies.push(what);
+    fn defect(&mut self, defect: Defect) {
+        self.defects.push(defect);
     }
 
     fn table_size(&mut self, len_bytes: usize) {
@@ -39,7 +39,7 @@ fn decode(decoder: &mut Decoder, block: &[u8]) -> Result<Fields, Error> {
 
 fn lines(decoder: &mut Decoder, block: &str) -> String {
     let fields = decode(decoder, &hex(block)).unwrap();
-    assert_eq!(fields.anomalies, [""; 0]);
+    assert_eq!(fields.defects, []);
     fields.all.iter().map(|(name, value)| format!("{name}: {value}\n")).collect()
 }
 
@@ -214,17 +214,17 @@ fn every_truncation_is_an_error_or_a_part() {
 }
 
 #[test]
-fn errors_of_endpoints_are_reported_as_anomalies() {
+fn errors_of_endpoints_are_reported_as_defects() {
     let refused = |block: &str| decode(&mut Decoder::new(), &hex(block));
     assert_eq!(refused("80"), Err(Error::IndexZero));
     assert_eq!(refused("ff ffff ffff ff"), Err(Error::Integer));
     assert_eq!(refused("0081 1f"), Err(Error::Truncated));
     assert_eq!(refused("0081 18 0161"), Err(Error::Padding));
-    assert_eq!(refused("be").unwrap().anomalies.len(), 1);
-    assert_eq!(refused("0f2f 0161").unwrap().anomalies.len(), 1);
+    assert_eq!(refused("be").unwrap().defects.len(), 1);
+    assert_eq!(refused("0f2f 0161").unwrap().defects.len(), 1);
     let late = refused("82 20").unwrap();
-    assert_eq!((late.anomalies.len(), late.sizes), (1, vec![0]));
-    assert_eq!(refused("20 3fe1 1f 82").unwrap().anomalies.len(), 0);
+    assert_eq!((late.defects.len(), late.sizes), (1, vec![0]));
+    assert_eq!(refused("20 3fe1 1f 82").unwrap().defects.len(), 0);
 }
 
 #[test]
