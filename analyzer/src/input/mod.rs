@@ -7,9 +7,9 @@
 mod ahead;
 mod batch;
 mod compression;
+mod encapsulation;
 mod exported;
 mod follow;
-mod link;
 mod merge;
 mod packets;
 

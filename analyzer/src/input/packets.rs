@@ -11,8 +11,10 @@ use sslrec_formats::io::Error;
 use sslrec_formats::record::{Record, Stats};
 
 use super::Outcome;
+use super::encapsulation::{
+    Found, FragmentsLost, Peeler, Place, WIRESHARK_UPPER_PDU, frame_check_sequence, of_link_type,
+};
 use super::exported::{self, Exported, Refused};
-use super::link::{self, Packet, linktype};
 use crate::budget::Budget;
 use crate::exchange::Note;
 use crate::sink::{Flow, RecordSink};
@@ -37,11 +39,12 @@ const PCAP_PACKET_HEADER: u64 = 16;
 struct Packets<'s> {
     tcp: Reassembler,
     exported: Exported,
+    peeler: Peeler,
     sink: &'s mut dyn RecordSink,
     packets: u64,
     segments: u64,
-    fragments: u64,
     cut: u64,
+    too_deep: u64,
     other: u64,
     /// Number of packets of each unknown link type.
     links: HashMap<u32, u64>,
@@ -54,11 +57,12 @@ impl<'s> Packets<'s> {
         Self {
             tcp: Reassembler::within(budget),
             exported: Exported::default(),
+            peeler: Peeler::default(),
             sink,
             packets: 0,
             segments: 0,
-            fragments: 0,
             cut: 0,
+            too_deep: 0,
             other: 0,
             links: HashMap::new(),
             first_ns: None,
@@ -70,22 +74,30 @@ impl<'s> Packets<'s> {
         self.packets += 1;
         self.first_ns.get_or_insert(ts_ns);
         self.last_ns = self.last_ns.max(ts_ns);
-        if link == linktype::WIRESHARK_UPPER_PDU {
-            return self.pdu(ts_ns, bytes, (original_len as usize).saturating_sub(bytes.len()));
+        let cut = (original_len as usize).saturating_sub(bytes.len());
+        if link == WIRESHARK_UPPER_PDU {
+            return self.pdu(ts_ns, bytes, cut);
         }
-        match link::dissect(link, ts_ns, bytes, original_len as usize) {
-            Packet::Tcp(segment) => {
-                self.segments += 1;
-                if !self.sink.segment(&segment)? {
-                    self.tcp.segment(&segment, self.sink)?;
+        let Some(layer) = of_link_type(link) else {
+            *self.links.entry(link).or_default() += 1;
+            return Flow::Continue(());
+        };
+        let Self { peeler, sink, tcp, segments, cut: truncated, too_deep, other, .. } = self;
+        peeler.peel(Place::new(ts_ns, layer, bytes, cut), &mut |found| {
+            match found {
+                Found::Tcp(segment) => {
+                    *segments += 1;
+                    if !sink.segment(&segment)? {
+                        tcp.segment(&segment, *sink)?;
+                    }
                 }
+                Found::Fragment => {}
+                Found::Cut => *truncated += 1,
+                Found::TooDeep => *too_deep += 1,
+                Found::Other => *other += 1,
             }
-            Packet::Fragment => self.fragments += 1,
-            Packet::Cut => self.cut += 1,
-            Packet::UnknownLink => *self.links.entry(link).or_default() += 1,
-            Packet::Other => self.other += 1,
-        }
-        Flow::Continue(())
+            Flow::Continue(())
+        })
     }
 
     fn pdu(&mut self, ts_ns: u64, bytes: &[u8], missing: usize) -> Flow {
@@ -125,8 +137,12 @@ impl<'s> Packets<'s> {
         links.sort_unstable();
         let further = links.get(MAX_LINKS..).unwrap_or(&[]).iter().map(|(_, count)| count).sum();
         let links = links.into_iter().take(MAX_LINKS);
+        let FragmentsLost { incomplete, contradictory, given_up } = self.peeler.fragments_lost();
         let notes = [
-            (self.fragments, Note::IpFragments(self.fragments)),
+            (incomplete, Note::IpFragments(incomplete)),
+            (contradictory, Note::FragmentsDiffer(contradictory)),
+            (given_up, Note::FragmentsGivenUp(given_up)),
+            (self.too_deep, Note::TooManyLayers(self.too_deep)),
             (self.cut, Note::TruncatedPackets(self.cut)),
             (no_tcp, Note::NoTcp(no_tcp)),
         ]
@@ -153,8 +169,7 @@ pub(super) fn read_pcap(
         error => damaged(0, error),
     })?;
     let header = reader.header();
-    // The upper bits describe a frame check sequence, which is dropped as padding.
-    let link = u32::from(header.datalink) & 0x0fff_ffff;
+    let (check_len, link) = frame_check_sequence(u32::from(header.datalink));
     let unit_ns = match header.ts_resolution {
         pcap_file::pcap::PcapTsResolution::MicroSecond => 1000,
         pcap_file::pcap::PcapTsResolution::NanoSecond => 1,
@@ -170,7 +185,8 @@ pub(super) fn read_pcap(
             Some(Ok(packet)) => {
                 let fraction_ns = u64::from(packet.ts_frac) * unit_ns;
                 let ts_ns = u64::from(packet.ts_sec) * 1_000_000_000 + fraction_ns;
-                flow = packets.packet(link, ts_ns, &packet.data, packet.orig_len);
+                let (data, len) = without_check(&packet.data, packet.orig_len, check_len);
+                flow = packets.packet(link, ts_ns, data, len);
                 offset += PCAP_PACKET_HEADER + packet.data.len() as u64;
             }
             Some(Err(PcapReadError::Io(error))) => {
@@ -256,6 +272,13 @@ fn drop_counters(options: &[InterfaceStatisticsOption<'_>]) -> u64 {
         _ => 0,
     });
     counters.fold(0, u64::saturating_add)
+}
+
+/// Removes a frame check sequence from a packet, as far as it was captured. Returns the original
+/// length without it.
+fn without_check(bytes: &[u8], original_len: u32, check_len: usize) -> (&[u8], u32) {
+    let original_len = original_len.saturating_sub(check_len as u32);
+    (bytes.get(..original_len as usize).unwrap_or(bytes), original_len)
 }
 
 /// Converts an error of reading. A file that ends too early is damaged there; other errors come

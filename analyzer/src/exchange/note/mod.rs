@@ -245,9 +245,18 @@ texts! {
         /// Secrets were blanked by these rules.
         Redacted(rules: Vec<String>) =>
             "secrets were blanked by these rules: {names}", names = rules.join(", ");
-        /// IP fragments, which are not reassembled.
-        IpFragments(packets: u64) =>
-            "{packets} IP fragments of TCP segments are not reassembled; their bytes are missing";
+        /// IP fragments whose packets are not complete.
+        IpFragments(fragments: u64) =>
+            "{fragments} IP fragments belong to packets that are not complete; their bytes are missing";
+        /// IP packets of which fragments overlap with different contents.
+        FragmentsDiffer(packets: u64) =>
+            "{packets} IP packets have fragments that contradict each other; they are left out";
+        /// IP fragments that were given up to make room for others.
+        FragmentsGivenUp(fragments: u64) =>
+            "{fragments} IP fragments were given up (memory limit); their bytes are missing";
+        /// Packets of more layers than the maximum.
+        TooManyLayers(packets: u64) =>
+            "{packets} packets have too many layers of encapsulation, and are not read";
         /// Packets without a complete header.
         TruncatedPackets(packets: u64) =>
             "{packets} packets were truncated within their headers; see the capture's snaplen";
