@@ -1,5 +1,6 @@
 //! Speed of redaction, by the default rules and by a rule of each kind: many small exchanges, and
-//! large bodies in calls of 16 KiB. `cargo bench -p sslrec-redact`.
+//! large bodies in calls of 16 KiB. `cargo bench -p sslrec-redact -- [CASE]` runs the cases whose
+//! name contains CASE, such as `/2, bodies`.
 
 // A benchmark fails by a panic.
 #![allow(clippy::unwrap_used)]
@@ -30,6 +31,7 @@ const MANY: [&str; 7] = [
 type Calls = Vec<(Direction, Vec<u8>)>;
 
 fn main() {
+    let wanted = std::env::args().skip(1).find(|word| !word.starts_with('-')).unwrap_or_default();
     let body = |len: usize| {
         let item =
             br#"{"id":4711,"name":"teapot","tags":["a","b"],"price":12.5,"text":"lorem ipsum"},"#;
@@ -43,7 +45,7 @@ fn main() {
             ("  HTTP/2, exchanges of 1 KiB", http2_opening(), http2(&body(600))),
             ("  HTTP/2, bodies of 1 MiB", http2_opening(), http2(&body(1 << 20))),
         ];
-        for (what, opening, calls) in cases {
+        for (what, opening, calls) in cases.into_iter().filter(|case| case.0.contains(&wanted)) {
             redact(what, names, &opening, &calls);
         }
     }

@@ -1,6 +1,8 @@
 //! Spellings of an octet: percent-encoding at any depth, escapes of JSON and JavaScript, and HTML
 //! entities.
 
+use memchr::memchr3;
+
 /// The longest spelling; longer ones are read as they are.
 const MAX_SPELLING: usize = 48;
 
@@ -152,7 +154,7 @@ pub(crate) fn entity(text: &[u8], last: bool) -> Result<Option<Octet>, Incomplet
 pub(crate) fn decode(text: &[u8]) -> Vec<u8> {
     let mut plain = text.to_vec();
     for _ in 0..4 {
-        if !plain.iter().any(|octet| b"%\\&".contains(octet)) {
+        if memchr3(b'%', b'\\', b'&', &plain).is_none() {
             break;
         }
         plain = once(&plain);

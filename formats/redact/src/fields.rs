@@ -8,7 +8,8 @@ use memchr::memrchr;
 use super::counts::Rule;
 use super::decode::decode;
 use super::finder::{self, Look};
-use super::header_name::{header_name, is_cookie_field};
+use super::header_name::{field_name, is_cookie_field};
+use super::literals::Set;
 use super::window::Engine;
 
 /// The name of targets of HTTP/1.
@@ -18,14 +19,18 @@ pub(super) const TARGET: &[u8] = b":path";
 pub(super) type Secret = (Range<usize>, Rule);
 
 /// Returns the secret parts of a field's value. Patterns search `line`, in which the value begins
-/// at `value_at`; their matches are limited to the value.
-pub(super) fn secret(engine: &Engine, name: &[u8], line: &[u8], value_at: usize) -> Vec<Secret> {
+/// at `value_at`; their matches are limited to the value. `begun`: the patterns of which a match
+/// may begin in the line.
+pub(super) fn secret(
+    engine: &Engine,
+    name: &[u8],
+    line: &[u8],
+    value_at: usize,
+    begun: Set,
+) -> Vec<Secret> {
     let rules = &engine.rules;
     let value = &line[value_at.min(line.len())..];
-    let name = match name.first() {
-        Some(b':') => name.to_vec(),
-        _ => header_name(name),
-    };
+    let name = field_name(name);
     if is_framing(&name, value) {
         return Vec::new();
     }
@@ -43,7 +48,8 @@ pub(super) fn secret(engine: &Engine, name: &[u8], line: &[u8], value_at: usize)
     let look = Look { rules, form: false, unsure: false, head: true };
     let blanks = finder::find(look, value);
     found.extend(blanks.into_iter().map(|blank| (blank.range, blank.rule)));
-    for pattern in &engine.patterns {
+    let patterns = engine.patterns.iter().enumerate().filter(|(index, _)| begun.contains(*index));
+    for (_, pattern) in patterns {
         found.extend(pattern.find(line).filter_map(|range| {
             let (start, end) = (range.start.max(value_at), range.end.min(line.len()));
             (start < end).then(|| (start - value_at..end - value_at, pattern.rule()))
@@ -178,8 +184,8 @@ impl Contents {
 
     /// Reads a field.
     pub(super) fn field(&mut self, name: &[u8], value: &[u8]) {
-        let name = header_or_pseudo(name);
-        let is = |known: &[u8]| name == known;
+        let name = field_name(name);
+        let is = |known: &[u8]| *name == *known;
         let value = value.trim_ascii();
         if is(b"content-encoding") || is(b"grpc-encoding") {
             self.coded |= !value.is_empty() && !value.eq_ignore_ascii_case(b"identity");
@@ -203,14 +209,6 @@ impl Contents {
         } else if is(b":status") {
             self.of_response();
         }
-    }
-}
-
-/// Folds a name for comparison.
-fn header_or_pseudo(name: &[u8]) -> Vec<u8> {
-    match name.first() {
-        Some(b':') => name.to_vec(),
-        _ => header_name(name),
     }
 }
 

@@ -4,9 +4,10 @@
 //! A head may be malformed in any way: each line that looks like a field counts as a field, even if
 //! a strict reader takes it for the continuation of another.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
-use memchr::{memchr, memrchr};
+use memchr::{memchr, memchr2_iter, memrchr};
 use sslrec_wire::http1::Declared;
 use sslrec_wire::http1::lines;
 use sslrec_wire::http1::message::MAX_FIELDS;
@@ -16,6 +17,7 @@ use super::body::Body;
 use super::counts::{Place, Rule};
 use super::fields::{Contents, Secret, TARGET, cookies, secret};
 use super::header_name::{header_name, is_cookie_field};
+use super::literals::Places;
 use super::window::{Engine, FILL, Window};
 
 /// The start line.
@@ -64,10 +66,11 @@ pub(super) fn redact(
         text.finish(window, engine);
     }
     let mut found = Vec::new();
-    start_line(engine, &bytes[..start], &mut found);
+    let begun = engine.literals.places(&bytes);
+    start_line(engine, &bytes[..start], &begun, &mut found);
     blank(window, range.start, &mut found, Place::StartLine, engine);
     for line in lines(&bytes[start..]) {
-        field(engine, &bytes, start + line.start..start + line.end, &mut found);
+        field(engine, &bytes, start + line.start..start + line.end, &begun, &mut found);
     }
     blank(window, range.start, &mut found, Place::Fields, engine);
     said
@@ -126,7 +129,7 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
 }
 
 /// Finds secrets in the target of a request, or the reason of a response.
-fn start_line(engine: &Engine, line: &[u8], found: &mut Vec<Secret>) {
+fn start_line(engine: &Engine, line: &[u8], begun: &Places, found: &mut Vec<Secret>) {
     let text = line.strip_suffix(b"\n").unwrap_or(line);
     let text = text.strip_suffix(b"\r").unwrap_or(text);
     let value = if text.starts_with(b"HTTP/1.") {
@@ -135,11 +138,18 @@ fn start_line(engine: &Engine, line: &[u8], found: &mut Vec<Secret>) {
         let start = memchr(b' ', text).map_or(text.len(), |at| at + 1);
         start..memrchr(b' ', text).unwrap_or(text.len()).max(start)
     };
-    let parts = secret(engine, TARGET, &text[..value.end], value.start);
+    let parts =
+        secret(engine, TARGET, &text[..value.end], value.start, begun.within(&(0..value.end)));
     found.extend(shift(parts, value.start));
 }
 
-fn field(engine: &Engine, bytes: &[u8], line: Range<usize>, found: &mut Vec<Secret>) {
+fn field(
+    engine: &Engine,
+    bytes: &[u8],
+    line: Range<usize>,
+    begun: &Places,
+    found: &mut Vec<Secret>,
+) {
     let text = &bytes[line.clone()];
     let first = memchr(b'\n', text).map_or(text, |end| &text[..end]);
     let Some(colon) = memchr(b':', first) else {
@@ -151,14 +161,14 @@ fn field(engine: &Engine, bytes: &[u8], line: Range<usize>, found: &mut Vec<Secr
     };
     let indent = text[colon + 1..].iter().take_while(|octet| b" \t".contains(octet)).count();
     let value_at = colon + 1 + indent;
-    found.extend(shift(secret(engine, &text[..colon], text, value_at), line.start + value_at));
+    let parts = secret(engine, &text[..colon], text, value_at, begun.within(&line));
+    found.extend(shift(parts, line.start + value_at));
     hidden(engine, text, line.start, found);
 }
 
 /// Finds fields that begin at a bare CR, or at the line feed of a folded line.
 fn hidden(engine: &Engine, text: &[u8], base: usize, found: &mut Vec<Secret>) {
-    let breaks = text.iter().enumerate().filter(|(_, octet)| b"\r\n".contains(octet));
-    for start in breaks.map(|(at, _)| at + 1) {
+    for start in memchr2_iter(b'\r', b'\n', text).map(|at| at + 1) {
         let rest = &text[start..];
         let end = rest.iter().position(|octet| b"\r\n".contains(octet)).unwrap_or(rest.len());
         let Some(colon) = memchr(b':', &rest[..end]) else { continue };
@@ -196,7 +206,7 @@ impl Said {
         if let Some(Line::Response { .. }) = said.line {
             said.contents.of_response();
         }
-        let mut last: Option<(Vec<u8>, Vec<u8>)> = None;
+        let mut last: Option<(&[u8], Cow<'_, [u8]>)> = None;
         let mut fields = 0;
         for line in lines::of_head(&bytes[start..]) {
             if fields >= MAX_FIELDS {
@@ -205,6 +215,7 @@ impl Said {
             let next = match line {
                 lines::Line::Folded(more) => {
                     if let Some((_, value)) = &mut last {
+                        let value = value.to_mut();
                         value.push(b' ');
                         value.extend_from_slice(more);
                     }
@@ -214,10 +225,10 @@ impl Said {
                 lines::Line::Other(line) => (line, &b""[..]),
             };
             fields += 1;
-            let before = last.replace((next.0.to_vec(), next.1.to_vec()));
-            before.into_iter().for_each(|(name, value)| said.field(&name, &value));
+            let before = last.replace((next.0, Cow::Borrowed(next.1)));
+            before.into_iter().for_each(|(name, value)| said.field(name, &value));
         }
-        last.into_iter().for_each(|(name, value)| said.field(&name, &value));
+        last.into_iter().for_each(|(name, value)| said.field(name, &value));
         said
     }
 

@@ -448,7 +448,8 @@ impl hpack::Sink for Fields<'_> {
         let secrets = match name {
             Some(name) => {
                 let line = [name, b": ", value].concat();
-                secret(self.engine, name, &line, name.len() + 2)
+                let begun = self.engine.literals.find(&line, 0);
+                secret(self.engine, name, &line, name.len() + 2, begun)
             }
             None => vec![(0..value.len(), Rule::Unsearchable)],
         };

@@ -38,6 +38,7 @@ mod head;
 mod header_name;
 mod http1;
 mod http2;
+mod literals;
 mod patterns;
 #[cfg(test)]
 mod regressions;

@@ -14,6 +14,7 @@
 //! match, which holds more than necessary and never less.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use regex_automata::hybrid::LazyStateID;
 use regex_automata::hybrid::dfa::{Cache, DFA};
@@ -41,12 +42,13 @@ pub(super) struct Pattern {
     rule: Rule,
     regex: Regex,
     dfa: DFA,
-    prefixes: Option<Prefixes>,
+    prefixes: Option<Arc<Prefixes>>,
 }
 
 /// The literals with which all matches begin.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Prefixes {
+    literals: Vec<Vec<u8>>,
     finder: Prefilter,
     longest: usize,
 }
@@ -59,7 +61,9 @@ impl Prefixes {
         let literals = literals.literals()?;
         let longest = literals.iter().map(|literal| literal.len()).max()?;
         let finder = Prefilter::new(MatchKind::LeftmostFirst, literals)?;
-        literals.iter().all(|literal| !literal.is_empty()).then_some(Self { finder, longest })
+        let literals: Vec<_> = literals.iter().map(|literal| literal.as_bytes().to_vec()).collect();
+        let is_sound = literals.iter().all(|literal| !literal.is_empty());
+        is_sound.then_some(Self { literals, finder, longest })
     }
 }
 
@@ -96,7 +100,13 @@ impl Pattern {
             .configure(config)
             .build(text)
             .map_err(|error| why(&error))?;
-        Ok(Self { rule, regex, dfa, prefixes: Prefixes::of(text, &syntax) })
+        let prefixes = Prefixes::of(text, &syntax).map(Arc::new);
+        Ok(Self { rule, regex, dfa, prefixes })
+    }
+
+    /// Returns the literals with which all matches begin, if there are such literals.
+    pub(super) fn prefixes(&self) -> Option<&[Vec<u8>]> {
+        self.prefixes.as_ref().map(|prefixes| &prefixes.literals[..])
     }
 }
 
@@ -155,7 +165,7 @@ impl Live {
         if from >= text.len() {
             return text.len();
         }
-        self.steps = (text.len() - from).saturating_mul(MAX_STEPS).saturating_add(1024);
+        self.steps = steps(text.len() - from);
         if let Some(open) = self.first_open_prefix(text, from) {
             return open;
         }
@@ -167,6 +177,16 @@ impl Live {
             return text.len();
         }
         (from..text.len()).find(|&at| self.is_open(text, at)).unwrap_or(text.len())
+    }
+
+    /// Like [`Self::first_open`], for a text with no literal of the pattern from that place on: at
+    /// most a part of a literal is at the end.
+    pub(super) fn first_open_at_end(&mut self, text: &[u8], from: usize) -> usize {
+        let longest =
+            self.pattern.prefixes.as_ref().map_or(usize::MAX, |prefixes| prefixes.longest);
+        self.steps = steps(text.len().saturating_sub(from));
+        let start = (text.len() + 1).saturating_sub(longest).max(from);
+        (start..text.len()).find(|&at| self.is_open(text, at)).unwrap_or(text.len())
     }
 
     /// Begins to follow a match that began at or after `from`.
@@ -206,7 +226,9 @@ impl Live {
 
     /// Finds the first such place by the literals of the pattern; `None` if they do not decide.
     fn first_open_prefix(&mut self, text: &[u8], from: usize) -> Option<usize> {
-        let Prefixes { finder, longest } = self.pattern.prefixes.clone()?;
+        let prefixes = self.pattern.prefixes.clone()?;
+        let Prefixes { finder, longest, .. } = &*prefixes;
+        let longest = *longest;
         // From here on only a part of a literal may be there.
         let tail = (text.len() + 1).saturating_sub(longest).max(from);
         let mut at = from;
@@ -261,6 +283,11 @@ impl Live {
         }
         Some(state)
     }
+}
+
+/// Returns the most steps of the DFA in a search of `len` bytes.
+fn steps(len: usize) -> usize {
+    len.saturating_mul(MAX_STEPS).saturating_add(1024)
 }
 
 #[cfg(test)]

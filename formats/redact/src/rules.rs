@@ -3,6 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use memchr::memchr3;
+use regex_automata::MatchKind;
+use regex_automata::util::prefilter::Prefilter;
+
 use super::counts::Rule;
 use super::header_name::header_name;
 use super::patterns::Pattern;
@@ -49,6 +53,8 @@ pub struct Rules {
     pub(super) query: Vec<String>,
     pub(super) form: Vec<String>,
     pub(super) json: Vec<String>,
+    /// The beginnings of these names; `None` if a name has no suitable beginning.
+    json_literals: Option<Prefilter>,
     /// Includes names and places of secrets that every capture may have; see [`super::secrets`].
     pub(super) builtin: bool,
     pub(super) patterns: Vec<Pattern>,
@@ -63,6 +69,7 @@ impl Rules {
         self.query.extend(other.query);
         self.form.extend(other.form);
         self.json.extend(other.json);
+        self.json_literals = beginnings(&self.json);
         self.builtin |= other.builtin;
         self.patterns.extend(other.patterns);
     }
@@ -88,6 +95,12 @@ impl Rules {
         !self.json.is_empty()
     }
 
+    /// Returns a search for the beginnings of the names of fields of JSON, which finds each name
+    /// that is spelled without an escape; `None` if there is no such search.
+    pub(super) fn json_literals(&self) -> Option<&Prefilter> {
+        self.json_literals.as_ref()
+    }
+
     /// Returns whether a rule names fields of queries or forms.
     pub(super) fn names_pairs(&self) -> bool {
         self.builtin || !self.query.is_empty() || !self.form.is_empty()
@@ -96,7 +109,7 @@ impl Rules {
     /// Returns whether the header field is secret. The name is folded; see [`header_name`].
     pub(super) fn is_header(&self, name: &[u8]) -> bool {
         self.headers.iter().any(|known| known.as_bytes() == name)
-            || (self.builtin && secrets::HEADERS.iter().any(|known| known.as_bytes() == name))
+            || (self.builtin && secrets::is_secret_header(name))
     }
 
     /// Returns whether the field of a query or form is secret. The name is decoded.
@@ -134,10 +147,35 @@ fn is_one_of(names: &[String], name: &[u8]) -> bool {
         known.len() == name.len() && known.iter().zip(name).all(octet)
     };
     let name = name.trim_ascii();
+    let has_parts = memchr3(b'[', b']', b'.', name).is_some();
     names.iter().any(|known| {
         same(known, name)
-            || name.split(|octet| b"[].".contains(octet)).any(|part| same(known, part))
+            || has_parts && name.split(|octet| b"[].".contains(octet)).any(|part| same(known, part))
     })
+}
+
+/// Returns a search for the first letters and digits of names, in upper and lower case.
+fn beginnings(names: &[String]) -> Option<Prefilter> {
+    /// More letters have more spellings, which makes the search slow.
+    const MAX_LEN: usize = 4;
+    let mut literals = Vec::new();
+    for name in names {
+        let octets = name.bytes().take_while(u8::is_ascii_alphanumeric).take(MAX_LEN);
+        let mut spellings = vec![Vec::new()];
+        for octet in octets {
+            let mut cases = vec![octet.to_ascii_lowercase(), octet.to_ascii_uppercase()];
+            cases.dedup();
+            spellings = spellings
+                .iter()
+                .flat_map(|text| cases.iter().map(|&octet| [&text[..], &[octet]].concat()))
+                .collect();
+        }
+        literals.extend(spellings);
+    }
+    if literals.iter().any(Vec::is_empty) {
+        return None;
+    }
+    Prefilter::new(MatchKind::LeftmostFirst, &literals)
 }
 
 impl FromStr for Rules {
@@ -171,7 +209,10 @@ impl FromStr for Rules {
             }
             ("query", Some(name)) => rules.query.push(name),
             ("form", Some(name)) => rules.form.push(name),
-            ("json", Some(name)) => rules.json.push(name),
+            ("json", Some(name)) => {
+                rules.json.push(name);
+                rules.json_literals = beginnings(&rules.json);
+            }
             ("regex", Some(_)) => {
                 rules.stated = vec!["regex".into()];
                 rules.pattern(Rule::Regex, name.unwrap_or_default())?;

@@ -49,6 +49,8 @@ pub(super) struct Search {
     /// The places of the parts of `text`: place in the text, place in the stream.
     pieces: Vec<(usize, u64)>,
     finder: Finder,
+    /// Place before which no literal of a pattern begins that is not in its [`Scan`].
+    searched: usize,
     /// Progress of each pattern.
     scans: Vec<Scan>,
     blanks: Vec<Blank>,
@@ -64,6 +66,8 @@ struct Scan {
     again: usize,
     /// An unfinished match that is longer than the limit of held bytes.
     tail: Option<Tail>,
+    /// A match may begin at `from` or later, other than with the last bytes.
+    begun: bool,
 }
 
 impl Search {
@@ -75,6 +79,7 @@ impl Search {
             judged: false,
             pieces: Vec::new(),
             finder: Finder::new(),
+            searched: 0,
             scans: Vec::new(),
             blanks: Vec::new(),
         }
@@ -154,7 +159,7 @@ impl Search {
         if !self.judged && !self.judge(engine, last) {
             return;
         }
-        let Engine { rules, patterns, counts, .. } = engine;
+        let Engine { rules, patterns, literals, counts } = engine;
         let Text { form, unsure, place } = self.kind;
         let look = Look { rules, form, unsure, head: false };
         let mut blanks = std::mem::take(&mut self.blanks);
@@ -169,9 +174,12 @@ impl Search {
             }
         }
         self.blanks = blanks;
+        let begun = literals.find(&self.text, self.searched);
+        self.searched = (self.text.len() + 1).saturating_sub(literals.longest());
         self.scans.resize_with(patterns.len(), Scan::default);
         let mut scans = std::mem::take(&mut self.scans);
-        for (scan, live) in scans.iter_mut().zip(patterns) {
+        for (index, (scan, live)) in scans.iter_mut().zip(patterns).enumerate() {
+            scan.begun |= begun.contains(index);
             let open = scan.search(live, &self.text, last, &mut |rule, range| {
                 counts.add(rule, place, 1, range.len() as u64);
                 let places: Vec<_> = self.places(range).collect();
@@ -208,6 +216,7 @@ impl Search {
         }
         self.text.drain(..keep);
         self.settled -= keep;
+        self.searched = self.searched.saturating_sub(keep);
         self.finder.shift(keep);
         for scan in &mut self.scans {
             scan.from = scan.from.saturating_sub(keep);
@@ -259,6 +268,13 @@ impl Scan {
             }
             self.tail = None;
         }
+        if !self.begun {
+            self.from = match last {
+                true => text.len(),
+                false => live.first_open_at_end(text, self.from),
+            };
+            return self.from;
+        }
         if text.len() < self.again && !last {
             return self.from;
         }
@@ -272,6 +288,7 @@ impl Scan {
             blank(rule, part);
         }
         self.from = decided;
+        self.begun = decided < text.len();
         let held = text.len() - decided;
         self.again = text.len() + held / 4;
         if held > MAX_OPEN {

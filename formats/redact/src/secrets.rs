@@ -3,6 +3,11 @@
 //! Names are folded before they are compared: case, `-`, `_` and brackets do not count, so that
 //! `X-Api-Key`, `api_key` and `auth[apiKey]` are found alike.
 
+use std::sync::LazyLock;
+
+use regex_automata::util::prefilter::Prefilter;
+use regex_automata::{MatchKind, Span};
+
 /// Header fields that hold credentials, in lower case.
 pub const HEADERS: [&str; 71] = [
     "authorization",
@@ -130,14 +135,42 @@ pub fn is_secret_name(name: &[u8]) -> bool {
     }
     let folded = &folded[..len];
     let is = |known: &&str| known.as_bytes() == folded;
-    let holds = |part: &&str| memchr::memmem::find(folded, part.as_bytes()).is_some();
     let last = name.rsplit(|octet| b"[.".contains(octet)).find(|part| part.len() > 1);
     let is_last = |known: &&str| {
         let last = last.unwrap_or_default().trim_ascii_end();
         last.strip_suffix(b"]").unwrap_or(last).eq_ignore_ascii_case(known.as_bytes())
     };
     !HARMLESS.iter().any(is)
-        && (WHOLE_NAMES.iter().any(|known| is(known) || is_last(known)) || NAMES.iter().any(holds))
+        && (WHOLE_NAMES.iter().any(|known| is(known) || is_last(known)) || holds_name(folded))
+}
+
+/// Returns whether a folded name contains an entry of [`NAMES`].
+fn holds_name(folded: &[u8]) -> bool {
+    static FINDER: LazyLock<Option<Prefilter>> =
+        LazyLock::new(|| Prefilter::new(MatchKind::LeftmostFirst, &NAMES));
+    match &*FINDER {
+        Some(finder) => finder.find(folded, Span::from(0..folded.len())).is_some(),
+        None => NAMES.iter().any(|part| memchr::memmem::find(folded, part.as_bytes()).is_some()),
+    }
+}
+
+/// Returns whether a header field holds credentials. The name is in lower case.
+pub fn is_secret_header(name: &[u8]) -> bool {
+    /// For each octet, the lengths of the names that begin with it, as bits.
+    static LENGTHS: [u64; 256] = {
+        let (mut lengths, mut at) = ([0; 256], 0);
+        while at < HEADERS.len() {
+            let name = HEADERS[at].as_bytes();
+            assert!(name.len() < 64);
+            lengths[name[0] as usize] |= 1 << name.len();
+            at += 1;
+        }
+        lengths
+    };
+    let Some(&first) = name.first() else { return false };
+    name.len() < 64
+        && LENGTHS[usize::from(first)] >> name.len() & 1 != 0
+        && HEADERS.iter().any(|known| known.as_bytes() == name)
 }
 
 /// Returns the part of an authority after its user information.
@@ -181,6 +214,9 @@ mod tests {
         sorted.dedup();
         assert_eq!(sorted.len(), HEADERS.len());
         assert!(HEADERS.iter().all(|name| name.to_ascii_lowercase() == *name));
+        assert!(HEADERS.iter().all(|name| is_secret_header(name.as_bytes())));
+        assert!(!is_secret_header(b"") && !is_secret_header(b"authorizatiom"));
+        assert!(!is_secret_header(&[b'a'; 64]) && !is_secret_header(b"host"));
         assert_eq!(without_userinfo("u:p@h:1"), "h:1");
     }
 }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::counts::{Counts, Place, Rule};
+use super::literals::Literals;
 use super::patterns::Live;
 use super::rules::Rules;
 
@@ -90,13 +91,15 @@ impl Window {
 pub(super) struct Engine {
     pub(super) rules: Rules,
     pub(super) patterns: Vec<Live>,
+    pub(super) literals: Literals,
     pub(super) counts: Counts,
 }
 
 impl Engine {
     pub(super) fn new(rules: Rules) -> Self {
         let patterns = rules.patterns.iter().cloned().map(Live::new).collect();
-        Self { rules, patterns, counts: Counts::default() }
+        let literals = Literals::new(&rules.patterns);
+        Self { rules, patterns, literals, counts: Counts::default() }
     }
 
     /// Blanks bytes that cannot be searched.

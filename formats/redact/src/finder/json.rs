@@ -1,7 +1,7 @@
 //! `"name": value` of JSON, in every spelling of its quotes, and JSON5. Strings and numbers are
 //! blanked; objects and arrays keep their form.
 
-use memchr::memrchr;
+use memchr::{memchr3, memrchr};
 
 use super::{Blank, Fill, Finder, Spelling, State, Step};
 use crate::decode::{self, Incomplete, decode};
@@ -243,7 +243,7 @@ pub(super) fn quoted(text: &[u8]) -> Option<usize> {
 pub(super) fn is_spelled(name: &[u8], is: impl Fn(&[u8]) -> bool) -> bool {
     let len = name.len() - name.iter().rev().take_while(|&&octet| octet == b'\\').count();
     let name = &name[..len];
-    match name.iter().any(|octet| b"%\\&".contains(octet)) {
+    match memchr3(b'%', b'\\', b'&', name).is_some() {
         true => is(&decode(name)),
         false => is(name),
     }

@@ -55,7 +55,7 @@ impl Finder {
     ) -> bool {
         let rules = look.rules;
         let name = header_name(line);
-        let is_builtin = rules.builtin && name == b"sec-websocket-protocol";
+        let is_builtin = rules.builtin && *name == *b"sec-websocket-protocol";
         if rules.is_header(&name) || is_builtin {
             self.begin(Rule::Header, State::Line { escaped, newline: false });
             return true;

@@ -11,10 +11,11 @@ mod line;
 mod multipart;
 mod names;
 mod pairs;
+mod triggers;
 
 use std::ops::Range;
 
-use self::names::Triggers;
+use self::triggers::Triggers;
 use super::counts::Rule;
 use super::rules::Rules;
 

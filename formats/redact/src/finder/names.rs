@@ -1,35 +1,14 @@
 //! The search for names: finds the bytes that separate a name from its value, and gives each name
 //! to the file of its spelling.
 
-use memchr::{memchr2, memmem};
+use memchr::memmem;
 
 use super::json::{bare, is_spelled, quoted, spelled_quote};
+use super::triggers::Triggers;
 use super::{Finder, Look, MAX_NAME, MAX_SPACE, Spelling, State, Step};
 use crate::counts::Rule;
 use crate::decode::{self, Incomplete, decode};
 use crate::header_name::header_name;
-
-/// The next places that may separate a name from its value.
-#[derive(Default)]
-pub(super) struct Triggers {
-    plain: Option<usize>,
-    escape: Option<usize>,
-}
-
-impl Triggers {
-    /// Returns the first place at or after `at`, or the end of the text.
-    fn next(&mut self, text: &[u8], at: usize) -> usize {
-        let find = |place: &mut Option<usize>, (a, b): (u8, u8)| match *place {
-            Some(place) if place >= at => place,
-            _ => {
-                let found = memchr2(a, b, &text[at..]).map_or(text.len(), |found| at + found);
-                *place = Some(found);
-                found
-            }
-        };
-        find(&mut self.plain, (b'=', b':')).min(find(&mut self.escape, (b'%', b'\\')))
-    }
-}
 
 /// The search for names.
 impl Finder {
@@ -41,7 +20,7 @@ impl Finder {
         triggers: &mut Triggers,
     ) -> Step {
         self.find_end_of_head(text);
-        let at = triggers.next(text, self.at);
+        let at = triggers.next(look, text, self.at, self.origin);
         if let Some(rest) = self.rest.filter(|&rest| rest <= at) {
             self.at = self.at.max(rest);
             self.blank_rest();

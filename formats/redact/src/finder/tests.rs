@@ -31,6 +31,41 @@ fn check(rules: &[&str], form: bool, text: &str, expected: &str) {
             assert_eq!(blanked(rules, form, text, pieces), expected, "{pieces:?}");
         }
     }
+    if !form && !text.starts_with("--") {
+        check_after_other_text(rules, text, expected);
+    }
+}
+
+/// Checks a text after much other text, whose colons are skipped.
+fn check_after_other_text(rules: &[&str], text: &str, expected: &str) {
+    let lines = rules.iter().any(|rule| rule.starts_with("header:"));
+    for count in 60..100 {
+        let other = ["{\"a\":1},".repeat(count), (if lines { "\n" } else { "" }).into()].concat();
+        let (text, expected) = ([&other, text].concat(), [&other, expected].concat());
+        for first in [other.len(), other.len() + 1 + count % 8, text.len()] {
+            for pieces in [[first, text.len()], [first, 7]] {
+                assert_eq!(blanked(rules, false, &text, &pieces), expected, "{count} {pieces:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_name_is_found_at_its_greatest_distance_from_the_colon() {
+    let far = [" ".repeat(MAX_SPACE), String::new()];
+    for space in &far {
+        for (rule, name) in [
+            ("json:password", format!("{{'{}.password'", "x".repeat(MAX_NAME - 11))),
+            ("json:password", format!("{{'password.{}'", "x".repeat(MAX_NAME - 11))),
+            ("json:password", format!("{{'%70assword.{}'", "x".repeat(MAX_NAME - 13))),
+            ("header:x-own", format!("\n\"X-Own{}\"", "\t".repeat(MAX_NAME - 8))),
+        ] {
+            let other = "{\"a\":1},".repeat(90);
+            let text = format!("{other}{name}{space}:'s3cret'");
+            let blanked = blanked(&[rule], false, &text, &[text.len()]);
+            assert!(!blanked.contains("s3cret"), "{rule} {} {name}", space.len());
+        }
+    }
 }
 
 #[test]
