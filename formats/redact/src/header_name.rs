@@ -28,7 +28,8 @@ impl Deref for HeaderName {
 /// Returns the name of a header field without characters that cannot be part of a name: whitespace,
 /// NUL and other control characters, quotes. In lower case, with `-` for `_`.
 pub(super) fn header_name(text: &[u8]) -> HeaderName {
-    let folded = || text.iter().copied().filter(|&octet| is_token(octet)).map(fold);
+    let folded =
+        || text.iter().map(|&octet| FOLDED[usize::from(octet)]).filter(|&octet| octet != 0);
     let (mut octets, mut len) = ([0; MAX_SHORT], 0);
     for octet in folded() {
         let Some(place) = octets.get_mut(len) else {
@@ -56,12 +57,19 @@ pub(super) fn field_name(text: &[u8]) -> HeaderName {
     }
 }
 
-fn fold(octet: u8) -> u8 {
-    match octet {
-        b'_' => b'-',
-        other => other.to_ascii_lowercase(),
+/// Each octet folded; 0 if the octet cannot be part of a name.
+static FOLDED: [u8; 256] = {
+    let mut folded = [0; 256];
+    let mut octet = 0;
+    while octet < folded.len() {
+        let value = octet as u8;
+        if is_token(value) {
+            folded[octet] = if value == b'_' { b'-' } else { value.to_ascii_lowercase() };
+        }
+        octet += 1;
     }
-}
+    folded
+};
 
 /// Returns whether the field contains cookies.
 pub(super) fn is_cookie_field(name: &[u8]) -> bool {

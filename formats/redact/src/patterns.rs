@@ -51,6 +51,8 @@ struct Prefixes {
     literals: Vec<Vec<u8>>,
     finder: Prefilter,
     longest: usize,
+    /// The octets that begin a literal.
+    may_begin: [bool; 256],
 }
 
 impl Prefixes {
@@ -62,8 +64,11 @@ impl Prefixes {
         let longest = literals.iter().map(|literal| literal.len()).max()?;
         let finder = Prefilter::new(MatchKind::LeftmostFirst, literals)?;
         let literals: Vec<_> = literals.iter().map(|literal| literal.as_bytes().to_vec()).collect();
-        let is_sound = literals.iter().all(|literal| !literal.is_empty());
-        is_sound.then_some(Self { literals, finder, longest })
+        let mut may_begin = [false; 256];
+        for literal in &literals {
+            may_begin[usize::from(*literal.first()?)] = true;
+        }
+        Some(Self { literals, finder, longest, may_begin })
     }
 }
 
@@ -182,11 +187,15 @@ impl Live {
     /// Like [`Self::first_open`], for a text with no literal of the pattern from that place on: at
     /// most a part of a literal is at the end.
     pub(super) fn first_open_at_end(&mut self, text: &[u8], from: usize) -> usize {
-        let longest =
-            self.pattern.prefixes.as_ref().map_or(usize::MAX, |prefixes| prefixes.longest);
+        let prefixes = self.pattern.prefixes.clone();
+        let longest = prefixes.as_ref().map_or(usize::MAX, |prefixes| prefixes.longest);
+        let may_begin = |at: usize| {
+            prefixes.as_ref().is_none_or(|prefixes| prefixes.may_begin[usize::from(text[at])])
+        };
         self.steps = steps(text.len().saturating_sub(from));
         let start = (text.len() + 1).saturating_sub(longest).max(from);
-        (start..text.len()).find(|&at| self.is_open(text, at)).unwrap_or(text.len())
+        let open = (start..text.len()).find(|&at| may_begin(at) && self.is_open(text, at));
+        open.unwrap_or(text.len())
     }
 
     /// Begins to follow a match that began at or after `from`.

@@ -112,6 +112,12 @@ impl Rules {
             || (self.builtin && secrets::is_secret_header(name))
     }
 
+    /// Returns the length of the longest name of a field that matters.
+    pub(super) fn longest_header(&self) -> usize {
+        let longest = self.headers.iter().map(String::len).max();
+        secrets::LONGEST_HEADER.max(longest.unwrap_or(0))
+    }
+
     /// Returns whether the field of a query or form is secret. The name is decoded.
     pub(super) fn is_pair(&self, name: &[u8]) -> bool {
         is_one_of(&self.query, name)

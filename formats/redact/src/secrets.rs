@@ -83,6 +83,18 @@ pub const HEADERS: [&str; 71] = [
     "cf-access-jwt-assertion",
 ];
 
+/// The length of the longest name of a header field that redaction knows.
+pub(crate) const LONGEST_HEADER: usize = {
+    let (mut longest, mut at) = ("sec-websocket-protocol".len(), 0);
+    while at < HEADERS.len() {
+        if HEADERS[at].len() > longest {
+            longest = HEADERS[at].len();
+        }
+        at += 1;
+    }
+    longest
+};
+
 /// Parts of the names of query and form fields that hold secrets, folded.
 const NAMES: [&str; 12] = [
     "password",

@@ -8,7 +8,7 @@ use crate::decode::{self, Incomplete};
 use crate::header_name::{header_name, is_cookie_field};
 
 /// The longest name of a header field.
-const MAX_HEADER: usize = 128;
+pub(super) const MAX_HEADER: usize = 128;
 
 impl Finder {
     /// Returns whether the line that these bytes end in has only whitespace so far; `whole`: no

@@ -1,5 +1,6 @@
 //! Every spelling, split at every place: secrets are blanked, and all other bytes stay.
 
+use super::line::MAX_HEADER;
 use super::*;
 
 /// Blanks a text that arrives in these pieces. Asserts that settled bytes never change.
@@ -33,6 +34,23 @@ fn check(rules: &[&str], form: bool, text: &str, expected: &str) {
     }
     if !form && !text.starts_with("--") {
         check_after_other_text(rules, text, expected);
+    }
+}
+
+#[test]
+fn a_name_is_found_anywhere_in_the_first_line() {
+    let space = " ".repeat(MAX_SPACE);
+    for name in ["X-Own", "sec-websocket-protocol", "x-much-longer-than-any-well-known-name"] {
+        let junk = "\x01".repeat(MAX_HEADER - name.len());
+        for line in [format!("{junk}{name}"), format!("{name}{junk}"), format!("\"{name}{junk}\"")]
+        {
+            for rule in [format!("header:{name}"), "default".to_owned()] {
+                let blanked = blanked(&[&rule], false, &format!("{line}{space}: s3cret"), &[1]);
+                let is_found = rule != "default"
+                    || (name == "sec-websocket-protocol" && !line.starts_with('"'));
+                assert_eq!(blanked.contains("s3cret"), !is_found, "{rule} {line}");
+            }
+        }
     }
 }
 

@@ -6,11 +6,16 @@
 
 use memchr::{memchr, memchr2, memchr3};
 use regex_automata::Span;
+use sslrec_wire::http1::start::is_token;
 
+use super::line::MAX_HEADER;
 use super::{Look, MAX_NAME, MAX_SPACE};
 
 /// The longest distance of a hint from the colon.
 const MAX_DISTANCE: usize = MAX_NAME + MAX_SPACE;
+
+/// The longest distance of the beginning of a line from the colon, if the name is not quoted.
+const MAX_LINE: usize = MAX_HEADER + MAX_SPACE;
 
 /// The next places, as far as they are known. The end of the text: there is none.
 #[derive(Default)]
@@ -20,6 +25,7 @@ pub(super) struct Triggers {
     escape: Option<usize>,
     hint: Option<usize>,
     name: Option<usize>,
+    first_line: Option<usize>,
 }
 
 impl Triggers {
@@ -41,7 +47,8 @@ impl Triggers {
         while let Some(found) = memchr(b':', &text[from..]) {
             let colon = from + found;
             let begin = colon.saturating_sub(MAX_DISTANCE);
-            if origin && begin == 0 {
+            let first_line = || first_line(look, text);
+            if origin && colon <= *self.first_line.get_or_insert_with(first_line) {
                 return colon;
             }
             let hint = self.next_hint(look, text, begin);
@@ -68,6 +75,19 @@ impl Triggers {
             chunks(rest, |part| [memchr2(b'\n', b'\r', part), memchr3(b'%', b'\\', b'&', part)])
         }))
     }
+}
+
+/// Returns the place up to which a colon of the first line may follow the name of a header field.
+/// The text begins with this line.
+fn first_line(look: Look<'_>, text: &[u8]) -> usize {
+    let begin = text.iter().find(|octet| !b" \t".contains(octet));
+    if begin.is_some_and(|quote| b"\"'`".contains(quote)) {
+        return MAX_DISTANCE;
+    }
+    // A name is at most this long, whatever else is between its octets.
+    let longest = look.rules.longest_header();
+    let name = text.iter().take(MAX_LINE).enumerate().filter(|(_, octet)| is_token(**octet));
+    name.map(|(at, _)| at).nth(longest).unwrap_or(MAX_LINE)
 }
 
 /// Returns the place at or after `at` that is already known, or the next place by `find`.
