@@ -7,7 +7,7 @@ use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, Serialize
 use serde_json::value::RawValue;
 
 use crate::exchange::Sender;
-use crate::exchange::carried::{Grpc, GrpcMessage};
+use crate::over_http::grpc::{Grpc, GrpcMessage};
 
 /// The message types and methods of a descriptor set.
 #[derive(Debug)]

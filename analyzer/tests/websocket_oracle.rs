@@ -4,8 +4,8 @@
 
 use std::io::{self, Read, Write};
 
-use sslrec_analyzer::exchange::carried::WebSocketKind;
-use sslrec_analyzer::exchange::{Carried, Item, Sender};
+use sslrec_analyzer::exchange::{Item, Sender};
+use sslrec_analyzer::over_http::websocket::{self, WebSocketKind};
 use sslrec_analyzer::pipeline::Options;
 use sslrec_analyzer_testing::records::{Script, list_records};
 use sslrec_formats::record::Direction::{self, Received, Sent};
@@ -117,7 +117,7 @@ fn what_tungstenite_sends_is_listed() {
         let options = Options { bodies: true, ..Options::default() };
         let (items, _) = list_records(&script.close().records(), options);
         let [Item::Exchange(exchange)] = &items[..] else { panic!("{items:?}") };
-        let Some(Carried::WebSocket(socket)) = exchange.carried.as_deref() else { panic!() };
+        let socket = exchange.carried_as::<websocket::WebSocket>().unwrap();
         let messages = socket.messages.as_ref().unwrap().iter();
         let listed: Vec<Told> = messages.map(|m| (m.from, m.kind, m.data.clone())).collect();
         assert!(listed == told, "{seed}: {} of {}", listed.len(), told.len());

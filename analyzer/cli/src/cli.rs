@@ -4,8 +4,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Parser;
-use sslrec_analyzer::exchange::field;
 use sslrec_analyzer::filter::{self, Filter};
+use sslrec_analyzer::item_fields;
 use sslrec_cli::color::Color;
 
 use crate::commands::Command;
@@ -142,7 +142,7 @@ pub(crate) struct Cli {
 
 /// Returns the long help of `--filter`, whose list of fields comes from the table of fields.
 fn filter_help() -> String {
-    let names = field::FIELDS.iter().map(|field| match field.remark {
+    let names = item_fields::all().map(|field| match field.remark {
         Some(remark) => format!("{} ({remark})", field.name()),
         None => field.name().to_owned(),
     });

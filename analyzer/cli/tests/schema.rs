@@ -7,7 +7,7 @@ use std::process::Command;
 
 use jsonschema::Validator;
 use serde_json::{Value, json};
-use sslrec_analyzer::exchange::field::FIELDS;
+use sslrec_analyzer::item_fields;
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -120,7 +120,7 @@ fn what_is_not_in_the_schema_is_refused() {
 fn the_schema_has_every_field_of_the_table() {
     let schema = schema();
     let types = ["exchange", "stream", "handshake"].map(|name| &schema["$defs"][name]);
-    for field in FIELDS.iter().filter(|field| !field.json.is_empty()) {
+    for field in item_fields::all().filter(|field| !field.json.is_empty()) {
         let has = |object: &Value| match field.json {
             [key] => !object["properties"][*key].is_null(),
             [object_key, key] => {

@@ -1,16 +1,17 @@
 //! The fields of an item: names, kinds of values, and where the values come from.
 //!
-//! This is the only table of fields. Filters, their error messages and suggestions, the help of
-//! `sslanalyze --filter` and the grouping of `stats` use it; the JSON output takes its keys from
-//! it. A new field is a row here and a line in the JSON output; a test compares the two.
+//! This is the table of the fields of all items; protocols on top of HTTP have tables of their
+//! own, and [`crate::item_fields`] joins them. Filters, their error messages and suggestions, the
+//! help of `sslanalyze --filter` and the grouping of `stats` use it; the JSON output takes its keys
+//! from it. A new field is a row here and a line in the JSON output; a test compares the two.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use sslrec_formats::record::Direction;
 
+use super::stream::StreamHalf;
 use super::{Carried, ConnectionInfo, Exchange, Handshake, Item, Request, Response, Stream};
-use super::{carried::Grpc, stream::StreamHalf};
 use crate::text::{Rfc3339, latin1};
 
 /// A field that items can have.
@@ -24,18 +25,19 @@ pub struct Field {
     pub remark: Option<&'static str>,
     /// A filter on this field also matches handshakes.
     pub of_handshakes: bool,
-    values: Get,
+    /// Reads the values.
+    pub(crate) values: Get,
 }
 
 /// A function that reads the values of a field.
 #[derive(Debug, Clone, Copy)]
-enum Get {
+pub(crate) enum Get {
     One(GetOne),
     All(GetAll),
 }
 
-type GetOne = for<'a> fn(&'a Subject<'a>) -> Option<Value<'a>>;
-type GetAll = fn(&Subject<'_>, &mut dyn FnMut(Value<'_>));
+pub(crate) type GetOne = for<'a> fn(&'a Subject<'a>) -> Option<Value<'a>>;
+pub(crate) type GetAll = fn(&Subject<'_>, &mut dyn FnMut(Value<'_>));
 
 impl Field {
     /// Returns the usual name.
@@ -109,7 +111,7 @@ pub enum Value<'a> {
     Bool(bool),
 }
 
-const COUNT: Kind = Kind::Number(Unit::Count);
+pub(crate) const COUNT: Kind = Kind::Number(Unit::Count);
 const BYTES: Kind = Kind::Number(Unit::Bytes);
 const DURATION: Kind = Kind::Number(Unit::Duration);
 const MILLIS: Kind = Kind::Number(Unit::Millis);
@@ -120,15 +122,16 @@ macro_rules! fields {
         $(#[$doc:meta])+
         $id:ident: $names:expr, $json:expr, $remark:expr, $handshakes:expr, $get:expr;
     )+) => {
-        $($(#[$doc])+ pub const $id: Field = Field {
+        $($(#[$doc])+ pub const $id: $crate::exchange::field::Field = $crate::exchange::field::Field {
             names: &$names, json: &$json, remark: $remark, of_handshakes: $handshakes, values: $get,
         };)+
-        /// All fields but those of headers and trailers, in the order of the help.
-        pub static FIELDS: &[Field] = &[$($id),+];
+        /// The fields, in the order of the help.
+        pub static FIELDS: &[$crate::exchange::field::Field] = &[$($id),+];
     };
 }
 
 use Get::{All, One};
+pub(crate) use fields;
 
 fields! {
     /// Status code of the response.
@@ -262,18 +265,6 @@ fields! {
     /// There is a response.
     RESPONSE: [("response", Kind::Bool)], ["response"], None, false,
         One(|s| Some(Value::Bool(s.exchange()?.response.is_some())));
-    /// Service of a gRPC call.
-    GRPC_SERVICE: [("grpc.service", Kind::Text)], ["grpc", "service"], None, false,
-        One(|s| Some(s.grpc()?.service.as_deref()?.into()));
-    /// Method of a gRPC call.
-    GRPC_METHOD: [("grpc.method", Kind::Text)], ["grpc", "method"], None, false,
-        One(|s| Some(s.grpc()?.method.as_deref()?.into()));
-    /// Status of a gRPC call.
-    GRPC_STATUS: [("grpc.status", COUNT)], ["grpc", "status"], None, false,
-        One(|s| Some(u64::from(s.grpc()?.status?).into()));
-    /// Status message of a gRPC call.
-    GRPC_MESSAGE: [("grpc.message", Kind::Text)], ["grpc", "message"], None, false,
-        One(|s| Some(s.grpc()?.message.as_deref()?.into()));
     /// Number of messages on top of HTTP.
     MESSAGES: [("messages", COUNT)], [], Some("of gRPC and WebSocket, or events"), false,
         One(|s| Some(s.exchange()?.carried.as_ref()?.message_count()?.into()));
@@ -289,17 +280,11 @@ fields! {
     FN: [("fn", Kind::Text)], ["fn"], None, true, One(|s| Some((&*s.handshake()?.func).into()));
 }
 
-/// Places in the JSON that no filter names, with a dot for each level. `header.NAME` and
-/// `trailer.NAME` name single fields of heads and trailers.
+/// Places in the JSON of all items that no filter names, with a dot for each level. `header.NAME`
+/// and `trailer.NAME` name single fields of heads and trailers.
 pub const JSON_ONLY: &[&str] = &[
     "client_data",
-    "events",
     "first_bytes",
-    "grpc",
-    "grpc.http",
-    "grpc.messages",
-    "grpc.request_messages",
-    "grpc.response_messages",
     "interim",
     "local",
     "local_bytes",
@@ -319,7 +304,6 @@ pub const JSON_ONLY: &[&str] = &[
     "response.trailers",
     "server_data",
     "server_first_bytes",
-    "websocket",
 ];
 
 impl<'a> From<&'a str> for Value<'a> {
@@ -402,11 +386,9 @@ impl<'a> Subject<'a> {
         self.exchange()?.response.as_ref()
     }
 
-    fn grpc(&self) -> Option<&'a Grpc> {
-        match self.exchange()?.carried.as_deref()? {
-            Carried::Grpc(grpc) => Some(grpc),
-            Carried::WebSocket(_) | Carried::Events(_) => None,
-        }
+    /// Returns the data of the protocol on top of HTTP, if it is of this type.
+    pub(crate) fn carried<T: Carried>(&self) -> Option<&'a T> {
+        self.exchange()?.carried_as()
     }
 
     /// Returns the halves of a stream: the client's and the server's.

@@ -14,6 +14,7 @@ pub mod note;
 mod sender;
 mod stream;
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -121,7 +122,7 @@ pub struct Exchange {
     /// The final response.
     pub response: Option<Response>,
     /// The data of a protocol on top of HTTP.
-    pub carried: Option<Box<Carried>>,
+    pub carried: Option<Box<dyn Carried>>,
     /// Memory for the messages of it.
     pub(crate) held: Charge,
     /// Both messages are present and no byte of them is missing.
@@ -157,6 +158,12 @@ impl Exchange {
     /// and completes it then.
     pub fn shared_connection(&self) -> &SharedConnection {
         &self.shared
+    }
+
+    /// Returns the data of the protocol on top of HTTP, if it is of this type.
+    pub fn carried_as<T: Carried>(&self) -> Option<&T> {
+        let carried: &dyn Any = self.carried.as_deref()?;
+        carried.downcast_ref()
     }
 
     /// Returns the listed protocol: the protocol on top of HTTP, or else the version of HTTP.

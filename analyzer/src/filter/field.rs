@@ -1,8 +1,9 @@
 //! Fields by their names: those of the table ([`crate::exchange::field`]), and those of headers and
 //! trailers.
 
-use crate::exchange::field::{FIELDS, Field, Kind, Subject, Value};
+use crate::exchange::field::{Field, Kind, Subject, Value};
 use crate::exchange::{Fields, Message};
+use crate::item_fields;
 use crate::text::latin1;
 
 /// A field named by a filter.
@@ -67,7 +68,7 @@ const NAMED: [(&str, Part, Option<Side>); 6] = [
 
 /// Returns the field of this name, and the kind of its values.
 pub(super) fn find(name: &str) -> Option<(Named, Kind)> {
-    for field in FIELDS {
+    for field in item_fields::all() {
         if let Some((_, kind)) = field.names.iter().find(|(known, _)| *known == name) {
             return Some((Named::Plain(field), *kind));
         }
@@ -81,7 +82,7 @@ pub(super) fn find(name: &str) -> Option<(Named, Kind)> {
 
 /// Lists all fields in a line, each by its usual name.
 pub(super) fn list() -> String {
-    let names: Vec<_> = FIELDS.iter().map(Field::name).collect();
+    let names: Vec<_> = item_fields::all().map(Field::name).collect();
     format!(
         "a field: {}, header.NAME, request.header.NAME, response.header.NAME, trailer.NAME",
         names.join(", ")
@@ -90,7 +91,7 @@ pub(super) fn list() -> String {
 
 /// Returns the known name that is nearest to a mistyped name, if any is near.
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
-    let names = FIELDS.iter().flat_map(|field| field.names);
+    let names = item_fields::all().flat_map(|field| field.names);
     let distances = names.map(|(known, _)| (distance(name, known), *known));
     distances.min().filter(|(distance, known)| *distance <= known.len() / 2).map(|(_, known)| known)
 }

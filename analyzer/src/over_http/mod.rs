@@ -5,19 +5,20 @@
 //! transfer coding, with their gaps, and undoes content codings itself. If contents are not kept,
 //! its memory does not grow. Its result is stored in the exchange at the end.
 //!
-//! A protocol is a module with a [`Protocol`] and a [`Door`], a row of [`DOORS`], and a variant of
-//! [`Carried`].
+//! A protocol is a module with a model, which implements [`Carried`], a [`Protocol`] that reads it,
+//! and a [`Door`]; the door is a row of [`DOORS`].
 
 mod base64;
-mod events;
-mod grpc;
+pub mod events;
+pub mod grpc;
 mod messages;
-mod websocket;
+pub mod websocket;
 
 use std::fmt::Debug;
 
 use crate::budget::Keep;
 use crate::coding::StreamDecoder;
+use crate::exchange::field::Field;
 use crate::exchange::{Carried, Exchange, Fields, Note, Request, Sender};
 
 /// The most of a coded body that is decoded at a time: what it decodes to is held as a whole.
@@ -65,7 +66,11 @@ trait Protocol: Debug + Send {
     }
 
     /// Ends the reading. Returns the result, and whether no message was truncated.
-    fn finish(self: Box<Self>, exchange: &mut Exchange, notes: &mut Notes) -> (Carried, bool);
+    fn finish(
+        self: Box<Self>,
+        exchange: &mut Exchange,
+        notes: &mut Notes,
+    ) -> (Box<dyn Carried>, bool);
 }
 
 /// The effect of a further head.
@@ -82,9 +87,15 @@ enum Further {
 /// A reader, if the protocol is in use.
 type Found = Option<Box<dyn Protocol>>;
 
-/// The functions that detect a protocol. Each returns a reader, which keeps messages if `keep` is
-/// set.
-struct Door {
+/// The description of a protocol: its name, its fields, and the functions that detect it. Each
+/// returns a reader, which keeps messages if `keep` is set.
+pub(crate) struct Door {
+    /// The name, see [`Carried::name`].
+    name: &'static str,
+    /// The fields that filters name.
+    pub(crate) fields: &'static [Field],
+    /// Places in the JSON that no filter names.
+    pub(crate) json_only: &'static [&'static str],
     /// Tests whether the request asks for the protocol.
     asked: fn(&Request, keep: &Keep) -> Found,
     /// Tests whether the response has the protocol. The request asked for no protocol, or was not
@@ -93,7 +104,12 @@ struct Door {
 }
 
 /// All protocols, in the order of their detection.
-const DOORS: [Door; 3] = [websocket::DOOR, grpc::DOOR, events::DOOR];
+pub(crate) static DOORS: [Door; 3] = [websocket::DOOR, grpc::DOOR, events::DOOR];
+
+/// Returns the names of all protocols.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    DOORS.iter().map(|door| door.name)
+}
 
 /// The content coding of a side.
 #[derive(Debug)]
@@ -224,7 +240,7 @@ impl Reader {
     pub(crate) fn finish(self, exchange: &mut Exchange) {
         let Self { protocol, mut notes, .. } = self;
         let (carried, whole) = protocol.finish(exchange, &mut notes);
-        exchange.carried = Some(Box::new(carried));
+        exchange.carried = Some(carried);
         exchange.complete &= whole;
         if notes.0.iter().any(|note| matches!(note, Note::DecodingEnded(_))) {
             exchange.decoding_ended();

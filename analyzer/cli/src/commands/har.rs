@@ -13,9 +13,8 @@ use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use serde::{Serialize, Serializer};
 use sslrec_analyzer::coding;
-use sslrec_analyzer::exchange::carried::{WebSocketKind, WebSocketMessage};
 use sslrec_analyzer::exchange::{
-    Carried, ConnectionInfo, Exchange, Fields, Item, Message, Note, Request, Response, Sender,
+    ConnectionInfo, Exchange, Fields, Item, Message, Note, Request, Response,
 };
 use sslrec_analyzer::input::Flow;
 use sslrec_analyzer::pipeline::ItemSink;
@@ -23,6 +22,7 @@ use sslrec_analyzer::text::{Rfc3339, latin1};
 
 use super::reading::{Reading, Wanted, filter, flush, read, stdout};
 use crate::flow;
+use crate::over_http::{self, SocketMessage};
 use crate::safe_json;
 use crate::text::{Base64, Text};
 
@@ -135,25 +135,6 @@ struct Entry<'a> {
     web_socket_messages: Option<Vec<SocketMessage<'a>>>,
 }
 
-/// A WebSocket message as Chrome exports it since version 76. Contents that are not text are
-/// base64.
-#[derive(Serialize)]
-struct SocketMessage<'a> {
-    r#type: &'static str,
-    /// Seconds since the Unix epoch.
-    time: f64,
-    /// RFC 6455 section 5.2.
-    opcode: u8,
-    data: SocketData<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum SocketData<'a> {
-    Text(&'a str),
-    Octets(Text<Base64<'a>>),
-}
-
 #[derive(Serialize)]
 struct Empty {}
 
@@ -247,10 +228,9 @@ fn entry<'a>(exchange: &'a Exchange, info: &'a ConnectionInfo) -> Option<Entry<'
     let client = exchange.request_direction;
     let (from, to) = info.ends(client);
     let timings = timings(exchange, request);
-    let messages = match exchange.carried.as_deref() {
-        Some(Carried::WebSocket(socket)) => socket.messages.as_deref(),
-        _ => None,
-    };
+    let messages =
+        over_http::of(exchange).and_then(|(name, shown)| Some((name, shown.har_messages()?)));
+    let (resource_type, web_socket_messages) = messages.unzip();
     let known = [timings.send, timings.wait, timings.receive].into_iter().filter(|ms| *ms > 0.0);
     Some(Entry {
         started_date_time: Text(Rfc3339(exchange.first_ns())),
@@ -274,29 +254,9 @@ fn entry<'a>(exchange: &'a Exchange, info: &'a ConnectionInfo) -> Option<Entry<'
         _complete: exchange.complete,
         _lost_bytes: exchange.lost_bytes,
         _notes: exchange.notes.iter().map(Note::to_string).collect(),
-        resource_type: messages.map(|_| "websocket"),
-        web_socket_messages: messages.map(|all| all.iter().map(socket_message).collect()),
+        resource_type,
+        web_socket_messages,
     })
-}
-
-fn socket_message(message: &WebSocketMessage) -> SocketMessage<'_> {
-    let opcode = match message.kind {
-        WebSocketKind::Text => 1,
-        WebSocketKind::Binary => 2,
-        WebSocketKind::Close => 8,
-        WebSocketKind::Ping => 9,
-        WebSocketKind::Pong => 10,
-        WebSocketKind::Reserved(opcode) => opcode,
-    };
-    SocketMessage {
-        r#type: if message.from == Sender::Client { "send" } else { "receive" },
-        time: message.time_ns as f64 / 1e9,
-        opcode,
-        data: match message.text() {
-            Some(text) => SocketData::Text(text),
-            None => SocketData::Octets(Text(Base64(&message.data))),
-        },
-    }
 }
 
 /// Returns the timings. `send` ends no later than the response begins, so that the three add up to

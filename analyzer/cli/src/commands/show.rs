@@ -22,10 +22,9 @@ use sslrec_cli::text::Printable;
 use sslrec_formats::record::Direction;
 
 use super::reading::{Reading, Wanted, filter, flush, read, stdout};
-use super::{charset, curl, hexdump, messages, pretty};
-use crate::files;
-use crate::flow;
+use super::{charset, curl};
 use crate::text::Duration;
+use crate::{files, flow, hexdump, over_http, pretty};
 
 /// Show the headers and decoded bodies of exchanges
 ///
@@ -158,7 +157,7 @@ fn write_exchange(
     match &exchange.request {
         Some(request) => {
             write_request(out, request, version(exchange.proto))?;
-            if !messages::stand_for_body(exchange, Sender::Client) {
+            if !over_http::replaces_body(exchange, Sender::Client) {
                 write_contents(out, &request.message)?;
             }
             write_trailers(out, '>', &request.message)?;
@@ -171,14 +170,14 @@ fn write_exchange(
         writeln!(out, "<")?;
     }
     let Some(response) = &exchange.response else {
-        messages::write(out, exchange, descriptors)?;
+        over_http::show(out, exchange, descriptors)?;
         return writeln!(out, "* there is no response");
     };
     write_response(out, response, version(exchange.proto))?;
-    if !messages::stand_for_body(exchange, Sender::Server) {
+    if !over_http::replaces_body(exchange, Sender::Server) {
         write_contents(out, &response.message)?;
     }
-    messages::write(out, exchange, descriptors)?;
+    over_http::show(out, exchange, descriptors)?;
     write_trailers(out, '<', &response.message)
 }
 

@@ -1,6 +1,5 @@
 //! Outputs of a listing. They only read the model, and write as they go.
 
-mod carried;
 pub(crate) mod columns;
 pub(crate) mod json;
 pub(crate) mod table;

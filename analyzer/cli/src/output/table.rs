@@ -8,8 +8,7 @@ use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
 use std::io::{self, Write};
 
-use sslrec_analyzer::exchange::carried::{Count, Grpc};
-use sslrec_analyzer::exchange::{Carried, ConnectionInfo, Exchange, Handshake, Item, Stream};
+use sslrec_analyzer::exchange::{ConnectionInfo, Exchange, Handshake, Item, Stream};
 use sslrec_analyzer::pipeline::Summary;
 use sslrec_analyzer::text::latin1;
 use sslrec_cli::size::Size;
@@ -18,6 +17,7 @@ use sslrec_formats::record::Direction;
 
 use super::Output;
 use super::columns::{self, Columns};
+use crate::over_http;
 use crate::text::{Duration, TimeOfDay};
 
 /// Writes the listing as a table for a terminal.
@@ -152,8 +152,8 @@ impl<W: Write> Table<W> {
     fn exchange(&mut self, exchange: &Exchange) -> io::Result<()> {
         let info = &*exchange.connection;
         let response = exchange.response.as_ref();
-        let (kind, bytes) = match exchange.carried.as_deref() {
-            Some(carried) => carried_kind(exchange, carried),
+        let (kind, bytes) = match over_http::of(exchange) {
+            Some((_, shown)) => (shown.summary().into(), shown.bytes(exchange)),
             None => (content_type(exchange), body_bytes(exchange)),
         };
         self.row(&Row {
@@ -213,37 +213,6 @@ fn content_type(exchange: &Exchange) -> Cow<'_, str> {
 
 fn body_bytes(exchange: &Exchange) -> Option<u64> {
     exchange.response.as_ref().map(|response| response.message.body.bytes)
-}
-
-/// Describes the protocol on top of HTTP: the numbers of messages from both ends, or why it failed.
-/// For a WebSocket, the bytes in both directions follow.
-pub(crate) fn carried_kind<'a>(
-    exchange: &'a Exchange,
-    carried: &Carried,
-) -> (Cow<'a, str>, Option<u64>) {
-    let count = |count: Option<Count>| count.map_or("?".to_owned(), |c| c.messages.to_string());
-    match carried {
-        Carried::Grpc(Grpc { status: Some(status @ 1..), .. }) => {
-            let text = match Grpc::name_of(*status) {
-                Some(name) => format!("grpc {name}"),
-                None => format!("grpc status {status}"),
-            };
-            (text.into(), body_bytes(exchange))
-        }
-        Carried::Grpc(grpc) => {
-            let (up, down) = (count(grpc.requests), count(grpc.responses));
-            (format!("grpc {up} up {down} down").into(), body_bytes(exchange))
-        }
-        Carried::WebSocket(socket) => {
-            let (up, down) = (socket.client, socket.server);
-            let bytes = up.bytes.saturating_add(down.bytes);
-            (format!("ws {} up {} down", up.messages, down.messages).into(), Some(bytes))
-        }
-        Carried::Events(events) => {
-            let what = if events.count == 1 { "event" } else { "events" };
-            (format!("{} {what}", events.count).into(), body_bytes(exchange))
-        }
-    }
 }
 
 /// A value, or a dash if it is unknown.

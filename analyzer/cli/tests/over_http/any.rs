@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 use sslrec_analyzer::budget::Limits;
-use sslrec_analyzer::exchange::{Carried, Exchange, Sender};
+use sslrec_analyzer::exchange::{Exchange, Sender};
+use sslrec_analyzer::over_http::{events::Events, grpc::Grpc, websocket::WebSocket};
 use sslrec_analyzer::pipeline::Options;
 use sslrec_analyzer_testing::frames::exchanges;
 use sslrec_analyzer_testing::records::{Script, list, list_records};
@@ -109,20 +110,18 @@ fn any_cut_leaves_a_part_of_the_messages() {
 
 /// The messages of an exchange: sender, contents, and whether they are whole.
 fn messages(exchange: &Exchange) -> Vec<(Sender, Vec<u8>, bool)> {
-    match exchange.carried.as_deref() {
-        Some(Carried::Grpc(grpc)) => {
-            let messages = grpc.messages.iter().flatten();
-            messages.map(|m| (m.from, m.data.clone(), m.problem.is_none())).collect()
-        }
-        Some(Carried::WebSocket(socket)) => {
-            let messages = socket.messages.iter().flatten();
-            messages.map(|m| (m.from, m.data.clone(), m.problem.is_none())).collect()
-        }
-        Some(Carried::Events(events)) => {
-            let messages = events.messages.iter().flatten();
-            messages.map(|m| (Sender::Server, m.data.clone(), true)).collect()
-        }
-        None => Vec::new(),
+    if let Some(grpc) = exchange.carried_as::<Grpc>() {
+        let messages = grpc.messages.iter().flatten();
+        messages.map(|m| (m.from, m.data.clone(), m.problem.is_none())).collect()
+    } else if let Some(socket) = exchange.carried_as::<WebSocket>() {
+        let messages = socket.messages.iter().flatten();
+        messages.map(|m| (m.from, m.data.clone(), m.problem.is_none())).collect()
+    } else if let Some(events) = exchange.carried_as::<Events>() {
+        let messages = events.messages.iter().flatten();
+        messages.map(|m| (Sender::Server, m.data.clone(), true)).collect()
+    } else {
+        assert!(exchange.carried.is_none());
+        Vec::new()
     }
 }
 

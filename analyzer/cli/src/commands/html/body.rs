@@ -8,7 +8,8 @@ use sslrec_analyzer::exchange::Fields;
 use sslrec_analyzer::text::latin1;
 use sslrec_cli::hexdump::Hexdump;
 
-use crate::commands::{charset, pretty};
+use crate::commands::charset;
+use crate::pretty;
 
 /// Number of bytes dumped of a binary body: enough to recognise its type.
 const DUMPED: usize = 512;

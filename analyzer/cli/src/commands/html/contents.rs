@@ -8,7 +8,7 @@ use sslrec_analyzer::exchange::{Exchange, Message, Sender, Stream, StreamHalf};
 use sslrec_formats::record::Direction;
 
 use super::body::{Beginning, ShownBody};
-use crate::commands::messages;
+use crate::over_http;
 
 /// The contents of an item.
 #[derive(Serialize)]
@@ -28,9 +28,9 @@ impl Contents {
     pub(super) fn take_of_exchange(exchange: &mut Exchange, limit: usize) -> io::Result<Self> {
         coding::undo(exchange);
         let mut text = Beginning::new(limit);
-        messages::write(&mut text, exchange, None)?;
+        over_http::show(&mut text, exchange, None)?;
         let messages = text.into_shown();
-        let stands_for = |from| messages::stand_for_body(exchange, from);
+        let stands_for = |from| over_http::replaces_body(exchange, from);
         let [no_client, no_server] = [Sender::Client, Sender::Server].map(stands_for);
         let take = |message: &mut Message, left_out: bool| {
             let data = message.body.data.take().filter(|_| !left_out)?;

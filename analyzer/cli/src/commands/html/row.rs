@@ -7,7 +7,7 @@ use serde::Serialize;
 use sslrec_analyzer::exchange::{ConnectionInfo, Exchange, Note, Stream};
 use sslrec_analyzer::text::latin1;
 
-use crate::output::table::carried_kind;
+use crate::over_http;
 
 /// A row of the table. It is owned, because a page collects rows before it writes them.
 #[derive(Serialize)]
@@ -49,11 +49,8 @@ pub(super) fn of_exchange(exchange: &Exchange) -> Row {
     let request = exchange.request.as_ref();
     let response = exchange.response.as_ref();
     let content_type = response.and_then(|r| r.message.headers.media_type());
-    let (carried, body_bytes) = match exchange.carried.as_deref() {
-        Some(carried) => {
-            let (kind, bytes) = carried_kind(exchange, carried);
-            (Some(kind.into_owned()), bytes)
-        }
+    let (carried, body_bytes) = match over_http::of(exchange) {
+        Some((_, shown)) => (Some(shown.summary()), shown.bytes(exchange)),
         None => (None, response.map(|response| response.message.body.bytes)),
     };
     Row {

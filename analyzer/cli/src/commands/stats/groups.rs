@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 
 use sketches_ddsketch::{Config, DDSketch};
-use sslrec_analyzer::exchange::carried::Grpc;
-use sslrec_analyzer::exchange::{Carried, Exchange, Item, Message};
+use sslrec_analyzer::exchange::{Exchange, Item, Message};
 use sslrec_analyzer::filter::NamedField;
 
 use super::key::{Cell, Key};
@@ -86,10 +85,7 @@ impl Group {
         let status = exchange.response.as_ref().and_then(|response| response.status);
         let (client, server) =
             (matches!(status, Some(400..=499)), matches!(status, Some(500..=599)));
-        let call_failed = matches!(
-            exchange.carried.as_deref(),
-            Some(Carried::Grpc(Grpc { status: Some(1..), .. }))
-        );
+        let call_failed = exchange.carried.as_ref().is_some_and(|carried| carried.has_failed());
         self.count += 1;
         self.status_4xx += u64::from(client);
         self.status_5xx += u64::from(server);
@@ -156,6 +152,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
     use sslrec_analyzer::exchange::{Response, SharedConnection};
+    use sslrec_analyzer::over_http::grpc::Grpc;
     use sslrec_formats::record::Direction;
 
     use super::*;
@@ -196,7 +193,7 @@ mod tests {
             let response = Response { status: Some(200), ..Response::default() };
             exchange.response = Some(response);
             exchange.complete = true;
-            exchange.carried = Some(Box::new(Carried::Grpc(Grpc { status, ..Grpc::default() })));
+            exchange.carried = Some(Box::new(Grpc { status, ..Grpc::default() }));
             groups.add(&Item::Exchange(Box::new(exchange)));
         }
         let (groups, _) = groups.into_parts();

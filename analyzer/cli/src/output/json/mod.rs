@@ -22,7 +22,7 @@ use sslrec_formats::record::{Direction, Role};
 use self::object::{Drain, Latin1, Milliseconds, Object, Value, write_array};
 pub(crate) use self::prepared::Prepared;
 use super::Output;
-use super::carried::CarriedObject;
+use crate::over_http;
 use crate::text::Base64;
 
 /// Writes the listing as JSON lines.
@@ -166,8 +166,8 @@ fn exchange_fields(
             object.field("headers", &interim.headers);
         });
     }
-    if let Some(carried) = CarriedObject::of(exchange, descriptors) {
-        line.serialize(carried.key(), &carried)?;
+    if let Some((name, shown)) = over_http::of(exchange) {
+        line.written(name, |out| shown.write_json(out, exchange, descriptors))?;
     }
     line.field(field::TTFB.key(), exchange.ttfb_ns().map(Milliseconds));
     line.field(field::TOOK.key(), exchange.duration_ns().map(Milliseconds));

@@ -3,13 +3,12 @@
 //! Header fields are most of the output; a capture has millions of them. So text is copied in
 //! pieces, numbers need no formatter, and nothing is allocated on the way. `serde_json` handles
 //! text byte by byte and took half of the time of a listing. It still writes the rare values: see
-//! [`Object::serialize`].
+//! [`Object::written`].
 
 use std::cell::RefCell;
 use std::io::{self, Write};
 use std::net::{SocketAddr, SocketAddrV4};
 
-use serde::Serialize;
 use sslrec_analyzer::exchange::Note;
 use sslrec_analyzer::text::Rfc3339;
 use sslrec_cli::text::is_special;
@@ -172,18 +171,18 @@ impl<'o> Object<'o> {
         });
     }
 
-    /// Adds any serializable value.
+    /// Adds a value that `write` writes with `serde_json`.
     ///
     /// # Errors
-    /// The value cannot be serialised.
-    pub(super) fn serialize(
+    /// The value cannot be written.
+    pub(super) fn written(
         &mut self,
         key: &'static str,
-        value: &impl Serialize,
+        write: impl FnOnce(&mut dyn Write) -> serde_json::Result<()>,
     ) -> serde_json::Result<()> {
         match self.drain {
-            Some(drain) => safe_json::to_writer(Through { line: self.key(key), drain }, value),
-            None => safe_json::to_writer(self.key(key), value),
+            Some(drain) => write(&mut Through { line: self.key(key), drain }),
+            None => write(self.key(key)),
         }
     }
 
@@ -510,7 +509,9 @@ mod tests {
                 let mut object = Object::begin(out).draining(drain);
                 object.object("in", Some(()), |object, ()| object.contents("a", Some(&bytes)));
                 object.contents("none", None);
-                object.serialize("b", &Text(Base64(&bytes))).unwrap();
+                object
+                    .written("b", |out| safe_json::to_writer(out, &Text(Base64(&bytes))))
+                    .unwrap();
                 object.end();
             };
             let (mut whole, mut rest, mut parts) = (Vec::new(), Vec::new(), Vec::new());
@@ -539,7 +540,7 @@ mod tests {
         object.objects("d", [1u64, 2], |object, n| object.field("n", n));
         object.objects("e", [0u64; 0], |_, _| {});
         object.field("f", &["x", "y"][..]);
-        object.serialize("g", &[1.5]).unwrap();
+        object.written("g", |out| safe_json::to_writer(out, &[1.5])).unwrap();
         object.end();
         let expected = concat!(
             r#"{"a":1,"b":null,"c":{"is":true},"d":[{"n":1},{"n":2}],"e":[],"#,

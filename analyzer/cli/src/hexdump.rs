@@ -8,7 +8,7 @@ use sslrec_cli::hexdump::Hexdump;
 const START: usize = 256;
 
 /// Writes the first 256 bytes, and the number of bytes after them.
-pub(crate) fn write_start(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_start(out: &mut (impl Write + ?Sized), bytes: &[u8]) -> io::Result<()> {
     let start = &bytes[..bytes.len().min(START)];
     write!(out, "{}", Hexdump { prefix: "  ", offset: 0, bytes: start })?;
     match bytes.len().checked_sub(START) {

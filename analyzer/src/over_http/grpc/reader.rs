@@ -6,13 +6,13 @@
 
 use percent_encoding::percent_decode;
 
-use super::base64;
-use super::messages::Kept;
-use super::{Door, Further, Notes, Protocol};
+use super::super::messages::Kept;
+use super::super::{Found, Further, Notes, Protocol, base64};
+use super::{Grpc, GrpcMessage};
 use crate::budget::{Charge, Keep};
 use crate::coding;
-use crate::exchange::carried::{Count, Grpc, GrpcMessage};
-use crate::exchange::{Carried, Exchange, Fields, Note, Sender};
+use crate::exchange::carried::Count;
+use crate::exchange::{Carried, Exchange, Fields, Note, Request, Sender};
 use crate::text::latin1;
 
 /// Length of the prefix of each message.
@@ -78,22 +78,23 @@ struct Open {
     cut: bool,
 }
 
-/// Detection of gRPC.
-pub(super) const DOOR: Door = Door {
-    asked: |request, keep| {
-        // Calls are always POST, so most requests need no further test.
-        if request.method.as_deref().is_some_and(|method| method != "POST") {
-            return None;
-        }
-        let reader = Reader::asked(&request.message.headers, keep)?;
-        Some(Box::new(reader))
-    },
-    answered: |request, headers, keep| match request {
+/// Returns a reader if the request is a call.
+pub(super) fn asked(request: &Request, keep: &Keep) -> Found {
+    // Calls are always POST, so most requests need no further test.
+    if request.method.as_deref().is_some_and(|method| method != "POST") {
+        return None;
+    }
+    Some(Box::new(Reader::asked(&request.message.headers, keep)?))
+}
+
+/// Returns a reader if the response belongs to a call whose request was not recorded.
+pub(super) fn answered(request: Option<&Request>, headers: &Fields, keep: &Keep) -> Found {
+    match request {
         // An unrecorded request may have asked for any protocol.
         None => Some(Box::new(Reader::answered(headers, keep)?)),
         Some(_) => None,
-    },
-};
+    }
+}
 
 impl Protocol for Reader {
     fn head(&mut self, _: &Exchange, headers: &Fields, from: Sender, _: &mut Notes) -> Further {
@@ -113,9 +114,13 @@ impl Protocol for Reader {
         self.half(from).state = State::Lost;
     }
 
-    fn finish(self: Box<Self>, exchange: &mut Exchange, notes: &mut Notes) -> (Carried, bool) {
+    fn finish(
+        self: Box<Self>,
+        exchange: &mut Exchange,
+        notes: &mut Notes,
+    ) -> (Box<dyn Carried>, bool) {
         let (grpc, whole) = self.end_of_call(exchange, notes);
-        (Carried::Grpc(grpc), whole)
+        (Box::new(grpc), whole)
     }
 }
 

@@ -5,11 +5,11 @@
 
 use memchr::memchr2;
 
-use super::messages::Kept;
-use super::{Door, Notes, Protocol};
+use super::super::messages::Kept;
+use super::super::{Found, Notes, Protocol};
+use super::{Event, Events};
 use crate::budget::{Charge, Keep};
-use crate::exchange::carried::{Event, Events};
-use crate::exchange::{Carried, Exchange, Fields, Note, Sender};
+use crate::exchange::{Carried, Exchange, Fields, Note, Request, Sender};
 
 /// Number of bytes held of a line if contents are not kept: enough to recognise its field.
 const LINE_START: usize = 32;
@@ -45,11 +45,15 @@ enum Sync {
     InEvent,
 }
 
-/// Detection of server-sent events: the type of the response.
-pub(super) const DOOR: Door = Door {
-    asked: |_, _| None,
-    answered: |_, headers, keep| Some(Box::new(Reader::answered(headers, keep)?)),
-};
+/// Returns no reader: the type of the response decides.
+pub(super) fn asked(_: &Request, _: &Keep) -> Found {
+    None
+}
+
+/// Returns a reader if the response contains events.
+pub(super) fn answered(_: Option<&Request>, headers: &Fields, keep: &Keep) -> Found {
+    Some(Box::new(Reader::answered(headers, keep)?))
+}
 
 impl Protocol for Reader {
     fn data(&mut self, from: Sender, bytes: &[u8], time_ns: u64, notes: &mut Notes) {
@@ -66,10 +70,10 @@ impl Protocol for Reader {
 
     // Any text is a stream of events, and text after the last empty line is not an event: a stream
     // is never truncated.
-    fn finish(self: Box<Self>, exchange: &mut Exchange, _: &mut Notes) -> (Carried, bool) {
+    fn finish(self: Box<Self>, exchange: &mut Exchange, _: &mut Notes) -> (Box<dyn Carried>, bool) {
         let (events, held) = self.into_events();
         exchange.held = held;
-        (Carried::Events(events), true)
+        (Box::new(events), true)
     }
 }
 
