@@ -7,6 +7,7 @@
 
 mod object;
 mod prepared;
+mod value;
 
 use std::io::{self, Write};
 use std::ops::Range;
@@ -19,8 +20,9 @@ use sslrec_analyzer::pipeline::Summary;
 use sslrec_analyzer::text::Rfc3339;
 use sslrec_formats::record::{Direction, Role};
 
-use self::object::{Drain, Latin1, Milliseconds, Object, Value, write_array};
+use self::object::{Drain, Object};
 pub(crate) use self::prepared::Prepared;
+use self::value::{Latin1, Milliseconds, Value, write_array};
 use super::Output;
 use crate::over_http;
 use crate::text::Base64;
