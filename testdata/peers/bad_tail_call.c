@@ -1,36 +1,26 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * A library between a program and libssl, whose SSL_read breaks a rule that the placement of probes
- * takes for granted: that a `call` which is the last instruction of a function does not come back.
- * So it looks as if each call came through a `jne` at which eax is the result, the `ret` being not
- * far behind. But the jump is always taken, and what is called at the end returns the true result.
- * Up to 100 bytes both are the same; of longer reads the `jne` sees no more than 100.
+ * relies on: a `call` that is the last instruction of a function does not return. From its
+ * instructions each call seems to pass a `jne` at which eax is the result, shortly before a `ret`.
+ * But the jump is always taken, and the function called at the end returns the true result. Up to
+ * 100 bytes both are the same; of longer reads the `jne` sees no more than 100.
  *
- * With BRITTLE it is honest to the last byte instead, but traps if there is a breakpoint on the
- * `jne`: a place at which no probe can be.
+ * With BRITTLE the `jne` sees the true result, but the function traps if there is a breakpoint on
+ * the `jne`: a place at which no probe can be.
  *
- * All other functions do as libssl's.
+ * All other functions behave like those of libssl.
  *
  * Build: gcc -O2 -g -shared -fPIC -o bad_tail_call.so bad_tail_call.c -Wl,--no-as-needed -lssl
  *    or: gcc -O2 -g -shared -fPIC -DBRITTLE -o brittle.so bad_tail_call.c -Wl,--no-as-needed -lssl
  */
 #define _GNU_SOURCE
-#include <dlfcn.h>
-#include <openssl/ssl.h>
-#include <stdlib.h>
-#include <string.h>
+#include "between_libssl.h"
 
-/* Resolved before main: the loader's lock would otherwise be taken within a TLS call. */
-static int (*true_read)(SSL *, void *, int);
-static int (*true_write)(SSL *, const void *, int);
 static int (*true_read_ex)(SSL *, void *, size_t, size_t *);
 static int (*true_write_ex)(SSL *, const void *, size_t, size_t *);
-static int (*true_do_handshake)(SSL *);
-static int (*true_connect)(SSL *);
-static int (*true_accept)(SSL *);
-static void (*true_free)(SSL *);
 
-/* ---- the lie ---- */
+/* The broken rule. */
 
 __attribute__((used, visibility("hidden"))) int read_truly(SSL *ssl, void *buf, int num)
 {
@@ -51,18 +41,18 @@ __asm__(".text\n"
 	"SSL_read:\n"
 	"	push %rbx\n"
 	"	call read_truly\n"
-	"	mov %eax, %ebx\n" /* what will be returned */
+	"	mov %eax, %ebx\n" /* the true result */
 	CHECK_JUMP
 	"	mov $" SEEN_AT_MOST ", %edx\n"
 	"	cmp %edx, %eax\n"
 	"	cmovg %edx, %eax\n"
-	"	test %rsp, %rsp\n" /* which is never 0 */
+	"	test %rsp, %rsp\n" /* never 0 */
 	"2:	jne 1f\n"
 	"	pop %rbx\n"
 	"	ret\n"
 	"1:	call come_back\n"
 	".size SSL_read, . - SSL_read\n"
-	/* To here, outside of the function. */
+	/* The call returns here, outside of the function. */
 	"	mov %ebx, %eax\n"
 	"	pop %rbx\n"
 	"	ret\n"
@@ -71,7 +61,7 @@ __asm__(".text\n"
 	"	ret\n"
 	".size come_back, . - come_back\n");
 
-/* ---- all others ---- */
+/* All other functions. */
 
 int SSL_write(SSL *ssl, const void *buf, int num)
 {
@@ -93,40 +83,9 @@ int SSL_do_handshake(SSL *ssl)
 	return true_do_handshake(ssl);
 }
 
-int SSL_connect(SSL *ssl)
-{
-	return true_connect(ssl);
-}
-
-int SSL_accept(SSL *ssl)
-{
-	return true_accept(ssl);
-}
-
-void SSL_free(SSL *ssl)
-{
-	true_free(ssl);
-}
-
-/* ---- */
-
-static void resolve(void *pointer, const char *name)
-{
-	void *function = dlsym(RTLD_NEXT, name);
-
-	if (!function)
-		abort();
-	memcpy(pointer, &function, sizeof(function));
-}
-
 __attribute__((constructor)) static void begin(void)
 {
-	resolve(&true_read, "SSL_read");
-	resolve(&true_write, "SSL_write");
+	resolve_libssl();
 	resolve(&true_read_ex, "SSL_read_ex");
 	resolve(&true_write_ex, "SSL_write_ex");
-	resolve(&true_do_handshake, "SSL_do_handshake");
-	resolve(&true_connect, "SSL_connect");
-	resolve(&true_accept, "SSL_accept");
-	resolve(&true_free, "SSL_free");
 }

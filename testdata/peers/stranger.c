@@ -14,16 +14,12 @@
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <openssl/ssl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
@@ -33,19 +29,13 @@
 #include <termios.h>
 #include <unistd.h>
 
-/* Resolved before main: the loader's lock would otherwise be taken within a TLS call. */
-static int (*true_read)(SSL *, void *, int);
-static int (*true_write)(SSL *, const void *, int);
-static int (*true_do_handshake)(SSL *);
-static int (*true_connect)(SSL *);
-static int (*true_accept)(SSL *);
-static void (*true_free)(SSL *);
+#include "between_libssl.h"
 
 int SSL_read(SSL *ssl, void *buf, int num)
 {
 	int result = true_read(ssl, buf, num);
 
-	/* Or else the call is a jump, which placement leaves to the other function. */
+	/* Keeps the call from becoming a jump, which placement leaves to the other function. */
 	__asm__ volatile("" : "+r"(result));
 	return result;
 }
@@ -64,30 +54,6 @@ int SSL_do_handshake(SSL *ssl)
 
 	__asm__ volatile("" : "+r"(result));
 	return result;
-}
-
-int SSL_connect(SSL *ssl)
-{
-	return true_connect(ssl);
-}
-
-int SSL_accept(SSL *ssl)
-{
-	return true_accept(ssl);
-}
-
-void SSL_free(SSL *ssl)
-{
-	true_free(ssl);
-}
-
-static void resolve(void *pointer, const char *name)
-{
-	void *function = dlsym(RTLD_NEXT, name);
-
-	if (!function)
-		abort();
-	memcpy(pointer, &function, sizeof(function));
 }
 
 static char findings[4096];
@@ -180,12 +146,7 @@ __attribute__((constructor)) static void begin(void)
 	Dl_info self;
 	int file;
 
-	resolve(&true_read, "SSL_read");
-	resolve(&true_write, "SSL_write");
-	resolve(&true_do_handshake, "SSL_do_handshake");
-	resolve(&true_connect, "SSL_connect");
-	resolve(&true_accept, "SSL_accept");
-	resolve(&true_free, "SSL_free");
+	resolve_libssl();
 	if (!dladdr(&true_read, &self) || !realpath(self.dli_fname, path))
 		return;
 	strncat(path, ".report", sizeof(path) - strlen(path) - 1);
