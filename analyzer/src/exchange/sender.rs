@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use sslrec_formats::record::Role;
+
 /// The end that sent a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sender {
@@ -12,12 +14,17 @@ pub enum Sender {
 }
 
 impl Sender {
+    /// Returns the role of the end.
+    pub fn role(self) -> Role {
+        match self {
+            Sender::Client => Role::Client,
+            Sender::Server => Role::Server,
+        }
+    }
+
     /// Returns the name in the listing.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Sender::Client => "client",
-            Sender::Server => "server",
-        }
+        self.role().as_str()
     }
 }
 

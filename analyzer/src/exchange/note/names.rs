@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use sslrec_formats::record::{Direction, GapCause};
+use sslrec_formats::record::{Direction, GapCause, Role};
 use sslrec_wire::http2::frame;
 
 /// The end of a connection that sent bytes, as far as it is known.
@@ -34,8 +34,8 @@ impl End {
 impl Display for End {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            End::Client => "client",
-            End::Server => "server",
+            End::Client => Role::Client.as_str(),
+            End::Server => Role::Server.as_str(),
             End::Local => "local end",
             End::Remote => "remote end",
         })
