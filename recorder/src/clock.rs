@@ -6,6 +6,8 @@
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::time::{ClockId, clock_gettime};
+
 use crate::proc::own;
 
 /// The offset from the kernel side's nanoseconds to nanoseconds since the Unix epoch.
@@ -56,9 +58,7 @@ fn unix_time_ns() -> u64 {
 pub(crate) fn boot_time_ns() -> u64 {
     static NAMESPACE_NS: OnceLock<i128> = OnceLock::new();
     let ahead_ns = *NAMESPACE_NS.get_or_init(|| namespace_ns(&own::time_offsets()));
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the pointer is to a local timespec. The call cannot fail for this clock.
-    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
+    let time = clock_gettime(ClockId::Boottime);
     let ours_ns = i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec);
     u64::try_from(ours_ns - ahead_ns).unwrap_or_default()
 }

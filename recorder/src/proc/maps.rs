@@ -9,6 +9,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{major, minor};
+
 use super::file::each_line;
 use super::processes;
 
@@ -31,7 +33,7 @@ impl FileKey {
     /// Returns the key from a file's metadata. The device may differ from that of a mapping of the
     /// file, as it does on btrfs.
     pub(crate) fn of(meta: &Metadata) -> Self {
-        Self::new(libc::major(meta.dev()), libc::minor(meta.dev()), meta.ino())
+        Self::new(major(meta.dev()), minor(meta.dev()), meta.ino())
     }
 }
 

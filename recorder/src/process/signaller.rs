@@ -9,6 +9,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
 use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// The handle for sending signals.
 #[derive(Debug, Clone)]
@@ -55,11 +56,10 @@ impl Signaller {
 }
 
 fn send(pid: u32, signal: i32) {
-    if let Ok(pid) = i32::try_from(pid)
-        && pid > 0
-    {
-        // SAFETY: kill(2) takes two numbers.
-        unsafe { libc::kill(pid, signal) };
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    if let (Some(pid), Some(signal)) = (pid, Signal::from_named_raw(signal)) {
+        // Fails if the process has ended.
+        let _ = kill_process(pid, signal);
     }
 }
 
@@ -70,7 +70,7 @@ mod tests {
     use std::process::Command;
 
     #[test]
-    fn a_signal_arrives_before_the_asker_goes_on() {
+    fn a_signal_arrives_before_the_call_returns() {
         let signaller = Signaller::start().unwrap();
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         signaller.signal(child.id(), libc::SIGTERM);
