@@ -15,11 +15,11 @@ use crate::coverage::ports::{TLS_PORTS, ports_of};
 use crate::coverage::recognise::Recogniser;
 use crate::discovery::Mappings;
 use crate::kernel::features::Kernel;
-use crate::messages::describe;
 use crate::plan::Plan;
 use crate::proc::cgroups::mount_point;
 use crate::proc::maps::{FileKey, mapped_files};
 use crate::proc::{own, processes};
+use crate::stderr::describe;
 use crate::targets::{Found, Targets};
 
 /// The capabilities that the recorder needs without root, by the bits of `linux/capability.h`.
@@ -44,58 +44,80 @@ pub(crate) fn run(plan: &Plan) -> Result<u8> {
     Ok(u8::from(!able))
 }
 
+/// The text of the report.
+struct Report<'t>(&'t mut String);
+
+impl Report<'_> {
+    fn line(&mut self, what: &str, value: &str) {
+        // Writing to a string does not fail.
+        let _ = writeln!(self.0, "{what:<14}{}", Printable(value));
+    }
+
+    /// Writes the line of a feature that the kernel has or lacks.
+    fn either(&mut self, what: &str, has: bool, yes: &str, no: &str) {
+        self.line(what, if has { yes } else { no });
+    }
+}
+
 /// Reports the kernel, and the actions it permits to this user.
 fn machine(plan: &Plan, text: &mut String) -> bool {
-    let mut line = |what: &str, value: &str| {
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "{what:<14}{}", Printable(value));
-    };
+    let mut report = Report(text);
     let release = own::kernel_setting("osrelease");
-    line("kernel", &format!("Linux {release} {}", std::env::consts::ARCH));
-    line("privileges", &privileges());
+    report.line("kernel", &format!("Linux {release} {}", std::env::consts::ARCH));
+    report.line("privileges", &privileges());
     let kernel = match Kernel::probe(&plan.probe.without) {
         Ok(kernel) => kernel,
         Err(error) => {
-            line("recording", &format!("impossible: {}", describe(&error)));
+            report.line("recording", &format!("impossible: {}", describe(&error)));
             return false;
         }
     };
     let mut storage = MaybeUninit::uninit();
-    let mut loaded = Probes::load(&mut storage, plan, &[], kernel);
+    let loaded = Probes::load(&mut storage, plan, &[], kernel);
     match &loaded {
-        Ok(_) => line("recording", "possible: the kernel accepts the BPF programs"),
-        Err(error) => line("recording", &format!("impossible: {}", describe(error))),
+        Ok(_) => report.line("recording", "possible: the kernel accepts the BPF programs"),
+        Err(error) => report.line("recording", &format!("impossible: {}", describe(error))),
     }
-    let yes = |has, yes: &'static str, no: &'static str| if has { yes } else { no };
-    let probes = yes(kernel.multi, "one link per file (kernel 6.6)", "a link each, slow to remove");
-    line("probes", probes);
-    let sites =
-        yes(kernel.cookie, "identified by cookie (kernel 5.15)", "identified by their code");
-    line("", sites);
+    report.either(
+        "probes",
+        kernel.multi,
+        "one link per file (kernel 6.6)",
+        "a link each, slow to remove",
+    );
+    report.either(
+        "",
+        kernel.cookie,
+        "identified by cookie (kernel 5.15)",
+        "identified by their code",
+    );
     let within = "within functions where that is proven, on x86-64";
-    line("", yes(kernel.placement, within, "at first instructions and returns"));
-    if let Ok(probes) = &mut loaded {
-        if let Err(error) = probes.load_go() {
-            line("", &format!("except for Go programs: {}", describe(&error)));
-        }
-        // Attached for this check only, to the kernel's functions and to no program.
-        match probes.attach_sockets(|_, _| {}) {
-            Ok(sockets) => line("addresses", &format!("by {sockets}")),
-            Err(error) => {
-                line("addresses", &format!("from descriptors only: {}", describe(&error)))
-            }
-        }
-    }
+    report.either("", kernel.placement, within, "at first instructions and returns");
+    let is_able = loaded.is_ok();
+    loaded.into_iter().for_each(|probes| optional_programs(probes, &mut report));
     let new_files = match Mappings::watch() {
         Ok(_) => "found as they are mapped (perf_event_open)".to_owned(),
         Err(error) => format!("not found: {}", describe(&error)),
     };
-    line("new libraries", &new_files);
+    report.line("new libraries", &new_files);
     let hold = "a command's processes wait for their probes (kernel 6.7)";
-    line("", yes(kernel.task_vma, hold, "a command's processes do not wait for their probes"));
+    report.either("", kernel.task_vma, hold, "a command's processes do not wait for their probes");
     let cgroups = mount_point().map(|path| Printable(&path).to_string());
-    line("cgroups", cgroups.as_deref().unwrap_or("not mounted (version 2): no --cgroup"));
-    loaded.is_ok()
+    report.line("cgroups", cgroups.as_deref().unwrap_or("not mounted (version 2): no --cgroup"));
+    is_able
+}
+
+/// Reports the BPF programs that a recording can do without.
+fn optional_programs(mut probes: Probes<'_>, report: &mut Report<'_>) {
+    if let Err(error) = probes.load_go() {
+        report.line("", &format!("except for Go programs: {}", describe(&error)));
+    }
+    // Attached for this check only, to the kernel's functions and to no program.
+    match probes.attach_sockets(|_, _| {}) {
+        Ok(sockets) => report.line("addresses", &format!("by {sockets}")),
+        Err(error) => {
+            report.line("addresses", &format!("from descriptors only: {}", describe(&error)));
+        }
+    }
 }
 
 fn privileges() -> String {

@@ -2,14 +2,14 @@
 
 use std::process::ExitCode;
 
-use sslrec::messages::{describe, say};
 use sslrec::plan::Task;
+use sslrec::stderr::{describe, message};
 
 fn main() -> ExitCode {
     match sslrec::session::run(&Task::from_args()) {
         Ok(code) => code.into(),
         Err(error) => {
-            say(describe(&error));
+            message(describe(&error));
             ExitCode::FAILURE
         }
     }

@@ -32,7 +32,6 @@ use crate::functions::Family;
 use crate::kernel::counters::Counters;
 use crate::kernel::features::Kernel;
 use crate::kernel::maps::KernelMaps;
-use crate::messages::{describe, say};
 use crate::plan::{self, Plan, Task};
 use crate::proc::cgroups::Cgroup;
 use crate::proc::own;
@@ -43,6 +42,7 @@ use crate::process::privileges::Privileges;
 use crate::process::signaller::Signaller;
 use crate::process::signals::Signals;
 use crate::select::{Filters, chosen};
+use crate::stderr::{describe, message};
 use crate::targets::Targets;
 use crate::targets::stack_switchers::{Switcher, find_switcher};
 use crate::tracker::Tracker;
@@ -181,7 +181,7 @@ impl<'obj> Session<'_, 'obj> {
                 Some(Discovery::new(mappings, &self.probes, known, &self.link, self.plan)?)
             }
             Some(Err(error)) => {
-                say(format_args!(
+                message(format_args!(
                     "libraries loaded from now on are not recorded: {}",
                     describe(&error)
                 ));
@@ -203,15 +203,15 @@ impl<'obj> Session<'_, 'obj> {
         writer.begin()?;
         let talk = self.plan.talk;
         if !talk.quiet {
-            say(announcement);
+            message(announcement);
         }
         let gave_up = Arc::clone(&writer.gave_up);
         let writing = self.spawn_writer(writer)?;
         let ended = self.collect(discovery, filler, &gave_up, command);
         let written = writing.join().map_err(|_| anyhow!("the writer has failed"))??;
         if !talk.quiet {
-            coverage::lines(&written.coverage, talk.verbose).iter().for_each(say);
-            say(summary(&written.stats, written.totals, &written.files));
+            coverage::lines(&written.coverage, talk.verbose).iter().for_each(message);
+            message(summary(&written.stats, written.totals, &written.files));
         }
         ended.map(|_| written)
     }
@@ -247,7 +247,7 @@ impl<'obj> Session<'_, 'obj> {
             });
             link.end();
             if let Some(Err(error)) = discovery.and_then(|thread| thread.join().ok()) {
-                say(format_args!(
+                message(format_args!(
                     "libraries that were loaded late may be missing: {}",
                     describe(&error)
                 ));
@@ -259,7 +259,7 @@ impl<'obj> Session<'_, 'obj> {
     /// Detaches the probes, and resumes the processes that they stopped. A command runs to its own
     /// end, even if the recording has ended or failed first.
     fn end(&self, written: Result<Written>, mut command: Command) -> Result<u8> {
-        let outcome = written.inspect_err(|error| say(describe(error)));
+        let outcome = written.inspect_err(|error| message(describe(error)));
         let mut probes = lock(&self.probes);
         probes.detach();
         stopped::release_all(&MapHandle::try_from(&probes.skel.maps.stopped)?, &self.signaller);
@@ -296,7 +296,7 @@ impl Command {
 fn find_targets(plan: &Plan, filters: Filters<'_>) -> Result<Targets> {
     let mut targets = Targets::find(plan, filters)?;
     if !plan.talk.quiet {
-        targets.notes.drain(..).for_each(say);
+        targets.notes.drain(..).for_each(message);
     }
     Ok(targets)
 }
@@ -308,7 +308,7 @@ fn load<'obj>(
 ) -> Result<Probes<'obj>> {
     let kernel = Kernel::probe(&plan.probe.without)?;
     if plan.talk.verbose {
-        say(kernel.describe());
+        message(kernel.describe());
     }
     Probes::load(storage, plan, cgroups, kernel)
 }
@@ -324,7 +324,7 @@ fn settle(privileges: Privileges, probes: &Probes<'_>, plan: &Plan) -> Result<Pr
         }
         Err(error) => {
             if plan.talk.verbose {
-                say(format_args!("privileges are kept: {}", describe(&error)));
+                message(format_args!("privileges are kept: {}", describe(&error)));
             }
             Ok(Privileges::Keep)
         }
@@ -342,11 +342,11 @@ fn follow_processes(
     probes.attach_tracepoints()?;
     let sockets = probes.attach_sockets(|sockets, error| {
         if plan.talk.verbose {
-            say(format_args!("cannot use {sockets}: {}", describe(&error)));
+            message(format_args!("cannot use {sockets}: {}", describe(&error)));
         }
     })?;
     if plan.talk.verbose {
-        say(format_args!("connection addresses come from {sockets}"));
+        message(format_args!("connection addresses come from {sockets}"));
     }
     // After the tracepoints, so that no child is missed in between.
     for pid in plan.select.named() {
@@ -371,7 +371,7 @@ fn attach_files(
 ) -> Result<()> {
     let switcher = find_switcher(&plan.select, filters, targets);
     if let Some(Switcher { path, function }) = &switcher {
-        say(format_args!(
+        message(format_args!(
             "{} switches stacks ({function}): no return probes are used, which would kill it",
             path.display()
         ));

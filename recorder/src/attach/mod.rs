@@ -10,6 +10,7 @@ pub(crate) mod trials;
 mod uprobes;
 
 use std::collections::HashMap;
+use std::fmt::Display;
 
 use anyhow::Result;
 
@@ -18,9 +19,10 @@ use self::probes::Probes;
 use self::self_test::{Budget, Outcome, Source};
 use self::uprobes::Attached;
 use crate::coverage::Coverage;
-use crate::messages::{describe, say};
+use crate::kernel::features::Kernel;
 use crate::plan::Plan;
 use crate::proc::maps::FileKey;
+use crate::stderr::{describe, message};
 use crate::targets::Target;
 use crate::targets::stack_switchers::Switcher;
 use crate::trust::Trusted;
@@ -98,7 +100,7 @@ impl Attacher {
             return Err(error);
         }
         for error in refused {
-            say(format_args!("{}; recording without this file", describe(&error)));
+            message(format_args!("{}; recording without this file", describe(&error)));
         }
         Ok(())
     }
@@ -145,48 +147,23 @@ impl Attacher {
         lib: u16,
         returns: bool,
     ) -> Result<(SiteUse, Option<Attached>)> {
-        if !probes.kernel.placement {
-            return Ok((SiteUse::Never, None));
-        }
-        // Go functions are not called here; their code was analysed in full.
-        if !target.symbols.have_self_test() {
-            return Ok((SiteUse::Always, None));
+        if let Some(sites) = self.site_use_without_test(probes.kernel, target) {
+            return Ok((sites, None));
         }
         let path = target.path.display();
-        let verbose = self.verbose;
-        // A failure for one file is a failure for any other of the same build.
-        let mut same = self.files.iter().filter(|file| file.target.symbols == target.symbols);
-        if same.any(|file| file.sites == SiteUse::Never) {
-            return Ok((SiteUse::Never, None));
-        }
-        if let Err(reason) = self.trusted.may_run(&target.file, &target.path) {
-            if verbose {
-                say(format_args!("{path} is tested during the recording, not before: {reason}"));
-            }
-            return Ok((SiteUse::OnTrial, None));
-        }
-        // ... and a pass holds for it too, if only the user could have written both files.
-        let mut same = self.files.iter().filter(|file| file.target.symbols == target.symbols);
-        if same.any(|file| file.sites == SiteUse::Always) {
-            return Ok((SiteUse::Always, None));
-        }
         let means = Means { sites: SiteUse::Always, returns };
         let attached = probes.attach(target, lib, means)?;
         let sites = match self_test::run(probes, target, source, &mut self.budget)? {
             Outcome::Passed => {
-                if verbose {
-                    say(format_args!("self-test passed on {path}"));
-                }
+                self.details(format_args!("self-test passed on {path}"));
                 return Ok((SiteUse::Always, Some(attached)));
             }
             Outcome::NotRun(reason) => {
-                if verbose {
-                    say(format_args!("no self-test on {path}: {reason}"));
-                }
+                self.details(format_args!("no self-test on {path}: {reason}"));
                 SiteUse::OnTrial
             }
             Outcome::Failed(reason) => {
-                say(format_args!(
+                message(format_args!(
                     "{path} is recorded without probes within functions, since they failed the \
                      self-test: {reason}"
                 ));
@@ -197,22 +174,60 @@ impl Attacher {
         Ok((sites, None))
     }
 
+    /// Returns the degree to which the placed sites of a file are trusted, if that is known without
+    /// a self-test, or if no test may be run.
+    fn site_use_without_test(&self, kernel: Kernel, target: &Target) -> Option<SiteUse> {
+        if !kernel.placement {
+            return Some(SiteUse::Never);
+        }
+        // Go functions are not called here; their code was analysed in full.
+        if !target.symbols.have_self_test() {
+            return Some(SiteUse::Always);
+        }
+        let has_same_build = |sites| {
+            let mut files = self.files.iter();
+            files.any(|file| file.target.symbols == target.symbols && file.sites == sites)
+        };
+        // A failure for one file is a failure for any other of the same build.
+        if has_same_build(SiteUse::Never) {
+            return Some(SiteUse::Never);
+        }
+        if let Err(reason) = self.trusted.may_run(&target.file, &target.path) {
+            let path = target.path.display();
+            self.details(format_args!(
+                "{path} is tested during the recording, not before: {reason}"
+            ));
+            return Some(SiteUse::OnTrial);
+        }
+        // ... and a pass holds for it too, if only the user could have written both files.
+        has_same_build(SiteUse::Always).then_some(SiteUse::Always)
+    }
+
+    /// Writes a message for `--verbose`.
+    fn details(&self, text: impl Display) {
+        if self.verbose {
+            message(text);
+        }
+    }
+
     /// Notes and reports the result of a file's probes.
     fn report(&self, attached: &Attached, target: &Target, lib: u16) {
         let path = target.path.display();
         self.coverage.is_probed(lib, attached.functions);
         if !attached.left_out.is_empty() {
             let names = attached.left_out.join(", ");
-            say(format_args!("not recorded without return probes, in {path}: {names}"));
+            message(format_args!("not recorded without return probes, in {path}: {names}"));
         }
         if self.verbose {
-            say(format_args!("{} functions probed in {path}", attached.functions));
+            message(format_args!("{} functions probed in {path}", attached.functions));
             if !attached.on_trial.is_empty() {
                 let names = attached.on_trial.join(", ");
-                say(format_args!("return probes there until their sites pass the trial: {names}"));
+                message(format_args!(
+                    "return probes there until their sites pass the trial: {names}"
+                ));
             }
             for (name, why) in &attached.return_probes {
-                say(format_args!("{name} there has a return probe: {why}"));
+                message(format_args!("{name} there has a return probe: {why}"));
             }
         }
     }

@@ -19,7 +19,7 @@ use crate::attach::trials::TrialOf;
 use crate::kernel::event::bytes_of;
 use crate::kernel::objects;
 use crate::kernel::skel::types;
-use crate::messages::{describe, say};
+use crate::stderr::{describe, message};
 use crate::symbols::Defined;
 use crate::symbols::go::Layout;
 use crate::targets::Target;
@@ -143,7 +143,7 @@ impl Probes<'_> {
                     attached.add(defined, points);
                 }
                 Err(error) if function.carries_data() => return Err(error),
-                Err(error) => say(format_args!("{}; recording without it", describe(&error))),
+                Err(error) => message(format_args!("{}; recording without it", describe(&error))),
             }
         }
         self.links.extend(links);

@@ -23,10 +23,10 @@ use crate::discovery::Link;
 use crate::kernel::counters::Counters;
 use crate::kernel::event::exit_event;
 use crate::kernel::skel::types::counter;
-use crate::messages::say;
 use crate::plan::Plan;
 use crate::process::child::Child;
 use crate::process::signals::Signals;
+use crate::stderr::message;
 
 /// The longest time that events wait in the ring: the kernel side wakes the recorder only when the
 /// ring fills, since a wake-up costs more than an event.
@@ -182,12 +182,12 @@ impl Collector<'_, '_> {
             let path = path.display();
             match verdict {
                 Verdict::Passed if verbose => {
-                    say(format_args!(
+                    message(format_args!(
                         "{name} in {path} passed its trial: its return probe is removed"
                     ));
                 }
                 Verdict::Passed => {}
-                Verdict::Failed => say(format_args!(
+                Verdict::Failed => message(format_args!(
                     "{name} in {path} keeps its return probe: the probes within the function disagreed"
                 )),
             }

@@ -30,12 +30,12 @@ use crate::clock::boot_time_ns;
 use crate::coverage::Coverage;
 use crate::kernel::event::{bytes_of, view};
 use crate::kernel::skel::types;
-use crate::messages::{describe, say};
 use crate::plan::{Plan, Select};
 use crate::proc::maps::{FileKey, Mapping, mapped_files};
 use crate::proc::processes;
 use crate::process::signaller::Signaller;
 use crate::select::chosen;
+use crate::stderr::{describe, message};
 use crate::targets::stack_switchers::switcher_in;
 use crate::targets::{Found, Targets};
 
@@ -220,7 +220,7 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
         if self.verbose {
             let comm = processes::describe(pid, 0).comm;
             let held_ms = milliseconds_since(event.ts_ns);
-            say(format_args!(
+            message(format_args!(
                 "{comm}[{pid}] was stopped for {held_ms:.1} ms, until its files were known"
             ));
         }
@@ -269,11 +269,13 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
             match self.attacher.attach(&mut probes, target, switcher.as_ref(), &source) {
                 Ok(()) if self.verbose => {
                     let ms = milliseconds_since(since_ns);
-                    say(format_args!("{path} was probed {ms:.1} ms after process {pid} mapped it"));
+                    message(format_args!(
+                        "{path} was probed {ms:.1} ms after process {pid} mapped it"
+                    ));
                 }
                 Ok(()) => {}
                 Err(error) => {
-                    say(format_args!("{}; recording without this file", describe(&error)))
+                    message(format_args!("{}; recording without this file", describe(&error)))
                 }
             }
         }
@@ -281,7 +283,7 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
     }
 
     fn state_notes(&mut self) {
-        self.targets.notes.drain(..).for_each(say);
+        self.targets.notes.drain(..).for_each(message);
     }
 
     /// Prevents the kernel side from stopping processes for this file.

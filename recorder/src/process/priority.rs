@@ -9,7 +9,7 @@
 
 use std::io;
 
-use crate::messages::say;
+use crate::stderr::message;
 
 /// The task of a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,9 @@ pub(crate) fn raise(duty: Duty, wanted: bool, verbose: bool) {
     if let Err(error) = set(duty)
         && verbose
     {
-        say(format_args!("no real-time priority: {error}; bytes may be missing on a busy machine"));
+        message(format_args!(
+            "no real-time priority: {error}; bytes may be missing on a busy machine"
+        ));
     }
 }
 

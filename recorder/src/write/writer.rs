@@ -17,7 +17,7 @@ use crate::collect::batch::{Batch, Emptier};
 use crate::coverage::Report;
 use crate::kernel::counters::Counters;
 use crate::kernel::maps::KernelMaps;
-use crate::messages::say;
+use crate::stderr::message;
 use crate::tracker::{Totals, Tracker};
 use crate::write::output::{self, Output};
 use crate::write::stats::stats;
@@ -58,7 +58,7 @@ impl Sinks {
             Ok(()) => true,
             Err(error) if output.was_left(&error) => false,
             Err(error) => {
-                say(format_args!(
+                message(format_args!(
                     "{}: {error}; this file ends here, and can be read up to here",
                     output.name
                 ));
@@ -68,7 +68,7 @@ impl Sinks {
         });
         if let Some(Err(error)) = self.text.as_mut().map(text) {
             if !output::is_closed_pipe(&error) {
-                say(format_args!("stdout: {error}"));
+                message(format_args!("stdout: {error}"));
                 self.failed = true;
             }
             self.text = None;
@@ -110,7 +110,7 @@ impl Sinks {
         let Self { files, failed, .. } = self;
         files.retain_mut(|output| {
             let misplaced = output.misplaced();
-            misplaced.iter().for_each(say);
+            misplaced.iter().for_each(message);
             *failed |= misplaced.is_some();
             misplaced.is_none() || output.is_series()
         });

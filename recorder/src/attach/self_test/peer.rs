@@ -72,7 +72,7 @@ pub(crate) fn run() -> Result<u8> {
     recorder.wait()?;
     let result = confined.close().and_then(|()| talk(&mut recorder));
     if let Err(error) = &result {
-        recorder.say(&format!("failed: {error:#}"))?;
+        recorder.message(&format!("failed: {error:#}"))?;
     }
     Ok(u8::from(result.is_err()))
 }
@@ -91,7 +91,7 @@ impl Recorder {
         Ok(())
     }
 
-    fn say(&mut self, line: &str) -> io::Result<()> {
+    fn message(&mut self, line: &str) -> io::Result<()> {
         self.output.write_all(format!("{line}\n").as_bytes())
     }
 }
@@ -103,7 +103,7 @@ fn talk(recorder: &mut Recorder) -> Result<()> {
     let api = Api::of(&library)?;
     let (client, server) = api.pair()?;
     api.handshake(client, server)?;
-    recorder.say("ready")?;
+    recorder.message("ready")?;
     for round in rounds() {
         recorder.wait()?;
         let (sender, receiver) = match round.direction {
@@ -117,7 +117,7 @@ fn talk(recorder: &mut Recorder) -> Result<()> {
         if calls.read(receiver, bytes.len())? != bytes {
             bail!("the received bytes differ from the sent bytes");
         }
-        recorder.say(&calls.lines.join(","))?;
+        recorder.message(&calls.lines.join(","))?;
     }
     recorder.wait()?;
     for object in [client, server] {

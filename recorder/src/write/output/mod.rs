@@ -19,9 +19,9 @@ use sslrec_formats::record::{CaptureInfo, Record, Stats};
 
 use self::file::{CaptureFile, folder_of};
 use self::names::Names;
-use crate::messages::say;
 use crate::plan::{Rotation, Write};
 use crate::process::privileges::Privileges;
+use crate::stderr::message;
 
 /// A file in one of the two formats, or a series of them.
 pub(crate) struct Output {
@@ -255,7 +255,7 @@ impl Series {
             self.removed += 1;
             // The recording matters more than the space that the file takes.
             if let Err(error) = fs::remove_file(&oldest) {
-                say(format_args!("cannot remove {}: {error}", oldest.display()));
+                message(format_args!("cannot remove {}: {error}", oldest.display()));
             }
         }
         Ok(())

@@ -7,7 +7,7 @@ use sslrec_cli::stderr;
 use crate::process::descriptors;
 
 /// Writes a message of one line after the recorder's name.
-pub fn say(message: impl Display) {
+pub fn message(message: impl Display) {
     stderr::message("sslrec", message);
 }
 
