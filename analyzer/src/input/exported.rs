@@ -68,8 +68,21 @@ pub(super) enum Refused {
     Other,
 }
 
-/// Parses a packet.
+/// Parses a packet. The specification pads the value of a tag to 4 bytes; Wireshark counts the
+/// padding as a part of the value, or has none. Padding before the last tag looks like the last
+/// tag, followed by zeros, with which a payload of text does not begin.
 pub(super) fn parse(packet: &[u8]) -> Result<Pdu<'_>, Refused> {
+    match parse_tags(packet, false) {
+        Ok(pdu) if !pdu.http2 && pdu.payload.starts_with(&[0]) => {
+            Ok(parse_tags(packet, true).unwrap_or(pdu))
+        }
+        Err(Refused::Other) => parse_tags(packet, true),
+        Err(Refused::Cut) => parse_tags(packet, true).map_err(|_| Refused::Cut),
+        pdu => pdu,
+    }
+}
+
+fn parse_tags(packet: &[u8], padded: bool) -> Result<Pdu<'_>, Refused> {
     let mut rest = packet;
     let (mut ips, mut ports) = ([None; 2], [None; 2]);
     let (mut tcp, mut http2) = (false, false);
@@ -78,8 +91,10 @@ pub(super) fn parse(packet: &[u8]) -> Result<Pdu<'_>, Refused> {
         let kind = u16::from_be_bytes([head[0], head[1]]);
         let len = usize::from(u16::from_be_bytes([head[2], head[3]]));
         let value = tail.get(..len).ok_or(Refused::Cut)?;
-        rest = tail.get(len.next_multiple_of(4)..).ok_or(Refused::Cut)?;
+        let len = if padded { len.next_multiple_of(4) } else { len };
+        rest = tail.get(len..).ok_or(Refused::Cut)?;
         match kind {
+            tag::END if len > 0 => return Err(Refused::Other),
             tag::END => break,
             tag::DISSECTOR | tag::HEURISTIC_DISSECTOR => http2 = value.starts_with(b"http2"),
             tag::IPV4_SOURCE => ips[0] = ipv4(value),
@@ -285,6 +300,53 @@ mod tests {
         let at = udp.windows(4).position(|tag| tag == [0, 24, 0, 4]).unwrap();
         udp[at + 7] = 3;
         assert_eq!(parse(&udp), Err(Refused::Other));
+    }
+
+    #[test]
+    fn tags_may_be_padded_beyond_their_length_or_not() {
+        for len in 0..40 {
+            for place in 0..3 {
+                let mut packets = [vec![], vec![], vec![]];
+                // Padded beyond the length, with the padding counted, and without padding.
+                for (form, bytes) in packets.iter_mut().enumerate() {
+                    let mut tag = |kind: u16, value: &[u8]| {
+                        let padded = value.len().next_multiple_of(4);
+                        let counted = if form == 1 { padded } else { value.len() };
+                        bytes.extend(kind.to_be_bytes());
+                        bytes.extend((counted as u16).to_be_bytes());
+                        bytes.extend(value);
+                        if form < 2 {
+                            bytes.resize(bytes.len() + padded - value.len(), 0);
+                        }
+                    };
+                    let other = vec![1; len];
+                    let tags: [(u16, &[u8]); 6] = [
+                        (tag::DISSECTOR, b"http"),
+                        (tag::IPV4_SOURCE, &[10, 0, 0, 1]),
+                        (tag::IPV4_DESTINATION, &[10, 0, 0, 2]),
+                        (tag::PORT_TYPE, &[0, 0, 0, 2]),
+                        (tag::SOURCE_PORT, &[0, 0, 0, 1]),
+                        (tag::DESTINATION_PORT, &[0, 0, 0, 2]),
+                    ];
+                    for (at, (kind, value)) in tags.into_iter().enumerate() {
+                        if at == place * 3 {
+                            tag(34, &other);
+                        }
+                        tag(kind, value);
+                    }
+                    if place == 2 {
+                        tag(34, &other);
+                    }
+                    tag(tag::END, &[]);
+                    bytes.extend(b"GET / HTTP/1.1");
+                }
+                for packet in &packets {
+                    let pdu = parse(packet).unwrap();
+                    assert_eq!(pdu.payload, b"GET / HTTP/1.1", "{len} {place}");
+                    assert_eq!(pdu.src, "10.0.0.1:1".parse().unwrap());
+                }
+            }
+        }
     }
 
     #[test]
