@@ -17,6 +17,8 @@ capinfos wireshark-common
 nginx nginx-light
 curl curl
 xz xz-utils
+lz4 lz4
+bzip2 bzip2
 zstd zstd
 protoc protobuf-compiler
 openssl openssl

@@ -57,6 +57,9 @@ fn script(path: &str) -> Script {
         .close()
 }
 
+/// Programs whose output is read.
+const TOOLS: [&str; 5] = ["gzip", "zstd", "xz", "lz4", "bzip2"];
+
 /// Compresses `dir`/`file` to `dir`/`packed`.
 fn pack(tool: &str, dir: &Path, file: &str, packed: &str) {
     let output = Command::new(tool).args(["-c", file]).current_dir(dir).output().unwrap();
@@ -82,15 +85,17 @@ fn a_compressed_capture_lists_the_same() {
     let dir = dir.path();
     for file in files {
         let plain = json(&[file], dir);
-        for tool in ["gzip", "zstd"] {
+        for tool in TOOLS {
             pack(tool, dir, file, "once");
             assert_eq!(json(&["once"], dir), plain, "{file} {tool}");
             pack("gzip", dir, "once", "twice");
             assert_eq!(json(&["twice"], dir), plain, "{file} {tool} gzip");
+            pack("zstd", dir, "once", "twice");
+            assert_eq!(json(&["twice"], dir), plain, "{file} {tool} zstd");
         }
         // Of several members and frames.
         let bytes = std::fs::read(dir.join(file)).unwrap();
-        for tool in ["gzip", "zstd"] {
+        for tool in TOOLS {
             let mut whole = Vec::new();
             for part in bytes.chunks(bytes.len() / 3 + 1) {
                 std::fs::write(dir.join("part"), part).unwrap();
@@ -112,7 +117,7 @@ fn a_compressed_capture_that_is_cut_is_listed_up_to_the_cut() {
     let (dir, files) = kept();
     let dir = dir.path();
     for file in files {
-        for tool in ["gzip", "zstd"] {
+        for tool in TOOLS {
             pack(tool, dir, file, "packed");
             let whole = std::fs::read(dir.join("packed")).unwrap();
             for cut in (1..whole.len()).step_by(whole.len() / 40 + 1) {
@@ -134,17 +139,55 @@ fn a_compressed_capture_that_is_cut_is_listed_up_to_the_cut() {
 }
 
 #[test]
-fn other_compressions_are_named() {
+fn the_legacy_format_of_lz4_is_read() {
+    let (dir, files) = kept();
+    let dir = dir.path();
+    for file in files {
+        let output =
+            Command::new("lz4").args(["-l", "-c", file]).current_dir(dir).output().unwrap();
+        assert!(output.status.success());
+        std::fs::write(dir.join("packed"), output.stdout).unwrap();
+        assert_eq!(json(&["packed"], dir), json(&[file], dir), "{file}");
+    }
+}
+
+#[test]
+fn xz_that_needs_too_much_memory_is_refused() {
+    let (dir, _) = kept();
+    let dir = dir.path();
+    let output = Command::new("xz")
+        .args(["-c", "--lzma2=dict=1GiB", "raw"])
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    std::fs::write(dir.join("packed"), output.stdout).unwrap();
+    let output = analyze(&["packed"], dir);
+    assert_eq!(output.status.code(), Some(1));
+    let message = stderr(&output);
+    assert!(message.contains("needs too much memory; decompress it first"), "{message}");
+}
+
+#[test]
+fn other_kinds_of_captures_are_named() {
     let dir = tempfile::tempdir().unwrap();
-    for (magic, name) in
-        [(&b"\xfd7zXZ\0"[..], "xz"), (b"\x04\x22\x4d\x18", "lz4"), (b"BZh9", "bzip2")]
-    {
+    for (magic, name) in [
+        (&b"GMBU"[..], "Microsoft NetMon 2"),
+        (b"RTSS", "Microsoft NetMon 1"),
+        (b"btsnoop\0", "Bluetooth"),
+        (b"TRSNIFF data    \x1a", "ngsniffer"),
+        (b"XCP\x00002.001", "NetXray"),
+        (b"\x05VNF", "Visual Networks"),
+        (b"ObserverPktBufferVersion", "Observer"),
+        (b"\xaa\xaa\xaa\xaa", "5View"),
+        (b"TR\0d", "nettl"),
+        (b"+---------+---------------+----------+", "K12"),
+        (b"\x01\x10\x4c\0\x01\x05Trace", "LANalyzer"),
+    ] {
         std::fs::write(dir.path().join("c"), [magic, &[0; 40]].concat()).unwrap();
         let message = stderr(&analyze(&["c"], dir.path()));
-        assert!(
-            message.contains(&format!("compressed by {name}; decompress it first")),
-            "{message}"
-        );
+        assert!(message.contains(name), "{message}");
+        assert!(message.contains("convert it with `editcap -F pcapng IN OUT`"), "{message}");
     }
 }
 

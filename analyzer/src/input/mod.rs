@@ -12,6 +12,9 @@ mod exported;
 mod follow;
 mod merge;
 mod packets;
+mod pcap;
+mod pcapng;
+mod window;
 
 use std::io::{self, Read};
 
@@ -109,8 +112,8 @@ impl<'r> Input<'r> {
         match self.kind {
             Kind::RawLog => read_own(RawLogReader::new(self.reader)?, sink),
             Kind::Pcapng => read_own(PcapngReader::new(self.reader)?, sink),
-            Kind::ForeignPcap => packets::read_pcap(self.reader, &self.budget, sink),
-            Kind::ForeignPcapng => packets::read_pcapng(self.reader, &self.budget, sink),
+            Kind::ForeignPcap => pcap::read(self.reader, &self.budget, sink),
+            Kind::ForeignPcapng => pcapng::read(self.reader, &self.budget, sink),
         }
     }
 }
@@ -174,22 +177,17 @@ fn sniff(head: &[u8]) -> Result<Kind, Error> {
     if is_raw_log(head) {
         return Ok(Kind::RawLog);
     }
-    let reason = match head.first_chunk::<4>() {
-        None if head.is_empty() => "it is empty",
-        None => "it is too short",
-        Some(&PCAPNG) if is_sslrec_pcapng(head) => return Ok(Kind::Pcapng),
-        Some(&PCAPNG) => return Ok(Kind::ForeignPcapng),
-        Some(magic) => match u32::from_be_bytes(*magic) {
-            // Microseconds and nanoseconds, in either byte order.
-            0xa1b2_c3d4 | 0xd4c3_b2a1 | 0xa1b2_3c4d | 0x4d3c_b2a1 => return Ok(Kind::ForeignPcap),
-            0xa1b2_cd34 | 0x34cd_b2a1 => {
-                "it is a modified pcap of an old Linux; convert it with `editcap -F pcapng IN OUT`"
-            }
-            0xfd37_7a58 => "it is compressed by xz; decompress it first",
-            0x0422_4d18 => "it is compressed by lz4; decompress it first",
-            magic if magic >> 8 == 0x42_5a68 => "it is compressed by bzip2; decompress it first",
-            _ => "it begins like none of these",
-        },
+    if head.starts_with(&PCAPNG) {
+        return Ok(if is_sslrec_pcapng(head) { Kind::Pcapng } else { Kind::ForeignPcapng });
+    }
+    if pcap::is_pcap(head) {
+        return Ok(Kind::ForeignPcap);
+    }
+    let reason = match pcap::other_format(head) {
+        Some(name) => format!("it is {name}; convert it with `editcap -F pcapng IN OUT`"),
+        None if head.is_empty() => "it is empty".into(),
+        None if head.len() < 4 => "it is too short".into(),
+        None => "it begins like none of these".into(),
     };
-    Err(Error::Foreign { expected: EXPECTED, reason: reason.into() })
+    Err(Error::Foreign { expected: EXPECTED, reason })
 }

@@ -1,18 +1,13 @@
-//! Packet captures of other programs: pcap and pcapng.
+//! Packets of captures of other programs: passes their TCP on, and counts the others.
 
 use std::collections::HashMap;
-use std::io::{self, Read};
-use std::time::Duration;
 
-use pcap_file::pcap::{PcapReadError, PcapReader};
-use pcap_file::pcapng::blocks::interface_statistics::InterfaceStatisticsOption;
-use pcap_file::pcapng::{Block, PcapNgReadError, PcapNgReader};
 use sslrec_formats::io::Error;
 use sslrec_formats::record::{Record, Stats};
 
 use super::Outcome;
 use super::encapsulation::{
-    Found, FragmentsLost, Peeler, Place, WIRESHARK_UPPER_PDU, frame_check_sequence, of_link_type,
+    Found, FragmentsLost, Peeler, Place, WIRESHARK_UPPER_PDU, of_link_type,
 };
 use super::exported::{self, Exported, Refused};
 use crate::budget::Budget;
@@ -20,9 +15,8 @@ use crate::exchange::Note;
 use crate::sink::{Flow, RecordSink};
 use crate::tcp::Reassembler;
 
-/// Maximum length of a packet or block. Snaplens end at 256 KiB; blocks with secrets or names can
-/// be longer.
-const BUFFER: usize = 16 << 20;
+/// Maximum length of a packet or block. Snaplens end at 256 KiB; blocks with secrets can be longer.
+pub(super) const MAX_PACKET: usize = 16 << 20;
 
 /// The longest payload that Wireshark reassembles; a payload with a larger original length is
 /// damaged.
@@ -31,12 +25,8 @@ const MAX_PDU: usize = 16 << 20;
 /// Maximum number of unknown link types that are named.
 const MAX_LINKS: usize = 8;
 
-/// Length of the header of a pcap, and of the header of each packet.
-const PCAP_HEADER: u64 = 24;
-const PCAP_PACKET_HEADER: u64 = 16;
-
 /// Passes packets on and counts unusable packets.
-struct Packets<'s> {
+pub(super) struct Packets<'s> {
     tcp: Reassembler,
     exported: Exported,
     peeler: Peeler,
@@ -50,10 +40,12 @@ struct Packets<'s> {
     links: HashMap<u32, u64>,
     first_ns: Option<u64>,
     last_ns: u64,
+    /// The file has keys with which Wireshark can decrypt TLS.
+    pub(super) has_tls_keys: bool,
 }
 
 impl<'s> Packets<'s> {
-    fn new(budget: &Budget, sink: &'s mut dyn RecordSink) -> Self {
+    pub(super) fn new(budget: &Budget, sink: &'s mut dyn RecordSink) -> Self {
         Self {
             tcp: Reassembler::within(budget),
             exported: Exported::default(),
@@ -67,10 +59,20 @@ impl<'s> Packets<'s> {
             links: HashMap::new(),
             first_ns: None,
             last_ns: 0,
+            has_tls_keys: false,
         }
     }
 
-    fn packet(&mut self, link: u32, ts_ns: u64, bytes: &[u8], original_len: u32) -> Flow {
+    /// Processes a packet, at whose end the original had a frame check sequence of `check_len`
+    /// bytes.
+    pub(super) fn packet(
+        &mut self,
+        link: u32,
+        ts_ns: u64,
+        bytes: &[u8],
+        original_len: u32,
+        check_len: usize,
+    ) -> Flow {
         self.packets += 1;
         self.first_ns.get_or_insert(ts_ns);
         self.last_ns = self.last_ns.max(ts_ns);
@@ -82,8 +84,10 @@ impl<'s> Packets<'s> {
             *self.links.entry(link).or_default() += 1;
             return Flow::Continue(());
         };
+        let (trailer, cut) = (check_len.saturating_sub(cut), cut.saturating_sub(check_len));
+        let place = Place::new(ts_ns, layer, bytes, cut).with_trailer(trailer);
         let Self { peeler, sink, tcp, segments, cut: truncated, too_deep, other, .. } = self;
-        peeler.peel(Place::new(ts_ns, layer, bytes, cut), &mut |found| {
+        peeler.peel(place, &mut |found| {
             match found {
                 Found::Tcp(segment) => {
                     *segments += 1;
@@ -98,6 +102,11 @@ impl<'s> Packets<'s> {
             }
             Flow::Continue(())
         })
+    }
+
+    /// Returns the latest time of a packet.
+    pub(super) fn last_ns(&self) -> u64 {
+        self.last_ns
     }
 
     fn pdu(&mut self, ts_ns: u64, bytes: &[u8], missing: usize) -> Flow {
@@ -127,7 +136,13 @@ impl<'s> Packets<'s> {
         Flow::Continue(())
     }
 
-    fn finish(mut self, flow: Flow, dropped: Option<u64>, damage: Option<Error>) -> Outcome {
+    /// Ends the capture, whose interfaces dropped so many packets.
+    pub(super) fn finish(
+        mut self,
+        flow: Flow,
+        dropped: Option<u64>,
+        damage: Option<Error>,
+    ) -> Outcome {
         let stop = match flow {
             Flow::Continue(()) => self.flush(dropped).break_value(),
             Flow::Break(stop) => Some(stop),
@@ -152,151 +167,4 @@ impl<'s> Packets<'s> {
         let notes = notes.filter(|(count, _)| *count > 0).map(|(_, note)| note).collect();
         Outcome { start_ns: self.first_ns.unwrap_or(0), notes, damage, unclosed: false, stop }
     }
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// Reads a pcap.
-pub(super) fn read_pcap(
-    reader: impl Read,
-    budget: &Budget,
-    sink: &mut dyn RecordSink,
-) -> Result<Outcome, Error> {
-    let mut reader = PcapReader::with_capacity(reader, BUFFER).map_err(|error| match error {
-        PcapReadError::Io(error) => at_end(error, 0, "the header is not complete"),
-        error => damaged(0, error),
-    })?;
-    let header = reader.header();
-    let (check_len, link) = frame_check_sequence(u32::from(header.datalink));
-    let unit_ns = match header.ts_resolution {
-        pcap_file::pcap::PcapTsResolution::MicroSecond => 1000,
-        pcap_file::pcap::PcapTsResolution::NanoSecond => 1,
-    };
-    let mut packets = Packets::new(budget, sink);
-    let mut offset = PCAP_HEADER;
-    let mut damage = None;
-    let mut flow = Flow::Continue(());
-    while flow.is_continue() {
-        // Raw packets: files whose packets exceed their own snaplen exist and can be read.
-        match reader.next_raw_packet() {
-            None => break,
-            Some(Ok(packet)) => {
-                let fraction_ns = u64::from(packet.ts_frac) * unit_ns;
-                let ts_ns = u64::from(packet.ts_sec) * 1_000_000_000 + fraction_ns;
-                let (data, len) = without_check(&packet.data, packet.orig_len, check_len);
-                flow = packets.packet(link, ts_ns, data, len);
-                offset += PCAP_PACKET_HEADER + packet.data.len() as u64;
-            }
-            Some(Err(PcapReadError::Io(error))) => {
-                damage = Some(at_end(error, offset, "the last packet is not complete"));
-                break;
-            }
-            Some(Err(error)) => {
-                damage = Some(damaged(offset, error));
-                break;
-            }
-        }
-    }
-    Ok(packets.finish(flow, None, damage))
-}
-
-/// Reads a pcapng.
-pub(super) fn read_pcapng(
-    reader: impl Read,
-    budget: &Budget,
-    sink: &mut dyn RecordSink,
-) -> Result<Outcome, Error> {
-    let mut reader = PcapNgReader::with_capacity(reader, BUFFER).map_err(|error| match error {
-        PcapNgReadError::Io(error) => at_end(error, 0, "the section header is not complete"),
-        error => damaged(0, error),
-    })?;
-    let mut packets = Packets::new(budget, sink);
-    // Drop counters of each interface; later counters replace earlier ones.
-    let mut drops: HashMap<u32, u64> = HashMap::new();
-    let mut damage = None;
-    let mut flow = Flow::Continue(());
-    while flow.is_continue() {
-        let offset = reader.bytes_parsed();
-        match reader.next_block() {
-            None => break,
-            Some(Ok((block, state))) => {
-                let link_of = |interface: u32| {
-                    let interface = state.interfaces().get(interface as usize);
-                    interface.map_or(u32::MAX, |interface| interface.linktype.into())
-                };
-                match block {
-                    Block::EnhancedPacket(packet) => {
-                        let ts_ns = nanoseconds(packet.timestamp);
-                        let link = link_of(packet.interface_id);
-                        flow = packets.packet(link, ts_ns, &packet.data, packet.original_len);
-                    }
-                    Block::Packet(packet) => {
-                        let ts_ns = nanoseconds(packet.timestamp);
-                        let link = link_of(packet.interface_id.into());
-                        flow = packets.packet(link, ts_ns, &packet.data, packet.original_len);
-                    }
-                    // The block has no time.
-                    Block::SimplePacket(packet) => {
-                        let ts_ns = packets.last_ns;
-                        let len = packet.original_len;
-                        flow = packets.packet(link_of(0), ts_ns, &packet.data, len);
-                    }
-                    Block::InterfaceStatistics(statistics) => {
-                        let counted = drop_counters(&statistics.options);
-                        drops.insert(statistics.interface_id, counted);
-                    }
-                    _ => {}
-                }
-            }
-            Some(Err(PcapNgReadError::Io(error))) => {
-                damage = Some(at_end(error, offset, "the last block is not complete"));
-                break;
-            }
-            Some(Err(error)) => {
-                damage = Some(damaged(offset, error));
-                break;
-            }
-        }
-    }
-    let total = drops.values().fold(0u64, |total, &count| total.saturating_add(count));
-    Ok(packets.finish(flow, Some(total).filter(|_| !drops.is_empty()), damage))
-}
-
-/// Returns the number of packets that the interface and the operating system dropped.
-fn drop_counters(options: &[InterfaceStatisticsOption<'_>]) -> u64 {
-    let counters = options.iter().map(|option| match option {
-        InterfaceStatisticsOption::IsbIfDrop(count)
-        | InterfaceStatisticsOption::IsbOsDrop(count) => *count,
-        _ => 0,
-    });
-    counters.fold(0, u64::saturating_add)
-}
-
-/// Removes a frame check sequence from a packet, as far as it was captured. Returns the original
-/// length without it.
-fn without_check(bytes: &[u8], original_len: u32, check_len: usize) -> (&[u8], u32) {
-    let original_len = original_len.saturating_sub(check_len as u32);
-    (bytes.get(..original_len as usize).unwrap_or(bytes), original_len)
-}
-
-/// Converts an error of reading. A file that ends too early is damaged there; other errors come
-/// from the system.
-fn at_end(error: io::Error, offset: u64, reason: &str) -> Error {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => Error::Damaged { offset, reason: reason.into() },
-        _ => Error::Io(error),
-    }
-}
-
-fn damaged(offset: u64, error: impl std::error::Error) -> Error {
-    let mut reason = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        reason.push_str(": ");
-        reason.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    Error::Damaged { offset, reason }
 }

@@ -257,6 +257,14 @@ texts! {
         /// Packets of more layers than the maximum.
         TooManyLayers(packets: u64) =>
             "{packets} packets have too many layers of encapsulation, and are not read";
+        /// Packets of a pcapng whose interface is not described.
+        UnknownInterface(packets: u64) =>
+            "{packets} packets are of interfaces that the capture does not describe, and are not read";
+        /// Options of a pcapng that are damaged.
+        OptionsSkipped(options: u64) =>
+            "{options} options of the pcapng have a wrong length, and are skipped";
+        /// Texts of a pcapng in another character set.
+        TextsNotUtf8(texts: u64) => "{texts} texts of the pcapng are not UTF-8, and are skipped";
         /// Packets without a complete header.
         TruncatedPackets(packets: u64) =>
             "{packets} packets were truncated within their headers; see the capture's snaplen";

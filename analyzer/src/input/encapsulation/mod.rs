@@ -101,18 +101,24 @@ pub(super) enum Found<'a> {
 /// A packet, and a place in it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place<'a> {
-    pub(super) ts_ns: u64,
-    pub(super) layer: Layer,
-    pub(super) bytes: &'a [u8],
+    ts_ns: u64,
+    layer: Layer,
+    bytes: &'a [u8],
     /// Number of bytes that the snaplen removed from the end of the packet.
-    pub(super) cut: usize,
+    cut: usize,
+    /// Number of bytes at the end that belong to no layer, unless a length inside excludes them.
+    trailer: usize,
     depth: usize,
 }
 
 impl<'a> Place<'a> {
     /// The beginning of a packet.
     pub(super) fn new(ts_ns: u64, layer: Layer, bytes: &'a [u8], cut: usize) -> Self {
-        Self { ts_ns, layer, bytes, cut, depth: 0 }
+        Self { ts_ns, layer, bytes, cut, trailer: 0, depth: 0 }
+    }
+
+    pub(super) fn with_trailer(self, trailer: usize) -> Self {
+        Self { trailer, ..self }
     }
 }
 
@@ -157,6 +163,9 @@ impl Peeler {
                     }
                     if datagram.protocol == TCP {
                         return found(tcp(&datagram, &place));
+                    }
+                    if datagram.missing.is_some() {
+                        place.trailer = 0;
                     }
                     (tunnel::of_ip_protocol(datagram.protocol), datagram.payload)
                 }
@@ -212,7 +221,9 @@ pub(super) struct FragmentsLost {
 
 /// Parses a TCP segment.
 fn tcp<'a>(datagram: &Datagram<'a>, place: &Place<'_>) -> Found<'a> {
-    let Ok(tcp) = TcpSlice::from_slice(datagram.payload) else { return Found::Cut };
+    let trailer = if datagram.missing.is_none() { place.trailer } else { 0 };
+    let segment = datagram.payload.len().saturating_sub(trailer);
+    let Ok(tcp) = TcpSlice::from_slice(&datagram.payload[..segment]) else { return Found::Cut };
     Found::Tcp(Segment {
         ts_ns: place.ts_ns,
         src: SocketAddr::new(datagram.src, tcp.source_port()),

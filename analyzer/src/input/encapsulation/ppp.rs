@@ -26,12 +26,10 @@ pub(super) fn ppp(bytes: &[u8]) -> Option<Step<'_>> {
     })
 }
 
-/// A bridged frame (RFC 3518): flags, the kind of the frame, and padding if it is declared.
+/// A bridged frame (RFC 3518): flags, and the kind of the frame.
 fn bridged(bytes: &[u8]) -> Option<Step<'_>> {
-    let [flags, kind] = *bytes.first_chunk()?;
+    let [_, kind] = *bytes.first_chunk()?;
     let frame = bytes.get(2..)?;
-    // With a frame check sequence, which the lengths inside leave out.
-    let frame = if flags & 0x80 != 0 { frame.get(..frame.len().checked_sub(4)?)? } else { frame };
     Some(if kind == 1 { Step::Next(ethernet::ethernet, frame) } else { Step::Other })
 }
 

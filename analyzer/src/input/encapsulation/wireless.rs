@@ -68,7 +68,6 @@ pub(super) fn radiotap(bytes: &[u8]) -> Option<Step<'_>> {
     const TIME: u32 = 1;
     const FLAGS: u32 = 2;
     const MORE: u32 = 1 << 31;
-    const HAS_CHECK_SEQUENCE: u8 = 0x10;
     const HAS_PADDING: u8 = 0x20;
     let len = usize::from(le16_at(bytes, 2)?);
     let header = bytes.get(..len)?;
@@ -83,10 +82,7 @@ pub(super) fn radiotap(bytes: &[u8]) -> Option<Step<'_>> {
         at = at.next_multiple_of(8) + 8;
     }
     let flags = if present & FLAGS != 0 { u8_at(header, at)? } else { 0 };
-    let mut contents = bytes.get(len..)?;
-    if flags & HAS_CHECK_SEQUENCE != 0 {
-        contents = contents.get(..contents.len().checked_sub(4)?)?;
-    }
+    let contents = bytes.get(len..)?;
     Some(Step::Next(if flags & HAS_PADDING != 0 { padded_frame } else { frame }, contents))
 }
 

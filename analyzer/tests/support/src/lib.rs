@@ -5,6 +5,7 @@ pub mod frames;
 pub mod golden;
 pub mod h2_peers;
 pub mod manual;
+pub mod packets;
 pub mod records;
 pub mod tools;
 pub mod wireshark;
