@@ -95,3 +95,86 @@ fn tshark_sees_the_same_requests_and_responses() {
     assert_eq!(sizes, [300_000, 51_200, 300_000, 0, 5_000, 0, 2, 5_000]);
     assert!(exchanges.iter().all(|e| e["complete"] == true), "{exchanges:#?}");
 }
+
+/// Runs a TLS server and a client of it, which writes its keys; captures both.
+fn encrypted(dir: &Path) {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let openssl = |args: &[&str]| {
+        let mut command = Command::new("openssl");
+        command.args(args).current_dir(dir);
+        command
+    };
+    let subject = ["-subj", "/CN=shop.example", "-keyout", "key", "-out", "cert"];
+    let output = openssl(&["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"])
+        .args(subject)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let accept = port.to_string();
+    let server = openssl(&["s_server", "-quiet", "-www", "-cert", "cert", "-key", "key"])
+        .args(["-accept", &accept])
+        .spawn()
+        .unwrap();
+    let _server = Ended(server);
+    wait_for("the server", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let filter = format!("tcp port {port}");
+    let capture = Dumpcap::start(Command::new("dumpcap"), &filter, &dir.join("c.pcapng"));
+    for path in ["a", "b"] {
+        let done = Command::new("curl")
+            .args(["-sSk", "--http1.1", "--max-time", "20", "--resolve"])
+            .args([format!("shop.example:{port}:127.0.0.1")])
+            .arg(format!("https://shop.example:{port}/{path}"))
+            .env("SSLKEYLOGFILE", dir.join("keys"))
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{done:?}");
+    }
+    capture.stop();
+}
+
+#[test]
+fn an_encrypted_capture_is_named_and_wireshark_exports_what_the_keys_open() {
+    if !have(&["tshark", "dumpcap", "curl", "openssl", "editcap"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    encrypted(dir);
+    let notes = |file: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_sslanalyze"))
+            .args(["--json", file])
+            .current_dir(dir)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let lines = String::from_utf8(output.stdout).unwrap();
+        let summary: serde_json::Value =
+            serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+        assert_eq!(summary["exchanges"], 0);
+        summary["notes"].as_array().unwrap().clone()
+    };
+    let beginning = "TLS records on 2 connections (server name shop.example); this file holds no \
+                     plaintext";
+    let note = notes("c.pcapng");
+    assert_eq!(note.len(), 1, "{note:?}");
+    let note = note[0].as_str().unwrap();
+    assert!(note.starts_with(beginning) && note.contains("SSLKEYLOGFILE"), "{note}");
+    let editcap = |args: &[&str]| {
+        let status = Command::new("editcap").args(args).current_dir(dir).status().unwrap();
+        assert!(status.success());
+    };
+    editcap(&["--inject-secrets", "tls,keys", "c.pcapng", "with-keys.pcapng"]);
+    let note = notes("with-keys.pcapng");
+    let note = note[0].as_str().unwrap();
+    assert!(note.starts_with(beginning), "{note}");
+    // The command of the note does as it states.
+    let (_, command) = note.split_once('`').unwrap();
+    let (command, _) = command.split_once('`').unwrap();
+    let command = command.replace("IN", "with-keys.pcapng").replace("OUT", "exported.pcapng");
+    let status = Command::new("sh").args(["-c", &command]).current_dir(dir).status().unwrap();
+    assert!(status.success(), "{command}");
+    let found = exchanges(env!("CARGO_BIN_EXE_sslanalyze"), &dir.join("exported.pcapng"));
+    let paths: Vec<_> = found.iter().map(|e| e["request"]["path"].as_str().unwrap()).collect();
+    assert_eq!(paths, ["/a", "/b"]);
+    assert!(found.iter().all(|exchange| exchange["response"]["status"] == 200));
+}

@@ -8,6 +8,7 @@ mod ahead;
 mod batch;
 mod compression;
 mod encapsulation;
+mod encrypted;
 mod exported;
 mod follow;
 mod merge;

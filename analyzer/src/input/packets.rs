@@ -9,6 +9,7 @@ use super::Outcome;
 use super::encapsulation::{
     Found, FragmentsLost, Peeler, Place, WIRESHARK_UPPER_PDU, of_link_type,
 };
+use super::encrypted::Encrypted;
 use super::exported::{self, Exported, Refused};
 use crate::budget::Budget;
 use crate::exchange::Note;
@@ -30,6 +31,7 @@ pub(super) struct Packets<'s> {
     tcp: Reassembler,
     exported: Exported,
     peeler: Peeler,
+    encrypted: Encrypted,
     sink: &'s mut dyn RecordSink,
     packets: u64,
     segments: u64,
@@ -50,6 +52,7 @@ impl<'s> Packets<'s> {
             tcp: Reassembler::within(budget),
             exported: Exported::default(),
             peeler: Peeler::default(),
+            encrypted: Encrypted::default(),
             sink,
             packets: 0,
             segments: 0,
@@ -86,11 +89,14 @@ impl<'s> Packets<'s> {
         };
         let (trailer, cut) = (check_len.saturating_sub(cut), cut.saturating_sub(check_len));
         let place = Place::new(ts_ns, layer, bytes, cut).with_trailer(trailer);
-        let Self { peeler, sink, tcp, segments, cut: truncated, too_deep, other, .. } = self;
+        let Self {
+            peeler, encrypted, sink, tcp, segments, cut: truncated, too_deep, other, ..
+        } = self;
         peeler.peel(place, &mut |found| {
             match found {
                 Found::Tcp(segment) => {
                     *segments += 1;
+                    encrypted.segment(&segment);
                     if !sink.segment(&segment)? {
                         tcp.segment(&segment, *sink)?;
                     }
@@ -164,7 +170,8 @@ impl<'s> Packets<'s> {
         .into_iter()
         .chain(links.map(|(link, packets)| (packets, Note::LinkType(packets, link))))
         .chain([(further, Note::FurtherLinkTypes(further))]);
-        let notes = notes.filter(|(count, _)| *count > 0).map(|(_, note)| note).collect();
+        let notes = notes.filter(|(count, _)| *count > 0).map(|(_, note)| note);
+        let notes = self.encrypted.note(self.has_tls_keys).into_iter().chain(notes).collect();
         Outcome { start_ns: self.first_ns.unwrap_or(0), notes, damage, unclosed: false, stop }
     }
 }

@@ -15,7 +15,7 @@ use std::fmt::{self, Debug, Formatter};
 use sslrec_cli::size::Size;
 use sslrec_formats::record::GapCause;
 
-use self::names::{Cause, bytes_unit, fields_are};
+use self::names::{Cause, bytes_unit, connection_or_connections, fields_are, server_names};
 use self::texts::texts;
 use super::Sender;
 
@@ -245,6 +245,25 @@ texts! {
         /// Secrets were blanked by these rules.
         Redacted(rules: Vec<String>) =>
             "secrets were blanked by these rules: {names}", names = rules.join(", ");
+        /// All of the capture is TLS, to servers of these names.
+        Encrypted(connections: u64, names: Vec<String>) =>
+            "TLS records on {connections} {noun}{names}; this file holds no plaintext: record the \
+             program with sslrec, or decrypt in Wireshark with its key log (SSLKEYLOGFILE)",
+            noun = connection_or_connections(*connections), names = server_names(names);
+        /// The same; the capture has keys.
+        EncryptedWithKeys(connections: u64, names: Vec<String>) =>
+            "TLS records on {connections} {noun}{names}; this file holds no plaintext, but TLS keys: \
+             Wireshark can decrypt it, and `tshark -r IN -U 'OSI layer 7' -w OUT` exports it",
+            noun = connection_or_connections(*connections), names = server_names(names);
+        /// A part of the capture is TLS.
+        PartlyEncrypted(connections: u64, names: Vec<String>) =>
+            "TLS records on {connections} {noun}{names}, which are not decrypted",
+            noun = connection_or_connections(*connections), names = server_names(names);
+        /// The same; the capture has keys.
+        PartlyEncryptedWithKeys(connections: u64, names: Vec<String>) =>
+            "TLS records on {connections} {noun}{names}, which are not decrypted; the file has TLS \
+             keys: Wireshark can decrypt it, and `tshark -r IN -U 'OSI layer 7' -w OUT` exports it",
+            noun = connection_or_connections(*connections), names = server_names(names);
         /// IP fragments whose packets are not complete.
         IpFragments(fragments: u64) =>
             "{fragments} IP fragments belong to packets that are not complete; their bytes are missing";

@@ -5,6 +5,20 @@ use std::fmt::{self, Display, Formatter};
 use sslrec_formats::record::{Direction, GapCause, Role};
 use sslrec_wire::http2::frame;
 
+/// `connection`, or `connections` unless there is a single one.
+pub(super) fn connection_or_connections(count: u64) -> &'static str {
+    if count == 1 { "connection" } else { "connections" }
+}
+
+/// The names of servers in brackets, after a blank; nothing without names.
+pub(super) fn server_names(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        [name] => format!(" (server name {name})"),
+        names => format!(" (server names {})", names.join(", ")),
+    }
+}
+
 /// The end of a connection that sent bytes, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
