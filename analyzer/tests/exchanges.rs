@@ -140,7 +140,7 @@ fn any_truncation_is_incomplete_and_said() {
     }
 }
 
-/// A hole at every place of either stream: what it did not touch is as if there were none.
+/// A gap at every place of either stream. Messages that it does not touch are listed as without it.
 #[test]
 fn a_gap_anywhere_leaves_the_other_exchange_right() {
     let requests = [
@@ -511,7 +511,7 @@ fn a_body_that_lasts_until_the_close_is_not_ended_by_a_reset() {
         notes.iter().any(|note| note.to_string().contains("it was reset instead")),
         "{notes:?}"
     );
-    // The server had said that nothing follows.
+    // The server closed its direction before the reset.
     assert_eq!(briefs(&reset_connection(true)), ["GET / 200 0 10 true"]);
 }
 

@@ -1,4 +1,4 @@
-//! HTTP/2 from records to exchanges: what real ends rarely do, and what hostile ones do.
+//! HTTP/2 from records to exchanges: rare behaviour of real ends, and behaviour of hostile ends.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
@@ -338,7 +338,7 @@ fn one_direction_alone_is_listed_without_the_other() {
 
 #[test]
 fn what_an_endpoint_would_refuse_is_listed_with_a_note() {
-    /// What was sent, what was received, and what is listed of it first.
+    /// The sent frames, the received frames, and the beginning of the listing.
     type Case<'a> = (&'a [&'a [u8]], &'a [&'a [u8]], &'a str);
     let cases: [Case<'_>; 8] = [
         (

@@ -11,7 +11,7 @@ use sslrec_analyzer_testing::frames::{
 };
 use sslrec_analyzer_testing::records::{Script, list};
 
-/// Lists it within time, and returns what was listed.
+/// Lists the frames within a time limit, and returns the items.
 fn bounded(sent: &[u8], received: &[u8]) -> Vec<Item> {
     let start = Instant::now();
     let script = Script::client().sent(client()).received(server());
@@ -40,7 +40,7 @@ fn a_flood_of_continuations_ends_with_a_note() {
     let items = bounded(&flood, &status(3, "204", END_STREAM));
     assert!(notes(&items).contains("the field block is longer than 1 MiB"), "{}", notes(&items));
     assert_eq!(brief(exchanges(&items)[1]), "3 GET /b 204 0 0 true []");
-    // Empty ones cost a peer more than us.
+    // Empty fragments cost a peer more than the analyzer.
     let empty = [start, frame(CONTINUATION, 0, 1, &[]).repeat(100_000), last].concat();
     assert_eq!(
         brief(exchanges(&bounded(&empty, &status(1, "204", END_STREAM)))[0]),
@@ -76,7 +76,7 @@ fn streams_without_end_are_bounded() {
     assert_eq!(exchanges(&items).len(), 20_001);
     assert!(notes(&items).contains("4096 streams were open"));
     assert!(brief(exchanges(&items)[20_000]).starts_with("2147483647 POST /last 204"));
-    // From the top down, and the same ones again and again.
+    // From the highest stream down, and the same streams again and again.
     let down: Vec<u8> = (0..10_000u32).flat_map(|n| get(0x7fff_ffff - 4 * n, "/a")).collect();
     let reset: Vec<u8> =
         (0..10_000u32).flat_map(|n| frame(RST_STREAM, 0, 0x7fff_ffff - 4 * n, &[0; 4])).collect();

@@ -1,5 +1,5 @@
-//! HTTP/2 as real ends speak it: all that they said is listed, however their calls are cut and
-//! interleaved; and of what was not recorded nothing is made up.
+//! HTTP/2 of real ends: everything sent is listed, however calls are split and interleaved, and
+//! nothing is invented for missing parts.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
@@ -146,7 +146,8 @@ fn the_directions_may_come_in_any_order() {
     }
 }
 
-/// What is listed is a part of what was said, in its order; what is not known is marked.
+/// Every listed exchange is a part of a planned exchange, in the planned order; unknown parts are
+/// marked.
 fn assert_part(found: &Pairs, said: &Pairs) {
     let mut said = said.iter();
     for (name, value) in found.iter().filter(|(name, _)| name != UNKNOWN) {
@@ -159,10 +160,10 @@ fn assert_part(found: &Pairs, said: &Pairs) {
     }
 }
 
-/// One hole, and that is all that is missing.
+/// A single gap; nothing else is missing.
 fn assert_holed(found: &[u8], said: &[u8]) {
     let same = found.iter().zip(said).take_while(|(a, b)| a == b).count();
-    // What is behind the hole may begin like what is in it.
+    // Bytes after the gap may begin like the missing bytes.
     let fits = (0..=same).any(|at| said.ends_with(&found[at..]));
     assert!(found.len() <= said.len() && fits, "{} of {} bytes", found.len(), said.len());
 }
@@ -195,7 +196,7 @@ fn assert_true(exchange: &Exchange, plan: &Plan) {
         let message = &response.message;
         let mut all = both(plan.response.fields(), plan.response.trailer_fields());
         if response.status.is_none() {
-            // Its status is not known, so that it may be an interim one.
+            // The status is unknown, so the response may be interim.
             all = plan
                 .interim
                 .iter()

@@ -1,5 +1,6 @@
-//! The redactor looks at everything that the listing shows: of connections that programs make, of
-//! hostile ones, and of random changes to both. A fuzz target makes others with the same code.
+//! The redactor examines everything that the listing shows: connections of real programs, hostile
+//! connections, and random changes of both. A fuzz target makes further connections with the same
+//! code.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it fails")]
 

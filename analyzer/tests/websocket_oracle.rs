@@ -1,4 +1,4 @@
-//! Messages that tungstenite sends, with heads in front: what is listed is what was sent.
+//! Messages that tungstenite sends, after heads made by hand: the listing has every sent message.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
@@ -14,7 +14,7 @@ use tungstenite::protocol::frame::coding::{Data, OpCode};
 use tungstenite::protocol::{Role, WebSocket};
 use tungstenite::{Bytes, Message};
 
-/// Takes what an end writes; nothing ever comes back.
+/// Keeps the bytes that an end writes; there is nothing to read.
 #[derive(Default)]
 struct Outgoing(Vec<u8>);
 
@@ -56,7 +56,7 @@ impl Random {
 
 type Told = (Sender, WebSocketKind, Vec<u8>);
 
-/// Sends a message, or one in fragments with a ping among them.
+/// Sends a message, or a message in fragments with a ping among them.
 fn send(random: &mut Random, end: &mut WebSocket<Outgoing>, from: Sender, told: &mut Vec<Told>) {
     let contents = random.contents();
     let kind =

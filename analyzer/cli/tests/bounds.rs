@@ -26,7 +26,7 @@ use sslrec_formats::record::{
 /// The limit of each command.
 const MAX_MEMORY: &str = "64M";
 
-/// What a command may take: the limit, and the code of the program without optimisation.
+/// The memory that a command may take: the limit, and the code of the program without optimisation.
 const PEAK_MIB: i64 = 80;
 
 /// Generous: the program runs without optimisation, and beside others.
@@ -141,7 +141,7 @@ fn grpc(out: impl Write, messages: usize, mib: usize) {
     log.finish();
 }
 
-/// Heads of so many streams that refer to one entry of the table again and again.
+/// Heads of so many streams that refer to the same entry of the table again and again.
 fn hpack(out: impl Write, streams: u32, references: usize) {
     let mut log = Log::new(out);
     log.connection(1);
@@ -253,7 +253,7 @@ const DIFF: &[&str] = &["diff", "c", "c"];
 const STATS: &[&str] = &["stats", "c"];
 const FOLLOW: &[&str] = &["follow", "c", "1"];
 
-/// Runs commands on a capture. The output of the first one has the note.
+/// Runs commands on a capture. The output of the first command has the note.
 #[track_caller]
 fn check(make: impl FnOnce(&mut BufWriter<File>), commands: &[&[&str]], note: &str) {
     let dir = tempfile::tempdir().unwrap();

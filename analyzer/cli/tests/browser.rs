@@ -1,10 +1,10 @@
 //! A browser on a site of several pages, over HTTP/1.1 and over HTTP/2: the site's own log, tshark
-//! and the listing say the same.
+//! and the listing agree.
 //!
 //! The traffic is captured on the wire, and where it is encrypted, tshark decrypts it with the keys
 //! that the browser writes down. Recording the browser itself is not possible: Chromium is linked
-//! with a BoringSSL that has no symbols. What the recorder sees of its traffic at the server is in
-//! `recorder/tests/live/browser.rs`.
+//! with a BoringSSL that has no symbols. The recorder's view of its traffic, at the server, is
+//! tested in `recorder/tests/live/browser.rs`.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
@@ -64,10 +64,10 @@ fn brief(values: [&Value; 3]) -> String {
     values.map(text).join(" ")
 }
 
-/// What the test of a version of HTTP looks at.
+/// The results of a version of HTTP.
 struct Visited {
     dir: TempDir,
-    /// What the server answered.
+    /// The server's log of its responses.
     log: Vec<String>,
 }
 
@@ -102,7 +102,7 @@ fn certificate(dir: &Path) {
     tools::output(openssl.args(args.split_whitespace()).current_dir(dir));
 }
 
-/// What `sslanalyze` lists: method, URL and status, sorted; and each of the three.
+/// The listing of `sslanalyze`: method, URL and status, sorted; and each of the three.
 fn listed(exchanges: &[Value]) -> (Vec<String>, Vec<String>, Vec<String>) {
     let sorted = |line: &dyn Fn(&Value) -> String| {
         let mut lines: Vec<String> = exchanges.iter().map(line).collect();
@@ -128,7 +128,7 @@ fn assert_varied(log: &[String], kinds: &[&str]) {
     assert_eq!(parallel, 21);
 }
 
-/// The web socket and the server-sent events, of which the site knows what it sent.
+/// The web socket and the server-sent events, compared with the site's record of sent messages.
 fn assert_messages(exchanges: &[Value], http: &str) {
     let of = |path: &str| exchanges.iter().find(|e| e["request"]["path"] == path).unwrap();
     let socket = &of("/socket?room=1")["websocket"];
@@ -174,7 +174,7 @@ fn a_browser_over_http_1_is_listed_as_tshark_lists_it() {
     assert_messages(&exchanges, "http/1.1");
 }
 
-/// What tshark decrypts it also exports, and that is what `sslanalyze` reads.
+/// tshark exports the traffic that it decrypts, and `sslanalyze` reads the export.
 #[test]
 fn a_browser_over_http_2_is_listed_as_tshark_decrypts_it() {
     let Some(Visited { dir, log }) = visit("tls", "https://127.0.0.1") else { return };

@@ -8,8 +8,8 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use sslrec_analyzer_testing::records::{Script, raw_log};
 
-/// Two exchanges with `api.example.org`, of which the second fails, and one with another host that
-/// has no response.
+/// Two exchanges with `api.example.org`, the second of which fails, and an exchange with another
+/// host that has no response.
 fn write_capture(dir: &Path) {
     let script = Script::client()
         .sent("GET /orders?token=hunter2 HTTP/1.1\r\nHost: api.example.org\r\nX-Id: 1\r\n\r\n")

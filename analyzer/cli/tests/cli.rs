@@ -73,8 +73,8 @@ fn both_files_list_the_same() {
     }
 }
 
-/// What only the raw log holds, the other end of a connection and what was never used, does not
-/// move the end of the capture; nor does it where the recorder was killed.
+/// Records of the raw log alone, such as the other end of a connection and unused connections, do
+/// not move the end of the capture; nor do they where the recorder was killed.
 #[test]
 fn both_files_say_the_same_when_both_ends_were_recorded() {
     let dir = tempfile::tempdir().unwrap();
@@ -100,7 +100,7 @@ fn both_files_say_the_same_when_both_ends_were_recorded() {
     assert_eq!(raw.last().unwrap()["end"], png.last().unwrap()["end"]);
 }
 
-/// What is listed of the raw log and of the pcapng of these records.
+/// Returns the listings of the raw log and of the pcapng of these records.
 fn both(records: &[Record<'_>], dir: &Path) -> [Vec<Value>; 2] {
     std::fs::write(dir.join("raw"), raw_log(records)).unwrap();
     std::fs::write(dir.join("png"), pcapng(records)).unwrap();
@@ -220,7 +220,7 @@ fn a_file_cut_anywhere_is_listed_up_to_the_cut() {
             let closed = stdout(&output).contains("\"closed\":true");
             let unclosed = message.contains("not closed");
             assert!(!unclosed || own && !closed, "{cut} {message}");
-            // What comes behind the closing record is short, and cannot be told from it here.
+            // The bytes after the closing record are few; the test does not distinguish them.
             if own && cut < whole.len() * 2 / 3 && !output.stdout.is_empty() {
                 assert!(unclosed, "{cut} {message}");
             }
@@ -230,7 +230,7 @@ fn a_file_cut_anywhere_is_listed_up_to_the_cut() {
     }
 }
 
-/// What a recorder leaves that is killed after so many records.
+/// Returns the file of a recorder that is killed after so many records.
 #[test]
 fn a_file_without_its_closing_record_is_said_to_be_not_closed() {
     let script = script();
@@ -340,7 +340,7 @@ fn nothing_in_the_table_controls_the_terminal() {
     assert!(colored.contains("\u{1b}[32m200 "), "{colored:?}");
 }
 
-/// A pcap of one exchange, as a packet capture program writes it.
+/// A pcap of a single exchange, as a packet capture program writes it.
 fn foreign() -> Vec<u8> {
     foreign_pcap(false, false)
 }

@@ -11,7 +11,7 @@ use sslrec_formats::io::RecordWriter;
 use sslrec_formats::rawlog::RawLogWriter;
 use sslrec_formats::record::CaptureInfo;
 
-/// What is listed of one exchange with this response.
+/// Lists an exchange with this response.
 fn listed(response: &[u8], args: &[&str]) -> Value {
     let script = Script::client().sent("GET / HTTP/1.1\r\nHost: x\r\n\r\n").received(response);
     let dir = tempfile::tempdir().unwrap();

@@ -125,7 +125,7 @@ fn the_listing_stays_both_ways_and_round() {
         for file in ["1.pcapng", "2.zst", "3.pcapng", "4.zst"] {
             assert_eq!(listing(dir.path(), file), expected, "{name}: {file}");
         }
-        // What the recorder would have written at once.
+        // The file that the recorder would have written directly.
         let read = |file: &str| fs::read(dir.path().join(file)).unwrap();
         assert!(read("1.pcapng") == read("view.pcapng"), "{name}: the pcapng of the raw log");
     }
@@ -201,7 +201,7 @@ fn packets_of_the_wire_are_refused_and_nothing_is_left() {
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
-/// Neither Wireshark nor zstd finds fault with what was converted.
+/// Wireshark and zstd accept the converted files.
 #[test]
 fn other_programs_read_what_was_converted() {
     let dir = tempfile::tempdir().unwrap();

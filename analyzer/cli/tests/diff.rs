@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 use sslrec_analyzer_testing::records::{Script, moved, pcapng, raw_log};
 
-/// One exchange: request line and fields, request body, status and fields, response body.
+/// An exchange: request line and fields, request body, status and fields, response body.
 type Said<'a> = (&'a str, &'a str, &'a str, &'a str);
 
 fn script(exchanges: &[Said<'_>]) -> Script {

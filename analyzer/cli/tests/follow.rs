@@ -18,7 +18,8 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// What `follow` says of the raw log and the pcapng of these records, which must be the same.
+/// Returns the output of `follow` for the raw log and the pcapng of these records, which must be
+/// the same.
 fn follow(records: &[Record<'_>], args: &[&str]) -> String {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("raw"), raw_log(records)).unwrap();

@@ -1,4 +1,4 @@
-//! The help of the program and of each command, and one JSON line of each type, as golden files.
+//! The help of the program and of each command, and a JSON line of each type, as golden files.
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p sslanalyze golden` writes them after an intended change.
 
@@ -60,7 +60,7 @@ fn the_manual_has_a_page_for_each_command() {
     assert!(page.is_empty() || page.contains(line), "{page}");
 }
 
-/// A request whose response has a trailer, and one without a response.
+/// A request whose response has a trailer, and a request without a response.
 fn http1() -> Script {
     Script::client()
         .sent("GET /a?b=1 HTTP/1.1\r\nHost: example.org\r\nAccept: */*\r\n\r\n")
@@ -123,7 +123,7 @@ fn records<'a>(scripts: &'a [Script]) -> Vec<Record<'a>> {
     let mut all = Vec::new();
     for (number, script) in scripts.iter().enumerate() {
         let mut records = moved(script, number as u64 + 1, number as u64 * 1_000_000, false);
-        // One closing record, at the end.
+        // A single closing record, at the end.
         let stats = records.pop().unwrap();
         all.extend(records);
         if number + 1 == scripts.len() {
@@ -172,8 +172,8 @@ fn each_type_of_json_line_is_that_of_the_golden_file() {
     golden::check(&file("listing.txt"), &output(dir.path(), &["c", "type"]));
 }
 
-/// Adds the places of all fields of an object, with a dot for each level but those of `--filter`'s
-/// protocols, whose parts are listed under one name.
+/// Adds the places of all fields of an object, with a dot for each level but those of protocols in
+/// `--filter`, whose parts are listed under a single name.
 fn places(prefix: &str, object: &Value, all: &mut BTreeSet<String>) {
     for (key, value) in object.as_object().into_iter().flatten() {
         let place = format!("{prefix}{key}");

@@ -1,5 +1,5 @@
-//! TLS handshakes in the listing: the same ones of either file, in their place, and no trouble for
-//! those who ask for exchanges.
+//! TLS handshakes in the listing: the same handshakes in either file, at their place, and absent
+//! for users who ask for exchanges.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
@@ -23,14 +23,14 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// What a command writes about the raw log of these records.
+/// Returns the output of a command for the raw log of these records.
 fn of_raw_log(records: &[Record<'_>], args: &[&str]) -> String {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("FILE"), raw_log(records)).unwrap();
     said(dir.path(), args)
 }
 
-/// The same, which must be what it writes about the pcapng.
+/// The same, which must equal the output for the pcapng.
 fn both(records: &[Record<'_>], args: &[&str]) -> String {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("FILE"), pcapng(records)).unwrap();
@@ -71,8 +71,8 @@ fn http() -> Script {
         .close()
 }
 
-/// A connection with its handshake before its first byte, and what that settled on after it, as the
-/// recorder learns it.
+/// A connection with its handshake before its first byte, and the negotiated parameters after the
+/// handshake, as the recorder reads them.
 fn with_handshake<'a>(mut records: Vec<Record<'a>>, handshake: Record<'a>) -> Vec<Record<'a>> {
     let at = records.iter().position(|record| matches!(record, Record::Connection(_))).unwrap();
     let Record::Connection(described) = &records[at] else { unreachable!() };
@@ -87,7 +87,7 @@ fn with_handshake<'a>(mut records: Vec<Record<'a>>, handshake: Record<'a>) -> Ve
     records
 }
 
-/// One exchange on connection 1, and its handshake.
+/// An exchange on connection 1, and its handshake.
 fn one(script: &Script) -> Vec<Record<'_>> {
     with_handshake(script.records(), handshake(1, 500, true))
 }
@@ -99,7 +99,7 @@ fn failed(script: &Script) -> Vec<Record<'_>> {
     records
 }
 
-/// Several captures as one, without their counters but for the last.
+/// Several captures joined, with the counters of the last capture only.
 fn joined<'a>(parts: Vec<Vec<Record<'a>>>) -> Vec<Record<'a>> {
     let mut records: Vec<_> = parts.into_iter().flatten().collect();
     let stats = records.pop();
@@ -143,7 +143,7 @@ fn the_two_files_of_one_recording_have_it_once() {
 fn a_failed_handshake_is_listed_beside_its_connection() {
     let script = Script::client().close();
     let listed = objects(&failed(&script), &[]);
-    // The stream stands where the connection was made.
+    // The stream is listed where the connection was made.
     let [stream, handshake, _] = &listed[..] else { panic!("{listed:#?}") };
     assert_eq!((&stream["type"], &handshake["type"]), (&json!("stream"), &json!("handshake")));
     let result = [&handshake["ok"], &handshake["result"], &handshake["version"]];
@@ -185,7 +185,7 @@ fn handshakes_before_the_first_byte_and_after_it_are_listed_by_both_files() {
         let mut records = script.records();
         let early = (0..before).map(|n| handshake(1, 300 + n, n % 2 == 0));
         records.splice(2..2, early);
-        // Another one once the connection is in use.
+        // A further handshake once the connection is in use.
         let at = records.iter().position(|record| matches!(record, Record::Data(_))).unwrap();
         records.insert(at + 1, handshake(1, 1500, true));
         let listed = objects(&records, &["type=handshake"]);

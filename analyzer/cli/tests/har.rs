@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sslrec_analyzer_testing::records::{Script, raw_log};
 use sslrec_analyzer_testing::tools;
 
-/// Writes `c.har` from three exchanges, of which the last one has no response.
+/// Writes `c.har` from three exchanges; the last has no response.
 fn har(dir: &Path) -> Value {
     let script = Script::client()
         .sent("POST /a b?x=1&y HTTP/1.1\r\nHost: h\r\nCookie: k=v; l=w\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nabc")
@@ -75,7 +75,7 @@ fn a_reader_that_is_not_ours_reads_it() {
     assert_eq!(read, "POST https://h/a%20b?x=1&y 200\nGET https://h/b 302\nGET https://h/c 0\n");
 }
 
-/// Of what was made by hand, and of captures of real servers.
+/// Captures made by hand, and captures of real servers.
 #[test]
 fn it_is_valid_against_the_schema() {
     let Some(tools) = tools::installed() else { return };

@@ -17,11 +17,11 @@ use sslrec_analyzer_testing::frames::{
 };
 use sslrec_analyzer_testing::records::{Script, raw_log};
 
-/// Address space that the program gets, in MiB: threads and buffers, and what it may hold of an
-/// attack.
+/// Address space of the program, in MiB: threads and buffers, and the part of an attack that it may
+/// hold.
 const MEMORY_MIB: u32 = 600;
 
-/// The same where bodies are decoded: 256 MiB of one, in a buffer that doubles, and again as
+/// The same where bodies are decoded: 256 MiB of a body, in a buffer that doubles, and again as
 /// base64.
 const MEMORY_DECODING_MIB: u32 = 1400;
 
@@ -41,7 +41,7 @@ fn listed(capture: &[u8], options: &[&str]) -> Vec<Value> {
         .args(options)
         .arg(Path::new("c"))
         .current_dir(dir.path())
-        // Each thread would reserve 64 MiB of addresses, which says nothing about memory.
+        // Each thread would reserve 64 MiB of addresses, which is not memory.
         .env("MALLOC_ARENA_MAX", "1")
         .output()
         .unwrap();
@@ -53,7 +53,7 @@ fn listed(capture: &[u8], options: &[&str]) -> Vec<Value> {
     objects.filter(|object| object["type"] == "exchange").collect()
 }
 
-/// A raw log of what the client sent and the server answered.
+/// A raw log of the client's and the server's bytes.
 fn log(sent: &[u8], received: &[u8]) -> Vec<u8> {
     let mut script = Script::client();
     for piece in sent.chunks(1 << 20) {
@@ -183,8 +183,8 @@ fn packets(segments: &[(bool, u32, &[u8])]) -> Vec<u8> {
 
 #[test]
 fn segments_that_contradict_one_another_keep_what_came_first() {
-    // The sequence numbers wrap around within the request; parts come again, out of order, and one
-    // of them with other data.
+    // The sequence numbers wrap around within the request; parts come again, out of order, and a
+    // part with other data.
     let isn = u32::MAX - 10;
     let at = |offset: u32| isn.wrapping_add(1 + offset);
     let request = b"GET /first HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -214,7 +214,7 @@ fn what_waits_behind_a_hole_is_bounded() {
     let request = b"GET /far HTTP/1.1\r\nHost: h\r\n\r\n";
     let payload = vec![b'x'; 60_000];
     let mut segments: Vec<(bool, u32, &[u8])> = vec![(true, 0, b"")];
-    // 180 MB behind one missing byte.
+    // 180 MB after a missing byte.
     segments.extend((0..3000).map(|n| (true, 2 + n * 60_000, &payload[..])));
     segments.push((true, 2 + 3000 * 60_000, request));
     let exchanges = listed(&packets(&segments), &["--bodies"]);

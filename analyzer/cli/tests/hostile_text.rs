@@ -172,7 +172,7 @@ fn a_pcapng_has_hostile_names_in_escaped_form_only() {
     let (raw, escaped) =
         (HOSTILE.as_bytes(), b"h%1B]0;t%07%0D%0Aforged%C2%9B31m%E2%80%AEx%E2%80%8B");
     let of = |needle: &[u8]| bytes.windows(needle.len()).filter(|at| *at == needle).count();
-    // The body of one message, and a stream of three and one.
+    // In the body of a message once, and in a stream four times.
     assert_eq!(of(raw), 5, "hostile names are in the pcapng as they are");
     assert!(of(escaped) > 10);
     let listed = |file| run(dir, &["--json", file]).stdout;

@@ -1,4 +1,4 @@
-//! `sslanalyze html`: the page, and what a browser makes of it.
+//! `sslanalyze html`: the page, and its display in a browser.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
@@ -31,7 +31,7 @@ fn response(head: &str, body: &[u8]) -> Vec<u8> {
     [format!("HTTP/1.1 {head}\r\nContent-Length: {len}\r\n\r\n").as_bytes(), body].concat()
 }
 
-/// JSON, something hostile, a compressed body, a binary one, and a request without a response.
+/// JSON, hostile text, a compressed body, a binary body, and a request without a response.
 fn small() -> Script {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     gzip.write_all("squeezed ".repeat(1000).as_bytes()).unwrap();

@@ -1,4 +1,4 @@
-//! What tshark lists of HTTP/2, with its default settings, from a capture as sslrec writes it.
+//! tshark's list of HTTP/2, with its default settings, from a capture as sslrec writes it.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 

@@ -405,7 +405,7 @@ fn a_growing_file_is_followed_until_it_is_closed() {
     let mut file = File::create(dir.path().join("c")).unwrap();
     let mut following = Following::start(&["c", "path~s"], dir.path());
     let parts = parts();
-    // Not even the kind of file can be told of this much.
+    // The first piece is too short to recognise the kind of file.
     for piece in parts[0].chunks(7) {
         file.write_all(piece).unwrap();
     }

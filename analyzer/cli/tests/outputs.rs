@@ -1,5 +1,4 @@
-//! Files that commands write: what they refuse to write into, and that a refusal leaves all as it
-//! was.
+//! Files that commands write: targets that they refuse, and that a refusal changes nothing.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]

@@ -14,7 +14,7 @@ use sslrec_analyzer_testing::records::{Script, moved, pcapng, raw_log};
 use sslrec_analyzer_testing::wireshark;
 use sslrec_formats::record::Record;
 
-/// A secret of each kind; none of them stands anywhere else.
+/// A secret of each kind; none occurs anywhere else.
 const SECRETS: [&str; 11] = [
     "dXNlcjpodW50ZXIy",
     "c00kie-of-the-client",
@@ -43,7 +43,7 @@ const RULES: [&str; 8] = [
 fn fields(pairs: &[(&'static str, &str)]) -> HeaderMap {
     let pair = |(name, value): &(&'static str, &str)| {
         let mut value = HeaderValue::from_str(value).unwrap();
-        // The encoder puts what is sensitive into no table, and all else into one.
+        // The encoder inserts sensitive fields into no table, and all others into its table.
         value.set_sensitive(*name == "authorization");
         (HeaderName::from_static(name), value)
     };
@@ -144,7 +144,7 @@ fn list(dir: &Path, file: &str) -> (Vec<Value>, String) {
     (text.lines().map(|line| serde_json::from_str(line).unwrap()).collect(), text)
 }
 
-/// What a redaction must not change of an object of the listing.
+/// Returns the parts of a listed object that a redaction must not change.
 fn kept(mut object: Value) -> Value {
     for side in ["request", "response"] {
         let Some(message) = object[side].as_object_mut() else { continue };
@@ -327,7 +327,7 @@ fn a_capture_that_was_redacted_can_be_redacted_again() {
     assert_eq!(contents(&dir.join("b.zst")), contents(&dir.join("d.zst")));
 }
 
-/// A pcap of raw IPv4 packets with one connection: the client's bytes, and the server's.
+/// A pcap of raw IPv4 packets with a single connection: the client's bytes, and the server's.
 fn pcap(sent: &[u8], received: &[u8]) -> Vec<u8> {
     let mut file = vec![];
     for word in [0xa1b2_c3d4u32, 0x0004_0002, 0, 0, 65_535, 101] {

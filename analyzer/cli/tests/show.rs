@@ -59,7 +59,7 @@ fn bodies_are_shown_in_their_character_set() {
     assert!(shown.ends_with("<\n<meta charset=windows-1251>да\n"), "{shown}");
 }
 
-/// curl sends what was recorded, byte for byte, whatever the shell might make of it.
+/// curl sends the recorded request, byte for byte, with characters that are special to the shell.
 #[test]
 fn the_curl_command_repeats_the_request() {
     let hostile = "'; touch pwned; ' $(touch pwned) `touch pwned` %s \\ \"";
@@ -100,7 +100,7 @@ fn the_curl_command_repeats_the_request() {
     }
 }
 
-/// Reads one request and answers it.
+/// Reads a request and answers it.
 fn serve(listener: &TcpListener) -> Vec<u8> {
     let (mut stream, _) = listener.accept().unwrap();
     stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();

@@ -1,4 +1,4 @@
-//! `sslanalyze stats`: held against what the listing says of the same capture.
+//! `sslanalyze stats`, compared with the listing of the same capture.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
@@ -21,8 +21,8 @@ fn lines(args: &[&str], dir: &Path) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Writes `c`: 200 users are asked for, every tenth is not there, one page fails, and the last
-/// response is cut.
+/// Writes `c`: 200 users are requested, every tenth is missing, a page fails, and the last response
+/// is truncated.
 fn capture(dir: &Path) {
     let mut script = Script::client();
     for user in 0..200 {

@@ -93,7 +93,7 @@ fn write(mut writer: impl RecordWriter, records: &[Record<'_>]) {
 const REQUEST: &[u8] = b"GET /a?b HTTP/1.1\r\nHost: x\r\nCookie: \"q\"\r\n\r\n";
 const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX: \xe9\\\r\n\r\nhello";
 
-/// What the next record of a connection is made of.
+/// The values of the next record of a connection.
 struct Line {
     connection: Connection,
     /// Bytes so far, sent and received.

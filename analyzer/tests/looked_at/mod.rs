@@ -1,9 +1,9 @@
-//! Everything that the listing shows as the value of a header field, a target or content was looked
-//! at by the redactor.
+//! The redactor examines everything that the listing shows as the value of a header field, a target
+//! or content.
 //!
-//! A connection is redacted by a rule that blanks each `Z`. Then each `Z` that was blanked is made
-//! a `z`, and everything else is as before: the listing of that shows a `Z` only where the redactor
-//! did not look. The listing of what was redacted must show none, either.
+//! A connection is redacted by a rule that blanks each `Z`. In the original, each `Z` that was
+//! blanked becomes a `z`, and nothing else changes: its listing shows a `Z` only where the redactor
+//! did not look. The listing of the redacted connection must show none, either.
 
 use std::sync::LazyLock;
 
@@ -25,9 +25,9 @@ pub(crate) enum Step {
     Gap(Direction, u64),
 }
 
-/// Reads an input as steps: blocks of a tag, a length and so many bytes. The tag's lowest bit is
-/// the direction, the next one makes a gap of it, and the next two an HTTP/1 line break or a mark
-/// behind it.
+/// Reads an input as steps: blocks of a tag, a length and so many bytes. The lowest bit of the tag
+/// is the direction, the second makes the block a gap, and the next two add an HTTP/1 line break or
+/// a mark after it.
 pub(crate) fn steps(mut rest: &[u8]) -> Vec<Step> {
     let mut steps = Vec::new();
     while let [tag, len, tail @ ..] = rest {

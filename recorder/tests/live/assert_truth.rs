@@ -1,5 +1,5 @@
-//! Holds recordings against what the recorded programs say themselves: nothing lost, nothing
-//! doubled, the right end and the right address.
+//! Compares recordings with the recorded programs' own account: nothing lost, nothing doubled, the
+//! right end and the right address.
 
 use crate::listing::Listing;
 use crate::peers::End;
@@ -30,7 +30,8 @@ pub(crate) fn recorded_ends(listing: &Listing) -> Vec<End> {
     ends
 }
 
-/// What is listed by default of a connection with both ends recorded: the client's end.
+/// Returns the ends that are listed by default of a connection with both ends recorded: the
+/// client's.
 fn primaries(truth: &[End]) -> Vec<End> {
     let hidden = |end: &End| {
         end.role == "server"

@@ -1,4 +1,4 @@
-//! What cannot be recorded is said in one clear line, with exit status 1 and no panic.
+//! Input that cannot be recorded is reported in a clear line, with exit status 1 and no panic.
 
 use std::io::Read;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::peers::{case, rival_tracer, text, tls_cases};
 use crate::support::{Live, Output, SSLREC, read_lossy, signal, system_library, within};
 
-/// The run failed, and the last line on stderr names what it failed on.
+/// Asserts that the run failed, and that the last line on stderr names the cause.
 fn assert_refused(output: &Output, names: &[&str]) {
     let stderr = &output.stderr;
     assert_eq!(output.code(), 1, "{stderr}");
@@ -204,7 +204,7 @@ fn another_tracer_on_the_same_function() {
     assert_eq!(live.list(&files.pcapng, &[]).streams.len(), 1);
 }
 
-/// A library that is probed is the one that is used: the private copy, and no other.
+/// The probed library is the library in use: the private copy, and no other.
 #[test]
 fn only_the_named_library_is_probed() {
     let Some(live) = Live::start() else { return };
@@ -214,7 +214,7 @@ fn only_the_named_library_is_probed() {
     assert!(live.list(&recorded.raw, &[]).streams.is_empty(), "the system's library was in use");
 }
 
-/// A program without TLS is recorded as nothing, and the run says that there was nothing.
+/// A program without TLS leaves an empty recording, and the report states that.
 #[test]
 fn a_command_without_tls() {
     let Some(live) = Live::start() else { return };

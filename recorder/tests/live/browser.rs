@@ -1,6 +1,6 @@
-//! A browser and a site that Node.js serves over HTTP/2: what the recorder has of the server's end
-//! is what tshark decrypts of the wire, with the keys that the browser writes down, and what the
-//! server says that it answered.
+//! A browser and a site that Node.js serves over HTTP/2: the recording of the server's end equals
+//! tshark's decryption of the wire, with the keys that the browser writes down, and the server's
+//! log of its responses.
 //!
 //! The browser itself cannot be recorded: Chromium is linked with a BoringSSL that has no symbols.
 
@@ -35,7 +35,7 @@ fn says(program: &Started, file: &Path, text: &str) {
     assert!(said.is_some(), "never {text:?}: {}", read_lossy(&program.stderr));
 }
 
-/// A program in the network of another one.
+/// A program in the network namespace of another program.
 fn beside(site: &Started, program: &str) -> Command {
     let mut command = Command::new("nsenter");
     command.args(["--net", "--target", &site.pid().to_string(), program]);

@@ -1,4 +1,4 @@
-//! The example workflows under `packaging/ci` do what they say: their own commands, run here.
+//! The example workflows under `packaging/ci` work: their own commands are run here.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -22,7 +22,7 @@ fn workflow(live: &Live, name: &str) -> Value {
     serde_json::from_str(&json).unwrap()
 }
 
-/// Commands that record and check, those that show what failed, and the files that are kept.
+/// Commands that record and check, commands that show the failures, and the files that are kept.
 type Parts = (Vec<String>, Vec<String>, Vec<String>);
 
 fn github(live: &Live) -> Parts {

@@ -11,7 +11,7 @@ use crate::support::{Live, read_lossy, signal, within};
 
 const KINDS: [&str; 3] = ["prog", "map", "link"];
 
-/// Ids of what the kernel has now, whoever holds it.
+/// Ids of the kernel's BPF objects, whoever holds them.
 fn present(live: &Live, kind: &str) -> BTreeSet<u64> {
     let output = live.succeed("/usr/sbin/bpftool", &["-j", kind, "show"]);
     let objects: Vec<Value> = serde_json::from_str(&output).unwrap();

@@ -10,8 +10,8 @@ pub(crate) fn program(mode: &str, count: &str) -> [String; 3] {
     [coroutines(), mode.to_owned(), count.to_owned()]
 }
 
-/// However sockets are seen. The end of a handshake is not seen without a return probe, so the
-/// client's first call says where it is connected to, before its server can answer.
+/// With every method of observing sockets. The end of a handshake is not seen without a return
+/// probe, so the client's address comes from its first call, before its server can answer.
 fn each_connection_is_listed_once(mode: &str, count: &str) {
     for options in [&[][..], &["--without", "sock-length"], &["--without", "sock-length,fentry"]] {
         let Some(live) = Live::start() else { return };

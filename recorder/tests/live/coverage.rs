@@ -1,4 +1,4 @@
-//! What a recording says of programs that it did not record, or not wholly, and why.
+//! The report on programs that were not recorded, or not completely, and the reasons.
 
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -35,7 +35,7 @@ fn gcc(folder: &Path, output: &str, args: &[&str]) -> PathBuf {
     output
 }
 
-/// Records a program that connects, and gives what the report says of it, on stderr too.
+/// Records a program that connects, and returns its part of the report, on stderr too.
 fn missed(live: &Live, program: &Path) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();

@@ -1,4 +1,4 @@
-//! The demo, as a newcomer runs it, and what other tools say of the files that it leaves.
+//! The demo, as a newcomer runs it, and other tools' opinion of its files.
 
 use std::process::Command;
 

@@ -18,7 +18,7 @@ const SIGINT: i32 = 2;
 const SIGKILL: i32 = 9;
 const SIGSTOP: i32 = 19;
 
-/// A shell's command that uses a private copy of the library, of which only it knows.
+/// A shell's command that uses a private copy of the library, known to that command alone.
 fn with_private_library(folder: &Path, command: &str) -> Vec<String> {
     let script = format!("LD_LIBRARY_PATH={} {command}; exit $?", folder.display());
     ["sh", "-c", &script].map(str::to_owned).into()
@@ -72,7 +72,7 @@ fn a_library_that_is_loaded_a_second_later() {
     assert!(stderr.contains("lib/libssl.so.3 was probed"), "{stderr}");
 }
 
-/// Nobody is held who was not started here, but what is mapped is found.
+/// Processes that the recorder did not start are never stopped, but their files are found.
 #[test]
 fn a_process_started_later_with_a_library_of_its_own() {
     let Some(live) = Live::start() else { return };

@@ -16,7 +16,7 @@ use crate::support::{Live, Recorded, SSLREC, Started, read_lossy, within};
 const SIGABRT: i32 = 6;
 const SIGKILL: i32 = 9;
 
-/// What was said until the end is recorded, of each end, and the end itself is no loss.
+/// Everything transferred before the end is recorded, for each end, and the end itself is no loss.
 fn ends_in_mid_call(case_name: &str, code: i32) {
     let Some(live) = Live::start() else { return };
     let recorded = live.record(&["-v"], &case(&[case_name]));
@@ -87,7 +87,7 @@ fn memory_that_cannot_be_read_is_a_hole() {
     assert!(stream["notes"].to_string().contains("read"), "{stream}");
 }
 
-/// Each is a process of its own, although neither its number nor the address of its object tells.
+/// Each is a process of its own, although its number and the address of its object are reused.
 #[test]
 fn processes_with_one_number() {
     let Some(live) = Live::start() else { return };
@@ -132,7 +132,7 @@ fn after_connections(live: &Live, count: &str) -> (Vec<(String, usize)>, u64) {
     let recorder = live.spawn(sslrec.args(["--", &program, "idle", count]));
     let idle = || read_lossy(&recorder.stderr).contains("idle").then_some(());
     within(Duration::from_secs(30), idle).expect("the connections");
-    // What is in the ring by now is written down.
+    // Events that are in the ring by now are written.
     std::thread::sleep(Duration::from_secs(2));
     let found = (entries(live, &recorder), resident_kib(&recorder));
     recorder.signal(2);
@@ -159,7 +159,7 @@ fn a_library_that_is_replaced_while_it_is_mapped() {
     let Some(live) = Live::start() else { return };
     let folder = live.private_libssl();
     let library = text(folder.join("libssl.so.3"));
-    // For the new file to be another one on disk.
+    // Ensures that the new file has another inode.
     fs::copy(&library, folder.join("new")).unwrap();
     let script = "\"$0\" pace 3 2000 100 & sleep 1; mv \"$1/new\" \"$1/libssl.so.3\"\n\
         \"$0\" exchange; wait";
@@ -173,7 +173,7 @@ fn a_library_that_is_replaced_while_it_is_mapped() {
     assert_ends(&recorded_ends(&both), truth, "of the old file and of the new one");
 }
 
-/// There the recorder's boot time is not the machine's, which is what the kernel side goes by.
+/// The recorder's boot time there is not the machine's, which the kernel side uses.
 #[test]
 fn a_recorder_in_a_time_namespace() {
     let Some(live) = Live::start() else { return };

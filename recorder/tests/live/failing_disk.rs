@@ -1,4 +1,4 @@
-//! A file system whose disk fails with `EIO`, through FUSE: one folder of files in memory.
+//! A file system whose disk fails with `EIO`, through FUSE: a folder of files in memory.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -12,7 +12,7 @@ use fuser::{
     ReplyEmpty, ReplyEntry, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
 
-/// What goes wrong.
+/// The operation that fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     Nothing,
@@ -20,7 +20,7 @@ pub(crate) enum Fault {
     Write(usize),
     /// The same, and it cannot be cut.
     WriteAndCut(usize),
-    /// What is written never reaches the disk.
+    /// Written bytes never reach the disk.
     Sync,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct FailingDisk {
 struct Disk {
     fault: Fault,
     files: BTreeMap<u64, (OsString, Vec<u8>)>,
-    /// What was synced, in order; the folder is `.`.
+    /// The files that were synced, in order; the folder is `.`.
     synced: Vec<OsString>,
 }
 
@@ -52,7 +52,7 @@ impl FailingDisk {
         &self.folder
     }
 
-    /// What was synced so far.
+    /// Returns the files that were synced so far.
     pub(crate) fn synced(&self) -> Vec<OsString> {
         lock(&self.disk).synced.clone()
     }
@@ -70,7 +70,7 @@ fn lock(disk: &Mutex<Disk>) -> MutexGuard<'_, Disk> {
     disk.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the kernel asks.
+/// A request of the kernel.
 struct Mounted(Arc<Mutex<Disk>>);
 
 /// Nothing is cached of names and sizes.

@@ -1,6 +1,6 @@
-//! Outputs that fail while a recording goes on: a full disk, a broken one, a size that is not
-//! allowed, a reader that stops or leaves. What the file has by then stays good for every tool, its
-//! end is missing visibly, and the command goes on and keeps its exit status.
+//! Outputs that fail during a recording: a full or broken disk, a size limit, a reader that stops
+//! or leaves. The file so far stays valid for every tool, its missing end is visible, and the
+//! command continues and keeps its exit status.
 
 use std::fs::{self, File};
 use std::io;
@@ -21,7 +21,7 @@ const SIGSTOP: i32 = 19;
 const FLOOD: [&str; 3] = ["flood", "2500", "16384"];
 const FLOOD_BYTES: u64 = 2500 * 16384;
 
-/// Larger than what the recorder writes at once, smaller than the flood.
+/// Larger than a single write of the recorder, smaller than the flood.
 const LIMIT: usize = 3 << 19;
 
 /// How long a reader stops.
@@ -33,7 +33,7 @@ fn flood_and_7() -> Vec<String> {
     [&script[..], &case(&FLOOD)].concat()
 }
 
-/// The file ends early, but not within anything; and it says so.
+/// The file ends early, at the end of a record, and states that.
 fn assert_ends_early(live: &Live, file: &Path) {
     live.others_read(file);
     let listing = live.list_damaged(file, &["--bodies", "--both-ends"]);
@@ -46,7 +46,7 @@ fn assert_ends_early(live: &Live, file: &Path) {
     assert!(listing.streams.iter().all(|stream| stream["complete"] == false), "{name}");
 }
 
-/// What is not there of the flood is said to be lost. Gives how much that is.
+/// Asserts that the missing part of the flood is reported as lost. Returns its length.
 fn assert_nothing_missing(listing: &Listing) -> u64 {
     assert_eq!(listing.summary["closed"], true);
     let stream = &listing.streams[0];
@@ -55,7 +55,7 @@ fn assert_nothing_missing(listing: &Listing) -> u64 {
     lost
 }
 
-/// The run failed for this reason, which is said once for each file.
+/// Asserts that the run failed for this reason, which is reported once for each file.
 fn assert_given_up(output: &Output, code: i32, files: &[&Path], reason: &str) {
     let stderr = &output.stderr;
     assert_eq!(output.code(), code, "{stderr}");
@@ -70,7 +70,7 @@ fn assert_given_up(output: &Output, code: i32, files: &[&Path], reason: &str) {
 }
 
 /// Runs a recorder in a mount namespace of its own with a file system of 1.5 MiB, and takes its
-/// file from there in the end. Gives it, and what it was called there.
+/// file from there in the end. Returns the file and its path there.
 fn on_a_small_disk(live: &Live, name: &str, command: &[String]) -> (Output, PathBuf, PathBuf) {
     let (disk, kept) = (live.path("small-disk"), live.path(name));
     fs::create_dir_all(&disk).unwrap();
@@ -214,7 +214,7 @@ impl Piped {
         Self { recorder: start(sslrec.stdin(Stdio::null()).stdout(to), "sslrec"), reader }
     }
 
-    /// What the recorder said, and the file.
+    /// Returns the recorder's output, and the file.
     fn wait(self) -> (Output, PathBuf) {
         let file = self.reader.stdout.clone();
         let output = self.recorder.wait();

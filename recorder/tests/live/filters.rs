@@ -1,5 +1,5 @@
-//! What is recorded and what is not: filters, the ways to name a process or a library, and
-//! programs that were there before.
+//! The choice of recorded programs: filters, the ways to name a process or a library, and programs
+//! that ran before the recording.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -199,8 +199,8 @@ fn a_process_that_becomes_another_program_is_followed() {
     assert_eq!(recorded_comms(&live, &recorded), ["tls_cases", "tls_cases"]);
 }
 
-/// Whole messages from the first one on: what was under way when probes were attached is left
-/// out, not cut.
+/// Complete messages, beginning with the first: a message that was in progress when probes were
+/// attached is left out, not truncated.
 #[test]
 fn a_connection_older_than_the_recording_is_joined() {
     const SIZE: usize = 100;
@@ -227,7 +227,8 @@ fn a_connection_older_than_the_recording_is_joined() {
             .map(|message| std::str::from_utf8(&message[..20]).unwrap().parse().unwrap())
             .collect();
         assert!(times.is_sorted());
-        // At 2 ms a message, one left out would show as a step; a busy machine makes small ones.
+        // At 2 ms a message, a message that is left out would show as a step; a busy machine makes
+        // small steps.
         let longest = times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
         assert!(longest < 500_000_000, "a hole of {longest} ns");
     }

@@ -1,5 +1,5 @@
-//! Ways of sending and receiving that GnuTLS and NSS have and OpenSSL has not, against what the
-//! programs say themselves: every byte once, whatever function of the library carries it inside.
+//! Ways of sending and receiving that GnuTLS and NSS have and OpenSSL lacks, compared with the
+//! programs' own account: every byte once, whichever function of the library transfers it.
 
 use std::process::Command;
 

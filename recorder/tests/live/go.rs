@@ -1,5 +1,5 @@
 //! Go programs, as their builders ship them: stripped, linked for a fixed address and for any, by
-//! the oldest and the newest Go at hand. The truth is what `testdata/peers/go` says of itself.
+//! the oldest and the newest installed Go. The truth is the output of `testdata/peers/go`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -57,7 +57,7 @@ fn each_connection_has_its_server_name() {
     }
 }
 
-/// What each version of Go says of its own types, which are the rows of the table.
+/// The layout of its own types that each version of Go prints, which are the rows of the table.
 #[test]
 fn fields_of_a_conn_are_where_the_recorder_reads_them() {
     for (build, version, places) in [
@@ -130,7 +130,7 @@ fn listed(listing: &Listing) -> Requests {
     listing.exchanges.iter().map(request).collect()
 }
 
-/// Compares what was recorded with what the ends said. Only one process may be in it.
+/// Compares the recording with the ends' output. The recording may contain a single process.
 fn assert_requests(live: &Live, recorded: &Recorded, said: &[Value], role: &str, proto: &str) {
     let options: &[&str] =
         if role == "both" { &["--bodies", "--both-ends"] } else { &["--bodies"] };

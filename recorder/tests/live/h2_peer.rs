@@ -66,7 +66,7 @@ async fn talk(address: std::net::SocketAddr, folder: PathBuf) {
     connection.await.unwrap().unwrap();
 }
 
-/// Not a test of its own: the program that is recorded, when the environment says so.
+/// Not a test of its own: the program that is recorded, if the environment requests it.
 #[test]
 fn peer_process() {
     let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };

@@ -1,5 +1,5 @@
-//! Handshakes as `sslanalyze --json` has them, against what clients say of their own: version,
-//! cipher, protocol, and that it failed. Both files must list the same.
+//! Handshakes of `sslanalyze --json`, compared with the clients' own reports: version, cipher,
+//! protocol, and failures. Both files must list the same.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -54,7 +54,7 @@ fn curl_settles_on_what_it_says() {
         assert_eq!((&handshake["alpn"], &handshake["sni"]), (&alpn.into(), &"localhost".into()));
         assert_eq!((&handshake["ok"], &handshake["result"]), (&true.into(), &1.into()));
         assert_eq!(handshake["server"], format!("127.0.0.1:{}", nginx.port()));
-        // curl counts from before the first call to after the last one.
+        // curl counts from before the first call to after the last.
         let (connected, shaken) = stdout.split_once(' ').unwrap();
         let seconds = |text: &str| text.parse::<f64>().unwrap();
         let most_ms = 1000.0 * (seconds(shaken) - seconds(connected));
@@ -77,8 +77,8 @@ fn a_client_of_openssl_that_does_not_trust_the_server_fails() {
     assert!(latency_ms(&handshake) > 0.0);
 }
 
-/// It still reads: the server might have said goodbye. No socket is used for that, so the read did
-/// not end the handshake; but that is known only where all use of sockets is seen.
+/// It still reads: the server might have sent a close alert. No socket is used for that, so the
+/// read did not end the handshake; but that is known only where all use of sockets is seen.
 #[test]
 fn a_client_that_reads_after_its_handshake_failed() {
     let Some(live) = Live::start() else { return };
@@ -99,7 +99,7 @@ fn a_client_that_reads_after_its_handshake_failed() {
     }
 }
 
-/// It gives up, and reads once more: what the server has not said until then is not there.
+/// It gives up, and reads once more; the server has sent nothing until then.
 #[test]
 fn a_client_whose_server_is_silent_fails() {
     let Some(live) = Live::start() else { return };
@@ -111,9 +111,8 @@ fn a_client_whose_server_is_silent_fails() {
     assert_eq!((&handshake["ok"], &handshake["result"]), (&false.into(), &(-1).into()));
 }
 
-/// The handshake call says "try again", and reads do the rest; no data ever comes. What goes
-/// through a socket is passed on by the program itself, or else the server might answer within that
-/// call.
+/// The handshake call returns "try again", and reads do the rest; no data ever comes. The program
+/// itself forwards the bytes of the socket, so that the server cannot answer within that call.
 const SHAKES_BY_READING: &str = "
 import select, socket, ssl, sys
 
@@ -204,7 +203,7 @@ fn gnutls_that_does_not_trust_the_server_fails() {
     assert!(latency_ms(&handshake) > 0.0);
 }
 
-/// Client and server are one program.
+/// Client and server are the same program.
 #[test]
 fn go_settles_on_what_it_says() {
     let Some(live) = Live::start() else { return };
@@ -217,7 +216,7 @@ fn go_settles_on_what_it_says() {
         let is_client = |object: &&Value| object["role"] == "client";
         let clients: Vec<_> = listing.handshakes.iter().filter(is_client).collect();
         check_go(&truth.iter().filter(is_client).collect::<Vec<_>>(), &clients);
-        // The ends of one that failed come to be known as they end, and are not told to be a pair.
+        // The ends of a failed handshake become known as they end, and are not marked as a pair.
         let is_server = |object: &&Value| object["role"] == "server" && object["ok"] == true;
         assert_eq!(listing.handshakes.iter().filter(is_server).count(), 0);
         let listing = live.list(&recorded.raw, &["--both-ends"]);

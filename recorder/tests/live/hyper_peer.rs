@@ -39,7 +39,7 @@ fn body(number: usize) -> Vec<u8> {
     (0..number * 1000).map(|at| (at * 7 + number) as u8).collect()
 }
 
-/// Answers with what it is sent, twice.
+/// Answers each request with its content, twice.
 async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let status = if request.uri().path().ends_with('7') { 404 } else { 200 };
     let sent = request.into_body().collect().await.unwrap().to_bytes();
@@ -120,7 +120,7 @@ async fn talk(stream: SslStream<TcpStream>, http2: bool) {
     }
 }
 
-/// Not a test of its own: the program that is recorded, when the environment says so.
+/// Not a test of its own: the program that is recorded, if the environment requests it.
 #[test]
 fn peer_process() {
     let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };

@@ -1,4 +1,4 @@
-//! What `sslanalyze --json` says of a file.
+//! The output of `sslanalyze --json` for a file.
 
 use std::path::Path;
 use std::process::Command;
@@ -45,7 +45,7 @@ impl Live {
         Listing { exchanges, streams, handshakes, summary, code, stderr }
     }
 
-    /// Lists both files, which must say the same, field by field.
+    /// Lists both files, which must agree, field by field.
     pub(crate) fn list_both(&self, pcapng: &Path, raw: &Path, options: &[&str]) -> Listing {
         let one = self.list(pcapng, options);
         let other = self.list(raw, options);

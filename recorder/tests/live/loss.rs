@@ -1,4 +1,4 @@
-//! What the recorder cannot keep up with is counted to the byte and stands at its place.
+//! Data that the recorder is too slow for is counted to the byte and marked at its place.
 
 use serde_json::Value;
 
@@ -23,7 +23,7 @@ fn number(object: &Value, field: &str) -> u64 {
     object[field].as_u64().unwrap_or_else(|| panic!("no {field}: {object:?}"))
 }
 
-/// Messages of this size: what was sent is what was recorded and what is said to be lost.
+/// Messages of this size: the sent bytes are the recorded bytes and the bytes reported as lost.
 fn recorded_and_lost_bytes_are_those_sent(count: u64, size: u64) {
     let Some(live) = Live::start() else { return };
     let flood = ["flood", &count.to_string(), &size.to_string()];
@@ -76,8 +76,8 @@ fn of_messages_of_256_kib_nothing_is_lost_silently() {
     recorded_and_lost_bytes_are_those_sent(250, 256 << 10);
 }
 
-/// Each 8 bytes of the flood hold their own place. So the place that Wireshark computes from the
-/// sequence number must be what the bytes say.
+/// Each 8 bytes of the flood contain their own place, which must be the place that Wireshark
+/// computes from the sequence number.
 #[test]
 fn each_hole_stands_at_its_place() {
     let Some(live) = Live::start() else { return };
@@ -141,7 +141,7 @@ fn what_snaplen_cuts_is_marked() {
     let recorded = live.record(&["--snaplen", "100"], &case(&["exchange"])).succeeded();
     let listing = live.list_both(&recorded.pcapng, &recorded.raw, &["--bodies"]);
     let stream = &listing.streams[0];
-    // The request is one write of 1000; the reply is read in one call of 3000.
+    // The request is a write of 1000; the reply is read in a call of 3000.
     assert_eq!(bytes_of(stream, "client_data").len(), 100);
     assert_eq!(bytes_of(stream, "server_data").len(), 100);
     assert_eq!(number(stream, "lost_bytes"), 900 + 2900);

@@ -1,10 +1,9 @@
-//! Live tests: the real recorder on real programs, and what other people's tools say about the
-//! files.
+//! Live tests: the real recorder on real programs, and other people's tools on the files.
 //!
-//! Each test starts the programs that it traces itself, on loopback, and compares the capture
-//! with a truth that comes from elsewhere: the file served, nginx's access log, or what the C
-//! program under `testdata/peers` says that it sent and received. They want root and BTF; without
-//! these a test says why and passes, except in CI, where it fails.
+//! Each test starts the programs that it traces itself, on loopback, and compares the capture with
+//! a truth from elsewhere: the served file, nginx's access log, or the output of the C program
+//! under `testdata/peers` about its sent and received bytes. They need root and BTF; without these
+//! a test prints the reason and passes, except in CI, where it fails.
 #![cfg(target_os = "linux")]
 // Everything here is test code, support functions included, which clippy.toml does not cover.
 #![allow(clippy::unwrap_used, clippy::expect_used)]

@@ -1,4 +1,4 @@
-//! The recorder's memory: it has a ceiling, and what does not fit is stated.
+//! The recorder's memory: it has a ceiling, and data beyond it is reported.
 
 use std::fs;
 use std::time::Duration;
@@ -12,9 +12,9 @@ const OPEN: u64 = 20_000;
 /// Bytes that each of them carries.
 const MESSAGE: u64 = 200;
 
-/// A recording of a flood of open connections, and the most anonymous memory that the recorder had:
-/// by its own count, and by what its peak leaves if the most that was backed by files is taken off.
-/// Those are the program and the ring, whose pages the kernel counts there, and twice.
+/// A recording of a flood of open connections, and the highest anonymous memory of the recorder: by
+/// its own count, and by its peak less the most that was backed by files. The latter is the program
+/// and the ring, whose pages the kernel counts there, and twice.
 fn flood(live: &Live, options: &[&str]) -> (Recorded, u64) {
     let program = fake_tls();
     let (files, mut sslrec) = live.sslrec(&[&["--lib", &program], options].concat());

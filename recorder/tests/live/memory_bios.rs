@@ -1,5 +1,6 @@
 //! Programs that feed TLS through memory and do the socket I/O themselves: the address of each
-//! connection is concluded from what happens around the calls. It may be unknown, but not wrong.
+//! connection is inferred from the socket calls around its TLS calls. It may be unknown, but not
+//! wrong.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -43,7 +44,7 @@ impl Runtime {
     }
 }
 
-/// Client and server address by path, as the server said.
+/// Client and server address by path, from the server's output.
 fn logged(stdout: &str) -> BTreeMap<String, (String, String)> {
     let line = |line: &str| {
         let line: Value = serde_json::from_str(line).unwrap();
@@ -88,8 +89,8 @@ fn both_ends(runtime: &Runtime) {
     assert_eq!(listing.exchanges.len(), 2 * CONNECTIONS * REQUESTS);
     let right = right_ones(&listing, &logged);
     assert!(right * 10 >= listing.exchanges.len() * 9, "{right} of {}", listing.exchanges.len());
-    // Each connection once, unless the address of an end was known too late to tell that the other
-    // end was recorded; and in the pcapng by the same address.
+    // Each connection once, unless the address of an end was known too late to detect that the
+    // other end was recorded; and in the pcapng by the same address.
     let once = live.list_both(&recorded.pcapng, &recorded.raw, &[]);
     let all = CONNECTIONS * REQUESTS;
     assert!((all..all + all / 10).contains(&once.exchanges.len()), "{}", once.exchanges.len());

@@ -48,7 +48,7 @@ fn large() -> Vec<u8> {
     (0..LARGE).map(|at| (at % 251) as u8).collect()
 }
 
-/// The listing, which must be complete and what tshark sees.
+/// Returns the listing, which must be complete and equal to tshark's.
 fn checked(live: &Live, recorded: &Recorded, options: &[&str]) -> Listing {
     let listing = live.list_both(&recorded.pcapng, &recorded.raw, options);
     for exchange in &listing.exchanges {

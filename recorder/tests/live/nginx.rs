@@ -11,7 +11,7 @@ use crate::support::{Live, Recorded, sha256};
 const SIGINT: i32 = 2;
 const SIGHUP: i32 = 1;
 
-/// Around the sizes at which chunks and TLS records end, and beyond what one call takes.
+/// Around the sizes at which chunks and TLS records end, and beyond the size of a single call.
 const SIZES: [usize; 8] = [0, 1, 8192, 8193, 16384, 16385, 1 << 20, 20 << 20];
 
 /// Serves a file of each size; their hashes by path.
@@ -31,7 +31,7 @@ fn serve_bodies(nginx: &Nginx) -> BTreeMap<String, String> {
     hashes
 }
 
-/// curl with one connection for all paths.
+/// curl with the same connection for all paths.
 fn curl(nginx: &Nginx, paths: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut command: Vec<String> =
         ["curl", "--http1.1", "-sS", "--cacert", &nginx.ca()].map(str::to_owned).into();
@@ -133,7 +133,7 @@ fn uploads_are_recorded_whole_at_both_ends() {
     }
 }
 
-/// What curl is made to ask, and what it gets: options, path, and lines of the listing.
+/// A request of curl and its result: options, path, and lines of the listing.
 fn asked(file: &str) -> Vec<(Vec<&str>, &'static str, Vec<&'static str>)> {
     let expect = ["-H", "Expect: 100-continue", "--expect100-timeout", "30"];
     let upload = [&["-T", file][..], &expect].concat();

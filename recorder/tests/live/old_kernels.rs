@@ -1,4 +1,4 @@
-//! Every way of attaching that older kernels leave, forced on this one: the captures must be the
+//! Every method of attaching on older kernels, forced on this kernel: the captures must be the
 //! same.
 
 use crate::openssl_api::{both_ends_match_the_truth, matches_the_truth_with};
@@ -11,7 +11,7 @@ const OLDEST: &str = "multi,cookie,sock-length,fentry,kprobe,rcv-space";
 /// Probes on first instructions and on returns only, as where nothing can be proven.
 const UNPLACED: &str = "placement";
 
-/// What `--without` takes, alone and all together. Single links take seconds to detach, so the
+/// The values of `--without`, alone and all together. Single links take seconds to detach, so the
 /// other cases are recorded on the oldest tier only.
 #[test]
 fn every_tier() {
@@ -22,8 +22,8 @@ fn every_tier() {
     }
 }
 
-/// The library does the socket I/O, and is not told a descriptor. Which ways to see that this
-/// kernel leaves open differs; the kernel tests have them all.
+/// The library does the socket I/O, and no descriptor is passed to it. The methods that this kernel
+/// leaves differ; the kernel tests have them all.
 #[test]
 fn sockets_that_the_library_uses_without_a_descriptor() {
     for tier in ["multi", "sock-length", "sock-length,fentry,kprobe"] {
@@ -38,7 +38,7 @@ fn sockets_that_the_program_uses_around_the_calls() {
     both_ends_match_the_truth(&live, &[], &case(&["fed-by-hand"]));
 }
 
-/// Of what is not seen nothing is concluded.
+/// Nothing is inferred from calls that are not seen.
 #[test]
 fn without_a_way_to_see_sends_addresses_around_calls_are_unknown() {
     let Some(live) = Live::start() else { return };

@@ -1,5 +1,5 @@
-//! Every way of using the library that `tls_cases` knows, against what the program says itself:
-//! nothing lost, nothing doubled, the right end and the right address.
+//! Every way of using the library in `tls_cases`, compared with the program's own account: nothing
+//! lost, nothing doubled, the right end and the right address.
 
 use crate::assert_truth::{
     assert_both_ends, assert_ends, assert_nothing_lost, assert_recorded_once, recorded_ends,
@@ -42,7 +42,7 @@ pub(crate) fn command_matches_the_truth(options: &[&str], command: &[String]) {
     assert_recorded_once(&live, &recorded, &truth);
 }
 
-/// What the raw log has of each end, paired or not.
+/// The ends in the raw log, paired or not.
 pub(crate) fn both_ends_match_the_truth(
     live: &Live,
     options: &[&str],
@@ -94,8 +94,8 @@ fn memory_bios_have_no_address() {
     assert!(listing.streams.iter().all(|s| s["addr"] == "unknown"));
 }
 
-/// What is sent is read when the library has read it. A server's name is read when it is set: it
-/// may be in no page then, which is counted.
+/// Sent data is read when the library has read it. A server's name is read when it is set: its page
+/// may not be in memory then, which is counted.
 #[test]
 fn bytes_in_files_that_were_never_looked_at() {
     let Some(live) = Live::start() else { return };
@@ -107,7 +107,7 @@ fn bytes_in_files_that_were_never_looked_at() {
     assert!(listing.streams.iter().all(|s| s["sni"].is_null()), "{:?}", listing.streams);
 }
 
-/// Outer and inner connection on one thread: every message of both levels.
+/// Outer and inner connection on the same thread: every message of both levels.
 #[test]
 fn tls_inside_tls_on_one_thread() {
     let Some(live) = Live::start() else { return };
@@ -116,7 +116,7 @@ fn tls_inside_tls_on_one_thread() {
     let both = live.list(&recorded.raw, &["--bodies", "--both-ends"]);
     assert_nothing_lost(&both);
     assert_ends(&recorded_ends(&both), truth.clone(), "raw log, both ends");
-    // In the pcapng both levels are there, whether or not the inner one has found its address.
+    // The pcapng has both levels, whether or not the inner connection has found its address.
     let pcapng = recorded_ends(&live.list(&recorded.pcapng, &["--bodies"]));
     for end in truth.iter().filter(|end| end.role == "client") {
         let same =

@@ -1,8 +1,8 @@
-//! tshark as the oracle for HTTP: which requests and responses it finds in a file must be those
-//! that are listed, with their methods, URLs and statuses.
+//! tshark as the oracle for HTTP: the requests and responses that it finds in a file must equal the
+//! listing, with their methods, URLs and statuses.
 //!
-//! tshark says itself which request an HTTP/1 response is for. Of HTTP/2 it gives header blocks,
-//! which are put together here by their streams.
+//! tshark names the request of an HTTP/1 response itself. For HTTP/2 it returns header blocks,
+//! which are joined here by their streams.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,10 +12,10 @@ use serde_json::Value;
 use crate::listing::Listing;
 use crate::support::Live;
 
-/// Stands between several values of a field in one packet.
+/// Separator of several values of a field in a packet.
 const BETWEEN: char = '\u{1}';
 
-/// What tshark is asked about a packet: first of HTTP/1, then of HTTP/2.
+/// The fields of a packet that tshark prints: first of HTTP/1, then of HTTP/2.
 const FIELDS: [&str; 12] = [
     "http.request.method",
     "http.request.full_uri",
@@ -34,12 +34,12 @@ const FIELDS: [&str; 12] = [
 /// A frame of this type begins a header block (RFC 9113, section 6.2).
 const HEADERS: &str = "1";
 
-/// What was asked and answered, sorted.
+/// Requests and responses, sorted.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Heads {
     /// `METHOD URL`.
     pub(crate) requests: Vec<String>,
-    /// `STATUS URL` of the request. Interim ones (1xx) have a line of their own.
+    /// `STATUS URL` of the request. Interim responses (1xx) have a line of their own.
     pub(crate) responses: Vec<String>,
     /// `CODE URL`, of gRPC.
     pub(crate) grpc_statuses: Vec<String>,
@@ -95,7 +95,7 @@ impl Heads {
         self.responses.extend(responses.map(|(status, url)| http1_response(status, url)));
     }
 
-    /// Takes the header blocks of a packet apart, which tshark gives as one list of fields. `urls`
+    /// Splits the header blocks of a packet, which tshark prints as a single list of fields. `urls`
     /// has those of the streams so far.
     fn add_http2(&mut self, packet: &[Vec<&str>], urls: &mut BTreeMap<String, String>) {
         let [connection, types, streams, block_lens, names, values, name_lens, value_lens] = packet
@@ -147,7 +147,7 @@ impl Heads {
     }
 }
 
-/// What tshark finds in a file is what was listed of it.
+/// Asserts that the listing of a file equals tshark's.
 pub(crate) fn assert_same_heads(live: &Live, file: &Path, listing: &Listing) {
     assert_eq!(Heads::listed(listing), Heads::decoded(live, file, &[]));
 }
@@ -158,14 +158,14 @@ pub(crate) fn is_http2(exchange: &Value) -> bool {
     proto == "h2" || exchange[proto]["http"] == "h2"
 }
 
-/// Without the scheme: nothing in a request says that it was encrypted, and from plain text tshark
-/// concludes `http`, where the listing says `https`.
+/// Without the scheme: no part of a request states that it was encrypted, and from plain text
+/// tshark concludes `http`, where the listing has `https`.
 fn http1_request(method: &str, url: &str) -> String {
     format!("{method} {}", without_scheme(url))
 }
 
-/// An interim response has no URL here. It may come before the end of the request's body, and only
-/// then is there a request to tshark: it names the one before.
+/// An interim response has no URL here. It may come before the end of the request's body, and
+/// tshark knows the request only at that end: until then it names the previous request.
 fn http1_response(status: &str, url: &str) -> String {
     let interim = status.starts_with('1') && status != "101";
     if interim { status.to_owned() } else { format!("{status} {}", without_scheme(url)) }
@@ -180,7 +180,7 @@ fn values(field: &str) -> Vec<&str> {
     if field.is_empty() { Vec::new() } else { field.split(BETWEEN).collect() }
 }
 
-/// What stands at the same places in a packet's values of two fields, of which there are as many.
+/// Pairs of values at the same positions in two fields of a packet, which have equally many values.
 fn pairs<'a>(one: &[&'a str], other: &[&'a str]) -> impl Iterator<Item = (&'a str, &'a str)> {
     assert_eq!(one.len(), other.len(), "{one:?} {other:?}");
     one.iter().copied().zip(other.iter().copied())

@@ -1,6 +1,6 @@
-//! What rides on HTTP, from Python's servers and clients: WebSockets with permessage-deflate, gRPC,
-//! and server-sent events that curl reads. tshark finds the same requests, responses and messages
-//! in the same files.
+//! Protocols on top of HTTP, from Python's servers and clients: WebSockets with permessage-deflate,
+//! gRPC, and server-sent events that curl reads. tshark finds the same requests, responses and
+//! messages in the same files.
 
 use std::collections::BTreeMap;
 
@@ -46,7 +46,7 @@ async def main():
 asyncio.run(main())
 "#;
 
-/// Each kind of call, one of them compressed and one refused.
+/// Each kind of call, among them a compressed and a refused call.
 const GRPC: &str = r#"
 import sys
 from concurrent import futures
@@ -145,7 +145,7 @@ fn record(live: &Live, script: &str) -> (Recorded, Listing) {
     let folder = live.dir().to_str().unwrap();
     let recorded = live.record(&[], &["/usr/bin/python3", "-c", script, folder]).succeeded();
     let listing = live.list_both(&recorded.pcapng, &recorded.raw, &["--bodies"]);
-    // A client may give up one connection for another one.
+    // A client may give up a connection and open another.
     for stream in &listing.streams {
         let notes = stream["notes"].to_string();
         assert!(notes.contains("the TLS handshake failed"), "{stream}");
@@ -159,7 +159,7 @@ fn record(live: &Live, script: &str) -> (Recorded, Listing) {
     (recorded, listing)
 }
 
-/// How often tshark sees each value of a field; one packet may have several.
+/// Counts each value of a field in tshark's output; a packet may have several.
 fn counted(live: &Live, recorded: &Recorded, field: &str) -> BTreeMap<u64, usize> {
     let mut counts = BTreeMap::new();
     for line in live.tshark_fields(&recorded.pcapng, field, field) {
@@ -265,7 +265,7 @@ fn events_are_recorded_with_their_times() {
             assert_eq!(event["data"], format!("{{\"word\": \"w{number}\"}}"));
             assert_eq!(event["id"], number.to_string());
         }
-        // Four pauses of 100 ms lie between the first and the last; TCP may hold one back for 40
+        // Four pauses of 100 ms lie between the first and the last; TCP may delay a packet by 40
         // ms.
         let (first, took) = (events["first_ms"].as_f64(), exchange["duration_ms"].as_f64());
         assert!(took.unwrap() - first.unwrap() >= 330.0, "{first:?} {took:?}");

@@ -1,4 +1,4 @@
-//! The C programs under `testdata/peers`: built once, and what they say about themselves.
+//! The C programs under `testdata/peers`: built once, and their output about themselves.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -74,8 +74,8 @@ fn folder() -> PathBuf {
     }
 }
 
-/// Compiles if any source is newer. The name changes at once, so that a test which runs beside
-/// this one never starts half a program.
+/// Compiles if any source is newer. The file is renamed at once, so that a concurrent test never
+/// starts an incomplete program.
 pub(crate) fn build(name: &str, sources: &[&str], libraries: &[&str]) -> String {
     let program = folder().join(name);
     let modified = |path: &Path| fs::metadata(path).and_then(|m| m.modified());
@@ -92,7 +92,7 @@ pub(crate) fn build(name: &str, sources: &[&str], libraries: &[&str]) -> String 
     program.into_os_string().into_string().unwrap()
 }
 
-/// One end of a connection with what went through it, either as the program says or as recorded.
+/// An end of a connection with its data, either from the program's output or as recorded.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct End {
     pub(crate) role: String,
@@ -100,7 +100,7 @@ pub(crate) struct End {
     pub(crate) from_server: (u64, String),
     pub(crate) client: Option<String>,
     pub(crate) server: Option<String>,
-    /// The program's name for it; empty for what was recorded.
+    /// The program's name for it; empty for a recorded end.
     pub(crate) name: String,
 }
 
@@ -140,7 +140,7 @@ impl End {
     }
 }
 
-/// What a `tls_cases` run says about the ends of its connections, or the reason why the case
+/// The output of a `tls_cases` run about the ends of its connections, or the reason why the case
 /// cannot run on this machine.
 pub(crate) fn truth(stdout: &str) -> Result<Vec<End>, String> {
     let lines: Vec<Value> = stdout.lines().map(|l| serde_json::from_str(l).unwrap()).collect();

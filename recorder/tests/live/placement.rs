@@ -11,7 +11,7 @@ use crate::openssl_api::both_ends_match_the_truth;
 use crate::peers::{build, text, tls_cases, tls_cases_static, truth};
 use crate::support::{Live, Recorded, within};
 
-/// A library that stands between a program and libssl, see `bad_tail_call.c`.
+/// A library between a program and libssl, see `bad_tail_call.c`.
 fn bad_tail_call(name: &str, defines: &[&str]) -> String {
     let libraries = ["-shared", "-fPIC", "-Wl,--no-as-needed", "-lssl"];
     build(name, &["bad_tail_call.c"], &[defines, &libraries].concat())
@@ -32,7 +32,8 @@ fn assert_not_said(recorded: &Recorded, words: &str) {
     assert!(!stderr.contains(words), "sslrec said {words:?}: {stderr}");
 }
 
-/// The message of the self-test tells what would have been recorded else: the lie.
+/// The message of the self-test has the value that would have been recorded otherwise: the wrong
+/// result.
 #[test]
 fn a_library_for_which_the_proof_is_wrong_is_recorded_by_return_probes() {
     let Some(live) = Live::start() else { return };
@@ -54,7 +55,7 @@ fn a_library_for_which_the_proof_is_wrong_is_recorded_by_return_probes() {
     }
 }
 
-/// It is not tried again, and what the first showed holds for it.
+/// It is not tested again: the result for the first file holds for it.
 #[test]
 fn another_file_of_the_same_build_is_recorded_by_return_probes_too() {
     let Some(live) = Live::start() else { return };
@@ -113,7 +114,7 @@ fn a_self_test_that_passes_leaves_no_trace() {
     assert_eq!(recorded.code(), 4, "{}", recorded.output.stderr);
 }
 
-/// What the self-test has seen of a lie is in the files as little.
+/// Events of the self-test are not in the files, of a wrong library neither.
 #[test]
 fn a_self_test_that_fails_leaves_no_trace() {
     let Some(live) = Live::start() else { return };
@@ -130,7 +131,7 @@ fn a_self_test_that_fails_leaves_no_trace() {
     }
 }
 
-/// What cannot be loaded cannot be tried.
+/// A program cannot be loaded, and so cannot be tested.
 #[test]
 fn a_program_with_the_library_inside_is_recorded_without_a_self_test() {
     let Some(live) = Live::start() else { return };
@@ -142,7 +143,7 @@ fn a_program_with_the_library_inside_is_recorded_without_a_self_test() {
     assert_not_said(&recorded, "SSL_read there has a return probe");
 }
 
-/// Where the programs run already, what they have mapped tells.
+/// If the programs already run, their mapped files show it.
 #[test]
 fn a_running_program_that_switches_stacks_gets_no_return_probes() {
     let Some(live) = Live::start() else { return };

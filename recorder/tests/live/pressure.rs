@@ -27,7 +27,7 @@ fn number(object: &Value, field: &str) -> u64 {
     object[field].as_u64().unwrap_or_else(|| panic!("no {field}: {object}"))
 }
 
-/// Bytes in the raw log, and bytes that it says are missing.
+/// Bytes in the raw log, and bytes that it reports as missing.
 fn kept_and_lost(live: &Live, recorded: &Recorded) -> (u64, u64) {
     let listing = live.list(&recorded.raw, &["--bodies"]);
     let length = |stream: &Value, field| bytes_of(stream, field).len() as u64;
@@ -61,7 +61,8 @@ fn short_processes() {
     every_byte_is_accounted_for(&["processes", "30", "300"]);
 }
 
-/// What the old image left must not be taken from the new one, which may have the same addresses.
+/// Connections of the old image must not be continued by the new image, which may use the same
+/// addresses.
 #[test]
 fn images_executed_one_after_another() {
     let Some(live) = Live::start() else { return };
@@ -90,7 +91,7 @@ fn what_is_in_no_page_is_a_hole_of_its_length() {
     assert!(said.contains("data_read_fault"), "{said}");
 }
 
-/// The kernel sends a file by itself; here of 5 GiB, more than a result of 32 bits can say.
+/// The kernel sends a file by itself; here of 5 GiB, more than a result of 32 bits can hold.
 #[test]
 fn a_file_sent_by_the_kernel_is_a_hole_of_its_length() {
     let Some(live) = Live::start() else { return };
@@ -123,8 +124,8 @@ fn a_flood_does_not_keep_the_recording_from_ending() {
     flood.wait();
 }
 
-/// Single links take seconds to detach; what is recorded ends at one moment, and nothing of it is
-/// lost meanwhile.
+/// Single links take seconds to detach; the recording ends at a single moment for all, and nothing
+/// before it is lost.
 #[test]
 fn a_slow_detach_loses_nothing() {
     let Some(live) = Live::start() else { return };

@@ -1,4 +1,4 @@
-//! What is left of root while a recording goes on, and doing without it from the beginning.
+//! The privileges of root that remain during a recording, and recordings without root.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -40,8 +40,9 @@ fn by_privileges(pid: u32) -> (Vec<String>, Vec<String>) {
     (names(none), names(some))
 }
 
-/// Those that handle what was recorded, the process's first thread and the one that writes, have
-/// none. A thread without a name of its own, which the one that finds files is, has the process's.
+/// The threads that handle recorded bytes, the first thread of the process and the writing thread,
+/// have none. A thread without a name of its own, such as the thread that finds files, has the name
+/// of the process.
 fn assert_only_helpers_keep_privileges(pid: u32) {
     let expected = (["sslrec", "writer"], ["child", "signaller", "sslrec"]);
     // The command is there a moment before the recorder is.
@@ -53,7 +54,7 @@ fn assert_only_helpers_keep_privileges(pid: u32) {
     assert!(has_none(&first), "{first}");
 }
 
-/// A recorder that became nobody: what its threads are while the child runs, and what it made.
+/// A recorder that became nobody: its threads while the child runs, and its file.
 #[test]
 fn a_recorder_that_became_nobody_has_no_capability_left() {
     let Some(live) = Live::start() else { return };

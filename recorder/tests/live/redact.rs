@@ -1,4 +1,4 @@
-//! `--redact`: what curl and nginx say to each other, without its secrets, in files and as text.
+//! `--redact`: the exchanges of curl and nginx, without their secrets, in files and as text.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use crate::listing::lines;
 use crate::server::Nginx;
 use crate::support::{Live, Recorded, SSLREC};
 
-/// What curl is told to send, one of each kind.
+/// The secrets that curl sends, one of each kind.
 const SECRETS: [&str; 7] = [
     "b3arer.t0ken",
     "c00kie-value",
@@ -46,7 +46,7 @@ fn curl(nginx: &Nginx, version: &str) -> Vec<String> {
     }
     let body = format!(r#"{{"user":"u","password":"{password}","also":"{tok}"}}"#);
     command.extend(["-d".to_owned(), body]);
-    // Twice on one connection: the second head of HTTP/2 refers to the first.
+    // Twice on the same connection: the second head of HTTP/2 refers to the first.
     for _ in 0..2 {
         let url = nginx.url(&format!("/post?x=1&token={token}"));
         command.extend([url, "-o".to_owned(), "/dev/null".to_owned()]);

@@ -1,5 +1,5 @@
-//! A recording that is spread over files: each is whole for every tool, and together they hold what
-//! was sent.
+//! A recording that is spread over files: each is complete for every tool, and together they
+//! contain all sent data.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::support::{Live, Recorded, within};
 
 const SIGKILL: i32 = 9;
 
-/// Two seconds long 256 calls of 4 KiB each second: one connection, recorded at both ends.
+/// 256 calls of 4 KiB a second, for two seconds: a single connection, recorded at both ends.
 const CALLS: [&str; 4] = ["pace", "2", "256", "4096"];
 
 /// A recording with these options, and the bytes that the client sent.

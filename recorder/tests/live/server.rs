@@ -21,7 +21,7 @@ impl Nginx {
         Self::start_as(live, "ssl")
     }
 
-    /// One that offers HTTP/2.
+    /// A server that offers HTTP/2.
     pub(crate) fn start_http2(live: &Live) -> Self {
         Self::start_as(live, "ssl http2")
     }
@@ -98,7 +98,7 @@ pub(crate) struct Configured {
 }
 
 impl Configured {
-    /// With what its `listen` says besides the address, such as `ssl http2`.
+    /// With the words of its `listen` after the address, such as `ssl http2`.
     pub(crate) fn new(live: &Live, listen: &str) -> Self {
         let folder = live.path("nginx");
         fs::create_dir_all(folder.join("root")).unwrap();

@@ -8,11 +8,11 @@ use crate::peers::{case, truth};
 use crate::rotation::{files, together};
 use crate::support::{Live, within};
 
-/// Short processes beside one connection that stays.
+/// Short processes beside a connection that stays.
 const TRAFFIC: &str = "\"$1\" pace 10 64 4096 & \
                        for i in $(seq 40); do \"$1\" exchange; sleep 0.15; done; wait";
 
-/// What the recorder has: anonymous memory in KiB, and open descriptors.
+/// Resources of the recorder: anonymous memory in KiB, and open descriptors.
 fn sample(pid: u32) -> Option<(u64, usize)> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;

@@ -1,4 +1,4 @@
-//! What every live test needs: a turn of its own, a temporary folder, the recorder, and tools run
+//! Support of every live test: a turn of its own, a temporary folder, the recorder, and tools run
 //! with a time limit.
 
 use std::ffi::OsStr;
@@ -10,14 +10,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Longest that one program may run before the test ends it and fails.
+/// Longest run of a program before the test ends it and fails.
 const TIME_LIMIT: Duration = Duration::from_secs(90);
 
 /// The recorder under test.
 pub(crate) const SSLREC: &str = env!("CARGO_BIN_EXE_sslrec");
 
-/// A live test's turn and folder. Tests run one at a time: they load the machine, and some count
-/// what the kernel holds.
+/// A live test's turn and folder. Tests run in turn: they load the machine, and some count the
+/// kernel's objects.
 pub(crate) struct Live {
     dir: tempfile::TempDir,
     runs: AtomicU32,
@@ -35,10 +35,10 @@ impl Live {
         Some(Self::elsewhere())
     }
 
-    /// For what is recorded elsewhere and only looked at here, which any machine can.
+    /// For recordings from elsewhere that are only read here, which any machine can.
     pub(crate) fn elsewhere() -> Self {
         static TURN: Mutex<()> = Mutex::new(());
-        // A test that failed before this one has poisoned the lock; that says nothing about this.
+        // An earlier failed test has poisoned the lock, which does not matter here.
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         Self { dir: tempfile::tempdir().unwrap(), runs: AtomicU32::new(0), _turn: turn }
     }
@@ -58,8 +58,7 @@ impl Live {
         files.finish(self.run(&mut sslrec))
     }
 
-    /// Starts the recorder on what `options` say, and returns once it has announced that it
-    /// records.
+    /// Starts the recorder with these options, and returns once it has announced that it records.
     pub(crate) fn attach<S: AsRef<OsStr>>(&self, options: &[S]) -> Running {
         let (files, mut sslrec) = self.sslrec(&[]);
         self.begin(files, sslrec.args(options))
@@ -129,7 +128,7 @@ impl Live {
         output.stdout
     }
 
-    /// The lines of one tshark field over the packets that a filter picks.
+    /// Returns the lines of a tshark field over the packets that match a filter.
     pub(crate) fn tshark_fields(&self, file: &Path, filter: &str, field: &str) -> Vec<String> {
         self.tshark(file, &["-Y", filter, "-T", "fields", "-e", field])
             .lines()
@@ -265,8 +264,8 @@ impl Started {
 impl Drop for Started {
     fn drop(&mut self) {
         if let Ok(None) = self.child.try_wait() {
-            // With what it started. A program that survives this shows in the next test; there is
-            // no more to do here.
+            // With its children. A program that survives this shows in the next test; nothing more
+            // can be done here.
             let group = rustix::process::Pid::from_child(&self.child);
             let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
             let _ = self.child.wait();

@@ -11,7 +11,7 @@ use crate::assert_truth::assert_both_ends;
 use crate::peers::{build, text, tls_cases, truth};
 use crate::support::{Live, Recorded, SSLREC, read_lossy, within};
 
-/// A user who is nobody in particular.
+/// A user without any relation to the files.
 const STRANGER: u32 = 1234;
 
 const SIGINT: i32 = 2;
@@ -24,7 +24,8 @@ fn stranger(defines: &[&str]) -> String {
     build(&name, &["stranger.c"], &[defines, &libraries].concat())
 }
 
-/// A copy of a library in a folder of the stranger's, with an empty report of what loads it.
+/// A copy of a library in a folder of the stranger's, with an empty report for the programs that
+/// load it.
 fn owned_by_stranger(live: &Live, library: &str) -> (String, PathBuf) {
     let folder = live.path("stranger");
     fs::create_dir_all(&folder).unwrap();
@@ -40,7 +41,7 @@ fn owned_by_stranger(live: &Live, library: &str) -> (String, PathBuf) {
     (text(copy), report)
 }
 
-/// Records nothing with a library, as a user who has the capabilities for that and no other
+/// Records nothing with a library, as a user with the necessary capabilities and no other
 /// privilege.
 fn record_with_capabilities(live: &Live, library: &str) -> Recorded {
     const CAPABILITIES: &str = "+bpf,+perfmon,+sys_ptrace";
@@ -129,7 +130,8 @@ fn a_library_that_a_stranger_can_write_is_never_run() {
             stderr.contains("libstranger.so is tested during the recording, not before: "),
             "{name}: {stderr}"
         );
-        // Where the program's libssl is probed as well, what it hands on to that is there twice.
+        // If the program's libssl is probed as well, calls that are forwarded to it are recorded
+        // twice.
         if !by_pid {
             assert_both_ends(&live, &recorded, &truth(&output.stdout).unwrap());
         }
@@ -148,7 +150,8 @@ fn with_capabilities_and_no_root_a_strangers_library_is_not_run_either() {
     assert!(!stderr.contains("a stranger's code"), "{stderr}");
 }
 
-/// A user with the recorder's capabilities tries what root alone can write, without them.
+/// A user with the recorder's capabilities tests files that root alone can write, without
+/// capabilities.
 #[test]
 fn without_root_the_self_test_is_a_sandbox_too() {
     let Some(live) = Live::start() else { return };
@@ -163,7 +166,7 @@ fn without_root_the_self_test_is_a_sandbox_too() {
     assert_can_do_nothing(&found);
 }
 
-/// What root alone can write is tried, and could do nothing if root had been deceived.
+/// Files that root alone can write are tested, and could do nothing if root had been deceived.
 #[test]
 fn the_self_test_is_a_sandbox() {
     let Some(live) = Live::start() else { return };

@@ -15,7 +15,7 @@ fn a_connection_recorded_at_both_ends_is_listed_once() {
     let roles: Vec<_> = both.streams.iter().map(|s| s["role"].as_str().unwrap()).collect();
     assert_eq!(roles.len(), 2);
     assert!(roles.contains(&"client") && roles.contains(&"server"));
-    // One three-way handshake: the pcapng has it once, too.
+    // A single three-way handshake, in the pcapng too.
     let syns = live.tshark_fields(
         &recorded.pcapng,
         "tcp.flags.syn == 1 && tcp.flags.ack == 0",

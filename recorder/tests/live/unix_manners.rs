@@ -1,5 +1,6 @@
-//! The habits of a good command: what it leaves alone, and what does not upset it. Pipes that
-//! carry the capture or that nobody reads, signals that were ignored, commands that never run.
+//! The habits of a good command: things that it leaves alone, and things that do not disturb it.
+//! Pipes that carry the capture or have no reader, signals that were ignored, commands that never
+//! run.
 
 use std::fs;
 use std::io;

@@ -19,8 +19,8 @@ pub(crate) struct Crate {
 }
 
 impl Crate {
-    /// The crates to which these files belong: a folder with a `lib.rs` or a `main.rs` is the root
-    /// of one. Files of tests are left out.
+    /// The crates of these files: a folder with a `lib.rs` or a `main.rs` is the root of a crate.
+    /// Files of tests are left out.
     pub(crate) fn all(files: &[PathBuf]) -> Vec<Self> {
         let is_root = |file: &&PathBuf| file.ends_with("lib.rs") || file.ends_with("main.rs");
         let roots: BTreeSet<_> = files.iter().filter(is_root).filter_map(|f| f.parent()).collect();
@@ -134,7 +134,7 @@ fn without(imports: &Imports, is_left_out: impl Fn(&Words, &Words) -> bool) -> I
     imports.iter().map(kept).collect()
 }
 
-/// The modules that are in a circle, or on the way from one to another.
+/// The modules that are in a circle, or on the way between circles.
 fn in_circles(mut imports: Imports) -> Vec<Words> {
     loop {
         let before = imports.len();
@@ -245,7 +245,7 @@ fn split(group: &str) -> Vec<String> {
     parts.into_iter().filter(|part| !part.trim().is_empty()).collect()
 }
 
-/// The paths in code that name a module: all words before the last `::`, and the one behind it.
+/// The paths in code that name a module: all words before the last `::`, and the word after it.
 fn qualified(code: &str) -> impl Iterator<Item = Words> + '_ {
     let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     code.split(move |c: char| !is_path(c))

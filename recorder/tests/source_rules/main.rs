@@ -44,7 +44,7 @@ fn text(file: &Path) -> String {
     fs::read_to_string(root().join(file)).unwrap()
 }
 
-/// Lines of all sources for which a rule says no, as `path:number`.
+/// Lines of all sources that a rule rejects, as `path:number`.
 fn offences(is_bad: impl Fn(&Path, &str) -> bool) -> Vec<String> {
     let in_file = |file: PathBuf| {
         let lines: Vec<_> = (1..).zip(text(&file).lines().map(str::to_owned)).collect();

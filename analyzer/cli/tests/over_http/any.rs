@@ -1,4 +1,4 @@
-//! What holds for each of the three protocols.
+//! Properties of each of the three protocols.
 
 use serde_json::Value;
 use sslrec_analyzer::budget::Limits;
@@ -56,7 +56,7 @@ fn the_listing_has_the_numbers_of_messages() {
     }
 }
 
-/// What is listed, without times: those of pieces differ from those of whole calls.
+/// Returns the listing without times: the times of pieces differ from those of complete calls.
 fn without_times(objects: Vec<Value>) -> String {
     fn strip(value: &mut Value) {
         match value {

@@ -8,7 +8,7 @@ use sslrec_analyzer_testing::records::Script;
 
 use crate::support::listed;
 
-/// The events of a model that answers word by word: chunked, one compressed piece a call.
+/// The events of a model that answers word by word: chunked, a compressed piece in each call.
 pub(crate) fn words(coding: &str) -> Script {
     let head = format!(
         "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n{coding}Transfer-Encoding: chunked\r\n\r\n"

@@ -49,7 +49,8 @@ fn end(stream: u32, status: &str, message: &str) -> Vec<u8> {
     frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(&fields))
 }
 
-/// Both sides send messages, one split over frames, two in one; then a call that fails at once.
+/// Both sides send messages, a message split over frames, two in a frame; then a call that fails at
+/// once.
 pub(crate) fn calls() -> Script {
     let inner = b"\x08\x96\x01\x12\x07testing";
     let (one, two) = (grpc(0, inner), grpc(1, &gzip(b"\x0a\x03\x08\x96\x01")));
@@ -100,7 +101,7 @@ fn calls_of_grpc_have_service_status_and_messages() {
     assert_eq!((&get["request_messages"], &get["response_messages"]), (&1.into(), &0.into()));
 }
 
-/// What `calls` are of.
+/// The service of `calls`, as a `.proto` file.
 const PROTO: &str = r#"
 syntax = "proto3";
 package shop.v1;
@@ -172,7 +173,7 @@ fn grpc_web_has_its_trailers_in_the_body() {
     assert_eq!((&call["request_messages"], &call["response_messages"]), (&1.into(), &1.into()));
 }
 
-/// Each side encodes what it has at a time, so that there is padding within.
+/// Each side encodes a part at a time, so that there is padding within the text.
 #[test]
 fn grpc_web_as_text_is_read_however_it_is_padded() {
     let encoded = |parts: &[Vec<u8>]| {

@@ -1,4 +1,4 @@
-//! gRPC, WebSocket and server-sent events from records to what is listed of them.
+//! gRPC, WebSocket and server-sent events from records to their listing.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 

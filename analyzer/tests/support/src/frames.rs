@@ -1,4 +1,4 @@
-//! Frames of HTTP/2 made by hand, and what is listed of them in short.
+//! HTTP/2 frames made by hand, and a short form of their listing.
 
 use sslrec_analyzer::exchange::{Exchange, Item, Stream};
 

@@ -1,5 +1,5 @@
-//! Real clients and servers of HTTP/2 (the `h2` crate) that talk over memory: what they were told
-//! to say is the truth, and what went over the wire is kept.
+//! Real clients and servers of HTTP/2 (the `h2` crate) that talk over memory: their plans are the
+//! truth, and the bytes on the wire are kept.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 /// Name and value pairs in the order in which they are sent.
 pub type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// What one message was told to be.
+/// The plan of a message.
 #[derive(Debug, Clone, Default)]
 pub struct Said {
     pub headers: HeaderMap,
@@ -42,7 +42,7 @@ pub fn pairs(map: &HeaderMap) -> Pairs {
     pairs.map(|(name, value)| (name.as_str().into(), value.as_bytes().to_vec())).collect()
 }
 
-/// One exchange.
+/// The plan of an exchange.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// Its stream, once it is known.
@@ -143,7 +143,7 @@ impl Random {
         let body = (0..count).map(|_| {
             let len = if self.one_in(5) { 40_000 } else { 300 };
             let len = self.below(len) as usize;
-            // Such as could be read as frames, if one were not in step.
+            // Content that looks like frames to a reader that is out of step.
             let octet = [0, 0, 1, 4, b'x'][self.below(5) as usize];
             (0..len).map(|at| if at % 9 == 8 { at as u8 } else { octet }).collect::<Bytes>()
         });
@@ -199,10 +199,10 @@ impl Random {
     }
 }
 
-/// Calls of one end, in order.
+/// Calls of an end, in order.
 pub type Calls = Vec<(Direction, Vec<u8>)>;
 
-/// The client's end of the pipe; keeps what goes through.
+/// The client's end of the pipe; keeps the bytes of both directions.
 struct Tap {
     inner: DuplexStream,
     calls: Arc<Mutex<Calls>>,
@@ -246,8 +246,8 @@ impl AsyncWrite for Tap {
     }
 }
 
-/// Lets the two ends do what is planned. Returns the calls of the client's end, and the plans with
-/// their streams.
+/// Runs the plans on both ends. Returns the calls of the client's end, and the plans with their
+/// streams.
 pub fn run(setup: Setup, plans: Vec<Plan>) -> (Calls, Vec<Plan>) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let local = tokio::task::LocalSet::new();

@@ -1,4 +1,4 @@
-//! Captures made by hand, and what is listed of them.
+//! Captures made by hand, and their listings.
 
 use sslrec_analyzer::exchange::Item;
 use sslrec_analyzer::input::RecordSink;
@@ -11,7 +11,7 @@ use sslrec_formats::record::{
     Record, Role, Stats,
 };
 
-/// One connection: what was called, in order. The n-th call returns at n * 1000 ns and takes 100.
+/// A connection: its calls, in order. The n-th call returns at n * 1000 ns and takes 100.
 #[derive(Debug, Clone)]
 pub struct Script {
     role: Role,
@@ -223,7 +223,7 @@ fn write(mut writer: impl RecordWriter, records: &[Record<'_>]) {
     writer.finish().unwrap();
 }
 
-/// What there is of the raw log of these records if the recorder is killed after them.
+/// The raw log of these records if the recorder is killed after them.
 pub fn unfinished_raw_log(records: &[Record<'_>]) -> Vec<u8> {
     let mut bytes = Vec::new();
     flush(RawLogWriter::new(&mut bytes, info(), 1).unwrap(), records);

@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Where they are. `None` says that a test has to be skipped, which continuous integration never
-/// does.
+/// The folder of the tools. `None` means that a test must be skipped, which continuous integration
+/// never does.
 pub fn installed() -> Option<PathBuf> {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../testdata/tools");
     if tools.join(".installed").exists() {
@@ -29,7 +29,7 @@ pub fn python(tools: &Path) -> Command {
     Command::new(tools.join("venv/bin/python"))
 }
 
-/// What a program says on its standard output, which must have been a success.
+/// Returns the standard output of a program, which must succeed.
 pub fn output(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);

@@ -1,17 +1,17 @@
-//! Wireshark's programs: dumpcap captures what goes over loopback, tshark says what is in a file.
+//! Wireshark's programs: dumpcap captures on loopback, tshark lists the contents of a file.
 //!
-//! They may be missing on a developer's machine: then a test says so and passes. In CI (`CI` is
-//! set) they must be there.
+//! They may be missing on a developer's machine: then a test prints the reason and passes. In CI
+//! (`CI` is set) they must be there.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Several values of one field in one packet stand between these.
+/// Separator of several values of a field in a packet.
 const BETWEEN: char = '\u{1}';
 
-/// Whether these programs are there. `false` says that a test has to be skipped.
+/// Returns whether these programs are installed. `false` means that a test must be skipped.
 pub fn have(programs: &[&str]) -> bool {
     let missing: Vec<_> = programs
         .iter()
@@ -47,12 +47,12 @@ pub fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
 pub struct Dumpcap {
     process: Ended,
     file: PathBuf,
-    /// What it will say must have somewhere to go.
+    /// Its output needs a reader.
     _stderr: BufReader<ChildStderr>,
 }
 
 impl Dumpcap {
-    /// Captures into a file what a filter lets through. `dumpcap` is a command that runs it,
+    /// Captures the packets that match a filter into a file. `dumpcap` is a command that runs it,
     /// perhaps in a network namespace.
     pub fn start(mut dumpcap: Command, filter: &str, file: &Path) -> Self {
         dumpcap.args(["-q", "-i", "lo", "-f", filter, "-a", "duration:60", "-w"]).arg(file);
@@ -69,7 +69,7 @@ impl Dumpcap {
 
     /// Ends the capture when all is in the file.
     pub fn stop(mut self) {
-        // What the kernel holds for it is there once the size rests.
+        // The packets that the kernel still holds are written once the size stops growing.
         let mut last = 0;
         wait_for("the file to rest", || {
             std::thread::sleep(Duration::from_millis(700));
@@ -102,8 +102,8 @@ pub fn tshark(
     lines.lines().map(|packet| packet.split('\t').map(values).collect()).collect()
 }
 
-/// The same, with a line for each time that the fields occur, of which a packet has as many of one
-/// as of the other; sorted.
+/// The same, with a line for each occurrence of the fields, of which a packet has equally many;
+/// sorted.
 pub fn tshark_lines(file: &Path, options: &[&str], filter: &str, fields: &[&str]) -> Vec<String> {
     let mut lines = Vec::new();
     for packet in tshark(file, options, filter, fields) {

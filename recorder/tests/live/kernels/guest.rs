@@ -1,6 +1,6 @@
-//! A machine of another kernel: a kernel image, and a file system in memory with the recorder, the
-//! programs it is to record and what they need. All of it is emulated, so that it runs wherever
-//! qemu does, at a tenth of the speed or less.
+//! A machine with another kernel: a kernel image, and a file system in memory with the recorder,
+//! the programs to record and their files. All of it is emulated, so that it runs wherever qemu
+//! does, at a tenth of the speed or less.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
@@ -14,10 +14,10 @@ use crate::support::{Live, Output, Recorded, SSLREC, read_lossy, within};
 /// Longest that a guest may run. Undisturbed it takes a sixth of that.
 const TIME_LIMIT: Duration = Duration::from_secs(180);
 
-/// What the guest runs: the recorder with these options, and what it records.
+/// A case of the guest: the recorder with these options, and the recorded command.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
-    /// What the recorder is started by, such as `unshare`; empty: nothing.
+    /// The command that starts the recorder, such as `unshare`; empty: nothing.
     pub(crate) within: &'static str,
     pub(crate) options: &'static str,
     /// A program, found in the guest by its name, and its arguments.
@@ -33,7 +33,7 @@ impl Case {
     }
 }
 
-/// What a guest left behind.
+/// The results of a guest.
 pub(crate) struct Guest {
     folder: PathBuf,
     /// `uname -r`.
@@ -41,7 +41,7 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// Boots a kernel and has it run the cases; `programs` are what they record.
+    /// Boots a kernel that runs the cases; `programs` are the recorded programs.
     pub(crate) fn run(live: &Live, kernel: &Path, programs: &[String], cases: &[Case]) -> Self {
         let initrd = initrd(live, programs, cases);
         let (console, archive) = (live.path("console"), live.path("out.tar.gz"));
@@ -70,7 +70,7 @@ impl Guest {
         let mut tar = Command::new("tar");
         tar.arg("xzf").arg(&archive).arg("-C").arg(&folder);
         assert!(tar.status().unwrap().success(), "nothing whole came out; {}", seen());
-        // With `--nocapture` one sees how long each case took.
+        // `--nocapture` shows the duration of each case.
         eprint!("{}", read_lossy(&console));
         Self { kernel: read_lossy(&folder.join("kernel")).trim().to_owned(), folder }
     }
@@ -100,7 +100,7 @@ fn initrd(live: &Live, programs: &[String], cases: &[Case]) -> PathBuf {
     fs::create_dir_all(&bin).unwrap();
     for program in programs.iter().map(String::as_str).chain([SSLREC]) {
         let name = Path::new(program).file_name().unwrap();
-        // Without what is for debuggers, which is most of it.
+        // Without debug information, which is most of it.
         live.succeed("strip", &["-o".as_ref(), bin.join(name).as_os_str(), program.as_ref()]);
         add_libraries(program, &root);
     }
@@ -121,8 +121,8 @@ fn initrd(live: &Live, programs: &[String], cases: &[Case]) -> PathBuf {
     initrd
 }
 
-/// Copies what the loader would load for a program to where it is here. A program that is linked
-/// statically needs nothing.
+/// Copies the files that the loader would load for a program to the same paths. A statically linked
+/// program needs nothing.
 fn add_libraries(program: &str, root: &Path) {
     let ldd = Command::new("ldd").arg(program).output().unwrap();
     let ldd = String::from_utf8(ldd.stdout).unwrap();

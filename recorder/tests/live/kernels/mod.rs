@@ -1,9 +1,9 @@
-//! The recorder on other kernels than the one that runs the tests: Debian's 6.1 and 6.12, booted
-//! under an emulator.
+//! The recorder on other kernels than that of the tests: Debian's 6.1 and 6.12, booted under an
+//! emulator.
 //!
-//! The other tests force the ways that older kernels leave; this one shows that those kernels take
-//! the programs (each has a verifier of its own), that the recorder sees what they offer, and that
-//! its files are right. The guest writes them, and the host reads them. These tests need qemu,
+//! The other tests force the methods of older kernels; this test shows that those kernels accept
+//! the programs (each has a verifier of its own), that the recorder detects their features, and
+//! that its files are right. The guest writes them, and the host reads them. These tests need qemu,
 //! kernels to boot, and a minute for each, so that only `make test-kernels` runs them.
 
 mod guest;
@@ -22,7 +22,7 @@ const CASES: [Case; 8] = [
     Case { name: "coroutines", within: "", options: "", command: "coroutines all 4" },
     // Has BPF programs of its own.
     Case { name: "go", within: "", options: "", command: "go_peer_Debian exchange 2 3" },
-    // The verifier leaves out what no option asks for: here it sees all of it.
+    // The verifier leaves out code that no option enables: here it sees all of it.
     Case {
         name: "filtered",
         within: "unshare --fork --pid --mount-proc",
@@ -35,7 +35,7 @@ const CASES: [Case; 8] = [
     sockets("oldest", "--without multi,cookie,sock-length,fentry,kprobe,rcv-space"),
 ];
 
-/// Connections of each kind, recorded by one way to see sockets.
+/// Connections of each kind, recorded by a method of observing sockets.
 const fn sockets(name: &'static str, options: &'static str) -> Case {
     Case { name, within: "", options, command: "tls_cases announced-and-not" }
 }
@@ -43,11 +43,11 @@ const fn sockets(name: &'static str, options: &'static str) -> Case {
 /// A way to see sockets, and how addresses come to be known by it.
 struct Way {
     case: &'static str,
-    /// What the recorder calls it.
+    /// The recorder's name for the method.
     name: &'static str,
-    /// Of the connection over a descriptor that the library was told.
+    /// Address quality of the connection whose descriptor was passed to the library.
     told: &'static str,
-    /// Of those over a socket that it uses without being told.
+    /// Address quality of the connections over a socket that was not passed to the library.
     unannounced: &'static str,
     /// Of those where the program does the socket I/O around the calls.
     around: &'static str,
@@ -124,7 +124,7 @@ fn addresses_are_right(live: &Live, recorded: &Recorded, way: &Way) {
     assert_eq!((truth.len(), listing.streams.len()), (10, 10));
     for stream in &listing.streams {
         let end = End::from_stream(stream);
-        // The kinds of connections differ in what their clients send.
+        // The kinds of connections are distinguished by their clients' bytes.
         let known = match end.from_client.0 {
             1000 => way.told,
             1500 => way.unannounced,

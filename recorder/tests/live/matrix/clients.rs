@@ -17,7 +17,7 @@ use crate::support::{Live, Recorded, sha256, within};
 const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/peers");
 
 const EXACT: &str = "exact";
-/// Of those who do their own socket I/O.
+/// Quality of the addresses of clients with their own socket I/O.
 const INFERRED: &str = "inferred";
 
 /// A row.
@@ -36,7 +36,7 @@ struct Client<'a> {
 
 fn check_client(client: &Client<'_>) {
     let Some(live) = Live::start() else { return };
-    // Who can, asks by HTTP/2.
+    // HTTP/2 where the client supports it.
     let nginx = Nginx::start_http2(&live);
     nginx.serve("page", &page());
     let command = words(&live, &nginx, client.command);
@@ -86,7 +86,7 @@ fn check_fetch(
     assert_eq!(log[times - 1], line, "{comm} {way:?}");
 }
 
-/// One test for each client, so that a failure names it.
+/// A test for each client, so that a failure names it.
 macro_rules! clients {
     ($($name:ident: $comm:literal, $command:expr, $private:expr, $lib:literal, $addr:ident, $proto:literal;)*) => {$(
         #[test]
@@ -150,7 +150,7 @@ fn peer(program: &str) -> String {
     format!("{program} @PORT localhost @CA /page > @OUT")
 }
 
-/// What git fetches of a repository that is plain files, by the library that curl has for GnuTLS.
+/// git fetches a repository of plain files, by the GnuTLS build of the curl library.
 #[test]
 fn git_of_gnutls() {
     let Some(live) = Live::start() else { return };

@@ -1,5 +1,5 @@
-//! What is not HTTP is listed as a stream: redis and PostgreSQL, whose TLS begins in the midst of a
-//! connection. Their protocols say what every byte must be, and their logs which addresses.
+//! Protocols other than HTTP are listed as streams: redis and PostgreSQL, whose TLS begins in the
+//! midst of a connection. Their protocols determine every byte, and their logs the addresses.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -20,15 +20,15 @@ const OPENSSL: super::Private<'_> = Libraries(&["libssl.so.3"]);
 
 /// A database in a test's folder.
 trait Database {
-    /// Makes what it needs.
+    /// Makes the files of the server.
     fn new(live: &Live) -> Self;
     /// The command of the shell that becomes the server.
     fn server(&self, port: u16) -> String;
-    /// One that has the server give the page back; it is on its standard output then.
+    /// The client that has the server return the page, on its standard output.
     fn client(&self, port: u16) -> String;
     /// The client's port in a line of the server's log.
     fn logged_port(line: &str) -> Option<&str>;
-    /// Holds what went both ways against the protocol.
+    /// Compares the bytes of both directions with the protocol.
     fn check(stream: &Value);
     const SERVER: &'static str;
     const CLIENT: &'static str;
@@ -95,7 +95,7 @@ fn check_client<D: Database>() {
     }
 }
 
-/// Both say so; PostgreSQL listens before that.
+/// Waits for the message of readiness of either; PostgreSQL listens before that.
 fn wait_until_it_is_ready(log: &Path) {
     let said = || fs::read_to_string(log).unwrap_or_default();
     let ready = || said().contains("eady to accept connections").then_some(());

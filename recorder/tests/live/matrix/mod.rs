@@ -1,10 +1,10 @@
-//! One row a program: what each client and server of a TLS library sends and receives is recorded
-//! whole, in the right direction, from the right process, with the address that the other end saw,
-//! and nothing besides.
+//! A row for each program: everything that a client or server of a TLS library sends and receives
+//! is recorded completely, in the right direction, from the right process, with the address that
+//! the other end saw, and nothing else.
 //!
-//! Clients are recorded in child mode and system-wide; servers in both ways and by `-p`. Recorded
-//! system-wide is only who uses a private copy of the library: other programs on this machine
-//! use TLS too.
+//! Clients are recorded in child mode and system-wide; servers in both ways and by `-p`.
+//! System-wide recordings are restricted to users of a private copy of the library: other programs
+//! on this machine use TLS too.
 
 mod clients;
 mod databases;
@@ -23,10 +23,10 @@ use crate::support::{Live, Recorded, Started, system_library, within};
 const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
 
-/// What the tests take from PyPI.
+/// The packages from PyPI.
 const VENV: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/tools/venv");
 
-/// Not a multiple of what one TLS record, chunk or read holds.
+/// Not a multiple of the size of a TLS record, chunk or read.
 const PAGE_LEN: usize = 70_001;
 
 /// Letters, which go through any shell and any protocol.
@@ -34,12 +34,12 @@ fn page() -> Vec<u8> {
     (0..PAGE_LEN).map(|i| b'a' + (i * 7 / 3 % 26) as u8).collect()
 }
 
-/// What is copied so that nobody else uses it.
+/// The file that is copied so that no other program uses it.
 #[derive(Clone, Copy)]
 enum Private<'a> {
     /// Libraries, by the beginnings of their names.
     Libraries(&'a [&'a str]),
-    /// A program with the library in it, by name, and what the recorder calls that library.
+    /// A program with the library in it, by name, and the recorder's name for that library.
     Program(&'a str, &'a str),
     /// A folder or file of the virtual environment's packages, and the file with the library in it.
     Package(&'a str, &'a str),
@@ -99,7 +99,7 @@ fn package(name: &str) -> PathBuf {
     folders.find(|f| f.exists()).unwrap_or_else(|| panic!("{name}: packaging/install-deps.sh test"))
 }
 
-/// The words of a row with what they stand for.
+/// The variables of a row with their values.
 fn fill(command: &str, words: &[(&str, &str)]) -> String {
     words.iter().fold(command.to_owned(), |text, (word, value)| text.replace(word, value))
 }
@@ -126,8 +126,8 @@ fn record_client(live: &Live, way: Way, private: Private<'_>, command: &str) -> 
     running.stop(SIGINT).succeeded()
 }
 
-/// A server that is asked once: records the command of the shell, which must become the server, and
-/// gives what `ask` gives too.
+/// A server with a single request: records the command of the shell, which must become the server,
+/// and returns the result of `ask` too.
 fn record_server<T>(
     live: &Live,
     way: Way,
@@ -181,9 +181,9 @@ fn wait_until_it_listens(server: &Started, port: u16) {
     assert!(within(Duration::from_secs(15), listens).is_some(), "nobody listens: {}", said());
 }
 
-/// Who was answered may go while the server is still within the call that sent the answer, and what
-/// it sends in a call that does not return is not recorded. It closes once it has seen the client
-/// go.
+/// The client may leave while the server is still within the call that sent the answer, and the
+/// data of a call that does not return is not recorded. The server closes once it has seen the
+/// client leave.
 fn wait_until_it_has_closed(port: u16) {
     let is_gone = |state: &u8| [LISTEN, TIME_WAIT].contains(state);
     let has_closed = || states(port).iter().all(is_gone).then_some(());
@@ -207,7 +207,7 @@ fn states(port: u16) -> Vec<u8> {
     tables.lines().filter_map(state).collect()
 }
 
-/// Nothing but one connection was recorded, and that whole.
+/// Asserts that nothing but a single connection was recorded, and that it is complete.
 fn list_one_connection(live: &Live, recorded: &Recorded) -> Listing {
     let listing = live.list_both(&recorded.pcapng, &recorded.raw, &["--bodies"]);
     let said = &recorded.output.stderr;
@@ -218,7 +218,7 @@ fn list_one_connection(live: &Live, recorded: &Recorded) -> Listing {
     listing
 }
 
-/// Whose connection it was, by what a row says.
+/// Asserts that the connection is that of the program and library of a row.
 fn check_identity(object: &Value, role: &str, [comm, lib, addr]: [&str; 3], way: Way) {
     assert_eq!(object["comm"], comm, "{way:?}");
     assert_eq!(object["role"], role, "{comm} {way:?}");

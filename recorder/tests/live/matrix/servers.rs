@@ -1,4 +1,4 @@
-//! Servers of HTTP are asked by curl, which says from which address it asked and what it got.
+//! Servers of HTTP. The client is curl, which reports its own address and the response.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -22,12 +22,12 @@ struct Server<'a> {
     lib: &'a str,
     addr: &'a str,
     proto: &'a str,
-    /// What is asked for.
+    /// The path of the request.
     path: &'a str,
 }
 
-/// `prepare` gives the command of the shell that becomes the server, and its port. A port is used
-/// once: not every server can take one on which connections are still ending.
+/// `prepare` returns the command of the shell that becomes the server, and its port. A port is used
+/// once: some servers cannot listen on a port on which connections are still ending.
 fn check_server(live: &Live, server: &Server<'_>, prepare: impl Fn() -> (String, u16)) {
     for way in [Way::Child, Way::Pid, Way::SystemWide] {
         let started = prepare();
@@ -91,9 +91,9 @@ fn gnutls_serv() {
     check_command(&live, &server, command);
 }
 
-/// By `-p`, it was there before the recording, and so was its listening descriptor: that what it
-/// accepts is TLS was not to be seen. Its databases and the page are files that NSPR reads, and no
-/// TLS. It sends the page by `PR_TransmitFile`.
+/// With `-p`, it was there before the recording, and so was its listening descriptor: nothing
+/// showed that its connections are TLS. Its databases and the page are files that NSPR reads,
+/// without TLS. It sends the page by `PR_TransmitFile`.
 #[test]
 fn selfserv_of_nss() {
     let Some(live) = Live::start() else { return };
