@@ -8,10 +8,11 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use sslrec_formats::record::{Connection, Data, Direction, Record};
+use sslrec_formats::record::Record;
 use sslrec_redact::{Redactor, Rules};
+use sslrec_redact_testing::http2::{self, NOT_INDEXED, frame};
+use sslrec_redact_testing::{Calls, connection, data, received, sent};
 use sslrec_wire::http2::frame::PREFACE;
-use sslrec_wire::http2::hpack::encode_huffman;
 
 /// Approximate number of bytes that are redacted in each case.
 const TOTAL: u64 = 128 << 20;
@@ -27,9 +28,6 @@ const MANY: [&str; 7] = [
     "regex:tok_[a-z]+",
 ];
 
-/// One direction of the bytes that are redacted repeatedly, call by call.
-type Calls = Vec<(Direction, Vec<u8>)>;
-
 fn main() {
     let wanted = std::env::args().skip(1).find(|word| !word.starts_with('-')).unwrap_or_default();
     let body = |len: usize| {
@@ -42,8 +40,8 @@ fn main() {
         let cases = [
             ("  HTTP/1.1, exchanges of 1 KiB", vec![], http1(&body(600))),
             ("  HTTP/1.1, bodies of 1 MiB", vec![], http1(&body(1 << 20))),
-            ("  HTTP/2, exchanges of 1 KiB", http2_opening(), http2(&body(600))),
-            ("  HTTP/2, bodies of 1 MiB", http2_opening(), http2(&body(1 << 20))),
+            ("  HTTP/2, exchanges of 1 KiB", http2_opening(), http2_exchange(&body(600))),
+            ("  HTTP/2, bodies of 1 MiB", http2_opening(), http2_exchange(&body(1 << 20))),
         ];
         for (what, opening, calls) in cases.into_iter().filter(|case| case.0.contains(&wanted)) {
             redact(what, names, &opening, &calls);
@@ -61,15 +59,14 @@ fn redact(what: &str, names: &[&str], opening: &Calls, calls: &Calls) {
             given += black_box(data.payload).len() as u64;
         }
     };
-    redactor
-        .record(&Record::Connection(Connection { conn: 1, ..Connection::default() }), &mut take);
+    redactor.record(&connection(false), &mut take);
     let start = Instant::now();
     let mut now = opening;
     while offsets[0] + offsets[1] < TOTAL {
         for (dir, bytes) in now {
             for payload in bytes.chunks(16 << 10) {
                 let offset = &mut offsets[dir.index()];
-                redactor.record(&Record::Data(data(*dir, *offset, payload)), &mut take);
+                redactor.record(&Record::Data(data(*dir, *offset, payload, 1)), &mut take);
                 *offset += payload.len() as u64;
                 records += 1;
             }
@@ -82,21 +79,6 @@ fn redact(what: &str, names: &[&str], opening: &Calls, calls: &Calls) {
     report(what, records, given, seconds);
 }
 
-fn data(dir: Direction, offset: u64, payload: &[u8]) -> Data<'_> {
-    Data {
-        conn: 1,
-        ts_ns: 1,
-        tid: 1,
-        dir,
-        offset,
-        func: "SSL_call",
-        lat_ns: 0,
-        call_len: payload.len() as u64,
-        call_offset: 0,
-        payload,
-    }
-}
-
 /// Returns an exchange with a head of usual size, and this body in the response.
 fn http1(body: &[u8]) -> Calls {
     let request = "GET /api/orders?page=2&token=abcdef0123456789 HTTP/1.1\r\nHost: shop.example.org\r\n\
@@ -107,28 +89,20 @@ fn http1(body: &[u8]) -> Calls {
         "HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
-    vec![(Direction::Sent, request.into()), (Direction::Received, [head.as_bytes(), body].concat())]
+    vec![sent(request), received([head.as_bytes(), body].concat())]
 }
 
 /// Returns both prefaces.
 fn http2_opening() -> Calls {
-    let settings = frame(4, 0, &[]);
-    vec![(Direction::Sent, [PREFACE, &settings[..]].concat()), (Direction::Received, settings)]
+    let settings = frame(4, 0, 0, &[]);
+    vec![sent([PREFACE, &settings[..]].concat()), received(settings)]
 }
 
 /// Returns the same exchange with field blocks of literals that are in no table. All exchanges are
 /// on one stream, which has no effect here.
-fn http2(body: &[u8]) -> Calls {
-    let literal = |name: &str, value: &str| {
-        let mut block = vec![0];
-        for text in [name, value] {
-            let mut code = Vec::new();
-            encode_huffman(text.as_bytes(), &mut code);
-            block.push(0x80 | code.len() as u8);
-            block.extend(code);
-        }
-        block
-    };
+fn http2_exchange(body: &[u8]) -> Calls {
+    let literal =
+        |name, value: &str| http2::literal(NOT_INDEXED, (name, true), (value.as_bytes(), true));
     let request = [
         literal(":method", "GET"),
         literal(":path", "/api/orders?page=2&token=abcdef0123456789"),
@@ -143,19 +117,12 @@ fn http2(body: &[u8]) -> Calls {
         literal("server", "nginx"),
         literal("content-type", "application/json"),
     ];
-    let mut answer = frame(1, 4, &response.concat());
+    let mut answer = frame(1, 4, 1, &response.concat());
     let frames = body.chunks(16_384).collect::<Vec<_>>();
     for (at, part) in frames.iter().enumerate() {
-        answer.extend(frame(0, u8::from(at + 1 == frames.len()), part));
+        answer.extend(frame(0, u8::from(at + 1 == frames.len()), 1, part));
     }
-    vec![(Direction::Sent, frame(1, 5, &request.concat())), (Direction::Received, answer)]
-}
-
-fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
-    bytes.extend([kind, flags, 0, 0, 0, 1]);
-    bytes.extend(payload);
-    bytes
+    vec![sent(frame(1, 5, 1, &request.concat())), received(answer)]
 }
 
 fn report(what: &str, count: u64, bytes: u64, seconds: f64) {

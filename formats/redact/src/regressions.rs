@@ -2,8 +2,9 @@
 //! recognised as another protocol or part.
 
 use super::Redactor;
-use super::tests::{contains, data, redact, rules};
-use sslrec_formats::record::{Connection, Direction, Gap, GapCause, Record};
+use super::tests::{redact, rules};
+use sslrec_formats::record::{Direction, Record};
+use sslrec_redact_testing::{connection, contains, data, gap};
 
 /// Returns the rest of `parts` of a direction, where `None` is a gap of ten bytes.
 fn left(texts: &[&str], parts: &[Option<&str>]) -> String {
@@ -14,8 +15,7 @@ fn left(texts: &[&str], parts: &[Option<&str>]) -> String {
         Record::Gap(_) => out.push('|'),
         _ => {}
     };
-    let connection = Connection { conn: 1, ..Connection::default() };
-    redactor.record(&Record::Connection(connection), &mut take);
+    redactor.record(&connection(false), &mut take);
     let (dir, mut offset) = (Direction::Sent, 0);
     for part in parts {
         match part {
@@ -24,9 +24,7 @@ fn left(texts: &[&str], parts: &[Option<&str>]) -> String {
                 offset += text.len() as u64;
             }
             None => {
-                let cause = GapCause::RingFull;
-                let gap = Gap { conn: 1, ts_ns: 0, dir, offset, len: 10, cause };
-                redactor.record(&Record::Gap(gap), &mut take);
+                redactor.record(&gap(dir, offset, 10, 0), &mut take);
                 offset += 10;
             }
         }

@@ -1,11 +1,11 @@
 //! Entire connections, split in every way: no secret is left, and nothing else is changed.
 
 use super::{Redactor, Rules};
-use sslrec_formats::record::{
-    Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Record,
-};
+use sslrec_formats::record::{Connection, Data, Direction, Record};
+use sslrec_redact_testing::http2::{INDEXED, NEVER_INDEXED, frame, literal};
+use sslrec_redact_testing::{Calls, connection, contains, cut, data, gap, joined, run};
 use sslrec_wire::http2::frame::{self as frames, Frame, Kind};
-use sslrec_wire::http2::hpack::{Decoder, Defect, Sink, encode_huffman};
+use sslrec_wire::http2::hpack::{Decoder, Defect, Sink};
 
 /// The secrets of the connections below; none of them appears anywhere else.
 const SECRETS: [&str; 12] = [
@@ -39,74 +39,10 @@ pub(super) fn rules(texts: &[&str]) -> Rules {
     rules
 }
 
-/// The payload of each call, in order.
-pub(super) type Calls = Vec<(Direction, Vec<u8>)>;
-
-/// Redacts a connection. Returns each direction's bytes; asserts offsets and order.
+/// Redacts a connection. Returns each direction's bytes.
 pub(super) fn redact(texts: &[&str], calls: &Calls, joined: bool) -> [Vec<u8>; 2] {
     let mut redactor = Redactor::new(rules(texts));
-    let mut out = [Vec::new(), Vec::new()];
-    let mut times = Vec::new();
-    let mut take = |record: &Record<'_>| match record {
-        Record::Data(data) => {
-            let half = &mut out[usize::from(data.dir == Direction::Received)];
-            assert_eq!(data.offset, half.len() as u64);
-            assert_eq!(data.func, "SSL_call");
-            half.extend_from_slice(data.payload);
-            times.push(data.ts_ns);
-        }
-        Record::Connection(_) | Record::Close(_) => {}
-        other => panic!("{other:?}"),
-    };
-    let connection = Connection { conn: 1, joined, ..Connection::default() };
-    redactor.record(&Record::Connection(connection), &mut take);
-    let mut offsets = [0u64; 2];
-    for (at, (dir, payload)) in calls.iter().enumerate() {
-        let offset = &mut offsets[usize::from(*dir == Direction::Received)];
-        let data = data(*dir, *offset, payload, at as u64);
-        redactor.record(&Record::Data(data), &mut take);
-        *offset += payload.len() as u64;
-    }
-    let [sent_bytes, received_bytes] = offsets;
-    let (ts_ns, cause) = (1, CloseCause::Freed);
-    let close = Close { conn: 1, ts_ns, cause, sent_bytes, received_bytes };
-    redactor.record(&Record::Close(close), &mut take);
-    assert_eq!(times, (0..calls.len() as u64).collect::<Vec<_>>());
-    out
-}
-
-pub(super) fn data(dir: Direction, offset: u64, payload: &[u8], ts_ns: u64) -> Data<'_> {
-    Data {
-        conn: 1,
-        ts_ns,
-        tid: 1,
-        dir,
-        offset,
-        func: "SSL_call",
-        lat_ns: 0,
-        call_len: payload.len() as u64,
-        call_offset: 0,
-        payload,
-    }
-}
-
-/// Returns the calls, each split into pieces of this length.
-fn cut(calls: &Calls, len: usize) -> Calls {
-    let pieces = |(dir, bytes): &(Direction, Vec<u8>)| {
-        bytes.chunks(len).map(|piece| (*dir, piece.to_vec())).collect::<Vec<_>>()
-    };
-    calls.iter().flat_map(pieces).collect()
-}
-
-fn joined(calls: &Calls) -> [Vec<u8>; 2] {
-    [Direction::Sent, Direction::Received].map(|wanted| {
-        let of = calls.iter().filter(|(dir, _)| *dir == wanted);
-        of.flat_map(|(_, bytes)| bytes.clone()).collect()
-    })
-}
-
-pub(super) fn contains(bytes: &[u8], secret: &str) -> bool {
-    bytes.windows(secret.len()).any(|window| window == secret.as_bytes())
+    run(calls, joined, &mut |record, emit| redactor.record(record, emit))
 }
 
 fn http1() -> Calls {
@@ -206,30 +142,6 @@ impl ReplaceAll for Vec<u8> {
     }
 }
 
-/// Returns a frame of HTTP/2.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
-    bytes.extend([kind, flags]);
-    bytes.extend(stream.to_be_bytes());
-    bytes.extend_from_slice(payload);
-    bytes
-}
-
-/// Returns a literal with a new name, which is inserted into the table or never indexed.
-fn literal(insert: bool, name: &str, value: &[u8], huffman: bool) -> Vec<u8> {
-    let mut bytes = vec![if insert { 0x40 } else { 0x10 }, name.len() as u8];
-    bytes.extend_from_slice(name.as_bytes());
-    bytes.push(if huffman { 0x80 } else { 0 } | value.len() as u8);
-    bytes.extend_from_slice(value);
-    bytes
-}
-
-fn huffman(text: &str) -> Vec<u8> {
-    let mut out = Vec::new();
-    encode_huffman(text.as_bytes(), &mut out);
-    out
-}
-
 #[derive(Default)]
 struct Fields(Vec<(String, String)>);
 
@@ -248,15 +160,16 @@ impl Sink for Fields {
 
 fn http2() -> Calls {
     let first = [
-        literal(true, "authorization", &huffman("Bearer eyJqd3Qi"), true),
-        literal(true, ":path", &huffman("/a?token=q-u-e-r-y&b"), true),
-        literal(false, "x-api-key", b"apikey123", false),
-        literal(true, "x-other", &huffman("tok_abcdef"), true),
+        literal(INDEXED, ("authorization", false), (b"Bearer eyJqd3Qi", true)),
+        literal(INDEXED, (":path", false), (b"/a?token=q-u-e-r-y&b", true)),
+        literal(NEVER_INDEXED, ("x-api-key", false), (b"apikey123", false)),
+        literal(INDEXED, ("x-other", false), (b"tok_abcdef", true)),
     ]
     .concat();
     // All fields again, by reference.
     let second =
-        [&[0xc0, 0xbf, 0xbe][..], &literal(false, "cookie", &huffman("c00kie-1"), true)].concat();
+        [&[0xc0, 0xbf, 0xbe][..], &literal(NEVER_INDEXED, ("cookie", false), (b"c00kie-1", true))]
+            .concat();
     let (a, b) = first.split_at(25);
     let sent = [
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
@@ -273,14 +186,17 @@ fn http2() -> Calls {
         frame(0, 1, 3, b"def"),
     ]
     .concat();
-    let response = [&[0x88][..], &literal(true, "set-cookie", &huffman("c00kie-2"), true)].concat();
-    let coded = [&[0x88, 0xbe][..], &literal(false, "content-encoding", b"br", false)].concat();
+    let response =
+        [&[0x88][..], &literal(INDEXED, ("set-cookie", false), (b"c00kie-2", true))].concat();
+    let coded =
+        [&[0x88, 0xbe][..], &literal(NEVER_INDEXED, ("content-encoding", false), (b"br", false))]
+            .concat();
     let received = [
         frame(4, 0, 0, &[]),
         frame(1, 4, 1, &response),
         frame(0, 0, 1, b"Basic dXNlcj"),
         frame(0, 0, 1, b"pwYXNz."),
-        frame(1, 5, 1, &literal(false, "x-end", &huffman("tr41ler"), true)),
+        frame(1, 5, 1, &literal(NEVER_INDEXED, ("x-end", false), (b"tr41ler", true))),
         frame(1, 4, 3, &coded),
         frame(0, 1, 3, b"hunter2"),
     ]
@@ -373,14 +289,11 @@ fn a_gap_blanks_the_rest_of_a_body_but_not_the_next_message() {
         Record::Gap(gap) => out.push(format!("gap of {}", gap.len)),
         _ => {}
     };
-    let connection = Connection { conn: 1, ..Connection::default() };
-    redactor.record(&Record::Connection(connection), &mut take);
+    redactor.record(&connection(false), &mut take);
     let first = b"POST / HTTP/1.1\r\nContent-Length: 30\r\n\r\n{\"password\":\"hun";
     redactor.record(&Record::Data(data(Direction::Sent, 0, first, 0)), &mut take);
     let offset = first.len() as u64;
-    let cause = GapCause::RingFull;
-    let gap = Gap { conn: 1, ts_ns: 1, dir: Direction::Sent, offset, len: 4, cause };
-    redactor.record(&Record::Gap(gap), &mut take);
+    redactor.record(&gap(Direction::Sent, offset, 4, 1), &mut take);
     let rest = b"more\"}4567GET /b HTTP/1.1\r\n\r\n";
     redactor.record(&Record::Data(data(Direction::Sent, offset + 4, rest, 2)), &mut take);
     redactor.finish(&mut take);
@@ -434,8 +347,7 @@ fn other_protocols_are_searched_for_patterns() {
 fn held_bytes_are_bounded() {
     let mut redactor = Redactor::new(rules(&["regex:a.*z"]));
     let mut bytes = 0;
-    let connection = Connection { conn: 1, ..Connection::default() };
-    redactor.record(&Record::Connection(connection), &mut |_| {});
+    redactor.record(&connection(false), &mut |_| {});
     let payload = vec![b'a'; 16 << 10];
     for round in 0..200u64 {
         let data = data(Direction::Sent, round * payload.len() as u64, &payload, round);

@@ -5,40 +5,16 @@
 
 use std::time::{Duration, Instant};
 
-use sslrec_formats::record::{Connection, Data, Direction, Record};
 use sslrec_redact::{Redactor, Rules};
+use sslrec_redact_testing::{cut, received, run};
 
 /// Redacts a stream of `begin`, `count` letters and `end`, byte by byte. Returns the stream, and
 /// the duration.
 fn redact(rule: &str, begin: &[u8], count: usize, end: &[u8]) -> (Vec<u8>, Duration) {
     let mut redactor = Redactor::new(rule.parse::<Rules>().unwrap());
-    let mut out = Vec::new();
-    let mut take = |record: &Record<'_>| {
-        if let Record::Data(data) = record {
-            out.extend_from_slice(data.payload);
-        }
-    };
+    let calls = cut(&vec![received([begin, &vec![b'A'; count], end].concat())], 1);
     let start = Instant::now();
-    let connection = Connection { conn: 1, ..Connection::default() };
-    redactor.record(&Record::Connection(connection), &mut take);
-    let text = [begin, &vec![b'A'; count], end].concat();
-    for (offset, octet) in text.iter().enumerate() {
-        let data = Data {
-            conn: 1,
-            ts_ns: 0,
-            tid: 1,
-            dir: Direction::Received,
-            offset: offset as u64,
-            func: "",
-            lat_ns: 0,
-            call_len: 1,
-            call_offset: 0,
-            payload: std::slice::from_ref(octet),
-        };
-        redactor.record(&Record::Data(data), &mut take);
-    }
-    redactor.finish(&mut take);
-    assert_eq!(out.len(), text.len());
+    let [_, out] = run(&calls, false, &mut |record, emit| redactor.record(record, emit));
     (out, start.elapsed())
 }
 

@@ -9,10 +9,11 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use memchr::memmem;
-use sslrec_formats::record::{Close, CloseCause, Connection, Data, Direction, Record};
 use sslrec_redact::{Redactor, Rules};
+use sslrec_redact_testing::http2::{self, INDEXED, frame};
+use sslrec_redact_testing::{Calls, Random, joined, received, run, sent};
 use sslrec_wire::http2::frame::{Frame, Kind, PREFACE};
-use sslrec_wire::http2::hpack::{Decoder, Defect, Sink, encode_huffman};
+use sslrec_wire::http2::hpack::{Decoder, Defect, Sink};
 
 /// The secret. No other text here contains a part of it.
 const SECRET: &str = "S3CR3Tvalue9876";
@@ -235,27 +236,16 @@ fn serde_like(text: &str) -> String {
     format!("\"{}\"", text.chars().map(escape).collect::<String>())
 }
 
-/// A connection: bytes of both directions, message by message.
-type Calls = Vec<(Direction, Vec<u8>)>;
-
 /// A connection, and the way to read it again.
 struct Case {
     name: String,
     calls: Calls,
 }
 
-fn sent(bytes: impl AsRef<[u8]>) -> (Direction, Vec<u8>) {
-    (Direction::Sent, bytes.as_ref().to_vec())
-}
-
-fn received(bytes: impl AsRef<[u8]>) -> (Direction, Vec<u8>) {
-    (Direction::Received, bytes.as_ref().to_vec())
-}
-
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 
-fn http1() -> Vec<Case> {
+fn http1_cases() -> Vec<Case> {
     let mut cases = Vec::new();
     let mut add = |place: &str, spelling: &Spelling, calls: Calls| {
         cases.push(Case { name: format!("{place}: {}", spelling.name), calls });
@@ -473,40 +463,16 @@ fn websocket(text: &[u8], masked: bool, fin: bool, opcode: u8) -> Vec<u8> {
     frame
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
-    bytes.extend([kind, flags]);
-    bytes.extend(stream.to_be_bytes());
-    bytes.extend(payload);
-    bytes
+/// Returns a literal whose strings are both in Huffman code, or both not.
+fn literal(name: &str, value: &[u8], huffman: bool) -> Vec<u8> {
+    http2::literal(INDEXED, (name, huffman), (value, huffman))
 }
 
-fn literal(name: &[u8], value: &[u8], huffman: bool) -> Vec<u8> {
-    let mut block = vec![0x40];
-    for text in [name, value] {
-        let mut code = Vec::new();
-        if huffman {
-            encode_huffman(text, &mut code);
-        } else {
-            code.extend(text);
-        }
-        let mark = if huffman { 0x80 } else { 0 };
-        match code.len() {
-            len @ 0..127 => block.push(mark | len as u8),
-            len => {
-                block.extend([mark | 127, (len - 127) as u8 & 127 | 0x80, ((len - 127) >> 7) as u8])
-            }
-        }
-        block.extend(code);
-    }
-    block
-}
-
-fn http2() -> Vec<Case> {
+fn http2_cases() -> Vec<Case> {
     let mut cases = Vec::new();
     let settings = || frame(4, 0, 0, &[]);
     let head = |path: &[u8], end: u8| {
-        let block = [literal(b":method", b"POST", false), literal(b":path", path, true)].concat();
+        let block = [literal(":method", b"POST", false), literal(":path", path, true)].concat();
         frame(1, 4 | end, 1, &block)
     };
     let mut add = |place: &str, spelling: &Spelling, frames: Vec<u8>| {
@@ -519,7 +485,7 @@ fn http2() -> Vec<Case> {
         let (name, value) = text.split_once(':').unwrap();
         let name = name.to_lowercase();
         for huffman in [false, true] {
-            let block = literal(name.as_bytes(), value.trim_start().as_bytes(), huffman);
+            let block = literal(&name, value.trim_start().as_bytes(), huffman);
             add(
                 &format!("field, {huffman}"),
                 &field,
@@ -636,42 +602,17 @@ fn redact(calls: &Calls, mut cut: impl FnMut() -> usize) -> [Vec<u8>; 2] {
         RULES.iter().for_each(|rule| rules.add(rule.parse().unwrap()));
         rules
     });
-    let mut redactor = Redactor::new(ALL.clone());
-    let mut out = [Vec::new(), Vec::new()];
-    let mut take = |record: &Record<'_>| {
-        if let Record::Data(data) = record {
-            out[usize::from(data.dir == Direction::Received)].extend_from_slice(data.payload);
-        }
-    };
-    redactor
-        .record(&Record::Connection(Connection { conn: 1, ..Connection::default() }), &mut take);
-    let mut offsets = [0u64; 2];
+    let mut pieces = Calls::new();
     for (dir, bytes) in calls {
         let mut rest = &bytes[..];
         while !rest.is_empty() {
             let (payload, tail) = rest.split_at(cut().clamp(1, rest.len()));
             rest = tail;
-            let offset = &mut offsets[usize::from(*dir == Direction::Received)];
-            let data = Data {
-                conn: 1,
-                ts_ns: 0,
-                tid: 1,
-                dir: *dir,
-                offset: *offset,
-                func: "",
-                lat_ns: 0,
-                call_len: payload.len() as u64,
-                call_offset: 0,
-                payload,
-            };
-            *offset += payload.len() as u64;
-            redactor.record(&Record::Data(data), &mut take);
+            pieces.push((*dir, payload.to_vec()));
         }
     }
-    let [sent_bytes, received_bytes] = offsets;
-    let close = Close { conn: 1, ts_ns: 0, cause: CloseCause::Freed, sent_bytes, received_bytes };
-    redactor.record(&Record::Close(close), &mut take);
-    out
+    let mut redactor = Redactor::new(ALL.clone());
+    run(&pieces, false, &mut |record, emit| redactor.record(record, emit))
 }
 
 /// The longest part of the secret that may be left: an ordinary word can have such a part.
@@ -683,25 +624,17 @@ fn is_left(bytes: &[u8]) -> bool {
 }
 
 fn check(cases: Vec<Case>) {
-    let mut state = 0x9e37_79b9_7f4a_7c15u64;
-    let mut random = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        1 + (state >> 40) as usize % 40
-    };
+    let mut random = Random::default();
     let (mut leaks, mut count) = (BTreeSet::new(), 0);
     for Case { name, calls } in cases {
         for cut in ["whole", "bytes", "random"] {
             let out = match cut {
                 "whole" => redact(&calls, || usize::MAX),
                 "bytes" => redact(&calls, || 1),
-                _ => redact(&calls, &mut random),
+                _ => redact(&calls, || random.within(1..41)),
             };
             count += 1;
-            let lens = [Direction::Sent, Direction::Received].map(|wanted| {
-                calls.iter().filter(|(dir, _)| *dir == wanted).map(|(_, bytes)| bytes.len()).sum()
-            });
+            let lens = joined(&calls).map(|bytes| bytes.len());
             assert_eq!([out[0].len(), out[1].len()], lens, "{name}: lengths stay");
             if out.iter().any(|bytes| is_left(bytes)) {
                 leaks.insert(format!("{name} ({cut})"));
@@ -715,10 +648,10 @@ fn check(cases: Vec<Case>) {
 
 #[test]
 fn no_secret_is_left_of_http_1() {
-    check(http1());
+    check(http1_cases());
 }
 
 #[test]
 fn no_secret_is_left_of_http_2() {
-    check(http2());
+    check(http2_cases());
 }

@@ -4,18 +4,14 @@
 
 mod planted;
 
+use sslrec_redact_testing::Random;
+
 #[test]
 fn no_secret_is_left_of_random_connections() {
-    let mut state = 0x9e37_79b9_7f4a_7c15u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let mut random = Random::default();
     for _ in 0..4000 {
-        let len = next() % 1500;
-        let input: Vec<u8> = (0..len).map(|_| (next() >> 32) as u8).collect();
+        let len = random.within(0..1500);
+        let input: Vec<u8> = (0..len).map(|_| (random.number() >> 32) as u8).collect();
         planted::check(&input);
     }
 }

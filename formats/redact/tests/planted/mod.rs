@@ -9,10 +9,9 @@ mod http2;
 
 use std::sync::LazyLock;
 
-use sslrec_formats::record::{
-    Close, CloseCause, Connection, Data, Direction, Gap, GapCause, Record,
-};
+use sslrec_formats::record::Record;
 use sslrec_redact::{Redactor, Rules};
+use sslrec_redact_testing::{Calls, close, connection, data, gap, joined};
 
 /// The text that may not be left. No other text has these letters.
 const SECRET: &str = "ZQQZQZZZ";
@@ -155,9 +154,6 @@ impl Planter {
     }
 }
 
-/// The payload of each call, in order.
-type Calls = Vec<(Direction, Vec<u8>)>;
-
 /// A direction after redaction.
 #[derive(Default)]
 struct Half {
@@ -178,9 +174,7 @@ pub(crate) fn check(input: &[u8]) {
         _ => (http2::calls(&planter, &mut source), true),
     };
     let halves = redact(&planter, &calls, &mut source, gaps);
-    for (half, dir) in halves.iter().zip(Direction::BOTH) {
-        let before: Vec<u8> =
-            calls.iter().filter(|call| call.0 == dir).flat_map(|call| call.1.clone()).collect();
+    for (half, before) in halves.iter().zip(joined(&calls)) {
         if is_http2 {
             http2::check(&before, half);
         } else {
@@ -214,8 +208,7 @@ fn redact(planter: &Planter, calls: &Calls, source: &mut Source<'_>, gaps: bool)
         }
         _ => {}
     };
-    redactor
-        .record(&Record::Connection(Connection { conn: 1, ..Connection::default() }), &mut take);
+    redactor.record(&connection(false), &mut take);
     let mut offsets = [0u64; 2];
     let usual = [1 << 20, 1, 7, 40][source.below(4)];
     for (dir, bytes) in calls {
@@ -230,33 +223,14 @@ fn redact(planter: &Planter, calls: &Calls, source: &mut Source<'_>, gaps: bool)
             expected.push((*dir, offset, len));
             let ts_ns = expected.len() as u64;
             let record = if gaps && source.one_in(8) {
-                let cause = GapCause::RingFull;
-                Record::Gap(Gap { conn: 1, ts_ns, dir: *dir, offset, len, cause })
+                gap(*dir, offset, len, ts_ns)
             } else {
-                data(*dir, offset, payload, ts_ns)
+                Record::Data(data(*dir, offset, payload, ts_ns))
             };
             redactor.record(&record, &mut take);
         }
     }
-    let [sent_bytes, received_bytes] = offsets;
-    let (ts_ns, cause) = (1 + expected.len() as u64, CloseCause::Freed);
-    let close = Close { conn: 1, ts_ns, cause, sent_bytes, received_bytes };
-    redactor.record(&Record::Close(close), &mut take);
+    redactor.record(&close(offsets, 1 + expected.len() as u64), &mut take);
     assert_eq!(found, expected);
     halves
-}
-
-fn data(dir: Direction, offset: u64, payload: &[u8], ts_ns: u64) -> Record<'_> {
-    Record::Data(Data {
-        conn: 1,
-        ts_ns,
-        tid: 1,
-        dir,
-        offset,
-        func: "SSL_call",
-        lat_ns: 0,
-        call_len: payload.len() as u64,
-        call_offset: 0,
-        payload,
-    })
 }
