@@ -4,7 +4,8 @@ use super::{Redactor, Rules};
 use sslrec_formats::record::{Connection, Data, Direction, Record};
 use sslrec_redact_testing::http2::{INDEXED, NEVER_INDEXED, frame, literal};
 use sslrec_redact_testing::{Calls, connection, contains, cut, data, gap, joined, run};
-use sslrec_wire::http2::frame::{self as frames, Frame, Kind};
+use sslrec_wire::http1::message::MAX_HEAD;
+use sslrec_wire::http2::frame::{self as frames, Frame, Kind, PREFACE};
 use sslrec_wire::http2::hpack::{Decoder, Defect, Sink};
 
 /// The secrets of the connections below; none of them appears anywhere else.
@@ -378,4 +379,31 @@ fn held_bytes_of_many_connections_are_bounded() {
         assert!(memory <= BOUND + payload.len(), "{memory} after {conn}");
     }
     assert!(redactor.held > BOUND / 2);
+}
+
+/// A value that has begun on a stream holds back the bytes of all other streams.
+#[test]
+fn bytes_held_for_a_stream_of_many_are_bounded() {
+    let head = |stream| frame(1, 4, stream, &literal(INDEXED, (":path", false), (b"/", false)));
+    let start = [PREFACE, &frame(4, 0, 0, &[])[..], &head(1), &head(3)].concat();
+    let begun = frame(0, 0, 1, b"see bearer A");
+    let other = frame(0, 0, 3, &b"a ".repeat(8 << 10));
+    let mut redactor = Redactor::new(rules(&["default"]));
+    let (mut offset, mut most, mut out) = (0, 0, Vec::new());
+    redactor.record(&connection(false), &mut |_| {});
+    let frames = [start, begun].into_iter().chain(std::iter::repeat_n(other.clone(), 100));
+    for payload in frames {
+        let data = data(Direction::Sent, offset, &payload, offset);
+        redactor.record(&Record::Data(data), &mut |record| {
+            if let Record::Data(data) = record {
+                out.extend_from_slice(data.payload);
+            }
+        });
+        offset += payload.len() as u64;
+        most = most.max(redactor.connections[&1].sent.window.len());
+    }
+    assert!(most > MAX_HEAD + (32 << 10) && most < MAX_HEAD + (64 << 10) + other.len(), "{most}");
+    assert!(out.len() > 100 * other.len() && out.ends_with(&other));
+    let text = String::from_utf8_lossy(&out);
+    assert!(text.contains("see ********") && !text.contains('A'));
 }
