@@ -31,6 +31,34 @@ pub(crate) struct Limits {
     max_decoded: u64,
 }
 
+/// The memory that a copy of a capture may take.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Memory {
+    /// Take no more than about this much memory [default: 512M]
+    ///
+    /// If the connections that are open at a time need more, those that are idle for longest end in
+    /// OUT, which a message on standard error states. Their later bytes are in OUT as a connection
+    /// of its own, of unknown ends. K, M or G are units of 1024; at least 64M. Example:
+    /// `--max-memory 4G`
+    #[arg(long, value_name = "SIZE", default_value = "512M", hide_default_value = true)]
+    #[arg(value_parser = memory)]
+    max_memory: u64,
+}
+
+impl Memory {
+    /// Returns the part for open connections, in bytes. The reassembly of packets takes the rest.
+    pub(crate) fn for_connections(self, reassembled: bool) -> usize {
+        let sixteenths = if reassembled { 5 } else { 10 };
+        usize::try_from(self.max_memory / 16 * sixteenths).unwrap_or(usize::MAX)
+    }
+}
+
+impl From<Memory> for budget::Limits {
+    fn from(memory: Memory) -> Self {
+        Self { max_memory: memory.max_memory, ..Self::DEFAULT }
+    }
+}
+
 fn memory(text: &str) -> Result<u64, String> {
     match size::parse(text)? {
         bytes if bytes < MIN_MEMORY => Err(format!("`{text}` is too little; give 64M or more")),

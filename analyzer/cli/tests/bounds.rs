@@ -313,6 +313,53 @@ fn half_open_flows_are_given_up() {
     check(|out| half_open(out, 30_000), commands, "not followed further");
 }
 
+#[test]
+fn copies_end_connections_early_that_are_idle_for_longest() {
+    for (foreign, outputs) in [(false, &["o.pcapng", "o.zst"][..]), (true, &["o.pcapng"])] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut out = BufWriter::new(File::create(dir.path().join("c")).unwrap());
+        if foreign {
+            half_open(&mut out, 60_000);
+        } else {
+            open_connections(&mut out, 60_000);
+        }
+        out.into_inner().unwrap();
+        for output in outputs {
+            for command in ["redact", "convert"] {
+                if command == "convert" && foreign {
+                    continue;
+                }
+                let errors = run(dir.path(), &[command, "c", output]);
+                assert!(errors.contains(&format!(" end early in {output}: more")), "{errors}");
+                // Every connection is in the output, and its bytes are, too.
+                let errors = run(dir.path(), &["stats", "--json", output]);
+                assert_eq!(errors, "");
+                let expected = "\"connections\":60000";
+                assert!(foreign || count(dir.path(), expected) == 1, "{command} {output}");
+            }
+        }
+    }
+}
+
+#[test]
+fn later_bytes_of_a_connection_that_ended_early_are_copied() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = Log::new(File::create(dir.path().join("c")).unwrap());
+    for conn in 1..=30_000 {
+        log.connection(conn);
+        log.data(conn, Sent, b"G");
+    }
+    log.data(1, Sent, b"later bytes");
+    log.finish();
+    for output in ["o.pcapng", "o.zst"] {
+        let errors = run(dir.path(), &["convert", "c", output]);
+        assert!(errors.contains(" end early in "), "{errors}");
+        run(dir.path(), &["--json", "--bodies", output]);
+        let base64 = "bGF0ZXIgYnl0ZXM";
+        assert!(count(dir.path(), base64) > 0, "{output}");
+    }
+}
+
 /// Writes the captures in full into the folder `BOUNDS_DIR`.
 #[test]
 #[ignore = "writes files to measure by hand"]

@@ -98,6 +98,14 @@ impl Body {
         }
     }
 
+    /// Returns the bytes of memory in use, approximately.
+    pub(super) fn memory(&self) -> usize {
+        match self {
+            Body::Search(search) => search.memory(),
+            Body::Free | Body::Blank(_) => 0,
+        }
+    }
+
     /// Returns the place of the first byte that is held back.
     pub(super) fn held_from(&self) -> Option<u64> {
         match self {

@@ -161,6 +161,17 @@ impl Direction {
         self.at = self.window.end();
     }
 
+    /// Returns the bytes of memory in use, approximately.
+    pub(super) fn memory(&self) -> usize {
+        let protocol = match &self.protocol {
+            Protocol::Unknown(unknown) => unknown.opaque.as_ref().map_or(0, Body::memory),
+            Protocol::Http1(http1) => http1.memory(),
+            Protocol::Http2(http2) => http2.memory(),
+            Protocol::WebSocket(_) => 0,
+        };
+        self.window.memory() + protocol
+    }
+
     /// Returns the place before which all bytes are settled.
     pub(super) fn settled(&self) -> u64 {
         let held = match &self.protocol {

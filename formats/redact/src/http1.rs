@@ -75,6 +75,11 @@ impl Http1 {
         self.body.held_from()
     }
 
+    /// Returns the bytes of memory in use, approximately.
+    pub(super) fn memory(&self) -> usize {
+        size_of::<Self>() + self.body.memory()
+    }
+
     pub(super) fn body(&mut self) -> &mut Body {
         &mut self.body
     }

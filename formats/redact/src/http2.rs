@@ -11,6 +11,7 @@ use super::body::Body;
 use super::counts::{Place, Rule};
 use super::fields::{Contents, Secret, TARGET, secret};
 use super::http1::Step;
+use super::search::{SLACK, Search};
 use super::window::{Engine, Window};
 use sslrec_wire::http2::frame::{self, Frame, HEADER_LEN, Kind, PREFACE, flag};
 use sslrec_wire::http2::hpack::{self, Decoder, Encoded};
@@ -20,6 +21,9 @@ const MAX_BLOCK: usize = 256 << 10;
 
 /// The most streams whose contents are searched at a time; contents of further streams are blanked.
 const MAX_STREAMS: usize = 4096;
+
+/// The usual size of the table of field names and values (RFC 7541 section 4.2).
+const MAX_TABLE: usize = 4096;
 
 /// An octet that stops every decoder: index 0 (RFC 7541 section 6.1).
 const UNREADABLE: u8 = 0x80;
@@ -92,6 +96,13 @@ impl Http2 {
         let block = self.block.as_ref().and_then(|block| block.parts.first());
         let bodies = self.bodies.values().filter_map(Body::held_from);
         bodies.chain(block.map(|part| part.start)).chain(self.other.held_from()).min()
+    }
+
+    /// Returns the bytes of memory in use, approximately: contents of streams count with the most
+    /// that they usually take.
+    pub(super) fn memory(&self) -> usize {
+        const STREAM: usize = SLACK + size_of::<Search>() + size_of::<(u32, Body)>();
+        size_of::<Self>() + MAX_TABLE + self.bodies.len() * STREAM + self.other.memory()
     }
 
     /// Blanks the held bytes, which exceed the limit.

@@ -72,6 +72,8 @@ pub struct Redactor {
     connections: HashMap<u64, Box<State>>,
     /// Memory of held data, in bytes.
     held: usize,
+    /// Memory of all connections, held data included, in bytes.
+    memory: usize,
     max_held: usize,
 }
 
@@ -83,6 +85,8 @@ struct State {
     shared: Shared,
     /// Records that wait, in order.
     waiting: VecDeque<Waiting>,
+    /// The part of the redactor's `memory` that is for this connection.
+    counted: usize,
 }
 
 /// A record that waits; the bytes of data are in the window of its direction.
@@ -96,11 +100,14 @@ enum Waiting {
 /// Approximate memory of a waiting record, its name of a function included.
 const WAITING_BYTES: usize = size_of::<Waiting>() + 32;
 
+/// Approximate memory of a connection without bytes.
+const ENTRY_BYTES: usize = size_of::<State>() + 2 * size_of::<(u64, Box<State>)>();
+
 impl Redactor {
     /// Returns a redactor with these rules.
     pub fn new(rules: Rules) -> Self {
         let (connections, max_held) = (HashMap::new(), MAX_HELD);
-        Self { engine: Engine::new(rules), connections, held: 0, max_held }
+        Self { engine: Engine::new(rules), connections, held: 0, memory: 0, max_held }
     }
 
     /// Limits the held bytes of all connections together; 64 MiB is the maximum.
@@ -108,6 +115,12 @@ impl Redactor {
     pub fn holding_at_most(mut self, bytes: usize) -> Self {
         self.max_held = bytes.min(MAX_HELD);
         self
+    }
+
+    /// Returns the approximate memory of all connections, in bytes. [`Record::Close`] frees that of
+    /// its connection.
+    pub fn memory(&self) -> usize {
+        self.memory
     }
 
     /// Returns the rules.
@@ -135,9 +148,16 @@ impl Redactor {
                     state.waiting.push_back(Waiting::Connection(connection.clone()));
                     self.held += WAITING_BYTES;
                 }
+                self.count(connection.conn);
             }
-            Record::Data(data) => self.data(data, emit),
-            Record::Gap(gap) => self.gap(gap, emit),
+            Record::Data(data) => {
+                self.data(data, emit);
+                self.count(data.conn);
+            }
+            Record::Gap(gap) => {
+                self.gap(gap, emit);
+                self.count(gap.conn);
+            }
             Record::Handshake(handshake) => {
                 let state = self.state(handshake.conn, true);
                 if state.waiting.is_empty() {
@@ -148,6 +168,7 @@ impl Redactor {
                     state.waiting.push_back(Waiting::Handshake { meta, func });
                     self.held += WAITING_BYTES;
                 }
+                self.count(handshake.conn);
             }
             Record::Close(close) => self.close(close, emit),
         }
@@ -160,7 +181,15 @@ impl Redactor {
         for (_, mut state) in open {
             state.finish(&mut self.engine, emit);
         }
-        self.held = 0;
+        (self.held, self.memory) = (0, 0);
+    }
+
+    /// Counts the memory of a connection after a change.
+    fn count(&mut self, conn: u64) {
+        let Some(state) = self.connections.get_mut(&conn) else { return };
+        let memory = state.memory();
+        self.memory = self.memory - state.counted + memory;
+        state.counted = memory;
     }
 
     /// Returns the state of a connection. Without a description, its beginning may be missing.
@@ -172,6 +201,7 @@ impl Redactor {
                 received: Direction::new(engine, joined),
                 shared: Shared::new(joined),
                 waiting: VecDeque::new(),
+                counted: 0,
             })
         })
     }
@@ -233,6 +263,7 @@ impl Redactor {
     fn close(&mut self, close: &Close, emit: Emit<'_>) {
         if let Some(mut state) = self.connections.remove(&close.conn) {
             self.held -= state.held();
+            self.memory -= state.counted;
             state.finish(&mut self.engine, emit);
         }
         emit(&Record::Close(close.clone()));
@@ -245,6 +276,11 @@ impl State {
             record::Direction::Sent => &mut self.sent,
             record::Direction::Received => &mut self.received,
         }
+    }
+
+    fn memory(&self) -> usize {
+        let waiting = self.waiting.capacity() * WAITING_BYTES;
+        ENTRY_BYTES + waiting + self.sent.memory() + self.received.memory()
     }
 
     fn held(&self) -> usize {

@@ -17,7 +17,7 @@ use super::window::{Engine, Window};
 const MAX_OPEN: usize = 64 << 10;
 
 /// Settled text is dropped when it reaches this length.
-const SLACK: usize = 4096;
+pub(super) const SLACK: usize = 4096;
 
 /// The first bytes of compressed contents: gzip (RFC 1952), zstd (RFC 8878), and zlib (RFC 1950) at
 /// its usual levels.
@@ -100,6 +100,15 @@ impl Search {
     /// Returns [`Text::unsure`].
     pub(super) fn is_unsure(&self) -> bool {
         self.kind.unsure
+    }
+
+    /// Returns the bytes of memory in use, approximately.
+    pub(super) fn memory(&self) -> usize {
+        size_of::<Self>()
+            + self.text.capacity()
+            + self.pieces.capacity() * size_of::<(usize, u64)>()
+            + self.scans.capacity() * size_of::<Scan>()
+            + self.blanks.capacity() * size_of::<Blank>()
     }
 
     pub(super) fn place(&self) -> Place {

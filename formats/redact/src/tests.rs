@@ -1,7 +1,7 @@
 //! Entire connections, split in every way: no secret is left, and nothing else is changed.
 
 use super::{Redactor, Rules};
-use sslrec_formats::record::{Connection, Data, Direction, Record};
+use sslrec_formats::record::{Close, CloseCause, Connection, Data, Direction, Record};
 use sslrec_redact_testing::http2::{INDEXED, NEVER_INDEXED, frame, literal};
 use sslrec_redact_testing::{Calls, connection, contains, cut, data, gap, joined, run};
 use sslrec_wire::http1::message::MAX_HEAD;
@@ -406,4 +406,35 @@ fn bytes_held_for_a_stream_of_many_are_bounded() {
     assert!(out.len() > 100 * other.len() && out.ends_with(&other));
     let text = String::from_utf8_lossy(&out);
     assert!(text.contains("see ********") && !text.contains('A'));
+}
+
+#[test]
+fn the_memory_of_open_connections_is_counted() {
+    let mut redactor = Redactor::new(rules(&["default"]));
+    let mut take = |_: &Record<'_>| {};
+    for conn in 1..=100 {
+        let connection = Connection { conn, ..Connection::default() };
+        redactor.record(&Record::Connection(connection), &mut take);
+        let data = data(Direction::Sent, 0, b"GET", conn);
+        redactor.record(&Record::Data(Data { conn, ..data }), &mut take);
+        let counted: usize = redactor.connections.values().map(|state| state.memory()).sum();
+        assert_eq!(redactor.memory(), counted);
+    }
+    // Contents of many streams.
+    let before = redactor.memory();
+    assert!(before > 100 * 400 && before < 100 * 4000, "{before}");
+    let head = literal(INDEXED, (":path", false), (b"/", false));
+    let start = [PREFACE, &frame(4, 0, 0, &[])[..]].concat();
+    let frames = (0..100).flat_map(|at| frame(1, 4, 2 * at + 1, &head));
+    let bytes: Vec<u8> = start.into_iter().chain(frames).collect();
+    redactor.record(&Record::Connection(Connection { conn: 101, ..Default::default() }), &mut take);
+    let data = data(Direction::Sent, 0, &bytes, 0);
+    redactor.record(&Record::Data(Data { conn: 101, ..data }), &mut take);
+    assert!(redactor.memory() > before + 100 * 4096, "{}", redactor.memory());
+    for conn in 1..=101 {
+        let close =
+            Close { conn, ts_ns: 0, cause: CloseCause::Freed, sent_bytes: 0, received_bytes: 0 };
+        redactor.record(&Record::Close(close), &mut take);
+    }
+    assert_eq!((redactor.memory(), redactor.held), (0, 0));
 }

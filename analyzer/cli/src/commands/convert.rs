@@ -5,8 +5,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
+use sslrec_analyzer::budget::Budget;
 use sslrec_analyzer::input::{Flow, Kind, RecordSink, Stop};
 use sslrec_formats::Destination;
 use sslrec_formats::io::{Error, RecordWriter};
@@ -16,8 +17,10 @@ use sslrec_formats::record::{CaptureInfo, Record, Stats};
 use sslrec_redact::{Counts, Redactor};
 
 use super::new_file::NewFile;
+use super::open_connections::OpenConnections;
 use crate::files::{Files, Read};
 use crate::flow;
+use crate::limits::Memory;
 
 /// Convert a raw log to a pcapng, or a pcapng to a raw log
 ///
@@ -40,6 +43,9 @@ pub(crate) struct Convert {
     #[arg(long)]
     keep_port: bool,
 
+    #[command(flatten)]
+    memory: Memory,
+
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
@@ -47,10 +53,9 @@ pub(crate) struct Convert {
 
 /// Runs `sslanalyze convert`.
 pub(super) fn run(convert: &Convert) -> Result<()> {
-    let Convert { file, out, keep_port, quiet } = convert;
-    Job { file, out, keep_port: *keep_port, quiet: *quiet, redactor: None }
-        .run("converted")
-        .map(drop)
+    let Convert { file, out, keep_port, memory, quiet } = convert;
+    let (keep_port, memory, quiet) = (*keep_port, *memory, *quiet);
+    Job { file, out, keep_port, memory, quiet, redactor: None }.run("converted").map(drop)
 }
 
 /// A copy of records from file to file.
@@ -59,6 +64,7 @@ pub(super) struct Job<'j> {
     pub(super) out: &'j Destination,
     /// Write servers' ports unchanged.
     pub(super) keep_port: bool,
+    pub(super) memory: Memory,
     /// Show no progress.
     pub(super) quiet: bool,
     /// Redacts the records on their way.
@@ -69,7 +75,8 @@ impl Job<'_> {
     /// Writes the output; `done` is the verb for messages about damage. Returns the counts of
     /// blanked values.
     pub(super) fn run(self, done: &str) -> Result<Counts> {
-        let files = Files::open(std::slice::from_ref(self.file), false, self.quiet)?;
+        let files = Files::open(std::slice::from_ref(self.file), false, self.quiet)?
+            .with_budget(&Budget::new(self.memory.into()));
         let mut out = match self.out {
             Destination::Stdout => NewFile::stdout(),
             Destination::Pcapng(path) | Destination::RawLog(path) => {
@@ -101,6 +108,8 @@ fn copy(mut job: Job<'_>, files: Files<'_>, out: &mut NewFile) -> Result<(Read, 
         out: Some(out),
         writer: None,
         foreign: false,
+        open: OpenConnections::default(),
+        max_open: job.memory.for_connections(true),
         records: 0,
         last_ns: 0,
     };
@@ -108,7 +117,13 @@ fn copy(mut job: Job<'_>, files: Files<'_>, out: &mut NewFile) -> Result<(Read, 
     if converter.foreign && converter.redactor.is_none() {
         bail!("{file} contains network packets; only captures of sslrec can be converted");
     }
-    let records = converter.records;
+    let (records, given_up) = (converter.records, converter.open.given_up());
+    if given_up > 0 {
+        crate::stderr::report(&anyhow!(
+            "{given_up} connections that were idle for longest end early in {name}: more were open \
+             than fit into memory; raise --max-memory"
+        ));
+    }
     let counts = converter.finish().with_context(|| format!("cannot write {name}"))?;
     Ok((read, records, counts))
 }
@@ -122,6 +137,9 @@ struct Converter<'o> {
     writer: Option<Box<dyn RecordWriter + 'o>>,
     /// The file has network packets instead of records of sslrec.
     foreign: bool,
+    open: OpenConnections,
+    /// The most memory of open connections, in bytes.
+    max_open: usize,
     records: u64,
     /// Time of the last record.
     last_ns: u64,
@@ -154,8 +172,27 @@ impl<'o> Converter<'o> {
                 (concat!("sslanalyze ", env!("CARGO_PKG_VERSION")), record.ts_ns());
             self.begin(&CaptureInfo { start_ns, tool: tool.into(), ..CaptureInfo::default() })?;
         }
-        let Some(writer) = &mut self.writer else { return Ok(()) };
+        if self.writer.is_none() {
+            return Ok(());
+        }
         self.records += 1;
+        if let Some(description) = self.open.description(record) {
+            self.pass(&Record::Connection(description))?;
+        }
+        self.pass(record)?;
+        let redactor = self.redactor.as_ref().map_or(0, Redactor::memory);
+        if self.open.memory() + redactor > self.max_open {
+            for close in self.open.give_up(record.ts_ns()) {
+                self.pass(&Record::Close(close))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a record, redacted if it is to be.
+    fn pass(&mut self, record: &Record<'_>) -> Result<(), Error> {
+        self.open.record(record);
+        let Some(writer) = &mut self.writer else { return Ok(()) };
         let Some(redactor) = &mut self.redactor else { return writer.write(record) };
         let mut outcome = Ok(());
         redactor.record(record, &mut |record| write(writer, record, &mut outcome));
@@ -201,6 +238,7 @@ fn write(
 impl RecordSink for Converter<'_> {
     fn source(&mut self, kind: Kind) -> Flow {
         self.foreign = kind.is_foreign();
+        self.max_open = self.job.memory.for_connections(self.foreign);
         // Packets are reassembled to records, because only records can be redacted.
         if self.foreign && self.redactor.is_none() {
             Flow::Break(Stop::Done)

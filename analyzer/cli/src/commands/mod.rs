@@ -13,6 +13,7 @@ mod follow;
 mod har;
 mod html;
 mod new_file;
+mod open_connections;
 mod reading;
 mod redact;
 mod shell;

@@ -10,6 +10,7 @@ use sslrec_formats::Destination;
 use sslrec_redact::{Count, Counts, Redactor, Rule, Rules};
 
 use super::convert::Job;
+use crate::limits::Memory;
 
 /// End of the long help.
 const HELP: &str = "\
@@ -71,6 +72,9 @@ pub(crate) struct Redact {
     #[arg(long)]
     keep_port: bool,
 
+    #[command(flatten)]
+    memory: Memory,
+
     /// Show neither progress nor counts
     #[arg(short, long)]
     quiet: bool,
@@ -80,10 +84,10 @@ pub(crate) struct Redact {
 pub(super) fn run(redact: &Redact) -> Result<()> {
     let mut rules = Rules::default();
     redact.rules.iter().for_each(|rule| rules.add(rule.clone()));
-    let Redact { file, out, keep_port, quiet, .. } = redact;
+    let Redact { file, out, keep_port, memory, quiet, .. } = redact;
     let redactor = Some(Redactor::new(rules));
-    let counts =
-        Job { file, out, keep_port: *keep_port, quiet: *quiet, redactor }.run("redacted")?;
+    let (keep_port, memory, quiet) = (*keep_port, *memory, *quiet);
+    let counts = Job { file, out, keep_port, memory, quiet, redactor }.run("redacted")?;
     if !quiet {
         report(&counts);
     }
