@@ -204,21 +204,29 @@ struct Content<'a> {
     encoding: Option<&'static str>,
 }
 
-/// A body: as text if it is UTF-8, else as base64.
+/// A body: as text if it is UTF-8, else as base64. So are many control characters: the escape of
+/// each takes six bytes, and a bomb of them would take six times the limit of decoded contents.
 #[derive(Clone, Copy)]
 struct Contents<'a>(&'a [u8]);
 
-impl Contents<'_> {
+impl<'a> Contents<'a> {
     fn encoding(self) -> Option<&'static str> {
-        std::str::from_utf8(self.0).is_err().then_some("base64")
+        self.text().is_none().then_some("base64")
+    }
+
+    fn text(self) -> Option<&'a str> {
+        let text = std::str::from_utf8(self.0).ok()?;
+        let is_control = |octet: &&u8| **octet < b' ' && !b"\t\n\r".contains(octet);
+        let controls = self.0.iter().filter(is_control).count();
+        (controls <= self.0.len() / 16).then_some(text)
     }
 }
 
 impl Serialize for Contents<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match std::str::from_utf8(self.0) {
-            Ok(text) => serializer.serialize_str(text),
-            Err(_) => serializer.collect_str(&Base64(self.0)),
+        match self.text() {
+            Some(text) => serializer.serialize_str(text),
+            None => serializer.collect_str(&Base64(self.0)),
         }
     }
 }
@@ -420,4 +428,29 @@ fn query<'a>(url: &str) -> Vec<Pair<'a>> {
         Pair { name: name.to_owned().into(), value: value.to_owned().into() }
     };
     query.split('&').filter(|part| !part.is_empty()).map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
+    use super::*;
+
+    #[test]
+    fn many_control_characters_are_not_text() {
+        let zeros = [0; 300];
+        for (bytes, encoding) in [
+            (&b""[..], None),
+            (b"a\tb\r\n\tc\n\n\n", None),
+            (b"\x1b[1mtitle\x1b[0m of a terminal, in colours", None),
+            (b"\0", Some("base64")),
+            (b"\xff", Some("base64")),
+            (&zeros, Some("base64")),
+        ] {
+            let contents = Contents(bytes);
+            assert_eq!(contents.encoding(), encoding, "{}", bytes.escape_ascii());
+            let json = serde_json::to_string(&contents).unwrap();
+            assert!(json.len() <= 2 + bytes.len() * 3 / 2 + 12, "{json}");
+        }
+    }
 }

@@ -162,7 +162,11 @@ impl<W: Write> Transcript<W> {
         if !octets.is_empty() {
             self.begin_line(forth)?;
         }
-        octets.iter().try_for_each(|octet| write!(self.out, "\\x{octet:02x}"))
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digit = |value: u8| DIGITS[usize::from(value)];
+        octets.iter().try_for_each(|&octet| {
+            self.out.write_all(&[b'\\', b'x', digit(octet >> 4), digit(octet & 15)])
+        })
     }
 
     fn begin_line(&mut self, forth: bool) -> io::Result<()> {
