@@ -9,7 +9,7 @@ RELEASE := $(TARGET_DIR)/release
 # nextest gives each test a process and a time limit of its own; cargo's runner will do.
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: all build deps test-deps cargo lint test kernels test-kernels bench demo screenshots manual install clean help
+.PHONY: all build deps test-deps cargo lint test kernels test-kernels bench fuzz demo screenshots manual install clean help
 
 all: build
 
@@ -19,6 +19,7 @@ help:
 	@echo 'make test       format, lints and every test, the live ones too (those want root)'
 	@echo 'make test-kernels   the recorder on Linux 6.1 and 6.12, emulated by qemu'
 	@echo 'make bench      what recording costs; BENCH="cost nginx" picks sections, QUICK=1 tries it'
+	@echo 'make fuzz       each fuzz target for SECONDS=30; wants cargo-fuzz and a nightly compiler'
 	@echo 'make deps       install what building needs (apt, only what is missing)'
 	@echo 'make manual     man pages and completions in $(SHARE)'
 	@echo 'make install    programs, man pages and completions into PREFIX, now $(PREFIX)'
@@ -37,8 +38,12 @@ test-deps: cargo
 build: cargo
 	$(CARGO) build --release --workspace
 
+# Crates of their own, which need a nightly compiler.
+FUZZ := formats/fuzz formats/redact/fuzz analyzer/fuzz
+
 lint: deps
 	$(CARGO) fmt --all --check
+	@for dir in $(FUZZ); do $(CARGO) fmt --manifest-path $$dir/Cargo.toml --check || exit 1; done
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) test --package sslrec --test source_rules --quiet
 
@@ -70,6 +75,13 @@ bench: cargo
 	@packaging/install-deps.sh bench
 	$(CARGO) build --release --package sslanalyze
 	$(CARGO) bench --package sslrec --bench bench -- $(BENCH) $(if $(QUICK),--quick)
+
+SECONDS ?= 30
+
+fuzz: cargo
+	@for dir in $(FUZZ); do for target in $$($(CARGO) +nightly fuzz list --fuzz-dir $$dir); do \
+	  $(CARGO) +nightly fuzz run --fuzz-dir $$dir $$target -- -max_total_time=$(SECONDS) || exit 1; \
+	done; done
 
 demo: deps build
 	@SSLREC=$(RELEASE)/sslrec SSLANALYZE=$(RELEASE)/sslanalyze packaging/demo.sh

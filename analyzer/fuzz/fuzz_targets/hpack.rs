@@ -10,9 +10,9 @@ mod ends;
 
 use ends::Ends;
 use libfuzzer_sys::fuzz_target;
-use sslrec_analyzer::pipeline::{Assembler, Options};
 use sslrec_analyzer::exchange::{Exchange, Item, Note};
 use sslrec_analyzer::input::RecordSink;
+use sslrec_analyzer::pipeline::{Assembler, Options};
 use sslrec_formats::record::{Connection, Direction, Role};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -9,9 +9,9 @@ mod ends;
 
 use ends::Ends;
 use libfuzzer_sys::fuzz_target;
-use sslrec_analyzer::pipeline::{Assembler, Options};
 use sslrec_analyzer::exchange::Item;
 use sslrec_analyzer::input::RecordSink;
+use sslrec_analyzer::pipeline::{Assembler, Options};
 use sslrec_formats::record::{Connection, Direction, Role};
 
 fuzz_target!(|input: &[u8]| {

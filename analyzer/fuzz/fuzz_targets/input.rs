@@ -2,9 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sslrec_analyzer::pipeline::{Assembler, Options};
 use sslrec_analyzer::exchange::Item;
 use sslrec_analyzer::input::Input;
+use sslrec_analyzer::pipeline::{Assembler, Options};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(input) = Input::open(bytes) else { return };

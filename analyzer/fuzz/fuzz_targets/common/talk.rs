@@ -5,9 +5,9 @@
 mod ends;
 
 use ends::Ends;
-use sslrec_analyzer::pipeline::{Assembler, Options};
 use sslrec_analyzer::exchange::Item;
 use sslrec_analyzer::input::RecordSink;
+use sslrec_analyzer::pipeline::{Assembler, Options};
 use sslrec_formats::record::{Connection, Direction, Role};
 
 /// A call, or a gap of so many bytes.

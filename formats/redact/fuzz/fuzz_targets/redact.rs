@@ -12,9 +12,9 @@ mod ends;
 
 use ends::Ends;
 use libfuzzer_sys::fuzz_target;
-use sslrec_wire::http2::frame::PREFACE;
 use sslrec_formats::record::{Connection, Direction, Record};
 use sslrec_redact::{Redactor, Rules};
+use sslrec_wire::http2::frame::PREFACE;
 
 const RULES: [&str; 9] = [
     "default",
