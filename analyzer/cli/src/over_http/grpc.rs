@@ -1,6 +1,5 @@
 //! gRPC and gRPC-Web in the outputs.
 
-use std::borrow::Cow;
 use std::io::{self, Write};
 
 use serde::Serialize;
@@ -8,6 +7,7 @@ use serde::ser::{SerializeMap, Serializer};
 use serde_json::value::RawValue;
 use sslrec_analyzer::descriptors::{Descriptors, Named};
 use sslrec_analyzer::exchange::carried::Count;
+use sslrec_analyzer::exchange::note::MessageProblem;
 use sslrec_analyzer::exchange::{Exchange, Sender};
 use sslrec_analyzer::over_http::grpc::{Grpc, GrpcMessage};
 use sslrec_analyzer::protobuf::{self, Field, Value};
@@ -89,7 +89,7 @@ fn write_grpc_message(
     let name = named.as_ref().map_or("message".to_owned(), |named| named.name.clone());
     writeln!(out, "{name} of {} bytes{compressed}", message.bytes)?;
     if let Some(problem) = &message.problem {
-        writeln!(out, "* {}", Printable(problem))?;
+        writeln!(out, "* {}", Printable(&problem.to_string()))?;
         return hexdump::write_start(out, &message.data);
     }
     match named.map(|named| named.json) {
@@ -174,7 +174,7 @@ struct GrpcMessageObject<'a> {
     #[serde(flatten)]
     view: GrpcView<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    problem: Option<Cow<'a, str>>,
+    problem: Option<String>,
 }
 
 /// The decoded contents of a message.
@@ -197,15 +197,13 @@ fn grpc_message(message: &GrpcMessage, named: Option<Named>) -> GrpcMessageObjec
             .filter(|_| message.problem.is_none())
             .map(FieldList),
     };
-    let problem = message.problem.as_deref().map(Cow::Borrowed);
+    let problem = message.problem.as_ref().map(MessageProblem::to_string);
     let (view, problem) = match named {
         None => (wire(), problem),
         Some(Named { name, json: Ok(message) }) => {
             (GrpcView::Named { r#type: name, message }, problem)
         }
-        Some(Named { name, json: Err(why) }) => {
-            (wire(), Some(format!("not a {name}: {why}").into()))
-        }
+        Some(Named { name, json: Err(why) }) => (wire(), Some(format!("not a {name}: {why}"))),
     };
     GrpcMessageObject {
         time: Text(Rfc3339(message.time_ns)),

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 use sslrec_analyzer::descriptors::Descriptors;
+use sslrec_analyzer::exchange::note::MessageProblem;
 use sslrec_analyzer::exchange::{Exchange, Sender};
 use sslrec_analyzer::over_http::websocket::{
     WebSocket, WebSocketClose, WebSocketKind, WebSocketMessage,
@@ -79,7 +80,7 @@ fn write_websocket_message(
     }
     writeln!(out, " of {} bytes", message.bytes)?;
     if let Some(problem) = &message.problem {
-        writeln!(out, "* {}", Printable(problem))?;
+        writeln!(out, "* {}", Printable(&problem.to_string()))?;
     }
     hexdump::write_start(out, &message.data)
 }
@@ -119,7 +120,7 @@ struct WebSocketMessageObject<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<Base64Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    problem: Option<&'a str>,
+    problem: Option<String>,
 }
 
 fn websocket<'a>(exchange: &Exchange, socket: &'a WebSocket) -> WebSocketObject<'a> {
@@ -147,7 +148,7 @@ fn websocket<'a>(exchange: &Exchange, socket: &'a WebSocket) -> WebSocketObject<
                 compressed: message.compressed,
                 data: text.is_none().then(|| base64(&message.data)),
                 text,
-                problem: message.problem.as_deref(),
+                problem: message.problem.as_ref().map(MessageProblem::to_string),
             }
         }),
     }

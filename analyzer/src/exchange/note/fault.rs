@@ -48,3 +48,31 @@ texts! {
             "{bytes} bytes after the end of {coding} are left out";
     }
 }
+
+texts! {
+    /// The reason why a message of a protocol on top of HTTP is incomplete, or kept as sent.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub enum MessageProblem {
+        /// There was no memory for the rest.
+        Cut(bytes: usize) => "only its first {bytes} bytes are kept (memory limit)";
+        /// So many bytes are missing.
+        Missing(bytes: u64) => "{bytes} bytes of it are missing";
+        /// The message is marked as compressed, and no head names the coding.
+        UnknownCompression => "marked as compressed, without the name of the coding";
+        /// The compression was not undone, or not completely.
+        Coding(problem: Problem) => "{problem}";
+        /// WebSocket: the message began before the first frame that was read.
+        NoFirstFrame => "its first frame is missing";
+        /// WebSocket: a further message began first.
+        NoLastFrame => "its last frame is missing";
+        /// WebSocket: the compression refers to messages that were not read.
+        UnknownDictionary => "compressed with an unknown dictionary; shown as sent";
+        /// WebSocket: the output exceeds the limit.
+        DeflateLimit(bytes: u64) =>
+            "more than {size} of permessage-deflate; the rest is left out", size = Size(*bytes);
+        /// WebSocket: the compression is damaged.
+        DeflateDamaged(bytes: usize) =>
+            "permessage-deflate is damaged after {bytes} decoded bytes";
+    }
+}

@@ -20,7 +20,7 @@ use self::texts::texts;
 use super::Sender;
 
 pub use self::defect::{Defect, FrameDefect, Truncation, WebSocketDefect};
-pub use self::fault::{Fault, Problem};
+pub use self::fault::{Fault, MessageProblem, Problem};
 pub use self::names::{End, Ended, ErrorCode, Part};
 
 texts! {

@@ -72,6 +72,7 @@ fn every_note_has_the_text_of_the_golden_file() {
         rows("WebSocketDefect", WebSocketDefect::examples()),
         rows("Problem", Problem::examples()),
         rows("Fault", Fault::examples()),
+        rows("MessageProblem", MessageProblem::examples()),
         named("Contradiction", Contradiction::ALL),
         named("Why", Why::ALL),
         named("frame::Defect", frame::Defect::ALL),

@@ -7,6 +7,7 @@ use super::Door;
 use crate::exchange::Sender;
 use crate::exchange::carried::{Carried, Count, bytes_of};
 use crate::exchange::field::{COUNT, Get::One, Kind, fields};
+use crate::exchange::note::MessageProblem;
 
 /// The name of the protocol.
 pub const NAME: &str = "grpc";
@@ -134,5 +135,5 @@ pub struct GrpcMessage {
     /// The message, decompressed unless there is a `problem`.
     pub data: Vec<u8>,
     /// Why `data` is incomplete or as sent.
-    pub problem: Option<String>,
+    pub problem: Option<MessageProblem>,
 }

@@ -12,6 +12,7 @@ use super::{Grpc, GrpcMessage};
 use crate::budget::{Charge, Keep};
 use crate::coding;
 use crate::exchange::carried::Count;
+use crate::exchange::note::MessageProblem;
 use crate::exchange::{Carried, Exchange, Fields, Note, Request, Sender};
 use crate::text::latin1;
 
@@ -344,12 +345,10 @@ impl Open {
         let compressed = flags & COMPRESSED != 0;
         let mut ended = None;
         let problem = match encoding {
-            _ if cut => {
-                Some(format!("only its first {} bytes are kept (memory limit)", data.len()))
-            }
-            _ if missing > 0 => Some(format!("{missing} bytes of it are missing")),
+            _ if cut => Some(MessageProblem::Cut(data.len())),
+            _ if missing > 0 => Some(MessageProblem::Missing(missing)),
             _ if !compressed || data.is_empty() => None,
-            None | Some("identity") => Some("it is said to be compressed, and not how".to_owned()),
+            None | Some("identity") => Some(MessageProblem::UnknownCompression),
             Some(encoding) => {
                 let decoded = coding::decode_within(&[encoding], &data, max_len, held);
                 ended = decoded.ended;
@@ -357,7 +356,7 @@ impl Open {
                     held.shrink(data.len());
                     data = bytes;
                 }
-                decoded.decoded.problem.map(|problem| problem.to_string())
+                decoded.decoded.problem.map(MessageProblem::Coding)
             }
         };
         (GrpcMessage { time_ns, from, bytes, compressed, data, problem }, ended)

@@ -9,7 +9,7 @@ use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags as
 
 use crate::budget::{Budget, Charge};
 use crate::coding;
-use sslrec_cli::size::Size;
+use crate::exchange::note::MessageProblem;
 
 /// The bytes that a sender removes from the end of a message (section 7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
@@ -61,9 +61,9 @@ impl Inflate {
         &mut self,
         payload: &[u8],
         (max_len, held): (usize, &mut Charge),
-    ) -> Result<(Vec<u8>, Option<String>), String> {
+    ) -> Result<(Vec<u8>, Option<MessageProblem>), MessageProblem> {
         if self.lost {
-            return Err("compressed with an unknown dictionary; shown as sent".to_owned());
+            return Err(MessageProblem::UnknownDictionary);
         }
         self.taken = self.taken.saturating_add(payload.len());
         let wanted = coding::limit(self.taken).saturating_sub(self.given).min(max_len);
@@ -97,7 +97,7 @@ impl Inflate {
         output: &mut Vec<u8>,
         before: usize,
         room: usize,
-    ) -> Option<String> {
+    ) -> Option<MessageProblem> {
         // The buffer contains all earlier data, so that a reference beyond it is an error and not a
         // run of zeros.
         let flags =
@@ -113,10 +113,8 @@ impl Inflate {
             let len = output.len() - before;
             if len > room {
                 output.truncate(before + room);
-                let given = Size(self.given.saturating_add(room) as u64);
-                return Some(format!(
-                    "more than {given} of permessage-deflate; the rest is left out"
-                ));
+                let given = self.given.saturating_add(room);
+                return Some(MessageProblem::DeflateLimit(given as u64));
             }
             match status {
                 Status::NeedsMoreInput => return None,
@@ -124,9 +122,7 @@ impl Inflate {
                 // A block was marked as the last block, which is allowed (section 7.2.3.4).
                 Status::Done => self.decoder.init(),
                 _ => {
-                    return Some(format!(
-                        "permessage-deflate is damaged after {len} decoded bytes"
-                    ));
+                    return Some(MessageProblem::DeflateDamaged(len));
                 }
             }
         }
@@ -153,7 +149,7 @@ mod tests {
     fn inflated(
         inflate: &mut Inflate,
         payload: &[u8],
-    ) -> Result<(Vec<u8>, Option<String>), String> {
+    ) -> Result<(Vec<u8>, Option<MessageProblem>), MessageProblem> {
         inflate.message(payload, (usize::MAX, &mut Charge::default()))
     }
 
@@ -211,7 +207,10 @@ mod tests {
         }
         let mut inflate = Inflate::new(true);
         let problem = inflated(&mut inflate, &messages[1]).unwrap().1;
-        assert!(problem.unwrap().contains("damaged"), "it refers to a message before the first");
+        assert!(
+            matches!(problem, Some(MessageProblem::DeflateDamaged(_))),
+            "it refers to a message before the first"
+        );
         assert!(inflated(&mut inflate, &messages[2]).is_err());
     }
 
@@ -221,7 +220,7 @@ mod tests {
         let mut inflate = Inflate::new(true);
         let (output, problem) = inflated(&mut inflate, &bomb).unwrap();
         assert_eq!(output.len(), 16 << 20);
-        assert!(problem.unwrap().starts_with("more than 16M"));
+        assert!(problem.unwrap().to_string().starts_with("more than 16M"));
         assert!(inflated(&mut inflate, b"\xf2\0\x11\0\0").is_err());
         let blocks = inflated(&mut Inflate::new(true), &b"\x03\0".repeat(100)).unwrap();
         assert_eq!(blocks, (vec![], None));

@@ -7,6 +7,7 @@ pub(super) use self::reader::Reader;
 use super::Door;
 use crate::exchange::Sender;
 use crate::exchange::carried::{Carried, Count, bytes_of};
+use crate::exchange::note::MessageProblem;
 
 /// The name of the protocol.
 pub const NAME: &str = "websocket";
@@ -121,7 +122,7 @@ pub struct WebSocketMessage {
     /// The contents, unmasked, and decompressed unless there is a `problem`.
     pub data: Vec<u8>,
     /// Why `data` is incomplete or as sent.
-    pub problem: Option<String>,
+    pub problem: Option<MessageProblem>,
 }
 
 impl WebSocketMessage {

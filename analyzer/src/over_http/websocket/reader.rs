@@ -14,7 +14,7 @@ use super::inflate::Inflate;
 use super::{WebSocket, WebSocketClose, WebSocketKind, WebSocketMessage};
 use crate::budget::{Charge, Keep};
 use crate::exchange::carried::Count;
-use crate::exchange::note::WebSocketDefect;
+use crate::exchange::note::{MessageProblem, WebSocketDefect};
 use crate::exchange::{Carried, Exchange, Fields, Note, Request, Sender};
 use crate::text::latin1;
 
@@ -77,7 +77,7 @@ struct Message {
     /// There was no memory for the rest of it.
     cut: bool,
     /// Why it is incomplete, other than by missing bytes.
-    defect: Option<&'static str>,
+    defect: Option<MessageProblem>,
 }
 
 /// Returns a reader if the request opens a WebSocket in HTTP/2. An upgrade of HTTP/1.1 uses
@@ -250,7 +250,7 @@ impl Reader {
             (opcode, _) if head.is_control() => control = Some(message(opcode)),
             (0, Some(_)) => {}
             (0, None) => {
-                let defect = Some("its first frame is missing");
+                let defect = Some(MessageProblem::NoFirstFrame);
                 let kind = WebSocketKind::Binary;
                 half.message = Some(Message { kind, defect, ..message(0) });
             }
@@ -261,7 +261,7 @@ impl Reader {
         }
         half.state = State::Contents(Frame { head, left: head.len, control });
         if let Some(message) = unfinished {
-            let defect = Some("its last frame is missing");
+            let defect = Some(MessageProblem::NoLastFrame);
             self.keep(Message { defect, ..message }, from, time_ns, notes);
         }
     }
@@ -334,11 +334,11 @@ impl Reader {
             Sender::Server => server,
         };
         let inflate = half.inflate.as_mut();
-        let mut problem = defect.map(str::to_owned);
+        let mut problem = defect;
         if missing > 0 {
-            problem = Some(format!("{missing} bytes of it are missing"));
+            problem = Some(MessageProblem::Missing(missing));
         } else if cut {
-            problem = Some(format!("only its first {} bytes are kept (memory limit)", data.len()));
+            problem = Some(MessageProblem::Cut(data.len()));
         }
         match inflate.filter(|_| compressed) {
             Some(inflate) if problem.is_some() || !has_room => inflate.miss(),
