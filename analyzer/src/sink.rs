@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use sslrec_formats::record::{CaptureInfo, Direction, Record};
 
-use crate::exchange::Note;
+use crate::exchange::{Exchange, Note};
 
 /// Whether a sink accepts more.
 pub type Flow = ControlFlow<Stop>;
@@ -34,6 +34,13 @@ impl Stop {
         }
     }
 
+    /// Fails, since the capture has exchanges instead of records.
+    pub fn no_records() -> Flow {
+        Flow::Break(Self::Failed(
+            "a HAR has exchanges and no bytes of connections, which this command needs".into(),
+        ))
+    }
+
     /// Returns the error, if there is one.
     ///
     /// # Errors
@@ -56,6 +63,13 @@ pub trait RecordSink {
     fn segment(&mut self, segment: &Segment<'_>) -> ControlFlow<Stop, bool> {
         let _ = segment;
         ControlFlow::Continue(false)
+    }
+
+    /// Processes an exchange of a file that has exchanges instead of records. `is_new`: it is the
+    /// first exchange of its connection. A sink of records fails.
+    fn exchange(&mut self, exchange: Box<Exchange>, is_new: bool) -> Flow {
+        let _ = (exchange, is_new);
+        Stop::no_records()
     }
 
     /// Adds a note about a connection, at this place among its records.
@@ -96,12 +110,15 @@ pub enum Kind {
     ForeignPcap,
     /// A pcapng of any other program.
     ForeignPcapng,
+    /// A HAR, which has exchanges instead of records.
+    Har,
 }
 
 impl Kind {
-    /// Returns whether the capture was taken from the wire, rather than inside TLS.
+    /// Returns whether another program may have made the capture: packets from the wire, rather
+    /// than data inside TLS, or a HAR.
     pub fn is_foreign(self) -> bool {
-        matches!(self, Kind::ForeignPcap | Kind::ForeignPcapng)
+        matches!(self, Kind::ForeignPcap | Kind::ForeignPcapng | Kind::Har)
     }
 }
 

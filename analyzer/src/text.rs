@@ -15,6 +15,16 @@ pub fn latin1(bytes: &[u8]) -> Cow<'_, str> {
     }
 }
 
+/// The octets of a text in which each character stands for one; those of UTF-8 if a character is
+/// none.
+pub(crate) fn octets(text: &str) -> Cow<'_, [u8]> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text.as_bytes());
+    }
+    let octets: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(c).ok()).collect();
+    octets.map_or(Cow::Borrowed(text.as_bytes()), Cow::Owned)
+}
+
 /// Nanoseconds since the Unix epoch as RFC 3339 in UTC with nine digits.
 #[derive(Debug, Clone, Copy)]
 pub struct Rfc3339(pub u64);

@@ -329,3 +329,84 @@ fn a_file_that_is_cut_or_changed_anywhere_never_fails_otherwise() {
         }
     }
 }
+
+/// A HAR with these entries.
+fn har(entries: &str) -> Vec<u8> {
+    format!(r#"{{"log":{{"version":"1.2","entries":[{entries}]}}}}"#).into_bytes()
+}
+
+const ENTRY: &str = r#"{"startedDateTime":"2023-11-14T22:13:20.004Z","time":1,"connection":"7",
+    "request":{"method":"GET","url":"https://h/a","httpVersion":"HTTP/1.1","bodySize":0,
+        "headers":[{"name":"Host","value":"h"}]},
+    "response":{"status":200,"statusText":"OK","httpVersion":"HTTP/1.1","bodySize":2,
+        "headers":[{"name":"a","value":"b"}],"content":{"size":2,"text":"hi"}},
+    "timings":{"send":0,"wait":1,"receive":0},"serverIPAddress":"10.0.0.2"}"#;
+
+#[test]
+fn values_of_other_types_in_a_har_are_ignored() {
+    assert_eq!(notes_of_one(&har(ENTRY), 2), [""; 0]);
+    let entry: serde_json::Value = serde_json::from_str(ENTRY).unwrap();
+    let mut places = vec![vec![]];
+    let mut at = 0;
+    // Every member of every object.
+    while let Some(place) = places.get(at).cloned() {
+        let value = place.iter().fold(&entry, |value, key: &String| &value[key.as_str()]);
+        if let Some(object) = value.as_object() {
+            places.extend(object.keys().map(|key| [place.clone(), vec![key.clone()]].concat()));
+        }
+        at += 1;
+    }
+    assert!(places.len() > 20);
+    for place in places {
+        for other in ["null", "true", "-1", "1e308", "\"x\"", "[]", "{}", "[[{}]]", "{\"a\":[1]}"] {
+            let mut changed = entry.clone();
+            let value = place.iter().fold(&mut changed, |value, key| &mut value[key.as_str()]);
+            *value = serde_json::from_str(other).unwrap();
+            let listed = list(&har(&changed.to_string())).unwrap();
+            assert!(listed.outcome.damage.is_none(), "{place:?} {other} {listed:?}");
+            assert!(listed.exchanges.len() <= 1);
+        }
+    }
+}
+
+#[test]
+fn a_har_that_is_cut_or_changed_anywhere_never_fails_otherwise() {
+    let whole = har(&[ENTRY, ENTRY].join(","));
+    for end in 0..whole.len() {
+        if let Ok(listed) = list(&whole[..end]) {
+            assert!(listed.outcome.damage.is_some() && listed.exchanges.len() <= 2, "{end}");
+        }
+    }
+    for at in 0..whole.len() {
+        for byte in [b'"', b'{', b']', b',', 0, 0xff] {
+            let mut changed = whole.clone();
+            changed[at] = byte;
+            let _ = list(&changed);
+        }
+    }
+    let marked = [b"\xef\xbb\xbf", &whole[..]].concat();
+    assert_eq!(list(&marked).unwrap().exchanges.len(), 2);
+}
+
+#[test]
+fn a_har_that_makes_much_of_itself_is_bounded() {
+    for name in ["x", "_comm", "request", "timings"] {
+        for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+            let deep = format!("{}1{}", open.repeat(100_000), close.repeat(100_000));
+            let listed = list(&har(&format!("{ENTRY},{{\"{name}\":{deep}}}"))).unwrap();
+            assert_eq!(listed.exchanges.len(), 1);
+        }
+    }
+    let fields = r#"{"name":"a","value":"b"},"#.repeat(20_000);
+    let many = ENTRY.replace(r#"{"name":"a","value":"b"}"#, fields.trim_end_matches(','));
+    let listed = list(&har(&many)).unwrap();
+    let exchange = &listed.exchanges[0];
+    assert_eq!(exchange.response.as_ref().unwrap().message.headers.len(), 10_000);
+    assert_eq!(exchange.notes.len(), 1);
+    // Longer than a sixteenth of the memory.
+    let long = ENTRY.replace("\"hi\"", &format!("\"{}\"", "x".repeat(33 << 20)));
+    let listed = list(&har(&[ENTRY, &long].join(","))).unwrap();
+    let damage = listed.outcome.damage.unwrap().to_string();
+    assert!(damage.contains("an entry of more than 32 MiB; raise --max-memory"), "{damage}");
+    assert_eq!(listed.exchanges.len(), 1);
+}

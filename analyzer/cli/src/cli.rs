@@ -12,7 +12,7 @@ use crate::commands::Command;
 use crate::files::is_stdin;
 use crate::limits::Limits;
 
-/// List the HTTP exchanges of a capture of sslrec, or of any plaintext pcap
+/// List the HTTP exchanges of a capture of sslrec, of any plaintext pcap, or of a HAR
 #[derive(Debug, Parser)]
 #[command(
     name = "sslanalyze",
@@ -30,10 +30,10 @@ pub(crate) struct Cli {
 
     /// Captures to read, and a filter; `-` is standard input
     ///
-    /// A capture is a raw log, a pcapng or a pcap, also compressed by gzip or zstd. The kind is
-    /// recognised by the content, never by the name. A damaged file is listed up to the damage. A
-    /// capture without its closing record is listed completely and reported as not closed (`closed`
-    /// in the JSON): the data that the recorder still had in memory is missing.
+    /// A capture is a raw log, a pcapng, a pcap or a HAR, also compressed by gzip, zstd, xz, lz4 or
+    /// bzip2. The kind is recognised by the content, never by the name. A damaged file is listed up
+    /// to the damage. A capture without its closing record is listed completely and reported as not
+    /// closed (`closed` in the JSON): the data that the recorder still had in memory is missing.
     ///
     /// Several captures are merged by time, and their connections are renumbered. The two files
     /// of a recording count as a single capture, and so do all packet captures, since they may be

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use anyhow::{Context, Result, anyhow};
 use sslrec_analyzer::budget::Budget;
 use sslrec_analyzer::descriptors::Descriptors;
-use sslrec_analyzer::exchange::Note;
+use sslrec_analyzer::exchange::{Exchange, Note};
 use sslrec_analyzer::input::{
     self, Flow, Follow, Input, Kind, Merged, Outcome, RecordSink, Stop, Until,
 };
@@ -299,6 +299,10 @@ impl RecordSink for Watch<'_> {
 
     fn source(&mut self, kind: Kind) -> Flow {
         self.sink.source(kind)
+    }
+
+    fn exchange(&mut self, exchange: Box<Exchange>, is_new: bool) -> Flow {
+        self.sink.exchange(exchange, is_new)
     }
 
     fn note(&mut self, conn: u64, note: &Note) -> Flow {

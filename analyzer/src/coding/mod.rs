@@ -102,6 +102,10 @@ pub fn undo(exchange: &mut Exchange) {
 fn undo_message(part: Part, message: &mut Message, notes: &mut Vec<Note>) {
     let body = &mut message.body;
     let Some(data) = &mut body.data else { return };
+    // The contents of a HAR have no coding, whatever the header fields are.
+    if body.decoded_bytes.is_some() {
+        return;
+    }
     let names = names(&message.headers);
     // A response to HEAD has the coding of a GET in its head, but no body.
     if names.is_empty() || data.is_empty() {

@@ -27,6 +27,22 @@ impl Body {
         Self { data: Some(Vec::new()), held, ..Self::default() }
     }
 
+    /// Keeps contents that were read at once, as far as there is memory for them.
+    pub(crate) fn keep(&mut self, keep: &Keep) {
+        let Some(data) = self.data.take() else { return };
+        let Some(held) = keep.charge() else {
+            self.decoded_bytes = None;
+            return;
+        };
+        self.held = held;
+        let room = self.held.grow_up_to(data.len());
+        self.cut = room < data.len();
+        let mut data = data;
+        data.truncate(room);
+        self.decoded_bytes = Some(room as u64);
+        self.data = Some(data);
+    }
+
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len() as u64;
         if let Some(data) = self.data.as_mut().filter(|_| !self.cut) {

@@ -154,6 +154,15 @@ impl Exchange {
         }
     }
 
+    /// Gives the connection another number, for all of its exchanges.
+    pub(crate) fn renumber(&mut self, conn: u64) {
+        let mut info = ConnectionInfo::clone(&self.connection);
+        info.record.conn = conn;
+        self.connection = Arc::new(info);
+        self.shared.learn(Arc::clone(&self.connection));
+        self.shared.list(Arc::clone(&self.connection));
+    }
+
     /// Returns the connection, for a caller that writes the exchange before its turn in the listing
     /// and completes it then.
     pub fn shared_connection(&self) -> &SharedConnection {

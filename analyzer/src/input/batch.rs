@@ -2,12 +2,13 @@
 //!
 //! Consumed batches return to be filled again, so that their memory is allocated once.
 
+use std::cell::RefCell;
 use std::ops::{ControlFlow, Range};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use sslrec_formats::record::{CaptureInfo, Data, Direction, Handshake, Record};
 
-use crate::exchange::Note;
+use crate::exchange::{Exchange, Item, Note};
 use crate::sink::{Flow, RecordSink, Segment, Stop};
 
 /// Size of a full batch. It is large enough for a low cost of the hand-over, and small enough for a
@@ -21,16 +22,18 @@ pub(in crate::input) enum Event<'a> {
     Segment(Segment<'a>),
     Note { conn: u64, note: &'a Note },
     Reset { conn: u64, dir: Direction },
+    Exchange { exchange: Box<Exchange>, is_new: bool },
 }
 
 impl Event<'_> {
     /// Passes the event to `sink`.
-    pub(in crate::input) fn pass(&self, sink: &mut dyn RecordSink) -> Flow {
+    pub(in crate::input) fn pass(self, sink: &mut dyn RecordSink) -> Flow {
         match self {
-            Event::Record(record) => sink.record(record),
-            Event::Segment(segment) => sink.segment(segment).map_continue(|_taken| ()),
-            Event::Note { conn, note } => sink.note(*conn, note),
-            Event::Reset { conn, dir } => sink.reset(*conn, *dir),
+            Event::Record(record) => sink.record(&record),
+            Event::Segment(segment) => sink.segment(&segment).map_continue(|_taken| ()),
+            Event::Note { conn, note } => sink.note(conn, note),
+            Event::Reset { conn, dir } => sink.reset(conn, dir),
+            Event::Exchange { exchange, is_new } => sink.exchange(exchange, is_new),
         }
     }
 }
@@ -47,6 +50,8 @@ pub(in crate::input) struct Batch {
     text: String,
     /// Range of the last function name.
     func: Range<usize>,
+    /// Memory of exchanges.
+    exchange_bytes: usize,
 }
 
 /// An event whose borrowed parts are stored in the batch.
@@ -75,6 +80,12 @@ enum Stored {
         conn: u64,
         dir: Direction,
     },
+    /// An exchange, until the event is taken.
+    Exchange {
+        exchange: RefCell<Option<Box<Exchange>>>,
+        ts_ns: u64,
+        is_new: bool,
+    },
 }
 
 impl Batch {
@@ -89,10 +100,12 @@ impl Batch {
             Some(Stored::Data { data, .. }) => data.ts_ns,
             Some(Stored::Segment { segment, .. }) => segment.ts_ns,
             Some(Stored::Handshake { handshake, .. }) => handshake.ts_ns,
+            Some(Stored::Exchange { ts_ns, .. }) => *ts_ns,
             Some(Stored::Note { .. } | Stored::Reset { .. }) | None => 0,
         }
     }
 
+    /// Returns an event. An exchange can be taken once.
     pub(in crate::input) fn event(&self, event: usize) -> Option<Event<'_>> {
         Some(match self.events.get(event)? {
             Stored::Record(record) => Event::Record(Record::clone(record)),
@@ -110,6 +123,9 @@ impl Batch {
             })),
             Stored::Note { conn, note } => Event::Note { conn: *conn, note },
             Stored::Reset { conn, dir } => Event::Reset { conn: *conn, dir: *dir },
+            Stored::Exchange { exchange, is_new, .. } => {
+                Event::Exchange { exchange: exchange.take()?, is_new: *is_new }
+            }
         })
     }
 
@@ -147,6 +163,7 @@ impl Batch {
         self.bytes.clear();
         self.text.clear();
         self.func = 0..0;
+        self.exchange_bytes = 0;
     }
 
     fn payload(&mut self, bytes: &[u8]) -> Range<usize> {
@@ -170,7 +187,8 @@ impl Batch {
     }
 
     fn is_full(&self) -> bool {
-        self.bytes.len() + self.text.len() >= MAX_BYTES || self.events.len() >= MAX_EVENTS
+        self.bytes.len() + self.text.len() + self.exchange_bytes >= MAX_BYTES
+            || self.events.len() >= MAX_EVENTS
     }
 }
 
@@ -255,6 +273,18 @@ impl RecordSink for Filler {
 
     fn note(&mut self, conn: u64, note: &Note) -> Flow {
         self.push(|batch| batch.events.push(Stored::Note { conn, note: note.clone() }))
+    }
+
+    fn exchange(&mut self, exchange: Box<Exchange>, is_new: bool) -> Flow {
+        self.push(|batch| {
+            let ts_ns = exchange.first_ns();
+            let item = Item::Exchange(exchange);
+            batch.exchange_bytes += item.memory_bytes();
+            if let Item::Exchange(exchange) = item {
+                let exchange = RefCell::new(Some(exchange));
+                batch.events.push(Stored::Exchange { exchange, ts_ns, is_new });
+            }
+        })
     }
 
     fn reset(&mut self, conn: u64, dir: Direction) -> Flow {

@@ -184,6 +184,11 @@ impl Merger {
             }
             Some(Event::Note { conn, note }) => sink.note(self.number(capture, conn), note),
             Some(Event::Reset { conn, dir }) => sink.reset(self.number(capture, conn), dir),
+            Some(Event::Exchange { mut exchange, is_new }) => {
+                let conn = exchange.connection.record.conn;
+                exchange.renumber(self.number(capture, conn));
+                sink.exchange(exchange, is_new)
+            }
             None => Flow::Continue(()),
         };
         self.sources[at].batch = batch;

@@ -11,6 +11,7 @@ mod encapsulation;
 mod encrypted;
 mod exported;
 mod follow;
+mod har;
 mod merge;
 mod packets;
 mod pcap;
@@ -114,6 +115,7 @@ impl<'r> Input<'r> {
             Kind::RawLog => read_own(RawLogReader::new(self.reader)?, sink),
             Kind::Pcapng => read_own(PcapngReader::new(self.reader)?, sink),
             Kind::ForeignPcap => pcap::read(self.reader, &self.budget, sink),
+            Kind::Har => har::read(self.reader, &self.budget, sink),
             Kind::ForeignPcapng => pcapng::read(self.reader, &self.budget, sink),
         }
     }
@@ -169,7 +171,7 @@ fn head_len(head: &[u8]) -> usize {
     }
 }
 
-const EXPECTED: &str = "a raw log, pcapng or pcap";
+const EXPECTED: &str = "a raw log, pcapng, pcap or HAR";
 
 /// Type of the section header block, the same in either byte order.
 const PCAPNG: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
@@ -183,6 +185,9 @@ fn sniff(head: &[u8]) -> Result<Kind, Error> {
     }
     if pcap::is_pcap(head) {
         return Ok(Kind::ForeignPcap);
+    }
+    if har::is_har(head) {
+        return Ok(Kind::Har);
     }
     let reason = match pcap::other_format(head) {
         Some(name) => format!("it is {name}; convert it with `editcap -F pcapng IN OUT`"),

@@ -13,7 +13,7 @@ use super::lister_thread::ListerThread;
 use super::order::{Holding, Lister, Order, Totals};
 use crate::budget::{Budget, Keep, Limits, Share};
 use crate::connection::{CONNECTION_COST, Connection};
-use crate::exchange::{ConnectionInfo, Handshake, Item, Note, SharedConnection};
+use crate::exchange::{ConnectionInfo, Exchange, Handshake, Item, Note, SharedConnection};
 use crate::sink::{Failure, Flow, Kind, RecordSink, Stop};
 use crate::timeline::Timeline;
 
@@ -383,6 +383,29 @@ impl<L: Lister> RecordSink for Assembler<L> {
                 self.stats = Some(stats.clone());
             }
         }
+        self.timeline.end_record();
+        self.listing.take(&mut self.timeline)
+    }
+
+    fn exchange(&mut self, mut exchange: Box<Exchange>, is_new: bool) -> Flow {
+        let first_ns = exchange.first_ns();
+        let mut last_ns = first_ns;
+        let request = exchange.request.as_mut().map(|request| &mut request.message);
+        let response = exchange.response.as_mut().map(|response| &mut response.message);
+        for message in request.into_iter().chain(response) {
+            message.body.keep(&self.keep);
+            last_ns = last_ns.max(message.last_ns);
+        }
+        exchange.note_cuts();
+        if is_new {
+            self.summary.connections += 1;
+            self.pids.extend(exchange.connection.pid());
+        }
+        self.summary.start_ns = Some(self.summary.start_ns.map_or(first_ns, |ns| ns.min(first_ns)));
+        self.summary.end_ns = self.summary.end_ns.max(Some(last_ns));
+        self.lose(exchange.lost_bytes);
+        let ticket = self.timeline.open(first_ns);
+        self.timeline.close(ticket, Item::Exchange(exchange));
         self.timeline.end_record();
         self.listing.take(&mut self.timeline)
     }

@@ -237,6 +237,9 @@ fn write(
 
 impl RecordSink for Converter<'_> {
     fn source(&mut self, kind: Kind) -> Flow {
+        if kind == Kind::Har {
+            return Stop::no_records();
+        }
         self.foreign = kind.is_foreign();
         self.max_open = self.job.memory.for_connections(self.foreign);
         // Packets are reassembled to records, because only records can be redacted.

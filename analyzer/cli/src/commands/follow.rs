@@ -304,7 +304,7 @@ impl<W: Write> Conversation<W> {
 impl<W: Write> RecordSink for Conversation<W> {
     fn source(&mut self, kind: Kind) -> Flow {
         self.tls = !kind.is_foreign();
-        Flow::Continue(())
+        if kind == Kind::Har { Stop::no_records() } else { Flow::Continue(()) }
     }
 
     fn record(&mut self, record: &Record<'_>) -> Flow {

@@ -285,7 +285,11 @@ fn timings(exchange: &Exchange, request: &Request) -> Timings {
 }
 
 fn version(proto: &'static str) -> Cow<'static, str> {
-    if proto == "h2" { "HTTP/2".into() } else { proto.to_ascii_uppercase().into() }
+    match proto {
+        "h2" => "HTTP/2".into(),
+        "h3" => "HTTP/3".into(),
+        proto => proto.to_ascii_uppercase().into(),
+    }
 }
 
 fn request_object<'a>(

@@ -183,7 +183,11 @@ fn write_exchange(
 
 /// Returns the protocol as in a start line.
 fn version(proto: &str) -> String {
-    if proto == "h2" { "HTTP/2".into() } else { proto.to_ascii_uppercase() }
+    match proto {
+        "h2" => "HTTP/2".into(),
+        "h3" => "HTTP/3".into(),
+        proto => proto.to_ascii_uppercase(),
+    }
 }
 
 /// Writes time, process and connection.

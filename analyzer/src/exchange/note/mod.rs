@@ -296,6 +296,18 @@ texts! {
         FurtherLinkTypes(packets: u64) =>
             "{packets} packets of further link types, which are not supported";
 
+        // HAR.
+
+        /// The browser received no response, or not all of it.
+        BrowserError(error: Box<str>) => "error of the browser: {error}";
+        /// The response is from a cache of the browser.
+        FromCache(cache: Box<str>) => "from the browser's cache ({cache})";
+        /// A note of the program that wrote the HAR.
+        Quoted(note: Box<str>) => "{note}";
+        /// Entries with a URL of another scheme.
+        OtherEntries(entries: u64) =>
+            "{entries} entries of the HAR are not HTTP (such as data: URLs), and are not listed";
+
         // Statistics.
 
         /// Streams that are in no group.
