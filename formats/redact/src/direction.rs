@@ -367,3 +367,6 @@ fn may_be_settings(bytes: &[u8]) -> bool {
     let expected = [Some(0), Some(0), None, Some(4), Some(0), Some(0), Some(0), Some(0), Some(0)];
     bytes.iter().zip(expected).all(|(&octet, expected)| expected.is_none_or(|e| e == octet))
 }
+
+#[cfg(test)]
+mod tests;
