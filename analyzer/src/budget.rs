@@ -176,6 +176,11 @@ impl Charge {
         taken
     }
 
+    /// How many bytes are counted.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Counts up to so many bytes more, as many as there is room for. Returns how many.
     pub(crate) fn grow_up_to(&mut self, bytes: usize) -> usize {
         if self.grow(bytes) {

@@ -205,6 +205,27 @@ fn half_open(mut out: impl Write, count: u32) {
     }
 }
 
+/// So many open streams of events, each of which decodes to so many MiB.
+fn coded_events(out: impl Write, streams: u32, mib: usize) {
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+    zeros(&mut encoder, mib);
+    let packed = encoder.finish().unwrap();
+    let fields =
+        [(":status", "200"), ("content-type", "text/event-stream"), ("content-encoding", "zstd")];
+    let mut log = Log::new(out);
+    log.connection(1);
+    log.data(1, Sent, &frames::client());
+    log.data(1, Received, &frames::server());
+    for stream in (1..2 * streams).step_by(2) {
+        let request =
+            [(":method", "GET"), (":scheme", "https"), (":authority", "x"), (":path", "/")];
+        log.data(1, Sent, &frame(HEADERS, END_HEADERS | 1, stream, &frames::block(&request)));
+        log.data(1, Received, &frame(HEADERS, END_HEADERS, stream, &frames::block(&fields)));
+        log.data(1, Received, &frames::data(stream, &packed, 0));
+    }
+    log.finish();
+}
+
 /// Runs a command on the capture within memory and time. The output is in the file `stdout`: memory
 /// that this process takes counts as that of the next child, until it has executed the program.
 #[track_caller]
@@ -308,6 +329,12 @@ fn bombs_are_decoded_up_to_the_budget() {
 }
 
 #[test]
+fn decoders_of_many_open_streams_are_given_up() {
+    let commands = &[&["--json", "c"], SHOW, BODIES, HAR, DIFF, STATS];
+    check(|out| coded_events(out, 30, 15), commands, "of zstd; the rest is not decoded");
+}
+
+#[test]
 fn half_open_flows_are_given_up() {
     let commands = &[LIST, BODIES, HAR, DIFF, STATS, FOLLOW];
     check(|out| half_open(out, 30_000), commands, "not followed further");
@@ -372,4 +399,5 @@ fn write_all_in_full() {
     open_connections(file("open"), 400_000);
     bombs(file("bombs"), 60, 1024);
     half_open(file("half-open"), 300_000);
+    coded_events(file("events"), 4000, 15);
 }

@@ -1,7 +1,9 @@
 //! Undoes content codings as the bytes arrive, for bodies that are read before their end.
 //!
 //! Output that the sender flushed is returned at once. The limits are those of complete bodies, and
-//! apply to all output so far. After damage or a gap there is no further output.
+//! apply to all output so far. The output counts towards the limit of decoded contents, and the
+//! windows of the decoders towards the memory: many streams can be open at a time. After damage or
+//! a gap there is no further output.
 
 use std::io::{self, Write};
 
@@ -9,6 +11,7 @@ use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
 use super::decoders::{ZSTD_WINDOW_LOG, is_zlib};
 use super::{Coding, Stop, codings, limit, names};
+use crate::budget::{Budget, Charge, Share};
 use crate::exchange::Fields;
 use crate::exchange::note::Fault;
 
@@ -18,12 +21,17 @@ const BROTLI_STEP: usize = 8 << 10;
 /// The most that a piece of a body is decoded to: the output is held as a whole.
 const MAX_STEP: usize = 32 << 20;
 
+/// Approximate memory of a decoder beside its window.
+const STATE: usize = 64 << 10;
+
 /// Decodes the content codings of a body in pieces.
 pub(crate) struct StreamDecoder {
     /// The decoders, starting with the coding that was applied last.
     stages: Vec<Stage>,
     taken: usize,
     given: usize,
+    budget: Budget,
+    held: Charge,
 }
 
 impl std::fmt::Debug for StreamDecoder {
@@ -37,20 +45,27 @@ impl StreamDecoder {
     ///
     /// # Errors
     /// A coding is unknown, or there are too many codings.
-    pub(crate) fn of(headers: &Fields) -> Result<Option<Self>, Fault> {
+    pub(crate) fn of(headers: &Fields, budget: &Budget) -> Result<Option<Self>, Fault> {
         let names = names(headers);
         if names.is_empty() {
             return Ok(None);
         }
-        let stage = |coding| Stage { coding, decoder: None, head: Vec::new() };
+        let stage = |coding| Stage { coding, decoder: None, head: Vec::new(), given: 0 };
         let stages = codings(&names)?.into_iter().rev().map(stage).collect();
-        Ok(Some(Self { stages, taken: 0, given: 0 }))
+        let (budget, held) = (budget.clone(), budget.charge(Share::Contents));
+        Ok(Some(Self { stages, taken: 0, given: 0, budget, held }))
+    }
+
+    /// Returns the limit of decoded contents, if it is reached.
+    pub(crate) fn ended(&self) -> Option<u64> {
+        (self.budget.decoded_left() == 0).then(|| self.budget.max_decoded())
     }
 
     /// Decodes bytes. An error ends the decoding, and comes with the output before it.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> (Vec<u8>, Option<Fault>) {
         self.taken = self.taken.saturating_add(bytes.len());
-        let room = limit(self.taken).saturating_sub(self.given).min(MAX_STEP);
+        let left = usize::try_from(self.budget.decoded_left()).unwrap_or(usize::MAX);
+        let room = limit(self.taken).saturating_sub(self.given).min(MAX_STEP).min(left);
         let mut fault = None;
         let mut decoded: Option<Vec<u8>> = None;
         for stage in &mut self.stages {
@@ -63,7 +78,19 @@ impl StreamDecoder {
         }
         let output = decoded.unwrap_or_default();
         self.given = self.given.saturating_add(output.len());
+        self.budget.count_decoded(output.len());
+        if fault.is_none() && !self.count() {
+            let coding = self.stages.last().map_or(Coding::Gzip, |stage| stage.coding);
+            fault = Some(Stop::Limit.fault(coding, self.given));
+        }
         (output, fault)
+    }
+
+    /// Counts the memory of the decoders. Returns whether there is room.
+    fn count(&mut self) -> bool {
+        let now = self.stages.iter().map(Stage::memory).sum::<usize>();
+        let more = now.saturating_sub(self.held.bytes());
+        more == 0 || self.held.grow(more)
     }
 }
 
@@ -73,6 +100,8 @@ struct Stage {
     decoder: Option<Decoder>,
     /// The first bytes, until they determine the decoder.
     head: Vec<u8>,
+    /// Length of the output so far.
+    given: usize,
 }
 
 enum Decoder {
@@ -84,6 +113,18 @@ enum Decoder {
 }
 
 impl Stage {
+    /// Returns the approximate memory of the decoder: its window takes memory only as far as there
+    /// was output.
+    fn memory(&self) -> usize {
+        let window = match self.coding {
+            Coding::Gzip | Coding::Deflate => 0,
+            // The largest window of RFC 7932 section 9.1.
+            Coding::Brotli => 16 << 20,
+            Coding::Zstd => 1 << ZSTD_WINDOW_LOG,
+        };
+        STATE + self.given.min(window)
+    }
+
     fn push(&mut self, bytes: &[u8], room: usize) -> (Vec<u8>, Option<Stop>) {
         let head = std::mem::take(&mut self.head);
         let joined;
@@ -108,6 +149,7 @@ impl Stage {
         let done = decoder.write(input);
         let room = decoder.room();
         let output = std::mem::take(&mut room.bytes);
+        self.given = self.given.saturating_add(output.len());
         let stop = match done {
             Ok(()) => None,
             Err(_) if room.full => Some(Stop::Limit),
@@ -198,11 +240,17 @@ mod tests {
     use flate2::Compression;
 
     use super::*;
+    use crate::budget::Limits;
 
-    fn decoder(codings: &str) -> StreamDecoder {
+    fn headers(codings: &str) -> Fields {
         let mut headers = Fields::default();
         headers.push(b"content-encoding", codings.as_bytes());
-        StreamDecoder::of(&headers).unwrap().unwrap()
+        headers
+    }
+
+    fn decoder(codings: &str) -> StreamDecoder {
+        let budget = Budget::new(Limits::DEFAULT);
+        StreamDecoder::of(&headers(codings), &budget).unwrap().unwrap()
     }
 
     /// Encodes texts, each flushed separately. Returns the offsets of their ends too.
@@ -344,6 +392,50 @@ mod tests {
         }
         let mut headers = Fields::default();
         headers.push(b"content-encoding", b"rot13");
-        assert!(StreamDecoder::of(&headers).unwrap_err().to_string().contains("rot13"));
+        let budget = Budget::new(Limits::DEFAULT);
+        assert!(StreamDecoder::of(&headers, &budget).unwrap_err().to_string().contains("rot13"));
+    }
+
+    /// Returns a body of this many zeros.
+    fn zeros(len: usize) -> Vec<u8> {
+        zstd::bulk::compress(&vec![0; len], 1).unwrap()
+    }
+
+    #[test]
+    fn windows_count_towards_the_memory_as_far_as_there_was_output() {
+        // 6/16 of the memory are for contents: 12 MiB.
+        let budget = Budget::new(Limits { max_memory: 32 << 20, max_decoded: u64::MAX });
+        let decoder = || StreamDecoder::of(&headers("zstd"), &budget).unwrap().unwrap();
+        let body = zeros(5 << 20);
+        let mut open: Vec<_> = (0..3).map(|_| decoder()).collect();
+        let faults: Vec<_> = open.iter_mut().map(|decoder| decoder.push(&body).1).collect();
+        assert_eq!(faults[..2], [None, None]);
+        let fault = faults[2].as_ref().unwrap().to_string();
+        assert_eq!(fault, "more than 5.0M of zstd; the rest is not decoded");
+        assert!(open.iter().all(|decoder| decoder.ended().is_none()));
+        // Memory is given back, and gzip has no such window.
+        drop(open);
+        assert_eq!(decoder().push(&body).1, None);
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), Compression::fast());
+        gzip.write_all(&vec![0; 5 << 20]).unwrap();
+        let gzip = gzip.finish().unwrap();
+        for _ in 0..20 {
+            let decoder = StreamDecoder::of(&headers("gzip"), &budget).unwrap().unwrap();
+            let decoder = Box::leak(Box::new(decoder));
+            assert_eq!(decoder.push(&gzip).1, None);
+        }
+    }
+
+    #[test]
+    fn output_counts_towards_the_limit_of_decoded_contents() {
+        let budget = Budget::new(Limits { max_decoded: 2500, ..Limits::DEFAULT });
+        let decoder = || StreamDecoder::of(&headers("zstd"), &budget).unwrap().unwrap();
+        let (mut first, mut second, mut third) = (decoder(), decoder(), decoder());
+        let body = zeros(1000);
+        assert_eq!((first.push(&body).0.len(), first.ended()), (1000, None));
+        assert_eq!((second.push(&body).0.len(), second.ended()), (1000, None));
+        let (output, fault) = third.push(&zeros(3000));
+        assert!(output.len() <= 500 && fault.is_some(), "{} {fault:?}", output.len());
+        assert_eq!(budget.decoded_left(), 500 - output.len() as u64);
     }
 }

@@ -16,7 +16,7 @@ pub mod websocket;
 
 use std::fmt::Debug;
 
-use crate::budget::Keep;
+use crate::budget::{Budget, Keep};
 use crate::coding::StreamDecoder;
 use crate::exchange::field::Field;
 use crate::exchange::{Carried, Exchange, Fields, Note, Request, Sender};
@@ -31,6 +31,8 @@ pub(crate) struct Reader {
     /// Decoder for the content coding of each side, if there is a coding.
     client: Coded,
     server: Coded,
+    /// The account of the decoders.
+    budget: Budget,
     notes: Notes,
 }
 
@@ -149,7 +151,8 @@ impl Reader {
         };
         let Some(protocol) = protocol else { return };
         let (client, server) = (Coded::Not, Coded::Not);
-        let mut new = Box::new(Self { protocol, client, server, notes: Notes::default() });
+        let (budget, notes) = (keep.budget.clone(), Notes::default());
+        let mut new = Box::new(Self { protocol, client, server, budget, notes });
         new.coded(headers, from);
         *reader = Some(new);
     }
@@ -160,7 +163,8 @@ impl Reader {
         let mut notes = Notes::default();
         socket.agreed(response, &mut notes);
         let protocol = Box::new(socket);
-        Box::new(Self { protocol, client: Coded::Not, server: Coded::Not, notes })
+        let (client, server, budget) = (Coded::Not, Coded::Not, keep.budget.clone());
+        Box::new(Self { protocol, client, server, budget, notes })
     }
 
     /// Returns whether contents are kept as messages, and not as bytes in addition.
@@ -179,7 +183,7 @@ impl Reader {
 
     /// Prepares for the content coding that these fields declare.
     fn coded(&mut self, headers: &Fields, from: Sender) {
-        let coded = match StreamDecoder::of(headers) {
+        let coded = match StreamDecoder::of(headers, &self.budget) {
             Ok(None) => Coded::Not,
             Ok(Some(decoder)) => Coded::By(Box::new(decoder)),
             Err(fault) => {
@@ -209,6 +213,9 @@ impl Reader {
             let (decoded, fault) = decoder.push(piece);
             self.protocol.data(from, &decoded, time_ns, &mut self.notes);
             if let Some(fault) = fault {
+                decoder.ended().map(Note::DecodingEnded).into_iter().for_each(|note| {
+                    self.notes.add(note);
+                });
                 *coded = Coded::Lost;
                 self.notes.add(Note::MessagesBrokeOff(from, fault));
                 return self.protocol.stop(from);
