@@ -104,7 +104,7 @@ impl<const PARTS: usize> Value for Latin1<'_, PARTS> {
     fn write(&self, out: &mut Vec<u8>) {
         out.push(b'"');
         for part in self.0 {
-            push_escaped(out, part, |octet| stands_for_itself(octet) & octet.is_ascii());
+            push_octets(out, part);
         }
         out.push(b'"');
     }
@@ -168,16 +168,16 @@ impl Value for Milliseconds {
 
 /// Returns whether the byte needs no escape in JSON (RFC 8259 section 7) or on a terminal, judged
 /// by this byte alone. It has no branches, so that the compiler can test many bytes at once.
-fn stands_for_itself(byte: u8) -> bool {
+const fn stands_for_itself(byte: u8) -> bool {
     (byte >= 0x20) & (byte != b'"') & (byte != b'\\') & (byte != 0x7f)
 }
 
 /// Returns whether the byte begins no UTF-8 character that [`is_special`] accepts. A test checks
 /// all of them.
-fn begins_no_special(byte: u8) -> bool {
+const fn begins_no_special(byte: u8) -> bool {
     (byte != 0xc2)
         & (byte != 0xd8)
-        & !(0xe1..=0xe3).contains(&byte)
+        & ((byte < 0xe1) | (byte > 0xe3))
         & (byte != 0xef)
         & (byte != 0xf3)
 }
@@ -185,13 +185,38 @@ fn begins_no_special(byte: u8) -> bool {
 /// Number of bytes that are tested together.
 const BLOCK: usize = 16;
 
+/// The bytes of UTF-8 text that are copied. Bytes in the middle of a character are among them.
+const fn is_plain_text(byte: u8) -> bool {
+    stands_for_itself(byte) & begins_no_special(byte)
+}
+
+/// The octets of a message head that are copied.
+const fn is_plain_octet(byte: u8) -> bool {
+    stands_for_itself(byte) & byte.is_ascii()
+}
+
+/// The same as tables, which are faster for less than a block: most texts are short.
+const PLAIN_TEXT: [bool; 256] = table(true);
+const PLAIN_OCTETS: [bool; 256] = table(false);
+
+const fn table(of_text: bool) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        let octet = byte as u8;
+        table[byte] = if of_text { is_plain_text(octet) } else { is_plain_octet(octet) };
+        byte += 1;
+    }
+    table
+}
+
 /// Appends text with its special characters escaped.
 fn push_text(out: &mut Vec<u8>, text: &str) {
     let mut rest = text;
     loop {
-        // Bytes in the middle of a character count as plain, so a character begins here.
-        let is_plain = |byte| stands_for_itself(byte) & begins_no_special(byte);
-        let (plain, special) = rest.split_at(plain_len(rest.as_bytes(), is_plain));
+        // A character begins here, since bytes in the middle of a character are plain.
+        let (plain, special) =
+            rest.split_at(plain_len(rest.as_bytes(), &PLAIN_TEXT, is_plain_text));
         out.extend_from_slice(plain.as_bytes());
         let mut chars = special.chars();
         let Some(c) = chars.next() else { return };
@@ -206,11 +231,10 @@ fn push_text(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Appends octets; plain octets are copied and the others escaped.
-fn push_escaped(out: &mut Vec<u8>, text: &[u8], is_plain: impl Fn(u8) -> bool) {
+fn push_octets(out: &mut Vec<u8>, text: &[u8]) {
     let mut rest = text;
     loop {
-        let len = plain_len(rest, &is_plain);
-        let (plain, special) = rest.split_at(len);
+        let (plain, special) = rest.split_at(plain_len(rest, &PLAIN_OCTETS, is_plain_octet));
         out.extend_from_slice(plain);
         let Some((&byte, after)) = special.split_first() else { return };
         push_special(out, byte);
@@ -219,12 +243,12 @@ fn push_escaped(out: &mut Vec<u8>, text: &[u8], is_plain: impl Fn(u8) -> bool) {
 }
 
 /// Returns the length of the plain bytes at the beginning.
-fn plain_len(text: &[u8], is_plain: impl Fn(u8) -> bool) -> usize {
+fn plain_len(text: &[u8], table: &[bool; 256], is_plain: impl Fn(u8) -> bool) -> usize {
     let (blocks, _) = text.as_chunks::<BLOCK>();
     let is_plain_block =
         |block: &&[u8; BLOCK]| block.iter().fold(0, |any, &b| any | u8::from(!is_plain(b))) == 0;
     let start = blocks.iter().take_while(is_plain_block).count() * BLOCK;
-    let special = text[start..].iter().position(|&byte| !is_plain(byte));
+    let special = text[start..].iter().position(|&byte| !table[usize::from(byte)]);
     special.map_or(text.len(), |at| start + at)
 }
 
