@@ -199,6 +199,8 @@ impl Parser {
         match self.framer.next(input) {
             Piece::Content(len) => return Some(Event::Body(take(input, len))),
             Piece::Tunnel(len) => return Some(Event::Tunnel(take(input, len))),
+            Piece::Begin => return Some(Event::Begin),
+            Piece::End => return Some(Event::End),
             Piece::More => self.buffer.extend_from_slice(take(input, input.len())),
             Piece::Lost(Why::LongHead | Why::LongTrailers) => {
                 // Take the line that exceeds the bound up to its end: a message may begin after it.
