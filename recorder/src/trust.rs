@@ -68,12 +68,16 @@ impl fmt::Display for Distrust {
 impl Trusted {
     /// Trusts root and the user who records: under sudo(8), its caller.
     pub(crate) fn here() -> Self {
-        let uid = getuid().as_raw();
+        let sudo = std::env::var("SUDO_UID").ok();
+        Self::of(getuid().as_raw(), sudo.as_deref())
+    }
+
+    /// Trusts root and the user; for root, the user that `SUDO_UID` names.
+    fn of(uid: u32, sudo: Option<&str>) -> Self {
         let mut uids = vec![0, uid];
         // Only root's environment is trusted: the environment of a set-user-ID copy is that of its
         // caller.
         if uid == 0 {
-            let sudo = std::env::var("SUDO_UID").ok();
             uids.extend(sudo.and_then(|uid| uid.parse::<u32>().ok()));
         }
         uids.dedup();
@@ -205,6 +209,36 @@ mod tests {
 
     fn judge(path: &Path) -> Result<(), Distrust> {
         Trusted::here().may_run(&File::open(path).unwrap(), path)
+    }
+
+    #[test]
+    fn the_caller_of_sudo_is_trusted_if_root_names_the_caller() {
+        for (uid, sudo, uids) in [
+            (0, None, &[0][..]),
+            (0, Some("1000"), &[0, 1000]),
+            (0, Some("-1"), &[0]),
+            (0, Some(""), &[0]),
+            (1000, None, &[0, 1000]),
+            // Anybody can set the variable.
+            (1000, Some("1001"), &[0, 1000]),
+        ] {
+            assert_eq!(Trusted::of(uid, sudo).uids, uids, "{uid} {sudo:?}");
+        }
+    }
+
+    #[test]
+    fn the_reason_names_the_path() {
+        let path = || PathBuf::from("/a/b.so");
+        for (distrust, text) in [
+            (Distrust::Owner(path(), 7), "/a/b.so belongs to user 7"),
+            (Distrust::Writable(path()), "/a/b.so can be written by other users"),
+            (Distrust::Elsewhere(path()), "/a/b.so is another file in this mount namespace"),
+            (Distrust::NoSuid(path()), "/a/b.so is on a file system mounted nosuid or noexec"),
+            (Distrust::Loads(path(), "loads what it likes"), "/a/b.so loads what it likes"),
+            (Distrust::Unreadable(path()), "/a/b.so cannot be examined"),
+        ] {
+            assert_eq!(distrust.to_string(), text);
+        }
     }
 
     #[test]

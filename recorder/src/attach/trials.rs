@@ -22,25 +22,25 @@ const TRIALS_MAX: usize = trial_limit::TRIALS_MAX.0 as usize;
 /// Successful calls that must agree.
 const TRIAL_CALLS: u32 = trial_limit::TRIAL_CALLS.0;
 
-/// All trials of a recording.
-#[derive(Debug, Default)]
-pub(crate) struct Trials {
+/// All trials of a recording. Links are of another type in the tests.
+#[derive(Debug)]
+pub(crate) struct Trials<L = Link> {
     /// The first is number 1.
-    all: Vec<TrialOf>,
+    all: Vec<TrialOf<L>>,
     /// Decisions already acted on, as counted by the kernel side.
     decided: u32,
 }
 
 /// A function on trial, with the links to close when it is decided.
 #[derive(Debug)]
-pub(crate) struct TrialOf {
+pub(crate) struct TrialOf<L = Link> {
     pub(crate) name: &'static str,
     /// The file, as its users call it.
     pub(crate) path: PathBuf,
     /// Links of the placed sites.
-    pub(crate) placed: Vec<Link>,
+    pub(crate) placed: Vec<L>,
     /// Links of the entry and return probes.
-    pub(crate) unplaced: Vec<Link>,
+    pub(crate) unplaced: Vec<L>,
     /// At the last look no call was between an exit site and its return.
     pub(crate) is_quiet: bool,
 }
@@ -73,7 +73,23 @@ impl Verdict {
     }
 }
 
+impl<L> Default for Trials<L> {
+    fn default() -> Self {
+        Self { all: Vec::new(), decided: 0 }
+    }
+}
+
 impl Trials {
+    /// Acts on the kernel side's decisions since the last call: detaches the losing part of each
+    /// trial. `results` are its counts, `decided` its number of decisions.
+    pub(crate) fn settle(&mut self, results: &[types::trial], decided: u32) -> Vec<Decision> {
+        let (decisions, links) = self.decide(results, decided);
+        close(links);
+        decisions
+    }
+}
+
+impl<L> Trials<L> {
     /// Returns the number of the next trial, if there is room for it.
     pub(crate) fn next_number(&self) -> Option<u16> {
         let number = self.all.len() + 1;
@@ -81,7 +97,7 @@ impl Trials {
     }
 
     /// Adds the trial with [`Self::next_number`].
-    pub(crate) fn begin(&mut self, trial: TrialOf) {
+    pub(crate) fn begin(&mut self, trial: TrialOf<L>) {
         self.all.push(trial);
     }
 
@@ -96,16 +112,15 @@ impl Trials {
     }
 
     /// Takes all links, to be closed with the others.
-    pub(crate) fn take_links(&mut self) -> Vec<Link> {
+    pub(crate) fn take_links(&mut self) -> Vec<L> {
         let links = self.all.iter_mut().flat_map(|trial| [&mut trial.placed, &mut trial.unplaced]);
         links.flat_map(std::mem::take).collect()
     }
 
-    /// Acts on the kernel side's decisions since the last call: detaches the losing part of each
-    /// trial. `results` are its counts, `decided` its number of decisions.
-    pub(crate) fn settle(&mut self, results: &[types::trial], decided: u32) -> Vec<Decision> {
+    /// Returns the decisions since the last call, and the links of the losing part of each trial.
+    fn decide(&mut self, results: &[types::trial], decided: u32) -> (Vec<Decision>, Vec<L>) {
         if decided == self.decided {
-            return Vec::new();
+            return (Vec::new(), Vec::new());
         }
         let mut is_done = true;
         let mut decisions = Vec::new();
@@ -129,11 +144,10 @@ impl Trials {
             links.append(losing);
             decisions.push(Decision { name: trial.name, path: trial.path.clone(), verdict });
         }
-        close(links);
         if is_done {
             self.decided = decided;
         }
-        decisions
+        (decisions, links)
     }
 }
 
@@ -175,14 +189,66 @@ mod tests {
         let mut trials = Trials::default();
         assert_eq!(trials.next_number(), Some(1));
         while trials.next_number().is_some() {
-            trials.begin(TrialOf {
-                name: "SSL_read",
-                path: PathBuf::new(),
-                placed: Vec::new(),
-                unplaced: Vec::new(),
-                is_quiet: false,
-            });
+            trials.begin(of("SSL_read"));
         }
         assert_eq!(trials.len(), TRIALS_MAX - 1);
+        trials.truncate(2);
+        assert_eq!((trials.len(), trials.next_number()), (2, Some(3)));
+        assert_eq!(trials.take_links(), ["placed", "unplaced", "placed", "unplaced"]);
+        assert_eq!(trials.take_links(), [""; 0]);
+    }
+
+    fn of(name: &'static str) -> TrialOf<&'static str> {
+        let (placed, unplaced) = (vec!["placed"], vec!["unplaced"]);
+        TrialOf { name, path: PathBuf::from("/lib"), placed, unplaced, is_quiet: false }
+    }
+
+    /// Asserts the next decisions: names and verdicts, and the links to close.
+    #[track_caller]
+    fn check(
+        trials: &mut Trials<&'static str>,
+        (results, decided): (&[types::trial], u32),
+        expected: &[(&str, Verdict)],
+        closed: &[&str],
+    ) {
+        let (decisions, links) = trials.decide(results, decided);
+        let decisions: Vec<_> =
+            decisions.iter().map(|decision| (decision.name, decision.verdict)).collect();
+        assert_eq!((&decisions[..], &links[..]), (expected, closed));
+    }
+
+    #[test]
+    fn a_failed_trial_loses_its_placed_sites_at_once() {
+        let mut trials = Trials::default();
+        ["a", "b"].map(of).into_iter().for_each(|trial| trials.begin(trial));
+        // The first entry of the table is unused.
+        let unused = trial(9, 9);
+        let results = [unused, trial(3, 0), types::trial { leaving: 1, ..trial(3, 1) }];
+        check(&mut trials, (&results, 0), &[], &[]);
+        check(&mut trials, (&results, 1), &[("b", Verdict::Failed)], &["placed"]);
+        check(&mut trials, (&results, 1), &[], &[]);
+        // Not again at the next decision.
+        let results = [unused, trial(0, 1), trial(3, 1)];
+        check(&mut trials, (&results, 2), &[("a", Verdict::Failed)], &["placed"]);
+        assert_eq!(trials.take_links(), ["unplaced", "unplaced"]);
+    }
+
+    #[test]
+    fn a_passed_trial_loses_its_return_probes_once_it_was_quiet_at_two_looks() {
+        let mut trials = Trials::default();
+        ["a", "b"].map(of).into_iter().for_each(|trial| trials.begin(trial));
+        let passed = |leaving| types::trial { leaving, ..trial(TRIAL_CALLS, 0) };
+        let results = |leaving| [trial(0, 0), passed(leaving), trial(0, 0)];
+        for leaving in [0, 1, 1, 0] {
+            check(&mut trials, (&results(leaving), 1), &[], &[]);
+        }
+        // The other is decided meanwhile.
+        let both = [trial(0, 0), passed(1), trial(0, 1)];
+        check(&mut trials, (&both, 2), &[("b", Verdict::Failed)], &["placed"]);
+        let both = [trial(0, 0), passed(0), trial(0, 1)];
+        check(&mut trials, (&both, 2), &[], &[]);
+        check(&mut trials, (&both, 2), &[("a", Verdict::Passed)], &["unplaced"]);
+        check(&mut trials, (&both, 2), &[], &[]);
+        assert_eq!(trials.take_links(), ["placed", "unplaced"]);
     }
 }
