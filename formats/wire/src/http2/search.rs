@@ -241,4 +241,34 @@ mod tests {
             assert_eq!(search.data(&[*octet]), None);
         }
     }
+
+    /// Passes bytes to a search, with calls that end inside of frames: the last call must find the
+    /// frames that begin at `place`, and no call before.
+    fn check(parts: &[&[u8]], place: usize) {
+        let bytes = parts.concat();
+        let (mut search, mut at, mut end) = (Search::default(), 0, 0);
+        let (last, first) = parts.split_last().unwrap();
+        for part in first {
+            end += part.len();
+            assert_eq!(search.data(&bytes[at..end - 5]).map(|found| found.len()), None);
+            assert!(search.held.len() <= 2 * MAX_HELD);
+            at = end - 5;
+        }
+        assert!(last.len() > HEADER_LEN);
+        assert!(search.data(&bytes[at..]).is_some_and(|found| found == bytes[place..]));
+    }
+
+    #[test]
+    fn places_that_cannot_be_headers_do_not_take_the_room_of_others() {
+        let mut first = frame(300, 1, 4, 5);
+        first[HEADER_LEN..].fill(0);
+        check(&[b"the tail", &first, &frame(4, 8, 0, 0), &frame(8, 6, 0, 0)], 8);
+    }
+
+    #[test]
+    fn a_place_is_kept_when_the_bytes_before_it_are_forgotten() {
+        let junk = vec![b'x'; 2 * MAX_HELD - 20];
+        let [first, second, third] = [frame(30, 1, 4, 5), frame(500, 0, 1, 5), frame(8, 6, 0, 0)];
+        check(&[&junk, &first, &second, &third], junk.len());
+    }
 }
