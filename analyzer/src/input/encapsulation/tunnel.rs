@@ -143,12 +143,11 @@ fn ether_ip(bytes: &[u8]) -> Option<Step<'_>> {
     }
 }
 
-/// VXLAN (RFC 7348), also with a group policy.
+/// VXLAN (RFC 7348). Receivers ignore all reserved bits, in which extensions have other data.
 fn vxlan(bytes: &[u8]) -> Option<Step<'_>> {
     const HAS_NETWORK: u8 = 0x08;
-    const POLICY: u8 = 0x80;
     let [flags, ..] = *bytes.first_chunk::<8>()?;
-    if flags & !POLICY != HAS_NETWORK {
+    if flags & HAS_NETWORK == 0 {
         return Some(Step::Other);
     }
     Some(Step::Next(ethernet, bytes.get(8..)?))

@@ -400,6 +400,7 @@ fn datagrams(all: &mut All) {
     all.over_udp("VXLAN", 4789, &vxlan, &frame);
     all.over_udp("VXLAN, port of Linux", 8472, &vxlan, &frame).no_tshark();
     all.over_udp("VXLAN, policy", 4789, &[0x88, 0, 0, 5, 0, 0, 1, 0], &frame);
+    all.over_udp("VXLAN, reserved bits", 4789, &[0xff, 1, 2, 3, 0, 0, 1, 4], &frame);
     all.over_udp("VXLAN-GPE, IPv4", 4790, &[0x0c, 0, 0, 1, 0, 0, 1, 0], &ipv4());
     all.over_udp("VXLAN-GPE, Ethernet", 4790, &[0x0c, 0, 0, 3, 0, 0, 1, 0], &frame);
     let nsh = [0x0c, 0, 0, 4, 0, 0, 1, 0, 0, 2, 2, 1, 0, 0, 1, 255];
