@@ -111,7 +111,12 @@ fn chrome() -> Value {
                 "timings": {"blocked": 3.5, "send": 0, "wait": 0, "receive": 0},
             },
             {
-                "_fromCache": "disk", "connection": "443",
+                "_fromCache": "disk", "connection": "443", "_resourceType": "websocket",
+                "_webSocketMessages": [
+                    {"type": "send", "time": 1700000000.4, "opcode": 1, "data": "hello"},
+                    {"type": "receive", "time": 1700000000.5, "opcode": 2, "data": "iVBORw=="},
+                    {"type": "receive", "time": 1700000000.6, "opcode": 1, "data": "\u{4e2d}"},
+                ],
                 "request": {"method": "GET", "url": "wss://live.example/s", "httpVersion": "http/1.1",
                     "headers": [{"name": "Host", "value": "live.example"}], "bodySize": 0},
                 "response": {"status": 101, "statusText": "Switching Protocols",
@@ -166,7 +171,10 @@ fn the_exchanges_of_a_browser_are_listed() {
     assert_eq!(gone["notes"], json!(["error of the browser: net::ERR_CONNECTION_REFUSED"]));
     assert_eq!(gone["request"]["authority"], "gone.example:8080");
     assert_eq!(live["notes"], json!(["from the browser's cache (disk)"]));
-    assert_eq!(live["duration_ms"], 1.0);
+    assert_eq!((&live["duration_ms"], &live["proto"]), (&1.0.into(), &"websocket".into()));
+    let socket = &live["websocket"];
+    let counts = ["client_messages", "client_bytes", "server_messages", "server_bytes"];
+    assert_eq!(counts.map(|name| socket[name].as_u64().unwrap()), [1, 5, 2, 7]);
 }
 
 #[test]
@@ -185,6 +193,17 @@ fn bodies_are_without_their_codings() {
         assert_eq!(body(&lines[2], "request"), b"{\"user\":\"a\\u0001\"}");
         assert_eq!(body(&lines[2], "response"), b"\x89PNG");
         assert_eq!(lines[2]["response"]["body_bytes"], 4);
+        let messages = lines[3]["websocket"]["messages"].as_array().unwrap();
+        assert_eq!(messages.len(), 3);
+        assert_eq!(messages[0]["time"], "2023-11-14T22:13:20.400000000Z");
+        assert_eq!(
+            (&messages[0]["from"], &messages[0]["kind"]),
+            (&"client".into(), &"text".into())
+        );
+        assert_eq!(
+            (&messages[1]["from"], &messages[1]["kind"]),
+            (&"server".into(), &"binary".into())
+        );
         assert!(
             lines.iter().all(
                 |line| line["type"] == "summary" || !line["notes"].to_string().contains("gzip")
@@ -219,6 +238,11 @@ fn every_command_on_exchanges_takes_a_har() {
     let again: Value = serde_json::from_str(&output(&["har", "x.har"], dir)).unwrap();
     assert_eq!(again["log"]["entries"].as_array().unwrap().len(), 4);
     assert_eq!(again["log"]["entries"][0]["request"]["httpVersion"], "HTTP/2");
+    let messages = &again["log"]["entries"][3]["_webSocketMessages"];
+    assert_eq!(
+        (&messages[1]["data"], &messages[2]["data"]),
+        (&"iVBORw==".into(), &"\u{4e2d}".into())
+    );
     assert_eq!(
         again["log"]["entries"][0]["response"]["content"]["text"],
         "<html>a page of some length: \u{4e2d}\u{6587}</html>"

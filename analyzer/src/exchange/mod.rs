@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use sslrec_formats::record::Direction;
 
-use crate::budget::Charge;
+use crate::budget::{Charge, Keep};
 
 pub use self::carried::Carried;
 pub use self::connection::{ConnectionInfo, SharedConnection};
@@ -161,6 +161,18 @@ impl Exchange {
         self.connection = Arc::new(info);
         self.shared.learn(Arc::clone(&self.connection));
         self.shared.list(Arc::clone(&self.connection));
+    }
+
+    /// Keeps messages that were read at once, if there is memory for them.
+    pub(crate) fn keep_messages(&mut self, keep: &Keep) {
+        let Some(carried) = &mut self.carried else { return };
+        let Some(mut held) = keep.charge() else { return carried.forget_messages() };
+        if held.grow(carried.memory_bytes()) {
+            self.held = held;
+        } else {
+            carried.forget_messages();
+            self.note(Note::MessagesLeftOut);
+        }
     }
 
     /// Returns the connection, for a caller that writes the exchange before its turn in the listing

@@ -397,6 +397,9 @@ impl<L: Lister> RecordSink for Assembler<L> {
             last_ns = last_ns.max(message.last_ns);
         }
         exchange.note_cuts();
+        if exchange.carried.is_some() {
+            exchange.keep_messages(&self.keep);
+        }
         if is_new {
             self.summary.connections += 1;
             self.pids.extend(exchange.connection.pid());

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::json::{Bool, Headers, Maybe, Number, Text, Texts};
+use super::json::{Bool, Headers, List, Maybe, Number, Text, Texts};
 use super::time;
 use crate::exchange::note::Defect;
 use crate::exchange::{
-    Body, ConnectionInfo, Exchange, Message, Note, Part, Request, Response, Scheme,
+    Body, ConnectionInfo, Exchange, Message, Note, Part, Request, Response, Scheme, Sender,
     SharedConnection,
 };
+use crate::over_http::websocket::{WebSocket, WebSocketClose, WebSocketKind, WebSocketMessage};
 use crate::text::octets;
 
 /// An entry. Names with an underscore are extensions of Chrome and of sslanalyze.
@@ -31,6 +32,8 @@ pub(super) struct Entry {
     pub(super) connection: Text,
     #[serde(rename = "_fromCache")]
     from_cache: Text,
+    #[serde(rename = "_webSocketMessages")]
+    messages: List<SocketMessage, MAX_MESSAGES>,
     #[serde(rename = "_pid")]
     pub(super) pid: Number,
     #[serde(rename = "_comm")]
@@ -51,6 +54,22 @@ pub(super) struct Entry {
     lost_bytes: Number,
     #[serde(rename = "_notes")]
     notes: Texts,
+}
+
+/// Maximum number of messages of a WebSocket.
+const MAX_MESSAGES: usize = 1 << 16;
+
+/// A message of a WebSocket. Data that is no text is in base64.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+struct SocketMessage {
+    /// `send` or `receive`.
+    #[serde(rename = "type")]
+    kind: Text,
+    /// Seconds since the Unix epoch.
+    time: Number,
+    opcode: Number,
+    data: Text,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -134,6 +153,10 @@ impl<'a> Url<'a> {
         self.scheme.eq_ignore_ascii_case("https") || self.scheme.eq_ignore_ascii_case("wss")
     }
 
+    fn is_web_socket(&self) -> bool {
+        self.scheme.starts_with(['w', 'W'])
+    }
+
     /// Returns the port of the server.
     pub(super) fn port(&self) -> Option<u16> {
         match self.authority.rsplit_once(':') {
@@ -197,6 +220,13 @@ impl Entry {
         }
         exchange.request = Some(request.request(url, exchange.proto, times));
         exchange.response = response.response(times);
+        if self.messages.further > 0 {
+            exchange.note(Note::TooManyMessages(MAX_MESSAGES));
+        }
+        let upgraded = exchange.response.as_ref().is_some_and(|r| r.status == Some(101));
+        if !self.messages.items.is_empty() || (upgraded && url.is_web_socket()) {
+            exchange.carried = Some(Box::new(web_socket(self.messages)));
+        }
         let whole = exchange.response.is_some() && !failed;
         exchange.complete = self.complete.0.unwrap_or(whole);
         exchange.lost_bytes = self.lost_bytes.0.map_or(0, |bytes| bytes as u64);
@@ -259,9 +289,8 @@ impl RequestObject {
             // The authority stays where nothing else has it.
             target = format!("{}://{}{target}", url.scheme, url.authority);
         }
-        let web_socket = url.scheme.starts_with(['w', 'W']);
         let scheme = match text(":scheme") {
-            _ if web_socket => Scheme::Sent(octets(url.scheme).into_owned().into()),
+            _ if url.is_web_socket() => Scheme::Sent(octets(url.scheme).into_owned().into()),
             Some(scheme) => Scheme::Sent(scheme.into()),
             None => Scheme::Implied,
         };
@@ -305,6 +334,37 @@ impl ResponseObject {
             },
         })
     }
+}
+
+/// Returns the messages of a WebSocket.
+fn web_socket(list: List<SocketMessage, MAX_MESSAGES>) -> WebSocket {
+    let mut socket = WebSocket::default();
+    let mut messages = Vec::with_capacity(list.items.len());
+    for message in list.items {
+        let from = if message.kind.0 == "send" { Sender::Client } else { Sender::Server };
+        let kind = WebSocketKind::of_opcode(message.opcode.0.map_or(1, |opcode| opcode as u8));
+        let encoding = if kind == WebSocketKind::Text { "" } else { "base64" };
+        let data = decoded(message.data.0, encoding).unwrap_or_default();
+        let bytes = data.len() as u64;
+        if matches!(kind, WebSocketKind::Text | WebSocketKind::Binary) {
+            let count = match from {
+                Sender::Client => &mut socket.client,
+                Sender::Server => &mut socket.server,
+            };
+            count.messages += 1;
+            count.bytes += bytes;
+        }
+        if kind == WebSocketKind::Close && socket.close.is_none() {
+            let code = data.first_chunk().map(|code| u16::from_be_bytes(*code));
+            let reason = String::from_utf8_lossy(data.get(2..).unwrap_or(&[])).into_owned();
+            socket.close = Some(WebSocketClose { from, code, reason });
+        }
+        let time_ns = message.time.0.map_or(0, |seconds| (seconds * 1e9) as u64);
+        let (compressed, problem) = (false, None);
+        messages.push(WebSocketMessage { time_ns, from, kind, bytes, compressed, data, problem });
+    }
+    socket.messages = Some(messages);
+    socket
 }
 
 /// Returns a body, whose contents have no coding in a HAR.

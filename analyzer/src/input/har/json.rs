@@ -31,6 +31,20 @@ pub(super) struct Bool(pub(super) Option<bool>);
 #[derive(Debug, Default, Clone)]
 pub(super) struct Texts(pub(super) Vec<String>);
 
+/// The objects of a list, up to a maximum number.
+#[derive(Debug, Clone)]
+pub(super) struct List<T, const MAX: usize> {
+    pub(super) items: Vec<T>,
+    /// Number of further items.
+    pub(super) further: u64,
+}
+
+impl<T, const MAX: usize> Default for List<T, MAX> {
+    fn default() -> Self {
+        Self { items: Vec::new(), further: 0 }
+    }
+}
+
 /// Header fields: a list of names and values.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Headers {
@@ -132,6 +146,34 @@ impl<'de, T: Deserialize<'de> + Default> Visitor<'de> for Any<Maybe<T>> {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
         T::deserialize(MapAccessDeserializer::new(map)).map(Maybe)
+    }
+}
+
+impl<'de, T: Deserialize<'de> + Default, const MAX: usize> Deserialize<'de> for List<T, MAX> {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        json.deserialize_any(Any::<Self>(std::marker::PhantomData))
+    }
+}
+
+impl<'de, T: Deserialize<'de> + Default, const MAX: usize> Visitor<'de> for Any<List<T, MAX>> {
+    type Value = List<T, MAX>;
+    ignore!(expecting);
+    ignore!(bool);
+    ignore!(number);
+    ignore!(text);
+    ignore!(null);
+    ignore!(object);
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut list = List::default();
+        while list.items.len() < MAX {
+            let Some(Maybe(item)) = seq.next_element()? else { return Ok(list) };
+            list.items.push(item);
+        }
+        while seq.next_element::<IgnoredAny>()?.is_some() {
+            list.further += 1;
+        }
+        Ok(list)
     }
 }
 

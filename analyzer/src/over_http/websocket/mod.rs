@@ -93,6 +93,17 @@ pub enum WebSocketKind {
 }
 
 impl WebSocketKind {
+    pub(crate) fn of_opcode(opcode: u8) -> Self {
+        match opcode {
+            1 => WebSocketKind::Text,
+            2 => WebSocketKind::Binary,
+            8 => WebSocketKind::Close,
+            9 => WebSocketKind::Ping,
+            10 => WebSocketKind::Pong,
+            other => WebSocketKind::Reserved(other),
+        }
+    }
+
     /// Returns the name in the listing.
     pub fn as_str(self) -> &'static str {
         match self {

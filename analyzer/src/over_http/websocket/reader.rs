@@ -236,7 +236,7 @@ impl Reader {
         };
         check(&head, from, deflate, half, notes);
         let message = |opcode| Message {
-            kind: kind(opcode),
+            kind: WebSocketKind::of_opcode(opcode),
             compressed: deflate && head.rsv1,
             bytes: 0,
             missing: 0,
@@ -393,17 +393,6 @@ impl Reader {
     }
 }
 
-fn kind(opcode: u8) -> WebSocketKind {
-    match opcode {
-        1 => WebSocketKind::Text,
-        2 => WebSocketKind::Binary,
-        8 => WebSocketKind::Close,
-        9 => WebSocketKind::Ping,
-        10 => WebSocketKind::Pong,
-        other => WebSocketKind::Reserved(other),
-    }
-}
-
 /// Adds notes about a frame that an endpoint would reject.
 fn check(head: &Head, from: Sender, deflate: bool, half: &Half, notes: &mut Notes) {
     let continues = head.opcode == 0;
@@ -416,7 +405,10 @@ fn check(head: &Head, from: Sender, deflate: bool, half: &Half, notes: &mut Note
                 Sender::Server => WebSocketDefect::Mask,
             },
         ),
-        (matches!(kind(head.opcode), WebSocketKind::Reserved(1..)), WebSocketDefect::Opcode),
+        (
+            matches!(WebSocketKind::of_opcode(head.opcode), WebSocketKind::Reserved(1..)),
+            WebSocketDefect::Opcode,
+        ),
         (head.rsv23 || head.rsv1 && !deflate, WebSocketDefect::ReservedBit),
         (head.rsv1 && deflate && (continues || head.is_control()), WebSocketDefect::Compression),
         (head.is_control() && !head.fin, WebSocketDefect::ControlFragment),
