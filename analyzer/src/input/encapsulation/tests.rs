@@ -6,7 +6,7 @@ use super::*;
 mod fragments;
 mod wrap;
 
-use self::wrap::{Wrap, ethernet, ip4, ip6, ipv4, udp, wraps};
+use self::wrap::{Wrap, ethernet, ip4, ip6, ipv4, ipv6, udp, wraps};
 
 /// What was found in a packet; the payload is copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,6 +157,52 @@ fn lengths_that_the_card_fills_in_later_are_not_believed() {
     tunnel[2..4].fill(0);
     tunnel[24..26].fill(0);
     assert_eq!(tcp(101, &tunnel).payload, b"hello");
+}
+
+#[test]
+fn a_packet_that_ends_within_a_header_is_cut_only_if_the_snaplen_cut_it() {
+    let packet = ethernet(0x0800, &ip4(47, &[&[0, 0, 0x08, 0], &ipv4()[..]].concat()));
+    for end in 0..packet.len() - 25 {
+        assert_eq!(peel(1, &packet[..end], packet.len()), Seen::Cut, "{end}");
+        assert_eq!(peel(1, &packet[..end], end), Seen::Other, "{end}");
+    }
+}
+
+#[test]
+fn no_segment_is_longer_than_the_system_makes_them() {
+    let mut bytes = ipv4();
+    bytes[2..4].fill(0);
+    for (cut, missing) in [(1000, 1000), (524_280, 524_280), (524_281, 524_280), (1 << 30, 524_280)]
+    {
+        match peel(101, &bytes, bytes.len() + cut) {
+            Seen::Tcp(segment) => assert_eq!(segment.missing, missing),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_control_word_comes_before_an_address_that_looks_like_a_type() {
+    let mut frame = ethernet(0x0800, &ipv4());
+    // With a control word before it, this is where a frame has its type.
+    frame[8..10].copy_from_slice(&[0x08, 0x00]);
+    let packet = [&[0, 1, 1, 64, 0, 0, 0, 0], &frame[..]].concat();
+    assert_eq!(tcp(219, &packet).payload, b"hello");
+}
+
+#[test]
+fn an_address_that_looks_like_a_type_makes_no_frame_of_a_packet() {
+    let label = [0, 1, 1, 64];
+    let mut four = ipv4();
+    four[12..14].copy_from_slice(&[0x08, 0x00]);
+    let segment = tcp(219, &[&label, &four[..]].concat());
+    assert_eq!((segment.src.ip(), &segment.payload[..]), ([8, 0, 0, 1].into(), &b"hello"[..]));
+    let mut six = ipv6();
+    six[12..14].copy_from_slice(&[0x08, 0x00]);
+    assert_eq!(tcp(219, &[&label, &six[..]].concat()).payload, b"hello");
+    // Nor does a length that the network card fills in later.
+    four[2..4].fill(0);
+    assert_eq!(tcp(219, &[&label, &four[..]].concat()).payload, b"hello");
 }
 
 #[test]

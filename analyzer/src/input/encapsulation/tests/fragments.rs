@@ -260,3 +260,36 @@ fn the_memory_for_incomplete_packets_is_bounded() {
     }
     assert!(peeler.fragments.held().1 <= 1);
 }
+
+#[test]
+fn impossible_fragments_are_counted_and_left_out() {
+    let fragment = |len: usize, offset: u16, more: bool| {
+        let mut packet = ip4(6, &vec![7; len]);
+        packet[6..8].copy_from_slice(&(offset | if more { 0x2000 } else { 0 }).to_be_bytes());
+        packet
+    };
+    for (packet, valid) in [
+        (fragment(0, 5, false), false),
+        (fragment(9, 0, true), false),
+        (fragment(8, 0, true), true),
+        (fragment(9, 5, false), true),
+        (fragment(7, 8191, false), true),
+        (fragment(8, 8191, false), false),
+    ] {
+        let mut peeler = Peeler::default();
+        assert_eq!(run(&mut peeler, &[packet]), []);
+        assert_eq!(peeler.fragments.held().1, usize::from(valid));
+        assert_eq!(peeler.fragments_lost(), FragmentsLost { incomplete: 1, ..NONE });
+    }
+    // The end of a packet that contradicts its other fragments.
+    for (first, second) in [
+        (fragment(8, 9, true), fragment(8, 2, false)),
+        (fragment(8, 2, false), fragment(8, 9, true)),
+        (fragment(8, 2, false), fragment(8, 3, false)),
+        (fragment(8, 9, false), fragment(16, 9, false)),
+    ] {
+        let mut peeler = Peeler::default();
+        assert_eq!(run(&mut peeler, &[first, second]), []);
+        assert_eq!(peeler.fragments_lost(), FragmentsLost { contradictory: 1, ..NONE });
+    }
+}

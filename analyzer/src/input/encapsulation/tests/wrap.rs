@@ -191,6 +191,8 @@ fn links(all: &mut All) {
     all.add("C_HDLC_WITH_DIR", 205, &[0, 0x8f, 0, 8, 0]).no_tshark();
     all.add("FRELAY", 107, &[0x18, 0x41, 3, 0xcc]);
     all.add("FRELAY, SNAP", 107, &[0x18, 0x41, 3, 0, 0x80, 0, 0, 0, 8, 0]);
+    all.with("FRELAY, IPv6", 107, [&[0x18, 0x41, 3, 0x8e], &ipv6()[..]].concat()).six();
+    all.add("FRELAY, PPP", 107, &[0x18, 0x41, 3, 0xcf, 0, 0x21]).no_tshark();
     all.add("FRELAY, Cisco", 107, &[0x18, 0x41, 8, 0]).no_tshark();
     all.add("FRELAY_WITH_DIR", 206, &[0, 0x18, 0x41, 3, 0xcc]).no_tshark();
     all.add("ENC", 109, &[2, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]);
@@ -333,6 +335,10 @@ fn link_layers(all: &mut All) {
     all.with("802.1BR", 1, ethernet(0x893f, &tag));
     all.with("802.1CB", 1, ethernet(0xf1c1, &[&[0, 0, 0, 1, 8, 0], &ipv4()[..]].concat()));
     all.with("TRILL", 1, ethernet(0x22f3, &[&[0, 1, 0, 2, 0, 3], &frame[..]].concat()));
+    let options = [&[0, 0x81, 0, 2, 0, 3][..], &[0; 8], &frame].concat();
+    all.with("TRILL with options", 1, ethernet(0x22f3, &options)).no_tshark();
+    let jumbo = [&SNAP[..], &ipv4()].concat();
+    all.with("LLC in a jumbo frame", 1, ethernet(0x8870, &jumbo)).no_tshark();
     all.with("NSH", 1, ethernet(0x894f, &[&[0, 6, 1, 1][..], &[0; 20], &ipv4()].concat()));
     let nsh = [&[0, 2, 2, 3, 0, 0, 1, 255], &frame[..]].concat();
     all.with("NSH, Ethernet", 1, ethernet(0x894f, &nsh));
