@@ -3,6 +3,7 @@
 //! All types here borrow and write through `Display`, so that listing a large capture builds no
 //! temporary strings.
 
+use std::cmp::Ordering;
 use std::fmt::{self, Display, Formatter};
 
 use base64::display::Base64Display;
@@ -55,17 +56,39 @@ pub(crate) struct Duration(pub u64);
 
 impl Display for Duration {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let millis = self.0 as f64 / 1e6;
         let space = if f.alternate() { " " } else { "" };
-        let text = match millis {
-            m if m < 0.0995 => format!("{:.0}{space}us", m * 1e3),
-            m if m < 9.95 => format!("{m:.1}{space}ms"),
-            m if m < 999.5 => format!("{m:.0}{space}ms"),
-            m if m < 9_995.0 => format!("{:.2}{space}s", m / 1e3),
-            m => format!("{:.1}{space}s", m / 1e3),
+        // Exact digits of floating-point numbers took a twentieth of the time of a listing.
+        let in_units = |ns| rounded(self.0, ns);
+        let text = match self.0 {
+            ..99_500 => format!("{}{space}us", in_units(1_000)),
+            99_500..9_950_000 => {
+                let tenths = in_units(100_000);
+                format!("{}.{}{space}ms", tenths / 10, tenths % 10)
+            }
+            9_950_000..999_500_000 => format!("{}{space}ms", in_units(1_000_000)),
+            999_500_000..9_995_000_000 => {
+                let hundredths = in_units(10_000_000);
+                format!("{}.{:02}{space}s", hundredths / 100, hundredths % 100)
+            }
+            _ => {
+                let tenths = in_units(100_000_000);
+                format!("{}.{}{space}s", tenths / 10, tenths % 10)
+            }
         };
         f.pad(&text)
     }
+}
+
+/// Returns a number in this unit, rounded; the half to the even number, as for floating-point
+/// numbers.
+fn rounded(number: u64, unit: u64) -> u64 {
+    let (whole, rest) = (number / unit, number % unit);
+    let is_up = match rest.cmp(&(unit - rest)) {
+        Ordering::Less => false,
+        Ordering::Equal => whole % 2 == 1,
+        Ordering::Greater => true,
+    };
+    whole + u64::from(is_up)
 }
 
 #[cfg(test)]
@@ -102,5 +125,27 @@ mod tests {
             .collect();
         assert_eq!(durations, ["37us", "99us", "0.1ms", "0.8ms", "14ms", "3.20s"]);
         assert_eq!(format!("{:#}", Duration(703_000_000)), "703 ms");
+        // The half is rounded to the even number.
+        let halves = [14_500_000, 15_500_000, 2_500, 250_000, 7_125_000_000];
+        let texts = halves.map(|ns| Duration(ns).to_string());
+        assert_eq!(texts, ["14ms", "16ms", "2us", "0.2ms", "7.12s"]);
+        let limits = [99_499, 99_500, 9_949_999, 9_950_000, 999_499_999, 999_500_000];
+        let texts = limits.map(|ns| Duration(ns).to_string());
+        assert_eq!(texts, ["99us", "0.1ms", "9.9ms", "10ms", "999ms", "1.00s"]);
+        assert_eq!(Duration(u64::MAX).to_string(), "18446744073.7s");
+    }
+
+    #[test]
+    fn durations_have_the_digits_of_floating_point_numbers() {
+        for ns in (1..40_000_000_000u64).step_by(1_234_577) {
+            let seconds = ns as f64 / 1e9;
+            let expected = match ns {
+                ..9_950_000 => format!("{:.1}ms", seconds * 1e3),
+                9_950_000..999_500_000 => format!("{:.0}ms", seconds * 1e3),
+                999_500_000..9_995_000_000 => format!("{seconds:.2}s"),
+                _ => format!("{seconds:.1}s"),
+            };
+            assert!(ns < 99_500 || Duration(ns).to_string() == expected, "{ns}");
+        }
     }
 }
