@@ -7,7 +7,7 @@ use sslrec_wire::http2::frame::{Frame, PREFACE};
 
 use super::comment::pairs::{push, push_text};
 use super::comment::write;
-use super::flow::Flow;
+use super::flow::{Flow, LastRequest};
 use super::output::{Output, Packet};
 use super::segment::{ACK, FIN, PSH, SYN, Segment};
 use super::{PcapngOptions, SYNTHETIC};
@@ -51,6 +51,7 @@ impl<W: Write> ConnectionWriter<'_, W> {
     /// that opens the connection: at their own times they would follow later packets of other
     /// connections. `unheld` is the number of handshakes that were dropped before them.
     pub(super) fn open(&mut self, ts_ns: u64, held: VecDeque<HeldHandshake>, unheld: u64) {
+        self.flow.last_request = LastRequest::None;
         let dir = self.flow.from_client;
         let at = At { ts_ns, tid: 0, dir };
         let back = At { dir: dir.reverse(), ..at };
@@ -101,6 +102,7 @@ impl<W: Write> ConnectionWriter<'_, W> {
         let at = At { ts_ns: data.ts_ns, tid: data.tid, dir: data.dir };
         self.settle_preface(at, data.payload);
         self.hole_before(at, data.offset);
+        self.settle_request(at, data.payload);
         let limit = self.flow.halves[data.dir].headers.payload_limit();
         let mut done = 0;
         for payload in data.payload.chunks(limit) {
@@ -115,6 +117,17 @@ impl<W: Write> ConnectionWriter<'_, W> {
         self.flow.halves[data.dir.reverse()].unacked = 0;
         if is_long {
             self.acknowledge(at, end);
+        }
+    }
+
+    /// Opens the connection anew before a response of HTTP/1 whose request is lost. Wireshark pairs
+    /// by position: it would show the response as that to an earlier request.
+    fn settle_request(&mut self, at: At, payload: &[u8]) {
+        if at.dir == self.flow.from_client {
+            self.flow.last_request = LastRequest::Seen;
+        } else if self.flow.last_request == LastRequest::Lost && payload.starts_with(b"HTTP/1.") {
+            self.resumed = self.flow.reached();
+            self.open(at.ts_ns, VecDeque::new(), 0);
         }
     }
 
@@ -163,6 +176,12 @@ impl<W: Write> ConnectionWriter<'_, W> {
 
     fn hole(&mut self, at: At, offset: u64, len: u64, cause: GapCause) {
         self.output.count(self.interface, 0, 1);
+        if at.dir == self.flow.from_client
+            && self.flow.last_request == LastRequest::Seen
+            && may_hide_request(cause)
+        {
+            self.flow.last_request = LastRequest::Lost;
+        }
         let half = &mut self.flow.halves[at.dir];
         let end = offset.saturating_add(len);
         half.next = half.next.max(end);
@@ -267,6 +286,17 @@ impl<W: Write> ConnectionWriter<'_, W> {
             comment: self.comment,
         };
         self.output.packet(&packet, &self.flow.halves[at.dir].headers, &segment);
+    }
+}
+
+/// Returns whether a gap of this cause may contain the beginning of a request. The others are the
+/// rest of a call, whose beginning is in the file, or a file, which is no request.
+fn may_hide_request(cause: GapCause) -> bool {
+    match cause {
+        GapCause::RingFull | GapCause::ReadFault | GapCause::Memory | GapCause::Unknown => true,
+        GapCause::Sendfile | GapCause::Snaplen | GapCause::LongCall | GapCause::EarlierFile => {
+            false
+        }
     }
 }
 

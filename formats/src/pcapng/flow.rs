@@ -55,6 +55,20 @@ pub(super) struct Flow {
     pub(super) written: (SocketAddr, SocketAddr),
     /// The addresses are not the real ones.
     pub(super) is_synthetic: bool,
+    /// The client's last bytes in the packets since the last SYN.
+    pub(super) last_request: LastRequest,
+}
+
+/// The client's last bytes, as far as they matter to a reader that takes a response for that to the
+/// last request that it saw, as Wireshark does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LastRequest {
+    /// There are none.
+    None,
+    /// They are in the file.
+    Seen,
+    /// They are lost, but others before them are in the file.
+    Lost,
 }
 
 impl Addresses {
@@ -136,6 +150,7 @@ impl Flow {
             from_client,
             written,
             is_synthetic,
+            last_request: LastRequest::None,
         }
     }
 

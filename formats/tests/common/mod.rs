@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 pub mod random;
+pub mod tools;
 
 use std::net::SocketAddr;
 
