@@ -224,7 +224,7 @@ static __always_inline __u64 packet_at(__u64 pointer, __u64 total)
 
 /* `is_vector` is set if the buffer is an array of buffers. */
 static __always_inline void finish_data(const struct call_key *call_key,
-					const struct call *call, const struct site *site,
+					struct call *call, const struct site *site,
 					const struct conn_key *key,
 					struct conn *conn, __u64 total, bool is_vector)
 {
@@ -245,8 +245,11 @@ static __always_inline void finish_data(const struct call_key *call_key,
 	resolve_fd(key, conn);
 	if (!conn->announced)
 		announce(key, conn);
+	/* Before any event of this call is reserved: a stream is longer only once the events of its
+	 * bytes were reserved, so that these come first. */
+	call->other_length = length_of(conn, site->dir == DIR_SENT ? DIR_RECEIVED : DIR_SENT);
 	if (site->kind == SITE_SENDFILE)
-		send_gap(key, conn, DIR_SENT, 0, total, GAP_SENDFILE);
+		send_gap(call, key, conn, DIR_SENT, 0, total, GAP_SENDFILE);
 	else
 		send_data(call_key, call, site, key, conn, total, is_vector);
 	/* Counted even if the events found no room, so that missing bytes show as a hole. */

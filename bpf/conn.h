@@ -22,10 +22,11 @@ static __always_inline __u64 wakeup_flags(void)
 	return wakeup_at(bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA));
 }
 
-static __always_inline void fill_head(struct event *head, __u16 kind, const struct conn_key *key,
+static __always_inline void fill_head(struct event *head, __u8 kind, const struct conn_key *key,
 				      const struct conn *conn)
 {
 	head->kind = kind;
+	head->dir = 0;
 	head->func = 0;
 	head->pid = key->pid;
 	head->tid = (__u32)current_thread();
@@ -35,7 +36,7 @@ static __always_inline void fill_head(struct event *head, __u16 kind, const stru
 	head->born_ns = conn->born_ns;
 }
 
-static __always_inline void fill_conn(struct event_conn *e, __u16 kind,
+static __always_inline void fill_conn(struct event_conn *e, __u8 kind,
 				      const struct conn_key *key, const struct conn *conn)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
@@ -129,6 +130,12 @@ static __always_inline struct conn *conn_of(const struct conn_key *key, __u16 li
 	return bpf_map_lookup_elem(&conns, key);
 }
 
+/* Returns the length of a stream as it is now, though a call on another thread may change it. */
+static __always_inline __u64 length_of(const struct conn *conn, __u32 dir)
+{
+	return *(const volatile __u64 *)&conn->offset[dir & 1];
+}
+
 static __always_inline bool has_data(const struct conn *conn)
 {
 	return conn->offset[DIR_SENT] || conn->offset[DIR_RECEIVED];
@@ -136,7 +143,7 @@ static __always_inline bool has_data(const struct conn *conn)
 
 /* ---- Ends ---- */
 
-static __always_inline void fill_close(struct event_close *e, __u16 kind,
+static __always_inline void fill_close(struct event_close *e, __u8 kind,
 				       const struct conn_key *key, const struct conn *conn)
 {
 	fill_conn(&e->conn, kind, key, conn);

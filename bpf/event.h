@@ -99,7 +99,8 @@ enum counter {
  * only, and leave ssl and born_ns 0.
  */
 struct event {
-	__u16 kind;			/* enum event_kind */
+	__u8 kind;			/* enum event_kind */
+	__u8 dir;			/* data and gaps: enum direction */
 	__u16 func;			/* index into the recorder's table of functions */
 	__u32 pid;
 	__u32 tid;
@@ -109,23 +110,26 @@ struct event {
 	__u64 born_ns;
 };
 
+/*
+ * The places of data and gaps in both streams, by enum direction: in the event's own stream that of
+ * its first byte, and in the other stream its length at this time. All events up to there are in
+ * the ring before this event, or found no room.
+ */
 struct event_data {
 	struct event head;
-	__u64 offset;			/* place in this direction's stream */
+	__u64 offset[2];
 	__u64 lat_ns;
 	__u64 call_len;
 	__u64 call_offset;
-	__u32 dir;			/* enum direction */
-	__u32 pad;
 	/* head.len bytes follow */
 };
 
 struct event_gap {
 	struct event head;
-	__u64 offset;
+	__u64 offset[2];
 	__u64 len;
-	__u32 dir;
 	__u32 cause;			/* enum gap_cause */
+	__u32 pad;
 };
 
 /* Addresses as the kernel keeps them: bytes in network order, ports in host order. */
@@ -343,7 +347,7 @@ struct settings {
 
 _Static_assert(sizeof(struct event) == 40, "event");
 _Static_assert(sizeof(struct event_data) == 80, "event_data");
-_Static_assert(sizeof(struct event_gap) == 64, "event_gap");
+_Static_assert(sizeof(struct event_gap) == 72, "event_gap");
 _Static_assert(sizeof(struct endpoints) == 40, "endpoints");
 _Static_assert(sizeof(struct event_conn) == 104, "event_conn");
 _Static_assert(sizeof(struct event_tls_param) == 312, "event_tls_param");

@@ -295,10 +295,14 @@ static __always_inline void send_go_records(const struct call_key *key, struct c
 					    const struct conn_key *conn_key)
 {
 	bool in_chunks = call->args.data.len > CHUNK_MAX;
+	struct conn *conn = bpf_map_lookup_elem(&conns, conn_key);
 
 	if (!call->args.data.len)
 		return;
 	call->start_ns = 0;
+	/* Also for the copy of the call, which finish_data() does not update. */
+	if (conn)
+		call->other_length = length_of(conn, DIR_RECEIVED);
 	if (in_chunks && bpf_map_update_elem(&go_calls, key, call, BPF_ANY)) {
 		count(COUNT_CALL_TABLE_FULL);
 		return;

@@ -155,6 +155,7 @@ struct call {
 	__u64 start_ns;
 	__u64 thread;			/* pid << 32 | tid, of the entry */
 	__u64 outer_sp;			/* value of current_calls before this call */
+	__u64 other_length;		/* of the other direction's stream, when the call ended */
 	__s64 trial_result;		/* on trial: the result that an exit site found */
 	__u32 site;
 	__u8 in_flight;			/* enum in_flight */

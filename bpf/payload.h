@@ -9,8 +9,17 @@
 #include "conn.h"
 #include "in_flight.h"
 
-static __always_inline void send_gap(const struct conn_key *key, struct conn *conn, __u32 dir,
-				     __u64 at, __u64 len, __u32 cause)
+/* Fills the places of an event that begins `at` bytes after the end of its own stream. */
+static __always_inline void fill_places(__u64 places[2], const struct call *call,
+					const struct conn *conn, __u32 dir, __u64 at)
+{
+	places[dir & 1] = conn->offset[dir & 1] + at;
+	places[!(dir & 1)] = call->other_length;
+}
+
+static __always_inline void send_gap(const struct call *call, const struct conn_key *key,
+				     struct conn *conn, __u32 dir, __u64 at, __u64 len,
+				     __u32 cause)
 {
 	struct event_gap *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
 
@@ -21,10 +30,11 @@ static __always_inline void send_gap(const struct conn_key *key, struct conn *co
 		return;
 	}
 	fill_head(&e->head, EVENT_GAP, key, conn);
-	e->offset = conn->offset[dir] + at;
+	e->head.dir = dir;
+	fill_places(e->offset, call, conn, dir, at);
 	e->len = len;
-	e->dir = dir;
 	e->cause = cause;
+	e->pad = 0;
 	bpf_ringbuf_submit(e, wakeup_flags());
 }
 
@@ -56,18 +66,17 @@ static __always_inline void send_chunk_of(const struct call *call, const struct 
 	    bpf_probe_read_user(e + 1, len, (void *)(call->args.data.buf + chunk->at))) {
 		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
 		count(COUNT_DATA_READ_FAULT);
-		send_gap(key, conn, dir, chunk->at, len, GAP_READ_FAULT);
+		send_gap(call, key, conn, dir, chunk->at, len, GAP_READ_FAULT);
 		return;
 	}
 	fill_head(&e->head, EVENT_DATA, key, conn);
+	e->head.dir = dir;
 	e->head.func = site->func;
 	e->head.len = len;
-	e->offset = conn->offset[dir] + chunk->at;
+	fill_places(e->offset, call, conn, dir, chunk->at);
 	e->lat_ns = call->start_ns ? e->head.ts_ns - call->start_ns : 0;
 	e->call_len = chunk->call_len;
 	e->call_offset = chunk->at;
-	e->dir = dir;
-	e->pad = 0;
 	bpf_ringbuf_submit(e, wakeup_at(pending));
 }
 
@@ -230,7 +239,7 @@ static __always_inline void send_data(const struct call_key *call_key, const str
 	else
 		chunks_of_call(call_key->sp, call_key->depth, 0, kept, total);
 	if (kept < total)
-		send_gap(key, conn, site->dir & 1, kept, total - kept, cause);
+		send_gap(call, key, conn, site->dir & 1, kept, total - kept, cause);
 }
 
 #endif

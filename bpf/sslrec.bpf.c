@@ -95,7 +95,7 @@ int sched_process_fork(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-static __always_inline bool send_process(__u16 kind, __u32 pid)
+static __always_inline bool send_process(__u8 kind, __u32 pid)
 {
 	struct event *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
 

@@ -291,6 +291,9 @@ pub enum GapCause {
 }
 
 /// Missing bytes with known place and number.
+///
+/// Before data or a gap of a connection, all bytes of the other direction up to its time are
+/// recorded or in gaps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
     /// Connection number.

@@ -65,7 +65,7 @@ pub(crate) fn pid_of(bytes: &[u8]) -> Option<u32> {
 
 /// Returns the event of a process's end, as the kernel side would have sent it.
 pub(crate) fn exit_event(pid: u32, ts_ns: u64) -> Vec<u8> {
-    let kind = types::event_kind::EVENT_EXIT.0 as u16;
+    let kind = types::event_kind::EVENT_EXIT.0 as u8;
     bytes_of(&types::event { kind, pid, tid: pid, ts_ns, ..types::event::default() }).to_vec()
 }
 
@@ -126,7 +126,7 @@ pub(crate) fn text(chars: &[i8]) -> String {
 const _: () = {
     assert!(size_of::<types::event>() == 40);
     assert!(size_of::<types::event_data>() == 80);
-    assert!(size_of::<types::event_gap>() == 64);
+    assert!(size_of::<types::event_gap>() == 72);
     assert!(size_of::<types::endpoints>() == 40);
     assert!(size_of::<types::event_conn>() == 104);
     assert!(size_of::<types::event_tls_param>() == 312);

@@ -130,7 +130,7 @@ impl<K: KernelState> Tracker<K> {
         };
         let number = conn.record.conn;
         for dir in Direction::BOTH {
-            if let (_, Some((offset, len))) = conn.advance(dir, lengths[dir], 0) {
+            if let Some((offset, len)) = conn.advance(dir, lengths[dir], 0) {
                 self.hole(number, ts_ns, dir, offset, len, missing, emit);
             }
         }

@@ -3,6 +3,9 @@
 //!
 //! The kernel side counts stream offsets whether or not an event finds room. A hole is therefore
 //! the range between the end of one event and the offset of the next, or before the final length.
+//! Data and gaps have the offsets of both directions, so that a hole is reported before the next
+//! event of either direction: a lost response before the request that followed it. The ring keeps
+//! the order, so an offset is ahead only if events were lost; see `finish_data` of `bpf/call.h`.
 //! Every event belongs to a connection by process, object address and time of birth.
 //!
 //! A connection without memory for it (see [`Ceiling`]) is turned away when it begins. The kernel
@@ -16,7 +19,7 @@ use sslrec_formats::record::{
     Record,
 };
 
-use self::terms::{Known, Learn, direction, gap_cause};
+use self::terms::{Known, Learn, direction, gap_cause, per_direction};
 
 use self::tls_params::TlsParams;
 use crate::clock::Clock;
@@ -149,11 +152,13 @@ impl<K: KernelState> Tracker<K> {
         }
         let key = Key::of(&data.head);
         let ts_ns = self.clock.unix_ns(data.head.ts_ns);
-        let (dir, len) = (direction(data.dir), payload.len() as u64);
-        let Some(number) = self.go_on(key, ts_ns, dir, data.offset, len, emit) else { return };
+        let (dir, len) = (direction(data.head.dir), payload.len() as u64);
+        let places = per_direction(data.offset);
+        let Some(number) = self.go_on(key, ts_ns, dir, places, len, emit) else { return };
+        let offset = places[dir];
         if self.ceiling.is_passed() {
             self.totals.no_memory += 1;
-            self.hole(number, ts_ns, dir, data.offset, len, GapCause::Memory, emit);
+            self.hole(number, ts_ns, dir, offset, len, GapCause::Memory, emit);
             return;
         }
         emit(&Record::Data(Data {
@@ -161,7 +166,7 @@ impl<K: KernelState> Tracker<K> {
             ts_ns,
             tid: data.head.tid,
             dir,
-            offset: data.offset,
+            offset,
             func: name_of(data.head.func),
             lat_ns: data.lat_ns,
             call_len: data.call_len,
@@ -173,19 +178,19 @@ impl<K: KernelState> Tracker<K> {
     fn gap(&mut self, gap: &types::event_gap, emit: Emit<'_>) {
         let key = Key::of(&gap.head);
         let ts_ns = self.clock.unix_ns(gap.head.ts_ns);
-        let dir = direction(gap.dir);
-        let Some(number) = self.go_on(key, ts_ns, dir, gap.offset, gap.len, emit) else { return };
-        self.hole(number, ts_ns, dir, gap.offset, gap.len, gap_cause(gap.cause), emit);
+        let (dir, places) = (direction(gap.head.dir), per_direction(gap.offset));
+        let Some(number) = self.go_on(key, ts_ns, dir, places, gap.len, emit) else { return };
+        self.hole(number, ts_ns, dir, places[dir], gap.len, gap_cause(gap.cause), emit);
     }
 
-    /// Advances a connection to the end of a range, after reporting any hole before the range.
-    /// Returns its number, unless it was turned away.
+    /// Advances a connection to the end of a range, after reporting any hole before the range and
+    /// any hole of the other direction. Returns its number, unless it was turned away.
     fn go_on(
         &mut self,
         key: Key,
         ts_ns: u64,
         dir: Direction,
-        offset: u64,
+        places: PerDirection<u64>,
         len: u64,
         emit: Emit<'_>,
     ) -> Option<u64> {
@@ -194,10 +199,17 @@ impl<K: KernelState> Tracker<K> {
         }
         let conn = self.known(key, ts_ns, emit);
         let begins = !conn.has_started();
-        let (number, missing) = conn.advance(dir, offset, len);
+        let number = conn.record.conn;
+        let other = dir.reverse();
+        let holes = [
+            (other, conn.advance(other, places[other], 0)),
+            (dir, conn.advance(dir, places[dir], len)),
+        ];
         self.unstarted -= usize::from(begins);
-        if let Some((offset, len)) = missing {
-            self.hole(number, ts_ns, dir, offset, len, GapCause::RingFull, emit);
+        for (dir, hole) in holes {
+            if let Some((offset, len)) = hole {
+                self.hole(number, ts_ns, dir, offset, len, GapCause::RingFull, emit);
+            }
         }
         Some(number)
     }
@@ -395,12 +407,12 @@ impl Conn {
         self.next != PerDirection::default()
     }
 
-    /// Advances to the end of a range at `offset`. Returns the connection's number, and the hole
-    /// before the range, if any.
-    fn advance(&mut self, dir: Direction, offset: u64, len: u64) -> (u64, Option<(u64, u64)>) {
+    /// Advances to the end of a range at `offset`. Returns offset and length of the hole before the
+    /// range, if any.
+    fn advance(&mut self, dir: Direction, offset: u64, len: u64) -> Option<(u64, u64)> {
         let next = &mut self.next[dir];
         let hole = (offset > *next).then(|| (*next, offset - *next));
         *next = (*next).max(offset + len);
-        (self.record.conn, hole)
+        hole
     }
 }

@@ -74,8 +74,8 @@ pub(super) fn per_direction(values: [u64; 2]) -> PerDirection<u64> {
     }
 }
 
-pub(super) fn direction(dir: u32) -> Direction {
-    if types::direction(dir) == types::direction::DIR_SENT {
+pub(super) fn direction(dir: u8) -> Direction {
+    if types::direction(dir.into()) == types::direction::DIR_SENT {
         Direction::Sent
     } else {
         Direction::Received

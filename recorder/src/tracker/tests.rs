@@ -6,13 +6,15 @@ use super::terms::address;
 use super::*;
 use crate::functions::index_of;
 
-const EXEC: u16 = types::event_kind::EVENT_EXEC.0 as u16;
-const DATA: u16 = types::event_kind::EVENT_DATA.0 as u16;
-const GAP: u16 = types::event_kind::EVENT_GAP.0 as u16;
-const CONN: u16 = types::event_kind::EVENT_CONN.0 as u16;
-const TLS_PARAM: u16 = types::event_kind::EVENT_TLS_PARAM.0 as u16;
-const CLOSE: u16 = types::event_kind::EVENT_CLOSE.0 as u16;
-const LATE_CLOSE: u16 = types::event_kind::EVENT_LATE_CLOSE.0 as u16;
+mod holes;
+
+const EXEC: u8 = types::event_kind::EVENT_EXEC.0 as u8;
+const DATA: u8 = types::event_kind::EVENT_DATA.0 as u8;
+const GAP: u8 = types::event_kind::EVENT_GAP.0 as u8;
+const CONN: u8 = types::event_kind::EVENT_CONN.0 as u8;
+const TLS_PARAM: u8 = types::event_kind::EVENT_TLS_PARAM.0 as u8;
+const CLOSE: u8 = types::event_kind::EVENT_CLOSE.0 as u8;
+const LATE_CLOSE: u8 = types::event_kind::EVENT_LATE_CLOSE.0 as u8;
 /// No process has it: pids end at 2^22.
 const PID: u32 = 1 << 30;
 
@@ -20,9 +22,12 @@ const PID: u32 = 1 << 30;
 struct Bytes(Vec<u8>);
 
 impl Bytes {
-    fn head(kind: u16, ssl: u64, born_ns: u64, len: u32) -> Self {
-        let mut bytes = Self(Vec::new());
-        bytes.0.extend(kind.to_ne_bytes());
+    fn head(kind: u8, ssl: u64, born_ns: u64, len: u32) -> Self {
+        Self::head_of(kind, 0, ssl, born_ns, len)
+    }
+
+    fn head_of(kind: u8, dir: u8, ssl: u64, born_ns: u64, len: u32) -> Self {
+        let mut bytes = Self(vec![kind, dir]);
         bytes.0.extend(1u16.to_ne_bytes());
         bytes.u32(PID).u32(PID).u32(len).u64(1_000).u64(ssl).u64(born_ns)
     }
@@ -60,10 +65,22 @@ fn conn(ssl: u64, born_ns: u64, local_port: u16, role: u8) -> Bytes {
         .raw(&comm)
 }
 
-fn data(ssl: u64, born_ns: u64, dir: u32, offset: u64, payload: &[u8]) -> Bytes {
+/// Returns data in a direction, as if the other direction had no bytes yet.
+fn data(ssl: u64, born_ns: u64, dir: u8, offset: u64, payload: &[u8]) -> Bytes {
+    let mut places = [0; 2];
+    places[usize::from(dir)] = offset;
+    data_at(ssl, born_ns, dir, places, payload)
+}
+
+fn data_at(ssl: u64, born_ns: u64, dir: u8, places: [u64; 2], payload: &[u8]) -> Bytes {
     let len = payload.len();
-    let head = Bytes::head(DATA, ssl, born_ns, len as u32);
-    head.u64(offset).u64(5).u64(len as u64).u64(0).u32(dir).u32(0).raw(payload)
+    let head = Bytes::head_of(DATA, dir, ssl, born_ns, len as u32);
+    head.u64(places[0]).u64(places[1]).u64(5).u64(len as u64).u64(0).raw(payload)
+}
+
+fn gap_at(dir: u8, places: [u64; 2], len: u64, cause: types::gap_cause) -> Bytes {
+    let head = Bytes::head_of(GAP, dir, 1, 10, 0);
+    head.u64(places[0]).u64(places[1]).u64(len).u32(cause.0).u32(0)
 }
 
 /// Returns the event for the program's choice of a server name.
@@ -77,8 +94,8 @@ fn server_name(born_ns: u64, name: &str) -> Bytes {
 }
 
 /// Returns a close, which repeats all facts about the connection.
-fn close_of(mut conn: Bytes, kind: u16, sent: u64, received: u64) -> Bytes {
-    conn.0[..2].copy_from_slice(&kind.to_ne_bytes());
+fn close_of(mut conn: Bytes, kind: u8, sent: u64, received: u64) -> Bytes {
+    conn.0[0] = kind;
     conn.u64(sent).u64(received).u32(0).u32(0)
 }
 
@@ -205,8 +222,7 @@ fn an_offset_ahead_is_a_hole() {
 
 #[test]
 fn a_gap_has_its_cause_and_the_hole_before_it_is_a_separate_gap() {
-    let snaplen = types::gap_cause::GAP_SNAPLEN.0;
-    let gap = Bytes::head(GAP, 1, 10, 0).u64(5).u64(10).u32(1).u32(snaplen);
+    let gap = gap_at(1, [0, 5], 10, types::gap_cause::GAP_SNAPLEN);
     let mut tracker = tracker();
     let lines = lines(&mut tracker, &[data(1, 10, 1, 0, b"abc"), gap]);
     assert_eq!(lines[3..], ["gap 1 received 3+2 ring_full", "gap 1 received 5+10 snaplen"]);
@@ -349,7 +365,7 @@ fn an_exec_keeps_the_connections_of_the_new_image() {
     tracker.kernel.add(1, 10, [2, 0]);
     tracker.kernel.add(3, 3_000, [9, 0]);
     let mut exec = exit(2_000);
-    exec.0[..2].copy_from_slice(&EXEC.to_ne_bytes());
+    exec.0[0] = EXEC;
     let lines = lines(&mut tracker, &[data(1, 10, 0, 0, b"ab"), exec, data(3, 3_000, 0, 0, b"x")]);
     assert_eq!(lines[3], "close 1 exit 2 0");
     assert!(lines[4].starts_with("process"), "it may be called otherwise by now: {lines:?}");

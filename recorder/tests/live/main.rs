@@ -33,6 +33,7 @@ mod kernels;
 mod lifecycle;
 mod listing;
 mod loss;
+mod lost_messages;
 mod matrix;
 mod memory;
 mod memory_bios;

@@ -39,6 +39,11 @@ pub(crate) fn coroutines() -> String {
     build("coroutines", &["coroutines.c", "peer.c"], &["-lssl", "-lcrypto"])
 }
 
+/// The program that speaks HTTP faster than a stopped recorder can follow.
+pub(crate) fn http_flood() -> String {
+    build("http_flood", &["http_flood.c", "peer.c"], &["-lssl", "-lcrypto"])
+}
+
 /// The program that holds a probe which the recorder's cannot share a function with.
 pub(crate) fn rival_tracer() -> String {
     build("rival_tracer", &["rival_tracer.c"], &[])

@@ -278,7 +278,7 @@ impl Seen {
                     self.calls.push(Call {
                         function: name_of(data.head.func),
                         ssl: data.head.ssl,
-                        sent: data.dir == direction::DIR_SENT.0,
+                        sent: u32::from(data.head.dir) == direction::DIR_SENT.0,
                         bytes: Vec::new(),
                     });
                 }
