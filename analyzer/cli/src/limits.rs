@@ -59,6 +59,13 @@ impl From<Memory> for budget::Limits {
     }
 }
 
+impl Limits {
+    /// Returns the number of bytes that summaries of captures may take, beside the analysis.
+    pub(crate) fn for_summaries(self) -> usize {
+        usize::try_from(self.max_memory / 8).unwrap_or(usize::MAX)
+    }
+}
+
 fn memory(text: &str) -> Result<u64, String> {
     match size::parse(text)? {
         bytes if bytes < MIN_MEMORY => Err(format!("`{text}` is too little; give 64M or more")),

@@ -205,6 +205,23 @@ fn half_open(mut out: impl Write, count: u32) {
     }
 }
 
+/// Requests for so many paths of so many KiB, each answered with a field of such a name.
+fn long_paths(out: impl Write, count: usize, kib: usize) {
+    let mut log = Log::new(out);
+    log.connection(1);
+    for at in 0..count {
+        let mut long = format!("a{at:x}/").repeat(kib << 9);
+        long.truncate(kib << 10);
+        let request = format!("GET /{long} HTTP/1.1\r\nHost: {at:x}.{}\r\n\r\n", &long[..200]);
+        log.data(1, Sent, request.as_bytes());
+        let body = format!("{{\"b c {long}\":{{\"d\":1,\"e\":[{{}}]}}}}");
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+        log.data(1, Received, (head + &body).as_bytes());
+    }
+    log.close(1);
+    log.finish();
+}
+
 /// So many open streams of events, each of which decodes to so many MiB.
 fn coded_events(out: impl Write, streams: u32, mib: usize) {
     let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
@@ -338,6 +355,17 @@ fn decoders_of_many_open_streams_are_given_up() {
 fn half_open_flows_are_given_up() {
     let commands = &[LIST, BODIES, HAR, DIFF, STATS, FOLLOW];
     check(|out| half_open(out, 30_000), commands, "not followed further");
+}
+
+#[test]
+fn kinds_of_requests_are_compared_as_far_as_there_is_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    long_paths(File::create(dir.path().join("c")).unwrap(), 2200, 1);
+    let errors = run(dir.path(), DIFF);
+    let note = "c: not all kinds and parts are compared, the rest as `(more)`";
+    assert_eq!(errors.matches(note).count(), 2, "{errors}");
+    // All that is known of both captures is the same.
+    assert_eq!(count(dir.path(), "0 appeared, 0 vanished, 0 changed"), 1);
 }
 
 #[test]

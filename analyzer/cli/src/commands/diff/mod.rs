@@ -11,12 +11,14 @@ mod shape;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::Args;
+use sslrec_cli::text::Printable;
 
 use self::profile::{Aspect, Profile, compare};
 use super::reading::{Reading, Wanted, filter, flush, read, stdout};
 use crate::exit::Differs;
+use crate::stderr::report;
 
 /// End of the long help.
 const HELP: &str = "\
@@ -33,7 +35,8 @@ same kind; the template replaces numbers, UUIDs, hashes and long identifiers wit
 
 Values of headers, parameters and fields are ignored, and so are ports, processes,
 times and the number of requests. Connections that are not HTTP are compared by
-their server.
+their server. Of a name over 500 characters the beginning is compared. The kinds of
+both captures take up to 1/8 of --max-memory; a message states if there are more.
 
 Exit status: 0 no difference; 1 the captures differ; 2 trouble: a file is unreadable
 or damaged, or bad usage.
@@ -100,10 +103,18 @@ pub(super) fn run(diff: &Diff) -> Result<()> {
     let filter = diff.filter.as_deref().map(filter).transpose()?;
     let mut profiles = Vec::new();
     let mut damage = Ok(());
+    let room = diff.reading.limits.for_summaries() / 2;
     for file in [&diff.old, &diff.new] {
-        let mut profile = Profile::new(&diff.ignore);
+        let mut profile = Profile::new(&diff.ignore, room);
         let wanted = Wanted { filter: filter.clone(), bodies: true, ..Wanted::default() };
         let done = read(file, &diff.reading, wanted, &mut profile)?;
+        if profile.is_cut() {
+            report(&anyhow!(
+                "{}: not all kinds and parts are compared, the rest as `(more)`; raise \
+                 --max-memory",
+                Printable(file)
+            ));
+        }
         profiles.push(profile);
         // Compare as far as both captures are readable; the data after damage is unknown.
         damage = damage.and(done.end());

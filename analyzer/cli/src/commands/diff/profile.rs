@@ -10,7 +10,7 @@ use sslrec_analyzer::pipeline::ItemSink;
 use sslrec_analyzer::text::latin1;
 
 use super::Ignored;
-use super::shape;
+use super::shape::{self, shortened};
 use crate::flow;
 use crate::template::path_template;
 
@@ -32,8 +32,12 @@ const CARRIAGE: [&str; 10] = [
 /// names is a table and not a record.
 const MAX_PARTS: usize = 2000;
 
-/// Represents the parts beyond the maximum.
+/// Represents the parts and kinds beyond the maximum.
 const MORE: &str = "(more)";
+
+/// Approximate memory of a part and of a kind, beside their texts.
+const PART_BYTES: usize = 64;
+const KIND_BYTES: usize = 256;
 
 /// A property of requests that is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,20 +94,32 @@ pub(super) struct Seen {
 pub(super) struct Profile<'i> {
     ignored: &'i [Ignored],
     kinds: BTreeMap<Kind, Seen>,
+    /// Number of bytes that further kinds and parts may take.
+    room: usize,
+    /// Kinds or parts were left out.
+    is_cut: bool,
 }
 
 impl<'i> Profile<'i> {
-    pub(super) fn new(ignored: &'i [Ignored]) -> Self {
-        Self { ignored, kinds: BTreeMap::new() }
+    /// Creates a summary of about `room` bytes at most.
+    pub(super) fn new(ignored: &'i [Ignored], room: usize) -> Self {
+        Self { ignored, kinds: BTreeMap::new(), room, is_cut: false }
+    }
+
+    /// Returns whether kinds or parts were left out, since there was no room.
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     fn exchange(&mut self, exchange: &Exchange) {
         let request = exchange.request.as_ref();
         let path = request.and_then(|request| request.path());
         let kind = Kind {
-            host: request.and_then(|request| request.host()).map(|h| h.to_ascii_lowercase()),
-            path: path.as_deref().map(path_template),
-            method: request.and_then(|request| request.method.as_deref()).map(str::to_owned),
+            host: request
+                .and_then(|request| request.host())
+                .map(|host| shortened(&host.to_ascii_lowercase())),
+            path: path.as_deref().map(|path| shortened(&path_template(path))),
+            method: request.and_then(|request| request.method.as_deref()).map(shortened),
             is_http: true,
         };
         let mut parts = Vec::new();
@@ -113,7 +129,7 @@ impl<'i> Profile<'i> {
         let query = path.as_deref().and_then(|path| path.split_once('?')).map(|(_, query)| query);
         for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             let name = pair.split('=').next().unwrap_or_default();
-            parts.push((Aspect::Query, path_template(name)));
+            parts.push((Aspect::Query, shortened(&path_template(name))));
         }
         if let Some(request) = request {
             let aspects = (Aspect::RequestHeaders, Aspect::RequestBody);
@@ -133,7 +149,8 @@ impl<'i> Profile<'i> {
         parts: &mut Vec<(Aspect, String)>,
     ) {
         let names = |fields: &Fields| -> Vec<String> {
-            let names = fields.iter().map(|(name, _)| latin1(name).to_ascii_lowercase());
+            let names = fields.iter().map(|(name, _)| shortened(&latin1(name)));
+            let names = names.map(|name| name.to_ascii_lowercase());
             names.filter(|name| self.counts(name)).collect()
         };
         let all = [&message.headers, &message.trailers].map(names).concat();
@@ -153,11 +170,27 @@ impl<'i> Profile<'i> {
         let info = &*stream.connection;
         let ends = info.client_direction().map(|client| info.ends(client));
         let address = ends.and_then(|(_, server)| server).map(|server| server.ip().to_string());
-        let host = info.record.sni.clone().or(address);
+        let host = info.record.sni.as_deref().map(shortened).or(address);
         self.add(Kind { host, path: None, method: None, is_http: false }, Vec::new());
     }
 
+    /// Returns the kind, or what represents it if there is no room.
+    fn kind(&mut self, kind: Kind) -> Kind {
+        if self.kinds.contains_key(&kind) {
+            return kind;
+        }
+        let texts = [&kind.host, &kind.path, &kind.method].into_iter().flatten();
+        let bytes = KIND_BYTES + texts.map(String::len).sum::<usize>();
+        if let Some(room) = self.room.checked_sub(bytes) {
+            self.room = room;
+            return kind;
+        }
+        self.is_cut = true;
+        Kind { host: Some(MORE.to_owned()), path: None, method: None, is_http: kind.is_http }
+    }
+
     fn add(&mut self, kind: Kind, parts: Vec<(Aspect, String)>) {
+        let kind = self.kind(kind);
         let seen = self.kinds.entry(kind).or_default();
         seen.count += 1;
         for (aspect, part) in parts {
@@ -165,8 +198,16 @@ impl<'i> Profile<'i> {
                 continue;
             }
             let known = seen.parts.entry(aspect).or_default();
-            let part = if known.len() < MAX_PARTS { part } else { MORE.to_owned() };
-            known.insert(part);
+            if known.contains(&part) {
+                continue;
+            }
+            let bytes = part.len() + PART_BYTES;
+            let has_room = bytes <= self.room;
+            self.is_cut |= !has_room;
+            let part = if has_room && known.len() < MAX_PARTS { part } else { MORE.to_owned() };
+            if known.insert(part) {
+                self.room = self.room.saturating_sub(bytes);
+            }
         }
     }
 }
