@@ -5,10 +5,14 @@
 use std::process::Command;
 
 use sslrec_analyzer::Error;
+use sslrec_analyzer::budget::{Budget, Limits};
+use sslrec_analyzer::exchange::Exchange;
+use sslrec_analyzer::input::{Flow, Input, RecordSink};
 use sslrec_analyzer_testing::packets::{
     Listed, Pcap, Pcapng, START_S, ethernet, exchange, list, notes_of_one,
 };
 use sslrec_analyzer_testing::wireshark::have;
+use sslrec_formats::record::Record;
 
 /// Link type of Ethernet.
 const ETHERNET: u16 = 1;
@@ -403,10 +407,38 @@ fn a_har_that_makes_much_of_itself_is_bounded() {
     let exchange = &listed.exchanges[0];
     assert_eq!(exchange.response.as_ref().unwrap().message.headers.len(), 10_000);
     assert_eq!(exchange.notes.len(), 1);
+    let notes = (0..20_000).map(|at| format!("\"{at}\"")).collect::<Vec<_>>().join(",");
+    let many = ENTRY.replacen('{', &format!("{{\"_notes\":[{notes}],"), 1);
+    assert_eq!(list(&har(&many)).unwrap().exchanges[0].notes.len(), 1000);
     // Longer than a sixteenth of the memory.
     let long = ENTRY.replace("\"hi\"", &format!("\"{}\"", "x".repeat(33 << 20)));
     let listed = list(&har(&[ENTRY, &long].join(","))).unwrap();
     let damage = listed.outcome.damage.unwrap().to_string();
     assert!(damage.contains("an entry of more than 32 MiB; raise --max-memory"), "{damage}");
     assert_eq!(listed.exchanges.len(), 1);
+}
+
+#[test]
+fn connections_of_a_har_are_remembered_as_far_as_there_is_memory() {
+    /// Counts the exchanges that begin a connection.
+    struct New(usize);
+    impl RecordSink for New {
+        fn record(&mut self, _: &Record<'_>) -> Flow {
+            Flow::Continue(())
+        }
+        fn exchange(&mut self, _: Box<Exchange>, is_new: bool) -> Flow {
+            self.0 += usize::from(is_new);
+            Flow::Continue(())
+        }
+    }
+    let entry = |id: usize| ENTRY.replace("\"7\"", &format!("\"{id}{}\"", "c".repeat(30_000)));
+    let entries: Vec<_> = (0..20).chain(0..20).map(entry).collect();
+    let bytes = har(&entries.join(","));
+    for (max_memory, expected) in [(64 << 20, 20..=20), (1 << 20, 30..=35)] {
+        let budget = Budget::new(Limits { max_memory, max_decoded: 0 });
+        let mut new = New(0);
+        let outcome = Input::open(&bytes[..]).unwrap().with_budget(&budget).read(&mut new);
+        assert!(outcome.unwrap().damage.is_none());
+        assert!(expected.contains(&new.0), "{max_memory}: {}", new.0);
+    }
 }

@@ -11,6 +11,10 @@ use crate::text::octets;
 /// Maximum number of header fields of a message.
 const MAX_FIELDS: usize = 10_000;
 
+/// Maximum number of texts of a list; further ones are ignored. Short ones take many times their
+/// length.
+const MAX_TEXTS: usize = 1000;
+
 /// An object; the default if it is something else.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Maybe<T>(pub(super) T);
@@ -27,7 +31,7 @@ pub(super) struct Number(pub(super) Option<f64>);
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Bool(pub(super) Option<bool>);
 
-/// The texts of a list.
+/// The texts of a list, up to [`MAX_TEXTS`].
 #[derive(Debug, Default, Clone)]
 pub(super) struct Texts(pub(super) Vec<String>);
 
@@ -257,7 +261,7 @@ impl<'de> Visitor<'de> for Any<Texts> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Texts, A::Error> {
         let mut texts = Vec::new();
         while let Some(Text(text)) = seq.next_element()? {
-            if !text.is_empty() {
+            if !text.is_empty() && texts.len() < MAX_TEXTS {
                 texts.push(text);
             }
         }

@@ -4,7 +4,8 @@
 //! only a syntax error is damage. Times are those of the HAR: an exchange begins when the browser
 //! wanted to send it, before it waited for a connection.
 //!
-//! Memory: one entry, of at most a sixteenth of `--max-memory`, and [`MAX_CONNECTIONS`].
+//! Memory: one entry, of at most a sixteenth of `--max-memory`, and up to [`MAX_CONNECTIONS`]
+//! connections, whose texts count towards the memory for connections.
 
 mod entry;
 mod json;
@@ -24,7 +25,7 @@ use sslrec_formats::record::{AddrKind, Connection, Role};
 
 use self::entry::{Entry, Url};
 use super::{EXPECTED, Outcome};
-use crate::budget::Budget;
+use crate::budget::{Budget, Charge, Share};
 use crate::exchange::{ConnectionInfo, Note, SharedConnection};
 use crate::sink::{Flow, RecordSink};
 
@@ -53,6 +54,7 @@ pub(super) fn read(
         sink,
         place: place.clone(),
         connections: HashMap::default(),
+        charge: budget.charge(Share::Connections),
         last_conn: 0,
         last_ns: 0,
         start_ns: None,
@@ -131,6 +133,8 @@ struct Archive<'s> {
     sink: &'s mut dyn RecordSink,
     place: Place,
     connections: HashMap<Key, Known>,
+    /// The memory of these connections.
+    charge: Charge,
     last_conn: u64,
     /// Time of the last entry, for entries without a time.
     last_ns: u64,
@@ -196,7 +200,10 @@ impl Archive<'_> {
         let info = self.describe(entry, url, server, first_ns);
         let shared = SharedConnection::new(info.clone());
         let known = Known { shared, info: Arc::new(info), exchanges: 1 };
-        if named && self.connections.len() < MAX_CONNECTIONS {
+        if named
+            && self.connections.len() < MAX_CONNECTIONS
+            && self.charge.grow(bytes_of(&key, &known))
+        {
             self.connections.insert(key, known.clone());
         }
         known
@@ -230,6 +237,16 @@ impl Archive<'_> {
         let comm = text(&entry.comm.0).map(Arc::from);
         ConnectionInfo { record, comm, tls: url.is_tls() }
     }
+}
+
+/// Returns the approximate memory of a connection.
+fn bytes_of(key: &Key, known: &Known) -> usize {
+    let ConnectionInfo { record, comm, .. } = &*known.info;
+    let texts = [record.version.as_deref(), record.cipher.as_deref(), comm.as_deref()];
+    let texts: usize = texts.into_iter().flatten().map(str::len).sum();
+    // The shared facts are a copy.
+    let facts = 2 * (size_of::<ConnectionInfo>() + texts);
+    size_of::<(Key, Known)>() + key.connection.len() + key.authority.len() + facts
 }
 
 /// The object that is the file.
