@@ -43,6 +43,9 @@ impl Formatter for SafeFormatter {
 
 /// Escapes special characters. `serde_json` itself escapes the control characters below the space.
 fn escape(out: &mut (impl Write + ?Sized), text: &str) -> io::Result<()> {
+    if text.is_ascii() && !text.as_bytes().contains(&0x7f) {
+        return out.write_all(text.as_bytes());
+    }
     let mut rest = text;
     while let Some(at) = rest.find(|c| c >= '\u{7f}' && is_special(c)) {
         let (plain, special) = rest.split_at(at);

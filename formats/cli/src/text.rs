@@ -150,6 +150,12 @@ pub fn line<T: Bytes + ?Sized>(text: &T) -> Cow<'_, str> {
     }
 }
 
+/// Appends the text as one line. For long data this takes a fraction of the time of [`Printable`].
+pub fn push_line(line: &mut String, bytes: &[u8]) {
+    // Writing to a String cannot fail.
+    let _ = escape(line, bytes, Layout::Line);
+}
+
 /// Returns whether nothing in the text is escaped.
 pub fn is_printable(text: &str) -> bool {
     text.bytes().all(is_plain) || !text.chars().any(is_special)
@@ -197,8 +203,11 @@ enum Layout {
 fn escape(out: &mut impl Write, bytes: &[u8], layout: Layout) -> fmt::Result {
     for chunk in bytes.utf8_chunks() {
         escape_text(out, chunk.valid(), layout)?;
-        for byte in chunk.invalid() {
-            write!(out, "\\x{byte:02x}")?;
+        for &byte in chunk.invalid() {
+            let [high, low] = [byte >> 4, byte & 15].map(digit);
+            out.write_str("\\x")?;
+            out.write_char(high)?;
+            out.write_char(low)?;
         }
     }
     Ok(())
@@ -209,7 +218,7 @@ fn escape_text(out: &mut impl Write, text: &str, layout: Layout) -> fmt::Result 
         return out.write_str(text);
     }
     let mut rest = text;
-    while let Some(at) = rest.find(is_special) {
+    while let Some(at) = find_special(rest) {
         let (plain, special) = rest.split_at(at);
         out.write_str(plain)?;
         let mut chars = special.chars();
@@ -218,11 +227,37 @@ fn escape_text(out: &mut impl Write, text: &str, layout: Layout) -> fmt::Result 
         match c {
             '\n' | '\t' if layout == Layout::Lines => out.write_char(c)?,
             '\r' if layout == Layout::Lines && rest.starts_with('\n') => {}
-            '\n' | '\r' | '\t' => write!(out, "{}", c.escape_default())?,
-            c => write!(out, "{}", c.escape_unicode())?,
+            '\n' => out.write_str("\\n")?,
+            '\r' => out.write_str("\\r")?,
+            '\t' => out.write_str("\\t")?,
+            c => escape_unicode(out, c)?,
         }
     }
     out.write_str(rest)
+}
+
+/// Returns the place of the first special character.
+fn find_special(text: &str) -> Option<usize> {
+    // Most bytes are plain, and need not be decoded.
+    let from = text.bytes().position(|byte| !is_plain(byte))?;
+    let found = text[from..].char_indices().find(|&(_, c)| is_special(c));
+    found.map(|(at, _)| from + at)
+}
+
+/// Writes the character as `\u{1b}`.
+fn escape_unicode(out: &mut impl Write, c: char) -> fmt::Result {
+    let code = u32::from(c);
+    out.write_str("\\u{")?;
+    let digits = (u32::BITS - code.leading_zeros()).div_ceil(4).max(1);
+    for place in (0..digits).rev() {
+        out.write_char(digit((code >> (4 * place)) as u8 & 15))?;
+    }
+    out.write_char('}')
+}
+
+/// Returns a hexadecimal digit.
+fn digit(value: u8) -> char {
+    char::from(b"0123456789abcdef"[usize::from(value & 15)])
 }
 
 #[cfg(test)]
@@ -246,6 +281,9 @@ mod tests {
             assert_eq!(Printable(text).to_string(), shown);
             assert_eq!(PrintableDisplay(text).to_string(), shown);
             assert_eq!(line(text), shown);
+            let mut pushed = "> ".to_owned();
+            push_line(&mut pushed, text.as_bytes());
+            assert_eq!(pushed, format!("> {shown}"));
             assert_eq!(matches!(line(text), Cow::Borrowed(_)), text == shown, "{text:?}");
             assert_eq!(is_printable(text), text == shown);
         }

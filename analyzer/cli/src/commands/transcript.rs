@@ -6,7 +6,7 @@
 use std::io::{self, Write};
 
 use sslrec_cli::hexdump::Hexdump;
-use sslrec_cli::text::Printable;
+use sslrec_cli::text::{Printable, push_line};
 
 use crate::text::TimeOfDay;
 
@@ -29,6 +29,8 @@ pub(crate) struct Transcript<W> {
     in_line: bool,
     /// The beginning of a character or of a line ending whose rest is still missing.
     held: Vec<u8>,
+    /// The escaped text of a line; empty between calls. Kept to reuse its memory.
+    escaped: String,
 }
 
 /// Style of a remark in colours: dim.
@@ -41,7 +43,15 @@ fn mark(forth: bool) -> (char, &'static str) {
 
 impl<W: Write> Transcript<W> {
     pub(crate) fn new(out: W, form: Form, color: bool) -> Self {
-        Self { out, form, color, turn: None, in_line: false, held: Vec::new() }
+        Self {
+            out,
+            form,
+            color,
+            turn: None,
+            in_line: false,
+            held: Vec::new(),
+            escaped: String::new(),
+        }
     }
 
     pub(crate) fn into_inner(self) -> W {
@@ -145,10 +155,16 @@ impl<W: Write> Transcript<W> {
             };
             self.begin_line(forth)?;
             // A tab is harmless, and escaping it would spoil the layout.
-            for (at, part) in content.split('\t').enumerate() {
-                let tab = if at > 0 { "\t" } else { "" };
-                write!(self.out, "{tab}{}", Printable(part))?;
+            for part in content.split_inclusive('\t') {
+                let (text, tab) = match part.strip_suffix('\t') {
+                    Some(text) => (text, "\t"),
+                    None => (part, ""),
+                };
+                push_line(&mut self.escaped, text.as_bytes());
+                self.escaped.push_str(tab);
             }
+            self.out.write_all(self.escaped.as_bytes())?;
+            self.escaped.clear();
             if ended {
                 self.in_line = false;
                 self.end_line()?;
