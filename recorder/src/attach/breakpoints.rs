@@ -131,6 +131,8 @@ pub(crate) fn trial(defined: &Defined, lib: u16, trial: u16) -> Option<Trial> {
 pub(crate) fn points(defined: &Defined, lib: u16, means: Means) -> Option<Vec<Point>> {
     match &defined.sites {
         Ok(sites) if defined.family() == Family::Go => Some(in_go(defined, sites, lib)),
+        // A return probe ends a Go program as soon as its stack moves.
+        Err(_) if defined.family() == Family::Go => None,
         Ok(sites) if means.sites == SiteUse::Always => Some(placed(defined, sites, lib)),
         _ if means.returns || !defined.function().needs_return() => Some(unplaced(defined, lib)),
         _ if matches!(defined.function().kind, Kind::Handshake(_)) => {
@@ -246,6 +248,14 @@ mod tests {
                 (entry.program, entry.offset, entry.site.frame),
                 (Program::Enter, 0x1016, 0x18)
             );
+        }
+    }
+
+    #[test]
+    fn a_function_of_go_without_sites_is_not_probed() {
+        let read = defined("crypto/tls.(*Conn).Read", unplaceable());
+        for means in [ALL, NO_SITES, NO_RETURNS, NEITHER] {
+            assert_eq!(of(&read, means), None);
         }
     }
 

@@ -153,7 +153,10 @@ struct Found {
 impl Found {
     fn of(families: &[Family]) -> Self {
         let rows = (0..).zip(functions::all());
-        let wanted = rows.filter(|(_, (family, _))| families.contains(family));
+        // Functions of Go are found by the runtime's own table, which has the sites too. Found by
+        // their symbols they would have return probes, which kill a Go program.
+        let wanted =
+            rows.filter(|(_, (family, _))| families.contains(family) && *family != Family::Go);
         Self {
             wanted: wanted.map(|(index, (_, row))| (row.name, index)).collect(),
             addresses: HashMap::new(),
@@ -218,6 +221,13 @@ mod tests {
     fn a_path_that_is_not_a_file_is_refused() {
         assert!(read("/tmp").unwrap_err().to_string().contains("not a file"));
         assert!(read("/no/such/file").unwrap_err().to_string().contains("cannot open"));
+    }
+
+    #[test]
+    fn functions_of_go_are_not_found_by_their_symbols() {
+        let found = Found::of(&Family::all().collect::<Vec<_>>());
+        assert!(found.wanted.contains_key("SSL_read"));
+        assert!(found.wanted.keys().all(|name| !name.contains('.')), "{:?}", found.wanted);
     }
 
     /// A program whose table of symbols claims to be larger than the read limit, in a file that

@@ -31,6 +31,12 @@ fn both_ends_of_60_connections_of_the_newest_go_are_right() {
     both_ends_of_many_connections_are_right(Build::NewestAnyAddress, "60");
 }
 
+/// Found by its symbols too, which must not lead to return probes: they kill a Go program.
+#[test]
+fn a_program_with_symbols_is_right() {
+    both_ends_of_many_connections_are_right(Build::DebianWithSymbols, "10");
+}
+
 #[test]
 fn a_program_that_is_linked_with_c_is_right() {
     both_ends_of_many_connections_are_right(Build::DebianWithC, "10");

@@ -12,6 +12,8 @@ const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/peers/go");
 pub(crate) enum Build {
     /// Debian's, linked by itself for a fixed address.
     Debian,
+    /// The same with its symbols, as `go build` makes it.
+    DebianWithSymbols,
     /// Debian's, linked by gcc for any address, with the C library.
     DebianWithC,
     /// The newest that PyPI has, linked for a fixed address.
@@ -23,7 +25,9 @@ pub(crate) enum Build {
 impl Build {
     fn go(self) -> Option<PathBuf> {
         match self {
-            Self::Debian | Self::DebianWithC => Some("/usr/bin/go".into()),
+            Self::Debian | Self::DebianWithSymbols | Self::DebianWithC => {
+                Some("/usr/bin/go".into())
+            }
             Self::Newest | Self::NewestAnyAddress => {
                 let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/tools/venv/lib");
                 let versions = fs::read_dir(venv).ok()?.flatten();
@@ -35,6 +39,7 @@ impl Build {
 
     fn options(self) -> &'static [&'static str] {
         match self {
+            Self::DebianWithSymbols => &["-buildmode=exe"],
             Self::Debian | Self::Newest => &["-buildmode=exe", "-ldflags=-s -w"],
             Self::DebianWithC => &["-buildmode=pie", "-ldflags=-s -w -linkmode=external"],
             Self::NewestAnyAddress => &["-buildmode=pie", "-ldflags=-s -w"],
