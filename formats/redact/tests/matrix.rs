@@ -223,6 +223,34 @@ fn forms() -> Vec<Spelling> {
     all
 }
 
+/// Forms of several parts.
+fn multipart() -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for name in ["pin", "password", "user[password]"] {
+        let long = format!("X: {}\r\n", "x".repeat(5000));
+        for (about, before, head) in [
+            ("plain", "", format!("name=\"{name}\"")),
+            ("no quotes", "", format!("name={name}")),
+            ("spaces", "", format!("name = \"{name}\"")),
+            ("other parameters", "", format!("filename=\"a=b\"; NAME=\"{name}\"; x=y")),
+            ("folded", "", format!("\r\n name=\"{name}\"")),
+            ("extended", "", format!("name*=utf-8''{name}")),
+            ("empty preamble", "\r\n", format!("name=\"{name}\"")),
+            ("preamble", "a=b\r\nwords\r\n", format!("name=\"{name}\"")),
+            ("more fields", "", format!("name=\"{name}\"\r\nContent-Type: text/plain; a=b")),
+            ("long head", "", format!("name=\"{name}\"\r\n{}", long.trim_end())),
+        ] {
+            let part = format!("Content-Disposition: form-data; {head}\r\n\r\n{SECRET}\r\n");
+            let body = format!("{before}--b\r\n{part}--b--\r\n");
+            all.push((format!("{about}: {name}"), body));
+            let first = "Content-Disposition: form-data; name=\"a\"\r\n\r\nb\r\n\r\n=c\r\n";
+            let body = format!("{before}--b\r\n{first}--b\r\nX: y; a=b\r\n{part}--b--\r\n");
+            all.push((format!("{about}, second part: {name}"), body));
+        }
+    }
+    all
+}
+
 /// Returns the text as a string of JSON.
 fn serde_like(text: &str) -> String {
     let escape = |c: char| match c {
@@ -440,15 +468,12 @@ fn http1_cases() -> Vec<Case> {
             vec![sent([head.as_bytes(), text].concat()), received(OK)],
         );
     }
-    for name in ["pin", "password", "user[password]"] {
-        let body = format!(
-            "--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{SECRET}\r\n--b--\r\n"
-        );
+    for (name, body) in multipart() {
         let head = format!(
             "POST /a HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
-        add("form of several parts", &spelling(name, ""), vec![sent(head + &body), received(OK)]);
+        add("form of several parts", &spelling(&name, ""), vec![sent(head + &body), received(OK)]);
     }
     cases
 }

@@ -1,28 +1,38 @@
 //! Multipart forms (RFC 7578).
 
-use memchr::{memchr, memmem};
+use memchr::{memchr, memmem, memrchr};
 
-use super::{Blank, Fill, Finder, Look, MAX_NAME, State, Step};
+use super::{Blank, CONTEXT, Fill, Finder, Look, MAX_NAME, State, Step};
 use crate::counts::Rule;
 use crate::decode::decode;
 
 /// The longest boundary of a form of several parts (RFC 2046 section 5.1.1), with its dashes.
 const MAX_BOUNDARY: usize = 80;
 
-/// The longest header section of a part that is searched for its end.
+/// The longest header section of a part that is searched for its end. A longer one is blanked.
 const MAX_PART_HEAD: usize = 4096;
 
 impl Finder {
-    /// Returns whether the `=` belongs to the name of a part.
-    pub(super) fn is_part_name(&mut self, look: Look<'_>, text: &[u8], before: &[u8]) -> bool {
+    /// Returns whether the `=` at `at` belongs to the name of a part. `before` is the text between
+    /// the last `=` and this one.
+    pub(super) fn is_part_name(
+        &mut self,
+        look: Look<'_>,
+        text: &[u8],
+        at: usize,
+        before: &[u8],
+    ) -> bool {
         if look.head || !look.rules.names_pairs() {
             return false;
         }
-        let mut words = before.rsplit(|octet| b"; \t\r\n".contains(octet));
-        if !words.next().is_some_and(|name| name.eq_ignore_ascii_case(b"name")) {
+        let mut words = before.trim_ascii_end().rsplit(|octet| b"; \t\r\n".contains(octet));
+        let name = words.next().unwrap_or_default();
+        if !name.strip_suffix(b"*").unwrap_or(name).eq_ignore_ascii_case(b"name") {
             return false;
         }
-        if self.boundary.is_none() && self.origin && text.starts_with(b"--") {
+        if let Some(boundary) = boundary_before(&text[at.saturating_sub(CONTEXT)..at]) {
+            self.boundary = Some(boundary.to_vec());
+        } else if self.boundary.is_none() && self.origin && text.starts_with(b"--") {
             let line = memchr(b'\n', &text[..text.len().min(MAX_BOUNDARY)]);
             self.boundary = line.map(|end| text[..end].trim_ascii_end().to_vec());
         }
@@ -31,7 +41,12 @@ impl Finder {
 
     pub(super) fn part_name(&mut self, look: Look<'_>, text: &[u8], last: bool) -> Step {
         let rest = &text[self.at..];
-        let (quote, start) = if rest[0] == b'"' { (true, 1) } else { (false, 0) };
+        let space = rest.iter().take_while(|octet| b" \t".contains(octet)).count();
+        if space == rest.len() && space < MAX_NAME && !last {
+            return Step::Wait(text.len());
+        }
+        let quote = rest.get(space) == Some(&b'"');
+        let start = space + usize::from(quote);
         let is_end = |octet: &u8| if quote { b"\"\r\n" } else { b";\r\n" }.contains(octet);
         let Some(len) = rest[start..].iter().position(is_end) else {
             if rest.len() > MAX_NAME || last {
@@ -40,7 +55,12 @@ impl Finder {
             }
             return Step::Wait(text.len());
         };
-        let name = decode(&rest[start..start + len]);
+        let name = &rest[start..start + len];
+        // `name*` has the character set and the language before the name (RFC 8187).
+        let name = decode(memrchr(b'\'', name.trim_ascii_end()).map_or(name, |quote| match name {
+            [.., b'\''] => name,
+            _ => &name[quote + 1..],
+        }));
         self.at += start + len;
         self.after_equals = self.at;
         self.state = if look.rules.is_pair(&name) { State::PartHead } else { State::Text };
@@ -56,8 +76,12 @@ impl Finder {
                 self.begin(Rule::Query, State::Part);
                 Step::Again
             }
-            None if last || rest.len() > MAX_PART_HEAD => {
+            None if last => {
                 self.state = State::Text;
+                Step::Again
+            }
+            None if rest.len() > MAX_PART_HEAD => {
+                self.begin(Rule::Query, State::Part);
                 Step::Again
             }
             None => Step::Wait(text.len()),
@@ -89,4 +113,21 @@ impl Finder {
             }
         }
     }
+}
+
+/// Returns the delimiter above the head of a part that this text ends in, with its dashes.
+fn boundary_before(text: &[u8]) -> Option<&[u8]> {
+    const FIELD: &[u8] = b"content-disposition:";
+    let mut is_part = false;
+    for line in text.rsplit(|&octet| octet == b'\n') {
+        let line = line.trim_ascii_end();
+        is_part |= line.get(..FIELD.len()).is_some_and(|name| name.eq_ignore_ascii_case(FIELD));
+        if line.is_empty() {
+            return None;
+        }
+        if line.starts_with(b"--") && line.len() < MAX_BOUNDARY {
+            return is_part.then_some(line);
+        }
+    }
+    None
 }

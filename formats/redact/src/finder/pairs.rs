@@ -14,7 +14,7 @@ impl Finder {
         if self.cookie(look, text, at) {
             return self.begin(Rule::Cookie, State::Cookie);
         }
-        if depth == 0 && self.is_part_name(look, text, before) {
+        if depth == 0 && self.is_part_name(look, text, at, before) {
             self.state = State::PartName;
             return;
         }
