@@ -103,4 +103,61 @@ static __always_inline bool go_begins_anew(const struct pt_regs *ctx)
 	return ctx->flags & (FLAG_CARRY | FLAG_ZERO);
 }
 
+/* Numbers of the system calls that pass bytes to and from sockets. */
+#define SYSCALL_READ 0
+#define SYSCALL_WRITE 1
+#define SYSCALL_READV 19
+#define SYSCALL_WRITEV 20
+#define SYSCALL_SENDTO 44
+#define SYSCALL_RECVFROM 45
+#define SYSCALL_SENDMSG 46
+#define SYSCALL_RECVMSG 47
+
+/* Offset of msg_iov in struct user_msghdr. */
+#define MSGHDR_IOV 16
+
+/* Bytes of the program. */
+struct user_bytes {
+	__u64 at;
+	__u64 len;
+};
+
+/*
+ * Finds the first of the `moved` bytes that the current system call read or wrote: those in its
+ * first buffer. Returns false in a system call that has no buffer, such as sendfile or those of
+ * io_uring.
+ */
+static __always_inline bool bytes_of_system_call(struct user_bytes *bytes, __u64 moved)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct pt_regs *regs = (void *)bpf_task_pt_regs(task);
+	__u64 number = BPF_CORE_READ(regs, orig_ax), second = BPF_CORE_READ(regs, si);
+	__u64 vector[2];
+
+	switch (number) {
+	case SYSCALL_READ:
+	case SYSCALL_WRITE:
+	case SYSCALL_SENDTO:
+	case SYSCALL_RECVFROM:
+		bytes->at = second;
+		bytes->len = moved;
+		return true;
+	case SYSCALL_SENDMSG:
+	case SYSCALL_RECVMSG:
+		if (bpf_probe_read_user(&second, sizeof(second), (void *)second + MSGHDR_IOV))
+			return false;
+		break;
+	case SYSCALL_READV:
+	case SYSCALL_WRITEV:
+		break;
+	default:
+		return false;
+	}
+	if (bpf_probe_read_user(vector, sizeof(vector), (void *)second))
+		return false;
+	bytes->at = vector[0];
+	bytes->len = vector[1] < moved ? vector[1] : moved;
+	return true;
+}
+
 #endif

@@ -31,6 +31,8 @@ enum event_kind {
 	EVENT_LATE_CLOSE,		/* never in the ring: see the map late_closes */
 	EVENT_EXEC,
 	EVENT_EXIT,
+	EVENT_PIECE,
+	EVENT_SOCKET_END,
 };
 
 enum direction {
@@ -176,6 +178,28 @@ struct event_close {
 	__u64 offset[2];		/* by enum direction: final lengths of both streams */
 	__u32 shutdown;			/* the program sent close_notify */
 	__u32 pad;
+};
+
+/*
+ * The beginning of the bytes of an operation on a socket that carries TLS, one of the first in its
+ * direction. The head's ssl is the address of the socket, and born_ns the time at which it was
+ * first seen; the socket belongs to the process of the head.
+ */
+struct event_piece {
+	struct event head;
+	struct endpoints ends;
+	char comm[COMM_LEN];		/* of the process, not of the thread */
+	/* head.len bytes follow */
+};
+
+/* The most bytes of an event_piece, and those of the smaller size class. */
+#define PIECE_MAX 2048
+#define PIECE_SMALL 64
+
+/* The end of such a socket. */
+struct event_socket_end {
+	struct event head;
+	__u64 bytes[2];			/* by enum direction, as they were on the socket */
 };
 
 /* The kind of a probed function, from the recorder's table of functions. A single set of programs
@@ -353,6 +377,8 @@ _Static_assert(sizeof(struct event_conn) == 104, "event_conn");
 _Static_assert(sizeof(struct event_tls_param) == 312, "event_tls_param");
 _Static_assert(sizeof(struct event_handshake) == 56, "event_handshake");
 _Static_assert(sizeof(struct event_close) == 128, "event_close");
+_Static_assert(sizeof(struct event_piece) == 96, "event_piece");
+_Static_assert(sizeof(struct event_socket_end) == 56, "event_socket_end");
 _Static_assert(sizeof(struct site) == 28, "site");
 _Static_assert(sizeof(struct trial) == 16, "trial");
 _Static_assert(sizeof(struct file_key) == 16, "file_key");

@@ -40,6 +40,8 @@ const volatile struct {
 	struct event_tls_param tls_param_event;
 	struct event_handshake handshake;
 	struct event_close close;
+	struct event_piece piece;
+	struct event_socket_end socket_end;
 	struct event_stop stop;
 	enum event_kind event_kind;
 	enum counter counter;
@@ -320,6 +322,28 @@ struct {
 	__type(key, __u32);
 	__type(value, struct tcp_user);
 } tcp_users SEC(".maps");
+
+/*
+ * Sockets of recorded processes, by the address of their struct sock, and whether they carry TLS;
+ * see account.h. An entry is deleted when the connection ends. The least recently used entries are
+ * evicted: the recorder then does not learn how many bytes they carried.
+ */
+struct seen_socket {
+	__u64 born_ns;			/* when it was first seen */
+	__u64 bytes[2];			/* by enum direction, since then */
+	struct endpoints ends;
+	__u32 pid;
+	__u8 is_tls;
+	__u8 looks;			/* operations without a TLS record so far */
+	__u8 pieces[2];			/* sent, by enum direction */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u64);
+	__type(value, struct seen_socket);
+} seen_sockets SEC(".maps");
 
 /* Processes that are stopped until the recorder has inspected their files, with the start time.
  * Delete the entry before resuming the process. */

@@ -11,6 +11,7 @@
  *   in_flight.h      calls in flight               call.h      entry and exit of calls
  *   payload.h        the bytes of a call           nspr.h      descriptors that may be TLS
  *   getters.h        constructors and getters      entry_only.h
+ *   account.h        TLS at sockets
  *
  * go.bpf.c and sockets.bpf.c are loaded only where they are of use.
  */
@@ -24,6 +25,7 @@
 #include "infer_addr.h"
 #include "call.h"
 #include "entry_only.h"
+#include "account.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -55,7 +57,11 @@ int entry_only(struct pt_regs *ctx)
 SEC("raw_tp/sock_send_length")
 int sock_send_length(struct bpf_raw_tracepoint_args *ctx)
 {
+	int result = ctx->args[1];
+
 	socket_used((struct sock *)ctx->args[0], true, true);
+	if (result > 0)
+		account_operation(ctx->args[0], DIR_SENT, result);
 	return 0;
 }
 
@@ -68,6 +74,8 @@ int sock_recv_length(struct bpf_raw_tracepoint_args *ctx)
 	/* A failed operation within a call identifies the socket as well; an operation that
 	 * returned bytes yields more. */
 	socket_used((struct sock *)ctx->args[0], false, result > 0 && !(flags & MSG_PEEK));
+	if (result > 0 && !(flags & MSG_PEEK))
+		account_operation(ctx->args[0], DIR_RECEIVED, result);
 	return 0;
 }
 
@@ -79,6 +87,8 @@ int inet_sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 	struct sock *sk = (struct sock *)ctx->args[0];
 	int state = ctx->args[2];
 
+	if (state == TCP_CLOSE)
+		account_close(ctx->args[0]);
 	if (state != TCP_SYN_SENT && state != TCP_LISTEN)
 		return 0;
 	note_tcp_user(state == TCP_LISTEN ? BPF_CORE_READ(sk, __sk_common.skc_num)

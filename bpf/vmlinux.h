@@ -56,6 +56,7 @@ enum {
 #define SOCK_STREAM 1
 #define MSG_PEEK 2
 #define TCP_SYN_SENT 2
+#define TCP_CLOSE 7
 #define TCP_LISTEN 10
 #define SIGSTOP 19
 #define VM_EXEC 4
@@ -83,6 +84,7 @@ struct pt_regs {
 	unsigned long dx;
 	unsigned long si;
 	unsigned long di;
+	unsigned long orig_ax;
 	unsigned long sp;
 	unsigned long ip;
 	unsigned long flags;
@@ -100,6 +102,7 @@ struct sock_common {
 	__be16 skc_dport;
 	__u16 skc_num;
 	unsigned short skc_family;
+	unsigned char skc_state;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 };

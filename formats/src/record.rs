@@ -385,6 +385,31 @@ pub struct Coverage {
     pub libs: Vec<CoveredLib>,
     /// The reason for missing TLS of this process, if TLS is presumably missing.
     pub missed: Option<String>,
+    /// Number of TLS connections of this process that were seen at its sockets, recorded or not.
+    pub seen: u64,
+    /// Number of these that were not recorded.
+    pub unrecorded: u64,
+    /// The connections that were not recorded, or the first of them.
+    pub connections: Vec<Unrecorded>,
+}
+
+/// A TLS connection that was seen at its socket and is not in the capture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unrecorded {
+    /// The process's own address and port.
+    pub local: SocketAddr,
+    /// The peer's address and port.
+    pub remote: SocketAddr,
+    /// Client or server, by the ClientHello; unknown if it was before the recording.
+    pub role: Role,
+    /// Server name in the ClientHello.
+    pub sni: Option<String>,
+    /// Application protocols that the client proposed, its favourite first.
+    pub alpn: Vec<String>,
+    /// Version that the server chose or, if that is unknown, the highest that the client proposed.
+    pub version: Option<String>,
+    /// Bytes at the socket, since it was first seen; `None` if the number is unknown.
+    pub bytes: Option<PerDirection<u64>>,
 }
 
 /// A probed library in a process.

@@ -15,8 +15,8 @@ use sslrec_formats::io::{Error, RecordReader, RecordWriter};
 use sslrec_formats::pcapng::{PcapngOptions, PcapngReader, PcapngWriter, is_sslrec_pcapng};
 use sslrec_formats::rawlog::{RawLogReader, RawLogWriter, is_raw_log};
 use sslrec_formats::record::{
-    Connection, Coverage, CoveredLib, Data, Direction, Exit, GapCause, Handshake, Process, Record,
-    Role,
+    Connection, Coverage, CoveredLib, Data, Direction, Exit, GapCause, Handshake, PerDirection,
+    Process, Record, Role, Unrecorded,
 };
 
 #[test]
@@ -40,6 +40,17 @@ fn only_the_raw_log_returns_coverage() {
         called: vec!["SSL_read".into(), "SSL_write".into()],
         bytes: 1 << 40,
     };
+    let known = Unrecorded {
+        local: "10.0.0.5:51234".parse().unwrap(),
+        remote: "[2001:db8::1]:8443".parse().unwrap(),
+        role: Role::Client,
+        sni: Some("example.org".into()),
+        alpn: vec!["h2".into(), "http/1.1".into()],
+        version: Some("TLSv1.3".into()),
+        bytes: Some(PerDirection { sent: 1 << 40, received: 3 }),
+    };
+    let (role, alpn) = (Role::Unknown, Vec::new());
+    let unknown = Unrecorded { role, sni: None, alpn, version: None, bytes: None, ..known.clone() };
     let coverage = Coverage {
         ts_ns: 7,
         pid: 1234,
@@ -47,6 +58,9 @@ fn only_the_raw_log_returns_coverage() {
         exe: Some("/usr/bin/curl".into()),
         libs: vec![lib, CoveredLib::default()],
         missed: Some("a reason".into()),
+        seen: 9,
+        unrecorded: 2,
+        connections: vec![known, unknown],
     };
     let mut records = small_capture();
     let without = records.clone();

@@ -214,6 +214,13 @@ pub struct Options {
     #[arg(long)]
     pub fail_if_empty: bool,
 
+    /// Exit 5 if TLS was seen and not recorded
+    ///
+    /// That is a TLS connection of a chosen process that was seen at its socket, and whose
+    /// plaintext was not recorded: see the lines at the end. Needs Linux 6.3.
+    #[arg(long)]
+    pub fail_on_missed: bool,
+
     /// No messages but errors
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,

@@ -9,6 +9,8 @@ pub(crate) const FAILURE: u8 = 1;
 pub(crate) const LOSS: u8 = 3;
 /// Nothing was recorded, with `--fail-if-empty`.
 pub(crate) const EMPTY: u8 = 4;
+/// TLS was seen and not recorded, with `--fail-on-missed`.
+pub(crate) const MISSED: u8 = 5;
 /// A signal ended the command; its number is added.
 const SIGNAL: i32 = 128;
 

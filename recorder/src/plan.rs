@@ -179,6 +179,7 @@ pub(crate) struct Until {
 pub(crate) struct Exit {
     pub(crate) fail_on_loss: bool,
     pub(crate) fail_if_empty: bool,
+    pub(crate) fail_on_missed: bool,
 }
 
 /// The messages on standard error.
@@ -226,7 +227,11 @@ impl Plan {
                 duration: options.duration,
                 all_ended: !options.pids.is_empty(),
             },
-            exit: Exit { fail_on_loss: options.fail_on_loss, fail_if_empty: options.fail_if_empty },
+            exit: Exit {
+                fail_on_loss: options.fail_on_loss,
+                fail_if_empty: options.fail_if_empty,
+                fail_on_missed: options.fail_on_missed,
+            },
             talk: Talk { quiet: options.quiet, verbose: options.verbose },
             user: options.user,
             select: Select {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use libbpf_rs::{MapCore, MapHandle, OpenObject, PrintLevel};
 use sslrec_cli::stderr;
 use sslrec_formats::Destination;
@@ -22,6 +22,7 @@ use crate::attach::self_test;
 use crate::clock::Clock;
 use crate::collect::batch::{Filler, queue};
 use crate::collect::collector::collect;
+use crate::coverage::account::Account;
 use crate::coverage::usage::Usage;
 use crate::coverage::{self, Coverage, Report};
 use crate::discovery::stopped::{self, Watchdog};
@@ -30,7 +31,7 @@ use crate::doctor;
 use crate::exit;
 use crate::functions::Family;
 use crate::kernel::counters::Counters;
-use crate::kernel::features::Kernel;
+use crate::kernel::features::{Kernel, Sockets};
 use crate::kernel::maps::KernelMaps;
 use crate::plan::{self, Plan, Task};
 use crate::proc::cgroups::Cgroup;
@@ -348,6 +349,14 @@ fn follow_processes(
     if plan.talk.verbose {
         message(format_args!("connection addresses come from {sockets}"));
     }
+    if sockets != Sockets::Tracepoints {
+        let reason = "TLS at sockets, whoever encrypts it, is not seen: that needs Linux 6.3";
+        if plan.exit.fail_on_missed {
+            bail!("--fail-on-missed: {reason}");
+        } else if plan.talk.verbose {
+            message(reason);
+        }
+    }
     // After the tracepoints, so that no child is missed in between.
     for pid in plan.select.named() {
         probes.add_pid(pid)?;
@@ -396,6 +405,8 @@ fn exit_status(plan: &Plan, written: &Written) -> u8 {
         exit::LOSS
     } else if plan.exit.fail_if_empty && written.stats.calls == 0 {
         exit::EMPTY
+    } else if plan.exit.fail_on_missed && written.coverage.iter().any(|of| of.unrecorded > 0) {
+        exit::MISSED
     } else {
         0
     }
@@ -446,6 +457,8 @@ fn pipeline(
         report: Report {
             coverage,
             usage: Usage::default(),
+            account: Account::default(),
+            seen_sockets: MapHandle::try_from(&maps.seen_sockets)?,
             tcp_users: MapHandle::try_from(&maps.tcp_users)?,
             named: plan.select.names_processes(),
         },

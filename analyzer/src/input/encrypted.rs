@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use foldhash::{HashMap, HashSet};
+use sslrec_wire::tls::{ClientHello, is_client_hello, is_record};
 
 use crate::exchange::Note;
 use crate::http1::start::{Verdict, judge};
@@ -135,22 +136,6 @@ fn ends(segment: &Segment<'_>) -> Ends {
     (segment.src.min(segment.dst), segment.src.max(segment.dst))
 }
 
-/// Returns whether the bytes begin with a record of SSL 3 to TLS 1.3 (RFC 8446 section 5.1). Of
-/// handshakes the type is checked too, since more bytes than these look like a record by chance.
-fn is_record(bytes: &[u8]) -> bool {
-    const CONTENT_TYPES: std::ops::RangeInclusive<u8> = 20..=23;
-    const HANDSHAKE: u8 = 22;
-    const MAX_RECORD: u16 = (1 << 14) + 2048;
-    let Some([kind, 3, 0..=4, high, low]) = bytes.first_chunk() else { return false };
-    let len = u16::from_be_bytes([*high, *low]);
-    let plausible = CONTENT_TYPES.contains(kind) && (1..=MAX_RECORD).contains(&len);
-    plausible && (*kind != HANDSHAKE || bytes.get(5).is_none_or(|kind| *kind <= 24))
-}
-
-fn is_client_hello(bytes: &[u8]) -> bool {
-    matches!(bytes, [22, 3, _, _, _, 1, ..] | [22, 3, _, _, _])
-}
-
 /// The result of a search for a server name.
 #[derive(Debug, PartialEq, Eq)]
 enum Name {
@@ -159,59 +144,14 @@ enum Name {
     Incomplete,
 }
 
-/// Finds the server name in a ClientHello (RFC 8446 section 4.1.2, RFC 6066 section 3).
+/// Finds the server name in a ClientHello.
 fn server_name(bytes: &[u8]) -> Name {
-    let declared = match bytes {
-        [_, _, _, high, low, ..] => 5 + usize::from(u16::from_be_bytes([*high, *low])),
-        _ => return Name::Incomplete,
-    };
-    let record = bytes.get(..declared).unwrap_or(bytes);
-    match extension(record) {
-        Some(Some(name)) => Name::Found(name),
-        Some(None) => Name::Absent,
-        None if bytes.len() < declared => Name::Incomplete,
+    let hello = ClientHello::read(bytes);
+    match hello.server_name {
+        Some(name) => Name::Found(name),
+        None if hello.truncated => Name::Incomplete,
         None => Name::Absent,
     }
-}
-
-/// Returns the name in the extension; the outer `None` is a record that ends before it.
-fn extension(record: &[u8]) -> Option<Option<String>> {
-    const SERVER_NAME: u16 = 0;
-    // Headers of record and handshake, version, random.
-    let mut rest = record.get(5 + 4 + 2 + 32..)?;
-    rest = rest.get(1 + usize::from(*rest.first()?)..)?;
-    rest = rest.get(2 + number(rest)?..)?;
-    rest = rest.get(1 + usize::from(*rest.first()?)..)?;
-    // Without extensions.
-    if rest.is_empty() {
-        return None;
-    }
-    let all = number(rest)?;
-    rest = rest.get(2..)?;
-    let mut left = all;
-    while left >= 4 {
-        let (kind, len) = (number(rest)?, number(rest.get(2..)?)?);
-        let value = rest.get(4..)?.get(..len)?;
-        if kind == usize::from(SERVER_NAME) {
-            return Some(host_name(value));
-        }
-        rest = rest.get(4 + len..)?;
-        left = left.checked_sub(4 + len)?;
-    }
-    Some(None)
-}
-
-/// Returns the name of a list of names. Names that are no names of hosts are left out.
-fn host_name(list: &[u8]) -> Option<String> {
-    let [_, _, 0, high, low, name @ ..] = list else { return None };
-    let name = name.get(..usize::from(u16::from_be_bytes([*high, *low])))?;
-    let valid = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._".contains(byte);
-    let name = std::str::from_utf8(name).ok().filter(|name| name.bytes().all(|b| valid(&b)))?;
-    (1..=255).contains(&name.len()).then(|| name.to_owned())
-}
-
-fn number(bytes: &[u8]) -> Option<usize> {
-    Some(u16::from_be_bytes(*bytes.first_chunk()?).into())
 }
 
 #[cfg(test)]
@@ -314,20 +254,6 @@ mod tests {
             let keys = encrypted.note(true).unwrap().to_string();
             assert!(keys.contains("Wireshark can decrypt"), "{keys}");
         }
-    }
-
-    #[test]
-    fn bytes_that_look_like_a_record_by_chance_are_none() {
-        let records: [&[u8]; 7] = [
-            &[22, 3, 1, 0, 0, 1],
-            &[22, 3, 1, 0xff, 0xff, 1],
-            &[24, 3, 1, 0, 9, 1],
-            &[22, 2, 1, 0, 9, 1],
-            &[22, 3, 5, 0, 9, 1],
-            &[22, 3, 1, 0, 9, 99],
-            &[22, 3, 1],
-        ];
-        assert!(records.iter().all(|record| !is_record(record)));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use super::{FRAME_MAGIC, RECORD_HEAD, VERSION, kind};
 use crate::record::{
     AddrKind, CaptureInfo, Close, CloseCause, Connection, Coverage, CoveredLib, Data, Direction,
-    Exit, Gap, GapCause, Handshake, Process, Record, Role, Stats,
+    Exit, Gap, GapCause, Handshake, PerDirection, Process, Record, Role, Stats, Unrecorded,
 };
 
 /// The reason why bytes are invalid.
@@ -99,11 +99,7 @@ fn connection(mut fields: Fields<'_>) -> Result<Connection, Reason> {
         conn: fields.u64()?,
         ts_ns: fields.u64()?,
         pid: fields.u32()?,
-        role: match fields.u8()? {
-            1 => Role::Client,
-            2 => Role::Server,
-            _ => Role::Unknown,
-        },
+        role: fields.role()?,
         addr: match fields.u8()? {
             1 => AddrKind::Exact,
             2 => AddrKind::Inferred,
@@ -194,7 +190,7 @@ fn coverage(mut fields: Fields<'_>) -> Result<Coverage, Reason> {
         comm: fields.str()?.to_owned(),
         exe: fields.opt_str()?,
         missed: fields.opt_str()?,
-        libs: Vec::new(),
+        ..Coverage::default()
     };
     for _ in 0..fields.u32()? {
         let mut lib = CoveredLib {
@@ -209,7 +205,34 @@ fn coverage(mut fields: Fields<'_>) -> Result<Coverage, Reason> {
         }
         coverage.libs.push(lib);
     }
+    if !fields.0.is_empty() {
+        (coverage.seen, coverage.unrecorded) = (fields.u64()?, fields.u64()?);
+        for _ in 0..fields.u32()? {
+            coverage.connections.push(unrecorded(&mut fields)?);
+        }
+    }
     Ok(coverage)
+}
+
+fn unrecorded(fields: &mut Fields<'_>) -> Result<Unrecorded, Reason> {
+    const NO_ADDRESS: Reason = "an unrecorded connection without an address";
+    let mut connection = Unrecorded {
+        role: fields.role()?,
+        local: fields.address()?.ok_or(NO_ADDRESS)?,
+        remote: fields.address()?.ok_or(NO_ADDRESS)?,
+        sni: fields.opt_str()?,
+        version: fields.opt_str()?,
+        alpn: Vec::new(),
+        bytes: None,
+    };
+    for _ in 0..fields.u32()? {
+        connection.alpn.push(fields.str()?.to_owned());
+    }
+    if fields.bool()? {
+        let (sent, received) = (fields.u64()?, fields.u64()?);
+        connection.bytes = Some(PerDirection { sent, received });
+    }
+    Ok(connection)
 }
 
 fn stats(mut fields: Fields<'_>) -> Result<Stats, Reason> {
@@ -284,6 +307,14 @@ impl<'a> Fields<'a> {
         field: impl FnOnce(&mut Self) -> Result<T, Reason>,
     ) -> Result<Option<T>, Reason> {
         if self.0.is_empty() { Ok(None) } else { field(self).map(Some) }
+    }
+
+    fn role(&mut self) -> Result<Role, Reason> {
+        Ok(match self.u8()? {
+            1 => Role::Client,
+            2 => Role::Server,
+            _ => Role::Unknown,
+        })
     }
 
     fn direction(&mut self) -> Result<Direction, Reason> {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::{FRAME_MAGIC, RECORD_HEAD, VERSION, kind};
 use crate::record::{
     AddrKind, CaptureInfo, Close, CloseCause, Connection, Coverage, Data, Direction, Exit, Gap,
-    GapCause, Handshake, Process, Record, Role, Stats,
+    GapCause, Handshake, PerDirection, Process, Record, Role, Stats, Unrecorded,
 };
 
 /// Appends the head of a frame's contents. The number of records is unknown so far; see
@@ -71,11 +71,7 @@ pub(super) fn connection(out: &mut Vec<u8>, connection: &Connection, flags: u8) 
         u64(out, connection.conn);
         u64(out, connection.ts_ns);
         u32(out, connection.pid);
-        out.push(match connection.role {
-            Role::Unknown => 0,
-            Role::Client => 1,
-            Role::Server => 2,
-        });
+        out.push(role(connection.role));
         out.push(match connection.addr {
             AddrKind::Unknown => 0,
             AddrKind::Exact => 1,
@@ -181,7 +177,36 @@ fn coverage(out: &mut Vec<u8>, coverage: &Coverage) {
             u32(out, lib.called.len() as u32);
             lib.called.iter().for_each(|name| str(out, name));
         }
+        if coverage.seen > 0 {
+            u64(out, coverage.seen);
+            u64(out, coverage.unrecorded);
+            u32(out, coverage.connections.len() as u32);
+            coverage.connections.iter().for_each(|connection| unrecorded(out, connection));
+        }
     });
+}
+
+fn unrecorded(out: &mut Vec<u8>, connection: &Unrecorded) {
+    out.push(role(connection.role));
+    address(out, Some(connection.local));
+    address(out, Some(connection.remote));
+    opt_str(out, connection.sni.as_deref());
+    opt_str(out, connection.version.as_deref());
+    u32(out, connection.alpn.len() as u32);
+    connection.alpn.iter().for_each(|name| str(out, name));
+    out.push(connection.bytes.is_some().into());
+    if let Some(PerDirection { sent, received }) = connection.bytes {
+        u64(out, sent);
+        u64(out, received);
+    }
+}
+
+fn role(role: Role) -> u8 {
+    match role {
+        Role::Unknown => 0,
+        Role::Client => 1,
+        Role::Server => 2,
+    }
 }
 
 fn stats(out: &mut Vec<u8>, stats: &Stats) {

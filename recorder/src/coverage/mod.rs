@@ -4,6 +4,7 @@
 //! During the recording this module only takes notes: the probed files, the way they were found,
 //! and the mappings of the recorded processes. The report is made from them at the end.
 
+pub(crate) mod account;
 pub(crate) mod ports;
 pub(crate) mod recognise;
 mod report;

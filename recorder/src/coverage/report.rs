@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
-use sslrec_formats::record::{self, CoveredLib};
+use sslrec_formats::record::{self, CoveredLib, Record, Role, Unrecorded};
 
+use super::account::Account;
 use super::ports::{TLS_PORTS, ports_of};
 use super::recognise::Recogniser;
 use super::usage::Usage;
@@ -13,6 +14,9 @@ use super::{Coverage, Inner, Notes, REST};
 use crate::kernel::event::view;
 use crate::kernel::skel::types;
 use crate::proc::processes;
+
+/// Places of connections in a line.
+const PLACES_MAX: usize = 4;
 
 /// Lines on unrecorded processes, unless all are requested.
 const LINES_MAX: usize = 5;
@@ -24,6 +28,9 @@ const SYSTEM_FOLDERS: [&str; 4] = ["/lib", "/lib64", "/usr/lib", "/usr/lib64"];
 pub(crate) struct Report {
     pub(crate) coverage: Coverage,
     pub(crate) usage: Usage,
+    pub(crate) account: Account,
+    /// The kernel side's table of sockets.
+    pub(crate) seen_sockets: MapHandle,
     /// The kernel side's table of recorded processes that use TCP.
     pub(crate) tcp_users: MapHandle,
     /// Only named processes are recorded, so that each is of interest; else only processes on ports
@@ -32,8 +39,16 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// Takes notes of a record.
+    pub(crate) fn observe(&mut self, record: &Record<'_>) {
+        self.usage.observe(record);
+        self.account.observe(record);
+    }
+
     /// Returns a record for each process with anything to report.
-    pub(crate) fn records(&self, ts_ns: u64) -> Vec<record::Coverage> {
+    pub(crate) fn records(&mut self, ts_ns: u64) -> Vec<record::Coverage> {
+        self.account.look_at(&self.seen_sockets);
+        let accounts = self.account.close();
         let inner = self.coverage.lock();
         let mut ports = self.noted_ports();
         for (&pid, notes) in &inner.processes {
@@ -49,6 +64,7 @@ impl Report {
             .keys()
             .copied()
             .chain(self.usage.pids())
+            .chain(accounts.keys().copied())
             .filter(|&pid| pid != REST)
             .collect();
         let none = Notes::default();
@@ -56,14 +72,21 @@ impl Report {
             let notes = inner.processes.get(&pid).unwrap_or(&none);
             let libs = self.libs(&inner, pid, notes);
             let is_recorded = libs.iter().any(|lib| lib.bytes > 0);
+            let account = accounts.get(&pid).cloned().unwrap_or_default();
             let missed = match ports.get(&pid) {
+                _ if account.unrecorded > 0 => {
+                    Some(self.reason(pid, notes, is_recorded, &mut recogniser).to_owned())
+                }
                 Some(ports) if !is_recorded => self.missed(pid, notes, ports, &mut recogniser),
                 _ => None,
             };
             let exe = notes.exe.as_ref().map(|exe| exe.display().to_string());
-            let noted = (notes.comm.clone(), exe);
+            let known = !notes.comm.is_empty();
+            let noted = (if known { notes.comm.clone() } else { account.comm }, exe);
             let (comm, exe) = self.usage.names(pid).cloned().unwrap_or(noted);
-            record::Coverage { ts_ns, pid, comm, exe, libs, missed }
+            let (seen, unrecorded) = (account.seen, account.unrecorded);
+            let connections = account.connections;
+            record::Coverage { ts_ns, pid, comm, exe, libs, missed, seen, unrecorded, connections }
         });
         let rest = self.usage.rest().max(inner.rest.len);
         let rest = (rest > 0).then(|| record::Coverage {
@@ -73,6 +96,7 @@ impl Report {
             exe: None,
             libs: self.libs(&inner, REST, &none),
             missed: Some("too many to report on each".into()),
+            ..record::Coverage::default()
         });
         let records = records.chain(rest);
         records.filter(|record| !record.libs.is_empty() || record.missed.is_some()).collect()
@@ -112,6 +136,22 @@ impl Report {
         if port.is_none() && !self.named {
             return None;
         }
+        let what = self.reason(pid, notes, false, recogniser);
+        match (port, what) {
+            (Some(port), _) => Some(format!("port {port}: {what}")),
+            (None, _) if notes.libs.is_empty() && what.starts_with("it ") => Some(what.to_owned()),
+            (None, _) => None,
+        }
+    }
+
+    /// Returns why TLS of a process was not recorded. `is_recorded`: other TLS of it was.
+    fn reason(
+        &self,
+        pid: u32,
+        notes: &Notes,
+        is_recorded: bool,
+        recogniser: &mut Recogniser,
+    ) -> &'static str {
         let of_the_system =
             |path: &Path| SYSTEM_FOLDERS.iter().any(|folder| path.starts_with(folder));
         let own = notes.exe.iter().map(PathBuf::as_path);
@@ -123,15 +163,11 @@ impl Report {
             let seen = if alive { processes::path_in(pid, path) } else { path.into() };
             recogniser.judge(&seen, path)
         });
-        let what = match (signs.next(), notes.libs.is_empty()) {
+        match (signs.next(), notes.libs.is_empty()) {
             (Some(sign), _) => sign,
+            (None, false) if is_recorded => "they use another library than the recorded ones",
             (None, false) => "it has a probed library, but called none of its functions",
             (None, true) => "no known TLS library was found in it",
-        };
-        match (port, what) {
-            (Some(port), _) => Some(format!("port {port}: {what}")),
-            (None, _) if notes.libs.is_empty() && what.starts_with("it ") => Some(what.to_owned()),
-            (None, _) => None,
         }
     }
 
@@ -161,9 +197,20 @@ pub(crate) fn lines(records: &[record::Coverage], all: bool) -> Vec<String> {
     }
     // The same for all processes of a program.
     let mut missed: BTreeMap<(&str, &str), Vec<u32>> = BTreeMap::new();
+    let unrecorded = records.iter().filter(|record| record.unrecorded > 0);
+    let unrecorded: Vec<_> = unrecorded.map(unrecorded_of).collect();
+    let shown = if all { unrecorded.len() } else { LINES_MAX };
+    if unrecorded.len() > shown {
+        let more = unrecorded.len() - shown;
+        lines.extend_from_slice(&unrecorded[..shown]);
+        lines.push(format!("and TLS of {more} more processes; use -v to list them"));
+    } else {
+        lines.extend(unrecorded);
+    }
     for record in records {
         if let Some(reason) = &record.missed
             && record.pid != REST
+            && record.unrecorded == 0
         {
             missed.entry((&record.comm, reason)).or_default().push(record.pid);
         }
@@ -183,6 +230,29 @@ pub(crate) fn lines(records: &[record::Coverage], all: bool) -> Vec<String> {
         lines.push(format!("{}: {}", rest.comm, rest.missed.as_deref().unwrap_or_default()));
     }
     lines
+}
+
+/// Returns the line on the TLS connections of a process that were not recorded.
+fn unrecorded_of(record: &record::Coverage) -> String {
+    let reason = record.missed.as_deref().unwrap_or_default();
+    let places: BTreeSet<String> = record.connections.iter().map(place).collect();
+    let mut named: Vec<String> = places.iter().take(PLACES_MAX).cloned().collect();
+    let (shown, listed) = (named.len(), record.connections.len() as u64);
+    if places.len() > shown || record.unrecorded > listed {
+        named.push("others".into());
+    }
+    let (comm, pid, count) = (&record.comm, record.pid, record.unrecorded);
+    let connections = if count == 1 { "connection" } else { "connections" };
+    format!("{comm}[{pid}]: {count} TLS {connections} {} not recorded: {reason}", named.join(", "))
+}
+
+/// Returns the other end of a connection of a client, or the port of a server.
+fn place(connection: &Unrecorded) -> String {
+    match (connection.role, &connection.sni) {
+        (Role::Server, _) => format!("at port {}", connection.local.port()),
+        (_, Some(name)) => format!("to {name}:{}", connection.remote.port()),
+        (_, None) => format!("to {}", connection.remote),
+    }
 }
 
 /// Returns a line for each probed library of a process.
@@ -213,6 +283,31 @@ mod tests {
     fn processes_alike_share_a_line() {
         let records = [missed(1, "java", "port 443: x"), missed(2, "java", "port 443: x")];
         assert_eq!(lines(&records, false), ["nothing recorded of java[1] and 1 more, port 443: x"]);
+    }
+
+    fn unrecorded(role: Role, local: &str, remote: &str, sni: Option<&str>) -> Unrecorded {
+        let (local, remote) = (local.parse().unwrap(), remote.parse().unwrap());
+        let (sni, alpn, version) = (sni.map(str::to_owned), Vec::new(), None);
+        Unrecorded { local, remote, role, sni, alpn, version, bytes: None }
+    }
+
+    #[test]
+    fn unrecorded_connections_are_named_by_their_other_end() {
+        let (near, far) = ("10.0.0.5:4000", "10.0.0.6:443");
+        let mut record = missed(7, "uv", "rustls");
+        record.connections = vec![unrecorded(Role::Client, near, far, Some("pypi.org"))];
+        (record.seen, record.unrecorded) = (3, 1);
+        let expected = "uv[7]: 1 TLS connection to pypi.org:443 not recorded: rustls";
+        assert_eq!(lines(&[record.clone()], false), [expected]);
+        record.connections = (1..=5)
+            .map(|n| unrecorded(Role::Client, near, &format!("10.0.0.{n}:443"), None))
+            .chain([unrecorded(Role::Server, "10.0.0.5:8443", far, None)])
+            .collect();
+        record.unrecorded = 9;
+        let line = &lines(&[record], false)[0];
+        let expected = "uv[7]: 9 TLS connections at port 8443, to 10.0.0.1:443, to 10.0.0.2:443, \
+                        to 10.0.0.3:443, others not recorded: rustls";
+        assert_eq!(line, expected);
     }
 
     #[test]

@@ -15,6 +15,10 @@ pub(crate) enum Event<'a> {
     Handshake(types::event_handshake),
     Close(types::event_close),
     LateClose(types::event_close),
+    /// Bytes of a socket that carries TLS.
+    Piece(types::event_piece, &'a [u8]),
+    /// The end of such a socket.
+    SocketEnd(types::event_socket_end),
     /// The process executes another image.
     Exec(types::event),
     /// The process has ended.
@@ -41,6 +45,10 @@ impl<'a> Event<'a> {
             kind::EVENT_HANDSHAKE => Self::Handshake(view(bytes)?),
             kind::EVENT_CLOSE => Self::Close(view(bytes)?),
             kind::EVENT_LATE_CLOSE => Self::LateClose(view(bytes)?),
+            kind::EVENT_PIECE => {
+                Self::Piece(view(bytes)?, payload::<types::event_piece>(bytes, &head)?)
+            }
+            kind::EVENT_SOCKET_END => Self::SocketEnd(view(bytes)?),
             kind::EVENT_EXEC => Self::Exec(head),
             kind::EVENT_EXIT => Self::Exit(head),
             _ => return None,
@@ -84,6 +92,9 @@ impl FromKernel for types::event_conn {}
 impl FromKernel for types::event_tls_param {}
 impl FromKernel for types::event_handshake {}
 impl FromKernel for types::event_close {}
+impl FromKernel for types::event_piece {}
+impl FromKernel for types::event_socket_end {}
+impl FromKernel for types::seen_socket {}
 impl FromKernel for types::conn {}
 impl FromKernel for types::conn_key {}
 impl FromKernel for types::comm_key {}
@@ -132,6 +143,8 @@ const _: () = {
     assert!(size_of::<types::event_tls_param>() == 312);
     assert!(size_of::<types::event_handshake>() == 56);
     assert!(size_of::<types::event_close>() == 128);
+    assert!(size_of::<types::event_piece>() == 96);
+    assert!(size_of::<types::event_socket_end>() == 56);
     assert!(size_of::<types::site>() == 28);
     assert!(size_of::<types::trial>() == 16);
     assert!(size_of::<types::file_key>() == 16);

@@ -19,7 +19,8 @@ use sslrec_formats::record::{
     Record,
 };
 
-use self::terms::{Known, Learn, direction, gap_cause, per_direction};
+use self::terms::{Known, Learn, gap_cause};
+pub(crate) use self::terms::{address, direction, per_direction};
 
 use self::tls_params::TlsParams;
 use crate::clock::Clock;
@@ -137,6 +138,8 @@ impl<K: KernelState> Tracker<K> {
             }
             Some(Event::Exec(head)) => self.image_gone(head.pid, head.ts_ns, emit),
             Some(Event::Exit(head)) => self.exit(head.pid, head.ts_ns, emit),
+            // These belong to the account of the sockets.
+            Some(Event::Piece(..) | Event::SocketEnd(_)) => {}
             None => self.totals.bad_events += 1,
         }
     }

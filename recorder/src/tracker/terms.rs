@@ -57,7 +57,7 @@ impl Learn for Connection {
 }
 
 /// Converts an address. IPv4 in IPv6 is the same connection as plain IPv4, and is shown as IPv4.
-pub(super) fn address(family: u16, bytes: &[u8; 16], port: u16) -> Option<SocketAddr> {
+pub(crate) fn address(family: u16, bytes: &[u8; 16], port: u16) -> Option<SocketAddr> {
     let ip = match i32::from(family) {
         libc::AF_INET => IpAddr::from(Ipv4Addr::from([bytes[0], bytes[1], bytes[2], bytes[3]])),
         libc::AF_INET6 => IpAddr::from(Ipv6Addr::from(*bytes)).to_canonical(),
@@ -67,14 +67,14 @@ pub(super) fn address(family: u16, bytes: &[u8; 16], port: u16) -> Option<Socket
 }
 
 /// Returns the values of an array that the kernel side indexes by `enum direction`.
-pub(super) fn per_direction(values: [u64; 2]) -> PerDirection<u64> {
+pub(crate) fn per_direction(values: [u64; 2]) -> PerDirection<u64> {
     PerDirection {
         sent: values[types::direction::DIR_SENT.0 as usize],
         received: values[types::direction::DIR_RECEIVED.0 as usize],
     }
 }
 
-pub(super) fn direction(dir: u8) -> Direction {
+pub(crate) fn direction(dir: u8) -> Direction {
     if types::direction(dir.into()) == types::direction::DIR_SENT {
         Direction::Sent
     } else {

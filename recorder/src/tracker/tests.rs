@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 
-use super::terms::address;
 use super::*;
 use crate::functions::index_of;
 

@@ -199,10 +199,12 @@ impl Writer {
 
     fn batch(&mut self, batch: Batch) -> Result<()> {
         for event in batch.events() {
-            self.tracker.event(event, &mut |record| {
-                self.report.usage.observe(record);
-                self.sinks.record(record);
-            });
+            if !self.report.account.takes(event) {
+                self.tracker.event(event, &mut |record| {
+                    self.report.observe(record);
+                    self.sinks.record(record);
+                });
+            }
             self.next_files()?;
         }
         self.sinks.flush_text();
@@ -226,7 +228,7 @@ impl Writer {
 
     fn finish(mut self) -> Result<Written> {
         self.tracker.finish(boot_time_ns(), &mut |record| {
-            self.report.usage.observe(record);
+            self.report.observe(record);
             self.sinks.record(record);
         });
         self.sinks.settle();

@@ -8,6 +8,7 @@
 // Everything here is test code, support functions included, which clippy.toml does not cover.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod account;
 mod addresses;
 mod assert_truth;
 mod bad_input;

@@ -50,6 +50,8 @@ pub(crate) fn both_ends_match_the_truth(
 ) -> Option<(Recorded, Vec<End>)> {
     let (recorded, truth) = record_with(live, options, command)?;
     assert_both_ends(live, &recorded, &truth);
+    let stderr = &recorded.output.stderr;
+    assert!(!stderr.contains(" not recorded: "), "the account has a false line: {stderr}");
     Some((recorded, truth))
 }
 

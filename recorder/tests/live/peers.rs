@@ -34,6 +34,12 @@ pub(crate) fn tls_cases_static() -> String {
     build("tls_cases_static", &TLS_CASES, &libraries)
 }
 
+/// The same without symbols, so that its library is not found.
+pub(crate) fn tls_cases_stripped() -> String {
+    let libraries = ["-s", "-Wl,-Bstatic", "-lssl", "-lcrypto", "-Wl,-Bdynamic", "-ldl"];
+    build("tls_cases_stripped", &TLS_CASES, &libraries)
+}
+
 /// The program whose coroutines stop within calls.
 pub(crate) fn coroutines() -> String {
     build("coroutines", &["coroutines.c", "peer.c"], &["-lssl", "-lcrypto"])
