@@ -51,6 +51,61 @@ fn validate(validator: &Validator, name: &str, lines: &str) -> usize {
     lines.lines().count()
 }
 
+/// A capture whose recorder saw TLS that it did not record, of each role.
+#[test]
+fn connections_that_were_not_recorded_are_valid() {
+    use sslrec_formats::io::RecordWriter;
+    use sslrec_formats::record::{CaptureInfo, Coverage, PerDirection, Record, Role, Unrecorded};
+    let connection = |role, bytes| Unrecorded {
+        local: "10.0.0.5:51234".parse().unwrap(),
+        remote: "10.0.0.6:8443".parse().unwrap(),
+        role,
+        sni: Some("example.org".into()),
+        alpn: vec!["h2".into()],
+        version: None,
+        bytes,
+    };
+    let bytes = Some(PerDirection { sent: 1, received: 2 });
+    let connections = vec![
+        connection(Role::Client, bytes),
+        connection(Role::Server, bytes),
+        connection(Role::Unknown, None),
+    ];
+    let coverage = Coverage {
+        pid: 7,
+        comm: "uv".into(),
+        missed: Some("rustls".into()),
+        seen: 4,
+        unrecorded: 3,
+        connections,
+        ..Coverage::default()
+    };
+    let mut writer =
+        sslrec_formats::rawlog::RawLogWriter::new(Vec::new(), CaptureInfo::default(), 1).unwrap();
+    writer.write(&Record::Coverage(coverage)).unwrap();
+    writer.finish().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("capture.zst");
+    std::fs::write(&file, writer.into_inner()).unwrap();
+    let sslanalyze = |options: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sslanalyze"));
+        let output = command.args(options).arg(&file).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let lines = sslanalyze(&["--json"]);
+    assert_eq!(validate(&validator(), "missed", &lines), 4);
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let ends = |line: &Value| {
+        ["client", "server", "client_bytes", "server_bytes"].map(|field| line[field].clone())
+    };
+    let (near, far) = ("10.0.0.5:51234", "10.0.0.6:8443");
+    assert_eq!(ends(&lines[0]), [json!(near), json!(far), json!(1), json!(2)]);
+    assert_eq!(ends(&lines[1]), [json!(far), json!(near), json!(2), json!(1)]);
+    assert_eq!(ends(&lines[2]), [json!(null), json!(null), json!(null), json!(null)]);
+    assert_eq!((&lines[2]["local"], &lines[3]["missed"]), (&json!(near), &json!(3)));
+    assert!(sslanalyze(&[]).contains("3 TLS connections not recorded"));
+}
+
 #[test]
 fn the_listings_of_all_captures_are_valid() {
     let validator = validator();

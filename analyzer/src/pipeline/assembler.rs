@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use foldhash::HashMap;
 use sslrec_formats::pairing::Pairing;
-use sslrec_formats::record::{self, CaptureInfo, Direction, Record, Stats};
+use sslrec_formats::record::{self, CaptureInfo, Coverage, Direction, Record, Stats, Unrecorded};
 
 use super::lister_thread::ListerThread;
 use super::order::{Holding, Lister, Order, Totals};
@@ -97,6 +97,9 @@ impl<L: Lister> Listing<L> {
     }
 }
 
+/// Maximum number of unrecorded connections that are listed individually.
+const MAX_MISSED: usize = 1 << 14;
+
 /// Totals of a capture. Without a filter they are the totals of the listing.
 #[derive(Debug, Clone, Default)]
 pub struct Summary {
@@ -130,6 +133,23 @@ pub struct Summary {
     pub closed: bool,
     /// Notes about the capture as a whole.
     pub notes: Vec<Note>,
+    /// Number of TLS connections that the recorder saw at sockets and did not record.
+    pub missed: u64,
+    /// The first of these.
+    pub missed_connections: Vec<Missed>,
+}
+
+/// A TLS connection that the recorder saw at its socket and did not record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missed {
+    /// The process of the connection.
+    pub pid: u32,
+    /// The short name of the process.
+    pub comm: Arc<str>,
+    /// The reason why it was not recorded.
+    pub reason: Arc<str>,
+    /// The connection.
+    pub connection: Unrecorded,
 }
 
 /// Assembles items from the records of a capture as they arrive.
@@ -319,6 +339,21 @@ impl<L: Lister> Assembler<L> {
         self.timeline.advance(ts_ns);
         self.summary.end_ns = self.summary.end_ns.max(Some(ts_ns));
     }
+
+    /// Adds the connections that were not recorded of a process.
+    fn missed(&mut self, coverage: &Coverage) {
+        self.summary.missed = self.summary.missed.saturating_add(coverage.unrecorded);
+        let (comm, reason): (Arc<str>, Arc<str>) =
+            (coverage.comm.as_str().into(), coverage.missed.as_deref().unwrap_or_default().into());
+        let known = &mut self.summary.missed_connections;
+        let room = MAX_MISSED.saturating_sub(known.len());
+        known.extend(coverage.connections.iter().take(room).map(|connection| Missed {
+            pid: coverage.pid,
+            comm: Arc::clone(&comm),
+            reason: Arc::clone(&reason),
+            connection: connection.clone(),
+        }));
+    }
 }
 
 impl<L: Lister> RecordSink for Assembler<L> {
@@ -377,7 +412,8 @@ impl<L: Lister> RecordSink for Assembler<L> {
                     self.end(connection, shadow, Some(close), close.ts_ns);
                 }
             }
-            Record::Exit(_) | Record::Coverage(_) => {}
+            Record::Coverage(coverage) => self.missed(coverage),
+            Record::Exit(_) => {}
             Record::Stats(stats) => {
                 self.see_listed(stats.ts_ns);
                 self.stats = Some(stats.clone());

@@ -12,6 +12,6 @@ mod iter;
 mod lister_thread;
 mod order;
 
-pub use self::assembler::{Assembler, ItemSink, Options, Summary};
+pub use self::assembler::{Assembler, ItemSink, Missed, Options, Summary};
 pub use self::iter::{Capture, Exchanges, Items};
 pub use self::order::{Holding, Lister};

@@ -4,12 +4,13 @@
 use std::fs::File;
 use std::process::Command;
 
+use serde_json::Value;
 use sslrec_formats::io::RecordReader;
 use sslrec_formats::rawlog::RawLogReader;
 use sslrec_formats::record::{Coverage, Record, Role, Unrecorded};
 
 use crate::peers::{End, tls_cases, tls_cases_stripped, truth};
-use crate::support::{Live, Recorded};
+use crate::support::{Live, Recorded, sslanalyze};
 
 /// The exit status if TLS was seen and not recorded.
 const MISSED: i32 = 5;
@@ -43,6 +44,29 @@ fn describes(connection: &Unrecorded, end: &End) -> bool {
     connection.role == role && is_there && bytes.sent + bytes.received > plaintext
 }
 
+/// The listing has a line for each, and counts them.
+fn listed_as_missed(live: &Live, recorded: &Recorded, ends: &[End]) {
+    let mut sslanalyze = Command::new(sslanalyze());
+    let output = live.run(sslanalyze.arg("--json").arg(&recorded.raw));
+    let lines = output.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let (missed, others): (Vec<_>, Vec<_>) = lines.partition(|line| line["type"] == "missed");
+    assert_eq!(missed.len(), ends.len(), "{}", output.stdout);
+    for end in ends {
+        let found = missed.iter().find(|line| line["role"] == end.role.as_str()).unwrap();
+        assert_eq!(found["client"].as_str(), end.client.as_deref(), "{found}");
+        assert_eq!(found["server"].as_str(), end.server.as_deref(), "{found}");
+        assert!(found["client_bytes"].as_u64().unwrap() > end.from_client.0, "{found}");
+        assert!(found["server_bytes"].as_u64().unwrap() > end.from_server.0, "{found}");
+    }
+    assert_eq!(others.last().unwrap()["missed"], ends.len());
+    let text = live.succeed(sslanalyze_text(), &[&recorded.raw]);
+    assert!(text.contains("2 TLS connections not recorded"), "{text}");
+}
+
+fn sslanalyze_text() -> &'static str {
+    sslanalyze().to_str().unwrap()
+}
+
 #[test]
 fn connections_of_a_library_that_is_not_found_are_named() {
     let Some(live) = Live::start() else { return };
@@ -60,6 +84,7 @@ fn connections_of_a_library_that_is_not_found_are_named() {
         assert_eq!(described, 1, "{end:?}: {account:?}");
     }
     assert!(account.connections.iter().all(|of| of.version.as_deref() == Some("TLSv1.3")));
+    listed_as_missed(&live, &recorded, &ends);
     let server = ends[0].server.clone().unwrap();
     let port = server.rsplit_once(':').unwrap().1;
     let line = format!(

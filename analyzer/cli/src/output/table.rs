@@ -305,6 +305,10 @@ impl Display for Totals<'_> {
         if !losses.is_empty() {
             write!(f, "; {}", losses.join(", "))?;
         }
+        if summary.missed > 0 {
+            let missed = count(summary.missed, "TLS connection", "TLS connections");
+            write!(f, "; {missed} not recorded (--json lists them)")?;
+        }
         if !summary.closed {
             f.write_str("; the capture was not closed, so its end may be missing")?;
         }

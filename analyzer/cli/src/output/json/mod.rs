@@ -1,4 +1,5 @@
-//! Writes a JSON object a line: exchanges, streams and handshakes, then a summary.
+//! Writes a JSON object a line: exchanges, streams and handshakes, then connections that were not
+//! recorded, and a summary.
 //!
 //! Keys come from the table of fields ([`sslrec_analyzer::exchange::field`]), which filters use
 //! too. Their order is part of the contract with readers. An unknown value is `null`. Octets of
@@ -16,7 +17,7 @@ use sslrec_analyzer::descriptors::Descriptors;
 use sslrec_analyzer::exchange::{
     ConnectionInfo, Exchange, Fields, Handshake, Item, Message, Request, Response, Stream, field,
 };
-use sslrec_analyzer::pipeline::Summary;
+use sslrec_analyzer::pipeline::{Missed, Summary};
 use sslrec_analyzer::text::Rfc3339;
 use sslrec_formats::record::{Direction, Role};
 
@@ -99,6 +100,12 @@ impl<W: Write> Output for Json<W> {
     }
 
     fn summary(&mut self, summary: &Summary) -> io::Result<()> {
+        // A filter selects items of recorded connections.
+        let all = summary.listed.is_none();
+        for missed in summary.missed_connections.iter().filter(|_| all) {
+            write_missed(&mut self.line, missed);
+            self.write_line()?;
+        }
         let mut line = Object::begin(&mut self.line);
         line.field("type", "summary");
         line.field("exchanges", summary.exchanges);
@@ -110,6 +117,7 @@ impl<W: Write> Output for Json<W> {
         line.field("incomplete", summary.incomplete);
         line.field("lost_bytes", summary.lost_bytes);
         line.field("dropped_events", summary.dropped_events);
+        line.field_if_some("missed", (summary.missed > 0).then_some(summary.missed));
         line.field("start", summary.start_ns.map(Rfc3339));
         line.field("end", summary.end_ns.map(Rfc3339));
         line.field("closed", summary.closed);
@@ -219,6 +227,44 @@ fn write_handshake(out: &mut Vec<u8>, handshake: &Handshake) {
     line.field(field::RESULT.key(), handshake.result);
     line.field(field::FN.key(), &*handshake.func);
     line.field(field::LATENCY.key(), handshake.latency_ns().map(Milliseconds));
+    line.end();
+}
+
+/// Writes a TLS connection that was seen at its socket and not recorded.
+fn write_missed(out: &mut Vec<u8>, missed: &Missed) {
+    let connection = &missed.connection;
+    let client = match connection.role {
+        Role::Client => Some(Direction::Sent),
+        Role::Server => Some(Direction::Received),
+        Role::Unknown => None,
+    };
+    let (from, to) = match client {
+        Some(Direction::Sent) => (Some(connection.local), Some(connection.remote)),
+        Some(Direction::Received) => (Some(connection.remote), Some(connection.local)),
+        None => (None, None),
+    };
+    let bytes = |of_client: bool| {
+        let dir = client.map(|client| if of_client { client } else { client.reverse() });
+        dir.zip(connection.bytes).map(|(dir, bytes)| bytes[dir])
+    };
+    let mut line = Object::begin(out);
+    line.field(field::TYPE.key(), "missed");
+    line.field(field::PID.key(), missed.pid);
+    line.field(field::COMM.key(), &*missed.comm);
+    line.field(field::ROLE.key(), client.map(|_| connection.role.as_str()));
+    line.field(field::CLIENT.key(), from);
+    line.field(field::SERVER.key(), to);
+    if client.is_none() {
+        line.field("local", connection.local);
+        line.field("remote", connection.remote);
+    }
+    line.field(field::SNI.key(), connection.sni.as_deref());
+    let offered: Vec<&str> = connection.alpn.iter().map(String::as_str).collect();
+    line.field("offered_alpn", &*offered);
+    line.field(field::VERSION.key(), connection.version.as_deref());
+    line.field("client_bytes", bytes(true));
+    line.field("server_bytes", bytes(false));
+    line.field("reason", &*missed.reason);
     line.end();
 }
 
