@@ -303,6 +303,10 @@ mod tests {
         ] {
             assert_eq!(judge(bytes), verdict, "{}", bytes.escape_ascii());
         }
+        for (blank, verdict) in [(16, Http1(Kind::Request)), (17, Other), (20, Other)] {
+            let bytes = [&b"\n".repeat(blank)[..], b"GET / HTTP/1.1\n"].concat();
+            assert_eq!(judge(&bytes), verdict, "{blank}");
+        }
     }
 
     #[test]
@@ -348,10 +352,14 @@ mod tests {
             b"HTTP/1.1 2000 x\r",
             b" HTTP/1.1\r",
             b"a: b HTTP/1.1\r",
+            b"GET HTTP/1.1",
+            b"GET   HTTP/1.1",
+            b" / HTTP/1.1",
             b"GET / HTTP/1.",
         ] {
             assert_eq!(parse_any(other), None);
         }
+        assert!(may_be_request(b"GET") && !may_be_request(b" GET") && !may_be_request(b""));
         for certain in [&b"GET / HTTP/1.1\r\n"[..], b"HTTP/1.1 200 I am fine\r\n"] {
             assert!(is_certain(certain));
         }
