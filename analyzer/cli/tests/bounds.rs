@@ -20,7 +20,7 @@ use sslrec_analyzer_testing::frames::{self, END_HEADERS, HEADERS, frame};
 use sslrec_formats::io::RecordWriter;
 use sslrec_formats::rawlog::RawLogWriter;
 use sslrec_formats::record::{
-    CaptureInfo, Close, CloseCause, Connection, Data, Direction, Record, Role, Stats,
+    CaptureInfo, Close, CloseCause, Connection, Data, Direction, Exit, Process, Record, Role, Stats,
 };
 
 /// The limit of each command.
@@ -222,6 +222,21 @@ fn long_paths(out: impl Write, count: usize, kib: usize) {
     log.finish();
 }
 
+/// The names of so many processes, of so many bytes each.
+fn processes(out: impl Write, count: u32, len: usize) {
+    let mut log = Log::new(out);
+    let comm = "p".repeat(len);
+    for pid in 1..=count {
+        let process = Process { ts_ns: 1, pid, uid: 0, comm: comm.clone(), exe: None };
+        log.writer.write(&Record::Process(process)).unwrap();
+        // The writer forgets it, so that this test does not take the memory.
+        log.writer.write(&Record::Exit(Exit { ts_ns: 1, pid })).unwrap();
+    }
+    log.connection(1);
+    log.data(1, Sent, b"G");
+    log.finish();
+}
+
 /// So many open streams of events, each of which decodes to so many MiB.
 fn coded_events(out: impl Write, streams: u32, mib: usize) {
     let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
@@ -366,6 +381,22 @@ fn kinds_of_requests_are_compared_as_far_as_there_is_memory() {
     assert_eq!(errors.matches(note).count(), 2, "{errors}");
     // All that is known of both captures is the same.
     assert_eq!(count(dir.path(), "0 appeared, 0 vanished, 0 changed"), 1);
+}
+
+#[test]
+fn names_of_processes_are_kept_as_far_as_there_is_memory() {
+    let commands = &[LIST, STATS];
+    check(|out| processes(out, 30_000, 4000), commands, "processes were not kept (memory limit)");
+}
+
+#[test]
+fn open_connections_of_a_pcapng_are_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    open_connections(File::create(dir.path().join("raw")).unwrap(), 30_000);
+    run(dir.path(), &["convert", "raw", "c.pcapng"]);
+    for command in [&["c.pcapng"][..], &["--json", "--bodies", "c.pcapng"]] {
+        run(dir.path(), command);
+    }
 }
 
 #[test]

@@ -17,6 +17,9 @@ use crate::exchange::{ConnectionInfo, Exchange, Handshake, Item, Note, SharedCon
 use crate::sink::{Failure, Flow, Kind, RecordSink, Stop};
 use crate::timeline::Timeline;
 
+/// Approximate memory of the name of a process, beside its text.
+const COMM_COST: usize = 64;
+
 /// Options for processing a capture.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
@@ -160,6 +163,10 @@ pub struct Assembler<L: Lister> {
     pairing: Pairing,
     /// Short names of processes.
     comms: HashMap<u32, Arc<str>>,
+    /// Bytes that further names may take: they are never forgotten.
+    comms_room: usize,
+    /// Number of names for which there was no room.
+    unnamed: u64,
     connections: HashMap<u64, Connection>,
     /// Processes of listed connections.
     pids: HashSet<u32>,
@@ -200,6 +207,8 @@ impl<L: Lister> Assembler<L> {
             keep,
             pairing: Pairing::new(),
             comms: HashMap::default(),
+            comms_room: usize::try_from(options.limits.max_memory / 32).unwrap_or(usize::MAX),
+            unnamed: 0,
             connections: HashMap::default(),
             pids: HashSet::new(),
             timeline: Timeline::default(),
@@ -257,6 +266,9 @@ impl<L: Lister> Assembler<L> {
         }
         if totals.overflowed {
             summary.notes.push(Note::NotInOrder(self.options.limits.max_waiting() as u64));
+        }
+        if self.unnamed > 0 {
+            summary.notes.push(Note::Unnamed(self.unnamed));
         }
         if self.given_up > 0 {
             summary.notes.push(Note::GivenUp(self.given_up));
@@ -329,6 +341,22 @@ impl<L: Lister> Assembler<L> {
         self.summary.lost_bytes = self.summary.lost_bytes.saturating_add(len);
     }
 
+    /// Keeps the name of a process.
+    fn name(&mut self, process: &record::Process) {
+        let comm = process.comm.as_str();
+        if self.comms.get(&process.pid).is_some_and(|known| **known == *comm) {
+            return;
+        }
+        if let Some(room) = self.comms_room.checked_sub(COMM_COST + comm.len()) {
+            self.comms_room = room;
+            self.comms.insert(process.pid, comm.into());
+        } else {
+            // Better no name than that of an earlier process.
+            self.comms.remove(&process.pid);
+            self.unnamed += 1;
+        }
+    }
+
     fn see(&mut self, ts_ns: u64) {
         self.summary.start_ns.get_or_insert(ts_ns);
     }
@@ -366,7 +394,7 @@ impl<L: Lister> RecordSink for Assembler<L> {
         match record {
             Record::Process(process) => {
                 self.see(process.ts_ns);
-                self.comms.insert(process.pid, process.comm.as_str().into());
+                self.name(process);
             }
             Record::Connection(connection) => {
                 self.see(connection.ts_ns);

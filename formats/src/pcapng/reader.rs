@@ -25,13 +25,18 @@ use crate::record::{
 /// Place of the packet in an enhanced packet block.
 const PACKET_AT: usize = 28;
 
+/// Approximate bytes of descriptions that are remembered, of connections and of processes each.
+/// Beyond it all of the kind are forgotten: a record describes each again before its next record.
+const MAX_DESCRIPTIONS: usize = 32 << 20;
+
 /// Returns the records of a pcapng that [`PcapngWriter`](super::PcapngWriter) wrote, even if
 /// another program has removed packets from it: missing bytes then become gaps of unknown cause.
 ///
 /// Records are returned as they were written, with the differences that `FORMAT.md` lists. Packets
 /// of other programs are skipped.
 ///
-/// Memory: one block, and the state of each live connection and each process.
+/// Memory: one block, some 60 bytes for each live connection, and up to [`MAX_DESCRIPTIONS`] each
+/// for the descriptions of connections and of processes.
 pub struct PcapngReader<R: Read> {
     blocks: Blocks<R>,
     info: CaptureInfo,
@@ -46,6 +51,10 @@ pub struct PcapngReader<R: Read> {
 struct Known {
     processes: HashMap<u32, Process>,
     connections: HashMap<u64, Flow>,
+    /// Approximate bytes of the descriptions of processes.
+    processes_bytes: usize,
+    /// Approximate bytes of the descriptions of connections.
+    described_bytes: usize,
     /// Finds the number of the connection in a comment.
     conn: Finder<'static>,
     /// Finds the end of the connection's pairs in a comment, where the packet's begin.
@@ -53,14 +62,29 @@ struct Known {
 }
 
 /// A live connection.
+#[derive(Default)]
 struct Flow {
-    connection: Connection,
-    /// The beginning of the last comment of each direction, for a fast test for changes.
-    prefix: PerDirection<String>,
+    /// `None` if it was forgotten.
+    description: Option<Box<Description>>,
     /// The next stream offset in each direction.
     next: PerDirection<u64>,
     /// The packet that opens the connection was seen.
     opened: bool,
+}
+
+/// The last description of a connection.
+#[derive(Default)]
+struct Description {
+    connection: Connection,
+    /// The beginning of the last comment of each direction, for a fast test for changes.
+    prefix: PerDirection<String>,
+}
+
+impl Description {
+    fn bytes(&self) -> usize {
+        // The texts of the connection are parts of a comment.
+        size_of::<Self>() + 2 * (self.prefix.sent.len() + self.prefix.received.len())
+    }
 }
 
 /// The next record to return.
@@ -162,7 +186,8 @@ impl<R: Read> RecordReader for PcapngReader<R> {
 impl Known {
     fn new() -> Self {
         let (conn, dir) = (Finder::new(b" conn="), Finder::new(b" dir="));
-        Self { processes: HashMap::default(), connections: HashMap::default(), conn, dir }
+        let (processes, connections) = (HashMap::default(), HashMap::default());
+        Self { processes, connections, processes_bytes: 0, described_bytes: 0, conn, dir }
     }
 
     fn interface(
@@ -173,7 +198,7 @@ impl Known {
         if pairs.raw("pid").is_some() {
             let process = read::process(pairs)?;
             if self.processes.get(&process.pid) != Some(&process) {
-                self.processes.insert(process.pid, process.clone());
+                self.remember(&process);
                 pending.push_back(Pending::Owned(Record::Process(process)));
             }
         }
@@ -212,10 +237,10 @@ impl Known {
         let about = PacketPairs::read(about_packet);
         let ts_ns = block.timestamp.as_nanos() as u64;
         let dir = read::direction(&about)?;
-        let is_known = self
-            .connections
-            .get(&conn)
-            .is_some_and(|flow| about.since_ns.is_none() && flow.prefix[dir] == about_connection);
+        let is_known =
+            self.connections.get(&conn).and_then(|flow| flow.description.as_deref()).is_some_and(
+                |known| about.since_ns.is_none() && known.prefix[dir] == about_connection,
+            );
         if !is_known {
             self.describe(conn, about_connection, &about, dir, ts_ns, pending)?;
         }
@@ -227,7 +252,9 @@ impl Known {
             Some("handshake") => packet.handshake(func),
             Some("close") => {
                 packet.close()?;
-                self.connections.remove(&conn);
+                let flow = self.connections.remove(&conn);
+                let bytes = flow.and_then(|flow| flow.description).map_or(0, |d| d.bytes());
+                self.described_bytes = self.described_bytes.saturating_sub(bytes);
                 Ok(())
             }
             // The description was read already.
@@ -247,6 +274,10 @@ impl Known {
         ts_ns: u64,
         pending: &mut VecDeque<Pending>,
     ) -> Result<(), BadKey> {
+        if self.described_bytes > MAX_DESCRIPTIONS {
+            self.connections.values_mut().for_each(|flow| flow.description = None);
+            self.described_bytes = 0;
+        }
         let pairs = Pairs(about_connection);
         let process = read::process_of_packet(pairs, ts_ns)?;
         let is_known = self
@@ -254,23 +285,32 @@ impl Known {
             .get(&process.pid)
             .is_some_and(|known| known.comm == process.comm && known.uid == process.uid);
         if !is_known {
-            self.processes.insert(process.pid, process.clone());
+            self.remember(&process);
             pending.push_back(Pending::Owned(Record::Process(process)));
         }
-        let before = self.connections.get(&conn).map(|flow| &flow.connection);
+        let flow = self.connections.entry(conn).or_default();
+        let before = flow.description.as_deref().map(|known| &known.connection);
         let connection = read::connection(pairs, about_packet, dir, ts_ns, before)?;
         if before != Some(&connection) {
             pending.push_back(Pending::Owned(Record::Connection(connection.clone())));
         }
-        let flow = self.connections.entry(conn).or_insert_with(|| Flow {
-            connection: Connection::default(),
-            prefix: PerDirection::default(),
-            next: PerDirection::default(),
-            opened: false,
-        });
-        flow.connection = connection;
-        about_connection.clone_into(&mut flow.prefix[dir]);
+        let bytes = flow.description.as_deref().map_or(0, Description::bytes);
+        let description = flow.description.get_or_insert_default();
+        description.connection = connection;
+        about_connection.clone_into(&mut description.prefix[dir]);
+        self.described_bytes = self.described_bytes.saturating_sub(bytes) + description.bytes();
         Ok(())
+    }
+
+    /// Remembers the description of a process.
+    fn remember(&mut self, process: &Process) {
+        if self.processes_bytes > MAX_DESCRIPTIONS {
+            self.processes = HashMap::default();
+            self.processes_bytes = 0;
+        }
+        let texts = process.comm.len() + process.exe.as_ref().map_or(0, String::len);
+        self.processes_bytes += size_of::<(u32, Process)>() + texts;
+        self.processes.insert(process.pid, process.clone());
     }
 }
 

@@ -242,6 +242,9 @@ texts! {
         /// Connections were given up to make room for others.
         GivenUp(connections: u64) =>
             "{connections} open connections are not followed further (memory limit)";
+        /// Names of processes were not kept.
+        Unnamed(processes: u64) =>
+            "the names of {processes} processes were not kept (memory limit)";
         /// Secrets were blanked by these rules.
         Redacted(rules: Vec<String>) =>
             "secrets were blanked by these rules: {names}", names = rules.join(", ");
