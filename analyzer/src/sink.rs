@@ -146,3 +146,10 @@ pub struct Segment<'a> {
     /// Number of further payload bytes that were not captured.
     pub missing: usize,
 }
+
+impl Segment<'_> {
+    /// Returns whether it has bytes, captured or not.
+    pub fn has_bytes(&self) -> bool {
+        !self.payload.is_empty() || self.missing > 0
+    }
+}

@@ -1,17 +1,21 @@
 //! HTTP/1.0 and HTTP/1.1 (RFC 9112): both directions of a connection into exchanges.
 //!
-//! [`parser`] reads one direction. Here responses are paired with requests by order, as the
-//! protocol requires. After a gap the order is ambiguous, and the notes of the exchanges report
-//! this.
+//! [`parser`] reads one direction, and [`waiting`] pairs responses with requests: by order, as the
+//! protocol requires, as long as it is certain that no message is missing between them.
 
 mod became;
+mod changes;
+mod connection;
+mod evidence;
 mod head;
 mod open;
-mod pairs;
 mod parser;
+mod requests;
+mod responses;
+mod waiting;
 
+pub(crate) use connection::Connection;
 pub(crate) use open::Chunk;
-pub(crate) use pairs::Connection;
 use sslrec_formats::record::Direction;
 use sslrec_wire::http1::Framing;
 pub(crate) use sslrec_wire::http1::{Kind, start};

@@ -2,7 +2,7 @@
 
 use sslrec_formats::record::{Direction, GapCause};
 
-use super::parser::Event;
+use super::parser::{Event, Place};
 use crate::budget::{Charge, Keep};
 use crate::exchange::note::{Defect, Truncation};
 use crate::exchange::{Body, Exchange, Fields, Item, Losses, Message, Note, Part, Sender};
@@ -17,6 +17,13 @@ pub(crate) struct Chunk {
     pub(crate) first_ns: u64,
     /// Time of the last byte: the end of the call.
     pub(crate) last_ns: u64,
+}
+
+impl Chunk {
+    /// A call at this time.
+    pub(crate) fn at(ts_ns: u64) -> Self {
+        Self { first_ns: ts_ns, last_ns: ts_ns }
+    }
 }
 
 /// An unfinished exchange.
@@ -53,8 +60,17 @@ pub(super) struct Side {
     pub(super) losses: Losses,
     pub(super) skipped: u64,
     pub(super) notes: Vec<Note>,
-    /// Messages may be missing since the last paired message.
-    pub(super) desynced: bool,
+    /// Place of the current message among the bytes of the direction.
+    pub(super) start: u64,
+    /// The current message follows on missing bytes.
+    pub(super) resumes: bool,
+    /// The current message may be content of another, because it was found by a search, or follows
+    /// on such a message.
+    pub(super) is_doubtful: bool,
+    /// Number of the missing bytes that ended the current message.
+    pub(super) lost: u64,
+    /// Bytes are missing since the last message.
+    pub(super) after_hole: bool,
 }
 
 impl Open {
@@ -93,18 +109,28 @@ impl Open {
 }
 
 impl Side {
+    /// Begins a message. `is_turn`: the sender has read all messages before it sent the first byte
+    /// of this call.
+    pub(super) fn begin(&mut self, place: Place, is_turn: bool, start: u64, first_ns: u64) {
+        self.began_ns = first_ns;
+        self.start = start;
+        self.resumes = place == Place::Resumed;
+        self.is_doubtful = match place {
+            Place::Next => self.is_doubtful,
+            Place::Resumed => false,
+            Place::Found { after_hole, at_call } => after_hole && !(at_call && is_turn),
+        };
+        (self.lost, self.after_hole) = (0, false);
+    }
+
     /// Processes an event outside messages, or in a message without a known head.
     pub(super) fn between(&mut self, event: Event<'_>, direction: Direction, cause: GapCause) {
         match event {
-            Event::Missing(len) | Event::Lost(len) => {
+            Event::Missing { len, .. } | Event::Lost(len) => {
                 self.losses.add(direction, cause, len);
-                self.desynced = true;
             }
             Event::Skipped(len) => self.skipped += len,
-            Event::Abandoned(why) => {
-                self.note(Note::TruncatedBefore(why));
-                self.desynced = true;
-            }
+            Event::Abandoned(why) => self.note(Note::TruncatedBefore(why)),
             _ => {}
         }
     }
@@ -146,13 +172,13 @@ pub(super) fn apply(event: Event<'_>, message: Option<&mut Message>, chunk: Chun
     let mut ignored = Message::default();
     let message = message.unwrap_or(&mut ignored);
     match event {
-        Event::Lost(len) | Event::Missing(len) => return Applied::Lost(len),
+        Event::Lost(len) | Event::Missing { len, .. } => return Applied::Lost(len),
         Event::Defect(defect) => return Applied::Defect(defect),
         Event::End => return Applied::End,
         Event::Abandoned(why) => return Applied::Abandoned(why),
         Event::Body(bytes) => message.body.push(bytes),
         Event::Trailers(fields) => message.trailers = fields,
-        Event::Begin | Event::Head { .. } | Event::Skipped(_) | Event::Tunnel(_) => {}
+        Event::Begin(_) | Event::Head { .. } | Event::Skipped(_) | Event::Tunnel(_) => {}
     }
     message.last_ns = message.last_ns.max(chunk.last_ns);
     Applied::Message

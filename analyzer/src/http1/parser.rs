@@ -29,7 +29,7 @@ const MAX_HELD: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) enum Event<'i> {
     /// The first byte of a message.
-    Begin,
+    Begin(Place),
     /// The head. Unless `cut`, [`Parser::set_framing`] must be called before the next event.
     Head { head: Head, cut: bool },
     /// Bytes of the content.
@@ -44,12 +44,24 @@ pub(crate) enum Event<'i> {
     End,
     /// The message ends here, incomplete, for this reason.
     Abandoned(Truncation),
-    /// So many bytes are missing between messages.
-    Missing(u64),
+    /// So many bytes are missing between messages. `begins`: a message begins with them.
+    Missing { len: u64, begins: bool },
     /// So many bytes between messages were skipped, because they are not a message.
     Skipped(u64),
     /// Bytes of another protocol.
     Tunnel(&'i [u8]),
+}
+
+/// How the beginning of a message was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// It follows on a message.
+    Next,
+    /// It follows on missing bytes.
+    Resumed,
+    /// By a search. `after_hole`: bytes are missing before those that were searched, so that it may
+    /// be content. `at_call`: a call, or a segment, begins with it.
+    Found { after_hole: bool, at_call: bool },
 }
 
 /// Reads the messages of a direction.
@@ -64,6 +76,14 @@ pub(crate) struct Parser {
     from: usize,
     /// After framing is lost: the number of skipped bytes.
     skipped: u64,
+    /// Framing was lost in missing bytes, and not in bytes that are no message.
+    after_hole: bool,
+    /// Framing of the last head, unless it has no content: its request is not known.
+    doubtful: Option<Framing>,
+    /// Number of bytes taken off the input, and missing.
+    taken: u64,
+    /// The next input is that of a new call; else the length of the call's input.
+    call: Option<usize>,
     /// Events to return before more input is read.
     queue: VecDeque<Event<'static>>,
 }
@@ -79,14 +99,47 @@ impl Parser {
     }
 
     fn with(framer: Framer) -> Self {
-        Self { framer, buffer: Vec::new(), from: 0, skipped: 0, queue: VecDeque::new() }
+        Self {
+            framer,
+            buffer: Vec::new(),
+            from: 0,
+            skipped: 0,
+            after_hole: false,
+            doubtful: None,
+            taken: 0,
+            call: None,
+            queue: VecDeque::new(),
+        }
     }
 
     /// Returns the next event, taken from the input. `None` means that more input is needed.
     pub(crate) fn next<'i>(&mut self, input: &mut &'i [u8]) -> Option<Event<'i>> {
+        let before = input.len();
+        self.call.get_or_insert(before);
+        let event = self.next_event(input);
+        self.taken += (before - input.len()) as u64;
+        if event.is_none() {
+            self.call = None;
+        }
+        event
+    }
+
+    fn next_event<'i>(&mut self, input: &mut &'i [u8]) -> Option<Event<'i>> {
         loop {
             if let Some(event) = self.queue.pop_front() {
                 return Some(event);
+            }
+            if let Some(framing) = self.doubtful
+                && let Some(first) =
+                    input.first_chunk().or((!input.is_empty()).then_some(b"-------"))
+            {
+                // A response to HEAD declares content and has none.
+                self.framer.set_framing(framing);
+                self.doubtful = None;
+                if first == b"HTTP/1." {
+                    self.framer.restart();
+                    return Some(Event::End);
+                }
             }
             let state = self.framer.state();
             if input.is_empty() && state != State::Done {
@@ -105,12 +158,53 @@ impl Parser {
         }
     }
 
+    /// Returns the number of bytes before the next event, missing bytes included.
+    pub(crate) fn position(&self) -> u64 {
+        self.taken - self.buffer.len() as u64
+    }
+
     /// Sets the framing of the head that was returned last.
     pub(crate) fn set_framing(&mut self, framing: Framing) {
         self.framer.set_framing(framing);
         if matches!(framing, Framing::Tunnel | Framing::AwaitResponse) {
             self.queue.push_back(Event::End);
         }
+    }
+
+    /// Sets the framing of a response whose request is not known, and may be a HEAD.
+    pub(crate) fn set_doubtful_framing(&mut self, framing: Framing) {
+        match framing {
+            Framing::Length(0) | Framing::Tunnel | Framing::AwaitResponse => {
+                self.set_framing(framing);
+            }
+            Framing::Length(_) | Framing::Chunked | Framing::UntilClose => {
+                self.doubtful = Some(framing);
+            }
+        }
+    }
+
+    /// Ends the message after its head, and searches for the next: the head may be content.
+    pub(crate) fn leave_content(&mut self) {
+        self.queue.push_back(Event::End);
+        self.search_anew(false);
+    }
+
+    /// Continues with a message: the sender of the other direction has read the messages before.
+    pub(crate) fn begin_message(&mut self) {
+        match self.framer.state() {
+            _ if self.doubtful.take().is_some() => self.queue.push_back(Event::End),
+            State::Start => {}
+            State::Held | State::Tunnel => return,
+            State::Done => self.queue.push_back(Event::End),
+            State::Lost => self.skip_buffer(false),
+            State::Head { .. } => {
+                self.cut_head();
+                self.queue.push_back(Event::Abandoned(Truncation::Head));
+            }
+            _ => self.queue.push_back(Event::Abandoned(Truncation::Body)),
+        }
+        self.buffer.clear();
+        self.framer.restart();
     }
 
     /// Ends the wait of a CONNECT, or makes a tunnel of the connection in any state. Returns the
@@ -135,37 +229,45 @@ impl Parser {
 
     /// Processes missing bytes. The next calls of [`Self::next`] return the events about them.
     pub(crate) fn gap(&mut self, len: u64) {
+        if let Some(framing) = self.doubtful.take() {
+            self.framer.set_framing(framing);
+        }
+        self.taken += len;
+        let begins = matches!(self.framer.state(), State::Start | State::Done);
         match self.framer.gap(len) {
             Missing::Content { len, ended, beyond } => {
                 self.queue.push_back(Event::Lost(len));
                 self.queue.extend(ended.then_some(Event::End));
                 if beyond > 0 {
-                    self.queue.push_back(Event::Missing(beyond));
-                    self.search_anew();
+                    self.queue.push_back(Event::Missing { len: beyond, begins: true });
+                    self.search_anew(true);
                 }
             }
             Missing::InTunnel => self.queue.push_back(Event::Lost(len)),
             Missing::Between => {
-                self.skip_buffer();
-                self.queue.push_back(Event::Missing(len));
+                self.skip_buffer(true);
+                self.queue.push_back(Event::Missing { len, begins });
             }
             Missing::InHead => {
                 self.cut_head();
                 self.queue.extend([Event::Lost(len), Event::Abandoned(Truncation::GapInHead)]);
-                self.search_anew();
+                self.search_anew(true);
             }
             Missing::InChunks => {
                 self.queue.extend([Event::Lost(len), Event::Abandoned(Truncation::GapInChunks)]);
-                self.search_anew();
+                self.search_anew(true);
             }
         }
     }
 
     /// Ends the input.
     pub(crate) fn finish(&mut self, end: End) {
+        if let Some(framing) = self.doubtful.take() {
+            self.framer.set_framing(framing);
+        }
         match self.framer.state() {
             State::Start | State::Done | State::Tunnel => {}
-            State::Held | State::Lost => self.skip_buffer(),
+            State::Held | State::Lost => self.skip_buffer(false),
             State::UntilClose => self.queue.push_back(match end {
                 End::Closed => Event::End,
                 End::Reset => Event::Abandoned(Truncation::BodyReset),
@@ -199,7 +301,7 @@ impl Parser {
         match self.framer.next(input) {
             Piece::Content(len) => return Some(Event::Body(take(input, len))),
             Piece::Tunnel(len) => return Some(Event::Tunnel(take(input, len))),
-            Piece::Begin => return Some(Event::Begin),
+            Piece::Begin => return Some(Event::Begin(Place::Next)),
             Piece::End => return Some(Event::End),
             Piece::More => self.buffer.extend_from_slice(take(input, input.len())),
             Piece::Lost(Why::LongHead | Why::LongTrailers) => {
@@ -245,7 +347,7 @@ impl Parser {
     /// Queues the events about a part of `bytes`. Returns its length.
     fn piece(&mut self, piece: Piece, bytes: &[u8]) -> usize {
         match piece {
-            Piece::Begin => self.queue.push_back(Event::Begin),
+            Piece::Begin => self.queue.push_back(Event::Begin(Place::Next)),
             Piece::End => self.queue.push_back(Event::End),
             Piece::Blank(len) | Piece::ChunkLine(len) | Piece::ChunkEnd(len) => return len,
             Piece::Head(len) => match head::parse(self.framer.kind(), &bytes[..len], true) {
@@ -283,7 +385,7 @@ impl Parser {
     fn abandon(&mut self, why: Why, from: usize) {
         self.queue.push_back(Event::Abandoned(Truncation::Framing(why)));
         self.framer.search();
-        (self.from, self.skipped) = (from, 0);
+        (self.from, self.skipped, self.after_hole) = (from, 0, false);
     }
 
     /// Abandons a message whose head or trailer section exceeds the bound.
@@ -300,19 +402,19 @@ impl Parser {
         self.buffer.clear();
     }
 
-    fn search_anew(&mut self) {
+    fn search_anew(&mut self, after_hole: bool) {
         self.buffer.clear();
         self.framer.search();
-        (self.from, self.skipped) = (0, 0);
+        (self.from, self.skipped, self.after_hole) = (0, 0, after_hole);
     }
 
     /// Drops the bytes buffered between messages, and queues their number.
-    fn skip_buffer(&mut self) {
+    fn skip_buffer(&mut self, after_hole: bool) {
         let skipped = self.skipped + self.buffer.len() as u64;
         if skipped > 0 {
             self.queue.push_back(Event::Skipped(skipped));
         }
-        self.search_anew();
+        self.search_anew(after_hole);
     }
 
     fn hold(&mut self, input: &mut &[u8]) {
@@ -320,12 +422,13 @@ impl Parser {
         *input = &[];
         if self.buffer.len() > MAX_HELD {
             // No client sends so much before the response to its CONNECT.
-            self.skip_buffer();
+            self.skip_buffer(false);
         }
     }
 
     fn search(&mut self, input: &mut &[u8]) {
         let (kind, before) = (self.framer.kind(), self.buffer.len());
+        let call_at = (self.call == Some(input.len())).then_some(before);
         self.buffer.extend_from_slice(input);
         if let Some(at) = start::find(kind, &self.buffer, self.from) {
             let skipped = self.skipped + at as u64;
@@ -339,9 +442,13 @@ impl Parser {
                 self.buffer.truncate(before);
                 self.buffer.drain(..at);
             }
+            let place = match skipped == 0 && self.after_hole {
+                true => Place::Resumed,
+                false => Place::Found { after_hole: self.after_hole, at_call: call_at == Some(at) },
+            };
             self.framer.begin();
             (self.from, self.skipped) = (0, 0);
-            return self.queue.push_back(Event::Begin);
+            return self.queue.push_back(Event::Begin(place));
         }
         *input = &[];
         // A request line is recognised at its end, a status line after 13 bytes.

@@ -497,6 +497,7 @@ impl<L: Lister> RecordSink for Assembler<L> {
     }
 
     fn note(&mut self, conn: u64, note: &Note) -> Flow {
+        self.given_up += u64::from(*note == Note::NotFollowed);
         if let Some(connection) = self.connections.get_mut(&conn) {
             connection.note(note);
         }

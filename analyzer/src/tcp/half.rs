@@ -1,7 +1,13 @@
 //! A direction of a TCP connection: turns segments in any order into bytes in order, and gaps.
+//!
+//! A half holds the pieces that cannot be output yet. The connection decides which half outputs
+//! next, see [`Half::ready`] and [`Half::hole`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
+use sslrec_formats::record::GapCause;
+
+use super::Age;
 use crate::sink::Flow;
 
 /// Number of the last output bytes that are kept, to detect a retransmission with other data.
@@ -11,12 +17,15 @@ const HISTORY: usize = 32 << 10;
 /// on the number of pieces, which may have a single byte or none.
 const PIECE_COST: usize = 512;
 
+/// Cost of an entry of `Half::after`.
+const ENTRY_COST: usize = 64;
+
 /// An output of the reassembly.
 pub(super) enum Output<'a> {
     /// Bytes at this offset of the stream, captured at this time.
     Data { offset: u64, ts_ns: u64, bytes: &'a [u8] },
     /// So many bytes are missing at this offset.
-    Gap { offset: u64, len: u64 },
+    Gap { offset: u64, len: u64, cause: GapCause },
     /// A retransmission had different bytes; the first transmission was kept.
     Overlap,
 }
@@ -24,9 +33,10 @@ pub(super) enum Output<'a> {
 /// Receives the output.
 pub(super) type Emit<'a> = dyn FnMut(Output<'_>) -> Flow + 'a;
 
-/// A segment that arrived early.
+/// A segment that waits.
 #[derive(Debug)]
 struct Piece {
+    age: Age,
     ts_ns: u64,
     bytes: Vec<u8>,
     /// Number of bytes after it that the snaplen cut off.
@@ -39,6 +49,9 @@ impl Piece {
     }
 }
 
+/// A place in the order of the capture: pieces that are ready go out in this order.
+pub(super) type Rank = (u64, u64);
+
 /// A direction of a TCP connection. Offsets are 64-bit numbers from the first byte of the stream,
 /// so that sequence numbers may wrap any number of times.
 #[derive(Debug, Default)]
@@ -48,12 +61,18 @@ pub(super) struct Half {
     offset: u64,
     pending: BTreeMap<u64, Piece>,
     pending_bytes: usize,
-    /// The end that the other side acknowledged.
-    acked: u64,
-    /// Number of segments since an acknowledgment of the byte at `offset` was seen.
-    since_acked: u32,
+    /// Ends that the other side acknowledged and that are beyond `offset`, in increasing order,
+    /// with the segment that was the first to acknowledge them.
+    acked: VecDeque<(u64, Age)>,
+    /// Bytes from a key on were sent after their sender had received the other direction up to the
+    /// value. Both increase.
+    after: BTreeMap<u64, u64>,
+    /// End of the segments seen so far.
+    highest: u64,
     /// Length of the stream, once its FIN was seen.
     end: Option<u64>,
+    /// The last byte that the other side acknowledged is the FIN, which was not captured.
+    unseen_fin: bool,
     /// The last bytes before `offset`, up to the last gap.
     history: Vec<u8>,
 }
@@ -76,18 +95,17 @@ impl Half {
 
     /// Frees the memory of the direction; only its offset is kept.
     pub(super) fn retire(&mut self) {
-        self.history = Vec::new();
-        self.pending = BTreeMap::new();
-        self.pending_bytes = 0;
+        let (next_seq, offset) = (self.next_seq, self.offset);
+        *self = Self { next_seq, offset, ..Self::default() };
     }
 
     pub(super) fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Returns the approximate memory of early segments.
+    /// Returns the approximate memory of what waits.
     pub(super) fn pending_bytes(&self) -> usize {
-        self.pending_bytes
+        self.pending_bytes + self.after.len() * ENTRY_COST
     }
 
     /// Returns whether everything up to the FIN was output.
@@ -95,9 +113,9 @@ impl Half {
         self.end.is_some_and(|end| self.offset >= end)
     }
 
-    /// Returns whether a FIN was seen.
+    /// Returns whether a FIN was sent.
     pub(super) fn has_fin(&self) -> bool {
-        self.end.is_some()
+        self.end.is_some() || self.unseen_fin
     }
 
     /// Sets the sequence number of the end.
@@ -105,55 +123,142 @@ impl Half {
         let Some(distance) = self.distance(seq) else { return };
         if let Some(end) = self.offset.checked_add_signed(i64::from(distance)) {
             self.end.get_or_insert(end);
-        }
-    }
-
-    /// Notes that the other side has received everything before this sequence number.
-    pub(super) fn acknowledge(&mut self, seq: u32) {
-        let Some(distance) = self.distance(seq) else { return };
-        let Ok(ahead) = u64::try_from(distance) else { return };
-        // The FIN takes a sequence number, but is not a byte.
-        let acked = (self.offset + ahead).min(self.end.unwrap_or(u64::MAX));
-        if acked > self.acked.max(self.offset) {
-            if self.acked <= self.offset {
-                self.since_acked = 0;
+            self.unseen_fin = false;
+            // The FIN takes a sequence number, but is not a byte.
+            for (acked, _) in &mut self.acked {
+                *acked = (*acked).min(end);
             }
-            self.acked = acked;
+            self.advance(0);
         }
     }
 
-    /// Counts a segment of the connection. After `patience` of them, an acknowledged byte that is
-    /// still missing is given up: captures are assumed to be out of order by at most that many
-    /// segments.
-    pub(super) fn tick(&mut self, patience: u32, output: &mut Emit<'_>) -> Flow {
-        if self.acked <= self.offset {
+    /// Returns the offset of a sequence number, unless it is before the first byte or further away
+    /// than the largest window.
+    pub(super) fn offset_of(&self, seq: u32) -> Option<u64> {
+        let distance = self.distance(seq)?;
+        if distance.unsigned_abs() > super::MAX_WINDOW {
+            return None;
+        }
+        self.offset.checked_add_signed(i64::from(distance))
+    }
+
+    /// Notes that the other side has received everything before this offset.
+    pub(super) fn acknowledge(&mut self, acked: u64, age: Age) {
+        let acked = acked.min(self.end.unwrap_or(u64::MAX));
+        // Nothing comes after a FIN.
+        self.unseen_fin &= acked <= self.offset + 1;
+        // Acknowledgments come out of order too. Each is a place where a hole is split.
+        let at = self.acked.partition_point(|&(known, _)| known < acked);
+        if acked > self.offset && self.acked.get(at).is_none_or(|&(known, _)| known != acked) {
+            self.acked.insert(at, (acked, age));
+        }
+    }
+
+    /// Notes that bytes from `offset` on were sent after the other direction's bytes before
+    /// `other`. The acknowledgment of a retransmission is newer than the bytes; it counts for the
+    /// bytes after the last that was seen.
+    pub(super) fn sent_after(&mut self, offset: u64, other: u64) {
+        let offset = offset.max(self.offset);
+        if self.required(offset) >= other {
+            return;
+        }
+        let is_newer =
+            |at: u64| self.after.range(at..).next().is_none_or(|(_, &then)| then < other);
+        let place = match offset < self.highest && is_newer(offset) {
+            true => self.highest,
+            false => offset,
+        };
+        self.after.insert(place, other);
+        while let Some((&later, _)) =
+            self.after.range(place + 1..).next().filter(|&(_, &then)| then <= other)
+        {
+            self.after.remove(&later);
+        }
+    }
+
+    /// Returns up to where the other direction must be output before the byte at `offset`.
+    fn required(&self, offset: u64) -> u64 {
+        self.after.range(..=offset).next_back().map_or(0, |(_, &other)| other)
+    }
+
+    /// Returns up to where the other direction's requirements are met.
+    fn reached(&self) -> u64 {
+        if self.is_ended() || self.unseen_fin { u64::MAX } else { self.offset }
+    }
+
+    /// Returns whether the byte at `offset` was sent after bytes of `other` that are not output
+    /// yet.
+    pub(super) fn must_wait(&self, other: &Self) -> bool {
+        self.required(self.offset) > other.reached()
+    }
+
+    /// Returns the rank of the piece that continues the output, if there is one.
+    pub(super) fn ready(&self) -> Option<Rank> {
+        let (&at, piece) = self.pending.first_key_value()?;
+        (at <= self.offset).then_some((piece.ts_ns, piece.age.segment))
+    }
+
+    /// Returns whether pieces wait for bytes before them.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.pending.first_key_value().is_some_and(|(&at, _)| at > self.offset)
+    }
+
+    /// Returns whether the first bytes after the hole were sent without the next bytes of `other`.
+    pub(super) fn follows_without(&self, other: &Self) -> bool {
+        let next = self.pending.first_key_value();
+        next.is_some_and(|(&at, _)| self.required(at) <= other.reached())
+    }
+
+    /// Returns the age of the hole at `offset`: the segment that was the first to acknowledge
+    /// bytes in it. `None` if there is no hole, or its bytes may still be sent.
+    pub(super) fn hole(&self) -> Option<Age> {
+        if self.unseen_fin || self.ready().is_some() {
+            return None;
+        }
+        self.acked.iter().map(|&(_, age)| age).min_by_key(|age| age.segment)
+    }
+
+    /// Outputs the hole at `offset` as a gap: up to the next piece, and not beyond a place that was
+    /// acknowledged, or before which the other direction is not output.
+    pub(super) fn lose_hole(&mut self, other: &Self, output: &mut Emit<'_>) -> Flow {
+        let Some(&(acked, _)) = self.acked.front() else { return Flow::Continue(()) };
+        if acked == self.offset + 1 && self.acked.len() == 1 && self.pending.is_empty() {
+            // A byte that ends the stream is hardly ever a byte.
+            self.unseen_fin = true;
             return Flow::Continue(());
         }
-        self.since_acked += 1;
-        if self.since_acked > patience {
-            self.give_up_before(self.acked, output)?;
+        let mut end = acked;
+        if let Some((&at, _)) = self.pending.first_key_value() {
+            end = end.min(at);
         }
-        Flow::Continue(())
+        let reached = other.reached();
+        let next = self.after.range(self.offset + 1..).find(|&(_, &then)| then > reached);
+        if let Some((&at, _)) = next {
+            end = end.min(at);
+        }
+        self.lose(end - self.offset, GapCause::Unknown, output)
     }
 
-    /// Processes the bytes of a segment, of which the last `missing` were not captured.
+    /// Processes the bytes of a segment, of which the last `missing` were not captured: outputs
+    /// them, or holds them if they are early or must `wait`.
     pub(super) fn segment(
         &mut self,
         seq: u32,
-        ts_ns: u64,
-        bytes: &[u8],
-        missing: u64,
+        (ts_ns, age): (u64, Age),
+        (bytes, missing): (&[u8], u64),
+        wait: bool,
         output: &mut Emit<'_>,
     ) -> Flow {
         let Some(distance) = self.distance(seq) else { return Flow::Continue(()) };
+        let len = bytes.len() as u64 + missing;
+        if let Some(at) = self.offset.checked_add_signed(i64::from(distance)) {
+            self.highest = self.highest.max(at + len);
+        }
         if distance > 0 {
-            return self.keep(
-                self.offset + u64::from(distance.unsigned_abs()),
-                ts_ns,
-                bytes,
-                missing,
-                output,
-            );
+            // Bytes follow, so that the byte before them was no FIN.
+            self.unseen_fin = false;
+            let at = self.offset + u64::from(distance.unsigned_abs());
+            return self.keep(at, (ts_ns, age), bytes, missing, output);
         }
         let known = u64::from(distance.unsigned_abs());
         let seen = usize::try_from(known).unwrap_or(usize::MAX).min(bytes.len());
@@ -163,42 +268,43 @@ impl Half {
             output(Output::Overlap)?;
         }
         let missing = missing.saturating_sub(known.saturating_sub(bytes.len() as u64));
-        self.hand_on(ts_ns, &bytes[seen..], missing, output)?;
-        self.drain(output)
+        let bytes = &bytes[seen..];
+        if bytes.is_empty() && missing == 0 {
+            return Flow::Continue(());
+        }
+        self.unseen_fin = false;
+        if wait || !self.pending.is_empty() {
+            return self.keep(self.offset, (ts_ns, age), bytes, missing, output);
+        }
+        self.hand_on(ts_ns, bytes, missing, output)
     }
 
-    /// Outputs all held bytes, with gaps for missing bytes.
-    pub(super) fn flush(&mut self, output: &mut Emit<'_>) -> Flow {
+    /// Returns the end of what was seen or acknowledged.
+    pub(super) fn known_end(&self) -> u64 {
+        self.highest.max(self.acked.back().map_or(self.offset, |&(acked, _)| acked))
+    }
+
+    /// Makes the holes up to the end of what is known certain.
+    pub(super) fn expect_end(&mut self, age: Age) {
         let last = self.pending.last_key_value().map_or(0, |(at, piece)| at + piece.len());
-        let end = self.end.unwrap_or(0).max(last).max(self.acked);
-        self.give_up_before(end, output)
+        self.acknowledge(self.end.unwrap_or(0).max(last), age);
     }
 
-    /// Outputs a gap for the bytes before the first held piece.
-    pub(super) fn skip_hole(&mut self, output: &mut Emit<'_>) -> Flow {
-        if let Some((&at, _)) = self.pending.first_key_value() {
-            self.give_up_before(at, output)?;
+    /// Makes a hole before the first piece certain.
+    pub(super) fn give_up_first(&mut self, age: Age) {
+        if let Some((&at, _)) = self.pending.first_key_value()
+            && at > self.offset
+            && self.acked.front().is_none_or(|&(acked, _)| acked > at)
+        {
+            self.acked.push_front((at, age));
         }
-        Flow::Continue(())
-    }
-
-    /// Advances to `end`, with gaps for missing bytes.
-    fn give_up_before(&mut self, end: u64, output: &mut Emit<'_>) -> Flow {
-        while self.offset < end {
-            let hole_end = self.pending.first_key_value().map_or(end, |(&at, _)| at.min(end));
-            if hole_end > self.offset {
-                self.lose(hole_end - self.offset, output)?;
-            }
-            self.drain(output)?;
-        }
-        Flow::Continue(())
     }
 
     /// Holds early bytes. The first transmission wins, as on most receivers.
     fn keep(
         &mut self,
         at: u64,
-        ts_ns: u64,
+        (ts_ns, age): (u64, Age),
         bytes: &[u8],
         missing: u64,
         output: &mut Emit<'_>,
@@ -225,7 +331,7 @@ impl Half {
             let take = usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len());
             let take_missing =
                 if take == bytes.len() { missing.min(room - take as u64) } else { 0 };
-            let piece = Piece { ts_ns, bytes: bytes[..take].to_vec(), missing: take_missing };
+            let piece = Piece { age, ts_ns, bytes: bytes[..take].to_vec(), missing: take_missing };
             self.pending_bytes += take + PIECE_COST;
             let len = piece.len();
             self.pending.insert(at, piece);
@@ -236,25 +342,12 @@ impl Half {
         Flow::Continue(())
     }
 
-    /// Outputs the held bytes that are now in order.
-    fn drain(&mut self, output: &mut Emit<'_>) -> Flow {
-        while let Some(first) = self.pending.first_entry() {
-            let at = *first.key();
-            if at > self.offset {
-                break;
-            }
-            let piece = first.remove();
-            self.pending_bytes -= piece.bytes.len() + PIECE_COST;
-            let known = self.offset - at;
-            let seen = usize::try_from(known).unwrap_or(usize::MAX).min(piece.bytes.len());
-            if self.differs_from_history(known, &piece.bytes[..seen]) {
-                output(Output::Overlap)?;
-            }
-            let missing =
-                piece.missing.saturating_sub(known.saturating_sub(piece.bytes.len() as u64));
-            self.hand_on(piece.ts_ns, &piece.bytes[seen..], missing, output)?;
-        }
-        Flow::Continue(())
+    /// Outputs the piece that continues the output.
+    pub(super) fn output_ready(&mut self, output: &mut Emit<'_>) -> Flow {
+        let Some(first) = self.pending.first_entry() else { return Flow::Continue(()) };
+        let piece = first.remove();
+        self.pending_bytes -= piece.bytes.len() + PIECE_COST;
+        self.hand_on(piece.ts_ns, &piece.bytes, piece.missing, output)
     }
 
     fn hand_on(&mut self, ts_ns: u64, bytes: &[u8], missing: u64, output: &mut Emit<'_>) -> Flow {
@@ -269,13 +362,13 @@ impl Half {
             .first_key_value()
             .map_or(missing, |(at, _)| missing.min(at.saturating_sub(self.offset)));
         if hole > 0 {
-            self.lose(hole, output)?;
+            self.lose(hole, GapCause::Snaplen, output)?;
         }
         Flow::Continue(())
     }
 
-    fn lose(&mut self, len: u64, output: &mut Emit<'_>) -> Flow {
-        output(Output::Gap { offset: self.offset, len })?;
+    fn lose(&mut self, len: u64, cause: GapCause, output: &mut Emit<'_>) -> Flow {
+        output(Output::Gap { offset: self.offset, len, cause })?;
         self.history.clear();
         self.advance(len);
         Flow::Continue(())
@@ -285,7 +378,16 @@ impl Half {
         self.offset += len;
         // Sequence numbers count modulo 2^32.
         self.next_seq = self.next_seq.map(|seq| seq.wrapping_add(len as u32));
-        self.since_acked = 0;
+        while self.acked.front().is_some_and(|&(acked, _)| acked <= self.offset) {
+            self.acked.pop_front();
+        }
+        if self.after.len() > 1
+            && let Some((&last, _)) = self.after.range(..=self.offset).next_back()
+        {
+            while self.after.first_key_value().is_some_and(|(&at, _)| at < last) {
+                self.after.pop_first();
+            }
+        }
     }
 
     fn remember(&mut self, bytes: &[u8]) {

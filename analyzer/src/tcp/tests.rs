@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use sslrec_formats::record::{Close, CloseCause, Connection, Role};
+
 use super::*;
 
 /// The output.
@@ -173,16 +175,18 @@ fn missing_segments_become_gaps_of_their_size_at_their_place() {
 fn a_gap_is_declared_while_the_connection_goes_on() {
     let mut tcp = Reassembler::new();
     let mut seen = Seen::default();
-    assert!(tcp.segment(&syn(true, 0, None), &mut seen).is_continue());
-    assert!(tcp.segment(&from(true, 11, b"after"), &mut seen).is_continue());
-    for i in 0..10 {
-        assert!(
-            tcp.segment(&Segment { ack: Some(16), ..from(false, 1 + i, b"x") }, &mut seen)
-                .is_continue()
-        );
+    for segment in [syn(true, 0, None), syn(false, 0, Some(1)), from(true, 11, b"after")] {
+        assert!(tcp.segment(&segment, &mut seen).is_continue());
     }
-    assert_eq!(&seen.stream(1, true)[10..], all(b"after"));
-    assert_eq!(seen.stream(1, false), all(b"xxxxxxxxxx"));
+    let count = REORDERED as u32 + 1;
+    for i in 0..count {
+        // The bytes wait until the lost bytes that they acknowledge are given up.
+        assert!(seen.stream(1, false).is_empty() && seen.stream(1, true).is_empty());
+        let segment = Segment { ack: Some(16), ..from(false, 1 + i, b"x") };
+        assert!(tcp.segment(&segment, &mut seen).is_continue());
+    }
+    assert_eq!(seen.stream(1, true), [&[None; 10][..], &all(b"after")].concat());
+    assert_eq!(seen.stream(1, false), all(&vec![b'x'; count as usize]));
 }
 
 #[test]
@@ -264,8 +268,8 @@ fn retransmission_with_other_data_loses_and_is_noted() {
     let segments = [
         syn(true, 0, None),
         from(true, 4, b"lo"),
-        from(true, 3, b"xLO world"),
-        from(true, 1, b"hel"),
+        from(true, 3, b"lLO world"),
+        from(true, 1, b"heX"),
     ];
     let seen = reassemble(&segments);
     assert_eq!(seen.stream(1, true), all(b"hello world"));
@@ -374,4 +378,139 @@ fn any_sequence_of_segments_is_survived() {
         // The sink asserts order and contiguity.
         reassemble(&segments);
     }
+}
+
+/// The records in their order: direction, and bytes or the length of a gap.
+#[derive(Default)]
+struct Order(Vec<String>);
+
+impl RecordSink for Order {
+    fn record(&mut self, record: &Record<'_>) -> Flow {
+        match record {
+            Record::Data(data) => {
+                self.0.push(format!("{} {}", data.dir, data.payload.escape_ascii()));
+            }
+            Record::Gap(gap) => self.0.push(format!("{} gap {}", gap.dir, gap.len)),
+            _ => {}
+        }
+        Flow::Continue(())
+    }
+}
+
+fn order(segments: &[Segment<'_>]) -> Vec<String> {
+    let mut order = Order::default();
+    let mut tcp = Reassembler::new();
+    for segment in segments {
+        assert!(tcp.segment(segment, &mut order).is_continue());
+    }
+    assert!(tcp.finish(&mut order).is_continue());
+    order.0
+}
+
+fn acking<'a>(client: bool, seq: u32, payload: &'a [u8], ack: u32) -> Segment<'a> {
+    Segment { ack: Some(ack), ..from(client, seq, payload) }
+}
+
+#[test]
+fn bytes_come_after_the_bytes_that_they_acknowledge() {
+    // Two exchanges, each with the response first in the capture, and the SYNs last.
+    let segments = [
+        acking(false, 101, b"r1", 3),
+        acking(true, 1, b"q1", 101),
+        acking(false, 103, b"r2", 5),
+        acking(true, 3, b"q2", 103),
+        syn(false, 100, Some(1)),
+        syn(true, 0, None),
+    ];
+    assert_eq!(order(&segments), ["sent q1", "received r1", "sent q2", "received r2"]);
+}
+
+#[test]
+fn a_gap_stands_before_the_bytes_that_acknowledge_it_and_is_split_between_them() {
+    // Two responses are lost, and a request between them.
+    let segments = [
+        syn(true, 0, None),
+        syn(false, 100, Some(1)),
+        acking(true, 1, b"q1", 101),
+        acking(true, 3, b"q2", 104),
+        acking(true, 7, b"q4", 107),
+        acking(false, 107, b"r4", 9),
+    ];
+    let expected = [
+        "sent q1",
+        "received gap 3",
+        "sent q2",
+        "sent gap 2",
+        "received gap 3",
+        "sent q4",
+        "received r4",
+    ];
+    let mut segments = segments.to_vec();
+    let seen = order(&segments);
+    // Whether the lost request or the lost response was first is not known.
+    let either = ["sent q1", "received gap 3", "sent q2", "received gap 3", "sent gap 2"];
+    assert!(seen == expected || (seen[..5] == either && seen.len() == 7), "{seen:?}");
+    // The acknowledgments may come out of order.
+    segments.swap(3, 4);
+    assert_eq!(order(&segments), seen);
+}
+
+#[test]
+fn a_retransmission_does_not_wait_for_what_was_received_after_the_first_transmission() {
+    let segments = [
+        syn(true, 0, None),
+        syn(false, 100, Some(1)),
+        acking(true, 3, b"q2", 101),
+        acking(false, 101, b"r", 5),
+        // Lost before the capture, or dropped by it, and repeated after the response came.
+        acking(true, 1, b"q1", 102),
+    ];
+    assert_eq!(order(&segments), ["sent q1", "sent q2", "received r"]);
+}
+
+#[test]
+fn a_fin_is_no_missing_byte_even_if_it_comes_late_or_not_at_all() {
+    let fin = Segment { fin: true, ..acking(true, 3, b"", 103) };
+    let segments = [
+        syn(true, 0, None),
+        syn(false, 100, Some(1)),
+        acking(true, 1, b"q1", 101),
+        acking(false, 101, b"r1", 3),
+        Segment { fin: true, ..acking(false, 103, b"", 4) },
+        acking(true, 4, b"", 104),
+    ];
+    let late = [&segments[..], &[fin]].concat();
+    for segments in [&segments[..], &late] {
+        assert_eq!(order(segments), ["sent q1", "received r1"]);
+        let seen = reassemble(segments);
+        assert_eq!(seen.closes[0].cause, CloseCause::Shutdown);
+        assert_eq!((seen.closes[0].sent_bytes, seen.closes[0].received_bytes), (2, 2));
+    }
+}
+
+#[test]
+fn bytes_that_contradict_each_other_are_output_all_the_same() {
+    let segments = [
+        syn(true, 0, None),
+        syn(false, 100, Some(1)),
+        acking(true, 1, b"a", 102),
+        acking(false, 101, b"b", 2),
+    ];
+    let mut seen = order(&segments);
+    seen.sort();
+    assert_eq!(seen, ["received b", "sent a"]);
+}
+
+#[test]
+fn bytes_before_a_reset_are_output_even_if_they_come_after_it() {
+    let segments = [
+        syn(true, 0, None),
+        syn(false, 100, Some(1)),
+        acking(true, 1, b"q1", 101),
+        Segment { rst: true, ..acking(true, 3, b"", 103) },
+        acking(false, 101, b"r1", 3),
+        acking(false, 103, b"beyond", 3),
+    ];
+    assert_eq!(order(&segments), ["sent q1", "received r1"]);
+    assert_eq!(reassemble(&segments).closes[0].cause, CloseCause::Freed);
 }

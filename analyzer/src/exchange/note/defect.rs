@@ -86,6 +86,14 @@ texts! {
     }
 }
 
+impl Truncation {
+    /// Returns whether the end of an HTTP/1 message is unknown, so that further messages may follow
+    /// before the next that is found.
+    pub(crate) fn loses_framing(&self) -> bool {
+        matches!(self, Self::GapInHead | Self::GapInChunks | Self::Framing(_))
+    }
+}
+
 texts! {
     /// A defect of an HTTP/2 frame that an endpoint would reject.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -41,6 +41,8 @@ texts! {
             "cut off by a reset: the bytes from the {from} may not be complete";
         /// The beginning of the connection was not recorded.
         JoinedMidStream => "joined in mid-stream";
+        /// The capture lacks packets, and the beginning of the connection among them.
+        BeginningLost => "packets are missing, perhaps of its beginning too";
         /// Bytes of a connection that was joined in mid-stream come before the first message.
         SkippedBytes(bytes: u64) =>
             "joined in mid-stream: {bytes} bytes before it are not decoded";
@@ -103,10 +105,18 @@ texts! {
 
         // HTTP/1.
 
-        /// Messages of a pipeline may have been lost before the response.
-        PairedByOrder => "paired by order after a gap in a pipeline";
-        /// A message was lost.
-        LostInGap(part: Part) => "{part} lost in a gap";
+        /// The response is missing, or is among those whose request is not known.
+        ResponseLost => "response missing, or listed alone: its request is not certain";
+        /// The request of this response is missing.
+        RequestLost => "its request is missing";
+        /// Messages are missing, so that several requests may be those of this response.
+        RequestUnknown => "its request is not certain, since messages are missing before it";
+        /// A response, and nothing was asked.
+        NoRequest => "no request waits for it";
+        /// The final response to an unknown request is missing.
+        InterimOnly => "only interim responses were captured";
+        /// A message was found by a search for the beginning of a message.
+        MayBeContent => "may be the content of another message, whose beginning is missing";
         /// Too many requests wait for the response to this one.
         NotAnswered(requests: usize) =>
             "no response, and {requests} further requests were sent meanwhile";

@@ -40,6 +40,8 @@ fn drain(parser: &mut Parser, input: &mut &[u8], seen: &mut Vec<String>) {
             }
             Event::Trailers(fields) => format!("trailers {}", fields.len()),
             Event::Abandoned(why) => format!("Abandoned: {why}"),
+            // The place within a call depends on the calls.
+            Event::Begin(_) => "Begin".to_owned(),
             other => format!("{other:?}"),
         };
         seen.push(text);

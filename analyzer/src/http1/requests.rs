@@ -1,0 +1,171 @@
+//! The requests of a connection.
+
+use sslrec_wire::http1::message::MAX_PIPELINE;
+
+use super::connection::Connection;
+use super::head::{Head, Line};
+use super::open::{Applied, Chunk, Open, apply, emit, message, proto};
+use super::parser::Event;
+use crate::exchange::note::{Note, Part};
+use crate::exchange::{Request, Sender};
+use crate::over_http::Reader;
+use crate::timeline::Timeline;
+
+impl Connection {
+    pub(super) fn read_requests(
+        &mut self,
+        chunk: Chunk,
+        mut input: &[u8],
+        timeline: &mut Timeline,
+    ) {
+        while let Some(event) = self.requests.next(&mut input) {
+            self.request_event(event, chunk, timeline);
+        }
+    }
+
+    /// Returns the exchange whose request is being read.
+    fn current_request(&mut self) -> Option<&mut Open> {
+        if !self.asking.has_head {
+            return None;
+        }
+        let unfinished = |open: &&mut Open| !open.request_done;
+        if let Some(open) = self.asked.as_mut() {
+            return Some(open);
+        }
+        let Self { waiting, answered, .. } = self;
+        waiting.newest_mut().filter(unfinished).or(answered.as_mut().filter(unfinished))
+    }
+
+    fn request_event(&mut self, event: Event<'_>, chunk: Chunk, timeline: &mut Timeline) {
+        match event {
+            Event::Head { head, cut } => return self.request_head(head, cut, chunk, timeline),
+            Event::Tunnel(bytes) => {
+                return self.tunnel(self.request_direction, bytes, chunk, timeline);
+            }
+            Event::Lost(len) => self.asking.lost = len,
+            _ => {}
+        }
+        let (direction, cause) = (self.request_direction, self.gap_cause);
+        let Some(open) = self.current_request() else {
+            return self.between_requests(event, chunk, timeline);
+        };
+        open.read(&event, Sender::Client, chunk);
+        let message = open.exchange.request.as_mut().map(|request| &mut request.message);
+        match apply(event, message, chunk) {
+            Applied::Message => return,
+            Applied::Lost(len) => return open.lose(direction, cause, len),
+            Applied::Defect(defect) => {
+                return open.exchange.note(Note::Defect(Part::Request, defect));
+            }
+            Applied::End => {
+                open.request_done = true;
+                self.waiting.request_has(self.requests.position() - self.asking.start);
+            }
+            Applied::Abandoned(why) => {
+                open.request_done = true;
+                open.whole = false;
+                open.exchange.note(Note::Truncated(Part::Request, why));
+                if why.loses_framing() {
+                    self.asking.after_hole = self.asking.lost > 0;
+                    self.waiting.request_hole(self.asking.lost, false);
+                }
+            }
+        }
+        self.asking.has_head = false;
+        self.settle(timeline);
+    }
+
+    /// Processes an event outside requests, or in a request without a known head.
+    fn between_requests(&mut self, event: Event<'_>, chunk: Chunk, timeline: &mut Timeline) {
+        match event {
+            Event::Begin(place) => {
+                let is_turn = self.waiting.has_turned();
+                self.asking.begin(place, is_turn, self.requests.position(), chunk.first_ns);
+                self.request_ticket = Some(timeline.open(chunk.first_ns));
+            }
+            Event::Abandoned(why) => {
+                self.request_ticket.take().into_iter().for_each(|ticket| timeline.cancel(ticket));
+                if self.asking.lost > 0 && why.loses_framing() {
+                    self.asking.after_hole = true;
+                    self.waiting.request_hole(self.asking.lost, true);
+                }
+            }
+            Event::Missing { len, begins } => {
+                self.asking.after_hole = true;
+                self.waiting.request_hole(len, begins && !self.asking.is_doubtful);
+            }
+            // They may be requests all the same.
+            Event::Skipped(len) if self.asking.after_hole => self.waiting.skip_rest(len),
+            Event::Skipped(len) => self.waiting.request_hole(len, true),
+            Event::Lost(len)
+                if self.lost_in_tunnel(self.request_direction, len, chunk, timeline) =>
+            {
+                return;
+            }
+            _ => {}
+        }
+        self.asking.between(event, self.request_direction, self.gap_cause);
+    }
+
+    fn request_head(&mut self, mut head: Head, cut: bool, chunk: Chunk, timeline: &mut Timeline) {
+        let framing = head.framing(None);
+        let Line::Request { method, mut target } = head.line else { return };
+        let ticket = match self.request_ticket.take() {
+            Some(ticket) => ticket,
+            None => timeline.open(self.asking.began_ns),
+        };
+        if !self.asking.is_doubtful {
+            self.before_request(timeline);
+        }
+        let mut open = self.new_exchange(ticket);
+        open.exchange.proto = proto(head.minor);
+        open.exchange.note_defects(Part::Request, &head.defects);
+        self.asking.hand_over(&mut open);
+        open.hold(Part::Request, &mut head.fields, &mut target);
+        let message = message(head.fields, self.asking.began_ns, chunk, &self.keep);
+        open.exchange.request = Some(Request {
+            method: Some(method),
+            target: Some(target),
+            message,
+            ..Request::default()
+        });
+        Reader::head(&mut open.reader, &open.exchange, Sender::Client, &self.keep);
+        self.asking.has_head = true;
+        if self.asking.is_doubtful {
+            open.exchange.note(Note::MayBeContent);
+            self.waiting.doubtful_request();
+            self.asked = Some(open);
+            return self.requests.leave_content();
+        }
+        self.waiting.push(open);
+        self.drop_oldest(timeline);
+        if !cut {
+            self.requests.set_framing(framing);
+        }
+    }
+
+    /// Lists the requests before, if the client has read their responses, or what is left of them.
+    fn before_request(&mut self, timeline: &mut Timeline) {
+        let settled = self.waiting.ask(self.asking.resumes);
+        if settled.is_restart {
+            let is_paired =
+                self.answered.as_ref().is_some_and(|open| open.exchange.request.is_some());
+            if !is_paired || !self.answering.has_head {
+                self.responses.begin_message();
+                self.read_responses(Chunk::at(self.asking.began_ns), &[], timeline);
+            }
+            self.answering.is_doubtful = false;
+        }
+        self.list_lost(settled.lost, timeline);
+    }
+
+    /// Lists the oldest request without a response if too many wait.
+    fn drop_oldest(&mut self, timeline: &mut Timeline) {
+        if self.waiting.len() > MAX_PIPELINE
+            && let Some(mut open) = self.waiting.remove_oldest()
+        {
+            open.exchange.note(Note::NotAnswered(MAX_PIPELINE));
+            emit(open, timeline);
+        }
+    }
+}
