@@ -25,7 +25,11 @@ static int machine(void)
 
 int main(int argc, char **argv)
 {
+#ifdef PLAIN
+	static const char hello[] = { 'h', 'e', 'l', 'l', 'o', '\n' };
+#else
 	static const char hello[] = { 0x16, 0x03, 0x01, 0x00, 0x01, 0x01 };
+#endif
 	struct sockaddr_in address = { .sin_family = AF_INET };
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 

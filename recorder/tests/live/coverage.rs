@@ -39,7 +39,7 @@ fn gcc(folder: &Path, output: &str, args: &[&str]) -> PathBuf {
 fn missed(live: &Live, program: &Path) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
-    let recorded = live.record(&[], &[text(program.into()), port]).succeeded();
+    let recorded = live.record(&[], &[text(program.into()), port.clone()]).succeeded();
     let name = program.file_name().unwrap().to_str().unwrap();
     let report = report(&recorded);
     let mut of_program = report.iter().filter(|coverage| coverage.comm == name);
@@ -48,7 +48,10 @@ fn missed(live: &Live, program: &Path) -> String {
     assert!(coverage.libs.is_empty(), "{coverage:?}");
     let reason = coverage.missed.clone().unwrap();
     let stderr = &recorded.output.stderr;
-    let line = format!("nothing recorded of {name}[{}], {reason}", coverage.pid);
+    let line = format!(
+        "{name}[{}]: 1 TLS connection to 127.0.0.1:{port} not recorded: {reason}",
+        coverage.pid
+    );
     assert!(stderr.contains(&line), "{stderr}");
     reason
 }
@@ -74,7 +77,7 @@ fn a_java_program() {
 #[test]
 fn a_program_without_tls_is_not_worth_a_word() {
     let Some(live) = Live::start() else { return };
-    let program = gcc(live.dir(), "plain", &[SOURCE]);
+    let program = gcc(live.dir(), "plain", &["-DPLAIN", SOURCE]);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     let recorded = live.record(&[], &[text(program), port]).succeeded();

@@ -138,3 +138,26 @@ fn each_gap_of_single_requests_and_of_pipelines_is_at_its_time() {
         assert!(gaps > 20, "only {gaps} gaps");
     }
 }
+
+/// The exchanges that have a request and a response name the same request in both. Of pipelines that
+/// lose most of their events few pairs are certain.
+#[test]
+fn sslanalyze_pairs_no_response_with_another_request() {
+    let Some(live) = Live::start() else { return };
+    for (pipeline, least) in [(1, 1000), (8, 0)] {
+        let recorded = flooded(&live, pipeline);
+        for file in [&recorded.raw, &recorded.pcapng] {
+            let listing = live.list_damaged(file, &[]);
+            let mut right = 0;
+            for exchange in &listing.exchanges {
+                let Some(path) = exchange["request"]["path"].as_str() else { continue };
+                let headers = exchange["response"]["headers"].as_array();
+                let own = headers.into_iter().flatten().find(|header| header[0] == "x-answers");
+                let Some(own) = own else { continue };
+                assert_eq!(own[1], path, "{}: {exchange}", file.display());
+                right += 1;
+            }
+            assert!(right > least, "of 4000 only {right} are pairs: {}", file.display());
+        }
+    }
+}
