@@ -139,8 +139,8 @@ fn each_gap_of_single_requests_and_of_pipelines_is_at_its_time() {
     }
 }
 
-/// The exchanges that have a request and a response name the same request in both. Of pipelines that
-/// lose most of their events few pairs are certain.
+/// The exchanges that have a request and a response name the same request in both. Of pipelines
+/// that lose most of their events few pairs are certain.
 #[test]
 fn sslanalyze_pairs_no_response_with_another_request() {
     let Some(live) = Live::start() else { return };
