@@ -115,6 +115,47 @@ impl Hole {
         let least = u64::from(self.begins && self.ends);
         // The bytes after it may be the rest of a message.
         let rest = if self.ends || self.further() == 0 { 0 } else { lengths.possible - 1 };
-        (least, lengths.most(self.further() + rest).max(least))
+        (least, lengths.most(self.further().saturating_add(rest)).max(least))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hole(len: u64, begins: bool, ends: bool) -> Hole {
+        Hole { len, begins, ends, waiting: 0 }
+    }
+
+    #[test]
+    fn the_number_of_messages_follows_from_the_places_and_the_length_of_a_hole() {
+        let mut lengths = Lengths::new(26);
+        // Between two messages: one at least, and as many as the shortest possible.
+        assert_eq!(hole(25, true, true).messages(&lengths), (1, 1));
+        assert_eq!(hole(51, true, true).messages(&lengths), (1, 1));
+        assert_eq!(hole(52, true, true).messages(&lengths), (1, 2));
+        // A byte is of the message before; the bytes after may be the rest of a message.
+        assert_eq!(hole(26, false, true).messages(&lengths), (0, 0));
+        assert_eq!(hole(27, false, true).messages(&lengths), (0, 1));
+        assert_eq!(hole(1, false, false).messages(&lengths), (0, 0));
+        assert_eq!(hole(2, false, false).messages(&lengths), (0, 1));
+        assert_eq!(hole(1, true, false).messages(&lengths), (0, 1));
+        // Enough messages show how long one of several is at least.
+        [300, 100, 200].iter().for_each(|&len| lengths.add(len));
+        assert_eq!(hole(125, true, true).messages(&lengths), (1, 4));
+        lengths.add(150);
+        assert_eq!(hole(125, true, true).messages(&lengths), (1, 1));
+        assert_eq!(hole(126, true, true).messages(&lengths), (1, 2));
+        assert!(hole(u64::MAX, true, false).messages(&lengths).1 > 1 << 58);
+    }
+
+    #[test]
+    fn the_shortest_of_several_messages_is_one() {
+        let mut lengths = Lengths::new(17);
+        assert!(!lengths.is_one(10));
+        lengths.add(100);
+        assert!(!lengths.is_one(10));
+        lengths.add(90);
+        assert!(lengths.is_one(90) && !lengths.is_one(91));
     }
 }

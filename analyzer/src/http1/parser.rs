@@ -117,7 +117,7 @@ impl Parser {
         let before = input.len();
         self.call.get_or_insert(before);
         let event = self.next_event(input);
-        self.taken += (before - input.len()) as u64;
+        self.taken = self.taken.saturating_add((before - input.len()) as u64);
         if event.is_none() {
             self.call = None;
         }
@@ -232,7 +232,7 @@ impl Parser {
         if let Some(framing) = self.doubtful.take() {
             self.framer.set_framing(framing);
         }
-        self.taken += len;
+        self.taken = self.taken.saturating_add(len);
         let begins = matches!(self.framer.state(), State::Start | State::Done);
         match self.framer.gap(len) {
             Missing::Content { len, ended, beyond } => {

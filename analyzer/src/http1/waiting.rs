@@ -338,8 +338,8 @@ impl<T> Waiting<T> {
         self.burst.lost = self.burst.lost.saturating_add(hole.further());
         let most = hole.messages(&self.requests).1;
         match (&mut self.doubt, self.queue.back_mut()) {
-            (Some(doubt), _) => *doubt += most,
-            (None, Some(Slot::Hole { hole, .. })) => hole.len += len,
+            (Some(doubt), _) => *doubt = doubt.saturating_add(most),
+            (None, Some(Slot::Hole { hole, .. })) => hole.len = hole.len.saturating_add(len),
             (None, _) => {
                 let answered = std::mem::take(&mut self.unasked);
                 self.holes += 1;
@@ -369,7 +369,7 @@ impl<T> Waiting<T> {
         let waiting = self.most_waiting();
         match &mut self.hole {
             Some(hole) => {
-                hole.len += len;
+                hole.len = hole.len.saturating_add(len);
                 hole.waiting = waiting;
             }
             None => self.hole = Some(Hole { len, begins, ends: false, waiting }),

@@ -17,6 +17,10 @@ const HISTORY: usize = 32 << 10;
 /// on the number of pieces, which may have a single byte or none.
 const PIECE_COST: usize = 512;
 
+/// Maximum number of acknowledgments that are kept, of each direction, while bytes wait. Further
+/// acknowledgments split no hole, and bytes do not wait for them.
+const MAX_ACKNOWLEDGMENTS: usize = 4096;
+
 /// Cost of an entry of `Half::after`.
 const ENTRY_COST: usize = 64;
 
@@ -149,8 +153,13 @@ impl Half {
         self.unseen_fin &= acked <= self.offset + 1;
         // Acknowledgments come out of order too. Each is a place where a hole is split.
         let at = self.acked.partition_point(|&(known, _)| known < acked);
-        if acked > self.offset && self.acked.get(at).is_none_or(|&(known, _)| known != acked) {
+        if acked <= self.offset || self.acked.get(at).is_some_and(|&(known, _)| known == acked) {
+            return;
+        }
+        if self.acked.len() < MAX_ACKNOWLEDGMENTS {
             self.acked.insert(at, (acked, age));
+        } else if let Some((last, _)) = self.acked.back_mut() {
+            *last = acked.max(*last);
         }
     }
 
@@ -159,7 +168,7 @@ impl Half {
     /// bytes after the last that was seen.
     pub(super) fn sent_after(&mut self, offset: u64, other: u64) {
         let offset = offset.max(self.offset);
-        if self.required(offset) >= other {
+        if self.required(offset) >= other || self.after.len() >= MAX_ACKNOWLEDGMENTS {
             return;
         }
         let is_newer =

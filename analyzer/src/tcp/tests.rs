@@ -514,3 +514,20 @@ fn bytes_before_a_reset_are_output_even_if_they_come_after_it() {
     assert_eq!(order(&segments), ["sent q1", "received r1"]);
     assert_eq!(reassemble(&segments).closes[0].cause, CloseCause::Freed);
 }
+
+#[test]
+fn acknowledgments_are_kept_up_to_a_bound() {
+    let mut tcp = Reassembler::new();
+    let mut seen = Seen::default();
+    for segment in [syn(true, 0, None), syn(false, 0, Some(1))] {
+        assert!(tcp.segment(&segment, &mut seen).is_continue());
+    }
+    // Each acknowledges more, from further ahead. The bytes between never come, and the server
+    // acknowledges none.
+    for i in 1..100_000 {
+        let segment = acking(true, 1 + 10 * i, b"", 1 + 20 * i);
+        assert!(tcp.segment(&segment, &mut seen).is_continue());
+        assert!(tcp.pending_bytes <= 64 * 4096, "{}", tcp.pending_bytes);
+    }
+    assert!(tcp.finish(&mut seen).is_continue());
+}
