@@ -42,51 +42,152 @@ impl Lengths {
     }
 }
 
+/// Number of times that a client must have waited for all responses before it is taken to do so
+/// always: after single requests, after bursts, and after bursts of two at most. A client that
+/// sends a request for each response passes for the last if responses come in pairs.
+const SINGLES: u32 = 2;
+const BURSTS: u32 = 3;
+const PAIRS: u32 = 6;
+
+/// Maximum number of bursts with holes that are kept; of more it is not known whether the client
+/// waits.
+const MAX_DAMAGED: usize = 16;
+
 /// Requests without bytes of responses between them.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Burst {
+struct Burst {
     /// Number of requests.
-    pub(super) seen: u32,
-    /// Number of holes among them that begin a request.
-    pub(super) holes: u32,
-    /// Number of holes, and of the bytes in them that may be of further requests.
-    pub(super) damages: u32,
-    pub(super) lost: u64,
+    seen: u32,
+    /// Number of holes among them, and of those that begin with a request.
+    damages: u32,
+    holes: u32,
+    /// Number of bytes in the holes that may be of further requests.
+    lost: u64,
 }
 
 impl Burst {
     /// Returns the largest possible number of requests.
-    pub(super) fn most(&self, requests: &Lengths) -> u64 {
+    fn most(&self, requests: &Lengths) -> u64 {
         u64::from(self.seen) + requests.most(self.lost).max(u64::from(self.holes))
     }
 }
 
-/// The bursts since nothing waited, for certain. A client that does not wait for all responses
-/// sends several requests in one of them.
+/// How a client sends its requests: in bursts, with turns between them, at which bytes of responses
+/// come.
 #[derive(Debug, Default)]
-pub(super) struct Since {
-    /// The largest number of requests that were captured of a burst.
+pub(super) struct Habit {
+    /// Bytes of responses, captured or not, came after the last request.
+    turned: bool,
+    /// The requests since the last turn.
+    burst: Burst,
+    /// The largest number of requests in a burst.
     largest: u32,
-    /// Bursts with holes.
+    /// Number of single requests, and of bursts of several, whose responses all came before the
+    /// next request.
+    singles: u32,
+    bursts: u32,
+    /// A request was sent after some of the responses that the client waited for, and before
+    /// others.
+    interleaves: bool,
+    /// Since nothing waited, for certain: the largest number of captured requests in a burst, and
+    /// the bursts with holes.
+    largest_since: u32,
     damaged: Vec<Burst>,
 }
 
-impl Since {
-    /// Maximum number of bursts with holes; of more it is not known whether the client waits.
-    const MAX_DAMAGED: usize = 16;
+impl Habit {
+    /// Notes bytes of responses.
+    pub(super) fn spoke(&mut self) {
+        self.turned = true;
+    }
 
-    pub(super) fn add(&mut self, burst: Burst) {
-        self.largest = self.largest.max(burst.seen);
-        if burst.damages > 0 && self.damaged.len() <= Self::MAX_DAMAGED {
-            self.damaged.push(burst);
+    /// Returns whether responses came since the last request, of a client that may wait for all.
+    pub(super) fn has_turned(&self) -> bool {
+        self.turned && !self.interleaves
+    }
+
+    /// Notes that a request begins although one before it waits, for certain.
+    pub(super) fn asks_while_waiting(&mut self) {
+        self.interleaves |= self.turned;
+    }
+
+    /// Notes that a request begins and that all requests before it were answered, for certain.
+    pub(super) fn asks_when_answered(&mut self) {
+        match self.burst.seen {
+            _ if !self.turned => {}
+            0 => {}
+            1 => self.singles = self.singles.saturating_add(1),
+            seen => {
+                self.bursts = self.bursts.saturating_add(1);
+                self.largest = self.largest.max(seen);
+            }
         }
     }
 
-    /// Returns whether no burst had several requests.
-    pub(super) fn has_single_requests(&self, requests: &Lengths) -> bool {
-        self.largest <= 1
-            && self.damaged.len() <= Self::MAX_DAMAGED
-            && self.damaged.iter().all(|burst| burst.most(requests) <= 1)
+    /// Notes a request. In causal order it is certain that requests of a burst were sent without
+    /// waiting.
+    pub(super) fn request(&mut self, is_causal: bool) {
+        self.burst.seen = self.burst.seen.saturating_add(1);
+        if is_causal {
+            self.largest = self.largest.max(self.burst.seen);
+        }
+    }
+
+    /// Notes missing bytes of requests.
+    pub(super) fn hole(&mut self, hole: Hole) {
+        self.burst.damages = self.burst.damages.saturating_add(1);
+        self.burst.holes = self.burst.holes.saturating_add(u32::from(hole.begins));
+        self.lost(hole.further());
+    }
+
+    /// Notes bytes that may be of requests.
+    pub(super) fn lost(&mut self, len: u64) {
+        self.burst.lost = self.burst.lost.saturating_add(len);
+    }
+
+    /// Begins a burst, if responses came after the last request.
+    pub(super) fn turn(&mut self) {
+        if std::mem::take(&mut self.turned) {
+            let burst = std::mem::take(&mut self.burst);
+            self.largest_since = self.largest_since.max(burst.seen);
+            if burst.damages > 0 && self.damaged.len() <= MAX_DAMAGED {
+                self.damaged.push(burst);
+            }
+        }
+    }
+
+    /// Forgets the bursts before this one: nothing of them waits.
+    pub(super) fn settle(&mut self) {
+        self.largest_since = 0;
+        self.damaged.clear();
+    }
+
+    /// Forgets this burst too.
+    pub(super) fn settle_all(&mut self) {
+        self.burst = Burst::default();
+        self.settle();
+    }
+
+    /// Returns whether the client, if it sends a request now, has read all responses before.
+    pub(super) fn has_read_all(&self, requests: &Lengths) -> bool {
+        self.has_turned() && (self.waits_for_one(requests) || self.waits_for_all())
+    }
+
+    /// Returns whether a single request at most waited at a time.
+    fn waits_for_one(&self, requests: &Lengths) -> bool {
+        let is_single = |burst: &Burst| burst.most(requests) <= 1;
+        self.largest_since <= 1
+            && self.damaged.len() <= MAX_DAMAGED
+            && self.damaged.iter().chain([&self.burst]).all(is_single)
+    }
+
+    /// Returns whether the client has always waited for all responses, often enough.
+    fn waits_for_all(&self) -> bool {
+        match self.largest {
+            0 | 1 => self.singles >= SINGLES,
+            2 => self.bursts >= PAIRS,
+            _ => self.bursts >= BURSTS,
+        }
     }
 }
 
@@ -105,7 +206,7 @@ pub(super) struct Hole {
 impl Hole {
     /// Returns the number of bytes that may be of further messages: one at least is of the message
     /// before.
-    pub(super) fn further(self) -> u64 {
+    fn further(self) -> u64 {
         self.len.saturating_sub(u64::from(!self.begins))
     }
 

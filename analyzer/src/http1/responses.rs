@@ -127,18 +127,17 @@ impl Connection {
             self.waiting.doubtful_response();
             return self.alone(Note::MayBeContent, timeline);
         }
-        let resumes = self.answering.resumes;
-        let (note, lost) = match self.waiting.respond(resumes) {
-            Asked::Request { request, lost } => {
+        let (asked, lost) = self.waiting.respond(self.answering.resumes);
+        self.list_lost(lost, timeline);
+        let note = match asked {
+            Asked::Request(request) => {
                 self.response_ticket.take().into_iter().for_each(|ticket| timeline.cancel(ticket));
-                self.list_lost(lost, timeline);
                 return request;
             }
-            Asked::Missing { lost } => (Note::RequestLost, lost),
-            Asked::Unknown => (Note::RequestUnknown, Vec::new()),
-            Asked::None => (Note::NoRequest, Vec::new()),
+            Asked::Missing => Note::RequestLost,
+            Asked::Unknown => Note::RequestUnknown,
+            Asked::None => Note::NoRequest,
         };
-        self.list_lost(lost, timeline);
         self.alone(note, timeline)
     }
 

@@ -9,23 +9,16 @@
 //! - its length: several messages are longer than the shortest of the connection so far;
 //! - the requests that waited: no hole contains more responses.
 //!
-//! If their number is not certain, the following responses are of unknown requests, until nothing
-//! waits: a client that was never seen to send a request before it had read all responses to the
-//! requests before, in a burst, has read them when it sends the next.
+//! If their number is not certain, it is unknown which request the next responses belong to. The
+//! doubt ends with the next request of a client that has read all responses by then, as its
+//! [`Habit`] shows: nothing waits, and the counting begins anew.
 //!
 //! An interim response in a hole counts as no response. A hole that contains nothing but interim
 //! responses is recognised where no request was sent after it.
 
 use std::collections::VecDeque;
 
-use super::evidence::{Burst, Hole, Lengths, SHORTEST_REQUEST, SHORTEST_RESPONSE, Since};
-
-/// Number of times that a client must have waited for all responses before it is taken to do so
-/// always: after single requests, after bursts, and after bursts of two at most, for which a client
-/// that sends a request for each response passes if responses come in pairs.
-const SINGLES: u32 = 2;
-const BURSTS: u32 = 3;
-const PAIRS: u32 = 6;
+use super::evidence::{Habit, Hole, Lengths, SHORTEST_REQUEST, SHORTEST_RESPONSE};
 
 /// Requests that wait for their responses.
 #[derive(Debug)]
@@ -41,28 +34,15 @@ pub(super) struct Waiting<T> {
     doubt: Option<u64>,
     /// Missing bytes of responses since the last response.
     hole: Option<Hole>,
-    /// Bytes of responses, captured or not, came after the last request.
-    turned: bool,
     /// Bytes of responses, captured or not, came.
     spoken: bool,
     /// Number of responses that no request waited for, since the last request. Where the place of
     /// missing bytes is known only from the next bytes of their direction, these responses belong
     /// to requests in the next hole.
     unasked: u64,
-    /// The requests since the last turn.
-    burst: Burst,
-    /// The largest number of requests in a burst.
-    largest: u32,
-    /// Number of single requests, and of bursts of several, whose responses all came before the
-    /// next request.
-    singles: u32,
-    bursts: u32,
-    /// A request was sent after some of the responses that the client waited for, and before
-    /// others.
-    interleaves: bool,
+    habit: Habit,
     requests: Lengths,
     responses: Lengths,
-    since: Since,
 }
 
 /// A request that waits, or missing bytes that may have contained requests.
@@ -79,10 +59,9 @@ enum Slot<T> {
 /// The request of a response.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Asked<T> {
-    /// This request. The responses to the requests in `lost` are missing.
-    Request { request: T, lost: Vec<T> },
+    Request(T),
     /// A request that is missing.
-    Missing { lost: Vec<T> },
+    Missing,
     /// Unknown, since messages are missing.
     Unknown,
     /// No request waits.
@@ -107,22 +86,14 @@ impl<T> Waiting<T> {
             is_causal,
             doubt: None,
             hole: None,
-            turned: false,
             spoken: false,
             unasked: 0,
-            burst: Burst::default(),
-            largest: 0,
-            singles: 0,
-            bursts: 0,
-            interleaves: false,
+            habit: Habit::default(),
             requests: Lengths::new(SHORTEST_REQUEST),
             responses: Lengths::new(SHORTEST_RESPONSE),
-            since: Since::default(),
         }
     }
-}
 
-impl<T> Waiting<T> {
     /// Returns the number of requests that wait.
     pub(super) fn len(&self) -> usize {
         self.queue.len() - self.holes
@@ -142,35 +113,26 @@ impl<T> Waiting<T> {
 
     /// Returns the newest request, if it waits.
     pub(super) fn newest_mut(&mut self) -> Option<&mut T> {
-        match self.queue.back_mut()? {
-            Slot::Request(request) => Some(request),
-            Slot::Hole { .. } => None,
-        }
+        self.queue.back_mut()?.as_request_mut()
     }
 
     /// Returns the oldest request, if it waits.
     pub(super) fn oldest_mut(&mut self) -> Option<&mut T> {
-        self.queue.iter_mut().find_map(|slot| match slot {
-            Slot::Request(request) => Some(request),
-            Slot::Hole { .. } => None,
-        })
+        self.queue.iter_mut().find_map(Slot::as_request_mut)
     }
 
     /// Removes the oldest request. Its response may still come.
     pub(super) fn remove_oldest(&mut self) -> Option<T> {
         self.begin_doubt();
         let at = self.queue.iter().position(|slot| matches!(slot, Slot::Request(_)))?;
-        match self.queue.remove(at)? {
-            Slot::Request(request) => Some(request),
-            Slot::Hole { .. } => None,
-        }
+        self.queue.remove(at)?.into_request()
     }
 
     /// Removes all requests.
     pub(super) fn take_all(&mut self) -> Vec<T> {
         self.holes = 0;
         let slots = std::mem::take(&mut self.queue).into_iter();
-        slots.filter_map(Slot::request).collect()
+        slots.filter_map(Slot::into_request).collect()
     }
 
     /// Notes the length of a complete request.
@@ -183,15 +145,14 @@ impl<T> Waiting<T> {
         self.responses.add(len);
     }
 
-    /// Returns whether the client is known to have read all responses before it sends its next
-    /// request.
+    /// Returns whether responses came since the last request, of a client that may wait for all.
     pub(super) fn has_turned(&self) -> bool {
-        self.turned && !self.interleaves
+        self.habit.has_turned()
     }
 
     /// Notes bytes of responses.
     pub(super) fn spoke(&mut self) {
-        self.turned = true;
+        self.habit.spoke();
         self.spoken = true;
     }
 
@@ -203,10 +164,8 @@ impl<T> Waiting<T> {
     /// Adds the requests that may precede the first that was captured.
     pub(super) fn begins_late(&mut self) {
         let hole = Hole { len: 1, begins: true, ends: false, waiting: 0 };
-        self.burst.holes += 1;
-        self.burst.damages += 1;
-        self.holes += 1;
-        self.queue.push_back(Slot::Hole { hole, answered: 0 });
+        self.habit.hole(hole);
+        self.push_hole(hole, 0);
     }
 
     /// Notes that a request begins. `resumes`: it follows directly on missing bytes.
@@ -215,40 +174,23 @@ impl<T> Waiting<T> {
             hole.ends = true;
         }
         let mut settled = Settled { lost: Vec::new(), is_restart: false };
-        if self.turned && self.is_certain() {
-            self.interleaves = true;
-        }
-        if self.turned && self.is_whole() && self.queue.is_empty() {
-            match self.burst.seen {
-                0 => {}
-                1 => self.singles = self.singles.saturating_add(1),
-                seen => {
-                    self.bursts = self.bursts.saturating_add(1);
-                    self.largest = self.largest.max(seen);
-                }
+        if self.is_certain() {
+            self.habit.asks_while_waiting();
+        } else if !self.is_whole() {
+            if self.most_waiting() == 0 || self.habit.has_read_all(&self.requests) {
+                settled = Settled { lost: self.take_all(), is_restart: true };
+                (self.doubt, self.hole) = (None, None);
             }
-        } else if !self.is_whole() && self.all_answered() {
-            settled.lost = self.take_all();
-            settled.is_restart = true;
-            (self.doubt, self.hole) = (None, None);
+        } else {
+            self.habit.asks_when_answered();
         }
-        self.turn();
+        self.habit.turn();
         if self.is_whole() && self.queue.is_empty() {
-            self.since = Since::default();
+            self.habit.settle();
         }
+        self.habit.request(self.is_causal);
         self.unasked = 0;
-        self.burst.seen = self.burst.seen.saturating_add(1);
-        if self.is_causal {
-            self.largest = self.largest.max(self.burst.seen);
-        }
         settled
-    }
-
-    /// Begins a burst, if responses came after the last request.
-    fn turn(&mut self) {
-        if std::mem::take(&mut self.turned) {
-            self.since.add(std::mem::take(&mut self.burst));
-        }
     }
 
     /// Adds a request, after [`Self::ask`].
@@ -273,26 +215,6 @@ impl<T> Waiting<T> {
     pub(super) fn was_interim(&mut self) {
         self.begin_doubt();
         self.doubt = self.doubt.map(|most| most + 1);
-    }
-
-    /// Returns whether, if a request begins now, all requests before were answered.
-    fn all_answered(&self) -> bool {
-        self.most_waiting() == 0
-            || (self.has_turned() && (self.waits_for_one() || self.waits_for_all()))
-    }
-
-    /// Returns whether the client has always waited for all responses, often enough.
-    fn waits_for_all(&self) -> bool {
-        match self.largest {
-            0 | 1 => self.singles >= SINGLES,
-            2 => self.bursts >= PAIRS,
-            _ => self.bursts >= BURSTS,
-        }
-    }
-
-    /// Returns whether a single request waited at a time.
-    fn waits_for_one(&self) -> bool {
-        self.burst.most(&self.requests) <= 1 && self.since.has_single_requests(&self.requests)
     }
 
     /// Returns the largest possible number of requests without a response.
@@ -320,43 +242,44 @@ impl<T> Waiting<T> {
 
     /// Notes missing bytes of requests. `begins`: a request begins with them.
     pub(super) fn request_hole(&mut self, len: u64, begins: bool) {
-        if begins && self.turned && self.is_certain() {
-            self.interleaves = true;
+        if begins && self.is_certain() {
+            self.habit.asks_while_waiting();
         }
-        if begins && self.has_turned() && (self.waits_for_one() || self.waits_for_all()) {
+        if begins && self.habit.has_read_all(&self.requests) {
             if !self.is_whole() {
                 // The requests so far are answered; they are listed with the next request.
                 self.doubt = Some(0);
                 self.hole = None;
             }
-            (self.since, self.burst) = (Since::default(), Burst::default());
+            self.habit.settle_all();
         }
-        self.turn();
         let hole = Hole { len, begins, ends: false, waiting: 0 };
-        self.burst.holes = self.burst.holes.saturating_add(u32::from(begins));
-        self.burst.damages = self.burst.damages.saturating_add(1);
-        self.burst.lost = self.burst.lost.saturating_add(hole.further());
+        self.habit.turn();
+        self.habit.hole(hole);
         let most = hole.messages(&self.requests).1;
         match (&mut self.doubt, self.queue.back_mut()) {
             (Some(doubt), _) => *doubt = doubt.saturating_add(most),
             (None, Some(Slot::Hole { hole, .. })) => hole.len = hole.len.saturating_add(len),
             (None, _) => {
                 let answered = std::mem::take(&mut self.unasked);
-                self.holes += 1;
-                self.queue.push_back(Slot::Hole { hole, answered });
+                self.push_hole(hole, answered);
             }
         }
     }
 
+    fn push_hole(&mut self, hole: Hole, answered: u64) {
+        self.holes += 1;
+        self.queue.push_back(Slot::Hole { hole, answered });
+    }
+
     /// Notes bytes behind a hole that are the rest of requests in it. A request follows.
     pub(super) fn skip_rest(&mut self, len: u64) {
-        match (&mut self.doubt, self.queue.back_mut()) {
-            (None, Some(Slot::Hole { hole, .. })) => {
-                hole.len = hole.len.saturating_add(len);
-                hole.ends = true;
-                self.burst.lost = self.burst.lost.saturating_add(len);
-            }
-            _ => self.burst.lost = self.burst.lost.saturating_add(len),
+        self.habit.lost(len);
+        if self.doubt.is_none()
+            && let Some(Slot::Hole { hole, .. }) = self.queue.back_mut()
+        {
+            hole.len = hole.len.saturating_add(len);
+            hole.ends = true;
         }
     }
 
@@ -383,68 +306,58 @@ impl<T> Waiting<T> {
         }
     }
 
-    /// Returns the request of the response that begins. `resumes`: it follows directly on the
-    /// missing bytes.
-    pub(super) fn respond(&mut self, resumes: bool) -> Asked<T> {
+    /// Returns the request of the response that begins, and the requests before it whose responses
+    /// are missing. `resumes`: it follows directly on the missing bytes.
+    pub(super) fn respond(&mut self, resumes: bool) -> (Asked<T>, Vec<T>) {
         let mut lost = Vec::new();
-        if let Some(hole) = self.hole.take()
-            && !self.resolve(Hole { ends: resumes, ..hole }, &mut lost)
-        {
-            for request in lost.into_iter().rev() {
-                self.queue.push_front(Slot::Request(request));
+        if let Some(hole) = self.hole.take() {
+            match self.lost_in(Hole { ends: resumes, ..hole }) {
+                Some(count) => {
+                    lost = self.queue.drain(..count).filter_map(Slot::into_request).collect();
+                }
+                None => self.begin_doubt(),
             }
-            self.begin_doubt();
-            lost = Vec::new();
         }
+        (self.next_asked(), lost)
+    }
+
+    /// Takes the request of the next response.
+    fn next_asked(&mut self) -> Asked<T> {
         if let Some(most) = &mut self.doubt {
             *most = most.saturating_sub(1);
             return Asked::Unknown;
         }
-        match self.queue.pop_front() {
+        let is_last = self.queue.len() == 1;
+        if let Some(Slot::Hole { hole, answered }) = self.queue.front_mut() {
+            let (least, most) = hole.messages(&self.requests);
+            let is_missing = is_last || least > *answered;
+            if !is_missing && most > *answered {
+                self.begin_doubt();
+                return self.next_asked();
+            }
+            *answered += u64::from(is_missing);
+            // More requests of the last hole may wait.
+            if !is_last && most <= *answered {
+                self.queue.pop_front();
+                self.holes -= 1;
+            }
+            if is_missing {
+                return Asked::Missing;
+            }
+        }
+        match self.queue.pop_front().and_then(Slot::into_request) {
+            Some(request) => Asked::Request(request),
             None => {
                 self.unasked += 1;
                 Asked::None
             }
-            Some(Slot::Request(request)) => Asked::Request { request, lost },
-            Some(Slot::Hole { hole, answered }) => {
-                self.holes -= 1;
-                let (least, most) = hole.messages(&self.requests);
-                if self.queue.is_empty() {
-                    // More requests of the hole may wait.
-                    self.holes += 1;
-                    self.queue.push_front(Slot::Hole { hole, answered: answered + 1 });
-                    return Asked::Missing { lost };
-                }
-                if least > answered {
-                    if most > answered + 1 {
-                        self.holes += 1;
-                        self.queue.push_front(Slot::Hole { hole, answered: answered + 1 });
-                    }
-                    return Asked::Missing { lost };
-                }
-                if most <= answered {
-                    return match self.queue.pop_front() {
-                        Some(Slot::Request(request)) => Asked::Request { request, lost },
-                        _ => Asked::Missing { lost },
-                    };
-                }
-                self.holes += 1;
-                self.queue.push_front(Slot::Hole { hole, answered });
-                for request in lost.into_iter().rev() {
-                    self.queue.push_front(Slot::Request(request));
-                }
-                self.begin_doubt();
-                self.doubt = self.doubt.map(|most| most.saturating_sub(1));
-                Asked::Unknown
-            }
         }
     }
 
-    /// Removes the requests whose responses are in the hole. Returns whether their number is
-    /// certain.
-    fn resolve(&mut self, hole: Hole, lost: &mut Vec<T>) -> bool {
+    /// Returns how many of the oldest requests have their responses in the hole, if it is certain.
+    fn lost_in(&self, hole: Hole) -> Option<usize> {
         if !hole.ends {
-            return self.queue.is_empty();
+            return self.queue.is_empty().then_some(0);
         }
         let (least, most) = hole.messages(&self.responses);
         let is_later = self.most_waiting() > hole.waiting;
@@ -453,28 +366,26 @@ impl<T> Waiting<T> {
         let most = match self.is_causal {
             true => most.min(waiting),
             false if self.responses.is_one(hole.len) => 1,
-            false => return false,
+            false => return None,
         };
-        let least = least.min(most);
-        if least != most || waiting < most {
-            return false;
+        if least.min(most) != most || waiting < most {
+            return None;
         }
-        for _ in 0..most {
-            match self.queue.pop_front() {
-                Some(Slot::Request(request)) => lost.push(request),
-                Some(slot) => {
-                    self.queue.push_front(slot);
-                    return false;
-                }
-                None => {}
-            }
-        }
-        true
+        let count = usize::try_from(most).ok()?;
+        let is_request = |slot: &Slot<T>| matches!(slot, Slot::Request(_));
+        self.queue.iter().take(count).all(is_request).then_some(count.min(self.queue.len()))
     }
 }
 
 impl<T> Slot<T> {
-    fn request(self) -> Option<T> {
+    fn into_request(self) -> Option<T> {
+        match self {
+            Slot::Request(request) => Some(request),
+            Slot::Hole { .. } => None,
+        }
+    }
+
+    fn as_request_mut(&mut self) -> Option<&mut T> {
         match self {
             Slot::Request(request) => Some(request),
             Slot::Hole { .. } => None,

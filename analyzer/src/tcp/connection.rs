@@ -52,7 +52,14 @@ enum Phase {
     Closed,
 }
 
-/// What is certain: holes of some age, or all.
+/// An output of a direction.
+#[derive(Debug, Clone, Copy)]
+enum Next {
+    Piece(Direction),
+    Hole(Direction),
+}
+
+/// The holes that are certain: of some age, or all.
 #[derive(Debug, Clone, Copy)]
 enum Certain {
     At(Age),
@@ -293,49 +300,41 @@ impl TcpConnection {
             for (_, half) in self.halves.iter_mut() {
                 half.give_up_first(now);
             }
-            if !self.step(Certain::All, ts_ns, sink)? {
-                break;
-            }
+            let Some(next) = self.next(Certain::All) else { break };
+            self.output(next, ts_ns, sink)?;
         }
         Flow::Continue(())
     }
 
     /// Outputs what can be output.
     fn advance(&mut self, certain: Certain, ts_ns: u64, sink: &mut dyn RecordSink) -> Flow {
-        while self.step(certain, ts_ns, sink)? {}
+        while let Some(next) = self.next(certain) {
+            self.output(next, ts_ns, sink)?;
+        }
         Flow::Continue(())
     }
 
-    /// Outputs the next piece or gap. Returns whether there was one.
-    fn step(
-        &mut self,
-        certain: Certain,
-        ts_ns: u64,
-        sink: &mut dyn RecordSink,
-    ) -> std::ops::ControlFlow<crate::sink::Stop, bool> {
-        use std::ops::ControlFlow::Continue;
-        let Some((direction, is_hole)) = self.next(certain) else { return Continue(false) };
+    /// Outputs the next piece or gap.
+    fn output(&mut self, next: Next, ts_ns: u64, sink: &mut dyn RecordSink) -> Flow {
+        let (Next::Piece(direction) | Next::Hole(direction)) = next;
         let (half, other) = self.halves.split_mut(direction);
         let mut output = records(self.conn, direction, ts_ns, sink);
-        match is_hole {
-            true => half.lose_hole(other, &mut output)?,
-            false => half.output_ready(&mut output)?,
+        match next {
+            Next::Piece(_) => half.output_ready(&mut output),
+            Next::Hole(_) => half.lose_hole(other, &mut output),
         }
-        Continue(true)
     }
 
-    /// Returns the direction that outputs next, and whether a hole.
-    fn next(&self, certain: Certain) -> Option<(Direction, bool)> {
+    /// Returns the next piece or hole, if its turn has come.
+    fn next(&self, certain: Certain) -> Option<Next> {
         let waits =
             PerDirection::from_fn(|dir| self.halves[dir].must_wait(&self.halves[dir.reverse()]));
-        let ready = |dir: &Direction| self.halves[*dir].ready().is_some();
+        let ready = |dir: &Direction| self.halves[*dir].ready();
         let hole = |dir: &Direction| self.halves[*dir].hole().is_some_and(|age| certain.is(age));
-        let first = |dirs: &mut dyn Iterator<Item = Direction>| {
-            dirs.min_by_key(|&dir| self.halves[dir].ready())
-        };
-        let free = || Direction::BOTH.into_iter().filter(|&dir| !waits[dir]);
-        if let Some(dir) = first(&mut free().filter(ready)) {
-            return Some((dir, false));
+        let all = || Direction::BOTH.into_iter();
+        let free = || all().filter(|&dir| !waits[dir]);
+        if let Some(dir) = free().filter(|dir| ready(dir).is_some()).min_by_key(ready) {
+            return Some(Next::Piece(dir));
         }
         // A hole is as late as it can be. While the other direction waits for bytes that may still
         // come, the bytes behind them may belong before it.
@@ -347,16 +346,14 @@ impl TcpConnection {
         let needs_other =
             |dir: &Direction| !self.halves[*dir].follows_without(&self.halves[dir.reverse()]);
         if let Some(dir) = free().filter(|dir| hole(dir) && is_last(dir)).min_by_key(needs_other) {
-            return Some((dir, true));
+            return Some(Next::Hole(dir));
         }
-        if waits.sent && waits.received {
-            // They wait for each other: the numbers contradict themselves.
-            if let Some(dir) = first(&mut Direction::BOTH.into_iter().filter(ready)) {
-                return Some((dir, false));
-            }
-            return Direction::BOTH.into_iter().find(hole).map(|dir| (dir, true));
+        if !(waits.sent && waits.received) {
+            return None;
         }
-        None
+        // They wait for each other: the numbers contradict themselves.
+        let piece = all().filter(|dir| ready(dir).is_some()).min_by_key(ready).map(Next::Piece);
+        piece.or_else(|| all().find(hole).map(Next::Hole))
     }
 
     /// Outputs everything, with gaps for missing bytes.

@@ -60,7 +60,7 @@ pub(crate) struct OfProcess {
     pub(crate) comm: String,
     pub(crate) seen: u64,
     pub(crate) unrecorded: u64,
-    /// The first of the unrecorded ones.
+    /// The first unrecorded connections.
     pub(crate) connections: Vec<Unrecorded>,
 }
 
