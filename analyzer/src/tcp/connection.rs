@@ -327,6 +327,9 @@ impl TcpConnection {
 
     /// Returns the next piece or hole, if its turn has come.
     fn next(&self, certain: Certain) -> Option<Next> {
+        if self.halves.iter().all(|(_, half)| half.is_idle()) {
+            return None;
+        }
         let waits =
             PerDirection::from_fn(|dir| self.halves[dir].must_wait(&self.halves[dir.reverse()]));
         let ready = |dir: &Direction| self.halves[*dir].ready();

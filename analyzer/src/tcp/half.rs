@@ -68,8 +68,9 @@ pub(super) struct Half {
     /// Ends that the other side acknowledged and that are beyond `offset`, in increasing order,
     /// with the segment that was the first to acknowledge them.
     acked: VecDeque<(u64, Age)>,
-    /// Bytes from a key on were sent after their sender had received the other direction up to the
-    /// value. Both increase.
+    /// The byte at `offset` was sent after its sender had received the other direction up to here.
+    needs: u64,
+    /// The same of bytes further ahead. Keys and values increase.
     after: BTreeMap<u64, u64>,
     /// End of the segments seen so far.
     highest: u64,
@@ -177,7 +178,11 @@ impl Half {
             true => self.highest,
             false => offset,
         };
-        self.after.insert(place, other);
+        if place <= self.offset {
+            self.needs = other;
+        } else {
+            self.after.insert(place, other);
+        }
         while let Some((&later, _)) =
             self.after.range(place + 1..).next().filter(|&(_, &then)| then <= other)
         {
@@ -187,7 +192,10 @@ impl Half {
 
     /// Returns up to where the other direction must be output before the byte at `offset`.
     fn required(&self, offset: u64) -> u64 {
-        self.after.range(..=offset).next_back().map_or(0, |(_, &other)| other)
+        if self.after.is_empty() {
+            return self.needs;
+        }
+        self.after.range(..=offset).next_back().map_or(self.needs, |(_, &other)| other)
     }
 
     /// Returns up to where the other direction's requirements are met.
@@ -205,6 +213,11 @@ impl Half {
     pub(super) fn ready(&self) -> Option<Rank> {
         let (&at, piece) = self.pending.first_key_value()?;
         (at <= self.offset).then_some((piece.ts_ns, piece.age.segment))
+    }
+
+    /// Returns whether nothing waits and no hole is known.
+    pub(super) fn is_idle(&self) -> bool {
+        self.pending.is_empty() && self.acked.is_empty()
     }
 
     /// Returns whether pieces wait for bytes before them.
@@ -390,12 +403,9 @@ impl Half {
         while self.acked.front().is_some_and(|&(acked, _)| acked <= self.offset) {
             self.acked.pop_front();
         }
-        if self.after.len() > 1
-            && let Some((&last, _)) = self.after.range(..=self.offset).next_back()
+        while let Some(first) = self.after.first_entry().filter(|first| *first.key() <= self.offset)
         {
-            while self.after.first_key_value().is_some_and(|(&at, _)| at < last) {
-                self.after.pop_first();
-            }
+            self.needs = first.remove();
         }
     }
 
