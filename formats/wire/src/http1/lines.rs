@@ -18,16 +18,19 @@ pub fn find_end_of_head(bytes: &[u8], scanned: usize) -> Option<usize> {
     None
 }
 
-/// Reads a chunk size (RFC 9112 section 7.1): hexadecimal digits, then perhaps extensions. At most
-/// 16 digits.
+/// Reads a chunk size (RFC 9112 section 7.1): hexadecimal digits, then perhaps extensions. The
+/// grammar allows any number of leading zeros; the bound of the line limits them.
 pub fn chunk_size(line: &[u8]) -> Option<u64> {
     let digits = line.iter().take_while(|b| b.is_ascii_hexdigit()).count();
     let rest = line[digits..].trim_ascii();
-    if digits == 0 || digits > 16 || !(rest.is_empty() || rest[0] == b';') {
+    if digits == 0 || !(rest.is_empty() || rest[0] == b';') {
         return None;
     }
-    let digits = std::str::from_utf8(&line[..digits]).ok()?;
-    u64::from_str_radix(digits, 16).ok()
+    let zeros = line[..digits].iter().take_while(|&&b| b == b'0').count();
+    line[zeros..digits].iter().try_fold(0u64, |size, &digit| {
+        let value = u64::from(char::from(digit).to_digit(16)?);
+        (size >> 60 == 0).then_some(size << 4 | value)
+    })
 }
 
 /// A line of a head or trailer section, after the start line.
@@ -91,6 +94,10 @@ mod tests {
             (b"5 ; a\r", Some(5)),
             (b"ffffffffffffffff", Some(u64::MAX)),
             (b"10000000000000000", None),
+            (b"00000000000000000000000000000a\r", Some(10)),
+            (b"0000000000000000ffffffffffffffff", Some(u64::MAX)),
+            (b"000000000000000010000000000000000", None),
+            (b"00000000000000000000", Some(0)),
             (b"", None),
             (b"-1", None),
             (b"5 5", None),
