@@ -33,15 +33,18 @@ impl Fields {
     }
 
     /// Appends a further line to the last value: an obsolete line folding, which RFC 9112 section
-    /// 5.2 replaces by a space.
+    /// 5.2 replaces by a space. Whitespace around a value is not part of it (section 5), so that an
+    /// empty value or line adds no space.
     pub(crate) fn fold(&mut self, more: &[u8]) -> bool {
         let Some((last, _)) = self.octets[self.last..].split_first_chunk_mut() else {
             return false;
         };
         let (name_len, value_len) = split(*last);
-        let Ok(grown) = u32::try_from(value_len as usize + 1 + more.len()) else { return false };
+        let space: &[u8] = if value_len > 0 && !more.is_empty() { b" " } else { b"" };
+        let grown = value_len as usize + space.len() + more.len();
+        let Ok(grown) = u32::try_from(grown) else { return false };
         *last = lengths(name_len, grown);
-        self.octets.push(b' ');
+        self.octets.extend_from_slice(space);
         self.octets.extend_from_slice(more);
         true
     }
@@ -116,10 +119,24 @@ mod tests {
         fields.push(b"A", b"1");
         fields.push(b"b", b"\xff");
         fields.push(b"a", b"");
-        assert!(fields.fold(b"2"));
         let all: Vec<_> = fields.iter().collect();
-        assert_eq!(all, [(&b"A"[..], &b"1"[..]), (b"b", b"\xff"), (b"a", b" 2")]);
-        assert_eq!(fields.all("a").collect::<Vec<_>>(), [&b"1"[..], b" 2"]);
+        assert_eq!(all, [(&b"A"[..], &b"1"[..]), (b"b", b"\xff"), (b"a", b"")]);
+        assert_eq!(fields.all("a").collect::<Vec<_>>(), [&b"1"[..], b""]);
+    }
+
+    #[test]
+    fn folded_lines_are_joined_by_single_spaces_without_any_around_the_value() {
+        for (lines, value) in [
+            (&[&b""[..], b"2"][..], &b"2"[..]),
+            (&[b"", b"", b"2", b"", b"3", b""], b"2 3"),
+            (&[b"1", b""], b"1"),
+            (&[b"", b""], b""),
+        ] {
+            let mut fields = Fields::default();
+            fields.push(b"a", lines[0]);
+            assert!(lines[1..].iter().all(|line| fields.fold(line)));
+            assert_eq!(fields.iter().collect::<Vec<_>>(), [(&b"a"[..], value)]);
+        }
         assert!(!Fields::default().fold(b"x"));
     }
 }

@@ -42,8 +42,15 @@ impl Head {
     /// and the request is known. Contradictions are added to the defects.
     pub(crate) fn framing(&mut self, method: Option<&str>) -> Framing {
         let mut declared = Declared::default();
-        self.fields.iter().for_each(|(name, value)| declared.field(name, value));
+        let mut hosts = 0;
+        for (name, value) in self.fields.iter() {
+            declared.field(name, value);
+            hosts += usize::from(name.eq_ignore_ascii_case(b"host"));
+        }
         let Self { line, minor, defects, .. } = self;
+        if hosts > 1 && matches!(line, Line::Request { .. }) {
+            defects.push(Defect::RepeatedHost);
+        }
         let note = |contradiction| defects.push(Defect::Framing(contradiction));
         match line {
             Line::Request { method, .. } => declared.of_request(method.as_bytes(), *minor, note),
@@ -215,6 +222,27 @@ mod tests {
         let head = request(b"GET / HTTP/1.1\r\nA: b\r\n  c\r\n\td\r\nE: f\r\n\r\n");
         assert_eq!(fields(&head), [(&b"A"[..], &b"b c d"[..]), (b"E", b"f")]);
         assert_eq!(head.defects, ["folded header field"]);
+    }
+
+    #[test]
+    fn a_value_that_begins_on_the_next_line_has_no_blank_before_it() {
+        let head = request(b"GET / HTTP/1.1\r\nA:\r\n  b\r\n\t\r\nE: f\r\n \r\n\r\n");
+        assert_eq!(fields(&head), [(&b"A"[..], &b"b"[..]), (b"E", b"f")]);
+    }
+
+    #[test]
+    fn further_host_fields_are_noted_in_requests() {
+        let mut head = request(b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\nhost: b\r\n\r\n");
+        head.framing(None);
+        assert_eq!(head.defects, ["more than one Host field; the first was used"]);
+        assert_eq!(fields(&head).len(), 3);
+        let mut head = request(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        head.framing(None);
+        assert!(head.defects.is_empty());
+        let response = b"HTTP/1.1 200 OK\r\nHost: a\r\nHost: b\r\nContent-Length: 0\r\n\r\n";
+        let mut head = parse(Kind::Response, response, true).unwrap();
+        head.framing(None);
+        assert!(head.defects.is_empty());
     }
 
     #[test]

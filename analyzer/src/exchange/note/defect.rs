@@ -27,6 +27,9 @@ texts! {
         NameCharacter => "invalid character in a header name";
         /// HTTP/1: a value contains NUL or CR.
         ValueCharacter => "control character in a header value";
+        /// HTTP/1: a request has one Host field, and a server rejects others (RFC 9112 section
+        /// 3.2).
+        RepeatedHost => "more than one Host field; the first was used";
         /// HTTP/1: contradictions about the length of the content.
         Framing(contradiction: Contradiction) => "{contradiction}";
         /// HTTP/2: pseudo-header fields come first (RFC 9113 section 8.3).
