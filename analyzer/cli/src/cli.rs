@@ -79,7 +79,8 @@ pub(crate) struct Cli {
     /// most 256 MiB, and beyond 16 MiB to 256 times its length, within --max-memory and
     /// --max-decoded. Of a body that continues at 100 times its length, 1 MiB is kept. `notes`
     /// reports where these limits, damage, or an unknown coding left something out. If nothing
-    /// could be decoded, `body` is as sent and `decoded_bytes` is missing.
+    /// could be decoded, `body` is as sent and `decoded_bytes` is missing. Transfer codings of
+    /// these names are undone as well.
     #[arg(long, requires = "bodies")]
     pub(crate) decode: bool,
 

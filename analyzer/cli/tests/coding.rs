@@ -62,6 +62,20 @@ fn decode_shows_the_body_without_its_coding_and_both_lengths() {
 }
 
 #[test]
+fn decode_undoes_transfer_codings_too() {
+    let body = gzip_program(b"hello world");
+    let chunk = format!("{:040x};a=b\r\n", body.len());
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n";
+    let response = [head.as_bytes(), chunk.as_bytes(), &body, b"\r\n000\r\n\r\n"].concat();
+    let exchange = listed(&response, &["--json", "--bodies", "--decode"]);
+    assert_eq!(exchange["response"]["body"], "aGVsbG8gd29ybGQ=");
+    assert_eq!(exchange["response"]["body_bytes"], body.len());
+    assert_eq!((&exchange["complete"], &exchange["notes"]), (&true.into(), &Value::Array(vec![])));
+    let sent = listed(&response, &["--json", "--bodies"]);
+    assert!(sent["response"]["body"].as_str().unwrap().starts_with("H4sI"), "{sent}");
+}
+
+#[test]
 fn a_damaged_body_is_decoded_up_to_the_damage_with_a_note() {
     let mut body = gzip_program(&[b"hello\n".repeat(9), (0..=255).collect()].concat());
     let at = body.len() - 6;

@@ -1,4 +1,6 @@
-//! Undoes content codings (RFC 9110 section 8.4): gzip, deflate, br, zstd, and chains of them.
+//! Undoes content codings (RFC 9110 section 8.4): gzip, deflate, br, zstd, and chains of them. So
+//! it does for transfer codings of the same names (RFC 9112 section 7); chunked is undone by the
+//! framing.
 //!
 //! Decodes the complete bodies of the exchange model, after an exchange is finished; `stream`
 //! decodes bodies that are read earlier. A body from a peer may be a bomb, damaged or mislabelled.
@@ -87,11 +89,12 @@ impl Decoded {
 
 /// Undoes the content codings of both messages of an exchange, if their contents were kept.
 pub fn undo(exchange: &mut Exchange) {
+    let transfer = has_transfer_codings(exchange);
     let request = exchange.request.as_mut().map(|r| (Part::Request, &mut r.message));
     let response = exchange.response.as_mut().map(|r| (Part::Response, &mut r.message));
     let mut notes = Vec::new();
     for (part, message) in request.into_iter().chain(response) {
-        undo_message(part, message, &mut notes);
+        undo_message(part, message, transfer, &mut notes);
     }
     if notes.iter().any(|note| matches!(note, Note::DecodingEnded(_))) {
         exchange.decoding_ended();
@@ -99,14 +102,14 @@ pub fn undo(exchange: &mut Exchange) {
     notes.into_iter().for_each(|note| exchange.note(note));
 }
 
-fn undo_message(part: Part, message: &mut Message, notes: &mut Vec<Note>) {
+fn undo_message(part: Part, message: &mut Message, transfer: bool, notes: &mut Vec<Note>) {
     let body = &mut message.body;
     let Some(data) = &mut body.data else { return };
     // The contents of a HAR have no coding, whatever the header fields are.
     if body.decoded_bytes.is_some() {
         return;
     }
-    let names = names(&message.headers);
+    let names = names(&message.headers, transfer);
     // A response to HEAD has the coding of a GET in its head, but no body.
     if names.is_empty() || data.is_empty() {
         body.decoded_bytes = Some(data.len() as u64);
@@ -124,13 +127,30 @@ fn undo_message(part: Part, message: &mut Message, notes: &mut Vec<Note>) {
     notes.extend(ended.map(Note::DecodingEnded));
 }
 
-/// Returns the names of the content codings in the order of their application.
-fn names(headers: &Fields) -> Vec<String> {
-    let values = headers.all("content-encoding");
-    let lists = values.map(|value| latin1(value).into_owned());
+/// Returns whether the messages can have transfer codings, which HTTP/2 has not (RFC 9113 section
+/// 8.1).
+pub(crate) fn has_transfer_codings(exchange: &Exchange) -> bool {
+    exchange.proto.starts_with("http/1")
+}
+
+/// Returns the names of the codings in the order of their application: content codings, then with
+/// `transfer` the transfer codings, without the chunked coding at their end.
+fn names(headers: &Fields, transfer: bool) -> Vec<String> {
+    let mut names = listed(headers, "content-encoding");
+    if transfer {
+        let mut codings = listed(headers, "transfer-encoding");
+        codings.pop_if(|last| last.eq_ignore_ascii_case("chunked"));
+        names.append(&mut codings);
+    }
+    names
+}
+
+/// Returns the codings of all fields of this name, without parameters.
+fn listed(headers: &Fields, field: &str) -> Vec<String> {
+    let lists = headers.all(field).map(|value| latin1(value).into_owned());
     let mut names = Vec::new();
     for list in lists {
-        let entries = list.split(',').map(str::trim);
+        let entries = list.split(',').map(|entry| entry.split(';').next().unwrap_or("").trim());
         // `identity` is not a coding, but some servers send it.
         let applied =
             entries.filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case("identity"));

@@ -41,12 +41,17 @@ impl std::fmt::Debug for StreamDecoder {
 }
 
 impl StreamDecoder {
-    /// Returns a decoder for a message with these fields; `None` if it has no content coding.
+    /// Returns a decoder for a message with these fields; `None` if it has no coding. `transfer`:
+    /// it can have transfer codings.
     ///
     /// # Errors
     /// A coding is unknown, or there are too many codings.
-    pub(crate) fn of(headers: &Fields, budget: &Budget) -> Result<Option<Self>, Fault> {
-        let names = names(headers);
+    pub(crate) fn of(
+        headers: &Fields,
+        transfer: bool,
+        budget: &Budget,
+    ) -> Result<Option<Self>, Fault> {
+        let names = names(headers, transfer);
         if names.is_empty() {
             return Ok(None);
         }
@@ -250,7 +255,7 @@ mod tests {
 
     fn decoder(codings: &str) -> StreamDecoder {
         let budget = Budget::new(Limits::DEFAULT);
-        StreamDecoder::of(&headers(codings), &budget).unwrap().unwrap()
+        StreamDecoder::of(&headers(codings), false, &budget).unwrap().unwrap()
     }
 
     /// Encodes texts, each flushed separately. Returns the offsets of their ends too.
@@ -393,7 +398,8 @@ mod tests {
         let mut headers = Fields::default();
         headers.push(b"content-encoding", b"rot13");
         let budget = Budget::new(Limits::DEFAULT);
-        assert!(StreamDecoder::of(&headers, &budget).unwrap_err().to_string().contains("rot13"));
+        let fault = StreamDecoder::of(&headers, false, &budget).unwrap_err();
+        assert!(fault.to_string().contains("rot13"));
     }
 
     /// Returns a body of this many zeros.
@@ -405,7 +411,7 @@ mod tests {
     fn windows_count_towards_the_memory_as_far_as_there_was_output() {
         // 6/16 of the memory are for contents: 12 MiB.
         let budget = Budget::new(Limits { max_memory: 32 << 20, max_decoded: u64::MAX });
-        let decoder = || StreamDecoder::of(&headers("zstd"), &budget).unwrap().unwrap();
+        let decoder = || StreamDecoder::of(&headers("zstd"), false, &budget).unwrap().unwrap();
         let body = zeros(5 << 20);
         let mut open: Vec<_> = (0..3).map(|_| decoder()).collect();
         let faults: Vec<_> = open.iter_mut().map(|decoder| decoder.push(&body).1).collect();
@@ -420,7 +426,7 @@ mod tests {
         gzip.write_all(&vec![0; 5 << 20]).unwrap();
         let gzip = gzip.finish().unwrap();
         for _ in 0..20 {
-            let decoder = StreamDecoder::of(&headers("gzip"), &budget).unwrap().unwrap();
+            let decoder = StreamDecoder::of(&headers("gzip"), false, &budget).unwrap().unwrap();
             let decoder = Box::leak(Box::new(decoder));
             assert_eq!(decoder.push(&gzip).1, None);
         }
@@ -429,7 +435,7 @@ mod tests {
     #[test]
     fn output_counts_towards_the_limit_of_decoded_contents() {
         let budget = Budget::new(Limits { max_decoded: 2500, ..Limits::DEFAULT });
-        let decoder = || StreamDecoder::of(&headers("zstd"), &budget).unwrap().unwrap();
+        let decoder = || StreamDecoder::of(&headers("zstd"), false, &budget).unwrap().unwrap();
         let (mut first, mut second, mut third) = (decoder(), decoder(), decoder());
         let body = zeros(1000);
         assert_eq!((first.push(&body).0.len(), first.ended()), (1000, None));

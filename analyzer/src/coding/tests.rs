@@ -66,7 +66,7 @@ fn whole(bytes: Vec<u8>) -> Decoded {
 /// Undoes the codings of a message; the note about them.
 fn undone(message: &mut Message) -> Option<Note> {
     let mut notes = Vec::new();
-    undo_message(Part::Response, message, &mut notes);
+    undo_message(Part::Response, message, true, &mut notes);
     notes.pop()
 }
 
@@ -195,6 +195,36 @@ fn both_messages_of_an_exchange_are_decoded() {
     let response = &exchange.response.as_ref().unwrap().message.body;
     assert_eq!((response.data.as_deref(), response.decoded_bytes), (Some(&b"hello"[..]), Some(5)));
     assert_eq!(exchange.notes, ["request body: it is not deflate, or not whole; shown as sent"]);
+}
+
+#[test]
+fn transfer_codings_of_http1_are_undone_before_content_codings() {
+    let body = gzip(&brotli(b"hello"));
+    for (transfer, is_undone) in [
+        (&["gzip, chunked"][..], true),
+        (&["GZIP ; q=1", "identity", "chunked"], true),
+        (&["gzip"], true),
+        (&["chunked", "gzip"], false),
+        (&["compress, chunked"], false),
+    ] {
+        let mut coded = message(&["br"], &body);
+        for coding in transfer {
+            coded.headers.push(b"transfer-encoding", coding.as_bytes());
+        }
+        let note = undone(&mut coded);
+        assert_eq!(note.is_none(), is_undone, "{note:?}");
+        let expected = if is_undone { b"hello" } else { body.as_slice() };
+        assert_eq!(coded.body.data.as_deref(), Some(expected), "{transfer:?}");
+    }
+    // HTTP/2 has none, whatever a peer sends.
+    let mut exchange = Exchange::new(&SharedConnection::default(), Direction::Sent, 1);
+    exchange.proto = "h2";
+    let mut response = message(&[], &body);
+    response.headers.push(b"transfer-encoding", b"gzip, chunked");
+    exchange.response = Some(Response { message: response, ..Response::default() });
+    undo(&mut exchange);
+    assert_eq!(exchange.response.unwrap().message.body.data, Some(body));
+    assert!(exchange.notes.is_empty());
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub mod websocket;
 use std::fmt::Debug;
 
 use crate::budget::{Budget, Keep};
-use crate::coding::StreamDecoder;
+use crate::coding::{self, StreamDecoder};
 use crate::exchange::field::Field;
 use crate::exchange::{Carried, Exchange, Fields, Note, Request, Sender};
 
@@ -153,7 +153,7 @@ impl Reader {
         let (client, server) = (Coded::Not, Coded::Not);
         let (budget, notes) = (keep.budget.clone(), Notes::default());
         let mut new = Box::new(Self { protocol, client, server, budget, notes });
-        new.coded(headers, from);
+        new.coded(headers, from, coding::has_transfer_codings(exchange));
         *reader = Some(new);
     }
 
@@ -176,14 +176,15 @@ impl Reader {
     fn answered(&mut self, exchange: &Exchange, headers: &Fields, from: Sender) -> bool {
         let further = self.protocol.head(exchange, headers, from, &mut self.notes);
         if further == Further::Coded {
-            self.coded(headers, from);
+            self.coded(headers, from, coding::has_transfer_codings(exchange));
         }
         further != Further::Other
     }
 
-    /// Prepares for the content coding that these fields declare.
-    fn coded(&mut self, headers: &Fields, from: Sender) {
-        let coded = match StreamDecoder::of(headers, &self.budget) {
+    /// Prepares for the codings that these fields declare. `transfer`: transfer codings are among
+    /// them.
+    fn coded(&mut self, headers: &Fields, from: Sender, transfer: bool) {
+        let coded = match StreamDecoder::of(headers, transfer, &self.budget) {
             Ok(None) => Coded::Not,
             Ok(Some(decoder)) => Coded::By(Box::new(decoder)),
             Err(fault) => {
