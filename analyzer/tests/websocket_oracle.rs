@@ -54,6 +54,8 @@ impl Random {
     }
 }
 
+const ANSWER: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
+
 type Told = (Sender, WebSocketKind, Vec<u8>);
 
 /// Sends a message, or a message in fragments with a ping among them.
@@ -102,7 +104,7 @@ fn what_tungstenite_sends_is_listed() {
         let mut told = Vec::new();
         let mut script = Script::client()
             .sent("GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n")
-            .received("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n");
+            .received(ANSWER);
         for _ in 0..30 {
             let from_client = random.below(2) == 0;
             let (end, from, direction): (_, _, Direction) = match from_client {
@@ -133,4 +135,52 @@ fn what_tungstenite_sends_is_listed() {
             (all(Sender::Client), all(Sender::Server))
         );
     }
+}
+
+/// Whole messages of a socket.
+fn whole(socket: &websocket::WebSocket) -> Vec<Told> {
+    let messages = socket.messages.as_ref().unwrap().iter().filter(|m| m.problem.is_none());
+    messages.map(|m| (m.from, m.kind, m.data.clone())).collect()
+}
+
+#[test]
+fn after_lost_bytes_messages_are_found_again_and_none_is_made_up() {
+    let (mut after, mut found) = (0, 0);
+    for seed in 1..120 {
+        let mut random = Random(seed);
+        let mut server = WebSocket::from_raw_socket(Outgoing::default(), Role::Server, None);
+        let mut told = Vec::new();
+        let mut script = Script::client()
+            .sent("GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n")
+            .received(ANSWER);
+        // Ends of the messages in the stream, with the number of messages up to there.
+        let (head, mut ends) = (ANSWER.len() as u64, Vec::new());
+        let mut end = head;
+        for _ in 0..30 {
+            send(&mut random, &mut server, Sender::Server, &mut told);
+            let bytes = std::mem::take(&mut server.get_mut().0);
+            end += bytes.len() as u64;
+            ends.push((end, told.len()));
+            // Long messages take several segments.
+            for segment in bytes.chunks(1400) {
+                script = script.data(Received, segment);
+            }
+        }
+        let (at, len) = (head + random.below(end - head), 1 + random.below(3000));
+        let script = script.close().without(Received, at, len);
+        let options = Options { bodies: true, ..Options::default() };
+        let (items, _) = list_records(&script.records(), options);
+        let [Item::Exchange(exchange)] = &items[..] else { panic!("{items:?}") };
+        let listed = whole(exchange.carried_as::<websocket::WebSocket>().unwrap());
+        // In order, and each of them sent.
+        let mut sent = told.iter();
+        for message in &listed {
+            assert!(sent.any(|m| m == message), "{seed}: {message:?}");
+        }
+        let first = ends.iter().find(|(end, _)| *end >= at + len).map_or(told.len(), |e| e.1);
+        after += told.len() - first;
+        let same = told[first..].iter().rev().zip(listed.iter().rev()).filter(|(a, b)| a == b);
+        found += same.count();
+    }
+    assert!(found * 100 >= after * 99, "{found} of {after}");
 }

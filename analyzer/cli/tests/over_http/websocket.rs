@@ -179,6 +179,44 @@ fn compressed_messages_are_inflated_with_what_was_before_them() {
 }
 
 #[test]
+fn after_a_gap_messages_are_read_from_a_segment_that_begins_with_a_frame() {
+    let head: u64 = UPGRADE.len() as u64;
+    let script = || {
+        upgraded("")
+            .sent(ws(true, 0x81, b"one"))
+            .sent(ws(true, 0x81, b"lost"))
+            .received(ws(false, 0x81, b"yes"))
+            .sent(ws(true, 0x81, b"three"))
+            .received(ws(false, 0x82, &[7; 200]))
+            .sent(ws(true, 0x82, b"four"))
+            .close()
+    };
+    let note = "client: after missing bytes, messages are read from a segment that begins with a \
+                frame";
+    // The second message, of 10 bytes, follows one of 9.
+    for (at, len, expected, resumes) in [
+        // All of the message: its first byte began a frame.
+        (9, 10, &["one", "yes", "three", "200", "4"][..], true),
+        // Its contents: they are counted.
+        (9 + 6, 4, &["one", "4", "yes", "three", "200", "4"], false),
+        // A part of its head, and the next one: two segments are needed, and there is one.
+        (9 + 1, 9 + 11, &["one", "yes", "200"], false),
+        // A part of its head: two segments follow.
+        (9 + 1, 2, &["one", "yes", "three", "200", "4"], true),
+    ] {
+        let script = script().without(sslrec_formats::record::Direction::Sent, head + at, len);
+        let listed = listed(&script, true);
+        assert_eq!((listed.len(), &listed[0]["complete"]), (1, &false.into()));
+        let socket = &listed[0]["websocket"];
+        let messages = messages(socket);
+        let texts: Vec<&str> = messages.iter().map(|m| m.split(' ').nth(2).unwrap()).collect();
+        assert_eq!(texts, expected, "{at} {len}");
+        let notes = listed[0]["notes"].as_array().unwrap();
+        assert_eq!(notes.iter().any(|n| n == note), resumes, "{at}: {notes:?}");
+    }
+}
+
+#[test]
 fn what_an_endpoint_would_refuse_is_said() {
     for (frames, note) in [
         (ws(false, 0x81, b"a"), "client: a frame without a mask"),

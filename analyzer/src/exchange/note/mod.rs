@@ -219,9 +219,18 @@ texts! {
         /// A WebSocket frame has an impossible length.
         WebSocketFrameLength(from: Sender) =>
             "{from}: a frame has an impossible length; nothing after it is read";
-        /// Bytes of a WebSocket are missing, and the next frame cannot be found.
+        /// Bytes of a WebSocket are missing, and the next frame was not found.
         WebSocketLost(from: Sender) =>
-            "{from}: after missing bytes no frame can be found again; further messages are not read";
+            "{from}: after missing bytes no frame was found again; further messages are not read";
+        /// Bytes of a WebSocket are missing, and the next frame was found.
+        WebSocketResumed(from: Sender) =>
+            "{from}: after missing bytes, messages are read from a segment that begins with a frame";
+        /// The place of the first frame of a WebSocket is not known.
+        WebSocketNotFound(from: Sender) =>
+            "{from}: the place of the first frame is not known; messages are not read";
+        /// The same, and a frame was found.
+        WebSocketFound(from: Sender) =>
+            "{from}: messages are read from the first segment that certainly begins with a frame";
         /// A close frame has a single byte.
         WebSocketCloseLength(from: Sender) => "{from}: a close frame of one byte";
         /// The reason of a close frame is not UTF-8.

@@ -2,6 +2,7 @@
 
 mod inflate;
 mod reader;
+mod resume;
 
 pub(super) use self::reader::Reader;
 use super::Door;

@@ -2,17 +2,17 @@
 //! frames of both sides into messages.
 //!
 //! After a gap inside the contents of a frame the place of the next frame is known. After any other
-//! gap no frame can be found again, since frames have no marker: further messages are not counted,
-//! and a note reports this. Data that an endpoint would reject adds a note, and is read as far as
-//! possible.
+//! gap a frame is searched, see `resume`: messages before it are not counted, and a note reports
+//! this. Data that an endpoint would reject adds a note, and is read as far as possible.
 
 use sslrec_wire::websocket::{self as frame, Head, MAX_CONTROL, MAX_HEAD};
 
 use super::super::messages::Kept;
 use super::super::{Found, Further, Notes, Protocol};
 use super::inflate::Inflate;
+use super::resume::{Found as Resumed, Search};
 use super::{WebSocket, WebSocketClose, WebSocketKind, WebSocketMessage};
-use crate::budget::{Charge, Keep};
+use crate::budget::{Budget, Charge, Keep, Share};
 use crate::exchange::carried::Count;
 use crate::exchange::note::{MessageProblem, WebSocketDefect};
 use crate::exchange::{Carried, Exchange, Fields, Note, Request, Sender};
@@ -27,6 +27,10 @@ pub(in crate::over_http) struct Reader {
     subprotocol: Option<String>,
     close: Option<WebSocketClose>,
     messages: Kept<WebSocketMessage>,
+    /// The account of bytes that are held for a proof.
+    budget: Budget,
+    /// A frame was found again.
+    has_resumed: bool,
 }
 
 /// A side of the WebSocket.
@@ -47,6 +51,8 @@ enum State {
     /// So many bytes of the next head were received.
     Head([u8; MAX_HEAD], usize),
     Contents(Frame),
+    /// The place of the next frame is unknown.
+    Search(Box<Search>),
     /// Further bytes are ignored.
     Lost,
 }
@@ -146,6 +152,8 @@ impl Reader {
             subprotocol: None,
             close: None,
             messages: Kept::new(keep),
+            budget: keep.budget.clone(),
+            has_resumed: false,
         }
     }
 
@@ -181,7 +189,30 @@ impl Reader {
         }
     }
 
-    fn contents(&mut self, from: Sender, mut bytes: &[u8], time_ns: u64, notes: &mut Notes) {
+    /// Processes a segment, or the bytes of a call.
+    fn contents(&mut self, from: Sender, bytes: &[u8], time_ns: u64, notes: &mut Notes) {
+        let deflate = self.deflate;
+        let half = self.half(from);
+        let State::Search(search) = &mut half.state else {
+            return self.frames(from, bytes, time_ns, notes);
+        };
+        let Some(found) = search.segment(bytes, time_ns, from, deflate) else { return };
+        notes.add(match search.after_gap {
+            true => Note::WebSocketResumed(from),
+            false => Note::WebSocketFound(from),
+        });
+        half.state = State::default();
+        self.has_resumed = true;
+        let Resumed { bytes, segments } = found;
+        let mut rest = &bytes[..];
+        for (time_ns, len) in segments {
+            let (segment, after) = rest.split_at(len);
+            self.frames(from, segment, time_ns, notes);
+            rest = after;
+        }
+    }
+
+    fn frames(&mut self, from: Sender, mut bytes: &[u8], time_ns: u64, notes: &mut Notes) {
         while !bytes.is_empty() {
             let keep = self.messages.has_room();
             let Self { client, server, messages, .. } = self;
@@ -190,7 +221,7 @@ impl Reader {
                 Sender::Server => server,
             };
             match &mut half.state {
-                State::Lost => return,
+                State::Lost | State::Search(_) => return,
                 State::Head(head, len) => {
                     let take = (frame::head_len(&head[..*len]) - *len).min(bytes.len());
                     head[*len..*len + take].copy_from_slice(&bytes[..take]);
@@ -267,9 +298,11 @@ impl Reader {
     }
 
     fn gap(&mut self, from: Sender, len: Option<u64>, time_ns: u64, notes: &mut Notes) {
+        let memory = self.budget.charge(Share::Contents);
         let half = self.half(from);
         match (&mut half.state, len) {
             (State::Lost, _) => {}
+            (State::Search(search), _) => search.gap(),
             (State::Contents(frame), Some(len)) if len <= frame.left => {
                 frame.left -= len;
                 if let Some(message) = frame.control.as_mut().or(half.message.as_mut()) {
@@ -277,9 +310,12 @@ impl Reader {
                 }
                 self.end_frame(from, time_ns, notes);
             }
-            _ => {
-                half.state = State::Lost;
-                notes.add(Note::WebSocketLost(from));
+            (state, _) => {
+                let at_frame = len.is_some() && matches!(state, State::Head(_, 0));
+                *state = State::Search(Box::new(Search::new(len.is_some(), at_frame, memory)));
+                // Its end is missing, and so may be further messages.
+                half.message = None;
+                half.inflate.iter_mut().for_each(Inflate::miss);
             }
         }
     }
@@ -373,6 +409,14 @@ impl Reader {
             let cut = match &half.state {
                 State::Head(_, len) => *len > 0 || half.message.is_some(),
                 State::Contents(_) => true,
+                State::Search(search) => {
+                    whole = false;
+                    notes.add(match search.after_gap {
+                        true => Note::WebSocketLost(from),
+                        false => Note::WebSocketNotFound(from),
+                    });
+                    false
+                }
                 State::Lost => false,
             };
             if cut {
@@ -380,7 +424,12 @@ impl Reader {
                 notes.add(Note::WebSocketTruncated(from));
             }
         }
-        let (messages, held) = self.messages.into_parts();
+        let (mut messages, held) = self.messages.into_parts();
+        if self.has_resumed {
+            whole = false;
+            // Messages of the other end may have come while the bytes were held.
+            messages.iter_mut().for_each(|messages| messages.sort_by_key(|m| m.time_ns));
+        }
         let socket = WebSocket {
             deflate: self.deflate,
             subprotocol: self.subprotocol,
