@@ -18,6 +18,9 @@
 #define LOOKS_MAX 24
 /* Pieces that are sent of each direction. A library may read the header of a record separately. */
 #define PIECES_MAX 4
+/* Buffers of an operation after the first that are sent. Some libraries write the header of a
+ * record from a buffer of its own. */
+#define MORE_VECTORS 3
 #define RECORD_HEADER 5
 #define RECORD_TYPE_MIN 20
 #define RECORD_TYPE_MAX 23
@@ -102,6 +105,33 @@ static __always_inline struct seen_socket *seen_socket_of(__u64 sk, __u32 pid)
 	return bpf_map_lookup_elem(&seen_sockets, &sk);
 }
 
+/* Sends the buffers of an operation from this struct iovec on. */
+static __noinline int send_vectors(__u64 sk, __u32 dir, __u64 next, __u64 left)
+{
+	struct seen_socket *seen = bpf_map_lookup_elem(&seen_sockets, &sk);
+
+	if (!seen)
+		return 0;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < MORE_VECTORS; i++) {
+		struct user_bytes bytes = {};
+		__u64 vector[2];
+
+		if (!left || seen->pieces[dir & 1] >= PIECES_MAX ||
+		    bpf_probe_read_user(vector, sizeof(vector), (void *)next))
+			break;
+		next += sizeof(vector);
+		bytes.at = vector[0];
+		bytes.len = vector[1] < left ? vector[1] : left;
+		left -= bytes.len;
+		if (!bytes.len)
+			continue;
+		seen->pieces[dir & 1]++;
+		send_piece(sk, seen, dir, &bytes);
+	}
+	return 0;
+}
+
 static __always_inline void look_at_bytes(__u64 sk, struct seen_socket *seen, __u32 dir,
 					  __u64 moved)
 {
@@ -123,6 +153,8 @@ static __always_inline void look_at_bytes(__u64 sk, struct seen_socket *seen, __
 		return;
 	seen->pieces[dir & 1]++;
 	send_piece(sk, seen, dir, &bytes);
+	if (bytes.next)
+		send_vectors(sk, dir, bytes.next, moved - bytes.len);
 }
 
 /* Handles an operation that moved bytes. A function of its own, since kernels before 6.13 give a

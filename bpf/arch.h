@@ -120,6 +120,7 @@ static __always_inline bool go_begins_anew(const struct pt_regs *ctx)
 struct user_bytes {
 	__u64 at;
 	__u64 len;
+	__u64 next;			/* the struct iovec of the bytes after them; 0: none */
 };
 
 /*
@@ -141,6 +142,7 @@ static __always_inline bool bytes_of_system_call(struct user_bytes *bytes, __u64
 	case SYSCALL_RECVFROM:
 		bytes->at = second;
 		bytes->len = moved;
+		bytes->next = 0;
 		return true;
 	case SYSCALL_SENDMSG:
 	case SYSCALL_RECVMSG:
@@ -155,8 +157,15 @@ static __always_inline bool bytes_of_system_call(struct user_bytes *bytes, __u64
 	}
 	if (bpf_probe_read_user(vector, sizeof(vector), (void *)second))
 		return false;
+	/* Erlang leaves the first buffer empty. */
+	if (!vector[1]) {
+		second += sizeof(vector);
+		if (bpf_probe_read_user(vector, sizeof(vector), (void *)second))
+			return false;
+	}
 	bytes->at = vector[0];
 	bytes->len = vector[1] < moved ? vector[1] : moved;
+	bytes->next = second + sizeof(vector);
 	return true;
 }
 

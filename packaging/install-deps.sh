@@ -29,7 +29,10 @@ packages="libelf-dev zlib1g-dev libssl-dev libc6-dev linux-libc-dev python3 pyth
 case "${1:-}" in
 test)
     commands+="
+apache2 apache2-bin
 chromium chromium
+dovecot dovecot-imapd
+erl erlang-base
 go golang-go
 h2load nghttp2-client
 nghttpd nghttp2-server
@@ -37,6 +40,7 @@ node nodejs
 npm npm
 git git
 ip iproute2
+keytool default-jre-headless
 mandoc mandoc
 gnutls-cli gnutls-bin
 perl perl
@@ -47,7 +51,7 @@ ruby ruby
 tstclnt libnss3-tools
 wget wget
 "
-    packages+=" libgnutls28-dev libio-socket-ssl-perl libmbedtls-dev libnss3-dev libnspr4-dev libwolfssl-dev postgresql python3-aiohttp python3-grpcio python3-junitparser python3-protobuf python3-venv python3-websockets python3-yaml"
+    packages+=" erlang-ssl libgnutls28-dev libio-socket-ssl-perl libmbedtls-dev libnss3-dev libnspr4-dev libwolfssl-dev postgresql python3-aiohttp python3-grpcio python3-junitparser python3-protobuf python3-venv python3-websockets python3-yaml"
     ;;
 kernels)
     commands+="

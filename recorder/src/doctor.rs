@@ -5,19 +5,21 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::mem::MaybeUninit;
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::Result;
 use sslrec_cli::text::Printable;
 
 use crate::attach::probes::Probes;
-use crate::coverage::ports::{TLS_PORTS, ports_of};
+use crate::coverage::ports::{TLS_PORTS, listening_ports_of, ports_of};
+use crate::coverage::reason::Program;
 use crate::coverage::recognise::Recogniser;
 use crate::discovery::Mappings;
+use crate::functions::Family;
 use crate::kernel::features::Kernel;
 use crate::plan::Plan;
 use crate::proc::cgroups::mount_point;
-use crate::proc::maps::{FileKey, mapped_files};
+use crate::proc::maps::{FileKey, Mapping, mapped_files};
 use crate::proc::{own, processes};
 use crate::stderr::describe;
 use crate::targets::{Found, Targets};
@@ -27,6 +29,9 @@ use crate::targets::{Found, Targets};
 const CAPABILITIES: [(u32, &str); 3] =
     [(38, "CAP_PERFMON"), (39, "CAP_BPF"), (19, "CAP_SYS_PTRACE")];
 const CAP_SYS_ADMIN: u32 = 21;
+
+/// Listening ports of a process that are listed.
+const LISTENING_MAX: usize = 4;
 
 /// Prints the report, and returns 0 if recording is possible at all, else 1.
 ///
@@ -133,38 +138,40 @@ fn privileges() -> String {
     }
 }
 
+/// A probed file: its functions in words, and the libraries they belong to.
+struct Probed {
+    text: String,
+    families: Vec<Family>,
+}
+
 /// Prints a line for each process that uses TLS, as far as that can be seen.
 fn programs(plan: &Plan, text: &mut String) {
     let mut targets = Targets::of_families(&plan.probe.families);
-    let own = std::process::id();
-    let all: Vec<_> = processes::all().into_iter().filter(|&pid| pid != own).collect();
-    let mapped: Vec<_> = all
+    let own = own_processes();
+    let mapped: Vec<_> = processes::all()
         .into_iter()
+        .filter(|pid| !own.contains(pid))
         .filter_map(|pid| Some((pid, mapped_files(pid).ok()?)))
         .filter(|(_, files)| !files.is_empty())
         .collect();
     for (pid, files) in &mapped {
         files.iter().for_each(|file| targets.consider_mapping(*pid, file, Found::Running));
     }
-    let libraries: HashMap<FileKey, String> = targets
+    let libraries: HashMap<FileKey, Probed> = targets
         .files
         .iter()
         .filter_map(|target| {
             let key = FileKey::of(&target.file.metadata().ok()?);
             let count = target.symbols.functions.len();
-            Some((key, format!("{}, {count} functions", Printable(&target.path))))
+            let text = format!("{}, {count} functions", Printable(&target.path));
+            Some((key, Probed { text, families: target.symbols.families().collect() }))
         })
         .collect();
     let mut recogniser = Recogniser::default();
     let _ = writeln!(text, "\nprocesses that use TLS:");
     let mut none = true;
     for (pid, files) in mapped {
-        let found: Vec<_> = files.iter().filter_map(|file| libraries.get(&file.key)).collect();
-        let line = match found.as_slice() {
-            [] => unknown(pid, &mut recogniser),
-            found => Some(found.iter().map(|line| line.as_str()).collect::<Vec<_>>().join("; ")),
-        };
-        if let Some(line) = line {
+        if let Some(line) = program(pid, &files, &libraries, &mut recogniser) {
             none = false;
             let comm = processes::comm(pid).unwrap_or_default();
             let _ = writeln!(text, "{pid:>8} {:<16}{line}", Printable(&comm));
@@ -178,13 +185,50 @@ fn programs(plan: &Plan, text: &mut String) {
     }
 }
 
-/// Returns the report on a process without a known library, only if it uses a TLS port.
-fn unknown(pid: u32, recogniser: &mut Recogniser) -> Option<String> {
-    let ports = ports_of(pid);
-    let port = ports.iter().find(|port| TLS_PORTS.contains(port))?;
-    let mut files = mapped_files(pid).unwrap_or_default().into_iter();
-    let mut judge = |path: &Path| recogniser.judge(&processes::path_in(pid, path), path);
-    let sign = files.find_map(|file| judge(&file.path));
-    let what = sign.unwrap_or("no known TLS library was found in it");
-    Some(format!("port {port}, cannot be recorded: {what}"))
+/// Returns the processes of recorders, which load TLS libraries in order to test probes.
+fn own_processes() -> Vec<u32> {
+    let own = processes::executable(std::process::id());
+    let is_own = |pid: &u32| own.is_some() && processes::executable(*pid) == own;
+    processes::all().into_iter().filter(is_own).collect()
+}
+
+/// Returns the line on a process; `None` if it does not use TLS, as far as that can be seen.
+fn program(
+    pid: u32,
+    files: &[Mapping],
+    libraries: &HashMap<FileKey, Probed>,
+    recogniser: &mut Recogniser,
+) -> Option<String> {
+    let (listening, ports) = (listening_ports_of(pid), ports_of(pid));
+    let probed: Vec<_> = files.iter().filter_map(|file| libraries.get(&file.key)).collect();
+    let with_families = |file: &Mapping| {
+        let probed = libraries.get(&file.key);
+        (file.path.clone(), probed.map(|of| of.families.clone()).unwrap_or_default())
+    };
+    let program = Program {
+        pid: Some(pid),
+        exe: processes::executable(pid).map(PathBuf::from),
+        files: files.iter().map(with_families).collect(),
+    };
+    // A process without TCP has no TLS at present.
+    let unprobed = if ports.is_empty() { None } else { program.unprobed(recogniser) };
+    let unprobed = unprobed.map(|what| Printable(&what).to_string());
+    let libraries = probed.iter().map(|probed| probed.text.as_str()).collect::<Vec<_>>().join("; ");
+    let tls_port = ports.iter().find(|port| TLS_PORTS.contains(port));
+    let line = match (probed.is_empty(), unprobed, tls_port) {
+        (false, None, _) => libraries,
+        (false, Some(what), _) => format!("{libraries}; not recorded: {what}"),
+        (true, Some(what), _) => format!("cannot be recorded: {what}"),
+        (true, None, Some(port)) => {
+            format!("cannot be recorded: no known TLS library was found in it (port {port})")
+        }
+        (true, None, None) => return None,
+    };
+    let listens: Vec<_> = listening.iter().take(LISTENING_MAX).map(u16::to_string).collect();
+    let more = if listening.len() > LISTENING_MAX { ", ..." } else { "" };
+    Some(if listens.is_empty() {
+        line
+    } else {
+        format!("{line} (listens on {}{more})", listens.join(", "))
+    })
 }

@@ -461,6 +461,9 @@ fn pipeline(
             seen_sockets: MapHandle::try_from(&maps.seen_sockets)?,
             tcp_users: MapHandle::try_from(&maps.tcp_users)?,
             named: plan.select.names_processes(),
+            sees_sockets: probes.kernel.sock_length,
+            files_are_named: !plan.probe.files.is_empty(),
+            families: plan.probe.families.clone(),
         },
     };
     Ok(Pipeline { filler, writer, announcement })

@@ -118,7 +118,8 @@ impl Attacher {
         source: &Source<'_>,
     ) -> Result<()> {
         let returns = switcher.is_none();
-        let lib = self.coverage.add_lib(target.path.clone(), target.found)?;
+        let families = target.symbols.families().collect();
+        let lib = self.coverage.add_lib(target.path.clone(), target.found, families)?;
         if let Ok(meta) = target.file.metadata() {
             self.numbers.insert(FileKey::of(&meta), lib);
         }

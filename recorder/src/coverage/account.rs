@@ -265,12 +265,16 @@ impl Socket {
 
     /// Reads the hello at the beginning of a stream. Returns whether more bytes would help.
     fn read(&mut self, dir: Direction, bytes: &[u8]) -> bool {
-        if is_client_hello(bytes) {
-            self.hello = ClientHello::read(bytes);
+        let sender = if dir == Direction::Sent { Role::Client } else { Role::Server };
+        // Only one end sends a ClientHello. Libraries that read the header of a record separately
+        // have one that looks like its beginning.
+        if is_client_hello(bytes) && (self.role == Role::Unknown || self.role == sender) {
+            let hello = ClientHello::read(bytes);
+            let truncated = hello.truncated;
             if bytes.get(5).is_some() {
-                self.role = if dir == Direction::Sent { Role::Client } else { Role::Server };
+                (self.role, self.hello) = (sender, hello);
             }
-            return self.hello.truncated;
+            return truncated;
         }
         self.version = server_version(bytes).or(self.version);
         false
@@ -368,7 +372,9 @@ mod tests {
         let hello = client_hello("example.org");
         // As a library that reads or writes in parts.
         hello.chunks(50).for_each(|part| piece(&mut account, 7, 5000, 0, part));
-        piece(&mut account, 7, 5000, 1, &[22, 3, 3, 0, 4, 2, 0, 0, 0]);
+        // As a library that reads the header of a record first.
+        piece(&mut account, 7, 5000, 1, &[22, 3, 3, 0, 4]);
+        piece(&mut account, 7, 5000, 1, &[2, 0, 0, 0]);
         end(&mut account, 7, 5000);
         let of = &account.close()[&7];
         assert_eq!((of.seen, of.unrecorded), (1, 1));

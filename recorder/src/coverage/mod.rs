@@ -6,17 +6,19 @@
 
 pub(crate) mod account;
 pub(crate) mod ports;
+pub(crate) mod reason;
 pub(crate) mod recognise;
 mod report;
 pub(crate) mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
 
 pub(crate) use self::report::{Report, lines};
+use crate::functions::Family;
 use crate::proc::maps::Mapping;
 use crate::proc::processes;
 use crate::targets::Found;
@@ -29,7 +31,7 @@ const REST: u32 = 0;
 
 /// Unprobed files noted of a process; further files could only add reasons why nothing was
 /// recorded.
-const OTHERS_MAX: usize = 128;
+const OTHERS_MAX: usize = 512;
 
 /// Different paths of such files, of all processes.
 const PATHS_MAX: usize = 65_536;
@@ -37,12 +39,18 @@ const PATHS_MAX: usize = 65_536;
 /// Characters of a process's short name, at most.
 const COMM_MAX: usize = 15;
 
+/// The program of the recorder; `None` if it cannot be determined.
+static OWN_PROGRAM: LazyLock<Option<PathBuf>> =
+    LazyLock::new(|| processes::executable(std::process::id()).map(PathBuf::from));
+
 /// A probed file.
 #[derive(Debug, Clone)]
 struct Lib {
     path: PathBuf,
     found: Found,
     functions: usize,
+    /// The libraries whose functions are in it.
+    families: Vec<Family>,
 }
 
 /// Notes on a process.
@@ -114,10 +122,15 @@ pub(crate) struct Coverage(Arc<Mutex<Inner>>);
 impl Coverage {
     /// Adds a file that is about to be probed, and returns its number in events: a reader of events
     /// finds the file here.
-    pub(crate) fn add_lib(&self, path: PathBuf, found: Found) -> Result<u16> {
+    pub(crate) fn add_lib(
+        &self,
+        path: PathBuf,
+        found: Found,
+        families: Vec<Family>,
+    ) -> Result<u16> {
         let mut inner = self.lock();
         let number = u16::try_from(inner.libs.len())?;
-        inner.libs.push(Lib { path, found, functions: 0 });
+        inner.libs.push(Lib { path, found, functions: 0, families });
         Ok(number)
     }
 
@@ -136,15 +149,20 @@ impl Coverage {
     /// Notes that a recorded process has mapped a file; `lib` is its number if it is probed.
     pub(crate) fn is_mapped(&self, pid: u32, mapping: &Mapping, lib: Option<u16>) {
         let exe = processes::executable(pid).map(PathBuf::from);
+        // The recorder's own processes load libraries in order to test probes.
+        if exe.is_some() && exe == *OWN_PROGRAM {
+            return;
+        }
         let mut inner = self.lock();
         if inner.processes.len() >= PROCESSES_MAX && !inner.processes.contains_key(&pid) {
             inner.rest.insert(pid);
             return;
         }
         let path = if lib.is_none() { inner.shared(&mapping.path) } else { None };
+        let is_new = !inner.processes.contains_key(&pid);
         let notes = inner.processes.entry(pid).or_insert_with(|| Notes::of_ended(&mapping.path));
         // An exec replaces all mappings. A process that has exited cannot map more.
-        if exe.is_some() && notes.exe != exe {
+        if exe.is_some() && (is_new || notes.exe != exe) {
             *notes =
                 Notes { exe, comm: processes::comm(pid).unwrap_or_default(), ..Notes::default() };
         }
@@ -164,12 +182,18 @@ impl Coverage {
     }
 }
 
+/// Returns whether this number still belongs to the process in the notes.
+fn is_still(pid: u32, notes: &Notes) -> bool {
+    let exe = processes::executable(pid).map(PathBuf::from);
+    exe.is_some() && exe == notes.exe
+}
+
 #[cfg(test)]
 impl<const N: usize> From<[&str; N]> for Coverage {
     fn from(paths: [&str; N]) -> Self {
         let coverage = Self::default();
         for path in paths {
-            coverage.add_lib(path.into(), Found::Named).unwrap();
+            coverage.add_lib(path.into(), Found::Named, Vec::new()).unwrap();
         }
         coverage
     }

@@ -15,6 +15,15 @@ pub(crate) fn ports_of(pid: u32) -> BTreeSet<u16> {
     sockets_of(pid).into_iter().map(port).collect()
 }
 
+/// Returns the ports that a process listens on.
+pub(crate) fn listening_ports_of(pid: u32) -> BTreeSet<u16> {
+    let listening = |socket| match socket {
+        Socket::Listening { local } => Some(local),
+        Socket::Connected { .. } => None,
+    };
+    sockets_of(pid).into_iter().filter_map(listening).collect()
+}
+
 /// Returns the server's port: a local port of TLS, or else the remote port.
 fn port(socket: Socket) -> u16 {
     match socket {
@@ -36,6 +45,7 @@ mod tests {
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         let ports = ports_of(std::process::id());
         assert!(ports.contains(&port), "{ports:?} {stream:?}");
+        assert!(listening_ports_of(std::process::id()).contains(&port));
         assert!(ports_of(u32::MAX).is_empty());
     }
 

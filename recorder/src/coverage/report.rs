@@ -1,28 +1,25 @@
 //! The report at the end: a record for each process that used TLS, and lines for the user.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use sslrec_formats::record::{self, CoveredLib, Record, Role, Unrecorded};
 
 use super::account::Account;
 use super::ports::{TLS_PORTS, ports_of};
+use super::reason::Case;
 use super::recognise::Recogniser;
 use super::usage::Usage;
-use super::{Coverage, Inner, Notes, REST};
+use super::{Coverage, Inner, Notes, REST, is_still};
+use crate::functions::Family;
 use crate::kernel::event::view;
 use crate::kernel::skel::types;
-use crate::proc::processes;
 
 /// Places of connections in a line.
 const PLACES_MAX: usize = 4;
 
 /// Lines on unrecorded processes, unless all are requested.
 const LINES_MAX: usize = 5;
-
-/// Libraries in these folders come with the system; their contents are known from their names.
-const SYSTEM_FOLDERS: [&str; 4] = ["/lib", "/lib64", "/usr/lib", "/usr/lib64"];
 
 /// The sources of the report.
 pub(crate) struct Report {
@@ -36,6 +33,12 @@ pub(crate) struct Report {
     /// Only named processes are recorded, so that each is of interest; else only processes on ports
     /// where TLS is certain.
     pub(crate) named: bool,
+    /// TLS is seen at the sockets of recorded processes.
+    pub(crate) sees_sockets: bool,
+    /// The user named the files to probe.
+    pub(crate) files_are_named: bool,
+    /// The families whose functions are probed.
+    pub(crate) families: Vec<Family>,
 }
 
 impl Report {
@@ -73,16 +76,23 @@ impl Report {
             let libs = self.libs(&inner, pid, notes);
             let is_recorded = libs.iter().any(|lib| lib.bytes > 0);
             let account = accounts.get(&pid).cloned().unwrap_or_default();
+            let case = Case {
+                pid,
+                notes,
+                inner: &inner,
+                called: self.usage.of(pid).map(|(lib, _)| lib).collect(),
+                files_are_named: self.files_are_named,
+                families: &self.families,
+            };
             let missed = match ports.get(&pid) {
-                _ if account.unrecorded > 0 => {
-                    Some(self.reason(pid, notes, is_recorded, &mut recogniser).to_owned())
-                }
-                Some(ports) if !is_recorded => self.missed(pid, notes, ports, &mut recogniser),
+                _ if account.unrecorded > 0 => Some(case.reason(&mut recogniser)),
+                Some(ports) if !is_recorded => self.missed(&case, ports, &mut recogniser),
                 _ => None,
             };
             let exe = notes.exe.as_ref().map(|exe| exe.display().to_string());
-            let known = !notes.comm.is_empty();
-            let noted = (if known { notes.comm.clone() } else { account.comm }, exe);
+            // That of the time at which it used TLS; a name may have been changed since the exec.
+            let known = !account.comm.is_empty();
+            let noted = (if known { account.comm } else { notes.comm.clone() }, exe);
             let (comm, exe) = self.usage.names(pid).cloned().unwrap_or(noted);
             let (seen, unrecorded) = (account.seen, account.unrecorded);
             let connections = account.connections;
@@ -124,51 +134,25 @@ impl Report {
     }
 
     /// Returns why nothing was recorded of a process that uses TCP at these ports, if it probably
-    /// used TLS.
+    /// used TLS. Where sockets are seen, TLS is known without its port.
     fn missed(
         &self,
-        pid: u32,
-        notes: &Notes,
+        case: &Case<'_>,
         ports: &BTreeSet<u16>,
-        recogniser: &mut Recogniser,
+        of: &mut Recogniser,
     ) -> Option<String> {
-        let port = ports.iter().find(|port| TLS_PORTS.contains(port));
-        if port.is_none() && !self.named {
+        if self.sees_sockets {
             return None;
         }
-        let what = self.reason(pid, notes, false, recogniser);
-        match (port, what) {
-            (Some(port), _) => Some(format!("port {port}: {what}")),
-            (None, _) if notes.libs.is_empty() && what.starts_with("it ") => Some(what.to_owned()),
-            (None, _) => None,
+        // A server that passes its connections on to other processes has none itself.
+        let is_alone = |port: &&u16| !self.usage.serves(**port);
+        let port = ports.iter().filter(is_alone).find(|port| TLS_PORTS.contains(port));
+        let probably = port.is_some() || (self.named && case.has_unknown_tls(of));
+        if !probably || ports.iter().filter(is_alone).count() == 0 {
+            return None;
         }
-    }
-
-    /// Returns why TLS of a process was not recorded. `is_recorded`: other TLS of it was.
-    fn reason(
-        &self,
-        pid: u32,
-        notes: &Notes,
-        is_recorded: bool,
-        recogniser: &mut Recogniser,
-    ) -> &'static str {
-        let of_the_system =
-            |path: &Path| SYSTEM_FOLDERS.iter().any(|folder| path.starts_with(folder));
-        let own = notes.exe.iter().map(PathBuf::as_path);
-        let brought = notes.others.iter().map(|path| &**path).filter(|path| {
-            !of_the_system(path) || path.file_name().is_some_and(|name| name == "libjvm.so")
-        });
-        let alive = is_still(pid, notes);
-        let mut signs = own.chain(brought).filter_map(|path| {
-            let seen = if alive { processes::path_in(pid, path) } else { path.into() };
-            recogniser.judge(&seen, path)
-        });
-        match (signs.next(), notes.libs.is_empty()) {
-            (Some(sign), _) => sign,
-            (None, false) if is_recorded => "they use another library than the recorded ones",
-            (None, false) => "it has a probed library, but called none of its functions",
-            (None, true) => "no known TLS library was found in it",
-        }
+        let reason = case.reason(of);
+        Some(port.map_or(reason.clone(), |port| format!("port {port}: {reason}")))
     }
 
     fn noted_ports(&self) -> BTreeMap<u32, BTreeSet<u16>> {
@@ -180,12 +164,6 @@ impl Report {
         });
         users.collect()
     }
-}
-
-/// Returns whether this number still belongs to the process in the notes.
-fn is_still(pid: u32, notes: &Notes) -> bool {
-    let exe = processes::executable(pid).map(PathBuf::from);
-    exe.is_some() && exe == notes.exe
 }
 
 /// Returns the report for the user: the unrecorded processes, and with `all` also the recorded

@@ -1,6 +1,6 @@
 //! The called functions of each probed library, collected from the records.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sslrec_formats::record::Record;
 
@@ -31,6 +31,8 @@ pub(crate) struct Usage {
     processes: HashMap<u32, Names>,
     /// Processes that are not among these.
     rest: Pids,
+    /// Local ports of recorded connections.
+    ports: BTreeSet<u16>,
 }
 
 impl Usage {
@@ -54,6 +56,7 @@ impl Usage {
                     self.all.len() - 1
                 });
                 self.conns.insert(connection.conn, index);
+                self.ports.extend(connection.local.map(|local| local.port()));
             }
             Record::Data(data) => {
                 self.add(data.conn, data.payload.len() as u64, Some(data.func));
@@ -82,6 +85,11 @@ impl Usage {
         let of_pid = self.used.range((pid, String::new())..);
         let of_pid = of_pid.take_while(move |((of, _), _)| *of == pid);
         of_pid.map(|((_, lib), &index)| (lib.as_str(), &self.all[index]))
+    }
+
+    /// Returns whether a recorded connection has this local port.
+    pub(crate) fn serves(&self, port: u16) -> bool {
+        self.ports.contains(&port)
     }
 
     /// Returns the name and executable of a process with calls.

@@ -8,7 +8,7 @@
 //! [`signaller`](crate::process::signaller), and the thread that waits for the command (see
 //! [`crate::process::child`]).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{fmt, fs, io, thread};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -63,6 +63,18 @@ impl User {
 
     pub(crate) fn uid(&self) -> u32 {
         self.uid
+    }
+
+    /// Returns the home of the caller of sudo(8), if that is why this process is root.
+    pub(crate) fn home_behind_sudo() -> Option<PathBuf> {
+        let user = Self::behind_sudo()?;
+        Self::home(&fs::read_to_string("/etc/passwd").ok()?, &user.name)
+    }
+
+    fn home(passwd: &str, name: &str) -> Option<PathBuf> {
+        let mut lines = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        let home = lines.find_map(|fields| (fields[0] == name).then(|| fields.get(5).copied())?);
+        home.map(PathBuf::from)
     }
 
     /// Returns the caller of sudo(8), if that is why this process is root.
@@ -174,6 +186,7 @@ mod tests {
         let ann = User { name: "ann".into(), uid: 1000, gid: 1001 };
         assert_eq!(User::parse(PASSWD, "ann"), Some(ann.clone()));
         assert_eq!(User::parse(PASSWD, "1000"), Some(ann));
+        assert_eq!(User::home(PASSWD, "ann").as_deref(), Some(Path::new("/")));
         for unknown in ["bob", "broken", "", "x"] {
             assert_eq!(User::parse(PASSWD, unknown), None, "{unknown}");
         }

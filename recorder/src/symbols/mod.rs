@@ -3,6 +3,7 @@
 //! Probes are attached by file offset, so that a stripped library, a path inside another mount
 //! namespace and a symbol in `.symtab` only are all the same to the kernel.
 
+mod debug_file;
 mod defined;
 pub(crate) mod go;
 mod mini_debug_info;
@@ -17,6 +18,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use object::{Object, ObjectSymbol};
 
+pub(crate) use self::debug_file::build_id;
 pub(crate) use self::defined::Defined;
 use self::go::Layout;
 use self::sites::Code;
@@ -83,6 +85,14 @@ impl Symbols {
             && let Ok(more) = object::File::parse(data.as_slice())
         {
             found.add(&more);
+        }
+        if !found.carry_data()
+            && let Some(symbols) = debug_file::of(&elf)
+        {
+            let symbols = ElfFile::new(&symbols);
+            if let Ok(more) = object::File::parse(&symbols) {
+                found.add(&more);
+            }
         }
         let (go_functions, go) = match families.contains(&Family::Go).then(|| go::read(file)) {
             None | Some(Ok(None)) => (Vec::new(), None),

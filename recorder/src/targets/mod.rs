@@ -279,7 +279,7 @@ fn nothing_in(path: &Path, families: &[Family]) -> String {
     let names: Vec<_> = families.iter().map(ToString::to_string).collect();
     format!(
         "{} has no functions of {} (such as SSL_write) among its symbols; give the library that \
-         the program uses, or a build with symbols",
+         the program uses, or install its debug symbols (debuginfod-find)",
         path.display(),
         names.join(", ")
     )

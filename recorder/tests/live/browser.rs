@@ -19,7 +19,7 @@ const SIGINT: i32 = 2;
 const ORIGIN: &str = "https://127.0.0.1";
 
 /// Where `packaging/install-deps.sh test` has put the package that drives the browser.
-fn tools() -> Option<PathBuf> {
+pub(crate) fn tools() -> Option<PathBuf> {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/tools");
     if tools.join(".installed").exists() {
         return Some(tools);

@@ -60,3 +60,4 @@ mod symbols;
 mod trust;
 mod two_ends;
 mod unix_manners;
+mod unprobed;
