@@ -109,8 +109,8 @@ texts! {
         ResponseLost => "response missing, or listed alone: its request is not certain";
         /// The request of this response is missing.
         RequestLost => "its request is missing";
-        /// Messages are missing, so that several requests may be those of this response.
-        RequestUnknown => "its request is not certain, since messages are missing before it";
+        /// Messages are missing or unreadable, and several requests may be those of the response.
+        RequestUnknown => "its request is not certain: messages before it are missing or unreadable";
         /// A response, and nothing was asked.
         NoRequest => "no request waits for it";
         /// The final response to an unknown request is missing.
