@@ -3,11 +3,16 @@
 use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter};
 
-/// Returns bytes of a message head as text.
+/// Returns bytes of a message head as text for people: UTF-8 if they are that, else as [`latin1`].
 ///
 /// RFC 9110 section 5.5 allows octets above 0x7F in field values (obs-text) and gives them no
-/// charset. Each octet becomes the code point of the same number (ISO 8859-1), so that the original
-/// bytes can be restored: a UTF-8 value shows as mojibake, but no octet is altered.
+/// charset. Most are UTF-8, and other texts are hardly ever valid UTF-8. Browsers read them alike.
+pub fn readable(bytes: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(bytes).map_or_else(|_| latin1(bytes), Cow::Borrowed)
+}
+
+/// Returns bytes of a message head as text for programs: each octet becomes the code point of the
+/// same number (ISO 8859-1), so that the original bytes can be restored.
 pub fn latin1(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) if text.is_ascii() => Cow::Borrowed(text),
@@ -15,14 +20,16 @@ pub fn latin1(bytes: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// The octets of a text in which each character stands for one; those of UTF-8 if a character is
-/// none.
+/// Returns octets that are [`readable`] as this text, one for each character if possible.
 pub(crate) fn octets(text: &str) -> Cow<'_, [u8]> {
     if text.is_ascii() {
         return Cow::Borrowed(text.as_bytes());
     }
     let octets: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(c).ok()).collect();
-    octets.map_or(Cow::Borrowed(text.as_bytes()), Cow::Owned)
+    match octets {
+        Some(octets) if std::str::from_utf8(&octets).is_err() => Cow::Owned(octets),
+        _ => Cow::Borrowed(text.as_bytes()),
+    }
 }
 
 /// Nanoseconds since the Unix epoch as RFC 3339 in UTC with nine digits.
@@ -103,5 +110,16 @@ mod tests {
         let back: Vec<u8> = latin1(&all).chars().map(|c| u8::try_from(c).unwrap()).collect();
         assert_eq!(back, all);
         assert_eq!(latin1("é".as_bytes()), "Ã©");
+    }
+
+    #[test]
+    fn utf_8_is_readable_and_other_texts_are_latin1() {
+        assert_eq!(readable("é漢".as_bytes()), "é漢");
+        assert_eq!(readable(b"\xe9\xfc"), "éü");
+        assert_eq!(readable(b"a"), "a");
+        for text in ["a", "é", "Ã©", "漢", "é漢", ""] {
+            assert_eq!(readable(&octets(text)), text);
+        }
+        assert_eq!(*octets("é"), *b"\xe9");
     }
 }

@@ -106,6 +106,7 @@ async function behaviour(browser, file) {
   };
   assert.match(await shown(3), /Response body: \d+ bytes, 9000 decoded\n(squeezed ){20}/);
   assert.match(await shown(3), /The first 1\.0K of 8\.8K are shown; sslanalyze html --body-limit/);
+  assert.ok((await shown(4)).includes("X-Name\tZoë 漢\\u{202e}x"), await shown(4));
   assert.match(await shown(4), /00000000  00 01 02 .*The first 512 of 2\.0K are shown/s);
   const last = await shown(5);
   assert.ok(last.includes("There is no response.") && last.includes("complete\tfalse"), last);
@@ -118,6 +119,7 @@ async function behaviour(browser, file) {
     "TEAPOT": "0 of 5",
     'body~teapot body~"count.: 2"': "1 of 5",
     "header~onerror": "1 of 5",
+    "header~Zoë": "1 of 5",
     "host=h duration>0ms body_bytes<1K": "3 of 5",
     "not complete": "1 of 5",
     'prog[42] "orders"': "1 of 5",

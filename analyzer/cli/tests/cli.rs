@@ -53,6 +53,40 @@ fn json_has_the_fields_of_the_contract_in_order() {
     assert_eq!(lines.next(), None);
 }
 
+/// Everything for people has UTF-8 as such, and ISO 8859-1 otherwise; the JSON has the octets.
+#[test]
+fn heads_in_utf_8_are_readable_and_keep_their_octets_in_the_json() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = Script::client()
+        .sent("GET /é?漢 HTTP/1.1\r\nHost: ü.test\r\nX-A: Zoë\u{9b}\r\n\r\n")
+        .received(&b"HTTP/1.1 200 N\xe4n\r\nContent-Length: 0\r\nX-B: \xe4\xff\r\n\r\n"[..])
+        .close();
+    std::fs::write(dir.path().join("c"), raw_log(&script.records())).unwrap();
+    let run = |args: &[&str]| {
+        let output = analyze(args, dir.path());
+        assert!(output.status.success(), "{}", stderr(&output));
+        stdout(&output)
+    };
+    let listing = run(&["c", "path~é and host=ü.test and header.x-a~Zoë and reason=Nän"]);
+    assert!(listing.contains(" ü.test/é?漢 "), "{listing}");
+    let shown = run(&["show", "c", "1"]);
+    for line in ["> GET /é?漢 HTTP/1.1", "> X-A: Zoë\\u{9b}", "< HTTP/1.1 200 Nän", "< X-B: äÿ"]
+    {
+        assert!(shown.lines().any(|l| l == line), "{line}: {shown}");
+    }
+    assert!(run(&["stats", "--by", "path", "c"]).contains("/é"));
+    let curl = run(&["show", "--curl", "c", "1"]);
+    assert!(curl.contains("/é?漢") || curl.contains("\\303\\251"), "{curl}");
+    let json = &json(&analyze(&["--json", "c"], dir.path()))[0];
+    let octets = |value: &Value| -> Vec<u8> {
+        value.as_str().unwrap().chars().map(|c| u8::try_from(c).unwrap()).collect()
+    };
+    assert_eq!(octets(&json["request"]["path"]), "/é?漢".as_bytes());
+    assert_eq!(octets(&json["request"]["headers"][1][1]), "Zoë\u{9b}".as_bytes());
+    assert_eq!(octets(&json["response"]["reason"]), b"N\xe4n");
+    assert_eq!(octets(&json["response"]["headers"][1][1]), b"\xe4\xff");
+}
+
 #[test]
 fn both_files_list_the_same() {
     let dir = tempfile::tempdir().unwrap();

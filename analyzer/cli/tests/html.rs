@@ -44,7 +44,7 @@ fn small() -> Script {
         .received(response("404 Not Found\r\nContent-Type: text/html", hostile_body.as_bytes()))
         .sent("GET /gzip HTTP/1.1\r\nHost: h\r\n\r\n")
         .received(response("200 OK\r\nContent-Type: text/plain\r\nContent-Encoding: gzip", &gzip.finish().unwrap()))
-        .sent("GET /binary HTTP/1.1\r\nHost: h:8443\r\n\r\n")
+        .sent("GET /binary HTTP/1.1\r\nHost: h:8443\r\nX-Name: Zoë 漢\u{202e}x\r\n\r\n")
         .received(response("200 OK\r\nContent-Type: image/png", &binary))
         .sent("GET /never HTTP/1.1\r\nHost: h\r\n\r\n")
         .close()

@@ -12,7 +12,7 @@ use sslrec_formats::record::Direction;
 
 use super::stream::StreamHalf;
 use super::{Carried, ConnectionInfo, Exchange, Handshake, Item, Request, Response, Stream};
-use crate::text::{Rfc3339, latin1};
+use crate::text::{Rfc3339, readable};
 
 /// A field that items can have.
 #[derive(Debug, Clone, Copy)]
@@ -103,7 +103,7 @@ pub enum Unit {
 /// A known value of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value<'a> {
-    /// Text, as in the JSON.
+    /// Text; of message heads as [`readable`] has it.
     Text(Cow<'a, str>),
     /// A number; nanoseconds for times and durations.
     Number(u64),
@@ -228,7 +228,7 @@ fields! {
     /// Reason phrase of the response.
     REASON: [("reason", Kind::Text), ("response.reason", Kind::Text)],
         ["response", "reason"], None, false,
-        One(|s| Some(latin1(&s.response()?.reason).into()));
+        One(|s| Some(readable(&s.response()?.reason).into()));
     /// No byte of the item is missing.
     COMPLETE: [("complete", Kind::Bool)], ["complete"], None, false,
         One(|s| Some(Value::Bool(match s.item {

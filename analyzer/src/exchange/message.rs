@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::fields::Fields;
 use crate::budget::{Charge, Keep};
-use crate::text::latin1;
+use crate::text::{latin1, readable};
 
 /// The contents of a message, after transfer coding and before content coding.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +15,8 @@ pub struct Body {
     pub data: Option<Vec<u8>>,
     /// Length of `data` without its content codings, once they are undone ([`crate::coding`]).
     pub decoded_bytes: Option<u64>,
+    /// `data` is text in UTF-8, whatever character set is declared: that of a HAR.
+    pub is_utf8: bool,
     /// Memory for `data`.
     pub(crate) held: Charge,
     /// `data` ends before the content does: there was no memory for more.
@@ -109,7 +111,7 @@ impl Request {
     /// Returns the host and port of the request: from an absolute or authority-form target, else
     /// from `:authority` or the Host field.
     pub fn authority(&self) -> Option<Cow<'_, str>> {
-        self.authority_octets().map(latin1)
+        self.authority_octets().map(readable)
     }
 
     /// Returns the authority as sent.
@@ -143,7 +145,7 @@ impl Request {
 
     /// Returns path and query.
     pub fn path(&self) -> Option<Cow<'_, str>> {
-        self.path_octets().map(latin1)
+        self.path_octets().map(readable)
     }
 
     /// Returns path and query as sent.
@@ -170,8 +172,8 @@ impl Request {
     /// CONNECT it is the authority, as sent. `tls` determines the implied scheme.
     pub fn url(&self, tls: bool) -> Option<Cow<'_, str>> {
         Some(match self.url_octets(tls)? {
-            [b"", b"", b"", target] => latin1(target),
-            parts => Cow::Owned(parts.map(latin1).concat()),
+            [b"", b"", b"", target] => readable(target),
+            parts => Cow::Owned(parts.map(readable).concat()),
         })
     }
 
@@ -192,7 +194,7 @@ impl Request {
     }
 
     /// Returns whether the request asks for a tunnel to a host, which is its target.
-    fn is_tunnel(&self) -> bool {
+    pub fn is_tunnel(&self) -> bool {
         self.method.as_deref() == Some("CONNECT") && self.pseudo_protocol.is_none()
     }
 

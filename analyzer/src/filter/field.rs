@@ -4,7 +4,7 @@
 use crate::exchange::field::{Field, Kind, Subject, Value};
 use crate::exchange::{Fields, Message};
 use crate::item_fields;
-use crate::text::latin1;
+use crate::text::readable;
 
 /// A field named by a filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl Named {
         let response = exchange.response.as_ref().map(|r| (Side::Response, &r.message));
         for (of, message) in request.into_iter().chain(response) {
             if side.is_none_or(|side| side == of) {
-                part.of(message).all(name).for_each(|value| see(latin1(value).into()));
+                part.of(message).all(name).for_each(|value| see(readable(value).into()));
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::budget::Keep;
 use crate::exchange::{Body, Fields, Item, Message, Note, Sender, SharedConnection, Stream};
 use crate::http2;
 use crate::over_http::Reader;
-use crate::text::latin1;
+use crate::text::readable;
 use crate::timeline::{Ticket, Timeline};
 
 /// The protocol that a connection changes to.
@@ -29,7 +29,7 @@ impl Next {
         match to {
             to if to.eq_ignore_ascii_case(b"h2c") => Next::Http2,
             to if to.eq_ignore_ascii_case(b"websocket") => Next::WebSocket,
-            to => Next::Other(Note::UpgradedTo(latin1(to).into())),
+            to => Next::Other(Note::UpgradedTo(readable(to).into())),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::head::Head;
 use super::open::Open;
 use crate::budget::Keep;
 use crate::exchange::{Interim, Note, Part, Request, Scheme};
-use crate::text::latin1;
+use crate::text::readable;
 
 /// Maximum number of interim responses kept of an exchange.
 const MAX_INTERIM: usize = 1000;
@@ -38,7 +38,7 @@ pub(super) fn request(head: Head, open: &mut Open, first_ns: u64, keep: &Keep) {
         message: std::mem::take(&mut request.message),
     };
     if let Some(protocol) = &request.pseudo_protocol {
-        let note = Note::ExtendedConnect(latin1(protocol).into());
+        let note = Note::ExtendedConnect(readable(protocol).into());
         open.exchange.note(note);
     }
 }

@@ -7,6 +7,8 @@
 use std::borrow::Cow;
 
 use encoding_rs::{Encoding, UTF_8};
+use sslrec_analyzer::exchange::Message;
+use sslrec_analyzer::text::readable;
 
 /// The longest text in another character set than UTF-8, in bytes: it is converted as a whole.
 const MAX_CONVERTED: usize = 16 << 20;
@@ -33,6 +35,20 @@ pub(crate) fn text<'a>(content_type: &str, body: &'a [u8]) -> Option<Cow<'a, str
     };
     let binary = |c: char| c.is_ascii_control() && !"\t\n\r\x0c\x1b\x7f".contains(c);
     (!malformed && !text.contains(binary)).then_some(text)
+}
+
+/// Returns the content type that a body has for [`text`]: none, if it is known to be UTF-8.
+pub(crate) fn content_type(message: &Message) -> Cow<'_, str> {
+    match message.headers.first("content-type") {
+        Some(declared) if !message.body.is_utf8 => readable(declared),
+        _ => Cow::Borrowed(""),
+    }
+}
+
+/// Returns whether the body is read as UTF-8.
+pub(crate) fn is_utf8(content_type: &str, body: &[u8]) -> bool {
+    let marked = Encoding::for_bom(body).map(|(encoding, _)| encoding);
+    marked.or_else(|| declared(content_type, body)).unwrap_or(UTF_8) == UTF_8
 }
 
 /// Returns the character set that the content type or the text declares, if it is a known character

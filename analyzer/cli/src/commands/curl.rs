@@ -27,12 +27,11 @@ pub(crate) fn command(exchange: &Exchange) -> Result<Command> {
     let id = exchange.id;
     let Some(request) = &exchange.request else { bail!("exchange {id} has no request to repeat") };
     let tls = exchange.connection.tls;
-    let (Some(method), Some(url)) = (request.method.as_deref(), request.url(tls)) else {
+    let (Some(method), Some(url)) = (request.method.as_deref(), request.url_octets(tls)) else {
         bail!("method or URL of exchange {id} are unknown, so the request cannot be repeated");
     };
     let body = request.message.body.data.as_deref().unwrap_or_default();
-    // Each character of the URL represents an octet.
-    let url: Vec<u8> = url.chars().filter_map(|c| u8::try_from(c).ok()).collect();
+    let url = url.concat();
     let mut words = vec!["curl".to_owned(), "--globoff".into(), "--path-as-is".into()];
     words.push(version(exchange.proto, tls).into());
     words.extend(method_words(method, !body.is_empty()));

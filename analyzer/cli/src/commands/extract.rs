@@ -14,7 +14,7 @@ use sslrec_analyzer::coding;
 use sslrec_analyzer::exchange::{Exchange, Item, Message, Stream};
 use sslrec_analyzer::input::Flow;
 use sslrec_analyzer::pipeline::ItemSink;
-use sslrec_analyzer::text::latin1;
+use sslrec_analyzer::text::readable;
 use sslrec_cli::text::Printable;
 use sslrec_formats::record::Direction;
 
@@ -125,7 +125,7 @@ impl<W: Write> Bodies<'_, W> {
             let Some((message, data)) = message.filter(|_| wanted).and_then(contents) else {
                 continue;
             };
-            let content_type = message.headers.first("content-type").map_or("".into(), latin1);
+            let content_type = message.headers.first("content-type").map_or("".into(), readable);
             let name = file_name(&format!("{}-{kind}", exchange.id), &path, &content_type);
             let mut about = if content_type.is_empty() {
                 "no content type".to_owned()

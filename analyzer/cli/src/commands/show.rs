@@ -17,7 +17,7 @@ use sslrec_analyzer::exchange::{
 };
 use sslrec_analyzer::input::{Flow, Stop};
 use sslrec_analyzer::pipeline::ItemSink;
-use sslrec_analyzer::text::{Rfc3339, latin1};
+use sslrec_analyzer::text::{Rfc3339, readable};
 use sslrec_cli::text::Printable;
 use sslrec_formats::record::Direction;
 
@@ -230,13 +230,13 @@ fn write_tls(out: &mut impl Write, info: &ConnectionInfo) -> io::Result<()> {
 
 fn write_request(out: &mut impl Write, request: &Request, version: String) -> io::Result<()> {
     let method = request.method.as_deref().unwrap_or("<unknown>");
-    let target = request.target.as_deref().map_or(Cow::Borrowed("<unknown>"), latin1);
+    let target = request.target.as_deref().map_or(Cow::Borrowed("<unknown>"), readable);
     writeln!(out, "> {} {} {version}", Printable(method), Printable(&target))?;
     let pseudo =
         [(":authority", &request.pseudo_authority), (":protocol", &request.pseudo_protocol)];
     for (name, value) in pseudo {
         if let Some(value) = value {
-            writeln!(out, "> {name}: {}", Printable(&latin1(value)))?;
+            writeln!(out, "> {name}: {}", Printable(&readable(value)))?;
         }
     }
     write_head(out, '>', &request.message)
@@ -248,7 +248,7 @@ fn write_response(out: &mut impl Write, response: &Response, version: String) ->
         None => write!(out, "< {version} <unknown>")?,
     }
     if !response.reason.is_empty() {
-        write!(out, " {}", Printable(&latin1(&response.reason)))?;
+        write!(out, " {}", Printable(&readable(&response.reason)))?;
     }
     writeln!(out)?;
     write_head(out, '<', &response.message)
@@ -263,8 +263,7 @@ fn write_contents(out: &mut impl Write, message: &Message) -> io::Result<()> {
     let Some(data) = message.body.data.as_deref().filter(|data| !data.is_empty()) else {
         return Ok(());
     };
-    let content_type = message.headers.first("content-type").map_or("".into(), latin1);
-    write_body(out, &content_type, data)
+    write_body(out, &charset::content_type(message), data)
 }
 
 fn write_trailers(out: &mut impl Write, mark: char, message: &Message) -> io::Result<()> {
@@ -277,7 +276,7 @@ fn write_trailers(out: &mut impl Write, mark: char, message: &Message) -> io::Re
 
 fn write_fields(out: &mut impl Write, mark: char, fields: &Fields) -> io::Result<()> {
     for (name, value) in fields.iter() {
-        let (name, value) = (latin1(name), latin1(value));
+        let (name, value) = (readable(name), readable(value));
         writeln!(out, "{mark} {}: {}", Printable(&name), Printable(&value))?;
     }
     Ok(())

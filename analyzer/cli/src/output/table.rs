@@ -10,7 +10,7 @@ use std::io::{self, Write};
 
 use sslrec_analyzer::exchange::{ConnectionInfo, Exchange, Handshake, Item, Stream};
 use sslrec_analyzer::pipeline::Summary;
-use sslrec_analyzer::text::latin1;
+use sslrec_analyzer::text::readable;
 use sslrec_cli::size::Size;
 use sslrec_cli::text::Printable;
 use sslrec_formats::record::Direction;
@@ -208,7 +208,7 @@ impl<W: Write> Table<W> {
 /// Returns the media type of the response, without parameters.
 fn content_type(exchange: &Exchange) -> Cow<'_, str> {
     let headers = exchange.response.as_ref().map(|response| &response.message.headers);
-    headers.and_then(|headers| headers.media_type()).map_or("-".into(), latin1)
+    headers.and_then(|headers| headers.media_type()).map_or("-".into(), readable)
 }
 
 fn body_bytes(exchange: &Exchange) -> Option<u64> {

@@ -7,7 +7,7 @@ use sslrec_analyzer::coding;
 use sslrec_analyzer::exchange::{Exchange, Fields, Item, Message, Stream};
 use sslrec_analyzer::input::Flow;
 use sslrec_analyzer::pipeline::ItemSink;
-use sslrec_analyzer::text::latin1;
+use sslrec_analyzer::text::readable;
 
 use super::Ignored;
 use super::shape::{self, shortened};
@@ -149,7 +149,7 @@ impl<'i> Profile<'i> {
         parts: &mut Vec<(Aspect, String)>,
     ) {
         let names = |fields: &Fields| -> Vec<String> {
-            let names = fields.iter().map(|(name, _)| shortened(&latin1(name)));
+            let names = fields.iter().map(|(name, _)| shortened(&readable(name)));
             let names = names.map(|name| name.to_ascii_lowercase());
             names.filter(|name| self.counts(name)).collect()
         };

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use sslrec_analyzer::exchange::Message;
-use sslrec_analyzer::text::latin1;
+use sslrec_analyzer::text::readable;
 
 use crate::template::path_template;
 
@@ -29,7 +29,7 @@ pub(super) fn of(message: &Message) -> Vec<String> {
     let Some(data) = message.body.data.as_deref().filter(|data| !data.is_empty()) else {
         return Vec::new();
     };
-    let content_type = message.headers.first("content-type").map(latin1).unwrap_or_default();
+    let content_type = message.headers.first("content-type").map(readable).unwrap_or_default();
     let media = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let media = shortened(&media);
     let mut parts = vec![if media.is_empty() { "of no stated type".to_owned() } else { media }];
@@ -51,7 +51,7 @@ fn form(data: &[u8]) -> Vec<String> {
     pairs
         .map(|pair| {
             let name = pair.split(|&b| b == b'=').next().unwrap_or_default();
-            format!("{}: text", shortened(&path_template(&latin1(name))))
+            format!("{}: text", shortened(&path_template(&readable(name))))
         })
         .collect()
 }

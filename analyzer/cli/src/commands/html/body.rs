@@ -4,8 +4,7 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 
 use serde::Serialize;
-use sslrec_analyzer::exchange::Fields;
-use sslrec_analyzer::text::latin1;
+use sslrec_analyzer::exchange::Message;
 use sslrec_cli::hexdump::Hexdump;
 
 use crate::commands::charset;
@@ -28,9 +27,8 @@ pub(super) struct ShownBody {
 
 impl ShownBody {
     /// Returns at most `limit` bytes of a body without its content codings; `None` if it is empty.
-    pub(super) fn of_message(headers: &Fields, data: &[u8], limit: usize) -> Option<Self> {
-        let content_type = headers.first("content-type").map_or("".into(), latin1);
-        Self::new(&content_type, data, limit)
+    pub(super) fn of_message(message: &Message, data: &[u8], limit: usize) -> Option<Self> {
+        Self::new(&charset::content_type(message), data, limit)
     }
 
     /// Returns at most `limit` of these bytes, whose type is unknown; `None` if there are none.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 use sslrec_analyzer::exchange::{ConnectionInfo, Exchange, Note, Stream};
-use sslrec_analyzer::text::latin1;
+use sslrec_analyzer::text::readable;
 
 use crate::over_http;
 
@@ -67,7 +67,7 @@ pub(super) fn of_exchange(exchange: &Exchange) -> Row {
         path: request.and_then(|r| r.path()).map(Cow::into_owned),
         peer: peer(info, info.ends(client).1),
         status: response.and_then(|r| r.status),
-        content_type: content_type.map(|value| latin1(value).into_owned()),
+        content_type: content_type.map(|value| readable(value).into_owned()),
         carried,
         body_bytes,
         pid: info.pid(),

@@ -4,7 +4,7 @@
 //! Keys come from the table of fields ([`sslrec_analyzer::exchange::field`]), which filters use
 //! too. Their order is part of the contract with readers. An unknown value is `null`. Octets of
 //! heads above 0x7F become the code points of the same number (see
-//! [`sslrec_analyzer::text::latin1`]).
+//! [`sslrec_analyzer::text::latin1`]), so that the octets can be restored.
 
 mod object;
 mod prepared;

@@ -26,7 +26,7 @@ class Detail {
     const close = element("button", { type: "button", class: "close" }, "Close (Esc)");
     close.addEventListener("click", () => this.close());
     const title = element("h2", { id: "detail-title", tabindex: "-1" },
-      `${row.id === null ? "Stream" : `${row.id}: ${row.method ?? "?"}`} ${row.url ?? formatPlace(row)}`);
+      `${row.id === null ? "Stream" : `${row.id}: ${row.method ?? "?"}`} ${row.url === null ? formatPlace(row) : visible(row.url)}`);
     this.pane.replaceChildren(close, title, ...notes(item.notes), ...identity(row, item, contents),
       ...extras(item), ...(item.type === "stream" ? streamData(item, contents) : messages(item, contents)));
     this.pane.scrollTop = 0;
@@ -45,8 +45,13 @@ class Detail {
 /** Name and value pairs. */
 function fieldTable(label, pairs) {
   const rows = pairs.map(([name, value]) =>
-    element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, String(value))));
+    element("tr", {}, element("th", { scope: "row" }, visible(name)), element("td", {}, visible(String(value)))));
   return element("table", { "aria-label": label }, element("tbody", {}, ...rows));
+}
+
+/** Fields of a message head. */
+function headTable(label, fields) {
+  return fieldTable(label, fields.map((field) => field.map(readable)));
 }
 
 function notes(texts) {
@@ -84,7 +89,7 @@ function messages(item, contents) {
     parts.push(...message("Request", line, item.request, contents.client));
   }
   for (const interim of item.interim ?? []) {
-    parts.push(element("h3", {}, `Interim response ${interim.status}`), fieldTable("Headers", interim.headers));
+    parts.push(element("h3", {}, `Interim response ${interim.status}`), headTable("Headers", interim.headers));
   }
   parts.push(element("h3", {}, "Response"));
   if (item.response === null) {
@@ -100,14 +105,14 @@ function messages(item, contents) {
 }
 
 function message(name, line, { headers, trailers, body_bytes, decoded_bytes }, body) {
-  const parts = [element("p", { class: "start-line" }, line), fieldTable(`${name} headers`, headers)];
+  const parts = [element("p", { class: "start-line" }, visible(readable(line))), headTable(`${name} headers`, headers)];
   if (body_bytes > 0) {
     const decoded = decoded_bytes !== undefined && decoded_bytes !== body_bytes;
     const size = `${body_bytes} bytes${decoded ? `, ${decoded_bytes} decoded` : ""}`;
     parts.push(element("h3", {}, `${name} body: ${size}`), ...shownBody(`${name} body`, body));
   }
   if (trailers?.length > 0) {
-    parts.push(element("h3", {}, `${name} trailers`), fieldTable(`${name} trailers`, trailers));
+    parts.push(element("h3", {}, `${name} trailers`), headTable(`${name} trailers`, trailers));
   }
   return parts;
 }

@@ -41,5 +41,22 @@ function formatProcess(row) {
 
 /** Returns the host and path of a request, without the scheme. */
 function formatPlace(row) {
-  return (row.authority ?? row.peer ?? "-") + (row.path ?? "");
+  return visible((row.authority ?? row.peer ?? "-") + (row.path ?? ""));
+}
+
+/** Returns text with escapes for characters that are invisible or reorder text. */
+function visible(text) {
+  const escape = (character) => "\\u{" + character.codePointAt(0).toString(16) + "}";
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\u115f\u1160\u3164\uffa0]/gu, escape);
+}
+
+/** Returns text of a message head, whose characters are octets: UTF-8 if the octets are that. */
+function readable(octets) {
+  if (!/[^\x00-\x7f]/.test(octets)) return octets;
+  try {
+    const bytes = Uint8Array.from(octets, (octet) => octet.charCodeAt(0));
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    return octets;
+  }
 }

@@ -91,7 +91,7 @@ class Table {
       ["took", formatDuration(row.duration_ms)],
     ].map(([name, text]) => element("td", { class: name }, text));
     cells[3].title = row.complete ? "" : "not complete";
-    cells[4].title = row.url ?? formatPlace(row);
+    cells[4].title = row.url === null ? formatPlace(row) : visible(row.url);
     cells.push(element("td", { class: "waterfall" }, this.bar(row)));
     return element("tr", {
       id: `row-${at}`,
