@@ -285,7 +285,11 @@ impl RequestObject {
             _ => None,
         };
         let mut target = url.target().into_owned();
-        if pseudo_authority.is_none() && !same_host {
+        if method == "CONNECT" && !self.headers.pseudo.iter().any(|(name, _)| name == b":protocol")
+        {
+            // The target of a tunnel is a host (RFC 9112 section 3.2.3).
+            target = url.authority.to_owned();
+        } else if pseudo_authority.is_none() && !same_host {
             // The authority stays where nothing else has it.
             target = format!("{}://{}{target}", url.scheme, url.authority);
         }
@@ -295,7 +299,7 @@ impl RequestObject {
             None => Scheme::Implied,
         };
         let PostData { text: contents, encoding } = self.post_data.0;
-        let data = decoded(contents.0, &encoding.0);
+        let (data, is_utf8) = decoded(contents.0, &encoding.0);
         let bytes = size(self.body_size).or(data.as_ref().map(|data| data.len() as u64));
         Request {
             method: Some(method).filter(|method| !method.is_empty()),
@@ -305,7 +309,7 @@ impl RequestObject {
             pseudo_protocol: text(":protocol"),
             message: Message {
                 headers: self.headers.fields,
-                body: body(bytes.unwrap_or(0), data),
+                body: body(bytes.unwrap_or(0), data, is_utf8),
                 first_ns: times.first_ns,
                 last_ns: times.sent_ns,
                 ..Message::default()
@@ -319,7 +323,7 @@ impl ResponseObject {
     fn response(self, times: Times) -> Option<Response> {
         let status = self.status.0.filter(|status| (1.0..1000.0).contains(status))? as u16;
         let Content { size: decoded_size, text, encoding } = self.content.0;
-        let data = decoded(text.0, &encoding.0);
+        let (data, is_utf8) = decoded(text.0, &encoding.0);
         let sent = size(self.body_size).filter(|bytes| *bytes > 0);
         let bytes = sent.or(size(decoded_size)).or(data.as_ref().map(|data| data.len() as u64));
         Some(Response {
@@ -327,7 +331,7 @@ impl ResponseObject {
             reason: Response::reason_of(&octets(&self.status_text.0)),
             message: Message {
                 headers: self.headers.fields,
-                body: body(bytes.unwrap_or(0), data),
+                body: body(bytes.unwrap_or(0), data, is_utf8),
                 first_ns: times.answered_ns,
                 last_ns: times.last_ns,
                 ..Message::default()
@@ -344,7 +348,7 @@ fn web_socket(list: List<SocketMessage, MAX_MESSAGES>) -> WebSocket {
         let from = if message.kind.0 == "send" { Sender::Client } else { Sender::Server };
         let kind = WebSocketKind::of_opcode(message.opcode.0.map_or(1, |opcode| opcode as u8));
         let encoding = if kind == WebSocketKind::Text { "" } else { "base64" };
-        let data = decoded(message.data.0, encoding).unwrap_or_default();
+        let data = decoded(message.data.0, encoding).0.unwrap_or_default();
         let bytes = data.len() as u64;
         if matches!(kind, WebSocketKind::Text | WebSocketKind::Binary) {
             let count = match from {
@@ -368,22 +372,22 @@ fn web_socket(list: List<SocketMessage, MAX_MESSAGES>) -> WebSocket {
 }
 
 /// Returns a body, whose contents have no coding in a HAR.
-fn body(bytes: u64, data: Option<Vec<u8>>) -> Body {
+fn body(bytes: u64, data: Option<Vec<u8>>, is_utf8: bool) -> Body {
     let decoded_bytes = data.as_ref().map(|data| data.len() as u64);
-    Body { bytes, data, decoded_bytes, ..Body::default() }
+    Body { bytes, data, decoded_bytes, is_utf8, ..Body::default() }
 }
 
-/// Returns contents as octets; `None` if there are none.
-fn decoded(text: String, encoding: &str) -> Option<Vec<u8>> {
+/// Returns contents as octets, and whether they are text; `None` if there are none.
+fn decoded(text: String, encoding: &str) -> (Option<Vec<u8>>, bool) {
     if text.is_empty() {
-        return None;
+        return (None, false);
     }
     if encoding.eq_ignore_ascii_case("base64")
         && let Ok(data) = STANDARD.decode(&text)
     {
-        return Some(data);
+        return (Some(data), false);
     }
-    Some(text.into_bytes())
+    (Some(text.into_bytes()), true)
 }
 
 fn size(Number(number): Number) -> Option<u64> {

@@ -34,7 +34,7 @@ impl Contents {
         let [no_client, no_server] = [Sender::Client, Sender::Server].map(stands_for);
         let take = |message: &mut Message, left_out: bool| {
             let data = message.body.data.take().filter(|_| !left_out)?;
-            ShownBody::of_message(&message, &data, limit)
+            ShownBody::of_message(message, &data, limit)
         };
         let request = exchange.request.as_mut().map(|request| &mut request.message);
         let client = request.and_then(|message| take(message, no_client));

@@ -1,9 +1,13 @@
 //! `har`: writes the exchanges as HAR 1.2, a format that browsers' tools and many others import.
 //!
 //! Entries are written one by one, so that a long capture takes no memory. HAR has no value for the
-//! unknown: as in browsers' exports, a missing response has status 0, and an unknown time is -1. An
+//! unknown: as in browsers' exports, a missing response has status 0, and an unknown time is 0. An
 //! unknown request, or a request without a URL, cannot be an entry; such exchanges are counted and
 //! reported. Names with an underscore are extensions of sslanalyze, as the format allows.
+
+mod contents;
+mod cookie;
+mod form;
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -11,25 +15,28 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use sslrec_analyzer::coding;
 use sslrec_analyzer::exchange::{
     ConnectionInfo, Exchange, Fields, Item, Message, Note, Request, Response,
 };
 use sslrec_analyzer::input::Flow;
 use sslrec_analyzer::pipeline::ItemSink;
-use sslrec_analyzer::text::{Rfc3339, latin1};
+use sslrec_analyzer::text::{Rfc3339, readable};
 
+use self::contents::Contents;
+use self::cookie::Cookie;
+use self::form::Param;
 use super::reading::{Reading, Wanted, filter, flush, read, stdout};
 use crate::flow;
 use crate::over_http::{self, SocketMessage};
 use crate::safe_json;
-use crate::text::{Base64, Text};
+use crate::text::Text;
 
 /// Write the exchanges as HAR 1.2, for browsers' tools
 ///
-/// Contains bodies without their content codings, as text or as base64, and messages of WebSocket
-/// as `_webSocketMessages`, as Chrome exports them.
+/// Contains bodies without their content codings, as text in any character set or as base64, the
+/// parameters of forms, and messages of WebSocket as `_webSocketMessages`, as Chrome exports them.
 ///
 /// Example: `sslanalyze har capture.pcapng 'host~api' > api.har`
 #[derive(Debug, Args)]
@@ -157,7 +164,7 @@ struct RequestObject<'a> {
     method: &'a str,
     url: String,
     http_version: Cow<'static, str>,
-    cookies: Vec<Pair<'a>>,
+    cookies: Vec<Cookie<'a>>,
     headers: Vec<Pair<'a>>,
     query_string: Vec<Pair<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -171,6 +178,9 @@ struct RequestObject<'a> {
 #[serde(rename_all = "camelCase")]
 struct PostData<'a> {
     mime_type: Cow<'a, str>,
+    /// The format has either this or the text; browsers write both.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    params: Option<Vec<Param>>,
     text: Contents<'a>,
     #[serde(rename = "_encoding", skip_serializing_if = "Option::is_none")]
     encoding: Option<&'static str>,
@@ -182,7 +192,7 @@ struct ResponseObject<'a> {
     status: u16,
     status_text: Cow<'a, str>,
     http_version: Cow<'static, str>,
-    cookies: Vec<Pair<'a>>,
+    cookies: Vec<Cookie<'a>>,
     headers: Vec<Pair<'a>>,
     content: Content<'a>,
     #[serde(rename = "redirectURL")]
@@ -204,40 +214,6 @@ struct Content<'a> {
     encoding: Option<&'static str>,
 }
 
-/// A body: as text if it is UTF-8, else as base64. So are many control characters: the escape of
-/// each takes six bytes, and a bomb of them would take six times the limit of decoded contents.
-#[derive(Clone, Copy)]
-enum Contents<'a> {
-    Text(&'a str),
-    Binary(&'a [u8]),
-}
-
-impl<'a> Contents<'a> {
-    fn new(data: &'a [u8]) -> Self {
-        let is_control = |octet: u8| octet < b' ' && !matches!(octet, b'\t' | b'\n' | b'\r');
-        // The count of a short part fits into an octet, which is much faster to add.
-        let in_part = |part: &[u8]| -> u8 { part.iter().map(|&o| u8::from(is_control(o))).sum() };
-        let controls: usize = data.chunks(128).map(|part| usize::from(in_part(part))).sum();
-        match std::str::from_utf8(data) {
-            Ok(text) if controls <= data.len() / 16 => Self::Text(text),
-            _ => Self::Binary(data),
-        }
-    }
-
-    fn encoding(self) -> Option<&'static str> {
-        matches!(self, Self::Binary(_)).then_some("base64")
-    }
-}
-
-impl Serialize for Contents<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Text(text) => serializer.serialize_str(text),
-            Self::Binary(data) => serializer.collect_str(&Base64(data)),
-        }
-    }
-}
-
 fn entry<'a>(exchange: &'a Exchange, info: &'a ConnectionInfo) -> Option<Entry<'a>> {
     let request = exchange.request.as_ref()?;
     let client = exchange.request_direction;
@@ -246,10 +222,9 @@ fn entry<'a>(exchange: &'a Exchange, info: &'a ConnectionInfo) -> Option<Entry<'
     let messages =
         over_http::of(exchange).and_then(|(name, shown)| Some((name, shown.har_messages()?)));
     let (resource_type, web_socket_messages) = messages.unzip();
-    let known = [timings.send, timings.wait, timings.receive].into_iter().filter(|ms| *ms > 0.0);
     Some(Entry {
         started_date_time: Text(Rfc3339(exchange.first_ns())),
-        time: known.sum(),
+        time: timings.send + timings.wait + timings.receive,
         request: request_object(request, exchange.proto, info)?,
         response: response_object(exchange.response.as_ref(), exchange.proto),
         cache: Empty {},
@@ -280,7 +255,7 @@ fn timings(exchange: &Exchange, request: &Request) -> Timings {
     let milliseconds = |from: u64, to: u64| to.saturating_sub(from) as f64 / 1e6;
     let (first, last) = (request.message.first_ns, request.message.last_ns);
     let Some(response) = &exchange.response else {
-        return Timings { send: milliseconds(first, last), wait: -1.0, receive: -1.0 };
+        return Timings { send: milliseconds(first, last), wait: 0.0, receive: 0.0 };
     };
     let (begins, ends) = (response.message.first_ns, response.message.last_ns);
     let sent = last.min(begins);
@@ -307,18 +282,18 @@ fn request_object<'a>(
     let message = &request.message;
     let mut headers = pseudo_headers(request, proto);
     headers.extend(pairs(&message.headers));
-    let url = url(&request.url(info.tls)?);
-    let post_data = contents(message).map(|text| PostData {
-        mime_type: content_type(&message.headers),
-        text,
-        encoding: text.encoding(),
+    let url = url(request, info.tls)?;
+    let post_data = contents(message).map(|text| {
+        let (mime_type, encoding) = (content_type(&message.headers), text.encoding());
+        let data = message.body.data.as_deref().unwrap_or_default();
+        PostData { params: form::params(&mime_type, data), mime_type, text, encoding }
     });
     Some(RequestObject {
         method: request.method.as_deref()?,
         query_string: query(&url),
         url,
         http_version: version(proto),
-        cookies: cookies(&message.headers),
+        cookies: cookie::sent(&message.headers),
         headers,
         post_data,
         headers_size: -1,
@@ -338,7 +313,7 @@ fn pseudo_headers<'a>(request: &'a Request, proto: &str) -> Vec<Pair<'a>> {
         (":protocol", &request.pseudo_protocol),
     ];
     let octets =
-        octets.into_iter().filter_map(|(name, value)| Some((name, latin1(value.as_deref()?))));
+        octets.into_iter().filter_map(|(name, value)| Some((name, readable(value.as_deref()?))));
     method
         .into_iter()
         .chain(octets)
@@ -373,61 +348,54 @@ fn response_object<'a>(response: Option<&'a Response>, proto: &'static str) -> R
     let sent = i64::try_from(message.body.bytes).unwrap_or(i64::MAX);
     let content = Content {
         size,
-        compression: i64::try_from(size).ok().map(|size| size - sent).filter(|&saved| saved != 0),
+        compression: i64::try_from(size).ok().map(|size| size - sent).filter(|&saved| saved > 0),
         mime_type: content_type(&message.headers),
+        encoding: text.as_ref().and_then(Contents::encoding),
         text,
-        encoding: text.and_then(Contents::encoding),
     };
     ResponseObject {
         status: response.status.unwrap_or(0),
-        status_text: latin1(&response.reason),
+        status_text: readable(&response.reason),
         http_version: version(proto),
-        cookies: message.headers.all("set-cookie").filter_map(cookie).collect(),
+        cookies: cookie::set(&message.headers, message.first_ns),
         headers: pairs(&message.headers).collect(),
         content,
-        redirect_url: message.headers.first("location").map_or("".into(), latin1),
+        redirect_url: message.headers.first("location").map_or("".into(), readable),
         headers_size: -1,
         body_size: sent,
     }
 }
 
 fn contents(message: &Message) -> Option<Contents<'_>> {
-    message.body.data.as_deref().filter(|data| !data.is_empty()).map(Contents::new)
+    Contents::of(message)
 }
 
 fn content_type(headers: &Fields) -> Cow<'_, str> {
-    headers.first("content-type").map_or("x-unknown".into(), latin1)
+    headers.first("content-type").map_or("x-unknown".into(), readable)
 }
 
 fn pairs(fields: &Fields) -> impl Iterator<Item = Pair<'_>> {
-    fields.iter().map(|(name, value)| Pair { name: latin1(name), value: latin1(value) })
+    fields.iter().map(|(name, value)| Pair { name: readable(name), value: readable(value) })
 }
 
-fn cookies(headers: &Fields) -> Vec<Pair<'_>> {
-    let lists = headers.all("cookie");
-    lists.flat_map(|list| list.split(|&b| b == b';')).filter_map(cookie).collect()
-}
-
-/// Returns name and value of a cookie, without the attributes after a `;`.
-fn cookie(text: &[u8]) -> Option<Pair<'_>> {
-    let pair = text.split(|&b| b == b';').next()?.trim_ascii();
-    let at = pair.iter().position(|&b| b == b'=')?;
-    Some(Pair { name: latin1(&pair[..at]), value: latin1(&pair[at + 1..]) })
-}
-
-/// Returns the URL with all characters escaped that a URL cannot contain (RFC 3986 section 2). Each
-/// character represents an octet.
-fn url(url: &str) -> String {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~:/?#[]@!$&'()*+,;=%".contains(c);
-    let mut escaped = String::with_capacity(url.len());
-    for c in url.chars() {
-        if allowed(c) {
-            escaped.push(c);
+/// Returns the target URI, with all octets escaped that a URL cannot contain (RFC 3986 section 2).
+/// That of a CONNECT has no path (RFC 9112 section 3.3).
+fn url(request: &Request, tls: bool) -> Option<String> {
+    let mut parts = request.url_octets(tls)?;
+    let target = parts[3];
+    if request.is_tunnel() {
+        parts = [if tls { b"https" } else { b"http" }, b"://", target, b""];
+    }
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&b);
+    let mut escaped = String::with_capacity(parts.iter().map(|part| part.len()).sum());
+    for &octet in parts.iter().copied().flatten() {
+        if allowed(octet) {
+            escaped.push(char::from(octet));
         } else {
-            escaped.push_str(&format!("%{:02X}", u32::from(c)));
+            escaped.push_str(&format!("%{octet:02X}"));
         }
     }
-    escaped
+    Some(escaped)
 }
 
 /// Returns names and values of the query, still escaped.
@@ -439,29 +407,4 @@ fn query<'a>(url: &str) -> Vec<Pair<'a>> {
         Pair { name: name.to_owned().into(), value: value.to_owned().into() }
     };
     query.split('&').filter(|part| !part.is_empty()).map(pair).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
-
-    use super::*;
-
-    #[test]
-    fn many_control_characters_are_not_text() {
-        let zeros = [0; 300];
-        for (bytes, encoding) in [
-            (&b""[..], None),
-            (b"a\tb\r\n\tc\n\n\n", None),
-            (b"\x1b[1mtitle\x1b[0m of a terminal, in colours", None),
-            (b"\0", Some("base64")),
-            (b"\xff", Some("base64")),
-            (&zeros, Some("base64")),
-        ] {
-            let contents = Contents::new(bytes);
-            assert_eq!(contents.encoding(), encoding, "{}", bytes.escape_ascii());
-            let json = serde_json::to_string(&contents).unwrap();
-            assert!(json.len() <= 2 + bytes.len() * 3 / 2 + 12, "{json}");
-        }
-    }
 }
