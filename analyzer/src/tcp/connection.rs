@@ -47,6 +47,9 @@ enum Phase {
     Resetting {
         age: Age,
         limits: PerDirection<u64>,
+        /// Segments with bytes beyond the limits. If the other side acknowledges them, it did not
+        /// accept the reset.
+        beyond: Vec<Held>,
     },
     /// Kept to recognise late segments.
     Closed,
@@ -101,10 +104,10 @@ impl TcpConnection {
     /// Returns the approximate memory of what waits.
     pub(super) fn pending_bytes(&self) -> usize {
         let held = match &self.phase {
-            Phase::Beginning { held, .. } => {
+            Phase::Beginning { held, .. } | Phase::Resetting { beyond: held, .. } => {
                 held.iter().map(|held| size_of::<Held>() + held.payload.len()).sum()
             }
-            _ => 0,
+            Phase::Open | Phase::Closed => 0,
         };
         held + self.halves.iter().map(|(_, half)| half.pending_bytes()).sum::<usize>()
     }
@@ -213,6 +216,10 @@ impl TcpConnection {
                 self.halves[dir].begin(seq);
             }
         }
+        for segment in segments.iter().filter(|segment| segment.syn) {
+            let direction = self.direction(segment);
+            self.syns[direction].get_or_insert(segment.seq);
+        }
         for (segment, held) in segments.iter().zip(&held) {
             self.process(segment, held.age, sink)?;
         }
@@ -222,6 +229,9 @@ impl TcpConnection {
     fn process(&mut self, segment: &Segment<'_>, now: Age, sink: &mut dyn RecordSink) -> Flow {
         if self.is_closed() {
             return Flow::Continue(());
+        }
+        for held in self.go_on(segment) {
+            self.process(&held.segment(), held.age, sink)?;
         }
         let direction = self.direction(segment);
         let seq = segment.seq.wrapping_add(u32::from(segment.syn));
@@ -240,8 +250,11 @@ impl TcpConnection {
             }
         }
         let (mut payload, mut missing) = (segment.payload, segment.missing as u64);
-        if let Phase::Resetting { limits, .. } = &self.phase {
+        if let Phase::Resetting { limits, beyond, .. } = &mut self.phase {
             let room = half.offset_of(seq).map_or(0, |at| limits[direction].saturating_sub(at));
+            if length(segment) > room {
+                beyond.push(Held::new(segment, now));
+            }
             payload = &payload[..payload.len().min(usize::try_from(room).unwrap_or(usize::MAX))];
             missing = missing.min(room - payload.len() as u64);
         }
@@ -262,6 +275,26 @@ impl TcpConnection {
         self.end(now, segment.ts_ns, sink)
     }
 
+    /// Returns the segments since a reset, if this one shows that the connection goes on: it
+    /// acknowledges bytes that were sent after the reset. That reset was forged, or was lost on its
+    /// way from the place of the capture.
+    fn go_on(&mut self, segment: &Segment<'_>) -> Vec<Held> {
+        let other = self.direction(segment).reverse();
+        let Phase::Resetting { limits, beyond, .. } = &mut self.phase else { return Vec::new() };
+        let half = &self.halves[other];
+        let acked = segment.ack.filter(|_| !segment.rst).and_then(|ack| half.offset_of(ack));
+        let is_accepted = |held: &Held| {
+            let end = half.offset_of(held.segment.seq).map(|at| at + length(&held.segment()));
+            held.segment.dst == segment.src && end > Some(limits[other]) && acked >= end
+        };
+        if !beyond.iter().any(is_accepted) {
+            return Vec::new();
+        }
+        let held = std::mem::take(beyond);
+        self.phase = Phase::Open;
+        held
+    }
+
     /// Notes a reset. It counts only near the expected sequence number, where the receiver would
     /// accept it: other resets are forged or late.
     fn reset(&mut self, direction: Direction, segment: &Segment<'_>, now: Age) {
@@ -269,14 +302,15 @@ impl TcpConnection {
         let near =
             half.distance(segment.seq).is_none_or(|d| d.unsigned_abs() as usize <= MAX_PENDING);
         // The reset for a SYN to a closed port has the number 0.
-        if !matches!(self.phase, Phase::Open) || !(near || segment.seq == 0) {
+        let refuses = segment.seq == 0 && self.syns[direction].is_none();
+        if !matches!(self.phase, Phase::Open) || !(near || refuses) {
             return;
         }
         let mut limits = PerDirection::from_fn(|dir| self.halves[dir].known_end());
         if let Some(at) = half.offset_of(segment.seq) {
             limits[direction] = limits[direction].max(at);
         }
-        self.phase = Phase::Resetting { age: now, limits };
+        self.phase = Phase::Resetting { age: now, limits, beyond: Vec::new() };
     }
 
     /// Ends the connection if both directions ended, or a reset did.
@@ -417,6 +451,11 @@ impl TcpConnection {
         self.halves.iter_mut().for_each(|(_, half)| half.retire());
         Flow::Continue(())
     }
+}
+
+/// Returns the number of bytes of a segment, captured or not.
+fn length(segment: &Segment<'_>) -> u64 {
+    segment.payload.len() as u64 + segment.missing as u64
 }
 
 /// Converts the output of a direction to records.

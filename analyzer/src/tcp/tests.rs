@@ -334,6 +334,38 @@ fn a_reset_closes_unless_it_is_forged() {
     );
 }
 
+/// As a middlebox or an attacker sends it, and a receiver ignores it for a reason of its own.
+#[test]
+fn a_reset_does_not_count_once_bytes_after_it_are_acknowledged() {
+    let opening = [syn(true, 0, None), syn(false, 100, Some(1)), acking(true, 1, b"", 101)];
+    let going_on = [
+        acking(true, 1, b"ask", 101),
+        acking(false, 101, b"", 4),
+        Segment { fin: true, ..acking(false, 101, b"answer", 4) },
+        Segment { fin: true, ..acking(true, 4, b"", 108) },
+    ];
+    for reset in [
+        acking(true, 1, b"", 101),
+        acking(false, 101, b"", 1),
+        // The number of a refusal, which is none after a SYN.
+        acking(false, 0, b"", 1),
+    ] {
+        let reset = Segment { rst: true, ..reset };
+        let seen = reassemble(&[&opening[..], &[reset], &going_on].concat());
+        assert_eq!(seen.stream(1, true), all(b"ask"));
+        assert_eq!(seen.stream(1, false), all(b"answer"));
+        assert_eq!((seen.closes.len(), seen.closes[0].cause), (1, CloseCause::Shutdown));
+        assert!(seen.notes.is_empty(), "{:?}", seen.notes);
+    }
+    // Nobody acknowledges what comes after it, or only the FIN before it.
+    let real = Segment { rst: true, ..acking(true, 4, b"", 101) };
+    let fin = Segment { fin: true, ..acking(true, 1, b"ask", 101) };
+    let late = [fin, real, acking(false, 101, b"answer", 5), acking(true, 5, b"forged", 101)];
+    let seen = reassemble(&[&opening[..], &late].concat());
+    assert_eq!((seen.stream(1, true), seen.stream(1, false)), (&all(b"ask")[..], &all(b"")[..]));
+    assert_eq!(seen.closes[0].cause, CloseCause::Freed);
+}
+
 #[test]
 fn without_a_syn_the_role_is_unknown_and_the_connection_joined() {
     let seen = reassemble(&[from(false, 700, b"middle"), from(true, 3, b"go")]);
