@@ -112,6 +112,8 @@ static __always_inline bool go_begins_anew(const struct pt_regs *ctx)
 #define SYSCALL_RECVFROM 45
 #define SYSCALL_SENDMSG 46
 #define SYSCALL_RECVMSG 47
+#define SYSCALL_RECVMMSG 299
+#define SYSCALL_SENDMMSG 307
 
 /* Offset of msg_iov in struct user_msghdr. */
 #define MSGHDR_IOV 16
@@ -167,6 +169,50 @@ static __always_inline bool bytes_of_system_call(struct user_bytes *bytes, __u64
 	bytes->len = vector[1] < moved ? vector[1] : moved;
 	bytes->next = second + sizeof(vector);
 	return true;
+}
+
+/* The first datagram of a system call, and the address of its peer's struct sockaddr; 0: none. */
+struct user_datagram {
+	__u64 at;
+	__u64 len;
+	__u64 name;
+};
+
+/* Finds the first datagram that the current system call reads or writes, in whose first buffer
+ * there are `moved` bytes at most. */
+static __always_inline bool datagram_of_system_call(struct user_datagram *datagram, __u64 moved)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct pt_regs *regs = (void *)bpf_task_pt_regs(task);
+	__u64 second = BPF_CORE_READ(regs, si);
+	__u64 words[3];
+
+	datagram->name = 0;
+	switch (BPF_CORE_READ(regs, orig_ax)) {
+	case SYSCALL_SENDTO:
+	case SYSCALL_RECVFROM:
+		datagram->name = BPF_CORE_READ(regs, r8);
+		/* fall through */
+	case SYSCALL_READ:
+	case SYSCALL_WRITE:
+		datagram->at = second;
+		datagram->len = moved;
+		return true;
+	case SYSCALL_SENDMSG:
+	case SYSCALL_RECVMSG:
+	case SYSCALL_SENDMMSG:
+	case SYSCALL_RECVMMSG:
+		/* struct user_msghdr: the name, its length, the vector. */
+		if (bpf_probe_read_user(words, sizeof(words), (void *)second))
+			return false;
+		datagram->name = words[0];
+		if (bpf_probe_read_user(words, 2 * sizeof(words[0]), (void *)words[2]))
+			return false;
+		datagram->at = words[0];
+		datagram->len = words[1] < moved ? words[1] : moved;
+		return true;
+	}
+	return false;
 }
 
 #endif

@@ -33,6 +33,7 @@ enum event_kind {
 	EVENT_EXIT,
 	EVENT_PIECE,
 	EVENT_SOCKET_END,
+	EVENT_DATAGRAM,
 };
 
 enum direction {
@@ -192,7 +193,14 @@ struct event_piece {
 	/* head.len bytes follow */
 };
 
-/* The most bytes of an event_piece, and those of the smaller size class. */
+/*
+ * EVENT_DATAGRAM is an event_piece, too: a datagram that begins with an Initial or Retry packet of
+ * QUIC. Its remote address is unknown (0) if it was received by a socket without a fixed peer.
+ */
+
+/* The most bytes of an event_piece, and those of the smaller size class. A call may send several
+ * datagrams from one buffer, and a ClientHello takes two. */
+#define DATAGRAM_MAX 4096
 #define PIECE_MAX 2048
 #define PIECE_SMALL 64
 

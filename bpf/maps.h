@@ -345,6 +345,24 @@ struct {
 	__type(value, struct seen_socket);
 } seen_sockets SEC(".maps");
 
+/*
+ * UDP sockets of recorded processes, by the address of their struct sock, and whether they carry
+ * QUIC. Nothing marks the end of a UDP socket: an entry belongs to a new socket if its port or its
+ * process is another. The least recently used entries are evicted.
+ */
+struct seen_datagrams {
+	struct seen_socket socket;	/* ends: of the latest datagram; is_tls: QUIC */
+	__u32 looks;			/* datagrams in a row without a packet of interest */
+	__u32 sent;			/* datagrams sent to the recorder */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u64);
+	__type(value, struct seen_datagrams);
+} seen_datagrams SEC(".maps");
+
 /* Processes that are stopped until the recorder has inspected their files, with the start time.
  * Delete the entry before resuming the process. */
 struct {

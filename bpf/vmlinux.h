@@ -54,6 +54,7 @@ enum {
 #define AF_INET 2
 #define AF_INET6 10
 #define SOCK_STREAM 1
+#define SOCK_DGRAM 2
 #define MSG_PEEK 2
 #define TCP_SYN_SENT 2
 #define TCP_CLOSE 7

@@ -385,7 +385,8 @@ pub struct Coverage {
     pub libs: Vec<CoveredLib>,
     /// The reason for missing TLS of this process, if TLS is presumably missing.
     pub missed: Option<String>,
-    /// Number of TLS connections of this process that were seen at its sockets, recorded or not.
+    /// Number of TLS and QUIC connections of this process that were seen at its sockets, recorded
+    /// or not.
     pub seen: u64,
     /// Number of these that were not recorded.
     pub unrecorded: u64,
@@ -410,6 +411,8 @@ pub struct Unrecorded {
     pub version: Option<String>,
     /// Bytes at the socket, since it was first seen; `None` if the number is unknown.
     pub bytes: Option<PerDirection<u64>>,
+    /// QUIC over UDP, not TLS over TCP. An address that is unknown has port 0.
+    pub quic: bool,
 }
 
 /// A probed library in a process.

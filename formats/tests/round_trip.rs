@@ -48,9 +48,11 @@ fn only_the_raw_log_returns_coverage() {
         alpn: vec!["h2".into(), "http/1.1".into()],
         version: Some("TLSv1.3".into()),
         bytes: Some(PerDirection { sent: 1 << 40, received: 3 }),
+        quic: false,
     };
     let (role, alpn) = (Role::Unknown, Vec::new());
     let unknown = Unrecorded { role, sni: None, alpn, version: None, bytes: None, ..known.clone() };
+    let unknown = Unrecorded { quic: true, ..unknown };
     let coverage = Coverage {
         ts_ns: 7,
         pid: 1234,

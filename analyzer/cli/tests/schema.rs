@@ -64,6 +64,7 @@ fn connections_that_were_not_recorded_are_valid() {
         alpn: vec!["h2".into()],
         version: None,
         bytes,
+        quic: role == Role::Server,
     };
     let bytes = Some(PerDirection { sent: 1, received: 2 });
     let connections = vec![

@@ -100,6 +100,9 @@ impl<L: Lister> Listing<L> {
     }
 }
 
+/// The reason why a QUIC connection was not recorded.
+const QUIC_REASON: &str = "QUIC is not recorded";
+
 /// Maximum number of unrecorded connections that are listed individually.
 const MAX_MISSED: usize = 1 << 14;
 
@@ -378,7 +381,8 @@ impl<L: Lister> Assembler<L> {
         known.extend(coverage.connections.iter().take(room).map(|connection| Missed {
             pid: coverage.pid,
             comm: Arc::clone(&comm),
-            reason: Arc::clone(&reason),
+            // The reason of the process is that of its TLS.
+            reason: if connection.quic { QUIC_REASON.into() } else { Arc::clone(&reason) },
             connection: connection.clone(),
         }));
     }

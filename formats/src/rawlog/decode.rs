@@ -210,6 +210,11 @@ fn coverage(mut fields: Fields<'_>) -> Result<Coverage, Reason> {
         for _ in 0..fields.u32()? {
             coverage.connections.push(unrecorded(&mut fields)?);
         }
+        if !fields.0.is_empty() {
+            for connection in &mut coverage.connections {
+                connection.quic = fields.bool()?;
+            }
+        }
     }
     Ok(coverage)
 }
@@ -224,6 +229,7 @@ fn unrecorded(fields: &mut Fields<'_>) -> Result<Unrecorded, Reason> {
         version: fields.opt_str()?,
         alpn: Vec::new(),
         bytes: None,
+        quic: false,
     };
     for _ in 0..fields.u32()? {
         connection.alpn.push(fields.str()?.to_owned());

@@ -182,6 +182,7 @@ fn coverage(out: &mut Vec<u8>, coverage: &Coverage) {
             u64(out, coverage.unrecorded);
             u32(out, coverage.connections.len() as u32);
             coverage.connections.iter().for_each(|connection| unrecorded(out, connection));
+            coverage.connections.iter().for_each(|connection| out.push(connection.quic.into()));
         }
     });
 }

@@ -5,6 +5,8 @@
 //! recorded connection whose addresses are unknown may be any socket of its process, so as many
 //! sockets count as recorded.
 //!
+//! QUIC is not recorded at all, so that each of its connections is named.
+//!
 //! Memory: [`SOCKETS_MAX`] sockets that are open or were not recorded, [`HELLOS_MAX`] beginnings of
 //! streams of [`HELLO_MAX`] bytes, [`WAITING_MAX`] connections that are open and have no such
 //! socket, and a few bytes for each of [`PROCESSES_MAX`] processes.
@@ -16,6 +18,7 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use sslrec_formats::record::{Direction, PerDirection, Record, Role, Unrecorded};
 use sslrec_wire::tls::{ClientHello, is_client_hello, server_version, version_name};
 
+use super::quic;
 use crate::kernel::event::{Event, text, view};
 use crate::kernel::skel::types;
 use crate::tracker::{address, direction, per_direction};
@@ -60,6 +63,8 @@ pub(crate) struct OfProcess {
     pub(crate) comm: String,
     pub(crate) seen: u64,
     pub(crate) unrecorded: u64,
+    /// Number of these that are QUIC.
+    pub(crate) quic: u64,
     /// The first unrecorded connections.
     pub(crate) connections: Vec<Unrecorded>,
 }
@@ -77,6 +82,9 @@ pub(crate) struct Account {
     /// Recorded connections of unknown address, with their process.
     unplaced: HashMap<u64, u32>,
     counts: BTreeMap<u32, Counts>,
+    quic: quic::Connections<Key>,
+    /// Of each QUIC connection, by its number.
+    datagrams: Vec<Socket>,
 }
 
 /// Connections of a process that are not kept individually.
@@ -95,11 +103,16 @@ impl Account {
     pub(crate) fn takes(&mut self, bytes: &[u8]) -> bool {
         let kind = view::<types::event>(bytes).map(|head| types::event_kind(head.kind.into()));
         match kind {
-            Some(types::event_kind::EVENT_PIECE | types::event_kind::EVENT_SOCKET_END) => {}
+            Some(
+                types::event_kind::EVENT_PIECE
+                | types::event_kind::EVENT_SOCKET_END
+                | types::event_kind::EVENT_DATAGRAM,
+            ) => {}
             _ => return false,
         }
         match Event::parse(bytes) {
             Some(Event::Piece(piece, payload)) => self.piece(&piece, payload),
+            Some(Event::Datagram(piece, payload)) => self.datagram(&piece, payload),
             Some(Event::SocketEnd(end)) => self.ended(&end),
             _ => return false,
         }
@@ -156,6 +169,20 @@ impl Account {
             self.add(key, Socket::new(piece.head.pid, text(&piece.comm), ends));
         }
         self.hello(key, direction(piece.head.dir), payload);
+    }
+
+    fn datagram(&mut self, piece: &types::event_piece, payload: &[u8]) {
+        let (key, dir) = ((piece.head.ssl, piece.head.born_ns), direction(piece.head.dir));
+        let Some(ends) = ends(&piece.ends) else { return };
+        let Some(number) = self.quic.datagram(key, dir == Direction::Sent, payload) else { return };
+        if number == self.datagrams.len() {
+            self.datagrams.push(Socket::new(piece.head.pid, text(&piece.comm), ends));
+        }
+        if let Some(socket) = self.datagrams.get_mut(number)
+            && socket.ends.1.port() == 0
+        {
+            socket.ends.1 = ends.1;
+        }
     }
 
     fn add(&mut self, key: Key, mut socket: Socket) {
@@ -241,18 +268,32 @@ impl Account {
             }
             match unplaced.get_mut(&socket.pid).filter(|count| **count > 0) {
                 Some(count) => *count -= 1,
-                None => of_process.add(socket),
+                None => of_process.add(socket.unrecorded()),
             }
+        }
+        for (socket, connection) in self.datagrams.iter().zip(self.quic.iter()) {
+            let of_process = all.entry(socket.pid).or_default();
+            of_process.seen += 1;
+            of_process.quic += 1;
+            if of_process.comm.is_empty() {
+                of_process.comm.clone_from(&socket.comm);
+            }
+            let role = if connection.is_client { Role::Client } else { Role::Server };
+            let hello = connection.hello.clone();
+            of_process.add(Unrecorded {
+                quic: true,
+                ..Socket { role, hello, ..socket.clone() }.unrecorded()
+            });
         }
         all
     }
 }
 
 impl OfProcess {
-    fn add(&mut self, socket: &Socket) {
+    fn add(&mut self, connection: Unrecorded) {
         self.unrecorded += 1;
         if self.connections.len() < LISTED_MAX {
-            self.connections.push(socket.unrecorded());
+            self.connections.push(connection);
         }
     }
 }
@@ -290,6 +331,7 @@ impl Socket {
             alpn: self.hello.alpn.clone(),
             version: self.version.or(self.hello.version).and_then(version_name).map(str::to_owned),
             bytes: self.bytes,
+            quic: false,
         }
     }
 }

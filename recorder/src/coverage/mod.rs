@@ -6,6 +6,7 @@
 
 pub(crate) mod account;
 pub(crate) mod ports;
+mod quic;
 pub(crate) mod reason;
 pub(crate) mod recognise;
 mod report;

@@ -18,6 +18,9 @@ use crate::kernel::skel::types;
 /// Places of connections in a line.
 const PLACES_MAX: usize = 4;
 
+/// The reason why QUIC is not recorded, as in the listing of `sslanalyze`.
+const QUIC_REASON: &str = "QUIC is not recorded";
+
 /// Lines on unrecorded processes, unless all are requested.
 const LINES_MAX: usize = 5;
 
@@ -85,7 +88,8 @@ impl Report {
                 families: &self.families,
             };
             let missed = match ports.get(&pid) {
-                _ if account.unrecorded > 0 => Some(case.reason(&mut recogniser)),
+                _ if account.unrecorded > account.quic => Some(case.reason(&mut recogniser)),
+                _ if account.unrecorded > 0 => Some(QUIC_REASON.into()),
                 Some(ports) if !is_recorded => self.missed(&case, ports, &mut recogniser),
                 _ => None,
             };
@@ -176,7 +180,7 @@ pub(crate) fn lines(records: &[record::Coverage], all: bool) -> Vec<String> {
     // The same for all processes of a program.
     let mut missed: BTreeMap<(&str, &str), Vec<u32>> = BTreeMap::new();
     let unrecorded = records.iter().filter(|record| record.unrecorded > 0);
-    let unrecorded: Vec<_> = unrecorded.map(unrecorded_of).collect();
+    let unrecorded: Vec<_> = unrecorded.flat_map(unrecorded_of).collect();
     let shown = if all { unrecorded.len() } else { LINES_MAX };
     if unrecorded.len() > shown {
         let more = unrecorded.len() - shown;
@@ -210,18 +214,38 @@ pub(crate) fn lines(records: &[record::Coverage], all: bool) -> Vec<String> {
     lines
 }
 
-/// Returns the line on the TLS connections of a process that were not recorded.
-fn unrecorded_of(record: &record::Coverage) -> String {
-    let reason = record.missed.as_deref().unwrap_or_default();
-    let places: BTreeSet<String> = record.connections.iter().map(place).collect();
+/// Returns the lines on the connections of a process that were not recorded: TLS, and QUIC.
+fn unrecorded_of(record: &record::Coverage) -> Vec<String> {
+    let (comm, pid) = (&record.comm, record.pid);
+    let (quic, tls): (Vec<_>, Vec<_>) = record.connections.iter().partition(|of| of.quic);
+    let count = record.unrecorded - quic.len() as u64;
+    let mut lines = Vec::new();
+    if count > 0 {
+        let reason = record.missed.as_deref().unwrap_or_default();
+        let (connections, to) = (connections(count), places(&tls, count));
+        lines.push(format!("{comm}[{pid}]: {count} TLS {connections} {to} not recorded: {reason}"));
+    }
+    if !quic.is_empty() {
+        let count = quic.len() as u64;
+        let (connections, to) = (connections(count), places(&quic, count));
+        lines
+            .push(format!("{comm}[{pid}]: spoke QUIC {to} on {count} {connections}; not recorded"));
+    }
+    lines
+}
+
+fn connections(count: u64) -> &'static str {
+    if count == 1 { "connection" } else { "connections" }
+}
+
+/// Returns the places of these connections, which are the first of `count`.
+fn places(listed: &[&Unrecorded], count: u64) -> String {
+    let places: BTreeSet<String> = listed.iter().map(|of| place(of)).collect();
     let mut named: Vec<String> = places.iter().take(PLACES_MAX).cloned().collect();
-    let (shown, listed) = (named.len(), record.connections.len() as u64);
-    if places.len() > shown || record.unrecorded > listed {
+    if places.len() > named.len() || count > listed.len() as u64 {
         named.push("others".into());
     }
-    let (comm, pid, count) = (&record.comm, record.pid, record.unrecorded);
-    let connections = if count == 1 { "connection" } else { "connections" };
-    format!("{comm}[{pid}]: {count} TLS {connections} {} not recorded: {reason}", named.join(", "))
+    named.join(", ")
 }
 
 /// Returns the other end of a connection of a client, or the port of a server.
@@ -266,7 +290,7 @@ mod tests {
     fn unrecorded(role: Role, local: &str, remote: &str, sni: Option<&str>) -> Unrecorded {
         let (local, remote) = (local.parse().unwrap(), remote.parse().unwrap());
         let (sni, alpn, version) = (sni.map(str::to_owned), Vec::new(), None);
-        Unrecorded { local, remote, role, sni, alpn, version, bytes: None }
+        Unrecorded { local, remote, role, sni, alpn, version, bytes: None, quic: false }
     }
 
     #[test]
@@ -286,6 +310,21 @@ mod tests {
         let expected = "uv[7]: 9 TLS connections at port 8443, to 10.0.0.1:443, to 10.0.0.2:443, \
                         to 10.0.0.3:443, others not recorded: rustls";
         assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn quic_has_a_line_of_its_own() {
+        let (near, far) = ("10.0.0.5:4000", "10.0.0.6:8445");
+        let mut record = missed(7, "chromium", "QUIC is not recorded");
+        let quic = Unrecorded { quic: true, ..unrecorded(Role::Client, near, far, Some("a.org")) };
+        record.connections = vec![quic.clone(), quic];
+        record.unrecorded = 2;
+        let expected = "chromium[7]: spoke QUIC to a.org:8445 on 2 connections; not recorded";
+        assert_eq!(lines(&[record.clone()], false), [expected]);
+        record.connections.push(unrecorded(Role::Client, near, far, None));
+        (record.unrecorded, record.missed) = (3, Some("rustls".into()));
+        let tls = "chromium[7]: 1 TLS connection to 10.0.0.6:8445 not recorded: rustls";
+        assert_eq!(lines(&[record], false), [tls, expected]);
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub(crate) enum Event<'a> {
     LateClose(types::event_close),
     /// Bytes of a socket that carries TLS.
     Piece(types::event_piece, &'a [u8]),
+    /// The beginning of a QUIC connection, or of the answer to it.
+    Datagram(types::event_piece, &'a [u8]),
     /// The end of such a socket.
     SocketEnd(types::event_socket_end),
     /// The process executes another image.
@@ -47,6 +49,9 @@ impl<'a> Event<'a> {
             kind::EVENT_LATE_CLOSE => Self::LateClose(view(bytes)?),
             kind::EVENT_PIECE => {
                 Self::Piece(view(bytes)?, payload::<types::event_piece>(bytes, &head)?)
+            }
+            kind::EVENT_DATAGRAM => {
+                Self::Datagram(view(bytes)?, payload::<types::event_piece>(bytes, &head)?)
             }
             kind::EVENT_SOCKET_END => Self::SocketEnd(view(bytes)?),
             kind::EVENT_EXEC => Self::Exec(head),

@@ -139,7 +139,7 @@ impl<K: KernelState> Tracker<K> {
             Some(Event::Exec(head)) => self.image_gone(head.pid, head.ts_ns, emit),
             Some(Event::Exit(head)) => self.exit(head.pid, head.ts_ns, emit),
             // These belong to the account of the sockets.
-            Some(Event::Piece(..) | Event::SocketEnd(_)) => {}
+            Some(Event::Piece(..) | Event::Datagram(..) | Event::SocketEnd(_)) => {}
             None => self.totals.bad_events += 1,
         }
     }

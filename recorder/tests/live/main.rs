@@ -51,6 +51,7 @@ mod placement;
 mod pressure;
 mod privileges;
 mod python;
+mod quic;
 mod redact;
 mod rotation;
 mod server;

@@ -16,12 +16,12 @@ use crate::server::{Nginx, certificate, free_port};
 use crate::support::{Live, Recorded, SSLREC, read_lossy, sslanalyze, within};
 
 /// The exit status if TLS was seen and not recorded.
-const MISSED: i32 = 5;
+pub(crate) const MISSED: i32 = 5;
 
 const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/peers");
 
 /// The connections of a capture that were not recorded, as `sslanalyze` lists them.
-fn missed(live: &Live, recorded: &Recorded) -> Vec<Value> {
+pub(crate) fn missed(live: &Live, recorded: &Recorded) -> Vec<Value> {
     let output = live.run(Command::new(sslanalyze()).arg("--json").arg(&recorded.raw));
     let lines = output.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     lines.filter(|line| line["type"] == "missed").collect()

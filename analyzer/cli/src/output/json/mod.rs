@@ -11,6 +11,7 @@ mod prepared;
 mod value;
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::ops::Range;
 
 use sslrec_analyzer::descriptors::Descriptors;
@@ -238,9 +239,11 @@ fn write_missed(out: &mut Vec<u8>, missed: &Missed) {
         Role::Server => Some(Direction::Received),
         Role::Unknown => None,
     };
+    let known = |address: SocketAddr| (address.port() != 0).then_some(address);
+    let (local, remote) = (known(connection.local), known(connection.remote));
     let (from, to) = match client {
-        Some(Direction::Sent) => (Some(connection.local), Some(connection.remote)),
-        Some(Direction::Received) => (Some(connection.remote), Some(connection.local)),
+        Some(Direction::Sent) => (local, remote),
+        Some(Direction::Received) => (remote, local),
         None => (None, None),
     };
     let bytes = |of_client: bool| {
@@ -251,6 +254,7 @@ fn write_missed(out: &mut Vec<u8>, missed: &Missed) {
     line.field(field::TYPE.key(), "missed");
     line.field(field::PID.key(), missed.pid);
     line.field(field::COMM.key(), &*missed.comm);
+    line.field("transport", if connection.quic { "quic" } else { "tcp" });
     line.field(field::ROLE.key(), client.map(|_| connection.role.as_str()));
     line.field(field::CLIENT.key(), from);
     line.field(field::SERVER.key(), to);
