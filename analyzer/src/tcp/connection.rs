@@ -46,6 +46,7 @@ enum Phase {
     /// A reset was seen. Only earlier bytes, up to `limits`, may follow.
     Resetting {
         age: Age,
+        from: Direction,
         limits: PerDirection<u64>,
         /// Segments with bytes beyond the limits. If the other side acknowledges them, it did not
         /// accept the reset.
@@ -276,18 +277,28 @@ impl TcpConnection {
     }
 
     /// Returns the segments since a reset, if this one shows that the connection goes on: it
-    /// acknowledges bytes that were sent after the reset. That reset was forged, or was lost on its
-    /// way from the place of the capture.
+    /// acknowledges bytes that were sent after the reset, or is of the end that sent the reset, and
+    /// has bytes after it. That reset was forged, or was lost on its way from the place of the
+    /// capture.
     fn go_on(&mut self, segment: &Segment<'_>) -> Vec<Held> {
-        let other = self.direction(segment).reverse();
-        let Phase::Resetting { limits, beyond, .. } = &mut self.phase else { return Vec::new() };
-        let half = &self.halves[other];
-        let acked = segment.ack.filter(|_| !segment.rst).and_then(|ack| half.offset_of(ack));
-        let is_accepted = |held: &Held| {
-            let end = half.offset_of(held.segment.seq).map(|at| at + length(&held.segment()));
-            held.segment.dst == segment.src && end > Some(limits[other]) && acked >= end
+        let direction = self.direction(segment);
+        let other = direction.reverse();
+        let Phase::Resetting { from, limits, beyond, .. } = &mut self.phase else {
+            return Vec::new();
         };
-        if !beyond.iter().any(is_accepted) {
+        let end_of = |segment: &Segment<'_>, direction| {
+            let half: &Half = &self.halves[direction];
+            let end = half.offset_of(segment.seq).map(|at| at + length(segment));
+            end.filter(|end| *end > limits[direction])
+        };
+        let ack = segment.ack.filter(|_| !segment.rst);
+        let acked = ack.and_then(|ack| self.halves[other].offset_of(ack));
+        let is_accepted = |held: &Held| {
+            let end = end_of(&held.segment(), other).filter(|_| held.segment.dst == segment.src);
+            end.is_some() && acked >= end
+        };
+        let has_more = *from == direction && segment.has_bytes() && !segment.rst;
+        if !(has_more && end_of(segment, direction).is_some() || beyond.iter().any(is_accepted)) {
             return Vec::new();
         }
         let held = std::mem::take(beyond);
@@ -310,7 +321,7 @@ impl TcpConnection {
         if let Some(at) = half.offset_of(segment.seq) {
             limits[direction] = limits[direction].max(at);
         }
-        self.phase = Phase::Resetting { age: now, limits, beyond: Vec::new() };
+        self.phase = Phase::Resetting { age: now, from: direction, limits, beyond: Vec::new() };
     }
 
     /// Ends the connection if both directions ended, or a reset did.
