@@ -9,7 +9,7 @@ RELEASE := $(TARGET_DIR)/release
 # nextest gives each test a process and a time limit of its own; cargo's runner will do.
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: all build deps test-deps cargo lint test kernels test-kernels bench fuzz demo screenshots manual install clean help
+.PHONY: all build deps test-deps cargo lint test test-captures kernels test-kernels bench fuzz demo screenshots manual install clean help
 
 all: build
 
@@ -17,6 +17,7 @@ help:
 	@echo 'make build      release binaries in $(RELEASE)'
 	@echo 'make demo       record a client of a local TLS server, list what it did'
 	@echo 'make test       format, lints and every test, the live ones too (those want root)'
+	@echo 'make test-captures CAPTURES=DIR   the analyzer beside tshark on captures of other projects'
 	@echo 'make test-kernels   the recorder on Linux 6.1 and 6.12, emulated by qemu'
 	@echo 'make bench      what recording costs; BENCH="cost nginx" picks sections, QUICK=1 tries it'
 	@echo 'make fuzz       each fuzz target for SECONDS=30; wants cargo-fuzz and a nightly compiler'
@@ -57,6 +58,12 @@ ifeq ($(NEXTEST),yes)
 else
 	$(CARGO) test --workspace --no-fail-fast
 endif
+
+# What DIR has is in analyzer/cli/tests/public_captures.rs.
+test-captures: cargo
+	@test -d "$(CAPTURES)" || { echo "Usage: make test-captures CAPTURES=DIR" >&2; exit 1; }
+	SSLREC_CAPTURES=$(abspath $(CAPTURES)) $(CARGO) test --package sslanalyze --test public_captures \
+	  -- --ignored --nocapture
 
 KERNELS := $(abspath $(TARGET_DIR))/kernels
 
