@@ -45,7 +45,7 @@ use crate::process::signals::Signals;
 use crate::select::{Filters, chosen};
 use crate::stderr::{describe, message};
 use crate::targets::Targets;
-use crate::targets::stack_switchers::{Switcher, find_switcher};
+use crate::targets::stack_switchers::{Switcher, Switchers, find_switcher};
 use crate::tracker::Tracker;
 use crate::write::output::Output;
 use crate::write::stats::{is_lossy, summary};
@@ -154,7 +154,8 @@ fn prepare<'a, 'obj>(
     let child = follow_processes(&mut probes, plan, &signals.caught, &signaller)?;
     let coverage = Coverage::default();
     let mut attacher = Attacher::new(plan, coverage.clone());
-    attach_files(&mut probes, &mut attacher, plan, filters, &mut targets)?;
+    let discovers = matches!(mappings, Some(Ok(_)));
+    attach_files(&mut probes, &mut attacher, plan, filters, &mut targets, discovers)?;
     nss::learn(&probes.skel.maps.tls_layers, &chosen(&plan.select, filters))?;
     let sinks = Sinks::new(files, text(plan, &info));
     let announcement = announcement(plan, &attacher.names());
@@ -377,15 +378,20 @@ fn attach_files(
     plan: &Plan,
     filters: Filters<'_>,
     targets: &mut Targets,
+    discovers: bool,
 ) -> Result<()> {
-    let switcher = find_switcher(&plan.select, filters, targets);
-    if let Some(Switcher { path, function }) = &switcher {
+    let stops = discovers && plan.select.has_command() && probes.kernel.task_vma;
+    let switcher = find_switcher(&plan.select, filters, targets, stops);
+    if let Some(switcher) = &switcher {
+        let Switcher { path, function, .. } = switcher;
+        let place = if switcher.is_confined() { " in its libraries" } else { "" };
         message(format_args!(
-            "{} switches stacks ({function}): no return probes are used, which would kill it",
+            "{} switches stacks ({function}): no return probes are used{place}, which would kill it",
             path.display()
         ));
     }
     attacher.attach_all(probes, std::mem::take(&mut targets.files), switcher.as_ref())?;
+    attacher.switchers = stops.then(|| Switchers::new(switcher.as_ref()));
     let may_be_stopped = plan.select.has_command() && probes.kernel.task_vma;
     let may_meet_go = plan.probe.files.is_empty() && plan.probe.families.contains(&Family::Go);
     if may_meet_go && !may_be_stopped {

@@ -11,11 +11,13 @@ mod uprobes;
 
 use std::collections::HashMap;
 use std::fmt::Display;
+use std::path::Path;
+use std::sync::Mutex;
 
 use anyhow::Result;
 
 use self::breakpoints::{Means, SiteUse};
-use self::probes::Probes;
+use self::probes::{Probes, lock};
 use self::self_test::{Budget, Outcome, Source};
 use self::uprobes::Attached;
 use crate::coverage::Coverage;
@@ -24,7 +26,7 @@ use crate::plan::Plan;
 use crate::proc::maps::FileKey;
 use crate::stderr::{describe, message};
 use crate::targets::Target;
-use crate::targets::stack_switchers::Switcher;
+use crate::targets::stack_switchers::{Switcher, Switchers};
 use crate::trust::Trusted;
 
 /// The probed files and their probes.
@@ -41,6 +43,9 @@ pub(crate) struct Attacher {
     trusted: Trusted,
     /// The remaining time for self-tests.
     budget: Budget,
+    /// The stack switchers met so far; `None` if processes are not stopped before they hit probes,
+    /// so that a switcher anywhere means no return probes at all.
+    pub(crate) switchers: Option<Switchers>,
 }
 
 /// A probed file.
@@ -49,6 +54,10 @@ struct Probed {
     target: Target,
     /// The degree to which its placed sites are trusted.
     sites: SiteUse,
+    /// Its number in events.
+    lib: u16,
+    /// Some of its functions have return probes.
+    has_returns: bool,
 }
 
 impl Attacher {
@@ -61,6 +70,7 @@ impl Attacher {
             numbers: HashMap::new(),
             trusted: Trusted::here(),
             budget: Budget::default(),
+            switchers: None,
         }
     }
 
@@ -88,6 +98,7 @@ impl Attacher {
     ) -> Result<()> {
         let mut refused = Vec::new();
         for target in files {
+            let switcher = switcher.filter(|switcher| switcher.may_hit(&target));
             match self.attach(probes, target, switcher, &Source::Ring) {
                 Ok(()) => {}
                 Err(error) if !self.are_named => refused.push(error),
@@ -134,7 +145,53 @@ impl Attacher {
             None => probes.attach(&target, lib, means)?,
         };
         self.report(&attached, &target, lib);
-        self.files.push(Probed { target, sites });
+        let has_returns = !attached.return_probes.is_empty() || !attached.on_trial.is_empty();
+        self.files.push(Probed { target, sites, lib, has_returns });
+        Ok(())
+    }
+
+    /// Returns whether some functions of a file have return probes.
+    pub(crate) fn has_returns(&self, key: FileKey) -> bool {
+        let lib = self.number(key);
+        self.files.iter().any(|file| file.has_returns && Some(file.lib) == lib)
+    }
+
+    /// Returns the files of which some functions have return probes.
+    pub(crate) fn with_returns(&self) -> Vec<FileKey> {
+        self.numbers.keys().copied().filter(|&key| self.has_returns(key)).collect()
+    }
+
+    /// Removes the return probes of a file, since a program that they would kill has mapped it.
+    ///
+    /// # Errors
+    /// The kernel refuses the probes in their place.
+    pub(crate) fn remove_returns(
+        &mut self,
+        probes: &Mutex<Probes<'_>>,
+        key: FileKey,
+        switcher: &Path,
+    ) -> Result<()> {
+        let lib = self.number(key);
+        let Some(file) = self.files.iter_mut().find(|file| Some(file.lib) == lib) else {
+            return Ok(());
+        };
+        file.has_returns = false;
+        // The kernel takes a while to close them, during which the ring must be emptied.
+        let links = lock(probes).take_returning(&file.target, file.lib);
+        drop(links);
+        let left_out = lock(probes).attach_beginnings(&file.target, file.lib, file.sites)?;
+        let (path, switcher) = (file.target.path.display(), switcher.display());
+        if left_out.is_empty() {
+            if self.verbose {
+                message(format_args!("{path} has no return probes any more, for {switcher}"));
+            }
+        } else {
+            let names = left_out.join(", ");
+            message(format_args!(
+                "not recorded from now on, in {path}: {names}; {switcher} switches stacks, and \
+                 return probes would kill it"
+            ));
+        }
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 //!
 //! All attachments end with this process, however it ends: links are file descriptors.
 
+use std::collections::HashMap;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -42,6 +43,8 @@ pub(crate) struct Probes<'obj> {
     /// The features of the kernel.
     pub(crate) kernel: Kernel,
     pub(crate) links: Vec<Link>,
+    /// The links of functions with a return probe, by the number of their file.
+    pub(super) returning: HashMap<u16, Vec<Link>>,
     /// The number of sites in the kernel side's table; they are numbered from 1.
     pub(crate) sites: u32,
     /// Functions whose placed sites are compared with return probes.
@@ -85,8 +88,15 @@ impl<'obj> Probes<'obj> {
         open.progs.sock_send_length.set_autoload(kernel.sock_length);
         open.progs.sock_recv_length.set_autoload(kernel.sock_length);
         let skel = open.load().map_err(refusal)?;
-        let probes =
-            Self { skel, go: None, kernel, links: Vec::new(), sites: 0, trials: Trials::default() };
+        let probes = Self {
+            skel,
+            go: None,
+            kernel,
+            links: Vec::new(),
+            returning: HashMap::new(),
+            sites: 0,
+            trials: Trials::default(),
+        };
         probes.fill_filters(&plan.select, cgroups)?;
         Ok(probes)
     }
@@ -185,6 +195,7 @@ impl<'obj> Probes<'obj> {
         // last descriptor is closed on a thread of its own. If there are too many, they are closed
         // one after another.
         self.links.extend(self.trials.take_links());
+        self.links.extend(std::mem::take(&mut self.returning).into_values().flatten());
         let last = self.links.iter().map_while(|link| link.as_fd().try_clone_to_owned().ok());
         let last: Vec<OwnedFd> = last.collect();
         self.links.clear();

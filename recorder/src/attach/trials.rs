@@ -9,7 +9,7 @@
 //! the proof from the code decides.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use libbpf_rs::Link;
@@ -20,7 +20,7 @@ use crate::kernel::skel::types::{self, trial_limit};
 const TRIALS_MAX: usize = trial_limit::TRIALS_MAX.0 as usize;
 
 /// Successful calls that must agree.
-const TRIAL_CALLS: u32 = trial_limit::TRIAL_CALLS.0;
+pub(crate) const TRIAL_CALLS: u32 = trial_limit::TRIAL_CALLS.0;
 
 /// All trials of a recording. Links are of another type in the tests.
 #[derive(Debug)]
@@ -109,6 +109,20 @@ impl<L> Trials<L> {
     /// Ends the trials after the first `count`, with their links: their file is probed again.
     pub(crate) fn truncate(&mut self, count: usize) {
         self.all.truncate(count);
+    }
+
+    /// Ends the trials of a file without a decision of their own. Returns the numbers of those
+    /// whose sites are not known to be wrong, and the links of all return probes.
+    pub(crate) fn end(&mut self, path: &Path) -> (Vec<usize>, Vec<L>) {
+        let (mut numbers, mut links) = (Vec::new(), Vec::new());
+        for (trial, number) in self.all.iter_mut().zip(1..).filter(|(of, _)| of.path == path) {
+            // After a failure there are only return probes.
+            if !trial.placed.is_empty() {
+                numbers.push(number);
+            }
+            links.append(&mut trial.unplaced);
+        }
+        (numbers, links)
     }
 
     /// Takes all links, to be closed with the others.

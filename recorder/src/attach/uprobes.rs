@@ -15,7 +15,8 @@ use libbpf_rs::{
 
 use crate::attach::breakpoints::{Means, Point, Program, SiteUse, points, trial};
 use crate::attach::probes::Probes;
-use crate::attach::trials::TrialOf;
+use crate::attach::trials::{TRIAL_CALLS, TrialOf};
+use crate::functions::Family;
 use crate::kernel::event::bytes_of;
 use crate::kernel::objects;
 use crate::kernel::skel::types;
@@ -45,6 +46,8 @@ pub(crate) struct Attached {
     links: Range<usize>,
     /// The number of earlier trials.
     trials: usize,
+    /// The number of the file.
+    lib: u16,
 }
 
 /// Whether a function's placed sites are on trial.
@@ -62,12 +65,16 @@ impl Attached {
     fn add(&mut self, defined: &Defined, points: &[Point]) {
         let name = defined.function().name;
         self.functions += 1;
-        if points.iter().any(|point| point.program == Program::Return) {
+        if have_return(points) {
             let why = defined.sites.as_ref().err();
             let why = why.map_or("its sites are not used".into(), |why| format!("it {why}"));
             self.return_probes.push((name, why));
         }
     }
+}
+
+fn have_return(points: &[Point]) -> bool {
+    points.iter().any(|point| point.program == Program::Return)
 }
 
 impl Probes<'_> {
@@ -83,9 +90,11 @@ impl Probes<'_> {
         let attached = self.attach_functions(target, lib, means);
         if attached.is_err() {
             self.links.truncate(links);
+            self.returning.remove(&lib);
             self.trials.truncate(trials);
         }
         let mut attached = attached?;
+        attached.lib = lib;
         attached.links = links..self.links.len();
         attached.trials = trials;
         Ok(attached)
@@ -94,7 +103,49 @@ impl Probes<'_> {
     /// Detaches the probes that were attached last.
     pub(crate) fn take_back(&mut self, attached: Attached) {
         self.links.drain(attached.links);
+        self.returning.remove(&attached.lib);
         self.trials.truncate(attached.trials);
+    }
+
+    /// Takes the links of everything in a file that needs a return probe, to be closed: such a
+    /// probe would kill a program that hits the file from now on. Placed sites that are on trial
+    /// there record without further comparison.
+    pub(crate) fn take_returning(&mut self, target: &Target, lib: u16) -> Vec<Link> {
+        let mut links = self.returning.remove(&lib).unwrap_or_default();
+        let (numbers, of_trials) = self.trials.end(&target.path);
+        links.extend(of_trials);
+        if let Some(bss) = self.skel.maps.bss_data.as_deref_mut() {
+            numbers.into_iter().for_each(|number| bss.trials[number].agreed = TRIAL_CALLS);
+        }
+        links
+    }
+
+    /// Attaches the beginnings of handshakes of a file without return probes. All else that needs a
+    /// return is left out.
+    pub(crate) fn attach_beginnings(
+        &mut self,
+        target: &Target,
+        lib: u16,
+        sites: SiteUse,
+    ) -> Result<Vec<&'static str>> {
+        let mut left_out = Vec::new();
+        let means = Means { sites: SiteUse::Never, returns: false };
+        let unplaced = |defined: &&Defined| {
+            defined.function().needs_return() && defined.family() != Family::Go
+        };
+        for defined in target.symbols.functions.iter().filter(unplaced) {
+            if sites != SiteUse::Never && defined.sites.is_ok() {
+                continue;
+            }
+            match points(defined, lib, means) {
+                Some(points) => {
+                    let links = self.link_function(target, &points, defined.function().name)?;
+                    self.links.extend(links);
+                }
+                None => left_out.push(defined.function().name),
+            }
+        }
+        Ok(left_out)
     }
 
     fn attach_functions(&mut self, target: &Target, lib: u16, means: Means) -> Result<Attached> {
@@ -124,22 +175,30 @@ impl Probes<'_> {
                 None => attached.left_out.push(defined.function().name),
             }
         }
-        let every: Vec<Point> = all.iter().flat_map(|(_, points)| points).copied().collect();
+        // Apart, since return probes may have to go.
+        let (returning, others): (Vec<_>, Vec<_>) =
+            all.iter().partition(|(_, points)| have_return(points));
+        let every = |of: &[&(&Defined, Vec<Point>)]| -> Vec<Point> {
+            of.iter().flat_map(|(_, points)| points).copied().collect()
+        };
         if self.kernel.multi
-            && let Ok(links) = self.link(target, &every)?
+            && let Ok(links) = self.link(target, &every(&others))?
+            && let Ok(more) = self.link(target, &every(&returning))?
         {
             self.links.extend(links);
+            self.returning.insert(lib, more);
             all.iter().for_each(|(defined, points)| attached.add(defined, points));
             return Ok(attached);
         }
         // A refused link for many functions does not identify the refused function: attach them one
         // by one.
-        let mut links = Vec::new();
+        let (mut links, mut returning) = (Vec::new(), Vec::new());
         for (defined, points) in &all {
             let function = defined.function();
             match self.link_function(target, points, function.name) {
                 Ok(more) => {
-                    links.extend(more);
+                    let of = if have_return(points) { &mut returning } else { &mut links };
+                    of.extend(more);
                     attached.add(defined, points);
                 }
                 Err(error) if function.carries_data() => return Err(error),
@@ -147,6 +206,7 @@ impl Probes<'_> {
             }
         }
         self.links.extend(links);
+        self.returning.insert(lib, returning);
         Ok(attached)
     }
 

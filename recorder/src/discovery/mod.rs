@@ -199,6 +199,9 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
                 if wanted && !self.targets.has_seen(mapping.key) {
                     self.look_at(pid, &mapping, ts_ns);
                 }
+                if wanted && self.has_switchers() {
+                    self.protect(pid, &mapped_files(pid).unwrap_or_default());
+                }
                 if wanted || self.wanted.was(pid) {
                     self.note(pid, &mapping);
                 }
@@ -235,11 +238,48 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
             Vec::new()
         });
         self.state_notes();
-        for mapping in mappings {
+        for mapping in &mappings {
             if !self.targets.has_seen(mapping.key) {
-                self.look_at(pid, &mapping, now_ns);
+                self.look_at(pid, mapping, now_ns);
             }
-            self.note(pid, &mapping);
+            self.note(pid, mapping);
+        }
+        self.protect(pid, &mappings);
+    }
+
+    fn has_switchers(&self) -> bool {
+        self.attacher.switchers.as_ref().is_some_and(|switchers| !switchers.is_empty())
+    }
+
+    /// Removes the return probes that a process would hit, if it switches stacks.
+    fn protect(&mut self, pid: u32, mappings: &[Mapping]) {
+        let switchers = self.attacher.switchers.as_ref();
+        let Some(switcher) = switchers.and_then(|switchers| switchers.among(mappings)) else {
+            return;
+        };
+        let switcher = switcher.to_owned();
+        for Mapping { key, path, .. } in mappings {
+            if !self.attacher.has_returns(*key) {
+                continue;
+            }
+            if let Err(error) = self.attacher.remove_returns(self.probes, *key, &switcher) {
+                let (path, error) = (path.display(), describe(&error));
+                message(format_args!("{path} of process {pid} is recorded in part: {error}"));
+            }
+            self.tell_known(*key);
+        }
+    }
+
+    /// Takes a note of a file that switches stacks. From the first on, each process that maps a
+    /// file with return probes is stopped before it uses the network: it may be a switcher.
+    fn judge(&mut self, pid: u32, mapping: &Mapping) {
+        let Some(switchers) = &mut self.attacher.switchers else { return };
+        let is_first = switchers.is_empty();
+        if switchers.consider(pid, mapping) && is_first {
+            for key in self.attacher.with_returns() {
+                // If it is unknown already, its processes are stopped anyway.
+                let _ = self.known_files.delete(bytes_of(&kernel_key(key)));
+            }
         }
     }
 
@@ -259,6 +299,7 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
     /// Inspects a file, and probes it if it contains functions to probe.
     fn look_at(&mut self, pid: u32, mapping: &Mapping, since_ns: u64) {
         self.targets.forget_but(|key| self.attacher.number(key).is_some());
+        self.judge(pid, mapping);
         self.targets.consider_mapping(pid, mapping, Found::Later);
         self.state_notes();
         for target in std::mem::take(&mut self.targets.files) {
@@ -288,10 +329,17 @@ impl<'a, 'obj> Discovery<'a, 'obj> {
 
     /// Prevents the kernel side from stopping processes for this file.
     fn tell_known(&self, key: FileKey) {
-        let key = types::file_key { inode: key.inode, dev: key.dev, ..types::file_key::default() };
+        if self.has_switchers() && self.attacher.has_returns(key) {
+            return;
+        }
+        let key = kernel_key(key);
         // If the map is full, processes are stopped for this file again: slower, but complete.
         let _ = self.known_files.update(bytes_of(&key), &[1], MapFlags::ANY);
     }
+}
+
+fn kernel_key(key: FileKey) -> types::file_key {
+    types::file_key { inode: key.inode, dev: key.dev, ..types::file_key::default() }
 }
 
 fn milliseconds_since(boot_ns: u64) -> f64 {

@@ -6,7 +6,7 @@
 //! return probe. A program is recognised if it calls the usual functions for this, or contains
 //! them; a program with an implementation of its own is not recognised.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -16,22 +16,24 @@ use object::{Object, ObjectSymbol};
 use crate::elf_file::ElfFile;
 use crate::plan::Select;
 use crate::proc::loader;
-use crate::proc::maps::{Mapping, mapped_files};
+use crate::proc::maps::{FileKey, Mapping, mapped_files};
 use crate::proc::processes;
 use crate::select::{Filters, chosen};
 use crate::symbols::open;
-use crate::targets::Targets;
+use crate::targets::{Target, Targets};
 use crate::trust::Trusted;
 
-/// glibc's functions that continue on another stack. Callers import them.
-const IMPORTED: [&str; 2] = ["swapcontext", "setcontext"];
+/// glibc's function that continues on another stack and can come back. Callers import it. A file
+/// with `setcontext` alone contains OpenSSL, stripped or not, or ends a context for good.
+const IMPORTED: [&str; 1] = ["swapcontext"];
 
 /// Functions of Boost.Context, which PHP contains, of bRPC and of libco, wherever they are.
 const ANYWHERE: [&str; 4] =
     ["jump_fcontext", "ontop_fcontext", "bthread_jump_fcontext", "coctx_swap"];
 
 /// Defined by OpenSSL, which switches stacks only for programs that request it, with
-/// `SSL_MODE_ASYNC`: its own imports for that do not count.
+/// `SSL_MODE_ASYNC`: its own imports for that do not count, which include `swapcontext` where the
+/// processor protects return addresses.
 const OPENSSL_ASYNC: &str = "ASYNC_start_job";
 
 /// A program file that switches stacks.
@@ -40,21 +42,43 @@ pub(crate) struct Switcher {
     pub(crate) path: PathBuf,
     /// The function by which it was recognised.
     pub(crate) function: &'static str,
+    /// The files that it needs; `None` if it may have mapped any. It can map others later.
+    needs: Option<Vec<FileKey>>,
+}
+
+impl Switcher {
+    /// Returns whether it hits the probes of a file, unless it maps the file later.
+    pub(crate) fn may_hit(&self, target: &Target) -> bool {
+        let key = target.file.metadata().ok().map(|meta| FileKey::of(&meta));
+        let needs = |key| self.needs.as_ref().is_none_or(|needs| needs.contains(&key));
+        key.is_none_or(needs)
+    }
+
+    /// Returns whether it may hit only the files that it needs, since it is stopped before it uses
+    /// others.
+    pub(crate) fn is_confined(&self) -> bool {
+        self.needs.is_some()
+    }
 }
 
 /// Returns the first of the programs known now that will hit the probes. If processes are selected
 /// by filters, others hit the probes too; of these only files that no other user can have written
-/// are opened.
+/// are opened. `stops`: the processes of a command are stopped before they use further files.
 pub(crate) fn find_switcher(
     select: &Select,
     filters: Filters<'_>,
     targets: &Targets,
+    stops: bool,
 ) -> Option<Switcher> {
     let mut search = Search::default();
     if let Some(command) = select.command.first() {
         let executables = loader::executables(&loader::find_command(command).ok()?);
         let needed = loader::needed(&executables, &loader::cached_libraries());
-        return executables.iter().chain(&needed).find_map(|file| search.judge(file, file));
+        let files = || executables.iter().chain(&needed);
+        let key = |file: &PathBuf| Some(FileKey::of(&fs::metadata(file).ok()?));
+        let needs = stops.then(|| files().filter_map(key).collect());
+        let switcher = files().find_map(|file| search.judge(file, file))?;
+        return Some(Switcher { needs, ..switcher });
     }
     let chosen = chosen(select, filters);
     if let Some(switcher) = chosen.iter().find_map(|&pid| search.in_process(pid, targets)) {
@@ -71,6 +95,38 @@ pub(crate) fn find_switcher(
 /// Returns the switcher in a process, if any.
 pub(crate) fn switcher_in(pid: u32) -> Option<Switcher> {
     Search::default().among(pid, &mapped_files(pid).ok()?)
+}
+
+/// The files of a command's processes that switch stacks.
+#[derive(Debug, Default)]
+pub(crate) struct Switchers(HashMap<FileKey, PathBuf>);
+
+impl Switchers {
+    /// Returns a set with the switcher that is known at the start.
+    pub(crate) fn new(known: Option<&Switcher>) -> Self {
+        let key = |path: &Path| Some(FileKey::of(&fs::metadata(path).ok()?));
+        let known = known.and_then(|known| Some((key(&known.path)?, known.path.clone())));
+        Self(known.into_iter().collect())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds a file that a process has mapped, if it switches stacks. Returns whether it does.
+    pub(crate) fn consider(&mut self, pid: u32, mapping: &Mapping) -> bool {
+        let judge = |open_path: PathBuf| Search::default().judge(&open_path, &mapping.path);
+        let switches = mapping.open_path(pid).and_then(judge).is_some();
+        if switches {
+            self.0.insert(mapping.key, mapping.path.clone());
+        }
+        switches
+    }
+
+    /// Returns the switcher among the files of a process.
+    pub(crate) fn among(&self, files: &[Mapping]) -> Option<&Path> {
+        files.iter().find_map(|mapping| self.0.get(&mapping.key)).map(PathBuf::as_path)
+    }
 }
 
 /// Reads each file once.
@@ -125,7 +181,7 @@ impl Search {
             imported = imported.or_else(|| known(&IMPORTED).filter(|_| symbol.is_undefined()));
         }
         let function = inside.or(imported.filter(|_| !openssl));
-        Some(Switcher { path: path.into(), function: function? })
+        Some(Switcher { path: path.into(), function: function?, needs: None })
     }
 }
 
@@ -190,6 +246,15 @@ mod tests {
         assert_eq!(judge(&libcrypto), None);
         let source = format!("{SWAPS}void ASYNC_start_job(void) {{}}\n");
         assert_eq!(judge(&compiled(&source, &[])), None, "linked into a program");
+    }
+
+    /// A static OpenSSL whose symbols are stripped.
+    #[test]
+    fn a_context_that_is_only_entered_is_no_switch() {
+        let source = "#include <ucontext.h>\n\
+            static ucontext_t a;\n\
+            int main(void) { return setcontext(&a); }\n";
+        assert_eq!(judge(&compiled(source, &["-s"])), None);
     }
 
     #[test]

@@ -57,6 +57,11 @@ impl Nginx {
         self.folder.join("cert.pem").to_str().unwrap().to_owned()
     }
 
+    /// The document root.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.folder.join("root")
+    }
+
     pub(crate) fn master_pid(&self) -> u32 {
         self.master.pid()
     }
