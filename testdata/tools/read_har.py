@@ -2,6 +2,7 @@
 entries. Fails at the first negative time, or if a part cannot be read."""
 
 import json
+import re
 import sys
 
 from haralyzer import HarEntry
@@ -9,7 +10,7 @@ from haralyzer import HarEntry
 
 def read(entry):
     request, response = entry.request, entry.response
-    assert request.url.startswith(("http://", "https://")), request.url
+    assert re.match("[A-Za-z][A-Za-z0-9+.-]*://", request.url), request.url
     for message in (request, response):
         message.headers, message.httpVersion, message.headersSize
     request.method, request.queryString, request.cookies, request.bodySize
