@@ -135,10 +135,7 @@ impl<R: Read> PcapngReader<R> {
                         InterfaceStatisticsOption::Common(common) => comment(common),
                         _ => None,
                     });
-                    let ts_ns = block.timestamp.as_nanos() as u64;
-                    read::stats(Pairs(&join(comments)), ts_ns).map(|stats| {
-                        pending.extend(stats.map(|stats| Pending::Owned(Record::Stats(stats))));
-                    })
+                    statistics(&join(comments), block.timestamp.as_nanos() as u64, pending)
                 }
                 Some(Block::EnhancedPacket(block)) => known.packet(&block, pending, func),
                 Some(_) => Ok(()),
@@ -445,6 +442,17 @@ impl Packet<'_> {
         let next = &mut self.flow.next[self.dir];
         *next = offset.max(*next);
     }
+}
+
+/// Reads the comment of a statistics block: counters, or an account.
+fn statistics(comment: &str, ts_ns: u64, pending: &mut VecDeque<Pending>) -> Result<(), BadKey> {
+    let account = read::account(Pairs(comment), ts_ns)?.map(Record::Coverage);
+    let record = match account {
+        Some(account) => Some(account),
+        None => read::stats(Pairs(comment), ts_ns)?.map(Record::Stats),
+    };
+    pending.extend(record.map(Pending::Owned));
+    Ok(())
 }
 
 fn comment<'a>(option: &'a CommonOption<'_>) -> Option<&'a str> {

@@ -13,8 +13,8 @@ use super::{HELD_HANDSHAKES, PcapngOptions};
 use crate::io::{Error, RecordWriter};
 use crate::pairing::Pairing;
 use crate::record::{
-    CaptureInfo, Close, Connection, Exit, Gap, GapCause, Handshake, PerDirection, Process, Record,
-    Stats,
+    CaptureInfo, Close, Connection, Coverage, Exit, Gap, GapCause, Handshake, PerDirection,
+    Process, Record, Stats,
 };
 
 /// The most name resolution blocks. Later names are in the comments only, so that a peer with ever
@@ -286,14 +286,26 @@ impl<W: Write> PcapngWriter<W> {
         }
     }
 
+    /// Writes the account of a process. Programs that show packets skip it.
+    fn account(&mut self, coverage: &Coverage) -> Result<(), Error> {
+        self.first_interface()?;
+        self.output.statistics(0, coverage.ts_ns, None, &write::account(coverage))
+    }
+
+    /// Adds the interface of the statistics, if there is none.
+    fn first_interface(&mut self) -> Result<(), Error> {
+        if !self.output.has_interface() {
+            self.output.interface("sslrec", "", "capture=1")?;
+        }
+        Ok(())
+    }
+
     fn stats(&mut self, stats: &Stats) -> Result<(), Error> {
         if stats.last {
             self.closing_stats = true;
             self.remaining_processes()?;
         }
-        if !self.output.has_interface() {
-            self.output.interface("sslrec", "", "capture=1")?;
-        }
+        self.first_interface()?;
         if stats.last {
             self.output.end_interfaces(stats.ts_ns)?;
         }
@@ -334,8 +346,9 @@ impl<W: Write> PcapngWriter<W> {
             Record::Handshake(handshake) => self.handshake(handshake)?,
             Record::Close(close) => self.close(close)?,
             Record::Exit(exit) => self.exit(exit)?,
-            // A packet capture has no place for records without a packet.
-            Record::Coverage(_) => {}
+            // Of the rest of the record there is nothing to show in a packet capture.
+            Record::Coverage(coverage) if coverage.unrecorded == 0 => {}
+            Record::Coverage(coverage) => self.account(coverage)?,
             Record::Stats(stats) => self.stats(stats)?,
         }
         Ok(())

@@ -2,6 +2,7 @@
 //! recorded, and no others.
 
 use std::fs::File;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -45,9 +46,9 @@ fn describes(connection: &Unrecorded, end: &End) -> bool {
 }
 
 /// The listing has a line for each, and counts them.
-fn listed_as_missed(live: &Live, recorded: &Recorded, ends: &[End]) {
+fn listed_as_missed(live: &Live, file: &Path, ends: &[End]) {
     let mut sslanalyze = Command::new(sslanalyze());
-    let output = live.run(sslanalyze.arg("--json").arg(&recorded.raw));
+    let output = live.run(sslanalyze.arg("--json").arg(file));
     let lines = output.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let (missed, others): (Vec<_>, Vec<_>) = lines.partition(|line| line["type"] == "missed");
     assert_eq!(missed.len(), ends.len(), "{}", output.stdout);
@@ -59,7 +60,7 @@ fn listed_as_missed(live: &Live, recorded: &Recorded, ends: &[End]) {
         assert!(found["server_bytes"].as_u64().unwrap() > end.from_server.0, "{found}");
     }
     assert_eq!(others.last().unwrap()["missed"], ends.len());
-    let text = live.succeed(sslanalyze_text(), &[&recorded.raw]);
+    let text = live.succeed(sslanalyze_text(), &[file]);
     assert!(text.contains("2 TLS connections not recorded"), "{text}");
 }
 
@@ -84,7 +85,10 @@ fn connections_of_a_library_that_is_not_found_are_named() {
         assert_eq!(described, 1, "{end:?}: {account:?}");
     }
     assert!(account.connections.iter().all(|of| of.version.as_deref() == Some("TLSv1.3")));
-    listed_as_missed(&live, &recorded, &ends);
+    for file in [&recorded.raw, &recorded.pcapng] {
+        listed_as_missed(&live, file, &ends);
+        live.others_read(file);
+    }
     let server = ends[0].server.clone().unwrap();
     let port = server.rsplit_once(':').unwrap().1;
     let line = format!(

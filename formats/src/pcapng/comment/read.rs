@@ -6,7 +6,9 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use super::pairs::{BadKey, Pairs, text, unescape, value};
-use crate::record::{AddrKind, CaptureInfo, Connection, Direction, Process, Role, Stats};
+use crate::record::{
+    AddrKind, CaptureInfo, Connection, Coverage, Direction, Process, Role, Stats, Unrecorded,
+};
 
 /// Returns the error message of an invalid key.
 pub(crate) fn bad_key(key: BadKey) -> String {
@@ -211,6 +213,59 @@ pub(crate) fn stats(pairs: Pairs<'_>, ts_ns: u64) -> Result<Option<Stats>, BadKe
         }
     }
     Ok(Some(stats))
+}
+
+/// Reads the account of a process; returns `None` for another comment.
+pub(crate) fn account(pairs: Pairs<'_>, ts_ns: u64) -> Result<Option<Coverage>, BadKey> {
+    if pairs.raw("account").is_none() {
+        return Ok(None);
+    }
+    let mut coverage = Coverage { ts_ns, ..Coverage::default() };
+    for (key, value) in pairs.iter() {
+        let text = |key| Ok(unescape(value).ok_or(key)?.into_owned());
+        match (key, coverage.connections.last_mut()) {
+            ("missed", _) => coverage.connections.push(unrecorded(value)?),
+            ("pid", None) => coverage.pid = number(value, "pid")?,
+            ("comm", None) => coverage.comm = text("comm")?,
+            ("exe", None) => coverage.exe = Some(text("exe")?),
+            ("seen", None) => coverage.seen = number(value, "seen")?,
+            ("unrecorded", None) => coverage.unrecorded = number(value, "unrecorded")?,
+            ("reason", None) => coverage.missed = Some(text("reason")?),
+            ("local", Some(last)) => last.local = number(value, "local")?,
+            ("remote", Some(last)) => last.remote = number(value, "remote")?,
+            ("quic", Some(last)) => last.quic = number::<u8>(value, "quic")? == 1,
+            ("sni", Some(last)) => last.sni = Some(text("sni")?),
+            ("version", Some(last)) => last.version = Some(text("version")?),
+            ("offered", Some(last)) => last.alpn.push(text("offered")?),
+            ("sent_bytes", Some(last)) => {
+                last.bytes.get_or_insert_default().sent = number(value, "sent_bytes")?;
+            }
+            ("received_bytes", Some(last)) => {
+                last.bytes.get_or_insert_default().received = number(value, "received_bytes")?;
+            }
+            _ => {}
+        }
+    }
+    Ok(Some(coverage))
+}
+
+fn number<T: std::str::FromStr>(value: &str, key: BadKey) -> Result<T, BadKey> {
+    value.parse().map_err(|_| key)
+}
+
+/// Returns a connection of which only the role is known yet.
+fn unrecorded(role: &str) -> Result<Unrecorded, BadKey> {
+    let none = SocketAddr::from(([0, 0, 0, 0], 0));
+    Ok(Unrecorded {
+        local: none,
+        remote: none,
+        role: Role::from_name(role).ok_or("missed")?,
+        sni: None,
+        alpn: Vec::new(),
+        version: None,
+        bytes: None,
+        quic: false,
+    })
 }
 
 #[cfg(test)]

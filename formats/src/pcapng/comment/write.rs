@@ -2,7 +2,7 @@
 
 use super::super::VERSION;
 use super::pairs::{push, push_text};
-use crate::record::{CaptureInfo, Connection, Direction, Process, Stats};
+use crate::record::{CaptureInfo, Connection, Coverage, Direction, Process, Stats};
 
 /// Returns the section header's comment, which also marks the file as a file of sslrec.
 pub(crate) fn capture(info: &CaptureInfo) -> String {
@@ -98,6 +98,43 @@ pub(crate) fn stats(stats: &Stats) -> String {
     push(&mut out, "lost_bytes", stats.lost_bytes);
     for (name, count) in &stats.failures {
         push(&mut out, &format!("failure.{name}"), count);
+    }
+    out
+}
+
+/// Returns the comment of the account of a process: its totals, and the connections that were not
+/// recorded.
+pub(crate) fn account(coverage: &Coverage) -> String {
+    let mut out = String::new();
+    push(&mut out, "account", 1);
+    push(&mut out, "pid", coverage.pid);
+    push_text(&mut out, "comm", &coverage.comm);
+    if let Some(exe) = &coverage.exe {
+        push_text(&mut out, "exe", exe);
+    }
+    push(&mut out, "seen", coverage.seen);
+    push(&mut out, "unrecorded", coverage.unrecorded);
+    if let Some(reason) = &coverage.missed {
+        push_text(&mut out, "reason", reason);
+    }
+    for connection in &coverage.connections {
+        push(&mut out, "missed", connection.role);
+        push(&mut out, "local", connection.local);
+        push(&mut out, "remote", connection.remote);
+        if connection.quic {
+            push(&mut out, "quic", 1);
+        }
+        if let Some(sni) = &connection.sni {
+            push_text(&mut out, "sni", sni);
+        }
+        if let Some(version) = &connection.version {
+            push_text(&mut out, "version", version);
+        }
+        connection.alpn.iter().for_each(|name| push_text(&mut out, "offered", name));
+        if let Some(bytes) = connection.bytes {
+            push(&mut out, "sent_bytes", bytes.sent);
+            push(&mut out, "received_bytes", bytes.received);
+        }
     }
     out
 }

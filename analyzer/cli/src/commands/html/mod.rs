@@ -6,6 +6,7 @@
 
 mod body;
 mod contents;
+mod missed;
 mod page;
 mod row;
 
@@ -133,5 +134,6 @@ fn summary_data(summary: &Summary) -> Result<SummaryData> {
     let without_notes = Summary { notes: Vec::new(), ..summary.clone() };
     Table::new(&mut text, false, None).summary(&without_notes)?;
     let totals = String::from_utf8_lossy(&text).trim_end().to_owned();
-    Ok(SummaryData { totals, notes: summary.notes.iter().map(Note::to_string).collect() })
+    let notes = summary.notes.iter().map(Note::to_string);
+    Ok(SummaryData { totals, notes: notes.chain(missed::lines(summary)).collect() })
 }
