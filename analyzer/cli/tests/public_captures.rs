@@ -160,7 +160,7 @@ fn each_listed_difference_is_one_and_has_a_reason() {
 fn tshark_counts_the_same_messages() {
     let folder = PathBuf::from(std::env::var_os("SSLREC_CAPTURES").unwrap());
     let files = captures(&folder);
-    assert!(files.len() > 2000, "{} has {} captures", folder.display(), files.len());
+    assert!(!files.is_empty(), "there is no capture in {}", folder.display());
     let (next, found) = (Mutex::new(files.iter()), Mutex::new(BTreeMap::new()));
     std::thread::scope(|scope| {
         for _ in 0..2 {

@@ -141,7 +141,7 @@ function comparison(name, kind, operator, text) {
 function headersOf(item) {
   const fields = [item.request, item.response]
     .flatMap((message) => [...(message?.headers ?? []), ...(message?.trailers ?? [])]);
-  return fields.length > 0 ? fields.map((pair) => pair.join(": ")).join("\n") : null;
+  return fields.length > 0 ? fields.map((pair) => pair.map(readable).join(": ")).join("\n") : null;
 }
 
 /** Returns the visible parts of the bodies. */
