@@ -51,6 +51,7 @@ pub mod input;
 pub mod item_fields;
 pub mod over_http;
 pub mod pipeline;
+mod preamble;
 pub mod protobuf;
 mod sink;
 pub mod tcp;

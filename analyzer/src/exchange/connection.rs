@@ -6,13 +6,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sslrec_formats::record::{Connection, Direction, Role};
 
+use super::route::Route;
+
 /// The facts about a connection, shared by all its items. Some facts, such as addresses and the
 /// server name, become known late.
 ///
 /// There are two copies, because items are listed later than they are assembled, perhaps in another
 /// thread: a line of the listing must not depend on that delay.
 #[derive(Debug, Clone, Default)]
-pub struct SharedConnection(Arc<Views>);
+pub struct SharedConnection {
+    views: Arc<Views>,
+    /// The proxies and tunnels of the bytes, if there are any.
+    route: Option<Arc<Route>>,
+}
 
 #[derive(Debug, Default)]
 struct Views {
@@ -40,38 +46,50 @@ impl SharedConnection {
         let info = Arc::new(info);
         let listed = Listed { info: Mutex::new(Arc::clone(&info)), version: AtomicU64::new(0) };
         let assembled = CacheLine(Mutex::new(info));
-        Self(Arc::new(Views { assembled, listed: CacheLine(listed) }))
+        Self { views: Arc::new(Views { assembled, listed: CacheLine(listed) }), route: None }
+    }
+
+    /// Returns the proxies and tunnels that lie between the ends, if there are any.
+    pub fn route(&self) -> Option<&Route> {
+        self.route.as_deref()
+    }
+
+    /// Returns the connection inside a tunnel, or behind a proxy.
+    pub(crate) fn through(&self, change: impl FnOnce(&mut Route)) -> Self {
+        let mut route = self.route().cloned().unwrap_or_default();
+        change(&mut route);
+        Self { views: Arc::clone(&self.views), route: Some(Arc::new(route)) }
     }
 
     /// Returns the facts as of the record being assembled.
     pub(crate) fn info(&self) -> Arc<ConnectionInfo> {
-        Arc::clone(&lock(&self.0.assembled.0))
+        Arc::clone(&lock(&self.views.assembled.0))
     }
 
     /// Updates the facts for assembling.
     pub(crate) fn learn(&self, info: Arc<ConnectionInfo>) {
-        *lock(&self.0.assembled.0) = info;
+        *lock(&self.views.assembled.0) = info;
     }
 
     /// Updates the facts for listing.
     pub(crate) fn list(&self, info: Arc<ConnectionInfo>) {
-        *lock(&self.0.listed.0.info) = info;
-        self.0.listed.0.version.fetch_add(1, Ordering::Relaxed);
+        *lock(&self.views.listed.0.info) = info;
+        self.views.listed.0.version.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Returns the facts as of the item being listed.
     pub fn listed(&self) -> Arc<ConnectionInfo> {
-        Arc::clone(&lock(&self.0.listed.0.info))
+        Arc::clone(&lock(&self.views.listed.0.info))
     }
 
     /// Returns a number that changes with [`Self::listed`]. Call it in the listing thread.
     pub fn listed_version(&self) -> u64 {
-        self.0.listed.0.version.load(Ordering::Relaxed)
+        self.views.listed.0.version.load(Ordering::Relaxed)
     }
 
     /// Replaces `info` by the facts as of the item being listed.
     pub(crate) fn refresh(&self, info: &mut Arc<ConnectionInfo>) {
-        let listed = lock(&self.0.listed.0.info);
+        let listed = lock(&self.views.listed.0.info);
         if !Arc::ptr_eq(&listed, info) {
             *info = Arc::clone(&listed);
         }

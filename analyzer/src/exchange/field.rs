@@ -150,6 +150,9 @@ fields! {
     /// URL of the request.
     URL: [("url", Kind::Text), ("request.url", Kind::Text)], ["request", "url"], None, false,
         One(|s| Some(s.request()?.url(s.info.tls)?.into()));
+    /// First line of a request, if it is no well-formed request line of HTTP/1.
+    LINE: [("request.line", Kind::Text)], ["request", "line"], Some("if it is malformed"), false,
+        One(|s| Some(latin1(s.request()?.line.as_deref()?).into()));
     /// Host and port of the request.
     AUTHORITY: [("authority", Kind::Text), ("request.authority", Kind::Text)],
         ["request", "authority"], None, false,

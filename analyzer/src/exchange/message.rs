@@ -97,6 +97,8 @@ pub struct Request {
     /// Request target, in any of the four forms of RFC 9112 section 3.2. For HTTP/2 it is `:path`,
     /// or `:authority` for a CONNECT without a path.
     pub target: Option<Vec<u8>>,
+    /// The first line as sent, if it is not a well-formed request line of HTTP/1.
+    pub line: Option<Vec<u8>>,
     /// Scheme.
     pub scheme: Scheme,
     /// `:authority`, which replaces Host in HTTP/2.

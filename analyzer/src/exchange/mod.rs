@@ -11,6 +11,7 @@ mod handshake;
 mod losses;
 mod message;
 pub mod note;
+pub mod route;
 mod sender;
 mod stream;
 
@@ -67,9 +68,7 @@ impl Item {
                 let request = exchange.request.as_ref();
                 let interim = exchange.interim.iter();
                 size_of::<Exchange>()
-                    + request.map_or(0, |r| {
-                        r.target.as_ref().map_or(0, Vec::capacity) + message(&r.message)
-                    })
+                    + request.map_or(0, |r| held(&r.target) + held(&r.line) + message(&r.message))
                     + interim
                         .map(|i| size_of::<Interim>() + i.headers.memory_bytes())
                         .sum::<usize>()

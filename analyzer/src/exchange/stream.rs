@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sslrec_formats::record::{Direction, GapCause, PerDirection};
 
 use super::losses::Losses;
-use super::{ConnectionInfo, Note, SharedConnection};
+use super::{Body, ConnectionInfo, Note, SharedConnection};
 use crate::budget::{Charge, Keep};
 
 /// A direction of a connection that is not decoded.
@@ -98,6 +98,18 @@ impl Stream {
     pub(crate) fn lose(&mut self, direction: Direction, cause: GapCause, len: u64) {
         self.lost_bytes = self.lost_bytes.saturating_add(len);
         self.losses.add(direction, cause, len);
+    }
+
+    /// Returns the connection.
+    pub fn shared_connection(&self) -> &SharedConnection {
+        &self.shared
+    }
+
+    /// Makes a body of the bytes of a direction.
+    pub(crate) fn into_body(mut self, direction: Direction) -> Body {
+        let half = std::mem::take(&mut self.halves[direction]);
+        let Self { held, cut, .. } = self;
+        Body { bytes: half.bytes, data: half.data, held, cut, ..Body::default() }
     }
 
     /// Ends the stream. `whole` is set if its beginning and end were recorded; `client` is the

@@ -1,9 +1,9 @@
 //! A connection that has stopped being HTTP/1: a tunnel, HTTP/2, or a WebSocket.
 
-use sslrec_formats::record::{Direction, GapCause};
+use sslrec_formats::record::{Direction, GapCause, PerDirection};
 
-use super::End;
 use super::open::{Chunk, Open, emit};
+use super::{End, Tunnelled};
 use crate::budget::Keep;
 use crate::exchange::{Body, Fields, Item, Message, Note, Sender, SharedConnection, Stream};
 use crate::http2;
@@ -16,6 +16,8 @@ use crate::timeline::{Ticket, Timeline};
 pub(super) enum Next {
     Http2,
     WebSocket,
+    /// The connection to another server, which the client names.
+    Tunnel,
     /// An unsupported protocol, and a note about it.
     Other(Note),
 }
@@ -24,7 +26,7 @@ impl Next {
     /// Returns the protocol from the final response to the request that asked for the change.
     pub(super) fn of(status: u16, fields: &Fields) -> Self {
         let Some(to) = fields.first("upgrade").filter(|_| status == 101) else {
-            return Next::Other(Note::Tunnel);
+            return Next::Tunnel;
         };
         match to {
             to if to.eq_ignore_ascii_case(b"h2c") => Next::Http2,
@@ -39,6 +41,8 @@ impl Next {
 pub(super) enum Became {
     /// An unsupported protocol. The stream begins with its first byte.
     Tunnel { note: Option<Note>, stream: Option<(Ticket, Box<Stream>)> },
+    /// A connection inside a tunnel, with a protocol of its own.
+    Tunnelled(Box<dyn Tunnelled>),
     /// HTTP/2, after an upgrade (RFC 7540 section 3.2).
     H2c(Box<http2::Connection>),
     /// A WebSocket. The exchange that opened it ends with the WebSocket.
@@ -93,7 +97,8 @@ impl Became {
     pub(super) fn exchanges(&self) -> u64 {
         match self {
             Became::H2c(h2c) => h2c.exchanges(),
-            Became::Tunnel { .. } | Became::WebSocket(_) => 0,
+            // Those of a tunnel have numbers of their own.
+            Became::Tunnel { .. } | Became::Tunnelled(_) | Became::WebSocket(_) => 0,
         }
     }
 
@@ -101,6 +106,7 @@ impl Became {
     pub(super) fn note(&mut self, note: Note) -> Option<Note> {
         match self {
             Became::H2c(h2c) => h2c.note(note),
+            Became::Tunnelled(connection) => connection.note(note),
             Became::WebSocket(open) => open.exchange.note(note),
             Became::Tunnel { stream: Some((_, stream)), .. } => stream.note(note),
             Became::Tunnel { stream: None, .. } => return Some(note),
@@ -119,6 +125,7 @@ impl Became {
     ) {
         match self {
             Became::H2c(h2c) => h2c.data(direction, chunk, bytes, timeline),
+            Became::Tunnelled(connection) => connection.data(direction, chunk, bytes, timeline),
             Became::WebSocket(open) => {
                 let from = context.sender(direction);
                 if let Some(message) = message(open, from) {
@@ -156,6 +163,9 @@ impl Became {
                 reader.for_each(|reader| reader.lost(from, Some(len), chunk.first_ns));
             }
             Became::H2c(h2c) => h2c.gap(direction, cause, chunk.first_ns, len, timeline),
+            Became::Tunnelled(connection) => {
+                connection.lose(direction, cause, chunk.first_ns, len, timeline);
+            }
             Became::Tunnel { stream: Some((_, stream)), .. } => stream.lose(direction, cause, len),
             Became::Tunnel { stream: None, .. } => return false,
         }
@@ -182,6 +192,14 @@ impl Became {
                 timeline.close(ticket, Item::Stream(stream));
             }
             Became::Tunnel { stream: None, .. } | Became::H2c(_) => {}
+            Became::Tunnelled(connection) => {
+                let [client, server] = ends;
+                let end = match request_direction {
+                    Direction::Sent => PerDirection { sent: client, received: server },
+                    Direction::Received => PerDirection { sent: server, received: client },
+                };
+                connection.finish(end, ts_ns, timeline);
+            }
             Became::WebSocket(mut open) => {
                 open.request_done = closed;
                 open.response_done = closed;

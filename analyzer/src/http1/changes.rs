@@ -7,6 +7,7 @@ use super::became::{Became, Context};
 use super::connection::Connection;
 use super::open::Chunk;
 use crate::exchange::note::Note;
+use crate::exchange::route::Tunnel;
 use crate::exchange::{Fields, Interim};
 use crate::http2;
 use crate::timeline::Timeline;
@@ -15,6 +16,16 @@ impl Connection {
     fn context(&self) -> Context<'_> {
         let Self { shared, request_direction, keep, .. } = self;
         Context { shared, request_direction: *request_direction, keep }
+    }
+
+    /// Returns the connection inside the tunnel to this target.
+    pub(super) fn tunnel_to(&self, target: &[u8]) -> Became {
+        let tunnel = Tunnel { protocol: "connect", target: target.to_vec() };
+        let inside = self.shared.through(|route| route.tunnels.push(tunnel));
+        match (self.open_tunnel)(inside, &self.keep) {
+            Some(connection) => Became::Tunnelled(connection),
+            None => Became::tunnel(Some(Note::Tunnel)),
+        }
     }
 
     /// Passes bytes to the protocol that the connection changed to.

@@ -6,7 +6,7 @@ use super::became::Became;
 use super::open::{Chunk, OPEN_COST, Open, Side, emit};
 use super::parser::Parser;
 use super::waiting::Waiting;
-use super::{End, Kind, opposite};
+use super::{End, Kind, OpenTunnel, opposite};
 use crate::budget::{Keep, Share};
 use crate::exchange::note::{Ended, Note};
 use crate::exchange::{Exchange, Item, Losses, SharedConnection, Stream};
@@ -18,6 +18,7 @@ pub(crate) struct Connection {
     pub(super) shared: SharedConnection,
     pub(super) request_direction: Direction,
     pub(super) keep: Keep,
+    pub(super) open_tunnel: OpenTunnel,
     pub(super) requests: Parser,
     pub(super) responses: Parser,
     pub(super) asking: Side,
@@ -52,6 +53,7 @@ impl Connection {
         shared: &SharedConnection,
         request_direction: Direction,
         searching: impl Fn(Direction) -> bool,
+        open_tunnel: OpenTunnel,
         keep: &Keep,
     ) -> Self {
         let parser = |kind, direction| {
@@ -61,6 +63,7 @@ impl Connection {
             shared: shared.clone(),
             request_direction,
             keep: keep.clone(),
+            open_tunnel,
             requests: parser(Kind::Request, request_direction),
             responses: parser(Kind::Response, opposite(request_direction)),
             asking: Side::default(),

@@ -11,7 +11,7 @@ use httparse::Status;
 use memchr::memchr;
 use sslrec_wire::http1::message::MAX_FIELDS;
 use sslrec_wire::http1::start::{self, StartLine, is_token};
-use sslrec_wire::http1::{Declared, Framing, Kind, find_end_of_head, lines};
+use sslrec_wire::http1::{Declared, Flaw, Framing, Kind, find_end_of_head, lines, malformed};
 
 use crate::exchange::note::Defect;
 use crate::exchange::{Fields, Request, Response};
@@ -23,7 +23,29 @@ const USUAL_FIELDS: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Line {
     Request { method: Cow<'static, str>, target: Vec<u8> },
+    Malformed(Malformed),
     Response { status: u16, reason: Cow<'static, [u8]> },
+}
+
+/// A line in the place of a request line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Malformed {
+    pub(crate) method: Option<Cow<'static, str>>,
+    pub(crate) target: Option<Vec<u8>>,
+    /// The line as sent.
+    pub(crate) line: Vec<u8>,
+    pub(crate) extent: Extent,
+}
+
+/// How the end of a head was found whose first line is malformed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// By its empty line.
+    Whole,
+    /// By the response to it: what the server had read of it is the head.
+    Answered,
+    /// It is not certain: a request line follows, or bytes are missing, or it is too long.
+    Unknown,
 }
 
 /// A parsed head.
@@ -53,7 +75,11 @@ impl Head {
         }
         let note = |contradiction| defects.push(Defect::Framing(contradiction));
         match line {
-            Line::Request { method, .. } => declared.of_request(method.as_bytes(), *minor, note),
+            Line::Request { method, .. }
+            | Line::Malformed(Malformed { method: Some(method), .. }) => {
+                declared.of_request(method.as_bytes(), *minor, note)
+            }
+            Line::Malformed(Malformed { method: None, .. }) => Framing::Length(0),
             Line::Response { status, .. } => {
                 declared.of_response(*status, *minor, method.map(str::as_bytes), note)
             }
@@ -158,12 +184,39 @@ pub(crate) fn parse_lenient(kind: Kind, bytes: &[u8]) -> Option<Head> {
             (Line::Request { method, target: target.to_vec() }, minor)
         }
         StartLine::Response { status, reason, minor } => {
+            if !bytes.starts_with(b"HTTP/1.") {
+                defects.push(Defect::StatusVersion);
+            }
             (Line::Response { status, reason: Response::reason_of(reason) }, minor)
         }
     };
     let mut fields = Fields::default();
     read_fields(&bytes[end + 1..], &mut fields, &mut defects);
     Some(Head { line, minor, fields, defects })
+}
+
+/// Parses a head whose first line is no request line of HTTP/1.
+pub(crate) fn parse_malformed(bytes: &[u8], extent: Extent) -> Head {
+    let (line, fields_at) = match memchr(b'\n', bytes) {
+        Some(end) => (&bytes[..end], end + 1),
+        None => (bytes, bytes.len()),
+    };
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let known = malformed::Malformed::read(line);
+    let mut fields = Fields::default();
+    let mut defects = vec![Defect::RequestLine(known.flaw)];
+    if known.method.is_some() {
+        read_fields(&bytes[fields_at..], &mut fields, &mut defects);
+    }
+    let line = Line::Malformed(Malformed {
+        method: known.method.map(Request::method_of),
+        target: known.target.map(<[u8]>::to_vec),
+        line: line.to_vec(),
+        extent,
+    });
+    // A request without a version does not ask for a persistent connection.
+    let minor = u8::from(known.flaw != Flaw::NoVersion);
+    Head { line, minor, fields, defects }
 }
 
 /// Parses field lines up to the empty line or the last complete line.

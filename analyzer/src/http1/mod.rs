@@ -12,6 +12,7 @@ mod open;
 mod parser;
 mod requests;
 mod responses;
+mod tunnelled;
 mod waiting;
 
 pub(crate) use connection::Connection;
@@ -19,6 +20,7 @@ pub(crate) use open::Chunk;
 use sslrec_formats::record::Direction;
 use sslrec_wire::http1::Framing;
 pub(crate) use sslrec_wire::http1::{Kind, start};
+pub(crate) use tunnelled::{OpenTunnel, Tunnelled};
 
 /// How the bytes of a direction ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -46,7 +46,7 @@ pub(super) struct Open {
 /// Memory for an exchange that is not finished, without its fields and contents.
 pub(super) const OPEN_COST: usize = size_of::<Exchange>() + size_of::<Open>();
 
-/// The most that is left of a target where there is no memory for more.
+/// The most that is left of a target, or a first line, where there is no memory for more.
 const MAX_LEFT: usize = 256;
 
 /// The state of a direction besides its parser.
@@ -90,16 +90,30 @@ impl Open {
         }
     }
 
-    /// Counts the fields of a message of it, and the target of a request. Leaves out what there is
-    /// no memory for.
-    pub(super) fn hold(&mut self, part: Part, fields: &mut Fields, target: &mut Vec<u8>) {
-        if self.held.grow(fields.memory_bytes() + target.len()) {
+    /// Counts the fields of a message of it, and the texts of a request line. Leaves out what there
+    /// is no memory for.
+    pub(super) fn hold<'t>(
+        &mut self,
+        part: Part,
+        fields: &mut Fields,
+        texts: impl IntoIterator<Item = &'t mut Vec<u8>>,
+    ) {
+        let texts: Vec<_> = texts.into_iter().collect();
+        let len: usize = texts.iter().map(|text| text.len()).sum();
+        if self.held.grow(fields.memory_bytes() + len) {
             return;
         }
         *fields = Fields::default();
-        target.truncate(MAX_LEFT);
-        target.shrink_to_fit();
+        for text in texts {
+            text.truncate(MAX_LEFT);
+            text.shrink_to_fit();
+        }
         self.exchange.note(Note::FieldsLeftOut(part));
+    }
+
+    /// Returns whether the bytes in the place of its request are no request of HTTP.
+    pub(super) fn is_no_request(&self) -> bool {
+        self.exchange.request.as_ref().is_some_and(|request| request.method.is_none())
     }
 
     fn lose_total(&mut self, len: u64) {

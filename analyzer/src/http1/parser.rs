@@ -14,15 +14,18 @@ use std::collections::VecDeque;
 
 use memchr::memchr;
 use sslrec_wire::http1::message::{MAX_HEAD, Missing, State, Why};
-use sslrec_wire::http1::{Framer, Framing, Kind, Piece, find_end_of_head, start};
+use sslrec_wire::http1::{Framer, Framing, Kind, Piece, find_end_of_head, malformed, start};
 
 use super::End;
-use super::head::{self, Head};
+use super::head::{self, Extent, Head};
 use crate::exchange::Fields;
 use crate::exchange::note::{Defect, Truncation};
 
 /// Maximum number of bytes held while a CONNECT waits for its response.
 const MAX_HELD: usize = 1 << 20;
+
+/// Maximum length of a head whose first line is malformed.
+const MAX_MALFORMED: usize = 64 << 10;
 
 /// A part of a message, or an event between messages. Everything between a `Begin` and its `End` or
 /// `Abandoned` belongs to a single message.
@@ -78,6 +81,9 @@ pub(crate) struct Parser {
     skipped: u64,
     /// Framing was lost in missing bytes, and not in bytes that are no message.
     after_hole: bool,
+    /// After framing is lost: `buffer` is a head whose first line is malformed; the value is where
+    /// its last line begins.
+    malformed: Option<usize>,
     /// Framing of the last head, unless it has no content: its request is not known.
     doubtful: Option<Framing>,
     /// Number of bytes taken off the input, and missing.
@@ -105,6 +111,7 @@ impl Parser {
             from: 0,
             skipped: 0,
             after_hole: false,
+            malformed: None,
             doubtful: None,
             taken: 0,
             call: None,
@@ -146,6 +153,7 @@ impl Parser {
                 return None;
             }
             match state {
+                State::Lost if self.malformed.is_some() => self.read_malformed(input),
                 State::Lost => self.search(input),
                 State::Held => self.hold(input),
                 _ if self.buffer.is_empty() => {
@@ -191,6 +199,7 @@ impl Parser {
 
     /// Continues with a message: the sender of the other direction has read the messages before.
     pub(crate) fn begin_message(&mut self) {
+        self.end_malformed(Extent::Unknown);
         match self.framer.state() {
             _ if self.doubtful.take().is_some() => self.queue.push_back(Event::End),
             State::Start => {}
@@ -232,6 +241,7 @@ impl Parser {
         if let Some(framing) = self.doubtful.take() {
             self.framer.set_framing(framing);
         }
+        self.end_malformed(Extent::Unknown);
         self.taken = self.taken.saturating_add(len);
         let begins = matches!(self.framer.state(), State::Start | State::Done);
         match self.framer.gap(len) {
@@ -265,6 +275,7 @@ impl Parser {
         if let Some(framing) = self.doubtful.take() {
             self.framer.set_framing(framing);
         }
+        self.end_malformed(Extent::Unknown);
         match self.framer.state() {
             State::Start | State::Done | State::Tunnel => {}
             State::Held | State::Lost => self.skip_buffer(false),
@@ -355,7 +366,7 @@ impl Parser {
                     self.queue.push_back(Event::Head { head, cut: false });
                     return len;
                 }
-                None => self.abandon(Why::NotAHead, 1),
+                None => self.not_a_head(bytes),
             },
             Piece::Trailers(len) => {
                 let (fields, defects) = head::parse_trailers(&bytes[..len]);
@@ -365,12 +376,79 @@ impl Parser {
                 }
                 return len;
             }
-            // The search begins after the first byte, so as not to find the same line again.
-            Piece::Lost(Why::NotAHead) => self.abandon(Why::NotAHead, 1),
+            Piece::Lost(Why::NotAHead) => self.not_a_head(bytes),
             Piece::Lost(why) => self.abandon(why, 0),
             Piece::More | Piece::Content(_) | Piece::Tunnel(_) => {}
         }
         0
+    }
+
+    /// Reads bytes as a malformed head, or searches for the next message. Where bytes are missing
+    /// before them, or they are no text, they need not be a head.
+    fn not_a_head(&mut self, bytes: &[u8]) {
+        let line = memchr(b'\n', bytes).map_or(bytes, |end| &bytes[..end]);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if self.framer.kind() == Kind::Request && malformed::is_text(line) {
+            self.search_anew(false);
+            self.malformed = Some(0);
+        } else {
+            // The search begins after the first byte, so as not to find the same line again.
+            self.abandon(Why::NotAHead, 1);
+        }
+    }
+
+    /// Takes a malformed head off the input, line by line, up to its empty line or a request line.
+    fn read_malformed(&mut self, input: &mut &[u8]) {
+        let Some(last) = self.malformed else { return };
+        if !self.buffer[last..].contains(&b'\n') {
+            let line = memchr(b'\n', input).map_or(input.len(), |end| end + 1);
+            self.buffer.extend_from_slice(take(input, line));
+        }
+        let end = memchr(b'\n', &self.buffer[last..]).map(|end| last + end + 1);
+        let (line, is_first) = (end.map(|end| &self.buffer[last..end]), last == 0);
+        match (line, end) {
+            (Some(b"\n" | b"\r\n"), _) if !is_first => self.end_malformed(Extent::Whole),
+            (Some(line), _) if !is_first && start::is_certain(line) => {
+                let next = self.buffer.split_off(last);
+                self.end_malformed(Extent::Unknown);
+                self.buffer = next;
+                self.framer.begin();
+                let place = Place::Found { after_hole: false, at_call: false };
+                self.queue.push_back(Event::Begin(place));
+            }
+            _ if self.buffer.len() > MAX_MALFORMED => self.end_malformed(Extent::Unknown),
+            (_, Some(end)) => self.malformed = Some(end),
+            (_, None) => {}
+        }
+    }
+
+    /// Ends a head that is malformed, or whose first line has no end: its response comes.
+    pub(crate) fn answer_head(&mut self) {
+        let is_line = matches!(self.framer.state(), State::Head { started: false, .. })
+            && self.framer.kind() == Kind::Request
+            && !self.buffer.is_empty();
+        if is_line {
+            let buffer = std::mem::take(&mut self.buffer);
+            self.not_a_head(&buffer);
+            self.buffer = buffer;
+        }
+        self.end_malformed(Extent::Answered);
+    }
+
+    /// Queues the malformed head in the buffer. After a whole head [`Self::set_framing`] must be
+    /// called; otherwise the next message is searched.
+    fn end_malformed(&mut self, extent: Extent) {
+        if self.malformed.take().is_none() {
+            return;
+        }
+        let head = head::parse_malformed(&self.buffer, extent);
+        self.queue.push_back(Event::Head { head, cut: extent != Extent::Whole });
+        self.buffer.clear();
+        match extent {
+            Extent::Whole => self.framer.head_was_read(),
+            Extent::Answered => self.queue.push_back(Event::End),
+            Extent::Unknown => self.queue.push_back(Event::Abandoned(Truncation::Head)),
+        }
     }
 
     /// Queues the complete part of the buffered head, if its start line is complete.

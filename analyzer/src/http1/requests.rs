@@ -3,13 +3,43 @@
 use sslrec_wire::http1::message::MAX_PIPELINE;
 
 use super::connection::Connection;
-use super::head::{Head, Line};
+use super::head::{Extent, Head, Line, Malformed};
 use super::open::{Applied, Chunk, Open, apply, emit, message, proto};
 use super::parser::Event;
 use crate::exchange::note::{Note, Part};
 use crate::exchange::{Request, Sender};
 use crate::over_http::Reader;
 use crate::timeline::Timeline;
+
+/// What a first line says about a request.
+struct RequestLine {
+    request: Request,
+    extent: Extent,
+    proto: &'static str,
+}
+
+impl RequestLine {
+    fn of(line: Line, minor: u8) -> Option<Self> {
+        Some(match line {
+            Line::Request { method, target } => Self {
+                request: Request {
+                    method: Some(method),
+                    target: Some(target),
+                    ..Request::default()
+                },
+                extent: Extent::Whole,
+                proto: proto(minor),
+            },
+            Line::Malformed(Malformed { method, target, line, extent }) => Self {
+                request: Request { method, target, line: Some(line), ..Request::default() },
+                extent,
+                // The version of the response replaces it.
+                proto: "http",
+            },
+            Line::Response { .. } => return None,
+        })
+    }
+}
 
 impl Connection {
     pub(super) fn read_requests(
@@ -109,7 +139,11 @@ impl Connection {
 
     fn request_head(&mut self, mut head: Head, cut: bool, chunk: Chunk, timeline: &mut Timeline) {
         let framing = head.framing(None);
-        let Line::Request { method, mut target } = head.line else { return };
+        let Some(RequestLine { mut request, extent, proto }) =
+            RequestLine::of(head.line, head.minor)
+        else {
+            return;
+        };
         let ticket = match self.request_ticket.take() {
             Some(ticket) => ticket,
             None => timeline.open(self.asking.began_ns),
@@ -118,17 +152,13 @@ impl Connection {
             self.before_request(timeline);
         }
         let mut open = self.new_exchange(ticket);
-        open.exchange.proto = proto(head.minor);
+        open.exchange.proto = proto;
         open.exchange.note_defects(Part::Request, &head.defects);
         self.asking.hand_over(&mut open);
-        open.hold(Part::Request, &mut head.fields, &mut target);
-        let message = message(head.fields, self.asking.began_ns, chunk, &self.keep);
-        open.exchange.request = Some(Request {
-            method: Some(method),
-            target: Some(target),
-            message,
-            ..Request::default()
-        });
+        let texts = [&mut request.target, &mut request.line];
+        open.hold(Part::Request, &mut head.fields, texts.into_iter().flatten());
+        request.message = message(head.fields, self.asking.began_ns, chunk, &self.keep);
+        open.exchange.request = Some(request);
         Reader::head(&mut open.reader, &open.exchange, Sender::Client, &self.keep);
         self.asking.has_head = true;
         if self.asking.is_doubtful {
@@ -137,10 +167,25 @@ impl Connection {
             self.asked = Some(open);
             return self.requests.leave_content();
         }
+        if extent == Extent::Unknown {
+            // A server may respond to it alone, or to it and the next request at once.
+            self.waiting.doubtful_request();
+            self.asked = Some(open);
+            return;
+        }
         self.waiting.push(open);
         self.drop_oldest(timeline);
         if !cut {
             self.requests.set_framing(framing);
+        }
+    }
+
+    /// Takes what the server sends now as the response to a malformed head that has no end, if
+    /// nothing else waits for it.
+    pub(super) fn answer_head(&mut self, chunk: Chunk, timeline: &mut Timeline) {
+        if self.answered.is_none() && self.waiting.is_idle() {
+            self.requests.answer_head();
+            self.read_requests(chunk, &[], timeline);
         }
     }
 

@@ -23,6 +23,7 @@ impl Connection {
         timeline: &mut Timeline,
     ) {
         if !input.is_empty() {
+            self.answer_head(chunk, timeline);
             self.waiting.spoke();
         }
         while let Some(event) = self.responses.next(&mut input) {
@@ -119,7 +120,7 @@ impl Connection {
     }
 
     /// Returns the exchange of the response that begins.
-    fn exchange_of_response(&mut self, timeline: &mut Timeline) -> Open {
+    fn exchange_of_response(&mut self, status: u16, timeline: &mut Timeline) -> Open {
         if let Some(open) = self.answered.take() {
             return open;
         }
@@ -130,6 +131,12 @@ impl Connection {
         let (asked, lost) = self.waiting.respond(self.answering.resumes);
         self.list_lost(lost, timeline);
         let note = match asked {
+            Asked::Request(request) if status < 400 && request.is_no_request() => {
+                // The server ignored these bytes, or they are more requests than they look like.
+                self.waiting.doubtful_response();
+                self.list_lost(vec![request], timeline);
+                Note::RequestUnknown
+            }
             Asked::Request(request) => {
                 self.response_ticket.take().into_iter().for_each(|ticket| timeline.cancel(ticket));
                 return request;
@@ -156,16 +163,17 @@ impl Connection {
     fn response_head(&mut self, mut head: Head, cut: bool, chunk: Chunk, timeline: &mut Timeline) {
         let Line::Response { status, .. } = head.line else { return };
         self.interim = (100..200).contains(&status) && status != 101;
-        let mut open = self.exchange_of_response(timeline);
+        let mut open = self.exchange_of_response(status, timeline);
         let request = open.exchange.request.as_ref();
         let is_known = request.is_some();
+        let is_well_formed = request.is_some_and(|request| request.line.is_none());
         let method = request.and_then(|request| request.method.as_deref());
         let is_connect = method == Some("CONNECT");
         let framing = head.framing(method);
         let Line::Response { status, reason } = head.line else { return };
         open.exchange.note_defects(Part::Response, &head.defects);
         self.answering.has_head = true;
-        open.hold(Part::Response, &mut head.fields, &mut Vec::new());
+        open.hold(Part::Response, &mut head.fields, None);
         if self.interim {
             if open.exchange.interim.len() < MAX_INTERIM {
                 open.exchange.interim.push(Interim { status, headers: head.fields });
@@ -175,7 +183,7 @@ impl Connection {
             self.answered = Some(open);
         } else {
             self.answering.hand_over(&mut open);
-            if !is_known {
+            if !is_well_formed {
                 open.exchange.proto = proto(head.minor);
             }
             let next = (framing == Framing::Tunnel && !cut && !self.answering.is_doubtful)
@@ -188,6 +196,10 @@ impl Connection {
                 Some(Next::Other(note)) => {
                     open.exchange.note(note.clone());
                     self.became = Some(Became::tunnel(Some(note.clone())));
+                }
+                Some(Next::Tunnel) => {
+                    let target = open.exchange.request.as_ref().and_then(|r| r.target.as_deref());
+                    self.became = Some(self.tunnel_to(target.unwrap_or_default()));
                 }
                 Some(Next::WebSocket) | None => {}
             }

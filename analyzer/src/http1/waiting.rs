@@ -111,6 +111,11 @@ impl<T> Waiting<T> {
         self.doubt.is_none() && self.hole.is_none() && self.holes == 0
     }
 
+    /// Returns whether no request, captured or not, waits for a response.
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_whole() && self.queue.is_empty()
+    }
+
     /// Returns the newest request, if it waits.
     pub(super) fn newest_mut(&mut self) -> Option<&mut T> {
         self.queue.back_mut()?.as_request_mut()
@@ -185,7 +190,7 @@ impl<T> Waiting<T> {
             self.habit.asks_when_answered();
         }
         self.habit.turn();
-        if self.is_whole() && self.queue.is_empty() {
+        if self.is_idle() {
             self.habit.settle();
         }
         self.habit.request(self.is_causal);
@@ -199,7 +204,7 @@ impl<T> Waiting<T> {
         self.doubt = self.doubt.map(|most| most + 1);
     }
 
-    /// Notes a request that may be the content of another.
+    /// Notes a request that may be the content of another, or a part of another.
     pub(super) fn doubtful_request(&mut self) {
         self.begin_doubt();
         self.doubt = self.doubt.map(|most| most + 1);
@@ -301,7 +306,7 @@ impl<T> Waiting<T> {
 
     /// Notes a response that may be the content of another.
     pub(super) fn doubtful_response(&mut self) {
-        if !self.is_whole() || !self.queue.is_empty() {
+        if !self.is_idle() {
             self.begin_doubt();
         }
     }

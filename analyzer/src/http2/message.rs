@@ -32,6 +32,7 @@ pub(super) fn request(head: Head, open: &mut Open, first_ns: u64, keep: &Keep) {
     *request = Request {
         method: head.method,
         target,
+        line: None,
         scheme: head.scheme.map_or(Scheme::Unknown, Scheme::Sent),
         pseudo_authority: head.authority,
         pseudo_protocol: head.protocol,

@@ -297,7 +297,7 @@ impl Talk<'_> {
         let cookie = "c".repeat(self.random.below(60) as usize);
         let kind = self.random.below(8);
         self.heads.push(kind == 0);
-        match kind {
+        let request = match kind {
             0 => format!("HEAD {target} HTTP/1.1\r\nHost: h\r\nCookie: {cookie}\r\n\r\n"),
             1 => {
                 let len = self.random.below(3000) as usize;
@@ -309,8 +309,17 @@ impl Talk<'_> {
                  3\r\nabc\r\n0\r\n\r\n"
             ),
             _ => format!("GET {target} HTTP/1.1\r\nHost: h\r\nCookie: {cookie}\r\n\r\n"),
-        }
-        .into_bytes()
+        };
+        // Some request lines are malformed.
+        let version = match self.random.below(200) {
+            0 => "",
+            1 => " HTTP/1.",
+            2 => " HTTP/2.0",
+            3 => " Http/1.1",
+            4 => return format!(" {request}").into_bytes(),
+            _ => return request.into_bytes(),
+        };
+        request.replacen(" HTTP/1.1", version, 1).into_bytes()
     }
 
     fn response(&mut self, exchange: usize) -> Vec<u8> {

@@ -356,10 +356,7 @@ impl Unknown {
 
 /// Returns whether a line without its end can become a start line.
 fn may_be_start(line: &[u8]) -> bool {
-    const VERSION: &[u8] = b"HTTP/1.";
-    start::may_be_request(line)
-        || (line.len() <= start::MAX_LINE && line.starts_with(VERSION))
-        || VERSION.starts_with(line)
+    start::may_be_request(line) || (line.len() <= start::MAX_LINE && start::may_be_version(line))
 }
 
 /// Returns whether the beginning of a frame header can become a server's first SETTINGS.

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
@@ -13,7 +14,8 @@ use clap::Args;
 use sslrec_analyzer::coding;
 use sslrec_analyzer::descriptors::Descriptors;
 use sslrec_analyzer::exchange::{
-    ConnectionInfo, Exchange, Fields, Handshake, Item, Message, Request, Response, Sender, Stream,
+    ConnectionInfo, Exchange, Fields, Handshake, Item, Message, Request, Response, Sender,
+    SharedConnection, Stream,
 };
 use sslrec_analyzer::input::{Flow, Stop};
 use sslrec_analyzer::pipeline::ItemSink;
@@ -148,6 +150,7 @@ fn write_exchange(
     let info = &*exchange.connection;
     write_origin(out, &number, exchange.first_ns(), info, client, &proto)?;
     write_tls(out, info)?;
+    write_route(out, exchange.shared_connection())?;
     if let (Some(first), Some(all)) = (exchange.ttfb_ns(), exchange.duration_ns()) {
         writeln!(out, "* took {:#}, first byte after {:#}", Duration(all), Duration(first))?;
     }
@@ -228,10 +231,35 @@ fn write_tls(out: &mut impl Write, info: &ConnectionInfo) -> io::Result<()> {
     }
 }
 
+/// Writes the proxies and tunnels of a connection that has some.
+fn write_route(out: &mut impl Write, connection: &SharedConnection) -> io::Result<()> {
+    let Some(route) = connection.route() else { return Ok(()) };
+    if let Some(proxied) = route.proxied {
+        let address = |address: Option<SocketAddr>| address.map(|address| address.to_string());
+        let unknown = || "unknown".to_owned();
+        writeln!(
+            out,
+            "* proxied from {} to {} (PROXY header, version {})",
+            address(proxied.client).unwrap_or_else(unknown),
+            address(proxied.server).unwrap_or_else(unknown),
+            proxied.version,
+        )?;
+    }
+    for tunnel in &route.tunnels {
+        let target = readable(&tunnel.target);
+        writeln!(out, "* in a tunnel to {} ({})", Printable(&target), tunnel.protocol)?;
+    }
+    Ok(())
+}
+
 fn write_request(out: &mut impl Write, request: &Request, version: String) -> io::Result<()> {
-    let method = request.method.as_deref().unwrap_or("<unknown>");
-    let target = request.target.as_deref().map_or(Cow::Borrowed("<unknown>"), readable);
-    writeln!(out, "> {} {} {version}", Printable(method), Printable(&target))?;
+    if let Some(line) = &request.line {
+        writeln!(out, "> {}", Printable(&readable(line)))?;
+    } else {
+        let method = request.method.as_deref().unwrap_or("<unknown>");
+        let target = request.target.as_deref().map_or(Cow::Borrowed("<unknown>"), readable);
+        writeln!(out, "> {} {} {version}", Printable(method), Printable(&target))?;
+    }
     let pseudo =
         [(":authority", &request.pseudo_authority), (":protocol", &request.pseudo_protocol)];
     for (name, value) in pseudo {
@@ -302,6 +330,7 @@ fn write_stream(out: &mut impl Write, stream: &Stream) -> io::Result<()> {
     let client = info.client_direction();
     write_origin(out, "stream", stream.first_ns, info, client, "not HTTP")?;
     write_tls(out, info)?;
+    write_route(out, stream.shared_connection())?;
     for note in &stream.notes {
         writeln!(out, "* {}", Printable(&note.to_string()))?;
     }

@@ -242,7 +242,10 @@ impl Display for Place<'_> {
         }
         match request.and_then(|request| request.path()) {
             Some(path) => Printable(&path).fmt(f),
-            None => Ok(()),
+            None => match request.and_then(|request| request.line.as_deref()) {
+                Some(line) => write!(f, " \"{}\"", Printable(&latin1(line))),
+                None => Ok(()),
+            },
         }
     }
 }

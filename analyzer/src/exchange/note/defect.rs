@@ -1,7 +1,7 @@
 //! Defects of messages and frames, and the reasons why a message was not read to its end.
 
-use sslrec_wire::http1::Contradiction;
 use sslrec_wire::http1::message::{MAX_FIELDS, Why};
+use sslrec_wire::http1::{Contradiction, Flaw};
 use sslrec_wire::http2::{frame, hpack};
 
 use super::texts::texts;
@@ -13,6 +13,10 @@ texts! {
     pub enum Defect {
         /// HTTP/1: the target contains octets that a target cannot contain.
         RequestTarget => "whitespace or control character in the request target";
+        /// HTTP/1: the first line is not a well-formed request line.
+        RequestLine(flaw: Flaw) => "{flaw}";
+        /// HTTP/1: a status line of another version, such as `HTTP/2.0`, or of none, `ICY`.
+        StatusVersion => "status line with a version other than HTTP/1.x";
         /// HTTP/1: fields beyond the maximum are not kept.
         TooManyFields => "more than {max} header fields; the rest was left out", max = MAX_FIELDS;
         /// HTTP/1: a field continues on the next line (RFC 9112 section 5.2).

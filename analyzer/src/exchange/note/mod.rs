@@ -124,6 +124,10 @@ texts! {
         SkippedBefore(bytes: u64) => "{bytes} bytes before it skipped: no message of HTTP/1";
         /// The bytes of this stream are not a message.
         NoMessage => "bytes after the last message that are no message of HTTP/1";
+        /// A request and a response of HTTP/0.9 (RFC 1945 section 4.1).
+        Http09 => "HTTP/0.9: a request line alone, and a response without a head";
+        /// The server does not speak HTTP/2 (RFC 9113 section 3.3).
+        AnsweredWithHttp1 => "the server answered the connection preface with HTTP/1";
         /// The connection became a tunnel.
         Tunnel => "tunnel";
         /// The connection changed to a protocol that is not supported.

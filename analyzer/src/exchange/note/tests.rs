@@ -1,8 +1,8 @@
 use std::path::Path;
 
 use sslrec_analyzer_testing::golden;
-use sslrec_wire::http1::Contradiction;
 use sslrec_wire::http1::message::Why;
+use sslrec_wire::http1::{Contradiction, Flaw};
 use sslrec_wire::http2::{frame, hpack};
 
 use super::*;
@@ -39,6 +39,7 @@ examples! {
     Ended = Ended::Connection;
     ErrorCode = ErrorCode(8);
     Contradiction = Contradiction::RepeatedLength;
+    Flaw = Flaw::NoTarget;
     Why = Why::BadChunkSize;
     frame::Defect = frame::Defect::PingLength;
     hpack::Defect = hpack::Defect::LateTableSize;
@@ -74,6 +75,7 @@ fn every_note_has_the_text_of_the_golden_file() {
         rows("Fault", Fault::examples()),
         rows("MessageProblem", MessageProblem::examples()),
         named("Contradiction", Contradiction::ALL),
+        named("Flaw", Flaw::ALL),
         named("Why", Why::ALL),
         named("frame::Defect", frame::Defect::ALL),
         named("hpack::Defect", hpack::Defect::ALL),

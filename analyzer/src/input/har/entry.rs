@@ -304,6 +304,7 @@ impl RequestObject {
         Request {
             method: Some(method).filter(|method| !method.is_empty()),
             target: Some(octets(&target).into_owned()),
+            line: None,
             scheme,
             pseudo_authority,
             pseudo_protocol: text(":protocol"),

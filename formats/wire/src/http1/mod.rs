@@ -3,10 +3,12 @@
 
 pub mod framing;
 pub mod lines;
+pub mod malformed;
 pub mod message;
 pub mod start;
 
 pub use framing::{Contradiction, Declared, Framing};
 pub use lines::find_end_of_head;
+pub use malformed::{Flaw, Malformed};
 pub use message::{Framer, Piece};
 pub use start::Kind;

@@ -1,8 +1,9 @@
 //! Start lines of HTTP/1 (RFC 9112 sections 3 and 4): at the first bytes of a connection, and amid
 //! bytes whose framing was lost.
 
-use memchr::{memchr, memmem};
+use memchr::{memchr, memmem, memrchr};
 
+use super::malformed::{Flaw, Malformed};
 use crate::http2::frame::Frame;
 
 /// The kind of message that a direction carries.
@@ -32,7 +33,7 @@ pub enum StartLine<'b> {
         status: u16,
         /// The reason phrase, without whitespace around it.
         reason: &'b [u8],
-        /// The x of HTTP/1.x.
+        /// The x of HTTP/1.x. A version of another number counts as 1.1, none as 1.0.
         minor: u8,
     },
 }
@@ -61,7 +62,7 @@ pub const METHODS: [&[u8]; 16] = [
 /// The longest method at an unknown place, or in an incomplete line.
 pub const MAX_METHOD: usize = 32;
 
-/// The longest first line whose end is awaited.
+/// The longest first line with an unknown method whose end is awaited.
 pub const MAX_LINE: usize = 64 << 10;
 
 /// The bytes to search again when more bytes arrive: no new start line ends, or for a response
@@ -89,25 +90,46 @@ pub fn judge(bytes: &[u8]) -> Verdict {
     if blank > 16 {
         return Verdict::Other;
     }
-    if text.is_empty() || b"PRI * HTTP/2.".starts_with(text) || b"HTTP/1.".starts_with(text) {
+    if text.is_empty() || b"PRI * HTTP/2.".starts_with(text) {
         return Verdict::Unsure;
     }
     if text.starts_with(b"PRI * HTTP/2.") {
         return Verdict::Http2;
     }
-    if text.starts_with(b"HTTP/1.") {
-        return if text[7].is_ascii_digit() {
-            Verdict::Http1(Kind::Response)
-        } else {
-            Verdict::Other
-        };
+    if begins_with_version(text) {
+        return Verdict::Http1(Kind::Response);
     }
     if text[0] == 0 {
         return judge_settings(bytes);
     }
     match memchr(b'\n', text) {
-        Some(end) if is_start_line(Kind::Request, &text[..end]) => Verdict::Http1(Kind::Request),
-        None if may_be_request(text) => Verdict::Unsure,
+        Some(end) => judge_request(&text[..end], &text[end + 1..]),
+        None if may_be_version(text) => Verdict::Unsure,
+        None => match may_be_request(text.trim_ascii_start()) {
+            true if text.len() > MAX_LINE => Verdict::Http1(Kind::Request),
+            true => Verdict::Unsure,
+            false => Verdict::Other,
+        },
+    }
+}
+
+/// Judges a first line, and the bytes after it. A request line may be malformed; without a version
+/// it is of HTTP if a header field follows.
+fn judge_request(line: &[u8], next: &[u8]) -> Verdict {
+    if is_start_line(Kind::Request, line) {
+        return Verdict::Http1(Kind::Request);
+    }
+    let malformed = Malformed::read(line);
+    if malformed.is_certain() {
+        return Verdict::Http1(Kind::Request);
+    }
+    if malformed.flaw != Flaw::NoVersion {
+        return Verdict::Other;
+    }
+    let name = next.iter().take_while(|&&octet| is_token(octet)).count();
+    match next.get(name) {
+        Some(b':') if name > 0 => Verdict::Http1(Kind::Request),
+        None if name <= MAX_METHOD => Verdict::Unsure,
         _ => Verdict::Other,
     }
 }
@@ -146,7 +168,7 @@ pub fn parse_any(line: &[u8]) -> Option<StartLine<'_>> {
 pub fn is_certain(line: &[u8]) -> bool {
     let line = line.trim_ascii_end();
     match parse_any(line) {
-        Some(StartLine::Response { .. }) => true,
+        Some(StartLine::Response { .. }) => line.starts_with(VERSION),
         Some(StartLine::Request { method, target, .. }) => {
             METHODS.contains(&method) && !target.contains(&b' ')
         }
@@ -166,10 +188,32 @@ fn request_line(line: &[u8]) -> Option<StartLine<'_>> {
     Some(StartLine::Request { method, target, minor })
 }
 
+/// The beginning of a version (RFC 9112 section 2.3), and its replacement in responses of SHOUTcast
+/// servers.
+const VERSION: &[u8] = b"HTTP/";
+const ICY: &[u8] = b"ICY ";
+
+/// Returns whether the bytes begin with a version of any number, like a response.
+fn begins_with_version(bytes: &[u8]) -> bool {
+    let rest = bytes.strip_prefix(VERSION).or_else(|| bytes.strip_prefix(ICY));
+    rest.and_then(<[u8]>::first).is_some_and(u8::is_ascii_digit)
+}
+
+/// Returns whether the beginning of a line can become a status line.
+pub fn may_be_version(line: &[u8]) -> bool {
+    begins_with_version(line) || [VERSION, ICY].iter().any(|version| version.starts_with(line))
+}
+
 fn status_line(line: &[u8]) -> Option<StartLine<'_>> {
-    let rest = line.strip_prefix(b"HTTP/1.")?;
-    let minor = minor_version(rest.get(..1)?)?;
-    let rest = rest[1..].strip_prefix(b" ")?.trim_ascii_start();
+    let (minor, rest) = match line.strip_prefix(VERSION) {
+        Some([b'1', b'.', minor @ b'0'..=b'9', rest @ ..]) => (minor - b'0', rest),
+        Some(
+            [major @ b'0'..=b'9', b'.', b'0'..=b'9', rest @ ..] | [major @ b'0'..=b'9', rest @ ..],
+        ) => (u8::from(*major > b'0'), rest),
+        Some(_) => return None,
+        None => (0, line.strip_prefix(&ICY[..3])?),
+    };
+    let rest = rest.strip_prefix(b" ")?.trim_ascii_start();
     let code = rest.get(..3).filter(|code| code.iter().all(u8::is_ascii_digit))?;
     let reason = match &rest[3..] {
         [] => &[][..],
@@ -196,20 +240,21 @@ pub const fn is_token(byte: u8) -> bool {
     )
 }
 
-/// Returns whether the beginning of a line can become a request line.
+/// Returns whether the beginning of a line can become a request line. With a known method it can,
+/// whatever its length.
 pub fn may_be_request(line: &[u8]) -> bool {
     let method = line.iter().take_while(|&&b| is_token(b)).count();
     method > 0
         && method <= MAX_METHOD
         && line.get(method).is_none_or(|&b| b == b' ')
-        && line.len() <= MAX_LINE
+        && (line.len() <= MAX_LINE || METHODS.contains(&&line[..method]))
 }
 
 /// Returns whether an incomplete head can still become a head of this kind.
 pub fn may_be_head(kind: Kind, bytes: &[u8]) -> bool {
     match (kind, memchr(b'\n', bytes)) {
         (_, Some(end)) => is_start_line(kind, &bytes[..end]),
-        (Kind::Response, None) => bytes.starts_with(b"HTTP/1.") || b"HTTP/1.".starts_with(bytes),
+        (Kind::Response, None) => may_be_version(bytes),
         (Kind::Request, None) => may_be_request(bytes),
     }
 }
@@ -268,12 +313,19 @@ fn request_line_at(bytes: &[u8], end: usize) -> Option<usize> {
     let known = METHODS.iter().filter(|known| method.ends_with(known));
     let known = known.map(|known| known.len()).max();
     let fits = (1..=MAX_METHOD).contains(&len);
-    let at = match &before[..before.len() - len] {
-        [.., b'\n'] if fits => len,
+    match (&before[..before.len() - len], known) {
+        ([.., b'\n'], _) if fits => Some(before.len() - len),
         // The first byte of `bytes` need not be the first of a line.
-        _ => known?,
-    };
-    Some(before.len() - at)
+        (_, Some(known)) => Some(before.len() - known),
+        (_, None) => {
+            // The target may contain whitespace.
+            let start = memrchr(b'\n', line).map_or(0, |end| end + 1);
+            match request_line(&line[start..]) {
+                Some(StartLine::Request { method, .. }) if METHODS.contains(&method) => Some(start),
+                _ => None,
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -288,10 +340,24 @@ mod tests {
             (b"\r\n\r\nPURGE * HTTP/1.0\n", Http1(Kind::Request)),
             (b"HTTP/1.1", Http1(Kind::Response)),
             (b"HTTP/1.", Unsure),
-            (b"HTTP/2", Other),
+            (b"HTTP/2", Http1(Kind::Response)),
+            (b"HTTP/", Unsure),
+            (b"HTTP/x", Other),
+            (b"ICY 200 OK\r\n", Http1(Kind::Response)),
+            (b"ICY", Unsure),
+            (b"ICY x", Other),
             (b"GE", Unsure),
             (b"GET key\r\n", Other),
-            (b"GET / HTTP/2.0\r\n", Other),
+            (b"GET / HTTP/2.0\r\n", Http1(Kind::Request)),
+            (b" GET / HTTP/1.1\r\n", Http1(Kind::Request)),
+            (b" GE", Unsure),
+            (b"GET / HTTP/1.\r\n", Http1(Kind::Request)),
+            (b"GET /\r\n", Unsure),
+            (b"GET /\r\nHost", Unsure),
+            (b"GET /\r\nHost: h\r\n", Http1(Kind::Request)),
+            (b"GET /\r\n: h\r\n", Other),
+            (b"GET /\r\n\r\n", Other),
+            (b"garbage\r\n", Other),
             (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Http2),
             (b"PRI * HT", Unsure),
             (b"\x00\x00\x12\x04\x00\x00\x00\x00\x00", Http2),
@@ -332,6 +398,9 @@ mod tests {
         assert_eq!(find_in(Kind::Request, b"abc FOO /b HTTP/1.1\n"), None);
         assert_eq!(find_in(Kind::Request, b"spoke HTTP/1.1\r\n GET / HTTP/1.1\r\n"), Some(17));
         assert_eq!(find_in(Kind::Request, b"GET /b HTTP/1.1"), None);
+        assert_eq!(find_in(Kind::Request, b"GET /b c d HTTP/1.1\n"), Some(0));
+        assert_eq!(find_in(Kind::Request, b"abc\nGET /b c HTTP/1.1\n"), Some(4));
+        assert_eq!(find_in(Kind::Request, b"abc GET /b c HTTP/1.1\n"), None);
         assert_eq!(find_in(Kind::Request, b" HTTP/1. HTTP/1.x\nGET / HTTP/1.1\n"), Some(18));
         assert_eq!(find_in(Kind::Response, b"xHTTP/1.1 200 OK"), Some(1));
         assert_eq!(find_in(Kind::Response, b"GET / HTTP/1.1\r\nHTTP/1.0 404\r\n"), Some(16));
@@ -347,8 +416,17 @@ mod tests {
         assert_eq!(parse_any(b"GET a  b HTTP/1.1"), request(b"GET", b"a  b"));
         let status = StartLine::Response { status: 204, reason: b"", minor: 0 };
         assert_eq!(parse_any(b"HTTP/1.0 204\r"), Some(status));
+        let odd = |status, minor| Some(StartLine::Response { status, reason: b"OK", minor });
+        assert_eq!(parse_any(b"HTTP/2.0 200 OK"), odd(200, 1));
+        assert_eq!(parse_any(b"HTTP/3 201 OK"), odd(201, 1));
+        assert_eq!(parse_any(b"HTTP/0.9 200 OK"), odd(200, 0));
+        assert_eq!(parse_any(b"ICY 200 OK"), odd(200, 0));
+        assert!(!is_certain(b"ICY 200 OK"));
         for other in [
             &b"GET /\r"[..],
+            b"HTTP/11 200 OK",
+            b"HTTP/1.1.1 200 OK",
+            b"ICY200 OK",
             b"HTTP/1.1 2000 x\r",
             b" HTTP/1.1\r",
             b"a: b HTTP/1.1\r",

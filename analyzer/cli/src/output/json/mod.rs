@@ -16,7 +16,8 @@ use std::ops::Range;
 
 use sslrec_analyzer::descriptors::Descriptors;
 use sslrec_analyzer::exchange::{
-    ConnectionInfo, Exchange, Fields, Handshake, Item, Message, Request, Response, Stream, field,
+    ConnectionInfo, Exchange, Fields, Handshake, Item, Message, Request, Response,
+    SharedConnection, Stream, field,
 };
 use sslrec_analyzer::pipeline::{Missed, Summary};
 use sslrec_analyzer::text::Rfc3339;
@@ -167,6 +168,7 @@ fn exchange_fields(
     let start = line.position();
     identity(line, info, Some(exchange.request_direction));
     let end = line.position();
+    route(line, exchange.shared_connection());
     line.object(field::REQUEST.key(), exchange.request.as_ref(), |object, r| {
         request(object, r, info.tls)
     });
@@ -197,6 +199,7 @@ fn write_stream(out: &mut Vec<u8>, stream: &Stream, drain: &Drain<'_>) {
     line.field(field::PROTO.key(), "stream");
     line.field(field::TIME.key(), Rfc3339(stream.first_ns));
     identity(&mut line, info, client);
+    route(&mut line, stream.shared_connection());
     let halves = client.map(|client| (&stream.halves[client], &stream.halves[client.reverse()]));
     line.field(field::CLIENT_BYTES.key(), halves.map(|(client, _)| client.bytes));
     line.field(field::SERVER_BYTES.key(), halves.map(|(_, server)| server.bytes));
@@ -302,9 +305,28 @@ fn identity(line: &mut Object<'_>, info: &ConnectionInfo, client: Option<Directi
     line.field(field::ALPN.key(), record.alpn.as_deref());
 }
 
+/// Writes the proxies and tunnels of a connection that has some.
+fn route(line: &mut Object<'_>, connection: &SharedConnection) {
+    let Some(route) = connection.route() else { return };
+    if let Some(proxied) = &route.proxied {
+        line.object("proxied", Some(proxied), |object, proxied| {
+            object.field("version", u64::from(proxied.version));
+            object.field("client", proxied.client);
+            object.field("server", proxied.server);
+        });
+    }
+    if !route.tunnels.is_empty() {
+        line.objects("tunnels", &route.tunnels, |object, tunnel| {
+            object.field("protocol", tunnel.protocol);
+            object.field("target", Latin1([&tunnel.target]));
+        });
+    }
+}
+
 fn request(object: &mut Object<'_>, request: &Request, tls: bool) {
     object.field(field::METHOD.key(), request.method.as_deref());
     object.field(field::URL.key(), request.url_octets(tls).map(Latin1));
+    object.field_if_some(field::LINE.key(), request.line.as_deref().map(|line| Latin1([line])));
     object.field(field::AUTHORITY.key(), request.authority_octets().map(|octets| Latin1([octets])));
     object.field(field::PATH.key(), request.path_octets().map(|octets| Latin1([octets])));
     message(object, &request.message);

@@ -1,16 +1,23 @@
 //! A connection: keeps its two byte streams in order and passes them to the detected protocol.
 //!
 //! The first bytes determine the protocol. A few bytes are held until then; a connection without a
-//! detected protocol is listed as a stream.
+//! detected protocol is listed as a stream. A tunnel through a proxy contains a connection of its
+//! own.
+
+mod detection;
+mod half;
+mod inner;
+mod search;
+mod simple;
 
 use sslrec_formats::record::{Close, CloseCause, Data, Direction, Gap, GapCause, PerDirection};
 
+use self::half::Half;
 use crate::budget::{Charge, Keep};
 use crate::exchange::{Handshake, Item, Note, SharedConnection, Stream};
 use crate::handshakes::Handshakes;
-use crate::http1::start::{self, MAX_LINE, Verdict};
-use crate::http1::{self, Chunk, End, Kind};
-use crate::http2::{self, Place};
+use crate::http1::{self, Chunk, End};
+use crate::http2;
 use crate::timeline::{Ticket, Timeline};
 
 /// A connection that is being read.
@@ -25,6 +32,9 @@ pub(crate) struct Connection {
     ticket: Option<Ticket>,
     keep: Keep,
     beginning: Beginning,
+    /// The next bytes may be a preamble of the protocol.
+    may_be_preamble: bool,
+    preambles: usize,
     started: bool,
     halves: PerDirection<Half>,
     handshakes: Handshakes,
@@ -65,32 +75,6 @@ enum Protocol {
     Opaque,
 }
 
-/// One direction.
-#[derive(Debug, Default)]
-struct Half {
-    /// Offset of the next byte.
-    offset: u64,
-    /// Bytes held until the protocol is detected.
-    held: Vec<u8>,
-    /// Length of the beginning of `held` that was searched and has no start line.
-    scanned: usize,
-    /// Time of the calls for the held bytes.
-    chunk: Option<Chunk>,
-    /// The direction starts in the middle of a message, and a start line is searched.
-    searching: bool,
-    /// The first bytes belong to no supported protocol.
-    other: bool,
-    /// A reset ended the direction.
-    reset: bool,
-}
-
-impl Half {
-    /// Returns whether the next bytes may be in the middle of a message.
-    fn begins_anywhere(&self) -> bool {
-        self.searching || self.other
-    }
-}
-
 impl Connection {
     pub(crate) fn new(shared: SharedConnection, keep: &Keep, held: Charge) -> Self {
         let info = shared.info();
@@ -101,6 +85,8 @@ impl Connection {
             protocol: Protocol::Undecided,
             ticket: None,
             keep: keep.clone(),
+            may_be_preamble: !joined,
+            preambles: 0,
             beginning: if joined { Beginning::Unrecorded } else { Beginning::Here },
             started: false,
             halves: PerDirection::from_fn(|_| Half { searching: joined, ..Half::default() }),
@@ -108,6 +94,13 @@ impl Connection {
             notes: Vec::new(),
             _held: held,
         }
+    }
+
+    /// Notes that its first bytes follow, although the connection around it was joined.
+    fn begins_here(&mut self) {
+        self.beginning = Beginning::Here;
+        self.may_be_preamble = true;
+        self.halves.iter_mut().for_each(|(_, half)| half.searching = false);
     }
 
     /// When it was used last.
@@ -137,27 +130,43 @@ impl Connection {
         let Some(bytes) = data.payload.get(known..).filter(|bytes| !bytes.is_empty()) else {
             return missing;
         };
-        self.begin(first_ns, timeline);
-        let half = &mut self.halves[data.dir];
+        self.bytes(data.dir, chunk, bytes, timeline);
+        missing
+    }
+
+    /// Processes the next bytes of a direction.
+    fn bytes(&mut self, direction: Direction, chunk: Chunk, bytes: &[u8], timeline: &mut Timeline) {
+        self.begin(chunk.first_ns, timeline);
+        let half = &mut self.halves[direction];
         half.offset = half.offset.saturating_add(bytes.len() as u64);
-        self.raw.push(data.dir, bytes, data.ts_ns);
+        self.raw.push(direction, bytes, chunk.last_ns);
+        self.read(direction, chunk, bytes, timeline);
+    }
+
+    /// Passes bytes to the protocol.
+    fn read(&mut self, direction: Direction, chunk: Chunk, bytes: &[u8], timeline: &mut Timeline) {
+        if let Protocol::Http2(_) = self.protocol
+            && self.raw.halves[direction].bytes == bytes.len() as u64
+            && bytes.starts_with(b"HTTP/1.")
+        {
+            self.refuse_http2(direction, chunk, timeline);
+        }
         match &mut self.protocol {
             Protocol::Http1(http1) => {
-                http1.data(data.dir, chunk, bytes, timeline);
+                http1.data(direction, chunk, bytes, timeline);
                 if http1.exchanges() > 0 {
                     self.raw.forget_data();
                 }
             }
             Protocol::Http2(http2) => {
-                http2.data(data.dir, chunk, bytes, timeline);
+                http2.data(direction, chunk, bytes, timeline);
                 if http2.exchanges() > 0 {
                     self.raw.forget_data();
                 }
             }
-            Protocol::Undecided => self.undecided(data.dir, chunk, bytes, timeline),
+            Protocol::Undecided => self.undecided(direction, chunk, bytes, timeline),
             Protocol::Opaque => {}
         }
-        missing
     }
 
     /// Processes a gap. Returns the number of its bytes that were not yet counted as missing.
@@ -224,15 +233,21 @@ impl Connection {
             missing = missing.saturating_add(len);
         }
         let closed = close.is_some_and(|close| close.cause != CloseCause::StillOpen);
-        let reset = PerDirection::from_fn(|direction| self.halves[direction].reset);
-        let end = |direction| match direction {
-            _ if !closed => End::Open,
-            direction if reset[direction] => End::Reset,
-            _ => End::Closed,
-        };
+        let end = PerDirection::from_fn(|direction| match closed {
+            false => End::Open,
+            true if self.halves[direction].reset => End::Reset,
+            true => End::Closed,
+        });
+        self.end(end, ts_ns, timeline);
+        missing
+    }
+
+    /// Ends the protocol, or its recording; the reason is given for each direction.
+    fn end(mut self, end: PerDirection<End>, ts_ns: u64, timeline: &mut Timeline) {
+        let closed = end.sent != End::Open;
         let (exchanges, nothing) = match &mut self.protocol {
             Protocol::Http1(http1) => {
-                http1.finish(end, ts_ns, timeline);
+                http1.finish(|direction| end[direction], ts_ns, timeline);
                 (http1.exchanges(), Some(Note::NoHttp1Head))
             }
             Protocol::Http2(http2) => {
@@ -242,19 +257,23 @@ impl Connection {
             Protocol::Undecided | Protocol::Opaque => (0, None),
         };
         if exchanges > 0 {
-            return missing;
+            return;
         }
-        if let Some(nothing) = nothing {
-            self.raw.note(nothing);
+        match nothing {
+            Some(nothing) => self.raw.note(nothing),
+            None if closed && self.list_as_simple(timeline) => return,
+            None => {}
         }
         self.list_as_stream(closed, timeline);
-        missing
     }
 
     fn list_as_stream(mut self, closed: bool, timeline: &mut Timeline) {
         self.notes.into_iter().for_each(|note| self.raw.note(note));
         if let Some(note) = self.beginning.note() {
             self.raw.note(note);
+        }
+        if self.shared.route().is_some_and(|route| !route.tunnels.is_empty()) {
+            self.raw.note(Note::Tunnel);
         }
         if !closed {
             self.raw.note(Note::StillOpen);
@@ -288,6 +307,7 @@ impl Connection {
         }
         self.begin(ts_ns, timeline);
         self.raw.lose(direction, cause, len);
+        self.may_be_preamble = false;
         let half = &mut self.halves[direction];
         half.offset = half.offset.saturating_add(len);
         half.searching = true;
@@ -299,182 +319,5 @@ impl Connection {
             Protocol::Http2(http2) => http2.gap(direction, cause, ts_ns, len, timeline),
             Protocol::Undecided | Protocol::Opaque => {}
         }
-    }
-
-    fn undecided(
-        &mut self,
-        direction: Direction,
-        chunk: Chunk,
-        bytes: &[u8],
-        timeline: &mut Timeline,
-    ) {
-        let info = self.shared.info();
-        let (role, alpn) = (info.client_direction(), Alpn::of(info.record.alpn.as_deref()));
-        let half = &mut self.halves[direction];
-        if half.other {
-            return;
-        }
-        let began = *half.chunk.get_or_insert(chunk);
-        // Usually the first call determines the protocol, and no bytes need to be held.
-        let mut held = std::mem::take(&mut half.held);
-        let before = held.len();
-        if !held.is_empty() {
-            held.extend_from_slice(bytes);
-        }
-        let view = if held.is_empty() { bytes } else { &held[..] };
-        let (verdict, at) = if half.searching {
-            let kind = role.map(|client| kind_of(direction, client));
-            search(view, before, half.scanned, kind, alpn)
-        } else {
-            (start::judge(view), 0)
-        };
-        match verdict {
-            Verdict::Http1(kind) => {
-                let skipped = at as u64;
-                self.become_http1(direction, kind, skipped, timeline);
-                if let Protocol::Http1(http1) = &mut self.protocol {
-                    http1.data(direction, began, &view[at..], timeline);
-                }
-            }
-            Verdict::Http2 => {
-                self.become_http2(direction, at as u64, timeline);
-                if let Protocol::Http2(http2) = &mut self.protocol {
-                    let chunk = if at >= before { chunk } else { began };
-                    http2.data(direction, chunk, &view[at..], timeline);
-                }
-            }
-            Verdict::Unsure => {
-                if held.is_empty() {
-                    held.extend_from_slice(bytes);
-                }
-                // A search needs only the last line of the earlier bytes.
-                let excess = held.len().saturating_sub(2 * MAX_LINE);
-                held.drain(..if excess > 0 { held.len() - MAX_LINE } else { 0 });
-                let half = &mut self.halves[direction];
-                half.scanned = held.len().saturating_sub(start::OVERLAP);
-                half.held = held;
-            }
-            Verdict::Other => {
-                half.other = true;
-                half.chunk = None;
-                if self.halves.sent.other && self.halves.received.other {
-                    self.become_opaque();
-                }
-            }
-        }
-    }
-
-    fn become_opaque(&mut self) {
-        self.protocol = Protocol::Opaque;
-        for (_, half) in self.halves.iter_mut() {
-            half.held = Vec::new();
-        }
-    }
-
-    /// Starts reading this direction as HTTP/1 messages of this kind.
-    fn become_http1(
-        &mut self,
-        direction: Direction,
-        kind: Kind,
-        skipped: u64,
-        timeline: &mut Timeline,
-    ) {
-        let requests = match kind {
-            Kind::Request => direction,
-            Kind::Response => direction.reverse(),
-        };
-        let searching = |d| d != direction && self.halves[d].begins_anywhere();
-        let mut http1 = http1::Connection::new(&self.shared, requests, searching, &self.keep);
-        self.ticket.take().into_iter().for_each(|ticket| timeline.cancel(ticket));
-        for (direction, cause, lost) in self.raw.losses.iter() {
-            http1.gap(direction, cause, self.raw.first_ns, lost, timeline);
-        }
-        self.notes.drain(..).for_each(|note| http1.note(note));
-        if skipped > 0 {
-            http1.note(Note::SkippedBytes(skipped));
-        }
-        if let Some((other, chunk, held)) = self.take_held(direction.reverse()) {
-            http1.data(other, chunk, &held, timeline);
-        }
-        self.protocol = Protocol::Http1(Box::new(http1));
-    }
-
-    /// Starts reading this direction as HTTP/2, from a frame or the preface.
-    fn become_http2(&mut self, direction: Direction, skipped: u64, timeline: &mut Timeline) {
-        let client = self.shared.info().client_direction();
-        let place = |d| match self.halves[d].begins_anywhere() {
-            true if d == direction => Place::Frame,
-            true => Place::Anywhere,
-            false => Place::Beginning,
-        };
-        let mut http2 = http2::Connection::new(&self.shared, client, place, &self.keep);
-        self.ticket.take().into_iter().for_each(|ticket| timeline.cancel(ticket));
-        for (direction, cause, lost) in self.raw.losses.iter() {
-            http2.lost_before(direction, cause, lost);
-        }
-        self.notes.drain(..).for_each(|note| http2.note(note));
-        if skipped > 0 {
-            http2.note(Note::SkippedBytes(skipped));
-        }
-        if let Some((other, chunk, held)) = self.take_held(direction.reverse()) {
-            http2.data(other, chunk, &held, timeline);
-        }
-        self.protocol = Protocol::Http2(Box::new(http2));
-    }
-
-    /// Takes the held bytes of a direction.
-    fn take_held(&mut self, direction: Direction) -> Option<(Direction, Chunk, Vec<u8>)> {
-        let half = &mut self.halves[direction];
-        let held = std::mem::take(&mut half.held);
-        let chunk = half.chunk.take().filter(|_| !held.is_empty())?;
-        Some((direction, chunk, held))
-    }
-}
-
-/// The protocol that the handshake negotiated, as far as it matters here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Alpn {
-    Http1,
-    Http2,
-    Unknown,
-}
-
-impl Alpn {
-    fn of(name: Option<&str>) -> Self {
-        match name {
-            Some("h2") => Alpn::Http2,
-            Some("http/1.1" | "http/1.0") => Alpn::Http1,
-            _ => Alpn::Unknown,
-        }
-    }
-}
-
-fn kind_of(direction: Direction, client: Direction) -> Kind {
-    if direction == client { Kind::Request } else { Kind::Response }
-}
-
-/// Searches a direction that starts in the middle of a message. It searches the call at `call` for
-/// HTTP/2 frames, and all bytes for a start line: of the kind that this direction carries, or of
-/// either kind if the role is unknown. `from` is as in [`start::find`].
-fn search(
-    bytes: &[u8],
-    call: usize,
-    from: usize,
-    kind: Option<Kind>,
-    alpn: Alpn,
-) -> (Verdict, usize) {
-    if alpn != Alpn::Http1
-        && let Some(at) = http2::find(&bytes[call..])
-    {
-        return (Verdict::Http2, call + at);
-    }
-    if alpn == Alpn::Http2 {
-        return (Verdict::Unsure, 0);
-    }
-    let kinds = kind.map_or([Kind::Request, Kind::Response], |kind| [kind, kind]);
-    let found = kinds.map(|kind| start::find(kind, bytes, from).map(|at| (at, kind)));
-    match found.into_iter().flatten().min_by_key(|(at, _)| *at) {
-        Some((at, kind)) => (Verdict::Http1(kind), at),
-        None => (Verdict::Unsure, 0),
     }
 }
