@@ -167,6 +167,17 @@ fn open_connections(out: impl Write, count: u64) {
     log.finish();
 }
 
+/// So many open connections whose first bytes, so many KiB, could become a request.
+fn beginnings(out: impl Write, count: u64, kib: usize) {
+    let mut log = Log::new(out);
+    let line = [b"FETCH ".as_slice(), &vec![b'x'; kib << 10]].concat();
+    for conn in 1..=count {
+        log.connection(conn);
+        log.data(conn, Sent, &line);
+    }
+    log.finish();
+}
+
 /// So many responses, each of which decodes to so many MiB.
 fn bombs(out: impl Write, count: usize, mib: usize) {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -341,6 +352,15 @@ fn header_fields_are_left_out_where_there_is_no_memory() {
 fn idle_connections_are_given_up() {
     let commands = &[LIST, BODIES, HAR, DIFF, STATS, FOLLOW];
     check(|out| open_connections(out, 30_000), commands, "not followed further");
+}
+
+#[test]
+fn first_bytes_of_many_connections_are_held_as_far_as_there_is_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    beginnings(File::create(dir.path().join("c")).unwrap(), 20_000, 60);
+    for command in [LIST, STATS] {
+        run(dir.path(), command);
+    }
 }
 
 #[test]

@@ -109,6 +109,19 @@ fn websocket() -> Script {
         .close()
 }
 
+/// A malformed request in a tunnel, behind a proxy.
+fn routed() -> Script {
+    Script::client()
+        .sent("PROXY TCP4 192.0.2.1 192.0.2.2 5 443\r\n")
+        .sent(b"\x05\x01\0")
+        .received(b"\x05\0")
+        .sent(b"\x05\x01\0\x03\x01h\0\x50")
+        .received(b"\x05\0\0\x01\0\0\0\0\0\0")
+        .sent("GET /a HTTP/1.\r\nHost: h\r\n\r\n")
+        .received("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        .close()
+}
+
 fn events() -> Script {
     Script::client()
         .sent("GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -139,7 +152,7 @@ fn each_type_of_json_line_is_that_of_the_golden_file() {
     let stream = Script::client().sent(b"\0binary\xff").received([7; 40]).close();
     let unknown = Script::client().sent(b"\0\xff").received(b"\x01").close();
     let stream = stream.without(lost.0, lost.1, lost.2);
-    let scripts = [http1(), grpc(), websocket(), events(), stream, unknown];
+    let scripts = [http1(), grpc(), websocket(), events(), stream, unknown, routed()];
     let mut records = records(&scripts);
     for record in &mut records {
         if let Record::Connection(connection) = record

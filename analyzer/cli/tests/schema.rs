@@ -8,6 +8,7 @@ use std::process::Command;
 use jsonschema::Validator;
 use serde_json::{Value, json};
 use sslrec_analyzer::item_fields;
+use sslrec_analyzer_testing::records::{Script, raw_log};
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -105,6 +106,65 @@ fn connections_that_were_not_recorded_are_valid() {
     assert_eq!(ends(&lines[2]), [json!(null), json!(null), json!(null), json!(null)]);
     assert_eq!((&lines[2]["local"], &lines[3]["missed"]), (&json!(near), &json!(3)));
     assert!(sslanalyze(&[]).contains("3 TLS connections not recorded"));
+}
+
+/// Malformed requests behind a PROXY header, and streams in a tunnel.
+#[test]
+fn routes_and_malformed_requests_are_valid_and_shown() {
+    let ok = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+    let socks = [&b"\x05\x01\0"[..], b"\x05\x01\0\x03\x01h\0\x50"];
+    let granted = [&b"\x05\0"[..], b"\x05\0\0\x01\0\0\0\0\0\0"];
+    let behind = Script::client()
+        .sent(
+            "PROXY TCP4 192.0.2.1 192.0.2.2 5 443\r\ngarb\"age\u{e9}\r\n\r\nGET /a HTTP/1.\r\n\r\n",
+        )
+        .received(ok.repeat(2));
+    let unknown = Script::client()
+        .sent("PROXY UNKNOWN\r\n")
+        .sent("GET /a HTTP/1.\r\n\r\n\u{e9}t\u{e9}\r\n\r\n")
+        .received(ok.repeat(2));
+    let inside = Script::client()
+        .sent(socks[0])
+        .received(granted[0])
+        .sent(socks[1])
+        .received(granted[1])
+        .sent("SSH-2.0-x\r\n")
+        .received("SSH-2.0-y\r\n");
+    let folder = tempfile::tempdir().unwrap();
+    let run = |script: Script, options: &[&str]| {
+        let file = folder.path().join("capture.zst");
+        std::fs::write(&file, raw_log(&script.close().records())).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sslanalyze"));
+        let (command, rest) = match options {
+            ["show", rest @ ..] => (command.arg("show").arg(&file), rest),
+            rest => (command.arg(&file), rest),
+        };
+        let output = command.args(rest).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for (script, count) in [(behind, 3), (unknown.clone(), 3), (inside.clone(), 2)] {
+        let lines = run(script, &["--json"]);
+        assert_eq!(validate(&validator(), "routes", &lines), count, "{lines}");
+    }
+    let first = |script: &Script| -> Value {
+        serde_json::from_str(run(script.clone(), &["--json"]).lines().next().unwrap()).unwrap()
+    };
+    let exchange = first(&unknown);
+    assert_eq!(exchange["proxied"], json!({"version": 1, "client": null, "server": null}));
+    assert_eq!(exchange["request"]["line"], "GET /a HTTP/1.");
+    let stream = first(&inside);
+    assert_eq!(stream["tunnels"], json!([{"protocol": "socks5", "target": "h:80"}]));
+    let shown = run(unknown.clone(), &["show", "2"]);
+    assert!(shown.contains("\n> \u{c3}\u{a9}t"), "{shown}");
+    assert!(
+        shown.contains("* proxied from unknown to unknown (PROXY header, version 1)"),
+        "{shown}"
+    );
+    let listed = run(unknown, &[]);
+    assert!(listed.contains(" \"\u{c3}\u{a9}t"), "{listed}");
+    let stream = run(inside, &["show", "--filter", "type=stream"]);
+    assert!(stream.contains("* in a tunnel to h:80 (socks5)"), "{stream}");
 }
 
 #[test]

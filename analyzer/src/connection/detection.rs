@@ -4,7 +4,7 @@ use sslrec_formats::record::Direction;
 
 use super::half::{MAX_OTHER, take_held};
 use super::search::{Alpn, kind_of, search};
-use super::{Connection, Protocol, inner, simple};
+use super::{CONNECTION_COST, Connection, Protocol, inner, simple};
 use crate::exchange::{Note, Stream};
 use crate::http1::start::{self, MAX_LINE, Verdict};
 use crate::http1::{self, Chunk, Kind};
@@ -21,8 +21,27 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PREFACE_END: &[u8] = b"SM\r\n\r\n";
 
 impl Connection {
-    /// Reads first bytes: a preamble, or the beginning of the protocol.
+    /// Reads first bytes, and counts those that are held.
     pub(super) fn undecided(
+        &mut self,
+        direction: Direction,
+        chunk: Chunk,
+        bytes: &[u8],
+        timeline: &mut Timeline,
+    ) {
+        self.read_first(direction, chunk, bytes, timeline);
+        let held: usize = self.halves.iter().map(|(_, half)| half.held.len()).sum();
+        let cost = CONNECTION_COST + held;
+        let more = cost.saturating_sub(self.held.bytes());
+        if more == 0 {
+            self.held.set(cost);
+        } else if !self.held.grow(more) {
+            self.halves.iter_mut().for_each(|(_, half)| half.give_up());
+        }
+    }
+
+    /// Reads first bytes: a preamble, or the beginning of the protocol.
+    fn read_first(
         &mut self,
         direction: Direction,
         chunk: Chunk,

@@ -36,6 +36,13 @@ impl Half {
         self.searching || (self.other && self.held.is_empty())
     }
 
+    /// Drops the held bytes, for which there is no memory.
+    pub(super) fn give_up(&mut self) {
+        self.searching |= !self.held.is_empty();
+        self.held = Vec::new();
+        self.scanned = 0;
+    }
+
     /// Holds bytes of no known protocol, if they are all of the direction and not too many.
     pub(super) fn hold_other(&mut self, bytes: &[u8]) {
         let is_all = !self.searching && (!self.other || !self.held.is_empty());

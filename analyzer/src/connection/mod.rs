@@ -41,7 +41,7 @@ pub(crate) struct Connection {
     /// Notes that wait for the item they belong to.
     notes: Vec<Note>,
     /// Memory for it.
-    _held: Charge,
+    held: Charge,
 }
 
 /// Memory for a connection without contents and exchanges, with what other parts keep of it.
@@ -92,7 +92,7 @@ impl Connection {
             halves: PerDirection::from_fn(|_| Half { searching: joined, ..Half::default() }),
             handshakes: Handshakes::default(),
             notes: Vec::new(),
-            _held: held,
+            held,
         }
     }
 
@@ -146,6 +146,7 @@ impl Connection {
     /// Passes bytes to the protocol.
     fn read(&mut self, direction: Direction, chunk: Chunk, bytes: &[u8], timeline: &mut Timeline) {
         if let Protocol::Http2(_) = self.protocol
+            && self.halves.iter().all(|(_, half)| !half.searching)
             && self.raw.halves[direction].bytes == bytes.len() as u64
             && bytes.starts_with(b"HTTP/1.")
         {

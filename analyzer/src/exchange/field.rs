@@ -246,6 +246,17 @@ fields! {
             Of::Stream(stream) => stream.lost_bytes.into(),
             Of::Handshake(_) => return None,
         }));
+    /// Targets of the tunnels around the item.
+    TUNNEL: [("tunnel", Kind::Text)], [], Some("target of a tunnel around it"), false,
+        All(|s, see| {
+            let connection = match s.item {
+                Of::Exchange(exchange) => exchange.shared_connection(),
+                Of::Stream(stream) => stream.shared_connection(),
+                Of::Handshake(_) => return,
+            };
+            let tunnels = connection.route().into_iter().flat_map(|route| &route.tunnels);
+            tunnels.for_each(|tunnel| see(latin1(&tunnel.target).into()));
+        });
     /// Notes about the item.
     NOTES: [("note", Kind::Text), ("notes", Kind::Text)], ["notes"], None, false,
         All(|s, see| {
@@ -293,6 +304,10 @@ pub const JSON_ONLY: &[&str] = &[
     "local_bytes",
     "local_data",
     "local_first_bytes",
+    "proxied",
+    "proxied.client",
+    "proxied.server",
+    "proxied.version",
     "remote",
     "remote_bytes",
     "remote_data",
@@ -307,6 +322,7 @@ pub const JSON_ONLY: &[&str] = &[
     "response.trailers",
     "server_data",
     "server_first_bytes",
+    "tunnels",
 ];
 
 impl<'a> From<&'a str> for Value<'a> {
