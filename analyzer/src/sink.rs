@@ -78,6 +78,13 @@ pub trait RecordSink {
         Flow::Continue(())
     }
 
+    /// Reports that the sender of the next bytes of a direction had received the other direction's
+    /// bytes before `offset`, and no more, when it sent them. Only packets tell.
+    fn received(&mut self, conn: u64, dir: Direction, offset: u64) -> Flow {
+        let _ = (conn, dir, offset);
+        Flow::Continue(())
+    }
+
     /// Reports that a reset ended this direction before its sender closed it: a body that lasts
     /// until the end of the connection is then incomplete. The close is the connection's next
     /// record.

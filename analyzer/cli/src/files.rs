@@ -309,6 +309,10 @@ impl RecordSink for Watch<'_> {
         self.sink.note(conn, note)
     }
 
+    fn received(&mut self, conn: u64, dir: Direction, offset: u64) -> Flow {
+        self.sink.received(conn, dir, offset)
+    }
+
     fn reset(&mut self, conn: u64, dir: Direction) -> Flow {
         self.sink.reset(conn, dir)
     }

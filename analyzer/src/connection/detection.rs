@@ -2,7 +2,7 @@
 
 use sslrec_formats::record::Direction;
 
-use super::half::{MAX_OTHER, take_held};
+use super::half::{self, MAX_OTHER, take_held};
 use super::search::{Alpn, kind_of, search};
 use super::{CONNECTION_COST, Connection, Protocol, inner, simple};
 use crate::exchange::{Note, Stream};
@@ -95,7 +95,7 @@ impl Connection {
         for (direction, half) in self.halves.iter() {
             raw.push(direction, &half.held, self.raw.last_ns);
         }
-        self.raw = Box::new(raw);
+        *self.raw = raw;
     }
 
     /// Reads the held bytes anew, those of the client first.
@@ -194,6 +194,7 @@ impl Connection {
         let mut http1 =
             http1::Connection::new(&self.shared, requests, searching, inner::open, &self.keep);
         self.ticket.take().into_iter().for_each(|ticket| timeline.cancel(ticket));
+        http1.see(|client| half::view(&self.halves, client));
         for (direction, cause, lost) in self.raw.losses.iter() {
             http1.gap(direction, cause, self.raw.first_ns, lost, timeline);
         }

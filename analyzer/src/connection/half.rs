@@ -2,7 +2,7 @@
 
 use sslrec_formats::record::{Direction, PerDirection};
 
-use crate::http1::Chunk;
+use crate::http1::{Chunk, View};
 
 /// Maximum number of bytes of no known protocol that are held until the other direction shows the
 /// protocol: a malformed request, or the handshake of a proxy.
@@ -23,6 +23,9 @@ pub(super) struct Half {
     pub(super) searching: bool,
     /// The first bytes belong to no supported protocol.
     pub(super) other: bool,
+    /// The sender had received the other direction's bytes before this offset when it sent the next
+    /// bytes, if it is known.
+    pub(super) received: Option<u64>,
     /// A reset ended the direction.
     pub(super) reset: bool,
 }
@@ -53,6 +56,11 @@ impl Half {
             self.held = Vec::new();
         }
     }
+}
+
+/// Returns what the client had received of the responses when it sent its next bytes.
+pub(super) fn view(halves: &PerDirection<Half>, client: Direction) -> View {
+    View { received: halves[client].received, there: halves[client.reverse()].offset }
 }
 
 /// Takes the held bytes of a direction.

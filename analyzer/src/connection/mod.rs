@@ -154,6 +154,7 @@ impl Connection {
         }
         match &mut self.protocol {
             Protocol::Http1(http1) => {
+                http1.see(|client| half::view(&self.halves, client));
                 http1.data(direction, chunk, bytes, timeline);
                 if http1.exchanges() > 0 {
                     self.raw.forget_data();
@@ -209,6 +210,12 @@ impl Connection {
             Protocol::Undecided => self.notes.push(note.clone()),
             Protocol::Opaque => self.raw.note(note.clone()),
         }
+    }
+
+    /// Notes that the sender of the next bytes of a direction had received the other direction's
+    /// bytes before `offset`.
+    pub(crate) fn received(&mut self, direction: Direction, offset: u64) {
+        self.halves[direction].received = Some(offset);
     }
 
     /// Notes that a reset ended this direction; the end of the connection follows.
@@ -316,7 +323,10 @@ impl Connection {
         half.scanned = 0;
         half.chunk = None;
         match &mut self.protocol {
-            Protocol::Http1(http1) => http1.gap(direction, cause, ts_ns, len, timeline),
+            Protocol::Http1(http1) => {
+                http1.see(|client| half::view(&self.halves, client));
+                http1.gap(direction, cause, ts_ns, len, timeline);
+            }
             Protocol::Http2(http2) => http2.gap(direction, cause, ts_ns, len, timeline),
             Protocol::Undecided | Protocol::Opaque => {}
         }

@@ -152,7 +152,7 @@ fields! {
         One(|s| Some(s.request()?.url(s.info.tls)?.into()));
     /// First line of a request, if it is no well-formed request line of HTTP/1.
     LINE: [("request.line", Kind::Text)], ["request", "line"], Some("if it is malformed"), false,
-        One(|s| Some(latin1(s.request()?.line.as_deref()?).into()));
+        One(|s| Some(readable(s.request()?.line.as_deref()?).into()));
     /// Host and port of the request.
     AUTHORITY: [("authority", Kind::Text), ("request.authority", Kind::Text)],
         ["request", "authority"], None, false,
@@ -255,7 +255,7 @@ fields! {
                 Of::Handshake(_) => return,
             };
             let tunnels = connection.route().into_iter().flat_map(|route| &route.tunnels);
-            tunnels.for_each(|tunnel| see(latin1(&tunnel.target).into()));
+            tunnels.for_each(|tunnel| see(readable(&tunnel.target).into()));
         });
     /// Notes about the item.
     NOTES: [("note", Kind::Text), ("notes", Kind::Text)], ["notes"], None, false,

@@ -3,6 +3,7 @@
 use sslrec_formats::record::{Direction, GapCause};
 
 use super::became::Became;
+use super::evidence::View;
 use super::open::{Chunk, OPEN_COST, Open, Side, emit};
 use super::parser::Parser;
 use super::waiting::Waiting;
@@ -40,6 +41,8 @@ pub(crate) struct Connection {
     pub(super) held: Option<Chunk>,
     /// The new protocol, once the connection is no longer HTTP/1.
     pub(super) became: Option<Became>,
+    /// What the client had received when it sent its next bytes.
+    pub(super) view: View,
     /// Cause of the missing bytes in the parsers' events. The events follow the gap at once, see
     /// [`Self::gap`].
     pub(super) gap_cause: GapCause,
@@ -77,6 +80,7 @@ impl Connection {
             interim: false,
             held: None,
             became: None,
+            view: View::default(),
             gap_cause: GapCause::Unknown,
             exchanges: 0,
         }
@@ -85,6 +89,12 @@ impl Connection {
     /// Returns the number of exchanges found.
     pub(crate) fn exchanges(&self) -> u64 {
         self.exchanges + self.became.as_ref().map_or(0, Became::exchanges)
+    }
+
+    /// Updates what the client had received when it sent its next bytes, by the direction of the
+    /// requests.
+    pub(crate) fn see(&mut self, view: impl FnOnce(Direction) -> View) {
+        self.view = view(self.request_direction);
     }
 
     /// Processes bytes of a direction.
@@ -120,6 +130,7 @@ impl Connection {
             self.requests.gap(len);
             self.read_requests(chunk, &[], timeline);
         } else {
+            self.waiting.miss_responses(self.view);
             self.responses.gap(len);
             self.read_responses(chunk, &[], timeline);
         }

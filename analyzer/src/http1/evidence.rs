@@ -61,15 +61,26 @@ struct Burst {
     /// Number of holes among them, and of those that begin with a request.
     damages: u32,
     holes: u32,
-    /// Number of bytes in the holes that may be of further requests.
+    /// Number of bytes in the holes that may be of further requests, and after them.
     lost: u64,
+    /// Number of heads that may end in the bytes after the holes.
+    heads: u64,
 }
 
 impl Burst {
     /// Returns the largest possible number of requests.
     fn most(&self, requests: &Lengths) -> u64 {
-        u64::from(self.seen) + requests.most(self.lost).max(u64::from(self.holes))
+        u64::from(self.seen) + requests.most(self.lost).max(u64::from(self.holes)).max(self.heads)
     }
+}
+
+/// What a client had received when it sent a request.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct View {
+    /// The end of the responses that it had received, if it is known.
+    pub(crate) received: Option<u64>,
+    /// The end of the responses so far, captured or missing.
+    pub(crate) there: u64,
 }
 
 /// How a client sends its requests: in bursts, with turns between them, at which bytes of responses
@@ -78,6 +89,10 @@ impl Burst {
 pub(super) struct Habit {
     /// Bytes of responses, captured or not, came after the last request.
     turned: bool,
+    /// The client has not received all bytes of responses that came.
+    has_unread: bool,
+    /// The end of the responses that came before the last request or hole.
+    before: u64,
     /// The requests since the last turn.
     burst: Burst,
     /// The largest number of requests in a burst.
@@ -101,9 +116,40 @@ impl Habit {
         self.turned = true;
     }
 
+    /// Takes what the client had received when it sent the request that begins, if it is known.
+    pub(super) fn see(&mut self, view: View) {
+        let Some(received) = view.received else { return };
+        self.turned = received > self.before;
+        self.has_unread = received < view.there;
+        self.before = self.before.max(received);
+    }
+
+    /// Takes it that the client sent missing or skipped bytes after all that came of responses.
+    pub(super) fn pass(&mut self, view: View) {
+        self.turned = false;
+        self.before = self.before.max(view.there);
+    }
+
+    /// Notes bytes that may be a request.
+    pub(super) fn doubtful_request(&mut self, view: View) {
+        self.see(view);
+        self.turn();
+        self.burst.damages = self.burst.damages.saturating_add(1);
+        self.burst.heads = self.burst.heads.saturating_add(1);
+    }
+
     /// Returns whether responses came since the last request, of a client that may wait for all.
-    pub(super) fn has_turned(&self) -> bool {
-        self.turned && !self.interleaves
+    fn has_turned(&self) -> bool {
+        self.turned && !self.interleaves && !self.has_unread
+    }
+
+    /// Returns the same for a request that the client sends with this view.
+    pub(super) fn has_turned_by(&self, view: View) -> bool {
+        let has_turned = match view.received {
+            Some(received) => received > self.before && received >= view.there,
+            None => self.turned,
+        };
+        has_turned && !self.interleaves
     }
 
     /// Notes that a request begins although one before it waits, for certain.
@@ -113,8 +159,10 @@ impl Habit {
 
     /// Notes that a request begins and that all requests before it were answered, for certain.
     pub(super) fn asks_when_answered(&mut self) {
+        // The client did not know of some of the answers.
+        self.interleaves |= self.turned && self.has_unread;
         match self.burst.seen {
-            _ if !self.turned => {}
+            _ if !self.turned || self.has_unread => {}
             0 => {}
             1 => self.singles = self.singles.saturating_add(1),
             seen => {
@@ -141,8 +189,14 @@ impl Habit {
     }
 
     /// Notes bytes that may be of requests.
-    pub(super) fn lost(&mut self, len: u64) {
+    fn lost(&mut self, len: u64) {
         self.burst.lost = self.burst.lost.saturating_add(len);
+    }
+
+    /// Notes bytes behind a hole, in which so many heads may end.
+    pub(super) fn skip(&mut self, len: u64, heads: u64) {
+        self.lost(len);
+        self.burst.heads = self.burst.heads.saturating_add(heads);
     }
 
     /// Begins a burst, if responses came after the last request.
@@ -195,6 +249,9 @@ impl Habit {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Hole {
     pub(super) len: u64,
+    /// Number of further messages whose heads may end in bytes after it, which count towards its
+    /// length.
+    pub(super) heads: u64,
     /// It begins where a message begins.
     pub(super) begins: bool,
     /// It ends where a message begins.
@@ -216,7 +273,9 @@ impl Hole {
         let least = u64::from(self.begins && self.ends);
         // The bytes after it may be the rest of a message.
         let rest = if self.ends || self.further() == 0 { 0 } else { lengths.possible - 1 };
-        (least, lengths.most(self.further().saturating_add(rest)).max(least))
+        let most = lengths.most(self.further().saturating_add(rest));
+        // A message that begins in it may be shorter than any before.
+        (least, most.max(u64::from(self.begins)).max(self.heads))
     }
 }
 
@@ -225,7 +284,7 @@ mod tests {
     use super::*;
 
     fn hole(len: u64, begins: bool, ends: bool) -> Hole {
-        Hole { len, begins, ends, waiting: 0 }
+        Hole { len, heads: 0, begins, ends, waiting: 0 }
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod tunnelled;
 mod waiting;
 
 pub(crate) use connection::Connection;
+pub(crate) use evidence::View;
 pub(crate) use open::Chunk;
 use sslrec_formats::record::Direction;
 use sslrec_wire::http1::Framing;

@@ -2,6 +2,7 @@
 
 use sslrec_formats::record::{Direction, GapCause};
 
+use super::evidence::View;
 use super::parser::{Event, Place};
 use crate::budget::{Charge, Keep};
 use crate::exchange::note::{Defect, Truncation};
@@ -69,6 +70,8 @@ pub(super) struct Side {
     pub(super) is_doubtful: bool,
     /// Number of the missing bytes that ended the current message.
     pub(super) lost: u64,
+    /// What the sender had received when it sent the first byte of the current message.
+    pub(super) view: View,
     /// Bytes are missing since the last message.
     pub(super) after_hole: bool,
 }
@@ -143,7 +146,7 @@ impl Side {
             Event::Missing { len, .. } | Event::Lost(len) => {
                 self.losses.add(direction, cause, len);
             }
-            Event::Skipped(len) => self.skipped += len,
+            Event::Skipped { len, .. } => self.skipped += len,
             Event::Abandoned(why) => self.note(Note::TruncatedBefore(why)),
             _ => {}
         }
@@ -192,7 +195,7 @@ pub(super) fn apply(event: Event<'_>, message: Option<&mut Message>, chunk: Chun
         Event::Abandoned(why) => return Applied::Abandoned(why),
         Event::Body(bytes) => message.body.push(bytes),
         Event::Trailers(fields) => message.trailers = fields,
-        Event::Begin(_) | Event::Head { .. } | Event::Skipped(_) | Event::Tunnel(_) => {}
+        Event::Begin(_) | Event::Head { .. } | Event::Skipped { .. } | Event::Tunnel(_) => {}
     }
     message.last_ns = message.last_ns.max(chunk.last_ns);
     Applied::Message

@@ -49,8 +49,9 @@ pub(crate) enum Event<'i> {
     Abandoned(Truncation),
     /// So many bytes are missing between messages. `begins`: a message begins with them.
     Missing { len: u64, begins: bool },
-    /// So many bytes between messages were skipped, because they are not a message.
-    Skipped(u64),
+    /// So many bytes between messages were skipped, because they are not a message. `heads`: the
+    /// number of empty lines in them, each of which may end a head.
+    Skipped { len: u64, heads: u64 },
     /// Bytes of another protocol.
     Tunnel(&'i [u8]),
 }
@@ -77,8 +78,9 @@ pub(crate) struct Parser {
     /// After framing is lost: the offset in `buffer` at which the search for a start line
     /// continues.
     from: usize,
-    /// After framing is lost: the number of skipped bytes.
+    /// After framing is lost: the number of skipped bytes, and of empty lines in them.
     skipped: u64,
+    heads: u64,
     /// Framing was lost in missing bytes, and not in bytes that are no message.
     after_hole: bool,
     /// After framing is lost: `buffer` is a head whose first line is malformed; the value is where
@@ -110,6 +112,7 @@ impl Parser {
             buffer: Vec::new(),
             from: 0,
             skipped: 0,
+            heads: 0,
             after_hole: false,
             malformed: None,
             doubtful: None,
@@ -288,7 +291,8 @@ impl Parser {
                 let known = self.cut_head();
                 self.queue.push_back(Event::Abandoned(Truncation::Head));
                 if !known {
-                    self.queue.push_back(Event::Skipped(self.buffer.len() as u64));
+                    let len = self.buffer.len() as u64;
+                    self.queue.push_back(Event::Skipped { len, heads: 0 });
                 }
             }
             _ => self.queue.push_back(Event::Abandoned(Truncation::Body)),
@@ -463,7 +467,7 @@ impl Parser {
     fn abandon(&mut self, why: Why, from: usize) {
         self.queue.push_back(Event::Abandoned(Truncation::Framing(why)));
         self.framer.search();
-        (self.from, self.skipped, self.after_hole) = (from, 0, false);
+        (self.from, self.skipped, self.heads, self.after_hole) = (from, 0, 0, false);
     }
 
     /// Abandons a message whose head or trailer section exceeds the bound.
@@ -483,14 +487,15 @@ impl Parser {
     fn search_anew(&mut self, after_hole: bool) {
         self.buffer.clear();
         self.framer.search();
-        (self.from, self.skipped, self.after_hole) = (0, 0, after_hole);
+        (self.from, self.skipped, self.heads, self.after_hole) = (0, 0, 0, after_hole);
     }
 
     /// Drops the bytes buffered between messages, and queues their number.
     fn skip_buffer(&mut self, after_hole: bool) {
         let skipped = self.skipped + self.buffer.len() as u64;
         if skipped > 0 {
-            self.queue.push_back(Event::Skipped(skipped));
+            let heads = self.heads + empty_lines(&self.buffer, self.buffer.len());
+            self.queue.push_back(Event::Skipped { len: skipped, heads });
         }
         self.search_anew(after_hole);
     }
@@ -511,7 +516,8 @@ impl Parser {
         if let Some(at) = start::find(kind, &self.buffer, self.from) {
             let skipped = self.skipped + at as u64;
             if skipped > 0 {
-                self.queue.push_back(Event::Skipped(skipped));
+                let heads = self.heads + empty_lines(&self.buffer, at);
+                self.queue.push_back(Event::Skipped { len: skipped, heads });
             }
             if at >= before {
                 *input = &input[at - before..];
@@ -525,7 +531,7 @@ impl Parser {
                 false => Place::Found { after_hole: self.after_hole, at_call: call_at == Some(at) },
             };
             self.framer.begin();
-            (self.from, self.skipped) = (0, 0);
+            (self.from, self.skipped, self.heads) = (0, 0, 0);
             return self.queue.push_back(Event::Begin(place));
         }
         *input = &[];
@@ -536,11 +542,19 @@ impl Parser {
         };
         if self.buffer.len() > 2 * keep {
             let drop = self.buffer.len() - keep;
+            self.heads += empty_lines(&self.buffer, drop);
             self.buffer.drain(..drop);
             self.skipped += drop as u64;
         }
         self.from = self.buffer.len().saturating_sub(start::OVERLAP).max(self.from.min(1));
     }
+}
+
+/// Returns the number of empty lines that begin in the first `len` bytes, after other lines.
+fn empty_lines(bytes: &[u8], len: usize) -> u64 {
+    let ends = memchr::memchr_iter(b'\n', &bytes[..len]);
+    let is_empty = |end: &usize| matches!(bytes[end + 1..], [b'\n', ..] | [b'\r', b'\n', ..]);
+    ends.filter(is_empty).count() as u64
 }
 
 /// Takes `len` bytes off the input.

@@ -97,7 +97,7 @@ impl Connection {
                 open.exchange.note(Note::Truncated(Part::Request, why));
                 if why.loses_framing() {
                     self.asking.after_hole = self.asking.lost > 0;
-                    self.waiting.request_hole(self.asking.lost, false);
+                    self.waiting.request_hole(self.asking.lost, false, self.view);
                 }
             }
         }
@@ -109,7 +109,8 @@ impl Connection {
     fn between_requests(&mut self, event: Event<'_>, chunk: Chunk, timeline: &mut Timeline) {
         match event {
             Event::Begin(place) => {
-                let is_turn = self.waiting.has_turned();
+                let is_turn = self.waiting.has_turned(self.view);
+                self.asking.view = self.view;
                 self.asking.begin(place, is_turn, self.requests.position(), chunk.first_ns);
                 self.request_ticket = Some(timeline.open(chunk.first_ns));
             }
@@ -117,16 +118,18 @@ impl Connection {
                 self.request_ticket.take().into_iter().for_each(|ticket| timeline.cancel(ticket));
                 if self.asking.lost > 0 && why.loses_framing() {
                     self.asking.after_hole = true;
-                    self.waiting.request_hole(self.asking.lost, true);
+                    self.waiting.request_hole(self.asking.lost, true, self.view);
                 }
             }
             Event::Missing { len, begins } => {
                 self.asking.after_hole = true;
-                self.waiting.request_hole(len, begins && !self.asking.is_doubtful);
+                self.waiting.request_hole(len, begins && !self.asking.is_doubtful, self.view);
             }
             // They may be requests all the same.
-            Event::Skipped(len) if self.asking.after_hole => self.waiting.skip_rest(len),
-            Event::Skipped(len) => self.waiting.request_hole(len, true),
+            Event::Skipped { len, heads } if self.asking.after_hole => {
+                self.waiting.skip_rest(len, heads, self.view);
+            }
+            Event::Skipped { len, .. } => self.waiting.request_hole(len, true, self.view),
             Event::Lost(len)
                 if self.lost_in_tunnel(self.request_direction, len, chunk, timeline) =>
             {
@@ -163,13 +166,13 @@ impl Connection {
         self.asking.has_head = true;
         if self.asking.is_doubtful {
             open.exchange.note(Note::MayBeContent);
-            self.waiting.doubtful_request();
+            self.waiting.doubtful_request(self.asking.view);
             self.asked = Some(open);
             return self.requests.leave_content();
         }
         if extent == Extent::Unknown {
             // A server may respond to it alone, or to it and the next request at once.
-            self.waiting.doubtful_request();
+            self.waiting.doubtful_request(self.asking.view);
             self.asked = Some(open);
             return;
         }
@@ -191,7 +194,7 @@ impl Connection {
 
     /// Lists the requests before, if the client has read their responses, or what is left of them.
     fn before_request(&mut self, timeline: &mut Timeline) {
-        let settled = self.waiting.ask(self.asking.resumes);
+        let settled = self.waiting.ask(self.asking.resumes, self.asking.view);
         if settled.is_restart {
             let is_paired =
                 self.answered.as_ref().is_some_and(|open| open.exchange.request.is_some());

@@ -18,7 +18,7 @@
 
 use std::collections::VecDeque;
 
-use super::evidence::{Habit, Hole, Lengths, SHORTEST_REQUEST, SHORTEST_RESPONSE};
+use super::evidence::{Habit, Hole, Lengths, SHORTEST_REQUEST, SHORTEST_RESPONSE, View};
 
 /// Requests that wait for their responses.
 #[derive(Debug)]
@@ -36,6 +36,10 @@ pub(super) struct Waiting<T> {
     hole: Option<Hole>,
     /// Bytes of responses, captured or not, came.
     spoken: bool,
+    /// Bytes of requests are missing, and no bytes of either side were captured since.
+    is_hole_last: bool,
+    /// Length of the last missing bytes of requests.
+    last_hole: u64,
     /// Number of responses that no request waited for, since the last request. Where the place of
     /// missing bytes is known only from the next bytes of their direction, these responses belong
     /// to requests in the next hole.
@@ -87,6 +91,8 @@ impl<T> Waiting<T> {
             doubt: None,
             hole: None,
             spoken: false,
+            is_hole_last: false,
+            last_hole: 0,
             unasked: 0,
             habit: Habit::default(),
             requests: Lengths::new(SHORTEST_REQUEST),
@@ -151,14 +157,14 @@ impl<T> Waiting<T> {
     }
 
     /// Returns whether responses came since the last request, of a client that may wait for all.
-    pub(super) fn has_turned(&self) -> bool {
-        self.habit.has_turned()
+    pub(super) fn has_turned(&self, view: View) -> bool {
+        self.habit.has_turned_by(view)
     }
 
     /// Notes bytes of responses.
     pub(super) fn spoke(&mut self) {
         self.habit.spoke();
-        self.spoken = true;
+        (self.spoken, self.is_hole_last) = (true, false);
     }
 
     /// Returns whether responses may be missing, or stand alone.
@@ -168,13 +174,14 @@ impl<T> Waiting<T> {
 
     /// Adds the requests that may precede the first that was captured.
     pub(super) fn begins_late(&mut self) {
-        let hole = Hole { len: 1, begins: true, ends: false, waiting: 0 };
+        let hole = Hole { len: 1, heads: 0, begins: true, ends: false, waiting: 0 };
         self.habit.hole(hole);
         self.push_hole(hole, 0);
     }
 
     /// Notes that a request begins. `resumes`: it follows directly on missing bytes.
-    pub(super) fn ask(&mut self, resumes: bool) -> Settled<T> {
+    pub(super) fn ask(&mut self, resumes: bool, view: View) -> Settled<T> {
+        self.habit.see(view);
         if resumes && let Some(Slot::Hole { hole, .. }) = self.queue.back_mut() {
             hole.ends = true;
         }
@@ -182,8 +189,10 @@ impl<T> Waiting<T> {
         if self.is_certain() {
             self.habit.asks_while_waiting();
         } else if !self.is_whole() {
-            if self.most_waiting() == 0 || self.habit.has_read_all(&self.requests) {
-                settled = Settled { lost: self.take_all(), is_restart: true };
+            // If nothing waits, a response may still go on.
+            let is_restart = self.habit.has_read_all(&self.requests);
+            if is_restart || self.most_waiting() == 0 {
+                settled = Settled { lost: self.take_all(), is_restart };
                 (self.doubt, self.hole) = (None, None);
             }
         } else {
@@ -194,7 +203,7 @@ impl<T> Waiting<T> {
             self.habit.settle();
         }
         self.habit.request(self.is_causal);
-        self.unasked = 0;
+        (self.unasked, self.is_hole_last) = (0, false);
         settled
     }
 
@@ -205,7 +214,8 @@ impl<T> Waiting<T> {
     }
 
     /// Notes a request that may be the content of another, or a part of another.
-    pub(super) fn doubtful_request(&mut self) {
+    pub(super) fn doubtful_request(&mut self, view: View) {
+        self.habit.doubtful_request(view);
         self.begin_doubt();
         self.doubt = self.doubt.map(|most| most + 1);
     }
@@ -246,7 +256,7 @@ impl<T> Waiting<T> {
     }
 
     /// Notes missing bytes of requests. `begins`: a request begins with them.
-    pub(super) fn request_hole(&mut self, len: u64, begins: bool) {
+    pub(super) fn request_hole(&mut self, len: u64, begins: bool, view: View) {
         if begins && self.is_certain() {
             self.habit.asks_while_waiting();
         }
@@ -258,10 +268,16 @@ impl<T> Waiting<T> {
             }
             self.habit.settle_all();
         }
-        let hole = Hole { len, begins, ends: false, waiting: 0 };
+        let hole = Hole { len, heads: 0, begins, ends: false, waiting: 0 };
         self.habit.turn();
         self.habit.hole(hole);
         let most = hole.messages(&self.requests).1;
+        if let Some(hole) = &mut self.hole {
+            // Which of the two holes is the first is not known.
+            hole.waiting = hole.waiting.saturating_add(most);
+        }
+        (self.is_hole_last, self.last_hole) = (true, len);
+        self.habit.pass(view);
         match (&mut self.doubt, self.queue.back_mut()) {
             (Some(doubt), _) => *doubt = doubt.saturating_add(most),
             (None, Some(Slot::Hole { hole, .. })) => hole.len = hole.len.saturating_add(len),
@@ -277,20 +293,39 @@ impl<T> Waiting<T> {
         self.queue.push_back(Slot::Hole { hole, answered });
     }
 
-    /// Notes bytes behind a hole that are the rest of requests in it. A request follows.
-    pub(super) fn skip_rest(&mut self, len: u64) {
-        self.habit.lost(len);
+    /// Notes bytes behind a hole that are the rest of requests in it, or requests that were not
+    /// recognised: so many heads may end in them. A request follows.
+    pub(super) fn skip_rest(&mut self, len: u64, heads: u64, view: View) {
+        // In a short hole no head ends: the first is that of the message in the hole.
+        let heads = heads.saturating_sub(u64::from(self.last_hole < SHORTEST_REQUEST));
+        self.habit.skip(len, heads);
+        if heads > 0 {
+            self.habit.pass(view);
+        }
         if self.doubt.is_none()
             && let Some(Slot::Hole { hole, .. }) = self.queue.back_mut()
         {
             hole.len = hole.len.saturating_add(len);
+            hole.heads = hole.heads.saturating_add(heads);
             hole.ends = true;
+        }
+    }
+
+    /// Notes that bytes of responses are missing, of a response or between responses. Of two holes
+    /// it is not known which is the first.
+    pub(super) fn miss_responses(&mut self, view: View) {
+        if self.is_hole_last {
+            self.habit.pass(view);
         }
     }
 
     /// Notes missing bytes of responses. `begins`: a response begins with them.
     pub(super) fn response_hole(&mut self, len: u64, begins: bool) {
-        self.spoke();
+        if self.is_hole_last {
+            self.spoken = true;
+        } else {
+            self.spoke();
+        }
         if self.doubt.is_some() {
             return;
         }
@@ -300,7 +335,7 @@ impl<T> Waiting<T> {
                 hole.len = hole.len.saturating_add(len);
                 hole.waiting = waiting;
             }
-            None => self.hole = Some(Hole { len, begins, ends: false, waiting }),
+            None => self.hole = Some(Hole { len, heads: 0, begins, ends: false, waiting }),
         }
     }
 

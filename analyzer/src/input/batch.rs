@@ -21,6 +21,7 @@ pub(in crate::input) enum Event<'a> {
     Record(Record<'a>),
     Segment(Segment<'a>),
     Note { conn: u64, note: &'a Note },
+    Received { conn: u64, dir: Direction, offset: u64 },
     Reset { conn: u64, dir: Direction },
     Exchange { exchange: Box<Exchange>, is_new: bool },
 }
@@ -32,6 +33,7 @@ impl Event<'_> {
             Event::Record(record) => sink.record(&record),
             Event::Segment(segment) => sink.segment(&segment).map_continue(|_taken| ()),
             Event::Note { conn, note } => sink.note(conn, note),
+            Event::Received { conn, dir, offset } => sink.received(conn, dir, offset),
             Event::Reset { conn, dir } => sink.reset(conn, dir),
             Event::Exchange { exchange, is_new } => sink.exchange(exchange, is_new),
         }
@@ -76,6 +78,11 @@ enum Stored {
         conn: u64,
         note: Note,
     },
+    Received {
+        conn: u64,
+        dir: Direction,
+        offset: u64,
+    },
     Reset {
         conn: u64,
         dir: Direction,
@@ -101,7 +108,7 @@ impl Batch {
             Some(Stored::Segment { segment, .. }) => segment.ts_ns,
             Some(Stored::Handshake { handshake, .. }) => handshake.ts_ns,
             Some(Stored::Exchange { ts_ns, .. }) => *ts_ns,
-            Some(Stored::Note { .. } | Stored::Reset { .. }) | None => 0,
+            Some(Stored::Note { .. } | Stored::Received { .. } | Stored::Reset { .. }) | None => 0,
         }
     }
 
@@ -122,6 +129,9 @@ impl Batch {
                 ..handshake.clone()
             })),
             Stored::Note { conn, note } => Event::Note { conn: *conn, note },
+            Stored::Received { conn, dir, offset } => {
+                Event::Received { conn: *conn, dir: *dir, offset: *offset }
+            }
             Stored::Reset { conn, dir } => Event::Reset { conn: *conn, dir: *dir },
             Stored::Exchange { exchange, is_new, .. } => {
                 Event::Exchange { exchange: exchange.take()?, is_new: *is_new }
@@ -285,6 +295,10 @@ impl RecordSink for Filler {
                 batch.events.push(Stored::Exchange { exchange, ts_ns, is_new });
             }
         })
+    }
+
+    fn received(&mut self, conn: u64, dir: Direction, offset: u64) -> Flow {
+        self.push(|batch| batch.events.push(Stored::Received { conn, dir, offset }))
     }
 
     fn reset(&mut self, conn: u64, dir: Direction) -> Flow {

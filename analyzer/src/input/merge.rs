@@ -183,6 +183,9 @@ impl Merger {
                 self.reassemble(sink, |tcp, sink| tcp.segment(&segment, sink))
             }
             Some(Event::Note { conn, note }) => sink.note(self.number(capture, conn), note),
+            Some(Event::Received { conn, dir, offset }) => {
+                sink.received(self.number(capture, conn), dir, offset)
+            }
             Some(Event::Reset { conn, dir }) => sink.reset(self.number(capture, conn), dir),
             Some(Event::Exchange { mut exchange, is_new }) => {
                 let conn = exchange.connection.record.conn;
@@ -294,6 +297,10 @@ impl RecordSink for Wire<'_> {
 
     fn note(&mut self, conn: u64, note: &Note) -> Flow {
         self.sink.note(self.merger.number(WIRE, conn), note)
+    }
+
+    fn received(&mut self, conn: u64, dir: Direction, offset: u64) -> Flow {
+        self.sink.received(self.merger.number(WIRE, conn), dir, offset)
     }
 
     fn reset(&mut self, conn: u64, dir: Direction) -> Flow {

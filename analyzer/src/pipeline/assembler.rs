@@ -493,6 +493,13 @@ impl<L: Lister> RecordSink for Assembler<L> {
         Flow::Continue(())
     }
 
+    fn received(&mut self, conn: u64, dir: Direction, offset: u64) -> Flow {
+        if let Some(connection) = self.connections.get_mut(&conn) {
+            connection.received(dir, offset);
+        }
+        Flow::Continue(())
+    }
+
     fn reset(&mut self, conn: u64, dir: Direction) -> Flow {
         if let Some(connection) = self.connections.get_mut(&conn) {
             connection.reset(dir);

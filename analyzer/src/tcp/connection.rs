@@ -209,9 +209,6 @@ impl TcpConnection {
             joined: !has_syn,
             ..Connection::default()
         }))?;
-        if lossy && !has_syn {
-            sink.note(self.conn, &Note::BeginningLost)?;
-        }
         for (sender, dir) in [(self.local, Direction::Sent), (remote, Direction::Received)] {
             if let Some(seq) = first_number(&segments, sender) {
                 self.halves[dir].begin(seq);
@@ -221,10 +218,28 @@ impl TcpConnection {
             let direction = self.direction(segment);
             self.syns[direction].get_or_insert(segment.seq);
         }
+        let is_lost = match has_syn {
+            true => !Direction::BOTH.iter().all(|&dir| self.begins_at_syn(dir, &segments)),
+            false => lossy,
+        };
+        if is_lost {
+            sink.note(self.conn, &Note::BeginningLost)?;
+        }
         for (segment, held) in segments.iter().zip(&held) {
             self.process(segment, held.age, sink)?;
         }
         self.advance(Certain::At(now), self.last_ns, sink)
+    }
+
+    /// Returns whether the first number of a direction is that after its SYN: the SYN was captured,
+    /// or the first acknowledgment of the other side. Later acknowledgments may be of bytes.
+    fn begins_at_syn(&self, dir: Direction, segments: &[Segment<'_>]) -> bool {
+        let of_peer = self.syns[dir.reverse()].map(|syn| syn.wrapping_add(1));
+        let is_first = |segment: &&Segment<'_>| {
+            self.direction(segment) != dir && (segment.syn || Some(segment.seq) == of_peer)
+        };
+        self.syns[dir].is_some()
+            || segments.iter().filter(is_first).any(|segment| segment.ack.is_some())
     }
 
     fn process(&mut self, segment: &Segment<'_>, now: Age, sink: &mut dyn RecordSink) -> Flow {
@@ -492,6 +507,7 @@ fn records<'a>(
         Output::Gap { offset, len, cause } => {
             sink.record(&Record::Gap(Gap { conn, ts_ns: now_ns, dir, offset, len, cause }))
         }
+        Output::Received { offset } => sink.received(conn, dir, offset),
         Output::Overlap => sink.note(conn, &Note::RetransmissionDiffers),
     }
 }

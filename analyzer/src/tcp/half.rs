@@ -30,6 +30,8 @@ pub(super) enum Output<'a> {
     Data { offset: u64, ts_ns: u64, bytes: &'a [u8] },
     /// So many bytes are missing at this offset.
     Gap { offset: u64, len: u64, cause: GapCause },
+    /// The sender of the next bytes had received the other direction's bytes before this offset.
+    Received { offset: u64 },
     /// A retransmission had different bytes; the first transmission was kept.
     Overlap,
 }
@@ -78,6 +80,8 @@ pub(super) struct Half {
     end: Option<u64>,
     /// The last byte that the other side acknowledged is the FIN, which was not captured.
     unseen_fin: bool,
+    /// What the sender had received of the other direction, as far as it was output.
+    received: u64,
     /// The last bytes before `offset`, up to the last gap.
     history: Vec<u8>,
 }
@@ -172,9 +176,8 @@ impl Half {
         if self.required(offset) >= other || self.after.len() >= MAX_ACKNOWLEDGMENTS {
             return;
         }
-        let is_newer =
-            |at: u64| self.after.range(at..).next().is_none_or(|(_, &then)| then < other);
-        let place = match offset < self.highest && is_newer(offset) {
+        let latest = self.after.last_key_value().map_or(self.needs, |(_, &then)| then);
+        let place = match offset < self.highest && latest < other {
             true => self.highest,
             false => offset,
         };
@@ -374,6 +377,10 @@ impl Half {
 
     fn hand_on(&mut self, ts_ns: u64, bytes: &[u8], missing: u64, output: &mut Emit<'_>) -> Flow {
         if !bytes.is_empty() {
+            let received = self.required(self.offset);
+            if std::mem::replace(&mut self.received, received) != received {
+                output(Output::Received { offset: received })?;
+            }
             output(Output::Data { offset: self.offset, ts_ns, bytes })?;
             self.remember(bytes);
             self.advance(bytes.len() as u64);

@@ -8,10 +8,10 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use memchr::{memchr, memchr2_iter, memrchr};
-use sslrec_wire::http1::Declared;
 use sslrec_wire::http1::lines;
 use sslrec_wire::http1::message::MAX_FIELDS;
 use sslrec_wire::http1::start::{self, StartLine};
+use sslrec_wire::http1::{Declared, Kind};
 
 use super::body::Body;
 use super::counts::{Place, Rule};
@@ -132,10 +132,12 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
 fn start_line(engine: &Engine, line: &[u8], begun: &Places, found: &mut Vec<Secret>) {
     let text = line.strip_suffix(b"\n").unwrap_or(line);
     let text = text.strip_suffix(b"\r").unwrap_or(text);
-    let value = if text.starts_with(b"HTTP/1.") {
-        13.min(text.len())..text.len()
+    let start = memchr(b' ', text).map_or(text.len(), |at| at + 1);
+    let value = if start::parse(Kind::Response, text).is_some() {
+        // The code has three digits.
+        let code = text[start..].trim_ascii_start();
+        text.len() - code.len().saturating_sub(4)..text.len()
     } else {
-        let start = memchr(b' ', text).map_or(text.len(), |at| at + 1);
         start..memrchr(b' ', text).unwrap_or(text.len()).max(start)
     };
     let parts =
@@ -296,6 +298,16 @@ mod tests {
 
     #[test]
     fn the_length_of_a_message_stays_readable() {
+        for (head, expected) in [
+            ("HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 200 **\r\n\r\n"),
+            ("HTTP/1.1  200  OK\r\n\r\n", "HTTP/1.1  200 ***\r\n\r\n"),
+            ("HTTP/2.0 200 OK\r\n\r\n", "HTTP/2.0 200 **\r\n\r\n"),
+            ("HTTP/2 200 OK\r\n\r\n", "HTTP/2 200 **\r\n\r\n"),
+            ("ICY 200 OK\r\n\r\n", "ICY 200 **\r\n\r\n"),
+            ("ICY 200\r\n\r\n", "ICY 200\r\n\r\n"),
+        ] {
+            assert_eq!(redacted("regex:.*", head), expected);
+        }
         let head = "HTTP/1.1 200 OK\r\nContent-Length: 123\r\n\r\n";
         assert_eq!(redacted("regex:[0-9]+", head), head);
     }

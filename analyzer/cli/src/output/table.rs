@@ -243,7 +243,7 @@ impl Display for Place<'_> {
         match request.and_then(|request| request.path()) {
             Some(path) => Printable(&path).fmt(f),
             None => match request.and_then(|request| request.line.as_deref()) {
-                Some(line) => write!(f, " \"{}\"", Printable(&latin1(line))),
+                Some(line) => write!(f, " \"{}\"", Printable(&readable(line))),
                 None => Ok(()),
             },
         }
