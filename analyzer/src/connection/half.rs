@@ -58,9 +58,15 @@ impl Half {
     }
 }
 
-/// Returns what the client had received of the responses when it sent its next bytes.
+/// Returns what the sides had received when they sent their next bytes.
 pub(super) fn view(halves: &PerDirection<Half>, client: Direction) -> View {
-    View { received: halves[client].received, there: halves[client.reverse()].offset }
+    let (client, server) = (&halves[client], &halves[client.reverse()]);
+    View {
+        received: client.received,
+        served: server.received,
+        asked: client.offset,
+        there: server.offset,
+    }
 }
 
 /// Takes the held bytes of a direction.

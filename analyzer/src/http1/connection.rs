@@ -41,8 +41,10 @@ pub(crate) struct Connection {
     pub(super) held: Option<Chunk>,
     /// The new protocol, once the connection is no longer HTTP/1.
     pub(super) became: Option<Became>,
-    /// What the client had received when it sent its next bytes.
+    /// What the sides had received when they sent their next bytes.
     pub(super) view: View,
+    /// Offset of the parser's first byte of requests in the connection.
+    pub(super) base: u64,
     /// Cause of the missing bytes in the parsers' events. The events follow the gap at once, see
     /// [`Self::gap`].
     pub(super) gap_cause: GapCause,
@@ -81,6 +83,7 @@ impl Connection {
             held: None,
             became: None,
             view: View::default(),
+            base: 0,
             gap_cause: GapCause::Unknown,
             exchanges: 0,
         }
@@ -91,8 +94,8 @@ impl Connection {
         self.exchanges + self.became.as_ref().map_or(0, Became::exchanges)
     }
 
-    /// Updates what the client had received when it sent its next bytes, by the direction of the
-    /// requests.
+    /// Updates what the sides had received when they sent their next bytes. `view` returns it for
+    /// the direction of the requests.
     pub(crate) fn see(&mut self, view: impl FnOnce(Direction) -> View) {
         self.view = view(self.request_direction);
     }
@@ -109,6 +112,8 @@ impl Connection {
             if self.requests.is_held() {
                 self.held.get_or_insert(chunk);
             }
+            let end = self.requests.taken() + bytes.len() as u64;
+            self.base = self.view.asked.saturating_sub(end);
             self.read_requests(chunk, bytes, timeline);
         } else {
             self.read_responses(chunk, bytes, timeline);
@@ -224,6 +229,7 @@ impl Connection {
         Open {
             exchange: Box::new(exchange),
             ticket,
+            start: None,
             request_done: false,
             response_done: false,
             whole: true,

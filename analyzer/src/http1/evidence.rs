@@ -74,12 +74,15 @@ impl Burst {
     }
 }
 
-/// What a client had received when it sent a request.
+/// What each side had received when it sent its next bytes, by offsets in the connection.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct View {
-    /// The end of the responses that it had received, if it is known.
+    /// The end of the responses that the client had received, if it is known.
     pub(crate) received: Option<u64>,
-    /// The end of the responses so far, captured or missing.
+    /// The end of the requests that the server had received, if it is known.
+    pub(crate) served: Option<u64>,
+    /// The end of the requests, and of the responses, so far, captured or missing.
+    pub(crate) asked: u64,
     pub(crate) there: u64,
 }
 

@@ -32,6 +32,8 @@ impl Chunk {
 pub(super) struct Open {
     pub(super) exchange: Box<Exchange>,
     pub(super) ticket: Ticket,
+    /// Offset of its request in the connection, if it has one.
+    pub(super) start: Option<u64>,
     pub(super) request_done: bool,
     pub(super) response_done: bool,
     /// No message of it was truncated.
@@ -117,6 +119,11 @@ impl Open {
     /// Returns whether the bytes in the place of its request are no request of HTTP.
     pub(super) fn is_no_request(&self) -> bool {
         self.exchange.request.as_ref().is_some_and(|request| request.method.is_none())
+    }
+
+    /// Returns whether the server had received nothing of its request when it sent this response.
+    pub(super) fn is_later(&self, response: View) -> bool {
+        self.start.zip(response.served).is_some_and(|(start, served)| served <= start)
     }
 
     fn lose_total(&mut self, len: u64) {

@@ -169,6 +169,11 @@ impl Parser {
         }
     }
 
+    /// Returns the number of bytes taken off the input, and missing.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken
+    }
+
     /// Returns the number of bytes before the next event, missing bytes included.
     pub(crate) fn position(&self) -> u64 {
         self.taken - self.buffer.len() as u64

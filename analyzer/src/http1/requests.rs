@@ -155,6 +155,7 @@ impl Connection {
             self.before_request(timeline);
         }
         let mut open = self.new_exchange(ticket);
+        open.start = Some(self.base + self.asking.start);
         open.exchange.proto = proto;
         open.exchange.note_defects(Part::Request, &head.defects);
         self.asking.hand_over(&mut open);

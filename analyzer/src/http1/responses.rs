@@ -80,6 +80,7 @@ impl Connection {
         match event {
             Event::Begin(place) => {
                 let is_whole = self.waiting.is_whole();
+                self.answering.view = self.view;
                 self.answering.begin(place, is_whole, self.responses.position(), chunk.first_ns);
                 if self.answered.is_none() && !self.waiting.is_certain() {
                     self.response_ticket = Some(timeline.open(chunk.first_ns));
@@ -135,6 +136,11 @@ impl Connection {
                 // The server ignored these bytes, or they are more requests than they look like.
                 self.waiting.doubtful_response();
                 self.list_lost(vec![request], timeline);
+                Note::RequestUnknown
+            }
+            Asked::Request(request) if request.is_later(self.answering.view) => {
+                // It is the response to a request before the first that was captured.
+                self.waiting.answered_another(request);
                 Note::RequestUnknown
             }
             Asked::Request(request) => {

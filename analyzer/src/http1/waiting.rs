@@ -20,6 +20,9 @@ use std::collections::VecDeque;
 
 use super::evidence::{Habit, Hole, Lengths, SHORTEST_REQUEST, SHORTEST_RESPONSE, View};
 
+/// A number of requests without a bound, to which others are added.
+const UNKNOWN: u64 = u64::MAX / 2;
+
 /// Requests that wait for their responses.
 #[derive(Debug)]
 pub(super) struct Waiting<T> {
@@ -224,6 +227,14 @@ impl<T> Waiting<T> {
     pub(super) fn push_front(&mut self, request: T) {
         self.queue.push_front(Slot::Request(request));
         self.doubt = self.doubt.map(|most| most + 1);
+    }
+
+    /// Returns a request of which the server had received nothing when it sent the response: more
+    /// requests wait than are known.
+    pub(super) fn answered_another(&mut self, request: T) {
+        self.push_front(request);
+        self.doubt = Some(UNKNOWN);
+        self.hole = None;
     }
 
     /// Takes back that a response came for an unknown request: only interim responses did.

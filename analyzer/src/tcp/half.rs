@@ -81,7 +81,7 @@ pub(super) struct Half {
     /// The last byte that the other side acknowledged is the FIN, which was not captured.
     unseen_fin: bool,
     /// What the sender had received of the other direction, as far as it was output.
-    received: u64,
+    received: Option<u64>,
     /// The last bytes before `offset`, up to the last gap.
     history: Vec<u8>,
 }
@@ -378,7 +378,7 @@ impl Half {
     fn hand_on(&mut self, ts_ns: u64, bytes: &[u8], missing: u64, output: &mut Emit<'_>) -> Flow {
         if !bytes.is_empty() {
             let received = self.required(self.offset);
-            if std::mem::replace(&mut self.received, received) != received {
+            if self.received.replace(received) != Some(received) {
                 output(Output::Received { offset: received })?;
             }
             output(Output::Data { offset: self.offset, ts_ns, bytes })?;
