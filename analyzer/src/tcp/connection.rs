@@ -235,11 +235,14 @@ impl TcpConnection {
     /// or the first acknowledgment of the other side. Later acknowledgments may be of bytes.
     fn begins_at_syn(&self, dir: Direction, segments: &[Segment<'_>]) -> bool {
         let of_peer = self.syns[dir.reverse()].map(|syn| syn.wrapping_add(1));
-        let is_first = |segment: &&Segment<'_>| {
-            self.direction(segment) != dir && (segment.syn || Some(segment.seq) == of_peer)
+        let acks = || {
+            segments
+                .iter()
+                .filter(|segment| self.direction(segment) != dir && segment.ack.is_some())
         };
         self.syns[dir].is_some()
-            || segments.iter().filter(is_first).any(|segment| segment.ack.is_some())
+            || acks().any(|segment| segment.syn || Some(segment.seq) == of_peer)
+            || acks().next().is_none()
     }
 
     fn process(&mut self, segment: &Segment<'_>, now: Age, sink: &mut dyn RecordSink) -> Flow {
