@@ -163,7 +163,7 @@ fn routes_and_malformed_requests_are_valid_and_shown() {
     );
     let listed = run(unknown, &[]);
     assert!(listed.contains(" \"\u{e9}t\u{e9}\""), "{listed}");
-    let stream = run(inside, &["show", "--filter", "type=stream"]);
+    let stream = run(inside, &["show", "type=stream"]);
     assert!(stream.contains("* in a tunnel to h:80 (socks5)"), "{stream}");
 }
 

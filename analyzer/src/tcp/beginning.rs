@@ -35,6 +35,19 @@ pub(super) fn is_before(syn: &Segment<'_>, held: &Held) -> bool {
     if held.syn { distance != 0 } else { distance == 0 || distance > MAX_WINDOW }
 }
 
+/// Returns whether the first number of a sender without a captured SYN is that after its SYN: it was
+/// acknowledged by the first byte of the peer, whose SYN has this number. Later acknowledgments may
+/// be of bytes. Without an acknowledgment nothing is known, and nothing contradicts.
+pub(super) fn begins_at_syn(
+    segments: &[Segment<'_>],
+    sender: SocketAddr,
+    of_peer: Option<u32>,
+) -> bool {
+    let first = of_peer.map(|syn| syn.wrapping_add(1));
+    let acks = || segments.iter().filter(|s| s.dst == sender && s.ack.is_some());
+    acks().next().is_none() || acks().any(|s| s.syn || Some(s.seq) == first)
+}
+
 /// Returns the address of the client. Without a SYN, servers are assumed to listen on low ports.
 pub(super) fn local(segments: &[Segment<'_>]) -> Option<SocketAddr> {
     let syn = |segment: &&Segment<'_>| segment.syn;

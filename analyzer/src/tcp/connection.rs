@@ -11,7 +11,7 @@ use sslrec_formats::record::{
     AddrKind, Close, CloseCause, Connection, Data, Direction, Gap, PerDirection, Record, Role,
 };
 
-use super::beginning::{Held, first_number, is_before, local};
+use super::beginning::{Held, begins_at_syn, first_number, is_before, local};
 use super::half::{Half, Output};
 use super::{Age, MAX_PENDING, MAX_WINDOW, REORDERED, REORDERED_PACKETS};
 use crate::exchange::Note;
@@ -209,7 +209,8 @@ impl TcpConnection {
             joined: !has_syn,
             ..Connection::default()
         }))?;
-        for (sender, dir) in [(self.local, Direction::Sent), (remote, Direction::Received)] {
+        let ends = [(self.local, Direction::Sent), (remote, Direction::Received)];
+        for (sender, dir) in ends {
             if let Some(seq) = first_number(&segments, sender) {
                 self.halves[dir].begin(seq);
             }
@@ -219,7 +220,10 @@ impl TcpConnection {
             self.syns[direction].get_or_insert(segment.seq);
         }
         let is_lost = match has_syn {
-            true => !Direction::BOTH.iter().all(|&dir| self.begins_at_syn(dir, &segments)),
+            true => ends.iter().any(|&(sender, dir)| {
+                let of_peer = self.syns[dir.reverse()];
+                self.syns[dir].is_none() && !begins_at_syn(&segments, sender, of_peer)
+            }),
             false => lossy,
         };
         if is_lost {
@@ -229,20 +233,6 @@ impl TcpConnection {
             self.process(segment, held.age, sink)?;
         }
         self.advance(Certain::At(now), self.last_ns, sink)
-    }
-
-    /// Returns whether the first number of a direction is that after its SYN: the SYN was captured,
-    /// or the first acknowledgment of the other side. Later acknowledgments may be of bytes.
-    fn begins_at_syn(&self, dir: Direction, segments: &[Segment<'_>]) -> bool {
-        let of_peer = self.syns[dir.reverse()].map(|syn| syn.wrapping_add(1));
-        let acks = || {
-            segments
-                .iter()
-                .filter(|segment| self.direction(segment) != dir && segment.ack.is_some())
-        };
-        self.syns[dir].is_some()
-            || acks().any(|segment| segment.syn || Some(segment.seq) == of_peer)
-            || acks().next().is_none()
     }
 
     fn process(&mut self, segment: &Segment<'_>, now: Age, sink: &mut dyn RecordSink) -> Flow {

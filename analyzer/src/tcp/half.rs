@@ -82,6 +82,8 @@ pub(super) struct Half {
     unseen_fin: bool,
     /// What the sender had received of the other direction, as far as it was output.
     received: Option<u64>,
+    /// Its packets have acknowledgments; exported data has none.
+    has_acks: bool,
     /// The last bytes before `offset`, up to the last gap.
     history: Vec<u8>,
 }
@@ -172,6 +174,7 @@ impl Half {
     /// `other`. The acknowledgment of a retransmission is newer than the bytes; it counts for the
     /// bytes after the last that was seen.
     pub(super) fn sent_after(&mut self, offset: u64, other: u64) {
+        self.has_acks = true;
         let offset = offset.max(self.offset);
         if self.required(offset) >= other || self.after.len() >= MAX_ACKNOWLEDGMENTS {
             return;
@@ -378,7 +381,7 @@ impl Half {
     fn hand_on(&mut self, ts_ns: u64, bytes: &[u8], missing: u64, output: &mut Emit<'_>) -> Flow {
         if !bytes.is_empty() {
             let received = self.required(self.offset);
-            if self.received.replace(received) != Some(received) {
+            if self.has_acks && self.received.replace(received) != Some(received) {
                 output(Output::Received { offset: received })?;
             }
             output(Output::Data { offset: self.offset, ts_ns, bytes })?;
