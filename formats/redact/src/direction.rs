@@ -312,7 +312,9 @@ impl Unknown {
         if self.opaque.is_none() && !start::is_certain(line) {
             return None;
         }
+        // After a malformed request, the end of its content may precede the method.
         let whole = kinds.into_iter().find(|&kind| start::is_start_line(kind, text));
+        let whole = whole.filter(|_| self.first || start::is_certain(line));
         if whole.is_some() || self.opaque.is_none() {
             return whole.map(|kind| (0, kind));
         }
