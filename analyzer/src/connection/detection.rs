@@ -6,7 +6,8 @@ use super::half::{self, MAX_OTHER, take_held};
 use super::search::{Alpn, kind_of, search};
 use super::{CONNECTION_COST, Connection, Protocol, inner, simple};
 use crate::exchange::{Note, Stream};
-use crate::http1::start::{self, MAX_LINE, Verdict};
+use crate::http1::first::{self, Verdict};
+use crate::http1::start::{self, MAX_LINE};
 use crate::http1::{self, Chunk, Kind};
 use crate::http2::{self, Place};
 use crate::preamble::{self, Found};
@@ -133,7 +134,7 @@ impl Connection {
             let kind = role.map(|client| kind_of(direction, client));
             search(view, before, half.scanned, kind, alpn)
         } else {
-            (start::judge(view), 0)
+            (first::judge(view), 0)
         };
         match verdict {
             Verdict::Http1(kind) => {
@@ -234,8 +235,8 @@ impl Connection {
         self.protocol = Protocol::Http2(Box::new(http2));
     }
 
-    /// Reads an HTTP/1 response to the preface of HTTP/2 (RFC 9113 section 3.4) as the response to a
-    /// malformed request. Requests that followed the preface have no response.
+    /// Reads an HTTP/1 response to the preface of HTTP/2 (RFC 9113 section 3.4) as the response to
+    /// a malformed request. Requests that followed the preface have no response.
     pub(super) fn refuse_http2(
         &mut self,
         server: Direction,

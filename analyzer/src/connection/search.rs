@@ -3,7 +3,8 @@
 use sslrec_formats::record::Direction;
 
 use crate::http1::Kind;
-use crate::http1::start::{self, Verdict};
+use crate::http1::first::Verdict;
+use crate::http1::start;
 use crate::http2;
 
 /// The protocol that the handshake negotiated, as far as it matters here.

@@ -21,8 +21,8 @@ fn line(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 impl Connection {
-    /// Lists the connection as an exchange of HTTP/0.9. Returns whether it is one: the client sent a
-    /// request and nothing else, the server sent bytes, and none are missing.
+    /// Lists the connection as an exchange of HTTP/0.9. Returns whether it is one: the client sent
+    /// a request and nothing else, the server sent bytes, and none are missing.
     pub(super) fn list_as_simple(&mut self, timeline: &mut Timeline) -> bool {
         let directions = [Direction::Sent, Direction::Received];
         let known = self.shared.info().client_direction();

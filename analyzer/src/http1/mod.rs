@@ -20,7 +20,7 @@ pub(crate) use evidence::View;
 pub(crate) use open::Chunk;
 use sslrec_formats::record::Direction;
 use sslrec_wire::http1::Framing;
-pub(crate) use sslrec_wire::http1::{Kind, start};
+pub(crate) use sslrec_wire::http1::{Kind, first, start};
 pub(crate) use tunnelled::{OpenTunnel, Tunnelled};
 
 /// How the bytes of a direction ended.

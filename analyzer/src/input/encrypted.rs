@@ -11,7 +11,7 @@ use foldhash::{HashMap, HashSet};
 use sslrec_wire::tls::{ClientHello, is_client_hello, is_record};
 
 use crate::exchange::Note;
-use crate::http1::start::{Verdict, judge};
+use crate::http1::first::{Verdict, judge};
 use crate::sink::Segment;
 
 /// Maximum number of connections that are counted.

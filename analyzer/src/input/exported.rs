@@ -21,7 +21,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use memchr::memmem;
 
-use crate::http1::start::{Verdict, judge};
+use crate::http1::first::{Verdict, judge};
 use crate::sink::{Flow, Segment};
 
 /// Number of bytes kept from the end of a payload to detect its repetition: a TLS record.

@@ -35,9 +35,9 @@ pub(super) fn is_before(syn: &Segment<'_>, held: &Held) -> bool {
     if held.syn { distance != 0 } else { distance == 0 || distance > MAX_WINDOW }
 }
 
-/// Returns whether the first number of a sender without a captured SYN is that after its SYN: it was
-/// acknowledged by the first byte of the peer, whose SYN has this number. Later acknowledgments may
-/// be of bytes. Without an acknowledgment nothing is known, and nothing contradicts.
+/// Returns whether the first number of a sender without a captured SYN is that after its SYN: it
+/// was acknowledged by the first byte of the peer, whose SYN has this number. Later acknowledgments
+/// may be of bytes. Without an acknowledgment nothing is known, and nothing contradicts.
 pub(super) fn begins_at_syn(
     segments: &[Segment<'_>],
     sender: SocketAddr,

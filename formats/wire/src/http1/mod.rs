@@ -1,6 +1,7 @@
 //! HTTP/1 (RFC 9112) for observers: start lines, fields, the framing of bodies, and the place of
 //! each message among the bytes of one direction.
 
+pub mod first;
 pub mod framing;
 pub mod lines;
 pub mod malformed;
