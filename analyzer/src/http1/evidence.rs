@@ -6,39 +6,17 @@ pub(super) const SHORTEST_REQUEST: u64 = 26;
 /// Length of the shortest response, a status line and an empty line.
 pub(super) const SHORTEST_RESPONSE: u64 = 17;
 
-/// Lengths of messages of a direction.
-#[derive(Debug)]
-pub(super) struct Lengths {
-    /// The shortest that is possible.
-    possible: u64,
-    /// The shortest so far.
-    shortest: u64,
-    messages: u32,
-}
+/// The length of the shortest message that is possible in a direction.
+///
+/// That no message is shorter than those so far is not certain: a connection of long responses has
+/// short ones too, such as 304.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shortest(pub(super) u64);
 
-impl Lengths {
-    /// Number of messages that show how long messages are.
-    const ENOUGH: u32 = 4;
-
-    pub(super) fn new(possible: u64) -> Self {
-        Self { possible, shortest: u64::MAX, messages: 0 }
-    }
-
-    pub(super) fn add(&mut self, len: u64) {
-        self.shortest = self.shortest.min(len);
-        self.messages = self.messages.saturating_add(1);
-    }
-
-    /// Returns whether so many bytes are no more than the shortest of several messages.
-    pub(super) fn is_one(&self, len: u64) -> bool {
-        self.messages > 1 && len <= self.shortest
-    }
-
-    /// Returns how many messages fit in so many bytes. One at least of several is as long as the
-    /// shortest so far.
-    fn most(&self, len: u64) -> u64 {
-        let first = if self.messages < Self::ENOUGH { self.possible } else { self.shortest };
-        len.checked_sub(first).map_or(0, |rest| 1 + rest / self.possible)
+impl Shortest {
+    /// Returns how many messages fit in so many bytes.
+    pub(super) fn most(self, len: u64) -> u64 {
+        len / self.0
     }
 }
 
@@ -69,7 +47,7 @@ struct Burst {
 
 impl Burst {
     /// Returns the largest possible number of requests.
-    fn most(&self, requests: &Lengths) -> u64 {
+    fn most(&self, requests: Shortest) -> u64 {
         u64::from(self.seen) + requests.most(self.lost).max(u64::from(self.holes)).max(self.heads)
     }
 }
@@ -226,12 +204,12 @@ impl Habit {
     }
 
     /// Returns whether the client, if it sends a request now, has read all responses before.
-    pub(super) fn has_read_all(&self, requests: &Lengths) -> bool {
+    pub(super) fn has_read_all(&self, requests: Shortest) -> bool {
         self.has_turned() && (self.waits_for_one(requests) || self.waits_for_all())
     }
 
     /// Returns whether a single request at most waited at a time.
-    fn waits_for_one(&self, requests: &Lengths) -> bool {
+    fn waits_for_one(&self, requests: Shortest) -> bool {
         let is_single = |burst: &Burst| burst.most(requests) <= 1;
         self.largest_since <= 1
             && self.damaged.len() <= MAX_DAMAGED
@@ -272,11 +250,11 @@ impl Hole {
 
     /// Returns the least and the largest number of messages in it, without a message that began
     /// before it.
-    pub(super) fn messages(self, lengths: &Lengths) -> (u64, u64) {
+    pub(super) fn messages(self, shortest: Shortest) -> (u64, u64) {
         let least = u64::from(self.begins && self.ends);
         // The bytes after it may be the rest of a message.
-        let rest = if self.ends || self.further() == 0 { 0 } else { lengths.possible - 1 };
-        let most = lengths.most(self.further().saturating_add(rest));
+        let rest = if self.ends || self.further() == 0 { 0 } else { shortest.0 - 1 };
+        let most = shortest.most(self.further().saturating_add(rest));
         // A message that begins in it may be shorter than any before.
         (least, most.max(u64::from(self.begins)).max(self.heads))
     }
@@ -292,33 +270,19 @@ mod tests {
 
     #[test]
     fn the_number_of_messages_follows_from_the_places_and_the_length_of_a_hole() {
-        let mut lengths = Lengths::new(26);
+        let shortest = Shortest(26);
         // Between two messages: one at least, and as many as the shortest possible.
-        assert_eq!(hole(25, true, true).messages(&lengths), (1, 1));
-        assert_eq!(hole(51, true, true).messages(&lengths), (1, 1));
-        assert_eq!(hole(52, true, true).messages(&lengths), (1, 2));
+        assert_eq!(hole(25, true, true).messages(shortest), (1, 1));
+        assert_eq!(hole(51, true, true).messages(shortest), (1, 1));
+        assert_eq!(hole(52, true, true).messages(shortest), (1, 2));
         // A byte is of the message before; the bytes after may be the rest of a message.
-        assert_eq!(hole(26, false, true).messages(&lengths), (0, 0));
-        assert_eq!(hole(27, false, true).messages(&lengths), (0, 1));
-        assert_eq!(hole(1, false, false).messages(&lengths), (0, 0));
-        assert_eq!(hole(2, false, false).messages(&lengths), (0, 1));
-        assert_eq!(hole(1, true, false).messages(&lengths), (0, 1));
-        // Enough messages show how long one of several is at least.
-        [300, 100, 200].iter().for_each(|&len| lengths.add(len));
-        assert_eq!(hole(125, true, true).messages(&lengths), (1, 4));
-        lengths.add(150);
-        assert_eq!(hole(125, true, true).messages(&lengths), (1, 1));
-        assert_eq!(hole(126, true, true).messages(&lengths), (1, 2));
-        assert!(hole(u64::MAX, true, false).messages(&lengths).1 > 1 << 58);
-    }
-
-    #[test]
-    fn the_shortest_of_several_messages_is_one() {
-        let mut lengths = Lengths::new(17);
-        assert!(!lengths.is_one(10));
-        lengths.add(100);
-        assert!(!lengths.is_one(10));
-        lengths.add(90);
-        assert!(lengths.is_one(90) && !lengths.is_one(91));
+        assert_eq!(hole(26, false, true).messages(shortest), (0, 0));
+        assert_eq!(hole(27, false, true).messages(shortest), (0, 1));
+        assert_eq!(hole(1, false, false).messages(shortest), (0, 0));
+        assert_eq!(hole(2, false, false).messages(shortest), (0, 1));
+        // A message begins in it, of whatever length.
+        assert_eq!(hole(1, true, false).messages(shortest), (0, 1));
+        assert_eq!(Hole { heads: 2, ..hole(1, true, true) }.messages(shortest), (1, 2));
+        assert!(hole(u64::MAX, true, false).messages(shortest).1 > 1 << 58);
     }
 }

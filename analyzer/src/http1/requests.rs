@@ -89,7 +89,6 @@ impl Connection {
             }
             Applied::End => {
                 open.request_done = true;
-                self.waiting.request_has(self.requests.position() - self.asking.start);
             }
             Applied::Abandoned(why) => {
                 open.request_done = true;

@@ -56,10 +56,6 @@ impl Connection {
             }
             Applied::End => {
                 open.response_done = !self.interim;
-                if open.response_done && !self.answering.is_doubtful {
-                    let len = self.responses.position() - self.answering.start;
-                    self.waiting.response_has(len);
-                }
             }
             Applied::Abandoned(why) => {
                 open.response_done = !self.interim;

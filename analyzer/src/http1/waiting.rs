@@ -6,7 +6,7 @@
 //!
 //! - the bytes around a hole: between the end of a message and the beginning of another, a hole
 //!   contains at least one;
-//! - its length: several messages are longer than the shortest of the connection so far;
+//! - its length: so many messages of the shortest length possible fit in it;
 //! - the requests that waited: no hole contains more responses.
 //!
 //! If their number is not certain, it is unknown which request the next responses belong to. The
@@ -18,7 +18,7 @@
 
 use std::collections::VecDeque;
 
-use super::evidence::{Habit, Hole, Lengths, SHORTEST_REQUEST, SHORTEST_RESPONSE, View};
+use super::evidence::{Habit, Hole, SHORTEST_REQUEST, SHORTEST_RESPONSE, Shortest, View};
 
 /// A number of requests without a bound, to which others are added.
 const UNKNOWN: u64 = u64::MAX / 2;
@@ -48,8 +48,8 @@ pub(super) struct Waiting<T> {
     /// to requests in the next hole.
     unasked: u64,
     habit: Habit,
-    requests: Lengths,
-    responses: Lengths,
+    requests: Shortest,
+    responses: Shortest,
 }
 
 /// A request that waits, or missing bytes that may have contained requests.
@@ -98,8 +98,8 @@ impl<T> Waiting<T> {
             last_hole: 0,
             unasked: 0,
             habit: Habit::default(),
-            requests: Lengths::new(SHORTEST_REQUEST),
-            responses: Lengths::new(SHORTEST_RESPONSE),
+            requests: Shortest(SHORTEST_REQUEST),
+            responses: Shortest(SHORTEST_RESPONSE),
         }
     }
 
@@ -149,16 +149,6 @@ impl<T> Waiting<T> {
         slots.filter_map(Slot::into_request).collect()
     }
 
-    /// Notes the length of a complete request.
-    pub(super) fn request_has(&mut self, len: u64) {
-        self.requests.add(len);
-    }
-
-    /// Notes the length of a complete final response.
-    pub(super) fn response_has(&mut self, len: u64) {
-        self.responses.add(len);
-    }
-
     /// Returns whether responses came since the last request, of a client that may wait for all.
     pub(super) fn has_turned(&self, view: View) -> bool {
         self.habit.has_turned_by(view)
@@ -193,7 +183,7 @@ impl<T> Waiting<T> {
             self.habit.asks_while_waiting();
         } else if !self.is_whole() {
             // If nothing waits, a response may still go on.
-            let is_restart = self.habit.has_read_all(&self.requests);
+            let is_restart = self.habit.has_read_all(self.requests);
             if is_restart || self.most_waiting() == 0 {
                 settled = Settled { lost: self.take_all(), is_restart };
                 (self.doubt, self.hole) = (None, None);
@@ -254,7 +244,7 @@ impl<T> Waiting<T> {
         let slots = self.queue.iter().map(|slot| match slot {
             Slot::Request(_) => 1,
             Slot::Hole { hole, answered } => {
-                hole.messages(&self.requests).1.saturating_sub(*answered)
+                hole.messages(self.requests).1.saturating_sub(*answered)
             }
         });
         slots.sum()
@@ -271,7 +261,7 @@ impl<T> Waiting<T> {
         if begins && self.is_certain() {
             self.habit.asks_while_waiting();
         }
-        if begins && self.habit.has_read_all(&self.requests) {
+        if begins && self.habit.has_read_all(self.requests) {
             if !self.is_whole() {
                 // The requests so far are answered; they are listed with the next request.
                 self.doubt = Some(0);
@@ -282,7 +272,7 @@ impl<T> Waiting<T> {
         let hole = Hole { len, heads: 0, begins, ends: false, waiting: 0 };
         self.habit.turn();
         self.habit.hole(hole);
-        let most = hole.messages(&self.requests).1;
+        let most = hole.messages(self.requests).1;
         if let Some(hole) = &mut self.hole {
             // Which of the two holes is the first is not known.
             hole.waiting = hole.waiting.saturating_add(most);
@@ -380,7 +370,7 @@ impl<T> Waiting<T> {
         }
         let is_last = self.queue.len() == 1;
         if let Some(Slot::Hole { hole, answered }) = self.queue.front_mut() {
-            let (least, most) = hole.messages(&self.requests);
+            let (least, most) = hole.messages(self.requests);
             let is_missing = is_last || least > *answered;
             if !is_missing && most > *answered {
                 self.begin_doubt();
@@ -410,13 +400,13 @@ impl<T> Waiting<T> {
         if !hole.ends {
             return self.queue.is_empty().then_some(0);
         }
-        let (least, most) = hole.messages(&self.responses);
+        let (least, most) = hole.messages(self.responses);
         let is_later = self.most_waiting() > hole.waiting;
         // The response that begins now belongs to a request that waits.
         let waiting = if is_later { hole.waiting } else { hole.waiting.saturating_sub(1) };
         let most = match self.is_causal {
             true => most.min(waiting),
-            false if self.responses.is_one(hole.len) => 1,
+            false if self.responses.most(hole.len) <= 1 => 1,
             false => return None,
         };
         if least.min(most) != most || waiting < most {
