@@ -148,7 +148,7 @@ fn no_file_of_a_process_that_is_not_chosen_is_opened() {
     let Some(live) = Live::start() else { return };
     let theirs = live.path("theirs");
     std::fs::copy(tls_cases_static(), &theirs).unwrap();
-    let program = live.spawn(Command::new(&theirs).args(["pace", "2", "2000", "100"]));
+    let program = live.spawn(Command::new(&theirs).args(["pace", "2", "100000", "100"]));
     let chosen = live.spawn(Command::new("sleep").arg("60"));
     let opens = opens_of(&theirs, || {
         live.record(&[], &["true"]).succeeded();
